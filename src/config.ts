@@ -1,0 +1,181 @@
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import envSchema from 'env-schema'
+
+const port = (fallback: number, description: string) =>
+  Type.Integer({ default: fallback, minimum: 0, maximum: 65_535, description })
+
+/** A port, or `off`. The environment gives strings, so the number is read by `portOf`. */
+const optionalPort = (fallback: number, description: string) =>
+  Type.String({
+    default: String(fallback),
+    pattern: '^(off|[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$',
+    rule: 'must be a port from 0 to 65535, or off',
+    description
+  })
+
+const choice = <T extends string[]>(values: [...T], fallback: T[number], description: string) =>
+  Type.Unsafe<T[number]>({ type: 'string', enum: values, default: fallback, description })
+
+const seconds = (fallback: number, minimum: number, maximum: number, description: string) =>
+  Type.Integer({ default: fallback, minimum, maximum, description })
+
+/**
+ * Every setting: one key, with its default and bounds, read from the environment variable of the same name.
+ * `secret: true` marks a key that may also come from the file that `<KEY>_FILE` names.
+ */
+export const configSchema = Type.Object({
+  /** Address of the main port. The container image sets 0.0.0.0. */
+  HOST: Type.String({ default: '127.0.0.1', minLength: 1, maxLength: 255, description: 'address to listen on' }),
+  /** Main port; 0 takes any free one. */
+  PORT: port(5001, 'main port; `0` takes any free one and prints it'),
+  /** Port of the probe thread; 0 takes any free one. */
+  PROBE_PORT: optionalPort(5002, 'port of the probe thread; `off` turns it off, `0` takes any free one and prints it'),
+  /** Postgres to use; unset: the embedded one. */
+  DATABASE_URL: Type.Optional(
+    Type.String({
+      pattern: '^postgres(ql)?://',
+      maxLength: 4096,
+      secret: true,
+      rule: 'must be a postgres:// address',
+      description: 'the database; unset: the embedded Postgres'
+    })
+  ),
+  /** Where the embedded Postgres and generated secrets live. */
+  DATA_DIR: Type.String({
+    default: './data',
+    minLength: 1,
+    maxLength: 4096,
+    description: 'where the embedded database and generated secrets live'
+  }),
+  /** Connections of the main pool. */
+  DATABASE_POOL_MAX: Type.Integer({
+    default: 10,
+    minimum: 1,
+    maximum: 1000,
+    description: 'connections of the main pool'
+  }),
+  /** Name in `/health` and in `application_name`. */
+  SERVICE_NAME: Type.String({
+    default: 'trading-system',
+    pattern: '^[A-Za-z0-9._-]{1,48}$',
+    rule: 'must be 1 to 48 letters, digits, dots, dashes or underscores',
+    description: 'name in `/health` and of the database sessions'
+  }),
+  /** Name of this replica. */
+  INSTANCE_ID: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9._-]{1,128}$',
+      rule: 'must be 1 to 128 letters, digits, dots, dashes or underscores',
+      description: 'name of this replica; unset: host name and a random part'
+    })
+  ),
+  /** Lowest level that is logged. */
+  LOG_LEVEL: choice(
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+    'info',
+    'lowest level that is logged'
+  ),
+  /** Addresses or networks whose `X-Forwarded-*` headers are believed. */
+  TRUST_PROXY: Type.Optional(
+    Type.String({
+      pattern: '^[0-9A-Fa-f.:/, ]+$',
+      maxLength: 4096,
+      rule: 'must be a comma-separated list of addresses or networks',
+      description: 'comma-separated addresses or networks whose forwarded headers are believed; unset: none'
+    })
+  ),
+  /** Language of outgoing messages. */
+  LANGUAGE: choice(['ko', 'en'], 'ko', 'language of outgoing messages'),
+  /** Deadline of one database check, in milliseconds. */
+  CHECK_TIMEOUT_MS: Type.Integer({
+    default: 400,
+    minimum: 50,
+    maximum: 800,
+    description: 'deadline of a database check, in milliseconds'
+  }),
+  /** Mean event-loop delay, in milliseconds, above which the API sheds load. */
+  MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
+    default: 500,
+    minimum: 20,
+    maximum: 10_000,
+    description:
+      'mean event-loop delay, in milliseconds, above which the API sheds load and readiness says `overloaded`'
+  }),
+  /** Seconds that the main loop may stand still before liveness fails on the probe port. */
+  LIVENESS_STALL_SECONDS: seconds(
+    30,
+    2,
+    3600,
+    'seconds that the main loop may stand still before liveness says `stalled` on the probe port'
+  ),
+  /** Seconds between the first signal and the end of service. */
+  DRAIN_SECONDS: seconds(10, 0, 600, 'seconds of not-ready service between the first signal and the shutdown'),
+  /** Seconds that the shutdown after the drain may take. */
+  SHUTDOWN_SECONDS: seconds(20, 1, 600, 'seconds that the shutdown after the drain may take')
+})
+
+type Environment = Record<string, string | undefined>
+
+/** The settings as the service uses them: `PROBE_PORT` is a number or `off`, `INSTANCE_ID` is always there. */
+export type Config = Omit<Static<typeof configSchema>, 'PROBE_PORT' | 'INSTANCE_ID'> & {
+  PROBE_PORT: number | 'off'
+  INSTANCE_ID: string
+}
+
+/** A setting that breaks its rule. The message names the key and the rule, never the value. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+}
+
+/**
+ * Reads the settings from an environment. Empty variables count as unset.
+ * @throws {ConfigError} naming the first key that breaks its rule
+ */
+export function loadConfig(environment: Environment): Config {
+  const given: Record<string, string> = {}
+  for (const [key, schema] of Object.entries<TSchema>(configSchema.properties)) {
+    const value = environment[key] || (schema.secret ? readSecretFile(key, environment) : undefined)
+    if (value) given[key] = value
+  }
+  const settings = validate(given)
+  return {
+    ...settings,
+    PROBE_PORT: settings.PROBE_PORT === 'off' ? 'off' : Number(settings.PROBE_PORT),
+    INSTANCE_ID: settings.INSTANCE_ID ?? `${hostname()}-${randomBytes(4).toString('hex')}`
+  }
+}
+
+/** Container platforms mount secrets as files; a trailing line break is theirs, not part of the secret. */
+function readSecretFile(key: string, environment: Environment): string | undefined {
+  const path = environment[`${key}_FILE`]
+  if (!path) return undefined
+  try {
+    return readFileSync(path, 'utf8').replace(/\r?\n$/, '')
+  } catch (cause) {
+    throw new ConfigError(`${key}_FILE must name a readable file`, { cause })
+  }
+}
+
+function validate(given: Record<string, string>): Static<typeof configSchema> {
+  try {
+    return envSchema<Static<typeof configSchema>>({
+      schema: structuredClone(configSchema),
+      data: given,
+      env: false,
+      ajv: { customOptions: ajv => ajv.addVocabulary(['rule', 'secret']) }
+    })
+  } catch (err) {
+    const [problem] = (err as { errors?: { instancePath: string; message?: string }[] }).errors ?? []
+    if (!problem) throw err
+    const key = problem.instancePath.slice(1)
+    const schema: TSchema | undefined = Object.entries<TSchema>(configSchema.properties).find(
+      ([name]) => name === key
+    )?.[1]
+    const allowed = schema?.enum ? `: ${schema.enum.join(', ')}` : ''
+    // The cause holds the value, which may be a secret: it is left behind.
+    throw new ConfigError(`${key} ${schema?.rule ?? problem.message}${allowed}`)
+  }
+}

@@ -1,0 +1,83 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { ConfigError, configSchema, loadConfig } from '../src/config.ts'
+
+t.test('every key has a default or may be unset', async t => {
+  const config = loadConfig({})
+  t.match(config, { HOST: '127.0.0.1', PORT: 5001, PROBE_PORT: 5002, CHECK_TIMEOUT_MS: 400, LANGUAGE: 'ko' })
+  t.equal(config.DATABASE_URL, undefined)
+})
+
+t.test('a replica without a name gets one of its own', async t => {
+  t.not(loadConfig({}).INSTANCE_ID, loadConfig({}).INSTANCE_ID)
+  t.equal(loadConfig({ INSTANCE_ID: 'a' }).INSTANCE_ID, 'a')
+})
+
+t.test('numbers are read from their text', async t => {
+  t.match(loadConfig({ PORT: '0', PROBE_PORT: '7000', DRAIN_SECONDS: '3' }), {
+    PORT: 0,
+    PROBE_PORT: 7000,
+    DRAIN_SECONDS: 3
+  })
+})
+
+t.test('the probe port can be off', async t => {
+  t.equal(loadConfig({ PROBE_PORT: 'off' }).PROBE_PORT, 'off')
+})
+
+t.test('an empty variable counts as unset', async t => {
+  t.equal(loadConfig({ PORT: '', DATABASE_URL: '' }).PORT, 5001)
+})
+
+t.test('variables that are not settings are left alone', async t => {
+  t.notOk('PATH' in loadConfig({ PATH: '/bin' }))
+})
+
+t.test('a bad value is refused with its key and rule, never the value', async t => {
+  const refused: [key: string, value: string, rule: string][] = [
+    ['PORT', 'eight', 'must be integer'],
+    ['PORT', '70000', 'must be <= 65535'],
+    ['PORT', '-1', 'must be >= 0'],
+    ['PORT', '1.5', 'must be integer'],
+    ['PROBE_PORT', '65536', 'must be a port from 0 to 65535, or off'],
+    ['PROBE_PORT', 'on', 'must be a port from 0 to 65535, or off'],
+    ['DATABASE_URL', 'mysql://u:hunter2@h/d', 'must be a postgres:// address'],
+    ['LOG_LEVEL', 'loud', 'must be equal to one of the allowed values: trace, debug, info, warn, error, fatal, silent'],
+    ['CHECK_TIMEOUT_MS', '900', 'must be <= 800'],
+    ['SERVICE_NAME', 'a b', 'must be 1 to 48 letters, digits, dots, dashes or underscores'],
+    ['TRUST_PROXY', 'true', 'must be a comma-separated list of addresses or networks']
+  ]
+  for (const [key, value, rule] of refused) {
+    t.throws(() => loadConfig({ [key]: value }), new ConfigError(`${key} ${rule}`))
+  }
+})
+
+t.test('a secret may come from a file', async t => {
+  const directory = t.testdir({ url: 'postgres://u:hunter2@h/d\n' })
+  t.equal(loadConfig({ DATABASE_URL_FILE: join(directory, 'url') }).DATABASE_URL, 'postgres://u:hunter2@h/d')
+
+  t.test('the variable goes before the file', async t => {
+    const environment = { DATABASE_URL: 'postgres://direct', DATABASE_URL_FILE: join(directory, 'url') }
+    t.equal(loadConfig(environment).DATABASE_URL, 'postgres://direct')
+  })
+
+  t.test('a file that cannot be read stops the start', async t => {
+    const refusal = new ConfigError('DATABASE_URL_FILE must name a readable file')
+    t.throws(() => loadConfig({ DATABASE_URL_FILE: join(directory, 'absent') }), refusal)
+  })
+
+  t.test('a bad value in a file is not repeated', async t => {
+    writeFileSync(join(directory, 'bad'), 'hunter2')
+    const refusal = new ConfigError('DATABASE_URL must be a postgres:// address')
+    t.throws(() => loadConfig({ DATABASE_URL_FILE: join(directory, 'bad') }), refusal)
+  })
+
+  t.test('a key that is no secret does not', async t => {
+    t.equal(loadConfig({ PORT_FILE: join(directory, 'url') }).PORT, 5001)
+  })
+})
+
+t.test('every key is described', async t => {
+  for (const [key, schema] of Object.entries(configSchema.properties)) t.ok(schema.description, key)
+})
