@@ -1,0 +1,79 @@
+import type { ErrorObject } from 'ajv'
+import { isMessageKey, type Language, type MessageKey, message } from './messages.ts'
+
+/** Stable error codes of the API and the HTTP status of each. The sentence of a code stands in `messages.ts`. */
+export const catalogue = {
+  BAD_REQUEST: 400,
+  MALFORMED_JSON: 400,
+  VALIDATION_FAILED: 400,
+  NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  REQUEST_TIMEOUT: 408,
+  PAYLOAD_TOO_LARGE: 413,
+  URI_TOO_LONG: 414,
+  UNSUPPORTED_MEDIA_TYPE: 415,
+  HEADERS_TOO_LARGE: 431,
+  INTERNAL_ERROR: 500,
+  OVERLOADED: 503,
+  DRAINING: 503,
+  DATABASE_UNAVAILABLE: 503
+} as const satisfies Partial<Record<MessageKey, number>>
+
+export type ErrorCode = keyof typeof catalogue
+
+/** What is wrong with one field of a request: a JSON pointer to it, the rule it breaks, and a sentence. */
+export interface ErrorDetail {
+  field: string
+  rule: string
+  message: string
+}
+
+/** The body of every error answer of the API. */
+export interface ErrorBody {
+  success: false
+  error: string
+  code: ErrorCode
+  details?: ErrorDetail[]
+}
+
+/**
+ * An error that the API may show: it carries a code of the catalogue, and nothing else of it reaches a client.
+ * `cause` is for the log; `extra` holds further fields of the answer that the contract names for this code.
+ */
+export class ServiceError extends Error {
+  override name = 'ServiceError'
+  readonly code: ErrorCode
+  readonly extra: Record<string, unknown>
+  readonly headers: Record<string, string>
+
+  constructor(
+    code: ErrorCode,
+    options: { cause?: unknown; extra?: Record<string, unknown>; headers?: Record<string, string> } = {}
+  ) {
+    super(message(code, 'en'), { cause: options.cause })
+    this.code = code
+    this.extra = options.extra ?? {}
+    this.headers = options.headers ?? {}
+  }
+}
+
+/** The envelope of an error answer in a language. */
+export function errorBody(code: ErrorCode, language: Language, details?: ErrorDetail[]): ErrorBody {
+  return { success: false, error: message(code, language), code, ...(details && { details }) }
+}
+
+/**
+ * Turns Ajv's errors into details: which field, which rule. Values of the request are never repeated.
+ * @param part where the fields stand: `body`, `querystring`, `params` or `headers`
+ */
+export function validationDetails(errors: readonly ErrorObject[], part: string, language: Language): ErrorDetail[] {
+  return errors.map(({ instancePath, keyword, params }) => {
+    const own = params.missingProperty ?? params.additionalProperty
+    const key = `rule.${keyword}`
+    return {
+      field: `/${part}${instancePath}${own === undefined ? '' : `/${String(own).slice(0, 64)}`}`,
+      rule: keyword,
+      message: message(isMessageKey(key) ? key : 'rule.other', language, params)
+    }
+  })
+}

@@ -1,0 +1,71 @@
+/** The languages that the service speaks. Korean is what it speaks unless asked for English. */
+export type Language = 'ko' | 'en'
+
+const sentences = {
+  BAD_REQUEST: { ko: '요청을 이해할 수 없습니다', en: 'The request cannot be understood' },
+  MALFORMED_JSON: { ko: '본문이 올바른 JSON이 아닙니다', en: 'The body is not valid JSON' },
+  VALIDATION_FAILED: { ko: '요청 값이 올바르지 않습니다', en: 'The request breaks a rule' },
+  NOT_FOUND: { ko: '요청한 경로를 찾을 수 없습니다', en: 'There is nothing at this path' },
+  METHOD_NOT_ALLOWED: { ko: '허용되지 않는 메서드입니다', en: 'This path does not take that method' },
+  REQUEST_TIMEOUT: { ko: '요청이 제시간에 도착하지 않았습니다', en: 'The request did not arrive in time' },
+  PAYLOAD_TOO_LARGE: { ko: '본문이 너무 큽니다', en: 'The body is too large' },
+  URI_TOO_LONG: { ko: '주소가 너무 깁니다', en: 'The address is too long' },
+  UNSUPPORTED_MEDIA_TYPE: { ko: 'application/json 본문만 받습니다', en: 'Only an application/json body is taken' },
+  HEADERS_TOO_LARGE: { ko: '헤더가 너무 큽니다', en: 'The headers are too large' },
+  INTERNAL_ERROR: { ko: '내부 오류가 발생했습니다', en: 'Something went wrong inside' },
+  OVERLOADED: {
+    ko: '서비스가 과부하 상태입니다. 잠시 후 다시 시도하세요',
+    en: 'The service is overloaded, try again shortly'
+  },
+  DRAINING: { ko: '서비스가 종료 중입니다', en: 'The service is shutting down' },
+  DATABASE_UNAVAILABLE: { ko: '데이터베이스를 사용할 수 없습니다', en: 'The database cannot be used' },
+  'rule.required': { ko: '필수 항목입니다', en: 'is required' },
+  'rule.additionalProperties': { ko: '알 수 없는 항목입니다', en: 'is not known here' },
+  'rule.type': { ko: '형식이 {type}이어야 합니다', en: 'must be of type {type}' },
+  'rule.enum': { ko: '다음 중 하나여야 합니다: {allowedValues}', en: 'must be one of: {allowedValues}' },
+  'rule.const': { ko: '{allowedValue}이어야 합니다', en: 'must be {allowedValue}' },
+  'rule.minLength': { ko: '{limit}자 이상이어야 합니다', en: 'must have at least {limit} characters' },
+  'rule.maxLength': { ko: '{limit}자 이하여야 합니다', en: 'must have at most {limit} characters' },
+  'rule.minimum': { ko: '{limit} 이상이어야 합니다', en: 'must be at least {limit}' },
+  'rule.maximum': { ko: '{limit} 이하여야 합니다', en: 'must be at most {limit}' },
+  'rule.pattern': { ko: '형식이 올바르지 않습니다', en: 'has the wrong form' },
+  'rule.format': { ko: '{format} 형식이어야 합니다', en: 'must be a {format}' },
+  'rule.other': { ko: '허용되지 않는 값입니다', en: 'is not allowed' }
+} satisfies Record<string, Record<Language, string>>
+
+/** Every sentence the service can say, by key. */
+export type MessageKey = keyof typeof sentences
+
+/** All keys: tests check that each is there in both languages. */
+export const messageKeys = Object.keys(sentences) as MessageKey[]
+
+/**
+ * The sentence of a key. Places like `{limit}` are filled from `values`; a place without a value stays empty.
+ */
+export function message(key: MessageKey, language: Language, values: Record<string, unknown> = {}): string {
+  return sentences[key][language].replace(/\{(\w+)\}/g, (_place, name: string) => {
+    const value = values[name] ?? ''
+    return Array.isArray(value) ? value.join(', ') : String(value)
+  })
+}
+
+/** Whether a string is a key of the catalogue. */
+export function isMessageKey(key: string): key is MessageKey {
+  return Object.hasOwn(sentences, key)
+}
+
+/**
+ * The language that an `Accept-Language` header asks for (RFC 9110 §12.5.4): whichever of Korean and English has the
+ * higher weight, Korean where it names neither or is absent.
+ */
+export function languageOf(acceptLanguage: string | undefined): Language {
+  const weights = { ko: 0, en: 0 }
+  for (const range of (acceptLanguage ?? '').slice(0, 256).toLowerCase().split(',')) {
+    const [tag = '', ...parameters] = range.trim().split(';')
+    const language = tag.split('-')[0]
+    if (language !== 'ko' && language !== 'en') continue
+    const weight = parameters.map(parameter => /^\s*q=([\d.]+)\s*$/.exec(parameter)?.[1]).find(q => q !== undefined)
+    weights[language] = Math.max(weights[language], weight === undefined ? 1 : Number(weight) || 0)
+  }
+  return weights.en > weights.ko ? 'en' : 'ko'
+}
