@@ -1,0 +1,125 @@
+import { connect, type Socket } from 'node:net'
+import postgres from 'postgres'
+
+export type Sql = postgres.Sql
+export type TransactionSql = postgres.TransactionSql
+
+/** A postgres.js client whose sockets can be taken away from it. */
+export interface Client {
+  sql: Sql
+  /**
+   * Ends the client at once: everything under way is rejected, every socket is closed, the half-open ones too.
+   * Idempotent.
+   */
+  destroy(): void
+  /** Lets what is under way finish for at most `seconds`, then destroys. Idempotent, never rejects. */
+  retire(seconds: number): Promise<void>
+}
+
+export interface ClientOptions {
+  /** Connections at most. */
+  max: number
+  /** Shown in `pg_stat_activity` and in the server's log. */
+  applicationName: string
+  /** Deadline of one connection attempt, in milliseconds. */
+  connectTimeoutMs: number
+  /** Called with each notification's channel and payload by a client that listens. */
+  onclose?: () => void
+}
+
+/** Longest pause between two connection attempts, in seconds: postgres.js' own grows to 20. */
+const MAX_BACKOFF_SECONDS = 1
+
+/**
+ * Makes a client; it connects with its first statement. It works through a transaction-pooling pgbouncer: no prepared
+ * statements, no start-up parameters but the application name, no type look-up of its own.
+ *
+ * postgres.js ends a connection by asking the peer to hang up, which a mute peer never does, so the sockets are ours:
+ * whoever gives the client up closes them.
+ */
+export function createClient(url: string, { max, applicationName, connectTimeoutMs }: ClientOptions): Client {
+  const sockets = new Set<Socket>()
+  let destroyed = false
+
+  const sql = postgres(url, {
+    max,
+    prepare: false,
+    fetch_types: false,
+    connect_timeout: connectTimeoutMs / 1000,
+    backoff: (retries: number) => Math.min(0.05 * 2 ** retries, MAX_BACKOFF_SECONDS),
+    connection: { application_name: applicationName },
+    onnotice: () => undefined,
+    socket: (options: { host: string[]; port: number[]; path: string | false }) =>
+      openFirst(options, connectTimeoutMs, socket => {
+        if (destroyed) socket.destroy()
+        sockets.add(socket)
+        socket.once('close', () => sockets.delete(socket))
+      })
+  } as postgres.Options<Record<string, never>>) as Sql
+
+  function destroy() {
+    destroyed = true
+    // Its promise settles when every peer has hung up, which a mute one never does.
+    void sql.end({ timeout: 0 })
+    for (const socket of sockets) socket.destroy()
+  }
+
+  async function retire(seconds: number) {
+    try {
+      await sql.end({ timeout: seconds })
+    } finally {
+      destroy()
+    }
+  }
+
+  return { sql, destroy, retire }
+}
+
+/** Connects to the first of the addresses that answers; each has the whole deadline, in milliseconds. */
+async function openFirst(
+  { host, port, path }: { host: string[]; port: number[]; path: string | false },
+  timeoutMs: number,
+  track: (socket: Socket) => void
+): Promise<Socket> {
+  const targets = path ? [{ path }] : host.map((name, i) => ({ host: name, port: port[i] ?? 5432 }))
+  let failure: unknown
+  for (const target of targets) {
+    try {
+      const socket = await open(target, timeoutMs, track)
+      // postgres.js reads the name from the socket for the TLS server name.
+      return 'host' in target ? Object.assign(socket, target) : socket
+    } catch (err) {
+      failure = err
+    }
+  }
+  throw failure
+}
+
+function open(
+  target: { path: string } | { host: string; port: number },
+  timeoutMs: number,
+  track: (socket: Socket) => void
+): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(target)
+    track(socket)
+    const timer = setTimeout(() => {
+      socket.destroy(
+        Object.assign(new Error('the database did not accept the connection in time'), { code: 'ETIMEDOUT' })
+      )
+    }, timeoutMs)
+    const settle = (err?: Error) => {
+      clearTimeout(timer)
+      socket.off('connect', settle)
+      socket.off('error', settle)
+      socket.off('close', closed)
+      if (err) reject(err)
+      else resolve(socket)
+    }
+    const closed = () =>
+      settle(Object.assign(new Error('the connection was given up'), { code: 'CONNECTION_DESTROYED' }))
+    socket.once('connect', settle)
+    socket.once('error', settle)
+    socket.once('close', closed)
+  })
+}

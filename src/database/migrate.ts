@@ -1,0 +1,37 @@
+import { join } from 'node:path'
+import Postgrator from 'postgrator'
+import type { Database } from './database.ts'
+
+/** Where the migrations stand: `NNN.do.<what>.sql`, applied in the order of their numbers. */
+const MIGRATIONS = join(import.meta.dirname, 'migrations', '*.sql')
+
+/** Key of the advisory lock: the letters `thmi` as a number. Other users of the database must not take it. */
+const LOCK_KEY = 0x74686d69
+
+const MIGRATION_DEADLINE_MS = 10 * 60_000
+
+/**
+ * Brings the schema up to date, in one transaction under a transaction-scoped advisory lock: replicas that start
+ * together wait for each other, a crash leaves nothing half done, and a transaction-pooling pgbouncer is fine.
+ * Idempotent.
+ * @returns the files that were applied, none when the schema was up to date
+ */
+export function migrate(database: Database): Promise<string[]> {
+  return database.transaction(
+    async tx => {
+      await tx`select pg_advisory_xact_lock(${LOCK_KEY})`
+      const postgrator = new Postgrator({
+        migrationPattern: MIGRATIONS,
+        driver: 'pg',
+        schemaTable: 'schema_version',
+        execQuery: async query => ({ rows: await tx.unsafe(query) }),
+        execSqlScript: async script => {
+          await tx.unsafe(script)
+        }
+      })
+      const applied = await postgrator.migrate()
+      return applied.map(({ filename }) => filename)
+    },
+    { deadlineMs: MIGRATION_DEADLINE_MS }
+  )
+}
