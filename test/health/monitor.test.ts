@@ -1,0 +1,115 @@
+import t, { type Test } from 'tap'
+import { type CheckResult, Monitor, type Transition } from '../../src/health/monitor.ts'
+import { SharedState } from '../../src/health/state.ts'
+
+/** A check that is answered by hand, so that a test decides what is under way and when it ends. */
+function manualCheck() {
+  const pending: ((result: CheckResult) => void)[] = []
+  const begun: (() => void)[] = []
+  let count = 0
+  return {
+    check: () => {
+      count++
+      for (const resolve of begun.splice(0)) resolve()
+      return new Promise<CheckResult>(resolve => pending.push(resolve))
+    },
+    answer: (result: CheckResult) => pending.shift()?.(result),
+    /** Resolves when the next check begins. */
+    next: () => new Promise<void>(resolve => begun.push(resolve)),
+    get count() {
+      return count
+    },
+    get underWay() {
+      return pending.length
+    }
+  }
+}
+
+function monitored(t: Test, options: { idleMs?: number } = {}) {
+  const manual = manualCheck()
+  const transitions: Transition[] = []
+  const state = new SharedState()
+  const monitor = new Monitor({
+    state,
+    check: manual.check,
+    onTransition: change => transitions.push(change),
+    ...options
+  })
+  t.teardown(async () => {
+    const stopped = monitor.stop()
+    manual.answer({ state: 'ok' })
+    await stopped
+  })
+  return { manual, transitions, state, monitor }
+}
+
+t.test('all that ask at once share one check', async t => {
+  const { manual, monitor, state } = monitored(t)
+  const asked = Promise.all(Array.from({ length: 100 }, () => monitor.ask()))
+  t.equal(manual.count, 1)
+  manual.answer({ state: 'ok' })
+  await asked
+  t.equal(state.snapshot().database, 'ok')
+})
+
+t.test('a fresh verdict is answered without a check', async t => {
+  const { manual, monitor } = monitored(t)
+  const first = monitor.ask()
+  manual.answer({ state: 'ok' })
+  await first
+  t.ok(monitor.isFresh())
+  await monitor.ask()
+  t.equal(manual.count, 1)
+})
+
+t.test('without anyone asking it checks again by itself, never twice at once', async t => {
+  const { manual, monitor } = monitored(t, { idleMs: 1 })
+  monitor.start()
+  for (const _ of [1, 2, 3]) {
+    t.equal(manual.underWay, 1)
+    const next = manual.next()
+    manual.answer({ state: 'ok' })
+    await next
+  }
+})
+
+t.test('while the database is known to be mute nobody waits for the next check', async t => {
+  const { manual, monitor, state } = monitored(t)
+  const first = monitor.ask()
+  const again = manual.next()
+  manual.answer({ state: 'database_timeout', cause: new Error('no answer') })
+  await first
+  await again
+  await monitor.ask()
+  t.equal(manual.underWay, 1, 'the next check is under way behind the answer')
+  t.equal(state.snapshot().database, 'database_timeout')
+})
+
+t.test('each change is told once, with its cause', async t => {
+  const { manual, monitor, transitions } = monitored(t, { idleMs: 1 })
+  const cause = new Error('connection refused')
+  monitor.start()
+  for (const result of [
+    { state: 'ok' },
+    { state: 'ok' },
+    { state: 'database_unreachable', cause },
+    { state: 'database_unreachable', cause },
+    { state: 'ok' }
+  ] satisfies CheckResult[]) {
+    const next = manual.next()
+    manual.answer(result)
+    await next
+  }
+  t.strictSame(transitions, [
+    { from: 'unknown', to: 'ok' },
+    { from: 'ok', to: 'database_unreachable', cause },
+    { from: 'database_unreachable', to: 'ok' }
+  ])
+})
+
+t.test('after it was stopped nothing begins', async t => {
+  const { manual, monitor } = monitored(t)
+  await monitor.stop()
+  await monitor.ask()
+  t.equal(manual.count, 0)
+})

@@ -1,0 +1,57 @@
+import t from 'tap'
+import { SharedState } from '../../src/health/state.ts'
+
+t.test('a fresh state claims nothing', async t => {
+  t.match(new SharedState().snapshot(), {
+    database: 'unknown',
+    migrated: false,
+    started: false,
+    draining: false,
+    pressure: false
+  })
+})
+
+t.test('what one side writes the other reads from the same memory', async t => {
+  const writer = new SharedState()
+  const reader = new SharedState(writer.buffer)
+  writer.setMigrated()
+  writer.setStarted()
+  writer.setDraining()
+  writer.setPressure(true)
+  reader.setDatabase('database_refused', 1_000)
+  writer.beat(1_500)
+  const seen = {
+    database: 'database_refused',
+    databaseAgeMs: 1_000,
+    migrated: true,
+    started: true,
+    draining: true,
+    pressure: true,
+    heartbeatAgeMs: 500
+  }
+  t.strictSame(reader.snapshot(2_000), seen)
+  t.strictSame(writer.snapshot(2_000), seen)
+})
+
+t.test('pressure ends, the rest stays', async t => {
+  const state = new SharedState()
+  state.setStarted()
+  state.setPressure(true)
+  state.setPressure(false)
+  t.match(state.snapshot(), { started: true, pressure: false })
+})
+
+t.test('an age is never negative, whichever thread looked at the clock first', async t => {
+  const state = new SharedState()
+  state.setDatabase('ok', 2_000)
+  state.beat(2_000)
+  t.match(state.snapshot(1_999), { databaseAgeMs: 0, heartbeatAgeMs: 0 })
+})
+
+t.test('every database state survives the way through memory', async t => {
+  const state = new SharedState()
+  for (const database of ['ok', 'database_unreachable', 'database_timeout', 'database_refused', 'unknown'] as const) {
+    state.setDatabase(database, Number.MAX_SAFE_INTEGER)
+    t.equal(state.snapshot(Number.MAX_SAFE_INTEGER).database, database)
+  }
+})
