@@ -1,0 +1,55 @@
+// @FEAT:health-monitoring @COMP:plugin @TYPE:core
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Config } from '../src/config.ts'
+import { Database } from '../src/database/database.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The main pool. It has its address, and connects, only after the port is open. */
+    db: Database
+  }
+}
+
+export interface DbOptions {
+  config: Config
+}
+
+/** Owns the main pool and, where no database is named, the embedded server: it is stopped last. */
+async function db(app: FastifyInstance, { config }: DbOptions) {
+  const database = new Database({
+    max: config.DATABASE_POOL_MAX,
+    applicationName: config.SERVICE_NAME,
+    log: app.log
+  })
+  app.decorate('db', database)
+
+  const closing = new AbortController()
+  let embedded: Promise<{ stop(): Promise<void> } | undefined> = Promise.resolve(undefined)
+
+  app.addHook('onListen', () => {
+    if (config.DATABASE_URL !== undefined) database.open(config.DATABASE_URL)
+    else embedded = startEmbedded()
+  })
+
+  app.addHook('onClose', async () => {
+    closing.abort()
+    await database.close()
+    await (await embedded)?.stop()
+  })
+
+  async function startEmbedded() {
+    // Loaded only here: production installs without the embedded packages.
+    const { startEmbeddedPostgres } = await import('../src/database/embedded.ts')
+    try {
+      const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: app.log, signal: closing.signal })
+      database.open(server.url)
+      return server
+    } catch (err) {
+      if (!closing.signal.aborted) app.log.fatal({ err }, 'embedded database not started')
+      return undefined
+    }
+  }
+}
+
+export default fp(db, { name: 'db', fastify: '5.x' })

@@ -1,0 +1,81 @@
+// @FEAT:health-monitoring @COMP:plugin @TYPE:core
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import fp from 'fastify-plugin'
+import FindMyWay from 'find-my-way'
+import { DatabaseUnavailableError } from '../src/database/failure.ts'
+import { catalogue, type ErrorCode, errorBody, ServiceError, validationDetails } from '../src/errors.ts'
+import { languageOf } from '../src/messages.ts'
+
+/** Fastify's own errors, by their code, and what each is here. */
+const frameworkErrors: Record<string, ErrorCode> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'UNSUPPORTED_MEDIA_TYPE',
+  FST_ERR_CTP_BODY_TOO_LARGE: 'PAYLOAD_TOO_LARGE',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'MALFORMED_JSON',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'MALFORMED_JSON',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'BAD_REQUEST',
+  FST_ERR_BAD_URL: 'BAD_REQUEST',
+  FST_ERR_MAX_PARAM_LENGTH: 'URI_TOO_LONG'
+}
+
+const RETRY_AFTER_SECONDS = 5
+
+/** Renders every error in the one envelope: the catalogue decides what a client sees, the log has the rest. */
+async function errorHandler(app: FastifyInstance) {
+  app.setErrorHandler(sendError)
+
+  const router = FindMyWay({ ignoreTrailingSlash: false })
+  app.addHook('onRoute', ({ method, url }) => {
+    for (const one of [method].flat() as HTTPMethods[]) {
+      if (!router.hasRoute(one as FindMyWay.HTTPMethod, url))
+        router.on(one as FindMyWay.HTTPMethod, url, () => undefined)
+    }
+  })
+
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0] ?? '/'
+    const allowed = app.supportedMethods
+      .filter(method => router.find(method as FindMyWay.HTTPMethod, path) !== null)
+      .sort()
+    if (allowed.length === 0) return send(request, reply, 'NOT_FOUND')
+    return send(request, reply.header('allow', allowed.join(', ')), 'METHOD_NOT_ALLOWED')
+  })
+}
+
+/** Fastify's error handler: also the one for errors before routing. */
+export function sendError(err: FastifyError | Error, request: FastifyRequest, reply: FastifyReply) {
+  if (err instanceof ServiceError) {
+    if (catalogue[err.code] >= 500 && err.code !== 'OVERLOADED') request.log.error({ err }, 'request failed')
+    return send(request, reply.headers(err.headers), err.code, err.extra)
+  }
+  if (err instanceof DatabaseUnavailableError) {
+    request.log.warn({ err }, 'request without database')
+    return send(request, reply.header('retry-after', String(RETRY_AFTER_SECONDS)), 'DATABASE_UNAVAILABLE')
+  }
+  if ('validation' in err && err.validation) {
+    const language = languageOf(request.headers['accept-language'])
+    const details = validationDetails(err.validation, err.validationContext ?? 'body', language)
+    return send(request, reply, 'VALIDATION_FAILED', { details })
+  }
+  const code = codeOf(err)
+  if (catalogue[code] >= 500) request.log.error({ err }, 'request failed')
+  return send(request, reply, code)
+}
+
+function codeOf(err: FastifyError | Error): ErrorCode {
+  const known = 'code' in err ? frameworkErrors[err.code] : undefined
+  if (known) return known
+  // A body that is not JSON comes as the parser's own SyntaxError with the status set on it.
+  const status = 'statusCode' in err ? err.statusCode : undefined
+  if (err instanceof SyntaxError && status === 400) return 'MALFORMED_JSON'
+  return status !== undefined && status >= 400 && status < 500 ? 'BAD_REQUEST' : 'INTERNAL_ERROR'
+}
+
+function send(request: FastifyRequest, reply: FastifyReply, code: ErrorCode, extra: Record<string, unknown> = {}) {
+  const language = languageOf(request.headers['accept-language'])
+  return reply
+    .code(catalogue[code])
+    .headers({ 'request-id': request.id, 'cache-control': 'no-store' })
+    .send({ ...errorBody(code, language), ...extra })
+}
+
+export default fp(errorHandler, { name: 'error-handler', fastify: '5.x' })

@@ -1,0 +1,83 @@
+// @FEAT:health-monitoring @COMP:plugin @TYPE:core
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Config } from '../src/config.ts'
+import { ProbeHost } from '../src/health/probe-host.ts'
+import { type ProbeAnswer, type ProbePath, probeAnswers } from '../src/health/probes.ts'
+import { SharedState } from '../src/health/state.ts'
+import { startUp } from '../src/startup.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    health: Health
+  }
+}
+
+/** The replica's health, as the main thread sees and tells it. */
+export interface Health {
+  /** What the probes answer from. */
+  state: SharedState
+  /** The answer of a probe route, now. */
+  answer(path: ProbePath): ProbeAnswer
+  /** Whether the database verdict can be used as it stands. */
+  isFresh(): boolean
+  /** Settles when the database verdict is as good as it gets; never rejects. */
+  ask(): Promise<void>
+  /** The port of the probe thread, once it listens; rejects when it cannot. */
+  probePort: Promise<number | undefined>
+}
+
+export interface HealthOptions {
+  config: Config
+}
+
+/** Owns the probe thread and the start-up sequence. */
+async function health(app: FastifyInstance, { config }: HealthOptions) {
+  const state = new SharedState()
+  const settings = {
+    service: config.SERVICE_NAME,
+    stallMs: config.LIVENESS_STALL_SECONDS * 1_000
+  }
+  const host = new ProbeHost({
+    state,
+    log: app.log,
+    settings: {
+      ...settings,
+      host: config.HOST,
+      port: config.PROBE_PORT,
+      applicationName: `${config.SERVICE_NAME}-probe`,
+      checkTimeoutMs: config.CHECK_TIMEOUT_MS,
+      log: { level: config.LOG_LEVEL, bindings: { instance: config.INSTANCE_ID } }
+    },
+    onTransition: (from, to) => {
+      if (from === 'database_timeout' && to === 'ok') app.db.rebuild()
+    }
+  })
+  const answer = probeAnswers(settings)
+  const probePort = host.start()
+  // Who starts the process waits for it; where nobody does, the log has it.
+  probePort.catch(() => undefined)
+
+  app.decorate('health', {
+    state,
+    answer: path => answer(path, state.snapshot(), Date.now()),
+    isFresh: () => host.isFresh(),
+    ask: () => host.ask(),
+    probePort
+  })
+
+  const closing = new AbortController()
+  let started: Promise<void> = Promise.resolve()
+
+  app.addHook('onListen', () => {
+    void app.db.address.then(url => host.setDatabase(url))
+    started = startUp({ database: app.db, state, log: app.log }, closing.signal)
+  })
+
+  app.addHook('onClose', async () => {
+    closing.abort()
+    await Promise.all([started, host.close()])
+  })
+}
+
+export default fp(health, { name: 'health', fastify: '5.x', dependencies: ['db'] })

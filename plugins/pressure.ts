@@ -1,0 +1,33 @@
+// @FEAT:health-monitoring @COMP:plugin @TYPE:core
+import underPressure from '@fastify/under-pressure'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Config } from '../src/config.ts'
+import { ServiceError } from '../src/errors.ts'
+
+export interface PressureOptions {
+  config: Config
+}
+
+/** How often the event-loop delay is measured and told, in milliseconds. */
+const SAMPLE_MS = 500
+const RETRY_AFTER_SECONDS = 5
+
+/**
+ * Sheds the load of the scope it is registered in while the event loop is late, and publishes that state to where
+ * readiness reads it. Probes stay outside of this scope.
+ */
+async function pressure(api: FastifyInstance, { config }: PressureOptions) {
+  await api.register(underPressure, {
+    maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
+    sampleInterval: SAMPLE_MS,
+    pressureHandler: () => {
+      throw new ServiceError('OVERLOADED', { headers: { 'retry-after': String(RETRY_AFTER_SECONDS) } })
+    }
+  })
+
+  const publish = setInterval(() => api.health.state.setPressure(api.isUnderPressure()), SAMPLE_MS).unref()
+  api.addHook('onClose', async () => clearInterval(publish))
+}
+
+export default fp(pressure, { name: 'pressure', fastify: '5.x', dependencies: ['health'] })

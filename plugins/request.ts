@@ -1,0 +1,32 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+
+/**
+ * What every request of the API has in common: its answer is never stored, carries the id under which the log knows it,
+ * and is one line in the log. A POST that needs no body may come with the JSON type and an empty one, as HTTPie sends it.
+ */
+async function request(api: FastifyInstance) {
+  api.addHook('onRequest', async ({ id }, reply) => {
+    reply.headers({ 'request-id': id, 'cache-control': 'no-store' })
+  })
+
+  api.addHook('onResponse', async ({ log, method, routeOptions }, reply) => {
+    // The route's pattern, not the address: a query may hold what nobody should read.
+    const line = {
+      method,
+      route: routeOptions.url,
+      status: reply.statusCode,
+      duration_ms: Math.round(reply.elapsedTime)
+    }
+    log.info(line, 'request')
+  })
+
+  const parseJson = api.getDefaultJsonParser('error', 'error')
+  api.removeContentTypeParser(['application/json', 'text/plain'])
+  api.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (req, body, done) => {
+    if (body === '') done(null, undefined)
+    else parseJson(req, body, done)
+  })
+}
+
+export default fp(request, { name: 'request', fastify: '5.x' })

@@ -1,0 +1,34 @@
+// @FEAT:health-monitoring @COMP:route @TYPE:helper
+
+import { type TSchema, Type } from '@sinclair/typebox'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { type ProbePath, probes } from '../src/health/probes.ts'
+
+/** A moment as every answer writes it: ISO 8601, UTC, milliseconds. */
+export const Timestamp = Type.String({ format: 'date-time', examples: ['2026-11-23T12:00:00.000Z'] })
+
+/**
+ * Declares a probe route: the answer is the one that the probe port gives. It is sent as text, ready made, so the
+ * schemas are its documentation; the tests hold the answers against them.
+ */
+export function probe(
+  app: Pick<FastifyInstance, 'get' | 'health'>,
+  path: ProbePath,
+  summary: string,
+  response: { 200: TSchema; 503: TSchema }
+): void {
+  const { health } = app
+  const send = (reply: FastifyReply) => {
+    const { status, body } = health.answer(path)
+    reply
+      .code(status)
+      .header('content-type', 'application/json; charset=utf-8')
+      .header('cache-control', 'no-store')
+      .send(body)
+  }
+  const { database } = probes[path]
+  app.get(path, { schema: { tags: ['health-monitoring'], summary, security: [], response } }, (_request, reply) => {
+    if (!database || health.isFresh()) send(reply)
+    else void health.ask().then(() => send(reply))
+  })
+}

@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto'
+import type { Socket } from 'node:net'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyPluginAsync,
+  LogController
+} from 'fastify'
+import db from '../plugins/db.ts'
+import errorHandler, { sendError } from '../plugins/error-handler.ts'
+import health from '../plugins/health.ts'
+import pressure from '../plugins/pressure.ts'
+import request from '../plugins/request.ts'
+import healthRoutes from '../routes/health.ts'
+import systemHealthRoutes from '../routes/system/health.ts'
+import type { Config } from './config.ts'
+import { catalogue, type ErrorCode, errorBody } from './errors.ts'
+
+/** What the process puts in, and tests in its place. */
+export interface Seams {
+  logger: FastifyBaseLogger
+  /** Further routes in the scope of the API. */
+  api?: FastifyPluginAsync
+}
+
+const BODY_LIMIT = 64 * 1024
+const REQUEST_TIMEOUT_MS = 30_000
+/** Longer than load balancers keep an idle connection, so that they close it and never meet a closing one. */
+const KEEP_ALIVE_MS = 75_000
+
+/** The whole service, not yet listening. Nothing here connects: the plugins do, once the port is open. */
+export function buildApp(config: Config, { logger, api }: Seams): FastifyInstance {
+  const app = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
+    genReqId: requestIds(),
+    bodyLimit: BODY_LIMIT,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    trustProxy: config.TRUST_PROXY?.split(/[\s,]+/).filter(Boolean) ?? false,
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
+    frameworkErrors: (err, req, reply) => sendError(err, req, reply),
+    clientErrorHandler
+  })
+
+  app.register(errorHandler)
+  app.register(db, { config })
+  app.register(health, { config })
+
+  app.register(probeRoutes)
+  app.register(apiRoutes)
+  return app
+
+  /** Outside of everything that could refuse, slow down or log a probe. */
+  async function probeRoutes(probes: FastifyInstance) {
+    probes.setChildLoggerFactory(parent => parent)
+    probes.setSerializerCompiler(() => JSON.stringify)
+    probes.register(healthRoutes)
+    probes.register(systemHealthRoutes)
+  }
+
+  async function apiRoutes(scope: FastifyInstance) {
+    scope.register(request)
+    scope.register(pressure, { config })
+    if (api) scope.register(api)
+  }
+}
+
+/** Ids that no other process gives, at the cost of a counter. */
+function requestIds(): () => string {
+  const process = randomBytes(6).toString('base64url')
+  let count = 0
+  return () => `${process}-${(++count).toString(36)}`
+}
+
+/** Answers what is not even HTTP: there is no request yet, so the bytes are written by hand. */
+function clientErrorHandler(err: FastifyError & NodeJS.ErrnoException, socket: Socket): void {
+  if (err.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const codes: Record<string, ErrorCode> = {
+    HPE_HEADER_OVERFLOW: 'HEADERS_TOO_LARGE',
+    ERR_HTTP_REQUEST_TIMEOUT: 'REQUEST_TIMEOUT'
+  }
+  const code = codes[err.code] ?? 'BAD_REQUEST'
+  const body = JSON.stringify(errorBody(code, 'ko'))
+  socket.end(
+    [
+      `HTTP/1.1 ${catalogue[code]} ${code}`,
+      'Content-Type: application/json; charset=utf-8',
+      'Cache-Control: no-store',
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      'Connection: close',
+      '',
+      body
+    ].join('\r\n')
+  )
+}

@@ -1,0 +1,97 @@
+// The process: settings, listening, draining, exit codes. Nothing else touches process.*
+import closeWithGrace from 'close-with-grace'
+import { pino } from 'pino'
+import { buildApp } from './app.ts'
+import { type Config, ConfigError, loadConfig } from './config.ts'
+
+/** Exit codes: 0 drained and closed, 1 failed or forced, 2 the configuration breaks a rule. */
+const EXIT_FAILED = 1
+const EXIT_CONFIG = 2
+
+/** Ctrl-C under npm reaches the process twice at once, from the terminal and from npm: that is one signal. */
+const SAME_SIGNAL_MS = 300
+
+const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+
+const config = readConfig()
+const log = pino({
+  level: config.LOG_LEVEL,
+  base: { service: config.SERVICE_NAME, instance: config.INSTANCE_ID },
+  timestamp: pino.stdTimeFunctions.isoTime
+})
+const app = buildApp(config, { logger: log })
+
+const { close } = closeWithGrace(
+  {
+    delay: (config.DRAIN_SECONDS + config.SHUTDOWN_SECONDS) * 1_000,
+    skip: [...signals, 'SIGQUIT', 'beforeExit'],
+    logger: false,
+    onTimeout: () => log.fatal('shutdown took too long'),
+    onSecondError: err => log.fatal({ err }, 'failed during shutdown')
+  },
+  shutDown
+)
+
+let signalledMs: number | undefined
+for (const signal of signals) {
+  process.on(signal, () => {
+    const now = Date.now()
+    if (signalledMs === undefined) {
+      signalledMs = now
+      log.info({ signal }, 'signal received')
+      void close()
+    } else if (now - signalledMs > SAME_SIGNAL_MS) {
+      log.warn({ signal }, 'second signal, exiting at once')
+      process.exit(EXIT_FAILED)
+    }
+  })
+}
+
+await listen()
+
+function readConfig(): Config {
+  try {
+    return loadConfig(process.env)
+  } catch (err) {
+    if (!(err instanceof ConfigError)) throw err
+    process.stderr.write(`configuration: ${err.message}\n`)
+    process.exit(EXIT_CONFIG)
+  }
+}
+
+async function listen(): Promise<void> {
+  try {
+    const main = await app.listen({ host: config.HOST, port: config.PORT, listenTextResolver: () => 'main port open' })
+    const port = await app.health.probePort
+    const probes = port === undefined ? main : `http://${hostText(config.HOST)}:${port}`
+    log.info({ main, probes: `${probes}/health/ready` }, 'listening')
+  } catch (err) {
+    if (signalledMs !== undefined) return
+    log.fatal({ err }, 'cannot listen')
+    process.exitCode = EXIT_FAILED
+    await app.close()
+    process.exit(EXIT_FAILED)
+  }
+}
+
+/** Drain: not ready, still serving. Then close: in-flight requests, jobs, connections, the embedded database last. */
+async function shutDown({ err }: { err?: Error }): Promise<void> {
+  if (err) log.fatal({ err }, 'failed')
+  else await drain()
+  await app.close()
+  log.info('closed')
+}
+
+async function drain(): Promise<void> {
+  app.health.state.setDraining()
+  // Clients on a kept connection are asked to come back on a new one, which a load balancer leads elsewhere.
+  app.server.prependListener('request', (_request, response) => {
+    response.shouldKeepAlive = false
+  })
+  log.info({ seconds: config.DRAIN_SECONDS }, 'draining')
+  await new Promise(resolve => setTimeout(resolve, config.DRAIN_SECONDS * 1_000))
+}
+
+function hostText(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}

@@ -1,0 +1,142 @@
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { Type } from '@sinclair/typebox'
+import type { FastifyPluginAsync } from 'fastify'
+import t from 'tap'
+import { DatabaseUnavailableError } from '../../src/database/failure.ts'
+import { captureLog, startApp } from '../support/app.ts'
+
+const absent = 'postgres://nobody:hunter2@127.0.0.1:1/none'
+
+const api: FastifyPluginAsync = async app => {
+  const body = Type.Object(
+    { name: Type.String({ maxLength: 5 }), kind: Type.Optional(Type.Union([Type.Literal('a'), Type.Literal('b')])) },
+    { additionalProperties: false }
+  )
+  app.post('/test/body', { schema: { body } }, async () => ({ success: true }))
+  app.post('/test/none', async ({ body }) => ({ success: true, body: body ?? null }))
+  app.get('/test/throws', async () => {
+    throw new Error('select * from secrets at host db.internal', { cause: new Error('hunter2') })
+  })
+  app.get('/test/no-database', async () => {
+    throw new DatabaseUnavailableError('database_timeout', new Error('db.internal'))
+  })
+  app.get('/test/things/:id', async () => ({ success: true }))
+  app.delete('/test/things/:id', async () => ({ success: true }))
+}
+
+async function started(t: Parameters<typeof startApp>[0]) {
+  const log = captureLog()
+  const { url } = await startApp(t, { DATABASE_URL: absent, PROBE_PORT: 'off' }, { api, logger: log.logger })
+  const send = async (method: string, path: string, init: RequestInit = {}) => {
+    const response = await fetch(url + path, { method, ...init })
+    const answer = (await response.json()) as Record<string, unknown>
+    return { status: response.status, headers: response.headers, answer }
+  }
+  return { url, send, log }
+}
+const json = { 'content-type': 'application/json', 'accept-language': 'en' }
+
+t.test('every refusal has the envelope, its status and its code, is not stored and carries a request id', async t => {
+  const { send } = await started(t)
+  const refusals: [method: string, path: string, init: RequestInit, status: number, code: string][] = [
+    ['GET', '/nothing', {}, 404, 'NOT_FOUND'],
+    ['GET', '/api/nothing', {}, 404, 'NOT_FOUND'],
+    ['POST', '/health/ready', {}, 405, 'METHOD_NOT_ALLOWED'],
+    ['PUT', '/test/things/7', {}, 405, 'METHOD_NOT_ALLOWED'],
+    ['POST', '/test/body', { headers: { 'content-type': 'text/plain' }, body: '{}' }, 415, 'UNSUPPORTED_MEDIA_TYPE'],
+    ['POST', '/test/body', { headers: json, body: '{' }, 400, 'MALFORMED_JSON'],
+    ['POST', '/test/body', { headers: json, body: '{"__proto__":{"a":1}}' }, 400, 'MALFORMED_JSON'],
+    ['POST', '/test/body', { headers: json, body: '' }, 400, 'VALIDATION_FAILED'],
+    ['POST', '/test/body', { headers: json, body: '{}' }, 400, 'VALIDATION_FAILED'],
+    ['POST', '/test/body', { headers: json, body: JSON.stringify('x'.repeat(70_000)) }, 413, 'PAYLOAD_TOO_LARGE'],
+    ['GET', '/%zz', {}, 400, 'BAD_REQUEST'],
+    ['GET', '/test/throws', {}, 500, 'INTERNAL_ERROR'],
+    ['GET', '/test/no-database', {}, 503, 'DATABASE_UNAVAILABLE']
+  ]
+  for (const [method, path, init, status, code] of refusals) {
+    const { headers, answer, ...got } = await send(method, path, init)
+    t.equal(got.status, status, `${method} ${path}`)
+    t.match(answer, { success: false, code, error: String }, `${method} ${path}`)
+    t.equal(headers.get('cache-control'), 'no-store')
+    t.ok(headers.get('request-id'))
+  }
+})
+
+t.test('a wrong method is told the right ones', async t => {
+  const { send } = await started(t)
+  t.equal((await send('POST', '/health/ready')).headers.get('allow'), 'GET, HEAD')
+  t.equal((await send('PUT', '/test/things/7')).headers.get('allow'), 'DELETE, GET, HEAD')
+})
+
+t.test('a validation error says which field breaks which rule, in the language asked for', async t => {
+  const { send } = await started(t)
+  const details = async (body: unknown, language: string) =>
+    (
+      await send('POST', '/test/body', {
+        headers: { ...json, 'accept-language': language },
+        body: JSON.stringify(body)
+      })
+    ).answer.details
+  t.strictSame(await details({}, 'en'), [{ field: '/body/name', rule: 'required', message: 'is required' }])
+  t.strictSame(await details({ name: 'a', x: 1 }, 'en'), [
+    { field: '/body/x', rule: 'additionalProperties', message: 'is not known here' }
+  ])
+  t.strictSame(await details({ name: 1 }, 'en'), [
+    { field: '/body/name', rule: 'type', message: 'must be of type string' }
+  ])
+  t.strictSame(await details({ name: 'too long' }, 'ko'), [
+    { field: '/body/name', rule: 'maxLength', message: '5자 이하여야 합니다' }
+  ])
+})
+
+t.test('a number is not taken for a string', async t => {
+  const { send } = await started(t)
+  const { status } = await send('POST', '/test/body', { headers: json, body: '{"name":5}' })
+  t.equal(status, 400)
+})
+
+t.test('a POST that needs no body takes none, with or without a type', async t => {
+  const { send } = await started(t)
+  t.match((await send('POST', '/test/none')).answer, { success: true, body: null })
+  t.match((await send('POST', '/test/none', { headers: json, body: '' })).answer, { success: true, body: null })
+})
+
+t.test('the cause of an error is in the log under the request id, and in no answer', async t => {
+  const { send, log } = await started(t)
+  for (const path of ['/test/throws', '/test/no-database']) {
+    const { answer, headers } = await send('GET', path)
+    t.notMatch(JSON.stringify(answer), /secrets|internal|hunter2|stack/)
+    const line = log.lines.find(({ request_id, err }) => err !== undefined && request_id === headers.get('request-id'))
+    t.ok(line, 'logged under its id')
+  }
+})
+
+t.test('the language is Korean unless English is asked for', async t => {
+  const { send } = await started(t)
+  t.equal((await send('GET', '/nothing')).answer.error, '요청한 경로를 찾을 수 없습니다')
+  const { answer } = await send('GET', '/nothing', { headers: { 'accept-language': 'en' } })
+  t.equal(answer.error, 'There is nothing at this path')
+})
+
+t.test('what is not HTTP, or has headers without end, is refused in the envelope', async t => {
+  const { url } = await started(t)
+  const raw = async (bytes: string) => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    socket.write(bytes)
+    return text(socket)
+  }
+  t.match(await raw('NONSENSE\r\n\r\n'), /^HTTP\/1\.1 400 [\s\S]*"code":"BAD_REQUEST"/)
+  t.match(
+    await raw(`GET / HTTP/1.1\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`),
+    /^HTTP\/1\.1 431 [\s\S]*"code":"HEADERS_TOO_LARGE"/
+  )
+})
+
+t.test('one line per request names the route, never the address with its query', async t => {
+  const { send, log } = await started(t)
+  await send('GET', '/test/things/7?token=hunter2')
+  const line = log.lines.find(({ msg }) => msg === 'request')
+  t.match(line, { method: 'GET', route: '/test/things/:id', status: 200, duration_ms: Number })
+  t.notMatch(log.text(), /hunter2/)
+})

@@ -1,0 +1,107 @@
+import t from 'tap'
+import { probes as probePaths } from '../../src/health/probes.ts'
+import { captureLog, startApp, untilStatus } from '../support/app.ts'
+import { createTestDatabase } from '../support/database.ts'
+
+const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+
+t.test('with a database every probe is 200 on both ports, GET and HEAD, with the same body', async t => {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const { lines, logger } = captureLog('info')
+  const { url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl }, { logger })
+  await untilStatus(`${url}/health/startup`, 200)
+  const logged = lines.length
+
+  const bodies: Record<string, object> = {
+    '/health': { status: 'healthy', timestamp: ISO, database: 'healthy', service: 'trading-system' },
+    '/health/ready': { status: 'ready', timestamp: ISO, checks: { database: 'ok' } },
+    '/health/live': { status: 'alive', timestamp: ISO },
+    '/health/startup': { status: 'started', timestamp: ISO },
+    '/api/system/health': { status: 'healthy', timestamp: ISO }
+  }
+  for (const base of [url, probeUrl]) {
+    for (const path of Object.keys(probePaths)) {
+      const response = await fetch(base + path)
+      const body = await response.json()
+      t.equal(response.status, 200, path)
+      t.match(body, bodies[path] ?? {}, path)
+      t.strictSame(Object.keys(body as object), Object.keys(bodies[path] ?? {}), 'exactly those fields in that order')
+      t.equal(response.headers.get('cache-control'), 'no-store')
+      t.equal(response.headers.get('content-type'), 'application/json; charset=utf-8')
+      t.equal(response.headers.get('set-cookie'), null)
+
+      const head = await fetch(base + path, { method: 'HEAD' })
+      t.equal(head.status, 200)
+      t.equal(await head.text(), '')
+      t.equal(head.headers.get('cache-control'), 'no-store')
+      t.equal(head.headers.get('content-length'), response.headers.get('content-length'))
+    }
+  }
+  t.equal(lines.length, logged, 'no probe is logged at info')
+})
+
+t.test('a query on a probe changes nothing', async t => {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl })
+  for (const base of [url, probeUrl]) t.equal((await fetch(`${base}/health/live?x=1`)).status, 200)
+})
+
+t.test('without a database the port is open, liveness is 200 and the rest says why not', async t => {
+  const absent = 'postgres://nobody@127.0.0.1:1/none'
+  const { url, probeUrl } = await startApp(t, { DATABASE_URL: absent })
+  for (const base of [url, probeUrl]) {
+    t.equal((await fetch(`${base}/health/live`)).status, 200)
+    const expected: Record<string, object> = {
+      '/health': { status: 'unhealthy', database: 'unhealthy' },
+      '/health/ready': {
+        status: 'not_ready',
+        checks: { database: 'database_unreachable' },
+        error: 'database_unreachable'
+      },
+      '/health/startup': { status: 'starting', error: 'database_unreachable' },
+      '/api/system/health': { status: 'unhealthy' }
+    }
+    for (const [path, body] of Object.entries(expected)) {
+      const response = await fetch(base + path)
+      t.equal(response.status, 503, path)
+      t.match(await response.json(), body, path)
+    }
+  }
+})
+
+t.test('on the probe port everything else is 404', async t => {
+  const { probeUrl } = await startApp(t, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' })
+  for (const [path, method] of [
+    ['/', 'GET'],
+    ['/health/', 'GET'],
+    ['/api/auth/login', 'POST'],
+    ['/health/live', 'POST'],
+    ['/metrics', 'GET']
+  ] as const) {
+    const response = await fetch(probeUrl + path, { method })
+    t.equal(response.status, 404, `${method} ${path}`)
+    t.match(await response.json(), { success: false, code: 'NOT_FOUND' })
+  }
+})
+
+t.test('PROBE_PORT=off leaves the probes on the main port', async t => {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })
+  t.equal(await app.health.probePort, undefined)
+  t.equal((await untilStatus(`${url}/health/ready`, 200)).status, 200)
+})
+
+t.test('draining turns readiness off and nothing else', async t => {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const { app, url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl })
+  await untilStatus(`${url}/health/ready`, 200)
+  app.health.state.setDraining()
+  for (const base of [url, probeUrl]) {
+    const ready = await fetch(`${base}/health/ready`)
+    t.equal(ready.status, 503)
+    t.match(await ready.json(), { status: 'not_ready', error: 'draining', checks: { database: 'ok' } })
+    for (const path of ['/health', '/health/live', '/health/startup', '/api/system/health']) {
+      t.equal((await fetch(base + path)).status, 200, path)
+    }
+  }
+})

@@ -1,0 +1,41 @@
+import { Writable } from 'node:stream'
+import type { FastifyInstance } from 'fastify'
+import { type LevelWithSilent, pino } from 'pino'
+import type { Test } from 'tap'
+import { buildApp, type Seams } from '../../src/app.ts'
+import { loadConfig } from '../../src/config.ts'
+
+/** A logger that keeps its lines, parsed and as text. */
+export function captureLog(level: LevelWithSilent = 'trace') {
+  const lines: Record<string, unknown>[] = []
+  const stream = new Writable({
+    write(chunk, _encoding, done) {
+      lines.push(JSON.parse(String(chunk)))
+      done()
+    }
+  })
+  return { lines, logger: pino({ level }, stream), text: () => JSON.stringify(lines) }
+}
+
+/** The whole service on free ports, listening, closed at teardown. Its probe thread is silent unless asked. */
+export async function startApp(
+  t: Test,
+  environment: Record<string, string>,
+  seams: Partial<Seams> = {}
+): Promise<{ app: FastifyInstance; url: string; probeUrl: string }> {
+  const config = loadConfig({ PORT: '0', PROBE_PORT: '0', LOG_LEVEL: 'silent', ...environment })
+  const app = buildApp(config, { logger: seams.logger ?? pino({ level: 'silent' }), ...seams })
+  t.teardown(() => app.close())
+  const url = await app.listen({ host: config.HOST, port: config.PORT })
+  const probePort = await app.health.probePort
+  return { app, url, probeUrl: probePort === undefined ? url : `http://127.0.0.1:${probePort}` }
+}
+
+/** Asks until the answer has the status; the test's own time-out bounds it. */
+export async function untilStatus(url: string, status: number): Promise<Response> {
+  for (;;) {
+    const response = await fetch(url)
+    if (response.status === status) return response
+    await response.arrayBuffer()
+  }
+}

@@ -1,0 +1,103 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Test } from 'tap'
+
+/** The root of the project: this file runs from dist/test/support. */
+export const projectRoot = dirname(dirname(dirname(import.meta.dirname)))
+
+export interface LogLine {
+  level: number
+  msg: string
+  [field: string]: unknown
+}
+
+/** A service process, as an operator would run it. */
+export interface Service {
+  child: ChildProcess
+  pid: number
+  /** Base address of the main port. */
+  main: string
+  /** Base address of the probe port; the main one where it is off. */
+  probes: string
+  /** All that it logged so far. */
+  log: LogLine[]
+  /** Resolves with the first line, past or to come, that has this message; rejects when the process ends without it. */
+  logged(message: string): Promise<LogLine>
+  /** Sends a signal and waits for the end. */
+  end(signal?: NodeJS.Signals): Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+}
+
+/**
+ * Starts the built service on free ports and waits until it listens. It is killed at teardown.
+ * @param environment settings beside the test's own; `undefined` takes one away
+ * @param nodeArguments before the script, such as a preload
+ */
+export async function startService(
+  t: Test,
+  environment: Record<string, string | undefined>,
+  nodeArguments: string[] = []
+): Promise<Service> {
+  const child = spawn(process.execPath, [...nodeArguments, join(projectRoot, 'dist/src/server.js')], {
+    cwd: projectRoot,
+    env: { PATH: process.env.PATH, PORT: '0', PROBE_PORT: '0', DRAIN_SECONDS: '0', ...environment },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
+  t.teardown(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+    await ended
+  })
+
+  const log: LogLine[] = []
+  const waiting = new Set<() => void>()
+  let stderr = ''
+  child.stderr.setEncoding('utf8').on('data', text => {
+    stderr += text
+  })
+  createInterface(child.stdout).on('line', text => {
+    if (!text.startsWith('{')) return
+    log.push(JSON.parse(text))
+    for (const look of waiting) look()
+  })
+
+  async function logged(message: string): Promise<LogLine> {
+    let look: () => void = () => undefined
+    const found = new Promise<LogLine>(resolve => {
+      look = () => {
+        const line = log.find(({ msg }) => msg === message)
+        if (line) resolve(line)
+      }
+      look()
+      waiting.add(look)
+    })
+    const gone = ended.then(([code, signal]) => {
+      look()
+      throw new Error(
+        `the service ended (${code ?? signal}) without logging '${message}'\n${stderr}${JSON.stringify(log, null, 1)}`
+      )
+    })
+    try {
+      return await Promise.race([found, gone])
+    } finally {
+      waiting.delete(look)
+      gone.catch(() => undefined)
+    }
+  }
+
+  const { main, probes } = await logged('listening')
+  return {
+    child,
+    pid: child.pid ?? Number.NaN,
+    main: String(main),
+    probes: new URL(String(probes)).origin,
+    log,
+    logged,
+    async end(signal = 'SIGTERM') {
+      child.kill(signal)
+      const [code, signalled] = await ended
+      return { code, signal: signalled }
+    }
+  }
+}

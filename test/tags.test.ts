@@ -1,0 +1,28 @@
+import { spawnSync } from 'node:child_process'
+import t from 'tap'
+import { projectRoot } from './support/service.ts'
+
+/** The specification's quick searches, with the language of this service. */
+function search(command: string): string[] {
+  const { stdout } = spawnSync('sh', ['-c', command], { cwd: projectRoot, encoding: 'utf8' })
+  return [...new Set(stdout.split('\n').map(line => line.split(':')[0] ?? ''))].filter(Boolean).sort()
+}
+
+const all = 'grep -r "@FEAT:health-monitoring" --include="*.ts" --exclude-dir=node_modules --exclude-dir=test .'
+
+t.test('the quick searches of the specification find the files that serve the feature', async t => {
+  t.ok(search(all).length >= 8, 'all health-monitoring code')
+  t.match(search(`${all} | grep "@COMP:route"`), [
+    './routes/health.ts',
+    './routes/probe.ts',
+    './routes/system/health.ts'
+  ])
+})
+
+t.test('every plugin and route that is tagged says feature, component and type', async t => {
+  const tagged = search('grep -rE "@FEAT:" --include="*.ts" src plugins routes')
+  const whole = search(
+    'grep -rE "^// @FEAT:[a-z-]+ @COMP:[a-z]+ @TYPE:(core|integration|helper)$" --include="*.ts" src plugins routes'
+  )
+  t.strictSame(tagged, whole)
+})
