@@ -1,0 +1,129 @@
+// The process: its first start, its signals, its exit codes, and what a kill leaves behind.
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { untilStatus } from '../support/app.ts'
+import { createTestDatabase } from '../support/database.ts'
+import { Prober } from '../support/prober.ts'
+import { projectRoot, startService } from '../support/service.ts'
+
+t.test('a bad setting stops the start with one line and exit code 2', async t => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(projectRoot, 'dist/src/server.js')], {
+    env: { DATABASE_URL: 'hunter2' },
+    encoding: 'utf8'
+  })
+  t.equal(status, 2)
+  t.equal(stdout, '')
+  t.equal(stderr, 'configuration: DATABASE_URL must be a postgres:// address\n')
+})
+
+t.test('SIGTERM drains and exits with 0', async t => {
+  const { url } = await createTestDatabase(t)
+  const service = await startService(t, { DATABASE_URL: url, DRAIN_SECONDS: '1' })
+  await untilStatus(`${service.main}/health/ready`, 200)
+  const prober = new Prober(t)
+  service.child.kill('SIGTERM')
+  await service.logged('draining')
+  const ready = await prober.probe(`${service.probes}/health/ready`)
+  t.match(ready, { status: 503, body: { error: 'draining' } })
+  t.equal((await prober.probe(`${service.main}/health/live`)).status, 200)
+  t.strictSame(await service.end('SIGCONT'), { code: 0, signal: null })
+  t.ok(service.log.find(({ msg }) => msg === 'closed'))
+})
+
+t.test('a second signal exits at once, with 1', async t => {
+  const { url } = await createTestDatabase(t)
+  const service = await startService(t, { DATABASE_URL: url, DRAIN_SECONDS: '600' })
+  service.child.kill('SIGTERM')
+  await service.logged('draining')
+  await new Promise(resolve => setTimeout(resolve, 400))
+  t.strictSame(await service.end('SIGTERM'), { code: 1, signal: null })
+})
+
+t.test('a port in use is a clear error, and exit code 1', async t => {
+  const { url } = await createTestDatabase(t)
+  const first = await startService(t, { DATABASE_URL: url })
+  const second = startService(t, { DATABASE_URL: url, PORT: new URL(first.main).port })
+  await t.rejects(second, /ended \(1\)[\s\S]*EADDRINUSE/)
+})
+
+t.test('a replica that starts before its database is ready as soon as it is there', async t => {
+  const service = await startService(t, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none', DRAIN_SECONDS: '0' })
+  const prober = new Prober(t)
+  t.match(await prober.probe(`${service.main}/health/startup`), {
+    status: 503,
+    body: { error: 'database_unreachable' }
+  })
+  t.equal((await prober.probe(`${service.main}/health/live`)).status, 200)
+  t.strictSame(await service.end(), { code: 0, signal: null })
+})
+
+t.test('kill -9, then start: the embedded database is adopted or recovered and nothing is lost', async t => {
+  const directory = scratch(t)
+  const first = await startService(t, { DATA_DIR: directory })
+  await untilStatus(`${first.main}/health/ready`, 200)
+  await first.end('SIGKILL')
+
+  const second = await startService(t, { DATA_DIR: directory })
+  await untilStatus(`${second.main}/health/ready`, 200)
+  const line = await second.logged('schema up to date')
+  t.strictSame(line.applied, [], 'the schema of the first start is still there')
+  t.strictSame(await second.end(), { code: 0, signal: null })
+  t.strictSame(postgresProcesses(directory), [], 'no database process is left')
+})
+
+for (const user of ['root', 'nobody'] as const) {
+  const skip = process.getuid?.() !== 0 && 'only root can start a process as somebody else'
+  t.test(`first start in a fresh copy under an empty HOME, as ${user}`, { skip }, async t => {
+    const directory = scratch(t)
+    const app = join(directory, 'app')
+    const home = join(directory, 'home')
+    spawnSync('mkdir', [home])
+    for (const part of ['dist', 'package.json']) cpSync(join(projectRoot, part), join(app, part), { recursive: true })
+    spawnSync('ln', ['-s', join(projectRoot, 'node_modules'), join(app, 'node_modules')])
+    if (user === 'nobody') spawnSync('chown', ['-R', 'nobody', directory])
+    const command = [process.execPath, join(app, 'dist/src/server.js')]
+    const child = spawn(
+      user === 'root' ? (command[0] ?? '') : 'setpriv',
+      user === 'root' ? command.slice(1) : ['--reuid=nobody', '--regid=nogroup', '--clear-groups', ...command],
+      {
+        cwd: app,
+        env: { PATH: process.env.PATH, HOME: home, PORT: '0', PROBE_PORT: '0', DRAIN_SECONDS: '0' },
+        stdio: ['ignore', 'pipe', 'inherit']
+      }
+    )
+    const ended = once(child, 'exit')
+    t.teardown(async () => {
+      child.kill('SIGKILL')
+      await ended
+    })
+    let out = ''
+    const main = await new Promise<string>((resolve, reject) => {
+      child.stdout.setEncoding('utf8').on('data', text => {
+        out += text
+        const found = /"main":"([^"]+)"/.exec(out)?.[1]
+        if (found) resolve(found)
+      })
+      void ended.then(() => reject(new Error(out)))
+    })
+    await untilStatus(`${main}/health/ready`, 200)
+    child.kill('SIGTERM')
+    t.strictSame(await ended, [0, null])
+    t.strictSame(postgresProcesses(directory), [], 'no database process is left')
+  })
+}
+
+function scratch(t: Test): string {
+  const directory = mkdtempSync(join(tmpdir(), 'th-'))
+  chmodSync(directory, 0o755)
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  return directory
+}
+
+function postgresProcesses(directory: string): string[] {
+  const { stdout } = spawnSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
+  return stdout.split('\n').filter(line => line.includes('postgres') && line.includes(directory))
+}
