@@ -29,26 +29,23 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
 
   app.addHook('onListen', () => {
     if (config.DATABASE_URL !== undefined) database.open(config.DATABASE_URL)
+    // Nobody can go on without it: where it fails, the rejection ends the process.
     else embedded = startEmbedded()
   })
 
   app.addHook('onClose', async () => {
     closing.abort()
     await database.close()
-    await (await embedded)?.stop()
+    const [started] = await Promise.allSettled([embedded])
+    if (started.status === 'fulfilled') await started.value?.stop()
   })
 
   async function startEmbedded() {
     // Loaded only here: production installs without the embedded packages.
     const { startEmbeddedPostgres } = await import('../src/database/embedded.ts')
-    try {
-      const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: app.log, signal: closing.signal })
-      database.open(server.url)
-      return server
-    } catch (err) {
-      if (!closing.signal.aborted) app.log.fatal({ err }, 'embedded database not started')
-      return undefined
-    }
+    const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: app.log, signal: closing.signal })
+    database.open(server.url)
+    return server
   }
 }
 

@@ -14,6 +14,8 @@ export async function startUp(
   { database, state, log }: { database: Database; state: SharedState; log: Log },
   signal: AbortSignal
 ): Promise<void> {
+  // Until then there is nothing to try: the embedded server is still starting.
+  await Promise.race([database.address, aborted(signal)])
   let lastFailure: string | undefined
   for (let retryMs = RETRY_MIN_MS; !signal.aborted; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
     try {
@@ -32,14 +34,18 @@ export async function startUp(
 }
 
 /** Waits, or less when aborted. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const passed = new Promise(resolve => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([passed, aborted(signal)])
+  clearTimeout(timer)
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {
-    const timer = setTimeout(end, ms)
-    signal.addEventListener('abort', end, { once: true })
-    function end() {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
   })
 }

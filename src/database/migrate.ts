@@ -1,9 +1,10 @@
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import Postgrator from 'postgrator'
+import { sourceDir } from '../locations.ts'
 import type { Database } from './database.ts'
 
 /** Where the migrations stand: `NNN.do.<what>.sql`, applied in the order of their numbers. */
-const MIGRATIONS = join(import.meta.dirname, 'migrations', '*.sql')
+const MIGRATIONS = join(sourceDir, 'database/migrations/*.sql')
 
 /** Key of the advisory lock: the letters `thmi` as a number. Other users of the database must not take it. */
 const LOCK_KEY = 0x74686d69
@@ -30,7 +31,7 @@ export function migrate(database: Database): Promise<string[]> {
         }
       })
       const applied = await postgrator.migrate()
-      return applied.map(({ filename }) => filename)
+      return applied.map(({ filename }) => basename(filename))
     },
     { deadlineMs: MIGRATION_DEADLINE_MS }
   )

@@ -1,4 +1,6 @@
+import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { sourceDir } from '../locations.ts'
 import type { Log } from '../log.ts'
 import { type DatabaseState, monotonicMs, type SharedState } from './state.ts'
 import type { FromThread, ThreadSettings, ToThread } from './thread-messages.ts'
@@ -124,7 +126,7 @@ export class ProbeHost {
 
   #spawn(): void {
     const born = monotonicMs()
-    const worker = new Worker(new URL('./probe-thread.js', import.meta.url), {
+    const worker = new Worker(join(sourceDir, 'health/probe-thread.js'), {
       name: 'probe',
       workerData: { ...this.#settings, state: this.#options.state.buffer },
       // Whatever secrets the environment holds are none of its business.
