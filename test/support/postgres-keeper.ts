@@ -1,0 +1,64 @@
+/**
+ * The one Postgres that all test files of this project share, in a process of its own.
+ *
+ * Test processes hold a connection to the keeper's socket for as long as they live; the kernel closes it however they
+ * end. Some seconds after the last one is gone the keeper stops the server, removes its data and ends: no test process
+ * has to be the one that cleans up. Started by postgres.ts, with the directory to keep as its argument.
+ */
+import { mkdir, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { startEmbeddedPostgres } from '../../src/database/embedded.ts'
+import { acquireProcessLock, LockHeldError } from '../../src/database/process-lock.ts'
+
+/** Longer than the gap between two test files that run one after the other. */
+const LINGER = 3000
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} }
+const dir = process.argv[2]
+if (dir === undefined) throw new Error('usage: postgres-keeper <directory>')
+
+await mkdir(dir, { recursive: true, mode: 0o700 })
+const lock = await acquireProcessLock(join(dir, 'keeper')).catch(err => {
+  // Another keeper is faster, or is still cleaning up: whoever waits for one asks again.
+  if (err instanceof LockHeldError) process.exit(0)
+  throw err
+})
+const data = join(dir, 'data')
+const socket = join(dir, 'keeper.sock')
+const server = createServer()
+let failure: unknown
+try {
+  const embedded = await startEmbeddedPostgres({ dataDir: data, log: silent })
+  try {
+    await rm(socket, { force: true })
+    await served(embedded.url)
+  } finally {
+    await embedded.stop()
+  }
+} catch (err) {
+  failure = err
+}
+await rm(data, { recursive: true, force: true })
+await lock.release()
+if (failure !== undefined) throw failure
+
+/** Resolves when nobody has been connected for LINGER milliseconds. */
+function served(url: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let clients = 0
+    const end = () => server.close(() => resolve())
+    let timer = setTimeout(end, LINGER)
+    server.once('error', reject)
+    server.on('connection', client => {
+      clients++
+      clearTimeout(timer)
+      client.on('error', () => client.destroy())
+      client.once('close', () => {
+        if (--clients === 0) timer = setTimeout(end, LINGER)
+      })
+      client.resume().write(`${url}\n`)
+    })
+    server.listen(socket)
+  })
+}
