@@ -1,26 +1,29 @@
 /**
- * The embedded Postgres: what stands in for DATABASE_URL on a machine with nothing but Node. It owns the server in
- * `<dataDir>/postgres` from the first start to `stop()`, and finds it again after a `kill -9`.
+ * The embedded Postgres: what stands in for DATABASE_URL on a machine with nothing but Node. It owns the server of
+ * `<dataDir>/postgres` from the start to `stop()`, and finds it again after a `kill -9`.
  */
-import { copyFile, mkdir, realpath, rm, stat, truncate } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { createHash } from 'node:crypto'
+import { chmod, copyFile, mkdir, realpath, rm, stat, truncate } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
 import {
   chooseRunner,
   exists,
   type Installation,
+  openInstallation,
+  type Runner,
+  type RunnerOptions
+} from './postgres-binaries.ts'
+import {
+  giveTo,
   initCluster,
   isPostmasterOf,
   launchPostmaster,
-  locateBinaries,
   makeSocketDir,
   type Postmaster,
   readPostmasterPid,
-  restoreSymlinks,
-  type SocketDir,
-  socketDir,
-  socketSetting,
+  removeSocketDir,
   socketUrl,
   stopPostmaster,
   watchPostmaster
@@ -33,200 +36,264 @@ const RESTART_DELAY_MAX = 5 * SECOND
 const LOG_CHECK = 10 * SECOND
 const LOG_BYTES = 4 * 1024 * 1024
 const ADOPT_DEADLINE = 10 * SECOND
+const ADOPT_POLL = SECOND / 10
+
+/** Where the data of root go, when they must belong to another user and he may not enter the data directory. */
+const REFUGE = '/var/lib/trading-health'
 
 /** Object first, as pino takes it. */
-export interface Log {
+export interface EmbeddedLog {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
 }
 
-export interface EmbeddedOptions {
+export interface EmbeddedOptions extends RunnerOptions {
   /** Made when absent. */
   dataDir: string
-  log: Log
-  /** Ends the start, at whatever point it is; nothing is left running. */
-  signal?: AbortSignal
-  /** false: as root, step down to another user even where a user namespace would do. Default true. */
-  userNamespace?: boolean
+  log: EmbeddedLog
+  /** Ends the start, wherever it stands; nothing is left running. Has no effect after it. */
+  signal?: AbortSignal | undefined
+  /** Default /var/lib/trading-health. */
+  refuge?: string | undefined
 }
 
 export interface EmbeddedPostgres {
-  /** For postgres.js; holds for as long as the server is not stopped, restarts included. */
-  url: string
-  /** Shuts the server down, bounded, losing nothing. Idempotent. */
+  /** For postgres.js. Holds until `stop()`, restarts of the server included. */
+  readonly url: string
+  /** Shuts the server down, within 20 s, losing nothing that was committed. Idempotent. */
   stop(): Promise<void>
 }
 
 /**
- * Made for a service with a pool of ten and a machine that has other things to do: little shared memory, no helper
- * processes for replication, parallel queries or I/O. The log says warnings and worse.
- */
-const SETTINGS = {
-  listen_addresses: '',
-  port: 5432,
-  unix_socket_permissions: '0700',
-  max_connections: 50,
-  shared_buffers: '32MB',
-  max_wal_size: '256MB',
-  min_wal_size: '32MB',
-  wal_level: 'minimal',
-  max_wal_senders: 0,
-  max_logical_replication_workers: 0,
-  max_parallel_workers: 0,
-  io_method: 'sync',
-  log_checkpoints: 'off',
-  timezone: 'UTC',
-  log_timezone: 'UTC'
-}
-
-/**
- * Starts the embedded Postgres, adopting a server that a killed service left running.
- * @throws Error with one sentence for the operator: package missing, data of another user, data in use
+ * Starts the embedded Postgres, or adopts the one that a killed service left running.
+ * @throws Error with one sentence for the operator: package missing, data in use, data of another user, no way to run
+ * it as root here; or the reason of `signal`
  */
 export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
-  const { log, signal } = options
-  signal?.throwIfAborted()
-  const native = locateBinaries()
-  await restoreSymlinks(native)
-  await mkdir(options.dataDir, { recursive: true, mode: 0o700 })
-  const home = await realpath(resolve(options.dataDir))
-  const installation = { native, runner: await chooseRunner(join(home, 'postgres'), options) }
-  const lock = await lockData(home)
-  const server = new Supervisor(installation, home, log, lock)
+  options.signal?.throwIfAborted()
+  const { home, runner } = await openHome(options)
+  const lock = await lockHome(home, runner)
+  let server: Supervisor | undefined
   try {
-    await server.start(signal)
+    const installation = await openInstallation(runner, home, options.signal)
+    server = new Supervisor(installation, home, options.log)
+    await server.start(options.signal)
   } catch (err) {
-    await server.stop()
+    await server?.stop()
+    await lock.release()
     throw err
   }
-  return server
+  const { url } = server
+  let stopped: Promise<void> | undefined
+  return {
+    url,
+    stop() {
+      stopped ??= server.stop().finally(() => lock.release())
+      return stopped
+    }
+  }
 }
 
-async function lockData(home: string): Promise<ProcessLock> {
+interface Home {
+  /** Holds the cluster, its log, its lock and, if it is short enough, its socket. A real path. */
+  home: string
+  runner: Runner
+}
+
+async function openHome(options: EmbeddedOptions): Promise<Home> {
+  const dataDir = resolve(options.dataDir)
   try {
-    return await acquireProcessLock(join(home, 'postgres.lock'))
+    const refuge = join(options.refuge ?? REFUGE, createHash('sha256').update(dataDir).digest('hex').slice(0, 12))
+    const refugee = !(await exists(join(dataDir, 'postgres'))) && (await exists(join(refuge, 'postgres')))
+    const wanted = refugee ? refuge : dataDir
+    const runner = await chooseRunner(join(wanted, 'postgres'), options)
+    if (runner.kind !== 'user') return { home: await makeHome(wanted, runner), runner }
+
+    if (await mayEnter(dirname(wanted), runner)) return { home: await makeHome(wanted, runner), runner }
+    if (await exists(join(wanted, 'postgres'))) {
+      throw new Error(
+        `Postgres refuses to run as root and no other user may enter ${dirname(wanted)}: start the service as another user, or move ${wanted} to where one may enter`
+      )
+    }
+    options.log.warn(
+      { data: refuge },
+      'postgres cannot run as root nor as another user in the data directory, its data go elsewhere'
+    )
+    return { home: await makeHome(refuge, runner), runner }
+  } catch (err) {
+    if (errorCode(err) !== 'EACCES' && errorCode(err) !== 'EPERM') throw err
+    throw new Error(`the data directory ${dataDir} may not be written by this user: set another DATA_DIR`, {
+      cause: err
+    })
+  }
+}
+
+async function makeHome(path: string, runner: Runner): Promise<string> {
+  const made = await mkdir(path, { recursive: true, mode: runner.kind === 'user' ? 0o711 : 0o700 })
+  const home = await realpath(path)
+  const cluster = join(home, 'postgres')
+  const owner = (await exists(cluster)) ? (await stat(cluster)).uid : undefined
+  if (runner.kind !== 'user') {
+    const self = process.geteuid?.()
+    if (owner === undefined || owner === self) return home
+    throw new Error(
+      `the data in ${home} belong to another user (uid ${owner}): start as that user, or set another DATA_DIR`
+    )
+  }
+  if (made !== undefined) {
+    // What root makes in the directory of a user is the user's, who may start the service next time.
+    const ofUser = (await stat(dirname(made))).uid === runner.uid
+    for (let dir = home; ofUser && dir.length >= made.length; dir = dirname(dir)) await giveTo(runner, dir)
+  } else if (owner !== undefined && !(await mayEnter(home, runner))) {
+    await chmod(home, (await stat(home)).mode | 0o011)
+  }
+  if (owner !== undefined && owner !== runner.uid) await giveTo(runner, cluster)
+  return home
+}
+
+/** By the mode bits of the directory, or of its nearest ancestor that exists, and of all above. */
+async function mayEnter(dir: string, user: { uid: number; gid: number }): Promise<boolean> {
+  const parent = dirname(dir)
+  if (parent !== dir && !(await mayEnter(parent, user))) return false
+  if (!(await exists(dir))) return true
+  const { uid, gid, mode } = await stat(dir)
+  const bit = uid === user.uid ? 0o100 : gid === user.gid ? 0o010 : 0o001
+  return (mode & bit) !== 0
+}
+
+async function lockHome(home: string, runner: Runner): Promise<ProcessLock> {
+  const dir = join(home, 'postgres.lock')
+  try {
+    const lock = await acquireProcessLock(dir)
+    await giveTo(runner, dir)
+    return lock
   } catch (err) {
     if (err instanceof LockHeldError) {
       throw new Error(
-        `the data in ${home} is in use by another service (process ${err.pid}): stop it, or set another DATA_DIR`,
+        `the data in ${home} are in use by another service (process ${err.pid}): stop it, or set another DATA_DIR`,
         { cause: err }
       )
+    }
+    if (errorCode(err) === 'EACCES') {
+      throw new Error(`the data in ${home} belong to another user: start as that user, or set another DATA_DIR`, {
+        cause: err
+      })
     }
     throw err
   }
 }
 
-class Supervisor implements EmbeddedPostgres {
+class Supervisor {
   readonly #installation: Installation
   readonly #home: string
   readonly #dir: string
   readonly #logFile: string
-  readonly #log: Log
-  readonly #lock: ProcessLock
+  readonly #log: EmbeddedLog
   readonly #stopping = new AbortController()
-  #socket: SocketDir | undefined
+  #socketDir = ''
   #postmaster: Postmaster | undefined
   #watching: Promise<void> | undefined
   #logTimer: NodeJS.Timeout | undefined
-  #stopped: Promise<void> | undefined
 
-  constructor(installation: Installation, home: string, log: Log, lock: ProcessLock) {
+  constructor(installation: Installation, home: string, log: EmbeddedLog) {
     this.#installation = installation
     this.#home = home
     this.#dir = join(home, 'postgres')
     this.#logFile = join(home, 'postgres.log')
     this.#log = log
-    this.#lock = lock
   }
 
   get url(): string {
-    if (this.#socket === undefined) throw new Error('the embedded Postgres has not been started')
-    return socketUrl(this.#socket.path)
+    return socketUrl(this.#socketDir)
   }
 
   async start(signal?: AbortSignal): Promise<void> {
     const began = Date.now()
-    const adopted = await this.#adopt()
+    const adopted = await this.#adopt(signal)
     const cold = !(await exists(this.#dir))
     if (!adopted) {
       if (cold) await initCluster(this.#installation, this.#dir, ['--auth=trust'], signal)
-      this.#socket = await makeSocketDir(this.#home, this.#installation.runner)
+      this.#socketDir = await makeSocketDir(this.#home, this.#installation.runner)
       this.#postmaster = await this.#launch(signal)
     }
     this.#logTimer = setInterval(() => void this.#boundLog(), LOG_CHECK).unref()
-    this.#watching = this.#watch()
+    this.#watching = this.#watch(this.#postmaster)
     this.#log.info({ data: this.#dir, cold, adopted, duration_ms: Date.now() - began }, 'embedded postgres started')
   }
 
-  stop(): Promise<void> {
-    this.#stopped ??= this.#stop()
-    return this.#stopped
-  }
-
-  async #stop(): Promise<void> {
+  async stop(): Promise<void> {
     this.#stopping.abort()
     clearInterval(this.#logTimer)
     if (this.#postmaster !== undefined) await stopPostmaster(this.#postmaster)
     await this.#watching
-    await this.#socket?.remove()
-    await this.#lock.release()
-    if (this.#postmaster !== undefined) this.#log.info({ data: this.#dir }, 'embedded postgres stopped')
+    await removeSocketDir(this.#socketDir)
+    if (this.#watching !== undefined) this.#log.info({ data: this.#dir }, 'embedded postgres stopped')
   }
 
-  async #launch(signal?: AbortSignal): Promise<Postmaster> {
+  async #launch(signal: AbortSignal | undefined): Promise<Postmaster> {
     await this.#boundLog()
-    if (this.#socket === undefined) throw new Error('no socket directory')
-    const settings = { ...SETTINGS, unix_socket_directories: socketSetting(this.#socket.path) }
-    return launchPostmaster(this.#installation, this.#dir, settings, this.#logFile, signal)
+    return launchPostmaster({
+      installation: this.#installation,
+      dir: this.#dir,
+      socketDir: this.#socketDir,
+      logFile: this.#logFile,
+      signal
+    })
   }
 
-  /** Takes over the server that a killed service left, or removes what remains of it. */
-  async #adopt(): Promise<boolean> {
+  /** Takes over the server that a killed service left running, or removes what is left of it. */
+  async #adopt(signal?: AbortSignal): Promise<boolean> {
     const deadline = Date.now() + ADOPT_DEADLINE
     for (;;) {
+      signal?.throwIfAborted()
       const found = await readPostmasterPid(this.#dir)
       if (found === undefined) return false
       if (!(await isPostmasterOf(found.pid, this.#dir))) {
         await rm(join(this.#dir, 'postmaster.pid'), { force: true })
-        await socketDir(found.socketDir).remove()
+        await removeSocketDir(found.socketDir)
         return false
       }
       if (found.status === 'ready' && (await answers(socketUrl(found.socketDir), this.#dir))) {
-        this.#socket = socketDir(found.socketDir)
+        this.#socketDir = found.socketDir
         this.#postmaster = watchPostmaster(found.pid, this.#dir)
         return true
       }
+      // Neither coming up nor going down nor answering: it is of no use to anybody.
       if (Date.now() > deadline) await stopPostmaster(watchPostmaster(found.pid, this.#dir))
-      await delay(SECOND / 10)
+      await delay(ADOPT_POLL)
     }
   }
 
-  /** Brings a server back that ended by itself, for as long as nobody stops it. */
-  async #watch(): Promise<void> {
+  /** Brings back a server that ended by itself, until it is stopped. */
+  async #watch(postmaster: Postmaster | undefined): Promise<void> {
     const { signal } = this.#stopping
-    for (;;) {
-      const end = await this.#postmaster?.exited
+    for (let current = postmaster; current !== undefined; ) {
+      const end = await current.exited
       if (signal.aborted) return
-      this.#log.error({ data: this.#dir, end }, 'embedded postgres died, restarting')
+      this.#log.error({ data: this.#dir, end }, 'embedded postgres died')
       const died = Date.now()
-      for (let wait = RESTART_DELAY_MIN; ; wait = Math.min(wait * 2, RESTART_DELAY_MAX)) {
-        try {
-          await delay(wait, undefined, { signal })
-          this.#postmaster = await this.#launch(signal)
-          if (signal.aborted) return await stopPostmaster(this.#postmaster)
-          break
-        } catch (err) {
-          if (signal.aborted) return
-          this.#log.debug({ err }, 'embedded postgres does not start')
-        }
-      }
-      this.#log.info({ duration_ms: Date.now() - died }, 'embedded postgres is back')
+      current = await this.#relaunch(signal)
+      if (current !== undefined) this.#log.info({ duration_ms: Date.now() - died }, 'embedded postgres is back')
     }
   }
 
-  /** The server appends to an open file: copied and cut, it stays below twice LOG_BYTES and a few seconds' worth. */
+  async #relaunch(signal: AbortSignal): Promise<Postmaster | undefined> {
+    for (let wait = RESTART_DELAY_MIN; !signal.aborted; wait = Math.min(wait * 2, RESTART_DELAY_MAX)) {
+      try {
+        await delay(wait, undefined, { signal })
+        this.#postmaster = await this.#launch(signal)
+        if (!signal.aborted) return this.#postmaster
+        await stopPostmaster(this.#postmaster)
+      } catch (err) {
+        if (!signal.aborted) this.#log.debug({ err }, 'embedded postgres does not start')
+      }
+    }
+    return undefined
+  }
+
+  /** The server appends to an open file: copied and cut, both stay at LOG_BYTES and what ten seconds add. */
   async #boundLog(): Promise<void> {
     try {
       if ((await stat(this.#logFile)).size <= LOG_BYTES) return

@@ -1,17 +1,37 @@
 /** Real Postgres servers for tests: the one that test files share, and private ones that a test may break. */
 import { spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { mkdir, open } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { createHash, randomInt } from 'node:crypto'
+import { once } from 'node:events'
+import { chmod, mkdir, mkdtemp, open, realpath } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import postgres from 'postgres'
+import type { Test } from 'tap'
+import { chooseRunner, openInstallation } from '../../src/database/postgres-binaries.ts'
+import {
+  initCluster,
+  launchPostmaster,
+  makeSocketDir,
+  type Postmaster,
+  socketUrl,
+  stopPostmaster
+} from '../../src/database/postgres-server.ts'
 import { errorCode } from '../../src/database/process-lock.ts'
+import { signalTree } from './process-tree.ts'
 
 const KEEPER = fileURLToPath(new URL('./postgres-keeper.js', import.meta.url))
+const REAPER = fileURLToPath(new URL('./postgres-reaper.js', import.meta.url))
 const KEEPER_DEADLINE = 60_000
 const POLL = 50
+
+/** Below the ephemeral ports, of which any client may take one while a server is stopped. */
+const PORTS = { min: 20_000, max: 30_000 }
+const PASSWORD = 'trading'
+
+type Teardown = Pick<Test, 'teardown'>
 
 let shared: Promise<string> | undefined
 
@@ -71,4 +91,124 @@ function askKeeper(path: string): Promise<string | undefined> {
       resolve(answer.trim())
     })
   })
+}
+
+/** A Postgres that a test may stop, freeze and restart. */
+export interface TestPostgres {
+  /** TCP on 127.0.0.1 with a password, as an ordinary role that owns its database. The same after `start()`. */
+  readonly url: string
+  /** What the server logs. */
+  readonly logFile: string
+  /** Shuts down, ending all connections. Idempotent. */
+  stop(): Promise<void>
+  /** Starts again on the same port with the same data. */
+  start(): Promise<void>
+  restart(): Promise<void>
+  /** SIGSTOP to the whole tree: it accepts connections, and says nothing. */
+  freeze(): Promise<void>
+  thaw(): Promise<void>
+  /** Runs one statement as superuser, over a socket of its own that no password and no connection limit of roles bars. */
+  query(statement: string): Promise<postgres.RowList<postgres.Row[]>>
+}
+
+/**
+ * Starts a private server; it ends, and its data are removed, with `t`, or with this process however that ends.
+ * @param maxConnections `max_connections` of the server, three of which are for superusers. Default 50
+ */
+export async function startTestPostgres(t: Teardown, { maxConnections = 50 } = {}): Promise<TestPostgres> {
+  const home = await realpath(await mkdtemp(join(tmpdir(), 'trading-health-private-')))
+  await chmod(home, 0o711)
+  const dir = join(home, 'postgres')
+  const release = reapWithMe(home)
+  const runner = await chooseRunner(dir)
+  const installation = await openInstallation(runner, home)
+  const socketDir = await makeSocketDir(home, runner)
+  await initCluster(installation, dir, ['--auth-local=trust', '--auth-host=scram-sha-256', '--no-sync'])
+
+  const port = await freePort()
+  const settings = { listen_addresses: '127.0.0.1', port, max_connections: maxConnections, fsync: 'off' }
+  let postmaster: Postmaster | undefined
+  const running = () => {
+    if (postmaster === undefined) throw new Error('the server is stopped')
+    return postmaster
+  }
+
+  const server: TestPostgres = {
+    url: `postgres://trading:${PASSWORD}@127.0.0.1:${port}/trading`,
+    logFile: join(home, 'postgres.log'),
+    async stop() {
+      if (postmaster === undefined) return
+      await signalTree(postmaster.pid, 'SIGCONT')
+      await stopPostmaster(postmaster)
+      postmaster = undefined
+    },
+    async start() {
+      postmaster ??= await launchPostmaster({
+        installation,
+        dir,
+        socketDir,
+        logFile: server.logFile,
+        settings
+      })
+    },
+    async restart() {
+      await server.stop()
+      await server.start()
+    },
+    async freeze() {
+      await signalTree(running().pid, 'SIGSTOP')
+    },
+    async thaw() {
+      await signalTree(running().pid, 'SIGCONT')
+    },
+    async query(statement) {
+      const path = join(socketDir, `.s.PGSQL.${port}`)
+      const sql = postgres(socketUrl(socketDir), { path, max: 1, fetch_types: false, onnotice: () => {} })
+      try {
+        return await sql.unsafe(statement)
+      } finally {
+        await sql.end({ timeout: 5 })
+      }
+    }
+  }
+  t.teardown(async () => {
+    await server.stop()
+    await release()
+  })
+  await server.start()
+  await server.query(`create role trading login password '${PASSWORD}'`)
+  await server.query('create database trading owner trading')
+  return server
+}
+
+/** Leaves the cleaning to a process that sees this one end, even by SIGKILL. @returns has it done now */
+function reapWithMe(home: string): () => Promise<void> {
+  const child = spawn(process.execPath, [REAPER, home], {
+    detached: true,
+    env: { PATH: process.env.PATH },
+    stdio: ['pipe', 'ignore', 'inherit']
+  })
+  const exited = once(child, 'exit')
+  child.unref()
+  return async () => {
+    child.ref()
+    child.stdin.end()
+    const [code] = await exited
+    if (code !== 0) throw new Error(`${home} was not removed: the reaper ended with ${code}`)
+  }
+}
+
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(PORTS.min, PORTS.max)
+    const server = createServer().listen(port, '127.0.0.1')
+    try {
+      await once(server, 'listening')
+      return port
+    } catch (err) {
+      if (errorCode(err) !== 'EADDRINUSE') throw err
+    } finally {
+      server.close()
+    }
+  }
 }

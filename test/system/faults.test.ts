@@ -33,43 +33,36 @@ const faults: Fault[] = [
   {
     name: 'the postmaster and its whole tree frozen',
     codes: ['database_timeout'],
-    begin: async postgres => postgres.freeze(),
-    end: async postgres => postgres.thaw()
+    begin: postgres => postgres.freeze(),
+    end: postgres => postgres.thaw()
   },
   {
     name: 'the connections exhausted',
     codes: ['database_refused'],
     begin: async postgres => {
-      await postgres.query('alter role service connection limit 0')
+      await postgres.query('alter role trading connection limit 0')
       await postgres.query(endBackends)
     },
     end: async postgres => {
-      await postgres.query('alter role service connection limit -1')
+      await postgres.query('alter role trading connection limit -1')
     }
   },
   {
     name: 'the password refused',
     codes: ['database_refused'],
     begin: async postgres => {
-      await postgres.query("alter role service password 'another'")
+      await postgres.query("alter role trading password 'another'")
       await postgres.query(endBackends)
     },
     end: async postgres => {
-      await postgres.query("alter role service password 'service'")
+      await postgres.query(`alter role trading password '${new URL(postgres.url).password}'`)
     }
   }
 ]
 
 async function serviceOn(t: Test) {
   const postgres = await startTestPostgres(t)
-  await postgres.query("create role service login superuser password 'service'")
-  await postgres.query('alter role service nosuperuser')
-  await postgres.query('create database service owner service')
-  const url = new URL(postgres.url)
-  url.username = 'service'
-  url.password = 'service'
-  url.pathname = '/service'
-  const service = await startService(t, { DATABASE_URL: url.href })
+  const service = await startService(t, { DATABASE_URL: postgres.url })
   const prober = new Prober(t)
   await service.logged('schema up to date')
   await untilReady(prober, service.main)

@@ -1,0 +1,18 @@
+/**
+ * Cleans up after a private server of a test, when the process that started it is gone or says so: both close stdin.
+ * Started by postgres.ts, with the server's home as its argument.
+ */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isPostmasterOf, readPostmasterPid } from '../../src/database/postgres-server.ts'
+import { signalTree } from './process-tree.ts'
+
+const home = process.argv[2]
+if (home === undefined) throw new Error('usage: postgres-reaper <home>')
+
+for await (const _ of process.stdin);
+const dir = join(home, 'postgres')
+const left = await readPostmasterPid(dir)
+// Backends follow their postmaster, but not when they are frozen.
+if (left !== undefined && (await isPostmasterOf(left.pid, dir))) await signalTree(left.pid, 'SIGKILL')
+await rm(home, { recursive: true, force: true, maxRetries: 10 })
