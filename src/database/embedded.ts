@@ -24,6 +24,7 @@ import {
   type Postmaster,
   readPostmasterPid,
   removeSocketDir,
+  type ServerSettings,
   socketUrl,
   stopPostmaster,
   watchPostmaster
@@ -55,6 +56,8 @@ export interface EmbeddedOptions extends RunnerOptions {
   log: EmbeddedLog
   /** Ends the start, wherever it stands; nothing is left running. Has no effect after it. */
   signal?: AbortSignal | undefined
+  /** Server settings beside those of postgres-server.ts. */
+  settings?: ServerSettings | undefined
   /** Default /var/lib/trading-health. */
   refuge?: string | undefined
 }
@@ -78,7 +81,7 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
   let server: Supervisor | undefined
   try {
     const installation = await openInstallation(runner, home, options.signal)
-    server = new Supervisor(installation, home, options.log)
+    server = new Supervisor(installation, home, options)
     await server.start(options.signal)
   } catch (err) {
     await server?.stop()
@@ -191,18 +194,20 @@ class Supervisor {
   readonly #dir: string
   readonly #logFile: string
   readonly #log: EmbeddedLog
+  readonly #settings: ServerSettings
   readonly #stopping = new AbortController()
   #socketDir = ''
   #postmaster: Postmaster | undefined
   #watching: Promise<void> | undefined
   #logTimer: NodeJS.Timeout | undefined
 
-  constructor(installation: Installation, home: string, log: EmbeddedLog) {
+  constructor(installation: Installation, home: string, { log, settings = {} }: EmbeddedOptions) {
     this.#installation = installation
     this.#home = home
     this.#dir = join(home, 'postgres')
     this.#logFile = join(home, 'postgres.log')
     this.#log = log
+    this.#settings = settings
   }
 
   get url(): string {
@@ -239,6 +244,7 @@ class Supervisor {
       dir: this.#dir,
       socketDir: this.#socketDir,
       logFile: this.#logFile,
+      settings: this.#settings,
       signal
     })
   }
