@@ -53,6 +53,12 @@ async function scratch(t: Test, parent = tmpdir()): Promise<string> {
   return dir
 }
 
+/** A supervised server does not keep its process alive; where nothing else does, the test has to. */
+function stayAlive(t: Test): void {
+  const timer = setInterval(() => {}, 1000)
+  t.teardown(() => clearInterval(timer))
+}
+
 async function query(url: string, statement: string): Promise<postgres.Row[]> {
   const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} })
   try {
@@ -262,6 +268,7 @@ t.test('a second service on the same data is refused in one sentence, and does n
 })
 
 t.test('a server that dies by itself comes back under the same URL, and the log says so once', async t => {
+  stayAlive(t)
   const dataDir = await scratch(t)
   const { log, lines } = recorder()
   const back = new Promise<void>(resolve => {
@@ -285,6 +292,7 @@ t.test('a server that dies by itself comes back under the same URL, and the log 
 })
 
 t.test('stop() while the server is coming back leaves nothing running', async t => {
+  stayAlive(t)
   const dataDir = await scratch(t)
   const { log } = recorder()
   const died = new Promise<void>(resolve => {
