@@ -3,7 +3,7 @@
  * `<dataDir>/postgres` from the start to `stop()`, and finds it again after a `kill -9`.
  */
 import { createHash } from 'node:crypto'
-import { chmod, copyFile, mkdir, realpath, rm, stat, truncate } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, realpath, stat, truncate } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -16,6 +16,7 @@ import {
   type RunnerOptions
 } from './postgres-binaries.ts'
 import {
+  clearRemains,
   giveTo,
   initCluster,
   isPostmasterOf,
@@ -257,7 +258,7 @@ class Supervisor {
       const found = await readPostmasterPid(this.#dir)
       if (found === undefined) return false
       if (!(await isPostmasterOf(found.pid, this.#dir))) {
-        await rm(join(this.#dir, 'postmaster.pid'), { force: true })
+        await clearRemains(this.#dir)
         await removeSocketDir(found.socketDir)
         return false
       }
@@ -289,6 +290,7 @@ class Supervisor {
     for (let wait = RESTART_DELAY_MIN; !signal.aborted; wait = Math.min(wait * 2, RESTART_DELAY_MAX)) {
       try {
         await delay(wait, undefined, { signal })
+        await clearRemains(this.#dir)
         this.#postmaster = await this.#launch(signal)
         if (!signal.aborted) return this.#postmaster
         await stopPostmaster(this.#postmaster)

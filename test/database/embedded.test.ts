@@ -209,6 +209,20 @@ t.test('after service and server were both killed, the data are recovered', asyn
   t.match(await query(embedded.url, 'select answer from kept'), [{ answer: 42 }])
 })
 
+t.test('backends that outlive a killed server do not hold up the start', async t => {
+  const dataDir = await scratch(t)
+  const owner = await startOwner(t, dataDir)
+  const pid = await postmasterPid(dataDir)
+  await kill(owner.child)
+  await signalTree(pid, 'SIGSTOP')
+  process.kill(pid, 'SIGKILL')
+
+  const embedded = await startEmbeddedPostgres({ dataDir, log: recorder().log })
+  t.match(await query(embedded.url, 'select 1 as one'), [{ one: 1 }])
+  await embedded.stop()
+  t.strictSame(await processesIn(dataDir), [])
+})
+
 t.test('a postmaster.pid that now names another process does not hold up the start', async t => {
   const dataDir = await scratch(t)
   const { log } = recorder()
