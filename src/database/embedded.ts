@@ -3,7 +3,7 @@
  * `<dataDir>/postgres` from the start to `stop()`, and finds it again after a `kill -9`.
  */
 import { createHash } from 'node:crypto'
-import { chmod, copyFile, mkdir, realpath, rm, stat, truncate } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, realpath, stat, truncate } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -16,6 +16,7 @@ import {
   type RunnerOptions
 } from './postgres-binaries.ts'
 import {
+  clearRemains,
   giveTo,
   initCluster,
   isPostmasterOf,
@@ -24,6 +25,7 @@ import {
   type Postmaster,
   readPostmasterPid,
   removeSocketDir,
+  type ServerSettings,
   socketUrl,
   stopPostmaster,
   watchPostmaster
@@ -55,6 +57,8 @@ export interface EmbeddedOptions extends RunnerOptions {
   log: EmbeddedLog
   /** Ends the start, wherever it stands; nothing is left running. Has no effect after it. */
   signal?: AbortSignal | undefined
+  /** Server settings beside those of postgres-server.ts. */
+  settings?: ServerSettings | undefined
   /** Default /var/lib/trading-health. */
   refuge?: string | undefined
 }
@@ -78,7 +82,7 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
   let server: Supervisor | undefined
   try {
     const installation = await openInstallation(runner, home, options.signal)
-    server = new Supervisor(installation, home, options.log)
+    server = new Supervisor(installation, home, options)
     await server.start(options.signal)
   } catch (err) {
     await server?.stop()
@@ -191,18 +195,20 @@ class Supervisor {
   readonly #dir: string
   readonly #logFile: string
   readonly #log: EmbeddedLog
+  readonly #settings: ServerSettings
   readonly #stopping = new AbortController()
   #socketDir = ''
   #postmaster: Postmaster | undefined
   #watching: Promise<void> | undefined
   #logTimer: NodeJS.Timeout | undefined
 
-  constructor(installation: Installation, home: string, log: EmbeddedLog) {
+  constructor(installation: Installation, home: string, { log, settings = {} }: EmbeddedOptions) {
     this.#installation = installation
     this.#home = home
     this.#dir = join(home, 'postgres')
     this.#logFile = join(home, 'postgres.log')
     this.#log = log
+    this.#settings = settings
   }
 
   get url(): string {
@@ -239,6 +245,7 @@ class Supervisor {
       dir: this.#dir,
       socketDir: this.#socketDir,
       logFile: this.#logFile,
+      settings: this.#settings,
       signal
     })
   }
@@ -251,7 +258,7 @@ class Supervisor {
       const found = await readPostmasterPid(this.#dir)
       if (found === undefined) return false
       if (!(await isPostmasterOf(found.pid, this.#dir))) {
-        await rm(join(this.#dir, 'postmaster.pid'), { force: true })
+        await clearRemains(this.#dir)
         await removeSocketDir(found.socketDir)
         return false
       }
@@ -283,6 +290,7 @@ class Supervisor {
     for (let wait = RESTART_DELAY_MIN; !signal.aborted; wait = Math.min(wait * 2, RESTART_DELAY_MAX)) {
       try {
         await delay(wait, undefined, { signal })
+        await clearRemains(this.#dir)
         this.#postmaster = await this.#launch(signal)
         if (!signal.aborted) return this.#postmaster
         await stopPostmaster(this.#postmaster)

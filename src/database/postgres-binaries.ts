@@ -190,7 +190,10 @@ export async function runBinary(
   args: string[],
   signal?: AbortSignal
 ): Promise<void> {
-  await complete(name, spawnBinary(installation, name, args, ['ignore', 'ignore', 'pipe']), signal)
+  // Output that nobody reads is piped all the same: when this process is killed, the next word of its child's kills it.
+  const child = spawnBinary(installation, name, args, ['ignore', 'pipe', 'pipe'])
+  child.stdout?.resume()
+  await complete(name, child, signal)
 }
 
 async function complete(name: string, child: ChildProcess, signal?: AbortSignal): Promise<void> {

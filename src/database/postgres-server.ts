@@ -253,12 +253,35 @@ export async function readPostmasterPid(dir: string): Promise<PostmasterPid | un
 export async function isPostmasterOf(pid: number, dir: string): Promise<boolean> {
   if ((await processIdentity(pid)) === undefined) return false
   // Elsewhere the connection that follows has to tell.
-  if (process.platform !== 'linux') return true
+  return process.platform !== 'linux' || (await proc(pid, 'cwd')) === dir
+}
+
+/**
+ * Removes what a dead postmaster left: its pid file, which may name a stranger by now, and backends that have not
+ * noticed (busy, or frozen), for as long as which no other server can start. Only for who owns the cluster.
+ */
+export async function clearRemains(dir: string): Promise<void> {
+  await rm(join(dir, 'postmaster.pid'), { force: true })
+  if (process.platform !== 'linux') return
+  const left: number[] = []
+  for (const pid of (await readdir('/proc')).map(Number).filter(Number.isInteger)) {
+    const [cwd, exe] = await Promise.all([proc(pid, 'cwd'), proc(pid, 'exe')])
+    // A reinstalled package makes it `postgres (deleted)`; anything else is the shell of someone who looks around.
+    if (cwd === dir && basename(exe ?? '').startsWith('postgres')) left.push(pid)
+  }
+  for (const pid of left) signalProcess(pid, 'SIGKILL')
+  const deadline = Date.now() + IMMEDIATE_SHUTDOWN
+  for (const pid of left) {
+    while ((await processIdentity(pid)) !== undefined && Date.now() < deadline) await delay(STATUS_POLL)
+  }
+}
+
+/** A link in /proc. @returns undefined for a process that is gone, or somebody else's, as the server never is */
+async function proc(pid: number, link: 'cwd' | 'exe'): Promise<string | undefined> {
   try {
-    return (await readlink(`/proc/${pid}/cwd`)) === dir
+    return await readlink(`/proc/${pid}/${link}`)
   } catch (err) {
-    // What we may not look at runs as somebody else, while the server runs as the owner of its data.
-    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(errorCode(err) ?? '')) return false
+    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(errorCode(err) ?? '')) return undefined
     throw err
   }
 }

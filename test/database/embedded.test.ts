@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmod,
@@ -21,7 +21,8 @@ import { fileURLToPath } from 'node:url'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { type EmbeddedLog, startEmbeddedPostgres } from '../../src/database/embedded.ts'
-import { processesWith, signalTree } from '../support/process-tree.ts'
+import { spawnNode } from '../support/node-process.ts'
+import { processesIn, signalTree } from '../support/process-tree.ts'
 
 const OWNER = fileURLToPath(new URL('../support/embedded-owner.js', import.meta.url))
 const isRoot = process.geteuid?.() === 0
@@ -46,10 +47,16 @@ async function scratch(t: Test, parent = tmpdir()): Promise<string> {
   const dir = await realpath(await mkdtemp(join(parent, 'trading-health-embedded-')))
   await chmod(dir, 0o755)
   t.teardown(async () => {
-    for (const pid of await processesWith(dir)) await signalTree(pid, 'SIGKILL')
+    for (const pid of await processesIn(dir)) await signalTree(pid, 'SIGKILL')
     await rm(dir, { recursive: true, force: true, maxRetries: 10 })
   })
   return dir
+}
+
+/** A supervised server does not keep its process alive; where nothing else does, the test has to. */
+function stayAlive(t: Test): void {
+  const timer = setInterval(() => {}, 1000)
+  t.teardown(() => clearInterval(timer))
 }
 
 async function query(url: string, statement: string): Promise<postgres.Row[]> {
@@ -86,9 +93,8 @@ interface OwnerOptions {
 }
 
 function spawnOwner(t: Test, dataDir: string, { script = OWNER, uid, ...options }: OwnerOptions = {}): ChildProcess {
-  const child = spawn(process.execPath, [script, JSON.stringify({ dataDir, ...options })], {
-    // An empty HOME, and none of the loaders of the test runner.
-    env: { PATH: process.env.PATH, HOME: '', PGPORT: '1', PGHOST: 'nowhere.invalid' },
+  const child = spawnNode(script, [JSON.stringify({ dataDir, ...options })], {
+    env: { HOME: '', PGPORT: '1', PGHOST: 'nowhere.invalid' },
     cwd: '/',
     stdio: ['pipe', 'pipe', 'inherit'],
     ...(uid === undefined ? {} : { uid, gid: uid })
@@ -156,7 +162,7 @@ t.test('a cold start makes a Postgres 18 in UTF-8, reached over a socket by noth
 
   await Promise.all([embedded.stop(), embedded.stop()])
   await embedded.stop()
-  t.strictSame(await processesWith(dataDir), [], 'nothing runs after it is stopped, however often')
+  t.strictSame(await processesIn(dataDir), [], 'nothing runs after it is stopped, however often')
   t.strictSame((await readdir(dataDir)).sort(), ['postgres', 'postgres.lock', 'postgres.log'])
   t.equal(lines.length, 2, 'it has said that it stopped, once')
 })
@@ -188,7 +194,7 @@ t.test('the server that a killed service left running is adopted, and stopped in
   t.equal(await postmasterPid(dataDir), pid, 'it is the same server')
   t.match(await query(embedded.url, 'select answer from kept'), [{ answer: 42 }])
   await embedded.stop()
-  t.strictSame(await processesWith(dataDir), [])
+  t.strictSame(await processesIn(dataDir), [])
 })
 
 t.test('after service and server were both killed, the data are recovered', async t => {
@@ -201,6 +207,20 @@ t.test('after service and server were both killed, the data are recovered', asyn
   const embedded = await startEmbeddedPostgres({ dataDir, log: recorder().log })
   t.teardown(() => embedded.stop())
   t.match(await query(embedded.url, 'select answer from kept'), [{ answer: 42 }])
+})
+
+t.test('backends that outlive a killed server do not hold up the start', async t => {
+  const dataDir = await scratch(t)
+  const owner = await startOwner(t, dataDir)
+  const pid = await postmasterPid(dataDir)
+  await kill(owner.child)
+  await signalTree(pid, 'SIGSTOP')
+  process.kill(pid, 'SIGKILL')
+
+  const embedded = await startEmbeddedPostgres({ dataDir, log: recorder().log })
+  t.match(await query(embedded.url, 'select 1 as one'), [{ one: 1 }])
+  await embedded.stop()
+  t.strictSame(await processesIn(dataDir), [])
 })
 
 t.test('a postmaster.pid that now names another process does not hold up the start', async t => {
@@ -236,8 +256,8 @@ t.test('a start can be aborted, and leaves nothing behind', async t => {
   abort.abort(new Error('enough'))
 
   await t.rejects(start, { message: 'enough' })
-  t.strictSame(await processesWith(dataDir), [])
-  t.strictSame(await readdir(dataDir), ['postgres.lock'])
+  t.strictSame(await processesIn(dataDir), [])
+  t.notOk(await begun(dataDir)())
   await t.rejects(startEmbeddedPostgres({ dataDir, log, signal: AbortSignal.abort(new Error('never')) }), {
     message: 'never'
   })
@@ -262,6 +282,7 @@ t.test('a second service on the same data is refused in one sentence, and does n
 })
 
 t.test('a server that dies by itself comes back under the same URL, and the log says so once', async t => {
+  stayAlive(t)
   const dataDir = await scratch(t)
   const { log, lines } = recorder()
   const back = new Promise<void>(resolve => {
@@ -285,6 +306,7 @@ t.test('a server that dies by itself comes back under the same URL, and the log 
 })
 
 t.test('stop() while the server is coming back leaves nothing running', async t => {
+  stayAlive(t)
   const dataDir = await scratch(t)
   const { log } = recorder()
   const died = new Promise<void>(resolve => {
@@ -294,7 +316,7 @@ t.test('stop() while the server is coming back leaves nothing running', async t 
   await signalTree(await postmasterPid(dataDir), 'SIGKILL')
   await died
   await embedded.stop()
-  t.strictSame(await processesWith(dataDir), [])
+  t.strictSame(await processesIn(dataDir), [])
 })
 
 t.test(
@@ -420,7 +442,7 @@ t.test('root without user namespaces, in a directory that only root may enter', 
     const first = await startOwner(t, other, { script, refuge })
     // Where namespaces are forbidden, there are no such data.
     if (!first.said.url?.includes('closed')) {
-      t.pass('user namespaces are forbidden here')
+      t.comment('user namespaces are forbidden here')
       return
     }
     await end(first)

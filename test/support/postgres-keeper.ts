@@ -3,7 +3,7 @@
  *
  * Test processes hold a connection to the keeper's socket for as long as they live; the kernel closes it however they
  * end. Some seconds after the last one is gone the keeper stops the server, removes its data and ends: no test process
- * has to be the one that cleans up. Started by postgres.ts, with the directory to keep as its argument.
+ * has to be the one that cleans up. Started by postgres.ts. Arguments: the directory to keep, and how long to stay without clients (ms, default 3000).
  */
 import { mkdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -12,7 +12,9 @@ import { startEmbeddedPostgres } from '../../src/database/embedded.ts'
 import { acquireProcessLock, LockHeldError } from '../../src/database/process-lock.ts'
 
 /** Longer than the gap between two test files that run one after the other. */
-const LINGER = 3000
+const LINGER = Number(process.argv[3] ?? 3000)
+/** Test files run in parallel, each with its pools. Their data need not outlive a power cut. */
+const SETTINGS = { max_connections: 300, fsync: 'off' }
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
 const dir = process.argv[2]
@@ -29,7 +31,7 @@ const socket = join(dir, 'keeper.sock')
 const server = createServer()
 let failure: unknown
 try {
-  const embedded = await startEmbeddedPostgres({ dataDir: data, log: silent })
+  const embedded = await startEmbeddedPostgres({ dataDir: data, log: silent, settings: SETTINGS })
   try {
     await rm(socket, { force: true })
     await served(embedded.url)

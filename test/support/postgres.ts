@@ -1,5 +1,4 @@
 /** Real Postgres servers for tests: the one that test files share, and private ones that a test may break. */
-import { spawn } from 'node:child_process'
 import { createHash, randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { chmod, mkdir, mkdtemp, open, realpath } from 'node:fs/promises'
@@ -20,6 +19,7 @@ import {
   stopPostmaster
 } from '../../src/database/postgres-server.ts'
 import { errorCode } from '../../src/database/process-lock.ts'
+import { spawnNode } from './node-process.ts'
 import { signalTree } from './process-tree.ts'
 
 const KEEPER = fileURLToPath(new URL('./postgres-keeper.js', import.meta.url))
@@ -62,9 +62,7 @@ async function joinKeeper(): Promise<string> {
 async function startKeeper(dir: string): Promise<{ ended: boolean }> {
   const log = await open(join(dir, 'keeper.log'), 'w')
   const keeper = { ended: false }
-  // Without the environment of the test runner: its loaders and its coverage are not for the keeper.
-  const env = { PATH: process.env.PATH, TMPDIR: process.env.TMPDIR }
-  const child = spawn(process.execPath, [KEEPER, dir], { detached: true, env, stdio: ['ignore', log.fd, log.fd] })
+  const child = spawnNode(KEEPER, [dir], { detached: true, stdio: ['ignore', log.fd, log.fd] })
   const ended = () => {
     keeper.ended = true
   }
@@ -183,16 +181,12 @@ export async function startTestPostgres(t: Teardown, { maxConnections = 50 } = {
 
 /** Leaves the cleaning to a process that sees this one end, even by SIGKILL. @returns has it done now */
 function reapWithMe(home: string): () => Promise<void> {
-  const child = spawn(process.execPath, [REAPER, home], {
-    detached: true,
-    env: { PATH: process.env.PATH },
-    stdio: ['pipe', 'ignore', 'inherit']
-  })
+  const child = spawnNode(REAPER, [home], { detached: true, stdio: ['pipe', 'ignore', 'inherit'] })
   const exited = once(child, 'exit')
   child.unref()
   return async () => {
     child.ref()
-    child.stdin.end()
+    child.stdin?.end()
     const [code] = await exited
     if (code !== 0) throw new Error(`${home} was not removed: the reaper ended with ${code}`)
   }

@@ -1,11 +1,12 @@
 /** Signals to a postmaster and all of its backends, each of which leads a process group of its own. Linux only. */
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, readlink } from 'node:fs/promises'
 import { signalProcess } from '../../src/database/postgres-binaries.ts'
 
-/** The parent goes first, so that it has no more children while they are counted. Gone processes are no error. */
+/** Processes that are gone are no error. */
 export async function signalTree(parent: number, signal: NodeJS.Signals): Promise<void> {
-  signalProcess(parent, signal)
-  for (const pid of await childrenOf(parent)) signalProcess(pid, signal)
+  // Halted, it can neither have more children nor, by dying, lose those it has while they are counted.
+  signalProcess(parent, 'SIGSTOP')
+  for (const pid of [...(await childrenOf(parent)), parent]) signalProcess(pid, signal)
 }
 
 async function childrenOf(parent: number): Promise<number[]> {
@@ -18,11 +19,12 @@ async function childrenOf(parent: number): Promise<number[]> {
   return children
 }
 
-/** The processes whose command line holds `text`. */
-export async function processesWith(text: string): Promise<number[]> {
+/** The processes that work in `dir`, or have it in their command line. */
+export async function processesIn(dir: string): Promise<number[]> {
   const found: number[] = []
   for (const pid of await processes()) {
-    if (pid !== process.pid && (await readProc(pid, 'cmdline')).includes(text)) found.push(pid)
+    const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '')
+    if (pid !== process.pid && (cwd.startsWith(dir) || (await readProc(pid, 'cmdline')).includes(dir))) found.push(pid)
   }
   return found
 }

@@ -1,0 +1,51 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { acquireProcessLock, LockHeldError, processIdentity } from '../../src/database/process-lock.ts'
+
+async function scratch(t: Test): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'trading-health-lock-'))
+  t.teardown(() => rm(dir, { recursive: true, force: true }))
+  return join(dir, 'lock')
+}
+
+t.test('a lock is held by one at a time, and free again when released, however often', async t => {
+  const dir = await scratch(t)
+  const lock = await acquireProcessLock(dir)
+  await t.rejects(acquireProcessLock(dir), new LockHeldError(process.pid))
+  await lock.release()
+  await lock.release()
+  await (await acquireProcessLock(dir)).release()
+  t.strictSame(await readdir(dir), [])
+})
+
+t.test('a live process keeps others out, and loses nothing by it', async t => {
+  const dir = await scratch(t)
+  await (await acquireProcessLock(dir)).release()
+  const parent = await processIdentity(process.ppid)
+  t.ok(parent)
+  await writeFile(join(dir, `${parent}`), '')
+  await t.rejects(acquireProcessLock(dir), new LockHeldError(process.ppid))
+  t.strictSame(await readdir(dir), [parent])
+})
+
+t.test('the locks of processes that are gone do not count: killed, before a reboot, or of a recycled pid', async t => {
+  const dir = await scratch(t)
+  await (await acquireProcessLock(dir)).release()
+  const [pid, start, boot] = (await processIdentity(process.pid))?.split('.') ?? []
+  const gone = [
+    `999999999.1.${boot}`,
+    `${pid}.${start}.another-boot`,
+    `${pid}.${Number(start) + 1}.${boot}`,
+    'nonsense'
+  ]
+  for (const name of gone) await writeFile(join(dir, name), '')
+  const lock = await acquireProcessLock(dir)
+  t.strictSame(await readdir(dir), [await processIdentity(process.pid)])
+  await lock.release()
+})
+
+t.test('a process that does not exist has no identity', async t => {
+  for (const pid of [0, -1, 999_999_999]) t.equal(await processIdentity(pid), undefined)
+})

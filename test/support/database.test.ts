@@ -1,0 +1,58 @@
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
+import { createTestDatabase } from './database.ts'
+import { sharedPostgres } from './postgres.ts'
+
+function client(t: Test, url: string): postgres.Sql {
+  const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} })
+  t.teardown(() => sql.end({ timeout: 5 }))
+  return sql
+}
+
+let prepared = 0
+async function onePlant(url: string): Promise<void> {
+  prepared++
+  const sql = postgres(url, { max: 1, fetch_types: false })
+  await sql`create table plants as select 'rose' as name`
+  await sql.end()
+}
+
+t.test('databases are copies of one prepared template, and strangers to each other', async t => {
+  const [one, two] = await Promise.all([createTestDatabase(t, onePlant), createTestDatabase(t, onePlant)])
+  t.equal(prepared, 1)
+  const [first, second] = [client(t, one.url), client(t, two.url)]
+  await first`insert into plants values ('fern')`
+  t.match(await first`select count(*)::int from plants`, [{ count: 2 }])
+  t.match(await second`select count(*)::int from plants`, [{ count: 1 }])
+})
+
+t.test('without a template a database is empty', async t => {
+  const { url } = await createTestDatabase(t)
+  t.match(await client(t, url)`select count(*)::int from pg_tables where schemaname = 'public'`, [{ count: 0 }])
+})
+
+t.test('a prepare that fails spoils nothing', async t => {
+  let attempts = 0
+  const shaky = async () => {
+    if (++attempts === 1) throw new Error('no luck')
+  }
+  await t.rejects(createTestDatabase(t, shaky), { message: 'no luck' })
+  t.ok((await createTestDatabase(t, shaky)).url)
+  await t.rejects(
+    createTestDatabase(t, async () => {}),
+    { message: 'a prepare function without a name needs a key' }
+  )
+})
+
+t.test('a database is dropped with its test, open connections or not', async t => {
+  const admin = client(t, await sharedPostgres())
+  let name = ''
+  await t.test('a test', async t => {
+    const { url } = await createTestDatabase(t)
+    const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} })
+    const [row] = await sql`select current_database() as name`
+    name = row?.name
+    t.match(await admin`select from pg_database where datname = ${name}`, { length: 1 })
+  })
+  t.match(await admin`select from pg_database where datname = ${name}`, { length: 0 })
+})

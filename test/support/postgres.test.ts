@@ -1,0 +1,131 @@
+import { once } from 'node:events'
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
+import { spawnNode } from './node-process.ts'
+import { startTestPostgres } from './postgres.ts'
+import { processesIn } from './process-tree.ts'
+
+function client(t: Test, url: string, max = 1): postgres.Sql {
+  const sql = postgres(url, { max, connect_timeout: 2, fetch_types: false, backoff: () => 0.05, onnotice: () => {} })
+  t.teardown(() => sql.end({ timeout: 0 }))
+  return sql
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await delay(20)
+}
+
+async function scratch(t: Test): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'trading-health-support-'))
+  t.teardown(() => rm(dir, { recursive: true, force: true }))
+  return dir
+}
+
+t.test('a private server keeps its URL and its data over stop and start', async t => {
+  const server = await startTestPostgres(t)
+  const sql = client(t, server.url)
+  await sql`create table kept as select 42 as answer`
+
+  await server.stop()
+  await server.stop()
+  await t.rejects(sql`select 1`, 'nobody listens while it is stopped')
+  await server.start()
+  t.match(await sql`select answer from kept`, [{ answer: 42 }])
+  await server.restart()
+  t.match(await server.query('select 1 as one'), [{ one: 1 }])
+})
+
+t.test('its password counts, and its superuser does not need it', async t => {
+  const server = await startTestPostgres(t)
+  t.match(await client(t, server.url)`select rolsuper from pg_roles where rolname = current_user`, [
+    { rolsuper: false }
+  ])
+  await server.query(`alter role trading password 'another'`)
+  await t.rejects(client(t, server.url)`select 1`, { code: '28P01' })
+})
+
+t.test('its connections can be exhausted, but not for the superuser', async t => {
+  const server = await startTestPostgres(t, { maxConnections: 6 })
+  const hungry = client(t, server.url, 3)
+  await Promise.all([1, 2, 3].map(() => hungry`select pg_sleep(0.05)`))
+  await t.rejects(client(t, server.url)`select 1`, { code: '53300' })
+  t.match(await server.query('select 1 as one'), [{ one: 1 }])
+})
+
+t.test('frozen, it accepts connections and says nothing, until it is thawed', async t => {
+  const server = await startTestPostgres(t)
+  const sql = client(t, server.url)
+  await sql`select 1`
+  await server.freeze()
+  let answered = false
+  const answer = sql`select 1 as one`.then(rows => {
+    answered = true
+    return rows
+  })
+  const { port } = new URL(server.url)
+  const socket = connect(Number(port), '127.0.0.1')
+  await once(socket, 'connect')
+  socket.destroy()
+  t.notOk(answered)
+  await server.thaw()
+  t.match(await answer, [{ one: 1 }])
+  await server.freeze()
+  t.comment('its teardown finds it frozen')
+})
+
+t.test('a private server does not survive the process that started it', async t => {
+  const dir = await scratch(t)
+  const support = fileURLToPath(new URL('./postgres.js', import.meta.url))
+  const script = join(dir, 'owner.mjs')
+  await writeFile(
+    script,
+    `import { startTestPostgres } from ${JSON.stringify(support)}
+     const server = await startTestPostgres({ teardown() {} })
+     await server.freeze()
+     console.log('frozen')
+     setInterval(() => {}, 1000)`
+  )
+  const child = spawnNode(script, [], { stdio: ['ignore', 'pipe', 'inherit'], env: { TMPDIR: dir } })
+  if (child.stdout) await once(child.stdout, 'data')
+  t.not((await processesIn(dir)).length, 1)
+  child.kill('SIGKILL')
+  await until(async () => (await processesIn(dir)).length === 0)
+  t.strictSame(await readdir(dir), ['owner.mjs'], 'nor do its data')
+})
+
+t.test('the shared server ends after the last process that uses it, however that ends', async t => {
+  const dir = await scratch(t)
+  const keeper = fileURLToPath(new URL('./postgres-keeper.js', import.meta.url))
+  const child = spawnNode(keeper, [dir, '200'], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const ended = once(child, 'exit')
+  const first = await joined(dir)
+  const rival = spawnNode(keeper, [dir], { stdio: 'ignore' })
+  t.strictSame(await once(rival, 'exit'), [0, null], 'a second keeper leaves at once')
+  const second = await joined(dir)
+  first.destroy()
+  t.match(await client(t, second.url)`select 1 as one`, [{ one: 1 }])
+  second.destroy()
+  t.strictSame(await ended, [0, null])
+  t.strictSame(await processesIn(dir), [])
+  await t.rejects(stat(join(dir, 'data')), { code: 'ENOENT' })
+})
+
+async function joined(dir: string): Promise<{ url: string; destroy(): void }> {
+  for (;;) {
+    const socket: Socket = connect(join(dir, 'keeper.sock'))
+    try {
+      await once(socket, 'connect')
+      const [url] = await once(socket, 'data')
+      return { url: String(url).trim(), destroy: () => socket.destroy() }
+    } catch {
+      // It does not listen yet.
+      await delay(20)
+    }
+  }
+}
