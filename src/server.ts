@@ -25,7 +25,7 @@ const { close } = closeWithGrace(
   {
     delay: (config.DRAIN_SECONDS + config.SHUTDOWN_SECONDS) * 1_000,
     skip: [...signals, 'SIGQUIT', 'beforeExit'],
-    logger: false,
+    logger: { error: (err: unknown) => log.fatal({ err }, 'shutdown failed') },
     onTimeout: () => log.fatal('shutdown took too long'),
     onSecondError: err => log.fatal({ err }, 'failed during shutdown')
   },

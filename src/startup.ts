@@ -14,8 +14,9 @@ export async function startUp(
   { database, state, log }: { database: Database; state: SharedState; log: Log },
   signal: AbortSignal
 ): Promise<void> {
+  const aborted = once(signal)
   // Until then there is nothing to try: the embedded server is still starting.
-  await Promise.race([database.address, aborted(signal)])
+  await Promise.race([database.address, aborted])
   let lastFailure: string | undefined
   for (let retryMs = RETRY_MIN_MS; !signal.aborted; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
     try {
@@ -29,21 +30,21 @@ export async function startUp(
       if (failure !== lastFailure) log.warn({ err }, 'schema not up to date yet')
       lastFailure = failure
     }
-    await pause(retryMs, signal)
+    await pause(retryMs, aborted)
   }
 }
 
 /** Waits, or less when aborted. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
+async function pause(ms: number, aborted: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const passed = new Promise(resolve => {
     timer = setTimeout(resolve, ms)
   })
-  await Promise.race([passed, aborted(signal)])
+  await Promise.race([passed, aborted])
   clearTimeout(timer)
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+function once(signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })

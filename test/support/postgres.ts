@@ -95,6 +95,8 @@ function askKeeper(path: string): Promise<string | undefined> {
 export interface TestPostgres {
   /** TCP on 127.0.0.1 with a password, as an ordinary role that owns its database. The same after `start()`. */
   readonly url: string
+  /** Its unix socket, on which it asks for no password. */
+  readonly socket: string
   /** What the server logs. */
   readonly logFile: string
   /** Shuts down, ending all connections. Idempotent. */
@@ -133,6 +135,7 @@ export async function startTestPostgres(t: Teardown, { maxConnections = 50 } = {
 
   const server: TestPostgres = {
     url: `postgres://trading:${PASSWORD}@127.0.0.1:${port}/trading`,
+    socket: join(socketDir, `.s.PGSQL.${port}`),
     logFile: join(home, 'postgres.log'),
     async stop() {
       if (postmaster === undefined) return
@@ -160,8 +163,12 @@ export async function startTestPostgres(t: Teardown, { maxConnections = 50 } = {
       await signalTree(running().pid, 'SIGCONT')
     },
     async query(statement) {
-      const path = join(socketDir, `.s.PGSQL.${port}`)
-      const sql = postgres(socketUrl(socketDir), { path, max: 1, fetch_types: false, onnotice: () => {} })
+      const sql = postgres(socketUrl(socketDir), {
+        path: server.socket,
+        max: 1,
+        fetch_types: false,
+        onnotice: () => {}
+      })
       try {
         return await sql.unsafe(statement)
       } finally {

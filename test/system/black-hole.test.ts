@@ -71,9 +71,8 @@ t.test(
   async t => {
     const server = await startTestPostgres(t)
     makeCable(t)
-    const [settings] = await server.query('show unix_socket_directories')
-    const { username, password, pathname, port } = new URL(server.url)
-    await startRelay(t, `${String(settings?.unix_socket_directories)}/.s.PGSQL.${port}`)
+    const { username, password, pathname } = new URL(server.url)
+    await startRelay(t, server.socket)
 
     const { url } = await startApp(
       t,

@@ -111,7 +111,7 @@ for (const user of ['root', 'nobody'] as const) {
     })
     await untilStatus(`${main}/health/ready`, 200)
     child.kill('SIGTERM')
-    t.strictSame(await ended, [0, null])
+    t.strictSame(await ended, [0, null], out)
     t.strictSame(postgresProcesses(directory), [], 'no database process is left')
   })
 }
