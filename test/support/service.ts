@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
+import { spawnNode } from './node-process.ts'
 
 /** The root of the project: this file runs from dist/test/support. */
 export const projectRoot = dirname(dirname(dirname(import.meta.dirname)))
@@ -31,19 +32,22 @@ export interface Service {
 
 /**
  * Starts the built service on free ports and waits until it listens. It is killed at teardown.
- * @param environment settings beside the test's own; `undefined` takes one away
+ * @param environment settings beside the test's own
  * @param nodeArguments before the script, such as a preload
  */
 export async function startService(
   t: Test,
-  environment: Record<string, string | undefined>,
+  environment: Record<string, string>,
   nodeArguments: string[] = []
 ): Promise<Service> {
-  const child = spawn(process.execPath, [...nodeArguments, join(projectRoot, 'dist/src/server.js')], {
+  const [first = '', ...rest] = [...nodeArguments, join(projectRoot, 'dist/src/server.js')]
+  const child = spawnNode(first, rest, {
     cwd: projectRoot,
-    env: { PATH: process.env.PATH, PORT: '0', PROBE_PORT: '0', DRAIN_SECONDS: '0', ...environment },
+    env: { PORT: '0', PROBE_PORT: '0', DRAIN_SECONDS: '0', ...environment },
     stdio: ['ignore', 'pipe', 'pipe']
   })
+  const { stdout, stderr } = child
+  if (!stdout || !stderr) throw new Error('the service has no output')
   const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
   t.teardown(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
@@ -52,11 +56,11 @@ export async function startService(
 
   const log: LogLine[] = []
   const waiting = new Set<() => void>()
-  let stderr = ''
-  child.stderr.setEncoding('utf8').on('data', text => {
-    stderr += text
+  let errors = ''
+  stderr.setEncoding('utf8').on('data', text => {
+    errors += text
   })
-  createInterface(child.stdout).on('line', text => {
+  createInterface(stdout).on('line', text => {
     if (!text.startsWith('{')) return
     log.push(JSON.parse(text))
     for (const look of waiting) look()
@@ -75,7 +79,7 @@ export async function startService(
     const gone = ended.then(([code, signal]) => {
       look()
       throw new Error(
-        `the service ended (${code ?? signal}) without logging '${message}'\n${stderr}${JSON.stringify(log, null, 1)}`
+        `the service ended (${code ?? signal}) without logging '${message}'\n${errors}${JSON.stringify(log, null, 1)}`
       )
     })
     try {

@@ -1,5 +1,5 @@
 // The process: its first start, its signals, its exit codes, and what a kill leaves behind.
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,8 +7,12 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { untilStatus } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
+import { spawnNode } from '../support/node-process.ts'
 import { Prober } from '../support/prober.ts'
 import { projectRoot, startService } from '../support/service.ts'
+
+/** The user id that Linux keeps for nobody. */
+const NOBODY = 65_534
 
 t.test('a bad setting stops the start with one line and exit code 2', async t => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(projectRoot, 'dist/src/server.js')], {
@@ -85,16 +89,14 @@ for (const user of ['root', 'nobody'] as const) {
     for (const part of ['dist', 'package.json']) cpSync(join(projectRoot, part), join(app, part), { recursive: true })
     spawnSync('ln', ['-s', join(projectRoot, 'node_modules'), join(app, 'node_modules')])
     if (user === 'nobody') spawnSync('chown', ['-R', 'nobody', directory])
-    const command = [process.execPath, join(app, 'dist/src/server.js')]
-    const child = spawn(
-      user === 'root' ? (command[0] ?? '') : 'setpriv',
-      user === 'root' ? command.slice(1) : ['--reuid=nobody', '--regid=nogroup', '--clear-groups', ...command],
-      {
-        cwd: app,
-        env: { PATH: process.env.PATH, HOME: home, PORT: '0', PROBE_PORT: '0', DRAIN_SECONDS: '0' },
-        stdio: ['ignore', 'pipe', 'inherit']
-      }
-    )
+    const script = join(app, 'dist/src/server.js')
+    const settings = { HOME: home, PORT: '0', PROBE_PORT: '0', DRAIN_SECONDS: '0' }
+    const child = spawnNode(script, [], {
+      cwd: app,
+      env: settings,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      ...(user === 'nobody' && { uid: NOBODY, gid: NOBODY })
+    })
     const ended = once(child, 'exit')
     t.teardown(async () => {
       child.kill('SIGKILL')
@@ -102,7 +104,7 @@ for (const user of ['root', 'nobody'] as const) {
     })
     let out = ''
     const main = await new Promise<string>((resolve, reject) => {
-      child.stdout.setEncoding('utf8').on('data', text => {
+      child.stdout?.setEncoding('utf8').on('data', text => {
         out += text
         const found = /"main":"([^"]+)"/.exec(out)?.[1]
         if (found) resolve(found)
