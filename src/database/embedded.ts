@@ -3,7 +3,9 @@
  * `<dataDir>/postgres` from the start to `stop()`, and finds it again after a `kill -9`.
  */
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { chmod, copyFile, mkdir, realpath, stat, truncate } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -24,6 +26,7 @@ import {
   makeSocketDir,
   type Postmaster,
   readPostmasterPid,
+  removeRemains,
   removeSocketDir,
   type ServerSettings,
   socketUrl,
@@ -220,6 +223,7 @@ class Supervisor {
     const adopted = await this.#adopt(signal)
     const cold = !(await exists(this.#dir))
     if (!adopted) {
+      await removeRemains(this.#dir)
       if (cold) await initCluster(this.#installation, this.#dir, ['--auth=trust'], signal)
       this.#socketDir = await makeSocketDir(this.#home, this.#installation.runner)
       this.#postmaster = await this.#launch(signal)
@@ -258,6 +262,12 @@ class Supervisor {
       const found = await readPostmasterPid(this.#dir)
       if (found === undefined) return false
       if (!(await isPostmasterOf(found.pid, this.#dir))) {
+        // Of another container: out of sight, beyond the lock, and its data all the same.
+        if (await isListening(found.socketDir)) {
+          throw new Error(
+            `the data in ${dirname(this.#dir)} are in use by another service, in another container: stop it, or set another DATA_DIR`
+          )
+        }
         await clearRemains(this.#dir)
         await removeSocketDir(found.socketDir)
         return false
@@ -310,6 +320,19 @@ class Supervisor {
     } catch (err) {
       if (errorCode(err) !== 'ENOENT') this.#log.warn({ err }, 'embedded postgres log cannot be bounded')
     }
+  }
+}
+
+async function isListening(socketDir: string): Promise<boolean> {
+  const socket = connect(join(socketDir, '.s.PGSQL.5432'))
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.timeout(SECOND) })
+    return true
+  } catch {
+    // Refused or absent: whoever made the socket is gone.
+    return false
+  } finally {
+    socket.destroy()
   }
 }
 

@@ -52,13 +52,16 @@ const SETTINGS: ServerSettings = {
   max_parallel_workers: 0,
   io_method: 'sync',
   log_checkpoints: 'off',
+  // A statement that failed, and the row it failed on, may hold a secret.
+  log_min_error_statement: 'panic',
+  log_error_verbosity: 'terse',
   timezone: 'UTC',
   log_timezone: 'UTC'
 }
 
 /**
  * Makes a new cluster in `dir`: UTF-8, the built-in C.UTF-8 locale, superuser `postgres`. It is made beside `dir` and
- * renamed, so that what is found in `dir` is whole, whenever this process is killed; remains of such are removed.
+ * renamed, so that what is found in `dir` is whole, whenever this process is killed: see `removeRemains`.
  * @param auth arguments of initdb that say who may connect
  */
 export async function initCluster(
@@ -67,12 +70,7 @@ export async function initCluster(
   auth: string[],
   signal?: AbortSignal
 ): Promise<void> {
-  const parent = dirname(dir)
-  const prefix = `${basename(dir)}.init-`
-  for (const name of await readdir(parent)) {
-    if (name.startsWith(prefix)) await removeTree(join(parent, name))
-  }
-  const fresh = await mkdtemp(join(parent, prefix))
+  const fresh = await mkdtemp(unfinished(dir))
   try {
     await giveTo(installation.runner, fresh)
     const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
@@ -83,6 +81,21 @@ export async function initCluster(
     await removeTree(fresh)
     throw err
   }
+}
+
+/**
+ * Removes what killed processes have left of making a cluster in `dir`. For the owner of `dir` alone: nobody else may
+ * be making one. An initdb outlives the process that began it, so something may turn up again until it ends.
+ */
+export async function removeRemains(dir: string): Promise<void> {
+  const parent = dirname(dir)
+  for (const name of await readdir(parent)) {
+    if (join(parent, name).startsWith(unfinished(dir))) await removeTree(join(parent, name))
+  }
+}
+
+function unfinished(dir: string): string {
+  return `${dir}.init-`
 }
 
 /** An initdb that was left behind may still be writing there: try again for a while. */

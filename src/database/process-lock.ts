@@ -1,6 +1,6 @@
 /** A lock that lives as long as its holder: it is named after a process, so a `kill -9` leaves nothing to clean. */
 import { execFile } from 'node:child_process'
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -57,7 +57,7 @@ export async function acquireProcessLock(dir: string): Promise<ProcessLock> {
 
 async function liveRival(dir: string, self: string): Promise<number | undefined> {
   for (const name of await readdir(dir)) {
-    if (name === self) continue
+    if (name === self || isOutOfSight(name, self)) continue
     const pid = Number(name.split('.')[0])
     if (Number.isInteger(pid) && (await processIdentity(pid)) === name) return pid
     await rm(join(dir, name), { force: true })
@@ -65,8 +65,15 @@ async function liveRival(dir: string, self: string): Promise<number | undefined>
   return undefined
 }
 
+/** Whether an entry is of another container on this machine: alive or not, its process cannot be seen from here. */
+function isOutOfSight(name: string, self: string): boolean {
+  const [, , boot, namespace] = name.split('.')
+  const [, , ownBoot, ownNamespace] = self.split('.')
+  return namespace !== undefined && boot === ownBoot && namespace !== ownNamespace
+}
+
 /**
- * Names a process so that neither a recycled pid nor a reboot can be taken for it: pid, start time, boot.
+ * Names a process so that neither a recycled pid nor a reboot can be taken for it: pid, start time, boot, pid namespace.
  * @returns undefined when there is no such process, or only its zombie
  */
 export async function processIdentity(pid: number): Promise<string | undefined> {
@@ -76,14 +83,17 @@ export async function processIdentity(pid: number): Promise<string | undefined> 
 
 async function linuxIdentity(pid: number): Promise<string | undefined> {
   try {
-    const [stat, boot] = await Promise.all([
+    const [stat, boot, namespace] = await Promise.all([
       readFile(`/proc/${pid}/stat`, 'utf8'),
-      readFile('/proc/sys/kernel/random/boot_id', 'utf8')
+      readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
+      readlink('/proc/self/ns/pid')
     ])
     // The command name, in parentheses, may itself hold spaces and parentheses: count from the last one.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     const [state, startTime] = [fields[0], fields[19]]
-    return state === 'Z' || state === 'X' ? undefined : `${pid}.${startTime}.${boot.trim()}`
+    return state === 'Z' || state === 'X'
+      ? undefined
+      : `${pid}.${startTime}.${boot.trim()}.${namespace.replace(/\D/g, '')}`
   } catch (err) {
     if (errorCode(err) === 'ENOENT' || errorCode(err) === 'ESRCH') return undefined
     throw err

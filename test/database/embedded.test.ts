@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmod,
@@ -241,9 +241,14 @@ t.test('an initdb that was killed half-way does not poison the next start', asyn
   await until(begun(dataDir))
   await kill(child)
 
-  const embedded = await startEmbeddedPostgres({ dataDir, log: recorder().log })
-  t.teardown(() => embedded.stop())
-  t.match(await query(embedded.url, 'select 1 as one'), [{ one: 1 }])
+  const next = await startEmbeddedPostgres({ dataDir, log: recorder().log })
+  t.match(await query(next.url, 'select 1 as one'), [{ one: 1 }])
+  await next.stop()
+
+  // The initdb itself was not killed: what it still writes is removed once it has ended.
+  await until(async () => (await processesIn(dataDir)).length === 0)
+  const later = await startEmbeddedPostgres({ dataDir, log: recorder().log })
+  t.teardown(() => later.stop())
   t.notOk(await begun(dataDir)(), 'its remains are removed')
 })
 
@@ -279,6 +284,32 @@ t.test('a second service on the same data is refused in one sentence, and does n
   await end(first)
   const second = await startEmbeddedPostgres({ dataDir, log: recorder().log })
   await second.stop()
+})
+
+t.test('nor does a service in another container, which sees no process of the first', onlyRoot, async t => {
+  const dataDir = await scratch(t)
+  const first = await startOwner(t, dataDir)
+  const pid = await postmasterPid(dataDir)
+  const container = ['--pid', '--ipc', '--mount-proc', '--fork', '--kill-child', process.execPath]
+  for (const _ of ['once', 'and again']) {
+    const other = spawn('unshare', [...container, OWNER, JSON.stringify({ dataDir })], {
+      env: { PATH: process.env.PATH },
+      cwd: '/',
+      stdio: ['pipe', 'pipe', 'ignore']
+    })
+    t.teardown(() => other.kill('SIGKILL'))
+    let line = ''
+    for await (const chunk of other.stdout) {
+      line += chunk
+      if (line.endsWith('\n')) break
+    }
+    if (line === '') return t.comment('skipped: this machine permits no pid namespace')
+    t.match(JSON.parse(line).error, /in use by another service, in another container/)
+  }
+  t.equal(await postmasterPid(dataDir), pid)
+  t.match(await query(first.said.url ?? '', 'select 1 as one'), [{ one: 1 }])
+  await t.rejects(startEmbeddedPostgres({ dataDir, log: recorder().log }), /in use by another service \(process/)
+  await end(first)
 })
 
 t.test('a server that dies by itself comes back under the same URL, and the log says so once', async t => {
@@ -334,6 +365,21 @@ t.test(
     }
   }
 )
+
+t.test('what a failed statement held does not reach the log of the server', async t => {
+  const dataDir = await scratch(t)
+  const server = await startEmbeddedPostgres({ dataDir, log: recorder().log })
+  await query(server.url, 'create table kept (id text primary key, other text not null)')
+  await query(server.url, "insert into kept values ('hunter2', '')")
+  for (const values of ["('hunter2', '')", "('hunter2-too', null)"]) {
+    await t.rejects(query(server.url, `insert into kept values ${values}`))
+  }
+  await t.rejects(query(server.url, "alter role nobody_here password 'hunter2'"))
+  await server.stop()
+  const said = await readFile(join(dataDir, 'postgres.log'), 'utf8')
+  t.match(said, /violates not-null constraint/)
+  t.notMatch(said, /hunter2/)
+})
 
 t.test('the log of the server is cut when it has grown', async t => {
   const dataDir = await scratch(t)

@@ -46,6 +46,17 @@ t.test('the locks of processes that are gone do not count: killed, before a rebo
   await lock.release()
 })
 
+t.test('the lock of another container is left alone, for its process cannot be seen', async t => {
+  const dir = await scratch(t)
+  await (await acquireProcessLock(dir)).release()
+  const [, , boot, namespace] = (await processIdentity(process.pid))?.split('.') ?? []
+  if (namespace === undefined) return t.comment('skipped: this system has no pid namespaces')
+  const other = `1.1.${boot}.${namespace}0`
+  await writeFile(join(dir, other), '')
+  await (await acquireProcessLock(dir)).release()
+  t.strictSame(await readdir(dir), [other])
+})
+
 t.test('a process that does not exist has no identity', async t => {
   for (const pid of [0, -1, 999_999_999]) t.equal(await processIdentity(pid), undefined)
 })
