@@ -35,7 +35,7 @@ t.test('blocked 2 s of every 5 s for a minute', async t => {
   )
   for (let i = 0; i < 12; i++) {
     blocks.push(performance.now())
-    service.child.kill('SIGUSR2')
+    service.child.kill('SIGWINCH')
     await sleep(5_000)
   }
   await prober.stop()
@@ -70,7 +70,7 @@ t.test('blocked 2 s of every 5 s for a minute', async t => {
 t.test('blocked for 40 s: stalled after 30', async t => {
   const { service, prober } = await started(t, { BLOCK_MS: '40000' })
   const begun = performance.now()
-  service.child.kill('SIGUSR2')
+  service.child.kill('SIGWINCH')
   prober.start([`${service.probes}/health/live`], 10)
   const stalled = await prober.until(({ status }) => status === 503)
   const into = stalled.sentMs - begun
@@ -84,7 +84,7 @@ t.test('a frozen database at the same time as a block: both are told', async t =
   const { postgres, service, prober } = await started(t, { BLOCK_MS: '4000' })
   prober.start([`${service.probes}/health/ready`, `${service.probes}/health`], 10)
   await prober.until(({ status }) => status === 200)
-  service.child.kill('SIGUSR2')
+  service.child.kill('SIGWINCH')
   await prober.until(({ body }) => body.error === 'overloaded')
   await postgres.freeze()
   await prober.until(({ body }) => body.error === 'database_timeout')
