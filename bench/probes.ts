@@ -1,6 +1,7 @@
 // npm run bench:probes: this service's probes beside a bare node:http server (twice, the second as control), a plain
 // Fastify route with a response schema, and a Fastify route that queries for each request.
 import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -37,6 +38,7 @@ const postgres = await startTestPostgres({ teardown: cleanup => void cleanups.un
 const dataDir = mkdtempSync(join(tmpdir(), 'bench-'))
 cleanups.unshift(() => rmSync(dataDir, { recursive: true }))
 const DATABASE_URL = postgres.url
+const SESSION_SECRET = randomBytes(32).toString('base64')
 
 try {
   const probePort = await freePort()
@@ -52,7 +54,7 @@ try {
     service: {
       script: service,
       path: '/health/live',
-      env: { DATABASE_URL, PROBE_PORT: String(probePort), DATA_DIR: dataDir },
+      env: { DATABASE_URL, SESSION_SECRET, PROBE_PORT: String(probePort), DATA_DIR: dataDir },
       loads: {
         ...both('live', '/health/live'),
         ...both('ready', '/health/ready'),

@@ -6,6 +6,13 @@ import { DatabaseUnavailableError } from '../src/database/failure.ts'
 import { catalogue, type ErrorCode, errorBody, ServiceError, validationDetails } from '../src/errors.ts'
 import { languageOf } from '../src/messages.ts'
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Answers 404, or 405 with the methods that the path takes. */
+    answerNotFound(request: FastifyRequest, reply: FastifyReply): FastifyReply
+  }
+}
+
 /** Fastify's own errors, by their code, and what each is here. */
 const frameworkErrors: Record<string, ErrorCode> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'UNSUPPORTED_MEDIA_TYPE',
@@ -31,14 +38,16 @@ async function errorHandler(app: FastifyInstance) {
     }
   })
 
-  app.setNotFoundHandler((request, reply) => {
+  const answerNotFound = (request: FastifyRequest, reply: FastifyReply) => {
     const path = request.url.split('?', 1)[0] ?? '/'
     const allowed = app.supportedMethods
       .filter(method => router.find(method as FindMyWay.HTTPMethod, path) !== null)
       .sort()
     if (allowed.length === 0) return send(request, reply, 'NOT_FOUND')
     return send(request, reply.header('allow', allowed.join(', ')), 'METHOD_NOT_ALLOWED')
-  })
+  }
+  app.decorate('answerNotFound', answerNotFound)
+  app.setNotFoundHandler(answerNotFound)
 }
 
 /** Fastify's error handler: also the one for errors before routing. */

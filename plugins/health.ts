@@ -10,6 +10,8 @@ import { startUp } from '../src/startup.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     health: Health
+    /** What else must be done, in this order, once the schema is there and before the replica has started. */
+    startUpSteps: (() => Promise<void>)[]
   }
 }
 
@@ -23,6 +25,8 @@ export interface Health {
   isFresh(): boolean
   /** Settles when the database verdict is as good as it gets; never rejects. */
   ask(): Promise<void>
+  /** How often the probe thread was started again. */
+  probeThreadRestarts(): number
   /** The port of the probe thread, once it listens; rejects when it cannot. */
   probePort: Promise<number | undefined>
 }
@@ -58,11 +62,13 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
   // Who starts the process waits for it; where nobody does, the log has it.
   probePort.catch(() => undefined)
 
+  app.decorate('startUpSteps', [])
   app.decorate('health', {
     state,
     answer: path => answer(path, state.snapshot(), Date.now()),
     isFresh: () => host.isFresh(),
     ask: () => host.ask(),
+    probeThreadRestarts: () => host.restarts,
     probePort
   })
 
@@ -71,7 +77,7 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
 
   app.addHook('onListen', () => {
     void app.db.address.then(url => host.setDatabase(url))
-    started = startUp({ database: app.db, state, log: app.log }, closing.signal)
+    started = startUp({ database: app.db, state, log: app.log, steps: app.startUpSteps }, closing.signal)
   })
 
   app.addHook('onClose', async () => {

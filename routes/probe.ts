@@ -1,11 +1,8 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:helper
 
-import { type TSchema, Type } from '@sinclair/typebox'
+import type { TSchema } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { type ProbePath, probes } from '../src/health/probes.ts'
-
-/** A moment as every answer writes it: ISO 8601, UTC, milliseconds. */
-export const Timestamp = Type.String({ format: 'date-time', examples: ['2026-11-23T12:00:00.000Z'] })
 
 /**
  * Declares a probe route: the answer is the one that the probe port gives. It is sent as text, ready made, so the

@@ -1,28 +1,45 @@
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
+import helmet from '@fastify/helmet'
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
   type FastifyPluginAsync,
-  LogController
+  LogController,
+  type RouteOptions
 } from 'fastify'
+import adminAuth from '../plugins/admin-auth.ts'
 import db from '../plugins/db.ts'
 import errorHandler, { sendError } from '../plugins/error-handler.ts'
+import firstAdmin from '../plugins/first-admin.ts'
 import health from '../plugins/health.ts'
 import pressure from '../plugins/pressure.ts'
+import replicas from '../plugins/replicas.ts'
 import request from '../plugins/request.ts'
+import authRoutes from '../routes/auth.ts'
 import healthRoutes from '../routes/health.ts'
 import systemHealthRoutes from '../routes/system/health.ts'
+import systemRoutes from '../routes/system/index.ts'
 import type { Config } from './config.ts'
 import { catalogue, type ErrorCode, errorBody } from './errors.ts'
+
+/** The settings with the secrets that were generated where none were given. */
+export type ServiceConfig = Config & { SESSION_SECRET: string }
 
 /** What the process puts in, and tests in its place. */
 export interface Seams {
   logger: FastifyBaseLogger
+  /** Tells the terminal what nothing else may hold. */
+  announce?: (text: string) => void
   /** Further routes in the scope of the API. */
   api?: FastifyPluginAsync
+  /** Sees every route that is registered. */
+  onRoute?: (route: RouteOptions) => void
 }
+
+/** The version of this service; a test holds package.json to it. */
+export const VERSION = '0.1.0'
 
 const BODY_LIMIT = 64 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
@@ -30,7 +47,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 const KEEP_ALIVE_MS = 75_000
 
 /** The whole service, not yet listening. Nothing here connects: the plugins do, once the port is open. */
-export function buildApp(config: Config, { logger, api }: Seams): FastifyInstance {
+export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute }: Seams): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
@@ -44,9 +61,11 @@ export function buildApp(config: Config, { logger, api }: Seams): FastifyInstanc
     clientErrorHandler
   })
 
+  if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
   app.register(db, { config })
   app.register(health, { config })
+  app.register(replicas, { config, version: VERSION })
 
   app.register(probeRoutes)
   app.register(apiRoutes)
@@ -62,7 +81,12 @@ export function buildApp(config: Config, { logger, api }: Seams): FastifyInstanc
 
   async function apiRoutes(scope: FastifyInstance) {
     scope.register(request)
+    scope.register(helmet)
     scope.register(pressure, { config })
+    scope.register(adminAuth, { config })
+    if (config.DATABASE_URL === undefined && announce) scope.register(firstAdmin, { announce })
+    scope.register(authRoutes)
+    scope.register(systemRoutes)
     if (api) scope.register(api)
   }
 }

@@ -57,6 +57,36 @@ export const configSchema = Type.Object({
     maximum: 1000,
     description: 'connections of the main pool'
   }),
+  /** Signs the session cookie; the first of a list is current. */
+  SESSION_SECRET: Type.Optional(
+    Type.String({
+      pattern: '^[^,]{32,512}(,[^,]{32,512}){0,9}$',
+      secret: true,
+      rule: 'must be at least 32 characters, or a comma-separated list of such',
+      description:
+        'signs the session cookie; the first of a list is current, the others are still believed. Required with `DATABASE_URL`; else generated once and kept in `DATA_DIR`'
+    })
+  ),
+  /** Minutes without a request after which a session ends. */
+  SESSION_IDLE_MINUTES: Type.Integer({
+    default: 60,
+    minimum: 1,
+    maximum: 1440,
+    description: 'minutes without a request after which a session ends'
+  }),
+  /** Hours after which a session ends. */
+  SESSION_MAX_HOURS: Type.Integer({
+    default: 12,
+    minimum: 1,
+    maximum: 720,
+    description: 'hours after which a session ends'
+  }),
+  /** Whether the session cookie is `Secure`. */
+  COOKIE_SECURE: choice(
+    ['auto', 'always'],
+    'auto',
+    'whether the session cookie is `Secure`: `auto` when the request came by TLS, by the word of a trusted proxy'
+  ),
   /** Name in `/health` and in `application_name`. */
   SERVICE_NAME: Type.String({
     default: 'trading-system',
@@ -141,6 +171,9 @@ export function loadConfig(environment: Environment): Config {
     if (value) given[key] = value
   }
   const settings = validate(given)
+  if (settings.DATABASE_URL !== undefined && settings.SESSION_SECRET === undefined) {
+    throw new ConfigError('SESSION_SECRET must be set when DATABASE_URL is')
+  }
   return {
     ...settings,
     PROBE_PORT: settings.PROBE_PORT === 'off' ? 'off' : Number(settings.PROBE_PORT),

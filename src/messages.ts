@@ -5,6 +5,16 @@ const sentences = {
   BAD_REQUEST: { ko: '요청을 이해할 수 없습니다', en: 'The request cannot be understood' },
   MALFORMED_JSON: { ko: '본문이 올바른 JSON이 아닙니다', en: 'The body is not valid JSON' },
   VALIDATION_FAILED: { ko: '요청 값이 올바르지 않습니다', en: 'The request breaks a rule' },
+  UNAUTHENTICATED: { ko: '로그인이 필요합니다', en: 'Sign in first' },
+  INVALID_CREDENTIALS: {
+    ko: '사용자 이름 또는 비밀번호가 올바르지 않습니다',
+    en: 'The user name or the password is wrong'
+  },
+  FORBIDDEN: { ko: '관리자 권한이 필요합니다', en: 'Only an admin may do this' },
+  PASSWORD_CHANGE_REQUIRED: { ko: '먼저 비밀번호를 변경해야 합니다', en: 'Change your password first' },
+  FOREIGN_ORIGIN: { ko: '다른 사이트에서 온 요청은 받지 않습니다', en: 'A request from another site is not taken' },
+  PASSWORD_UNCHANGED: { ko: '새 비밀번호가 현재 비밀번호와 같습니다', en: 'The new password is the current one' },
+  TOO_MANY_ATTEMPTS: { ko: '시도가 너무 많습니다. 잠시 후 다시 시도하세요', en: 'Too many attempts, try again later' },
   NOT_FOUND: { ko: '요청한 경로를 찾을 수 없습니다', en: 'There is nothing at this path' },
   METHOD_NOT_ALLOWED: { ko: '허용되지 않는 메서드입니다', en: 'This path does not take that method' },
   REQUEST_TIMEOUT: { ko: '요청이 제시간에 도착하지 않았습니다', en: 'The request did not arrive in time' },

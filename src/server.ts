@@ -2,6 +2,7 @@
 import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
 import { buildApp } from './app.ts'
+import { generatedSecret } from './auth/generated-secret.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 
 /** Exit codes: 0 drained and closed, 1 failed or forced, 2 the configuration breaks a rule. */
@@ -19,7 +20,8 @@ const log = pino({
   base: { service: config.SERVICE_NAME, instance: config.INSTANCE_ID },
   timestamp: pino.stdTimeFunctions.isoTime
 })
-const app = buildApp(config, { logger: log })
+const SESSION_SECRET = config.SESSION_SECRET ?? (await generatedSecret(config.DATA_DIR, 'session-secret'))
+const app = buildApp({ ...config, SESSION_SECRET }, { logger: log, announce: text => void process.stdout.write(text) })
 
 const { close } = closeWithGrace(
   {

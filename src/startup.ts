@@ -8,10 +8,10 @@ const RETRY_MAX_MS = 1_000
 
 /**
  * Brings the replica from listening to started: waits for the database, migrates, and says so in the shared state.
- * Tries until it works or is aborted; a failure is logged when it is new. Never rejects.
+ * The further steps must be idempotent: all is tried until it works or is aborted; a failure is logged when it is new. Never rejects.
  */
 export async function startUp(
-  { database, state, log }: { database: Database; state: SharedState; log: Log },
+  { database, state, log, steps }: { database: Database; state: SharedState; log: Log; steps: (() => Promise<void>)[] },
   signal: AbortSignal
 ): Promise<void> {
   const aborted = once(signal)
@@ -23,11 +23,12 @@ export async function startUp(
       const applied = await migrate(database)
       log.info({ applied }, 'schema up to date')
       state.setMigrated()
+      for (const step of steps) await step()
       state.setStarted()
       return
     } catch (err) {
       const failure = err instanceof Error ? err.message : String(err)
-      if (failure !== lastFailure) log.warn({ err }, 'schema not up to date yet')
+      if (failure !== lastFailure) log.warn({ err }, 'not started yet')
       lastFailure = failure
     }
     await pause(retryMs, aborted)

@@ -1,7 +1,8 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { probe, Timestamp } from '../probe.ts'
+import { probe } from '../probe.ts'
+import { Timestamp } from '../timestamp.ts'
 
 const minimal = (status: 'healthy' | 'unhealthy') =>
   Type.Object({ status: Type.Literal(status), timestamp: Timestamp }, { additionalProperties: false })

@@ -77,9 +77,10 @@ export class Monitor {
   async #runCheck(): Promise<void> {
     clearTimeout(this.#timer)
     const { state, check, onTransition, idleMs } = this.#options
+    const begunMs = monotonicMs()
     const result = await check()
     this.#checkedMs = monotonicMs()
-    state.setDatabase(result.state, this.#checkedMs)
+    state.setDatabase(result.state, this.#checkedMs, this.#checkedMs - begunMs)
     const from = this.#current
     this.#current = result.state
     if (from !== result.state)

@@ -13,6 +13,10 @@ export interface Snapshot {
   database: DatabaseState
   /** Age of the database state, in milliseconds. */
   databaseAgeMs: number
+  /** How long the last check took, in milliseconds. */
+  databaseLatencyMs: number
+  /** How long the database is in this state, in milliseconds. */
+  databaseSinceMs: number
   /** The schema is known to be up to date. Once true it stays so. */
   migrated: boolean
   /** Migrations and warm-up are done. Once true it stays so. */
@@ -32,10 +36,12 @@ const databaseStates: readonly DatabaseState[] = [
   'database_refused'
 ]
 
-const WORDS = 3
+const WORDS = 5
 const DATABASE = 0
 const REPLICA = 1
 const HEARTBEAT = 2
+const LATENCY = 3
+const SINCE = 4
 
 const STATE_BITS = 8n
 const STATE_MASK = 0xffn
@@ -57,6 +63,7 @@ export class SharedState {
   readonly #words: BigInt64Array
   /** What the main thread wrote last; only the writer's copy counts. */
   #replica = 0n
+  #database: DatabaseState | undefined
 
   /** @param buffer that of another thread's state; a fresh one is made without it */
   constructor(buffer = new SharedArrayBuffer(WORDS * BigInt64Array.BYTES_PER_ELEMENT)) {
@@ -64,8 +71,11 @@ export class SharedState {
     this.#words = new BigInt64Array(buffer)
   }
 
-  /** Records what a database check found, now. */
-  setDatabase(state: DatabaseState, nowMs = monotonicMs()): void {
+  /** Records what a database check found, now, and how long it took. Latency and duration are for the curious. */
+  setDatabase(state: DatabaseState, nowMs = monotonicMs(), latencyMs = 0): void {
+    if (state !== this.#database) Atomics.store(this.#words, SINCE, BigInt(nowMs))
+    this.#database = state
+    Atomics.store(this.#words, LATENCY, BigInt(latencyMs))
     Atomics.store(this.#words, DATABASE, (BigInt(nowMs) << STATE_BITS) | BigInt(databaseStates.indexOf(state)))
   }
 
@@ -96,6 +106,8 @@ export class SharedState {
     return {
       database: databaseStates[Number(database & STATE_MASK)] ?? 'unknown',
       databaseAgeMs: Math.max(0, nowMs - Number(database >> STATE_BITS)),
+      databaseLatencyMs: Number(Atomics.load(this.#words, LATENCY)),
+      databaseSinceMs: Math.max(0, nowMs - Number(Atomics.load(this.#words, SINCE))),
       migrated: (replica & MIGRATED) !== 0n,
       started: (replica & STARTED) !== 0n,
       draining: (replica & DRAINING) !== 0n,

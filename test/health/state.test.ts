@@ -18,11 +18,13 @@ t.test('what one side writes the other reads from the same memory', async t => {
   writer.setStarted()
   writer.setDraining()
   writer.setPressure(true)
-  reader.setDatabase('database_refused', 1_000)
+  reader.setDatabase('database_refused', 1_000, 7)
   writer.beat(1_500)
   const seen = {
     database: 'database_refused',
     databaseAgeMs: 1_000,
+    databaseLatencyMs: 7,
+    databaseSinceMs: 1_000,
     migrated: true,
     started: true,
     draining: true,

@@ -5,6 +5,8 @@ import { databaseCheck, notReady, notStarted } from '../../src/health/verdict.ts
 const ready: Snapshot = {
   database: 'ok',
   databaseAgeMs: 10,
+  databaseLatencyMs: 1,
+  databaseSinceMs: 1_000,
   migrated: true,
   started: true,
   draining: false,

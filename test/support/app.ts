@@ -5,6 +5,9 @@ import type { Test } from 'tap'
 import { buildApp, type Seams } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 
+/** Signs the cookies of tests. */
+export const SESSION_SECRET = 'a secret of the tests and of nothing else'
+
 /** A logger that keeps its lines, parsed and as text. */
 export function captureLog(level: LevelWithSilent = 'trace') {
   const lines: Record<string, unknown>[] = []
@@ -23,7 +26,10 @@ export async function startApp(
   environment: Record<string, string>,
   seams: Partial<Seams> = {}
 ): Promise<{ app: FastifyInstance; url: string; probeUrl: string }> {
-  const config = loadConfig({ PORT: '0', PROBE_PORT: '0', LOG_LEVEL: 'silent', ...environment })
+  const config = {
+    SESSION_SECRET,
+    ...loadConfig({ PORT: '0', PROBE_PORT: '0', LOG_LEVEL: 'silent', SESSION_SECRET, ...environment })
+  }
   const app = buildApp(config, { logger: seams.logger ?? pino({ level: 'silent' }), ...seams })
   t.teardown(() => app.close())
   const url = await app.listen({ host: config.HOST, port: config.PORT })

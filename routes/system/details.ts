@@ -1,0 +1,78 @@
+// @FEAT:health-monitoring @COMP:route @TYPE:core
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import { databaseDetails, mainLoopDetails, probeThreadDetails } from '../../src/health/details.ts'
+import { ErrorAnswer } from '../error-answer.ts'
+import { Timestamp } from '../timestamp.ts'
+
+const Check = Type.Object({
+  name: Type.String(),
+  status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('failed')]),
+  code: Type.Union([Type.String(), Type.Null()]),
+  latency_ms: Type.Union([Type.Number(), Type.Null()]),
+  age_ms: Type.Union([Type.Number(), Type.Null()]),
+  since: Type.Union([Timestamp, Type.Null()])
+})
+
+const Details = Type.Object({
+  success: Type.Literal(true),
+  timestamp: Timestamp,
+  instance: Type.String(),
+  version: Type.String(),
+  draining: Type.Boolean(),
+  checks: Type.Array(Check),
+  event_loop: Type.Object({ delay_ms: Type.Number(), utilization: Type.Number(), pressure: Type.Boolean() }),
+  probe_thread: Type.Object({ restarts: Type.Integer() }),
+  replicas: Type.Array(
+    Type.Object({
+      instance: Type.String(),
+      version: Type.String(),
+      started_at: Timestamp,
+      last_seen_at: Timestamp,
+      draining: Type.Boolean()
+    })
+  )
+})
+
+/** Everything that is known about the health of this replica and its like. */
+const routes: FastifyPluginAsyncTypebox = async app => {
+  app.get(
+    '/health/details',
+    {
+      schema: {
+        tags: ['health-monitoring'],
+        summary: 'Every check with its status, code, latency and age; replicas; event loop',
+        response: { 200: Details, 401: ErrorAnswer, 403: ErrorAnswer, 503: ErrorAnswer }
+      }
+    },
+    async () => {
+      const snapshot = app.health.state.snapshot()
+      const now = Date.now()
+      const { eventLoopDelay, eventLoopUtilized } = app.memoryUsage()
+      const replicas = await app.replicas.alive()
+      return {
+        success: true as const,
+        timestamp: new Date(now).toISOString(),
+        instance: app.replicas.instanceId,
+        version: app.replicas.version,
+        draining: snapshot.draining,
+        checks: [databaseDetails(snapshot, now), mainLoopDetails(snapshot), probeThreadDetails(snapshot)],
+        // JSON has no infinity: a loop that was not measured at all stands for one that never ran.
+        event_loop: {
+          delay_ms: Number.isFinite(eventLoopDelay) ? eventLoopDelay : -1,
+          utilization: eventLoopUtilized,
+          pressure: snapshot.pressure
+        },
+        probe_thread: { restarts: app.health.probeThreadRestarts() },
+        replicas: replicas.map(({ instance_id, started_at, last_seen_at, ...replica }) => ({
+          ...replica,
+          instance: instance_id,
+          started_at: started_at.toISOString(),
+          last_seen_at: last_seen_at.toISOString()
+        }))
+      }
+    }
+  )
+}
+
+export default routes

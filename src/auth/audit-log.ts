@@ -1,0 +1,93 @@
+import type { Sql, TransactionSql } from '../database/client.ts'
+import type { Database } from '../database/database.ts'
+
+export type AuditOutcome = 'requested' | 'succeeded' | 'refused' | 'failed'
+
+export interface AuditEntry {
+  /** Null when nobody known did it. */
+  actor: string | null
+  address: string
+  action: string
+  target?: string | undefined
+  outcome: AuditOutcome
+  requestId: string
+  details?: Record<string, unknown> | undefined
+}
+
+export interface AuditRow {
+  audit_id: string
+  at: Date
+  actor: string | null
+  address: string | null
+  action: string
+  target: string | null
+  outcome: AuditOutcome
+  request_id: string | null
+  details: Record<string, unknown>
+}
+
+export interface AuditFilter {
+  actor?: string | undefined
+  action?: string | undefined
+  /** Rows older than this `audit_id` only. */
+  before?: string | undefined
+  limit: number
+}
+
+/** Attempts beyond the limit are counted in one row for this long. */
+const THROTTLED_WINDOW = '10 minutes'
+
+/** Who did what, from where, with what result. Rows are only added. */
+export class AuditLog {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  /** Adds a row; with `tx` in that transaction, so that it stands exactly when the change does. */
+  async record(entry: AuditEntry, tx?: TransactionSql): Promise<void> {
+    if (tx) await insert(tx, entry)
+    else await this.#database.run(sql => insert(sql, entry))
+  }
+
+  /**
+   * Records an attempt that was not even looked at: one row for all of a slot in a window, so that nobody can fill the
+   * table.
+   */
+  async recordThrottled(slot: number, entry: Omit<AuditEntry, 'outcome'>): Promise<void> {
+    await this.#database.transaction(async tx => {
+      const [counted] = await tx`
+        update audit_log a set details = jsonb_set(a.details, '{attempts}', to_jsonb((a.details->>'attempts')::int + 1))
+        from sign_in_limits l
+        where l.slot = ${slot} and a.audit_id = l.throttled_audit_id and a.at > now() - ${THROTTLED_WINDOW}::interval
+        returning a.audit_id`
+      if (counted) return
+      const auditId = await insert(tx, { ...entry, outcome: 'refused', details: { ...entry.details, attempts: 1 } })
+      await tx`update sign_in_limits set throttled_audit_id = ${auditId} where slot = ${slot}`
+    })
+  }
+
+  /** Newest first. */
+  async list({ actor, action, before, limit }: AuditFilter): Promise<AuditRow[]> {
+    return this.#database.run(
+      sql => sql<AuditRow[]>`
+        select audit_id, at, actor, address, action, target, outcome, request_id, details from audit_log
+        where true
+          ${actor === undefined ? sql`` : sql`and actor = ${actor}`}
+          ${action === undefined ? sql`` : sql`and action = ${action}`}
+          ${before === undefined ? sql`` : sql`and audit_id < ${before}`}
+        order by audit_id desc limit ${limit}`
+    )
+  }
+}
+
+async function insert(sql: Sql | TransactionSql, entry: AuditEntry): Promise<string> {
+  const { actor, address, action, target = null, outcome, requestId, details = {} } = entry
+  const [row] = await sql<{ audit_id: string }[]>`
+    insert into audit_log (actor, address, action, target, outcome, request_id, details)
+    values (${actor}, ${address}, ${action}, ${target}, ${outcome}, ${requestId}, ${JSON.stringify(details)}::text::jsonb)
+    returning audit_id`
+  if (!row) throw new Error('the audit row was not written')
+  return row.audit_id
+}

@@ -1,0 +1,52 @@
+// @FEAT:health-monitoring @COMP:service @TYPE:core
+import type { Snapshot } from './state.ts'
+import { databaseCheck, HEARTBEAT_LIMIT_MS } from './verdict.ts'
+
+/** One check as admins see it. Times in milliseconds; null where there is nothing to tell. */
+export interface CheckDetails {
+  name: string
+  status: 'ok' | 'degraded' | 'failed'
+  code: string | null
+  latency_ms: number | null
+  age_ms: number | null
+  since: string | null
+}
+
+/** @param now milliseconds since the epoch */
+export function databaseDetails(snapshot: Snapshot, now: number): CheckDetails {
+  const code = databaseCheck(snapshot)
+  const known = snapshot.database !== 'unknown'
+  return {
+    name: 'database',
+    status: code === 'ok' ? 'ok' : 'failed',
+    code: code === 'ok' ? null : code,
+    latency_ms: known ? snapshot.databaseLatencyMs : null,
+    age_ms: known ? snapshot.databaseAgeMs : null,
+    since: known ? new Date(now - snapshot.databaseSinceMs).toISOString() : null
+  }
+}
+
+export function mainLoopDetails({ heartbeatAgeMs, pressure }: Snapshot): CheckDetails {
+  const late = pressure || heartbeatAgeMs > HEARTBEAT_LIMIT_MS
+  return {
+    name: 'main_loop',
+    status: late ? 'degraded' : 'ok',
+    code: late ? 'overloaded' : null,
+    latency_ms: null,
+    age_ms: heartbeatAgeMs,
+    since: null
+  }
+}
+
+/** The thread is known by its work: without it the database verdict ages. */
+export function probeThreadDetails(snapshot: Snapshot): CheckDetails {
+  const gone = databaseCheck(snapshot) === 'overloaded' && snapshot.databaseAgeMs > 5_000
+  return {
+    name: 'probe_thread',
+    status: gone ? 'failed' : 'ok',
+    code: gone ? 'overloaded' : null,
+    latency_ms: null,
+    age_ms: snapshot.database === 'unknown' ? null : snapshot.databaseAgeMs,
+    since: null
+  }
+}

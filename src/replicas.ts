@@ -1,0 +1,86 @@
+import type { Database } from './database/database.ts'
+import type { Log } from './log.ts'
+
+/** How often a replica shows itself, and for how long it then counts as alive, in milliseconds. */
+const BEAT_MS = 3_000
+const ALIVE = '10 seconds'
+
+export interface Replica {
+  instance_id: string
+  version: string
+  started_at: Date
+  last_seen_at: Date
+  draining: boolean
+}
+
+export interface ReplicasOptions {
+  database: Database
+  log: Log
+  instanceId: string
+  version: string
+  isDraining: () => boolean
+}
+
+/** Shows this replica to the others, and the others to whoever asks. */
+export class Replicas {
+  readonly #options: ReplicasOptions
+  #timer: NodeJS.Timeout | undefined
+  #failing = false
+
+  constructor(options: ReplicasOptions) {
+    this.#options = options
+  }
+
+  get instanceId(): string {
+    return this.#options.instanceId
+  }
+
+  get version(): string {
+    return this.#options.version
+  }
+
+  /** Begins to show itself; call it when the schema is there. */
+  start(): void {
+    clearInterval(this.#timer)
+    void this.beat()
+    this.#timer = setInterval(() => void this.beat(), BEAT_MS).unref()
+  }
+
+  /** Shows itself once, now. Never rejects. */
+  async beat(): Promise<void> {
+    const { database, log, instanceId, version, isDraining } = this.#options
+    try {
+      await database.run(
+        sql => sql`
+          insert into replicas (instance_id, version, draining) values (${instanceId}, ${version}, ${isDraining()})
+          on conflict (instance_id) do update set last_seen_at = now(), version = excluded.version, draining = excluded.draining`
+      )
+      this.#failing = false
+    } catch (err) {
+      if (!this.#failing) log.warn({ err }, 'replica not shown to the others')
+      this.#failing = true
+    }
+  }
+
+  /** The replicas that showed themselves lately, this one included. */
+  async alive(): Promise<Replica[]> {
+    return this.#options.database.run(
+      sql => sql<Replica[]>`
+        select instance_id, version, started_at, last_seen_at, draining from replicas
+        where last_seen_at > now() - ${ALIVE}::interval order by started_at, instance_id`
+    )
+  }
+
+  /** Takes itself from the list. Idempotent, never rejects. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    const { database, log, instanceId } = this.#options
+    if (!this.#timer) return
+    this.#timer = undefined
+    try {
+      await database.run(sql => sql`delete from replicas where instance_id = ${instanceId}`, { deadlineMs: 1_000 })
+    } catch (err) {
+      log.debug({ err }, 'replica not taken from the list')
+    }
+  }
+}

@@ -1,0 +1,247 @@
+import t, { type Test } from 'tap'
+import { captureLog, SESSION_SECRET, startApp, untilStatus } from '../support/app.ts'
+import { createTestDatabase } from '../support/database.ts'
+import { Client, createUser } from '../support/session.ts'
+
+async function started(t: Test, environment: Record<string, string> = {}) {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const log = captureLog('trace')
+  const start = () =>
+    startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off', ...environment }, { logger: log.logger })
+  const { app, url } = await start()
+  await untilStatus(`${url}/health/startup`, 200)
+  return { app, url, log, start, client: new Client(url) }
+}
+
+t.test('an admin signs in, is known, and signs out', async t => {
+  const { app, client } = await started(t)
+  const password = await createUser(app, 'Ops', { isAdmin: true })
+
+  const login = await client.signIn('ops', password)
+  t.equal(login.status, 200)
+  t.strictSame(login.answer, {
+    success: true,
+    user: { username: 'Ops', is_admin: true, must_change_password: false }
+  })
+  t.match(login.setCookie, /^session=[^;]+; Path=\/; HttpOnly; SameSite=Strict$/, 'not Secure over plain HTTP')
+
+  const me = await client.send('GET', '/api/auth/me')
+  t.match(me.answer, { success: true, user: { username: 'Ops' }, session: { expires_at: /Z$/ } })
+  t.equal((await client.send('GET', '/api/system/audit-log')).status, 200)
+
+  const stolen = client.cookie
+  t.strictSame((await client.send('POST', '/api/auth/logout')).answer, { success: true })
+  client.cookie = stolen
+  t.equal((await client.send('GET', '/api/auth/me')).status, 401, 'a cookie is worth nothing after the sign-out')
+  t.equal((await client.send('POST', '/api/auth/logout')).status, 200, 'repeating is no error')
+})
+
+t.test('every kind of wrong credential has one answer', async t => {
+  const { app, client } = await started(t)
+  const password = await createUser(app, 'ops')
+  await createUser(app, 'gone', { password })
+  await app.db.run(sql => sql`update users set is_active = false where username = 'gone'`)
+  const answers = await Promise.all([
+    client.signIn('ops', 'wrong password'),
+    client.signIn('nobody', password),
+    client.signIn('gone', password)
+  ])
+  for (const { status, answer, setCookie } of answers) {
+    t.equal(status, 401)
+    t.strictSame(answer, answers[0].answer)
+    t.equal(answer.code, 'INVALID_CREDENTIALS')
+    t.equal(setCookie, undefined)
+  }
+})
+
+t.test('a session that was known before the sign-in is worth nothing after it', async t => {
+  const { app, client } = await started(t)
+  const password = await createUser(app, 'ops', { isAdmin: true })
+  await client.signIn('ops', password)
+  const first = client.cookie
+  await client.signIn('ops', password)
+  t.not(client.cookie, first)
+  const old = new Client(String(app.listeningOrigin))
+  old.cookie = first
+  t.equal((await old.send('GET', '/api/auth/me')).status, 401)
+})
+
+t.test('a tampered cookie is nobody', async t => {
+  const { app, client } = await started(t)
+  await client.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
+  client.cookie = `${client.cookie?.slice(0, -4)}AAAA`
+  t.equal((await client.send('GET', '/api/system/audit-log')).status, 401)
+})
+
+t.test('roles and accounts count from the next request on, on every replica', async t => {
+  const { app, client, start } = await started(t)
+  const other = await start()
+  await client.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
+  const elsewhere = new Client(other.url)
+  elsewhere.cookie = client.cookie
+  t.equal((await elsewhere.send('GET', '/api/system/audit-log')).status, 200, 'the session holds on the other replica')
+
+  await app.db.run(sql => sql`update users set is_admin = false`)
+  t.match(await elsewhere.send('GET', '/api/system/audit-log'), { status: 403, answer: { code: 'FORBIDDEN' } })
+  await app.db.run(sql => sql`update users set is_active = false`)
+  t.equal((await elsewhere.send('GET', '/api/auth/me')).status, 401)
+  await app.db.run(sql => sql`delete from users`)
+  t.equal((await client.send('GET', '/api/auth/me')).status, 401)
+})
+
+t.test('a session ends by idleness and by age', async t => {
+  const { app, client } = await started(t)
+  const password = await createUser(app, 'ops')
+  await client.signIn('ops', password)
+  await app.db.run(sql => sql`update sessions set last_seen_at = now() - interval '61 minutes'`)
+  t.equal((await client.send('GET', '/api/auth/me')).status, 401)
+
+  await client.signIn('ops', password)
+  await app.db.run(sql => sql`update sessions set last_seen_at = now() - interval '59 minutes'`)
+  t.equal((await client.send('GET', '/api/auth/me')).status, 200)
+  const [seen] = await app.db.run(
+    sql => sql`select count(*)::int from sessions where last_seen_at > now() - interval '1 minute'`
+  )
+  t.equal(seen?.count, 1, 'a request keeps it from idling')
+  await app.db.run(sql => sql`update sessions set expires_at = now()`)
+  t.equal((await client.send('GET', '/api/auth/me')).status, 401)
+})
+
+t.test('until a due password change is made nothing else is allowed, and it ends the other sessions', async t => {
+  const { app, url, client } = await started(t)
+  const password = await createUser(app, 'ops', { isAdmin: true })
+  await app.db.run(sql => sql`update users set must_change_password = true`)
+  const elsewhere = new Client(url)
+  await elsewhere.signIn('ops', password)
+  t.match((await client.signIn('ops', password)).answer, { user: { must_change_password: true } })
+  for (const path of ['/api/system/audit-log', '/api/system/unknown']) {
+    t.match(await client.send('GET', path), { status: 403, answer: { code: 'PASSWORD_CHANGE_REQUIRED' } }, path)
+  }
+  t.equal((await client.send('GET', '/api/auth/me')).status, 200)
+
+  const change = (current_password: string, new_password: string) =>
+    client.send('POST', '/api/auth/password', { current_password, new_password })
+  t.match(await change('wrong', 'a new password'), { status: 401, answer: { code: 'INVALID_CREDENTIALS' } })
+  t.match(await change(password, password), { status: 400, answer: { code: 'PASSWORD_UNCHANGED' } })
+  t.match(await change(password, 'short'), { status: 400, answer: { code: 'VALIDATION_FAILED' } })
+  t.equal((await change(password, 'a new password')).status, 200)
+  t.equal((await client.send('GET', '/api/system/audit-log')).status, 200)
+  t.equal((await elsewhere.send('GET', '/api/auth/me')).status, 401)
+  t.equal((await new Client(url).signIn('ops', password)).status, 401)
+})
+
+t.test('failures delay who tries from where, alike for names that exist and not, and lock nobody out', async t => {
+  const { app, url } = await started(t, { TRUST_PROXY: '127.0.0.1' })
+  const password = await createUser(app, 'ops')
+  const from = (address: string) => {
+    const client = new Client(url)
+    return (username: string, password: string) =>
+      client.send('POST', '/api/auth/login', { username, password }, { 'x-forwarded-for': address })
+  }
+  for (const name of ['ops', 'nobody']) {
+    const attacker = from(name === 'ops' ? '192.0.2.1' : '192.0.2.2')
+    const statuses: number[] = []
+    for (let i = 0; i < 6; i++) statuses.push((await attacker(name, 'wrong password')).status)
+    t.strictSame(statuses, [401, 401, 401, 401, 401, 429], name)
+    const refused = await attacker(name, password)
+    t.equal(refused.status, 429, 'even with the right password')
+    t.ok(Number(refused.headers.get('retry-after')) >= 1)
+  }
+  t.equal((await from('192.0.2.3')('ops', password)).status, 200, 'the user signs in from elsewhere')
+
+  const [throttled] = await app.db.run(
+    sql => sql`select count(*)::int as rows, sum((details->>'attempts')::int)::int as attempts
+      from audit_log where details ? 'attempts'`
+  )
+  t.strictSame({ ...throttled }, { rows: 2, attempts: 4 }, 'attempts beyond the limit are counted, not listed')
+})
+
+t.test('an address that tries many names has to wait, too', async t => {
+  const { app, client } = await started(t)
+  await app.db.run(sql => sql`select 1`)
+  const statuses: number[] = []
+  for (let i = 0; i < 21; i++) statuses.push((await client.signIn(`name-${i}`, 'wrong password')).status)
+  t.equal(statuses.at(19), 401)
+  t.equal(statuses.at(20), 429)
+})
+
+t.test('a request from another site is refused, signed in or not', async t => {
+  const { app, client, url } = await started(t)
+  const password = await createUser(app, 'ops', { isAdmin: true })
+  const foreign = { status: 403, answer: { code: 'FOREIGN_ORIGIN' } }
+  const login = (headers: Record<string, string>) =>
+    client.send('POST', '/api/auth/login', { username: 'ops', password }, headers)
+  t.match(await login({ origin: 'https://evil.example' }), foreign)
+  t.match(await login({ origin: 'null' }), foreign)
+  t.match(await login({ 'sec-fetch-site': 'cross-site' }), foreign)
+  t.match(await login({ 'sec-fetch-site': 'same-site' }), foreign)
+  t.equal((await login({ origin: url })).status, 200)
+  t.match(await client.send('POST', '/api/auth/logout', undefined, { origin: 'https://evil.example' }), foreign)
+  const form = { 'content-type': 'application/x-www-form-urlencoded' }
+  t.equal((await client.send('POST', '/api/auth/login', 'username=ops', form)).status, 415)
+})
+
+t.test('behind a trusted proxy that speaks TLS the cookie is Secure, and still Strict', async t => {
+  const { app, client } = await started(t, { TRUST_PROXY: '127.0.0.1' })
+  const password = await createUser(app, 'ops')
+  const { setCookie } = await client.send(
+    'POST',
+    '/api/auth/login',
+    { username: 'ops', password },
+    { 'x-forwarded-proto': 'https' }
+  )
+  t.match(setCookie, /; Secure/)
+  t.match(setCookie, /; SameSite=Strict/)
+})
+
+t.test('the word of a proxy that is not trusted counts for nothing, and is warned of once', async t => {
+  const { app, client, log } = await started(t)
+  const password = await createUser(app, 'ops')
+  for (const _ of [1, 2]) {
+    const { setCookie } = await client.send(
+      'POST',
+      '/api/auth/login',
+      { username: 'ops', password },
+      { 'x-forwarded-proto': 'https', 'x-forwarded-for': '192.0.2.9' }
+    )
+    t.notMatch(setCookie, /Secure/)
+  }
+  t.equal(log.lines.filter(({ msg }) => String(msg).startsWith('forwarded headers')).length, 1)
+})
+
+t.test('a list of secrets rotates', async t => {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const old = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })
+  await untilStatus(`${old.url}/health/startup`, 200)
+  const rotated = await startApp(t, {
+    DATABASE_URL: databaseUrl,
+    PROBE_PORT: 'off',
+    SESSION_SECRET: `${'n'.repeat(40)},${SESSION_SECRET}`
+  })
+  const client = new Client(old.url)
+  await client.signIn('ops', await createUser(old.app, 'ops'))
+  const moved = new Client(rotated.url)
+  moved.cookie = client.cookie
+  t.equal((await moved.send('GET', '/api/auth/me')).status, 200)
+})
+
+t.test('no log line of a whole sign-in holds a password, a cookie, a session id or a secret', async t => {
+  const { app, client, log } = await started(t)
+  const password = await createUser(app, 'ops', { isAdmin: true })
+  await client.signIn('ops', 'wrong password 1')
+  await client.signIn('ops', password)
+  const cookie = String(client.cookie).slice('session='.length)
+  await client.send('GET', '/api/system/audit-log')
+  await client.send('POST', '/api/auth/password', { current_password: password, new_password: 'a new password' })
+  await client.send('POST', '/api/auth/logout')
+  const id = decodeURIComponent(cookie).split('.')[0] ?? ''
+  t.ok(log.lines.filter(({ msg }) => msg === 'request').length >= 5, 'the requests are logged')
+  for (const secret of ['wrong password 1', password, 'a new password', cookie, id, SESSION_SECRET]) {
+    t.notOk(log.text().includes(secret), secret.slice(0, 5))
+  }
+  const rows = await app.db.run(sql => sql`select * from audit_log`)
+  t.ok(rows.length >= 4)
+  t.notOk(JSON.stringify(rows).includes('password 1'))
+  const sessions = await app.db.run(sql => sql`select encode(session_hash, 'escape') as hash from sessions`)
+  t.notOk(JSON.stringify(sessions).includes(id))
+})

@@ -1,0 +1,122 @@
+import type { FastifyPluginAsync } from 'fastify'
+import t from 'tap'
+import { startApp, untilStatus } from '../../support/app.ts'
+import { createTestDatabase } from '../../support/database.ts'
+import { Client, createUser } from '../../support/session.ts'
+
+t.test('every route under /api/system/ but its health is for admins only, before its body is read', async t => {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const routes: { method: string; url: string }[] = []
+  const { app, url } = await startApp(
+    t,
+    { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' },
+    { onRoute: route => routes.push(...[route.method].flat().map(method => ({ method, url: route.url }))) }
+  )
+  await untilStatus(`${url}/health/startup`, 200)
+  const guarded = routes.filter(route => route.url.startsWith('/api/system/') && route.url !== '/api/system/health')
+  t.ok(guarded.length >= 4, `there are routes: ${guarded.length}`)
+  const unknown = ['GET', 'POST', 'PUT', 'DELETE'].map(method => ({ method, url: '/api/system/nothing/here' }))
+
+  const stranger = new Client(url)
+  const user = new Client(url)
+  await user.signIn('user', await createUser(app, 'user'))
+  for (const { method, url: path } of [...guarded, ...unknown]) {
+    const target = path.replace(/:\w+/g, 'x')
+    const unreadable = method === 'GET' || method === 'HEAD' ? undefined : '{'
+    for (const [client, status, code] of [
+      [stranger, 401, 'UNAUTHENTICATED'],
+      [user, 403, 'FORBIDDEN']
+    ] as const) {
+      const { answer, ...got } = await client.send(method, target, unreadable)
+      t.equal(got.status, status, `${method} ${target}`)
+      if (method !== 'HEAD') t.equal(answer.code, code, `${method} ${target}`)
+    }
+  }
+})
+
+t.test('an admin is told what is not there and what is not allowed', async t => {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })
+  await untilStatus(`${url}/health/startup`, 200)
+  const admin = new Client(url)
+  await admin.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
+  t.match(await admin.send('GET', '/api/system/nothing'), { status: 404, answer: { code: 'NOT_FOUND' } })
+  const wrong = await admin.send('POST', '/api/system/audit-log')
+  t.match(wrong, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } })
+  t.equal(wrong.headers.get('allow'), 'GET, HEAD')
+
+  t.test('the audit log is read by pages', async t => {
+    const page = async (query: string) => (await admin.send('GET', `/api/system/audit-log?${query}`)).answer
+    await app.db.run(
+      sql =>
+        sql`insert into audit_log (actor, action, outcome) select 'robot', 'test', 'succeeded' from generate_series(1, 5)`
+    )
+    const first = await page('actor=robot&limit=3')
+    t.equal((first.entries as unknown[]).length, 3)
+    const second = await page(`actor=robot&limit=3&before=${String(first.next_before)}`)
+    t.equal((second.entries as unknown[]).length, 2)
+    t.equal(second.next_before, null)
+    t.match(await page('action=sign_in'), { entries: [{ actor: 'ops', outcome: 'succeeded', address: '127.0.0.1' }] })
+  })
+
+  t.test('a mistyped filter is refused', async t => {
+    for (const query of ['limit=0', 'limit=x', 'limit=501', 'before=x', 'actr=ops']) {
+      t.match(await admin.send('GET', `/api/system/audit-log?${query}`), { status: 400 }, query)
+    }
+  })
+
+  t.test('the details of the health name checks, loop and replicas', async t => {
+    const { status, answer } = await admin.send('GET', '/api/system/health/details')
+    t.equal(status, 200)
+    t.match(answer, {
+      success: true,
+      draining: false,
+      checks: [
+        { name: 'database', status: 'ok', code: null, latency_ms: Number, age_ms: Number, since: /Z$/ },
+        { name: 'main_loop', status: 'ok' },
+        { name: 'probe_thread', status: 'ok' }
+      ],
+      event_loop: { delay_ms: Number, pressure: false },
+      probe_thread: { restarts: 0 },
+      replicas: [
+        { instance: String, version: /^\d+\.\d+\.\d+$/, started_at: /Z$/, last_seen_at: /Z$/, draining: false }
+      ]
+    })
+  })
+})
+
+t.test('an admin action is written down when it is requested and with its outcome', async t => {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const actions: FastifyPluginAsync = async app => {
+    app.addHook('onRequest', app.requireAdmin)
+    app.addHook('preHandler', app.auditRequested)
+    app.addHook('onResponse', app.auditFinished)
+    app.post('/test/plain', async () => ({ success: true }))
+    app.post('/test/fails', async () => {
+      throw new Error('no')
+    })
+    app.post('/test/transaction/:id', async request => {
+      await app.db.transaction(tx => request.audit.succeeded(tx, { changed: 1 }))
+      return { success: true }
+    })
+  }
+  const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' }, { api: actions })
+  await untilStatus(`${url}/health/startup`, 200)
+  const admin = new Client(url)
+  await admin.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
+  for (const path of ['/test/plain', '/test/fails', '/test/transaction/7']) await admin.send('POST', path)
+  const rows = async () =>
+    app.db.run(
+      sql => sql`select action, target, outcome, details from audit_log where action like 'POST %' order by audit_id`
+    )
+  // The outcome is written after the answer has gone.
+  while ((await rows()).length < 6);
+  t.match(await rows(), [
+    { action: 'POST /test/plain', outcome: 'requested' },
+    { action: 'POST /test/plain', outcome: 'succeeded', details: { status: 200 } },
+    { action: 'POST /test/fails', outcome: 'requested' },
+    { action: 'POST /test/fails', outcome: 'failed', details: { status: 500 } },
+    { action: 'POST /test/transaction/:id', target: '7', outcome: 'requested' },
+    { action: 'POST /test/transaction/:id', target: '7', outcome: 'succeeded', details: { changed: 1 } }
+  ])
+})

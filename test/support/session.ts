@@ -1,0 +1,52 @@
+import type { FastifyInstance } from 'fastify'
+import { Passwords } from '../../src/auth/passwords.ts'
+import { Users } from '../../src/auth/users.ts'
+
+/** A client that keeps its cookie, as HTTPie's sessions do. */
+export class Client {
+  readonly #base: string
+  cookie: string | undefined
+
+  constructor(base: string) {
+    this.#base = base
+  }
+
+  async send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
+    const response = await fetch(this.#base + path, {
+      method,
+      headers: {
+        ...(this.cookie && { cookie: this.cookie }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        'accept-language': 'en',
+        ...headers
+      },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) })
+    })
+    const [set] = response.headers.getSetCookie()
+    if (set) this.cookie = set.split(';')[0]
+    const text = await response.text()
+    return {
+      status: response.status,
+      headers: response.headers,
+      setCookie: set,
+      answer: (text ? JSON.parse(text) : {}) as Record<string, unknown>
+    }
+  }
+
+  signIn(username: string, password: string) {
+    return this.send('POST', '/api/auth/login', { username, password })
+  }
+}
+
+const passwords = new Passwords()
+
+/** Makes a user in the database of a service. @returns the password */
+export async function createUser(
+  app: FastifyInstance,
+  username: string,
+  { password = `password of ${username}`, isAdmin = false } = {}
+): Promise<string> {
+  const passwordHash = await passwords.hash(password)
+  await new Users(app.db).create({ username, passwordHash, isAdmin })
+  return password
+}
