@@ -21,7 +21,7 @@ const LoginBody = Type.Object(
 )
 const LoginAnswer = Type.Object({
   success: Type.Literal(true),
-  user: Type.Object({ username: Type.String(), is_admin: Type.Boolean(), must_change_password: Type.Boolean() })
+  user: Type.Object({ username: Type.String(), is_admin: Type.Boolean() })
 })
 const MeAnswer = Type.Object({
   success: Type.Literal(true),
@@ -59,7 +59,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       await request.session.regenerate()
       request.session.user = user
       await request.session.save()
-      return { success: true as const, user: shown(user) }
+      return { success: true as const, user: { username: user.username, is_admin: user.isAdmin } }
     }
   )
 
@@ -87,7 +87,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     { schema: { tags, summary: 'Who am I', response: { 200: MeAnswer, 401: ErrorAnswer } } },
     async ({ session }) => {
       if (!session.user || !session.expiresAt) throw new ServiceError('UNAUTHENTICATED')
-      return { success: true as const, user: shown(session.user), session: { expires_at: session.expiresAt } }
+      const { username, isAdmin, mustChangePassword } = session.user
+      return {
+        success: true as const,
+        user: { username, is_admin: isAdmin, must_change_password: mustChangePassword },
+        session: { expires_at: session.expiresAt }
+      }
     }
   )
 
@@ -117,18 +122,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 
 function originOf({ ip, id }: FastifyRequest) {
   return { address: ip, requestId: id }
-}
-
-function shown({
-  username,
-  isAdmin,
-  mustChangePassword
-}: {
-  username: string
-  isAdmin: boolean
-  mustChangePassword: boolean
-}) {
-  return { username, is_admin: isAdmin, must_change_password: mustChangePassword }
 }
 
 export default routes

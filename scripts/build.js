@@ -19,7 +19,9 @@ if (status !== 0) process.exit(status ?? 1)
 cpSync(join(source, 'database/migrations'), join(target, 'database/migrations'), { recursive: true })
 
 await build({
-  entryPoints: ['server.ts', 'health/probe-thread.ts', 'auth/password-thread.ts'].map(entry => join(source, entry)),
+  entryPoints: ['server.ts', 'cli.ts', 'health/probe-thread.ts', 'auth/password-thread.ts'].map(entry =>
+    join(source, entry)
+  ),
   outbase: source,
   outdir: target,
   bundle: true,

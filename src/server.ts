@@ -1,4 +1,4 @@
-// The process: settings, listening, draining, exit codes. Nothing else touches process.*
+// The process: settings, listening, draining, exit codes. Nothing else of the service touches process.*
 import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
 import { buildApp } from './app.ts'

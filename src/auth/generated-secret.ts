@@ -10,7 +10,8 @@ export async function generatedSecret(directory: string, name: string): Promise<
   const path = join(directory, name)
   const kept = await read(path)
   if (kept !== undefined) return kept
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  // Others may pass through, not look: started as root, the embedded database steps down to another user.
+  await mkdir(directory, { recursive: true, mode: 0o711 })
   const draft = `${path}.${randomBytes(6).toString('hex')}`
   await writeFile(draft, randomBytes(32).toString('base64'), { mode: 0o600, flag: 'wx' })
   try {

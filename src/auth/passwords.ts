@@ -60,20 +60,24 @@ export class Passwords {
     const id = ++this.#lastId
     return new Promise<PasswordResult>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
-      this.#thread().postMessage({ id, ...task })
+      const worker = this.#thread()
+      // It keeps the process alive for as long as somebody waits for it, no longer.
+      worker.ref()
+      worker.postMessage({ id, ...task })
     })
   }
 
   #thread(): Worker {
     if (this.#worker) return this.#worker
     const worker = new Worker(join(sourceDir, 'auth/password-thread.js'), { name: 'passwords', env: {}, execArgv: [] })
-    worker.unref()
     worker.on('message', (result: PasswordResult) => {
       const waiting = this.#waiting.get(result.id)
       this.#waiting.delete(result.id)
       if (result.failed) waiting?.reject(new Error('the password was not processed'))
       else waiting?.resolve(result)
-      if (this.#waiting.size === 0) this.#idle = setTimeout(() => void worker.terminate(), IDLE_MS).unref()
+      if (this.#waiting.size > 0) return
+      worker.unref()
+      this.#idle = setTimeout(() => void worker.terminate(), IDLE_MS).unref()
     })
     worker.once('error', () => worker.terminate())
     worker.once('exit', () => {

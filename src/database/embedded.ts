@@ -103,6 +103,26 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
   }
 }
 
+/**
+ * Finds the embedded Postgres of a running service, to use it without owning it.
+ * @returns its URL, undefined when none runs on this data
+ */
+export async function runningEmbeddedPostgres(dataDir: string, refuge = REFUGE): Promise<string | undefined> {
+  for (const home of [resolve(dataDir), refugeOf(resolve(dataDir), refuge)]) {
+    const dir = join(home, 'postgres')
+    if (!(await exists(dir))) continue
+    const found = await readPostmasterPid(dir)
+    if (!found || !(await isPostmasterOf(found.pid, await realpath(dir)))) return undefined
+    const url = socketUrl(found.socketDir)
+    return (await answers(url, await realpath(dir))) ? url : undefined
+  }
+  return undefined
+}
+
+function refugeOf(dataDir: string, refuge: string): string {
+  return join(refuge, createHash('sha256').update(dataDir).digest('hex').slice(0, 12))
+}
+
 interface Home {
   /** Holds the cluster, its log, its lock and, if it is short enough, its socket. A real path. */
   home: string
@@ -112,7 +132,7 @@ interface Home {
 async function openHome(options: EmbeddedOptions): Promise<Home> {
   const dataDir = resolve(options.dataDir)
   try {
-    const refuge = join(options.refuge ?? REFUGE, createHash('sha256').update(dataDir).digest('hex').slice(0, 12))
+    const refuge = refugeOf(dataDir, options.refuge ?? REFUGE)
     const refugee = !(await exists(join(dataDir, 'postgres'))) && (await exists(join(refuge, 'postgres')))
     const wanted = refugee ? refuge : dataDir
     const runner = await chooseRunner(join(wanted, 'postgres'), options)

@@ -25,6 +25,8 @@ export interface Service {
   probes: string
   /** All that it logged so far. */
   log: LogLine[]
+  /** All that it wrote to standard output, lines that are no log included. */
+  text(): string
   /** Resolves with the first line, past or to come, that has this message; rejects when the process ends without it. */
   logged(message: string): Promise<LogLine>
   /** Sends a signal and waits for the end. */
@@ -61,7 +63,9 @@ export async function startService(
   stderr.setEncoding('utf8').on('data', text => {
     errors += text
   })
+  let written = ''
   createInterface(stdout).on('line', text => {
+    written += `${text}\n`
     if (!text.startsWith('{')) return
     log.push(JSON.parse(text))
     for (const look of waiting) look()
@@ -98,6 +102,7 @@ export async function startService(
     main: String(main),
     probes: new URL(String(probes)).origin,
     log,
+    text: () => written,
     logged,
     async end(signal = 'SIGTERM') {
       child.kill(signal)

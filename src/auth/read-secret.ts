@@ -1,0 +1,28 @@
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { Writable } from 'node:stream'
+
+const MAX_LINE = 4096
+
+let lines: AsyncIterator<string> | undefined
+
+/**
+ * Reads a secret: from a terminal after a prompt, without showing it; else the next line of standard input.
+ * @throws when the input ends without one
+ */
+export async function readSecret(prompt: string): Promise<string> {
+  const { stdin, stderr } = process
+  if (!stdin.isTTY) {
+    lines ??= createInterface({ input: stdin })[Symbol.asyncIterator]()
+    const { value, done } = await lines.next()
+    if (done || value.length > MAX_LINE) throw new Error('standard input holds no secret')
+    return value
+  }
+  stderr.write(prompt)
+  const mute = new Writable({ write: (_chunk, _encoding, written) => written() })
+  const terminal = createInterface({ input: stdin, output: mute, terminal: true })
+  const [line] = await once(terminal, 'line')
+  terminal.close()
+  stderr.write('\n')
+  return String(line)
+}

@@ -1,0 +1,139 @@
+// The operator's commands: npm run admin -- COMMAND …
+import { parseArgs } from 'node:util'
+import { PASSWORD_MAX, PASSWORD_MIN, Passwords } from './auth/passwords.ts'
+import { readSecret } from './auth/read-secret.ts'
+import { USERNAME_PATTERN, Users } from './auth/users.ts'
+import { ConfigError, loadConfig } from './config.ts'
+import { Database } from './database/database.ts'
+import { migrate } from './database/migrate.ts'
+
+const USAGE = `usage: npm run admin -- COMMAND
+
+  user:create NAME [--admin]   the password is asked for, or the first line of standard input
+  user:list
+  user:disable NAME            ends the user's sessions
+  user:password NAME           the password is asked for, or the first line of standard input
+  migrate                      bring the schema up to date
+`
+
+/** What went wrong, in a sentence for the operator. */
+class CommandError extends Error {
+  override name = 'CommandError'
+}
+
+interface Context {
+  database: Database
+  users: Users
+  passwords: Passwords
+  name: () => string
+  isAdmin: boolean
+}
+
+const commands: Record<string, (context: Context) => Promise<string>> = {
+  'user:create': async ({ users, passwords, name, isAdmin }) => {
+    const username = name()
+    const passwordHash = await passwords.hash(await newPassword())
+    if (!(await users.create({ username, passwordHash, isAdmin }))) throw new CommandError(`${username} exists already`)
+    return `${username} created${isAdmin ? ', an admin' : ''}`
+  },
+  'user:list': async ({ users }) => {
+    const list = await users.list()
+    return list
+      .map(({ username, isAdmin, isActive, lastSignInAt }) =>
+        [
+          username,
+          isAdmin ? 'admin' : 'user',
+          isActive ? 'active' : 'disabled',
+          lastSignInAt?.toISOString() ?? 'never'
+        ].join('\t')
+      )
+      .join('\n')
+  },
+  'user:disable': async ({ users, name }) => {
+    const username = name()
+    if (!(await users.disable(username))) throw new CommandError(`there is no user ${username}`)
+    return `${username} disabled`
+  },
+  'user:password': async ({ users, passwords, name }) => {
+    const username = name()
+    if (!(await users.find(username))) throw new CommandError(`there is no user ${username}`)
+    await users.setPassword(username, await passwords.hash(await newPassword()))
+    return `password of ${username} changed`
+  },
+  migrate: async () => 'schema up to date'
+}
+
+process.exitCode = await main()
+
+async function main(): Promise<number> {
+  try {
+    const { positionals, values } = parseArgs({
+      allowPositionals: true,
+      options: { admin: { type: 'boolean', default: false } }
+    })
+    const [commandName = '', ...names] = positionals
+    const command = commands[commandName]
+    if (!command) throw new CommandError(USAGE)
+    const said = await withDatabase(database =>
+      command({
+        database,
+        users: new Users(database),
+        passwords: new Passwords(),
+        isAdmin: values.admin,
+        name: () => usernameOf(names)
+      })
+    )
+    if (said) process.stdout.write(`${said}\n`)
+    return 0
+  } catch (err) {
+    const expected = err instanceof CommandError || err instanceof ConfigError || err instanceof TypeError
+    process.stderr.write(`${err instanceof Error ? err.message : String(err)}\n`)
+    return expected ? 2 : 1
+  }
+}
+
+/** Works on the database that the service uses: the named one, or the embedded one, running or not. */
+async function withDatabase(work: (database: Database) => Promise<string>): Promise<string> {
+  const quiet = () => undefined
+  const log = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet, fatal: quiet }
+  const { DATABASE_URL, DATA_DIR, SERVICE_NAME } = loadConfig({
+    // The commands sign nobody in: they need no secret.
+    SESSION_SECRET: 'x'.repeat(32),
+    ...process.env
+  })
+  const database = new Database({ max: 2, applicationName: `${SERVICE_NAME}-admin`, log })
+  const embedded = DATABASE_URL === undefined ? await openEmbedded(DATA_DIR, log) : undefined
+  try {
+    database.open(DATABASE_URL ?? embedded?.url ?? '')
+    await migrate(database)
+    return await work(database)
+  } finally {
+    await database.close()
+    await embedded?.stop()
+  }
+}
+
+async function openEmbedded(dataDir: string, log: ConstructorParameters<typeof Database>[0]['log']) {
+  const { runningEmbeddedPostgres, startEmbeddedPostgres } = await import('./database/embedded.ts')
+  const url = await runningEmbeddedPostgres(dataDir)
+  if (url !== undefined) return { url, stop: async () => undefined }
+  return startEmbeddedPostgres({ dataDir, log })
+}
+
+async function newPassword(): Promise<string> {
+  const password = await readSecret('password: ')
+  if (password.length < PASSWORD_MIN || password.length > PASSWORD_MAX) {
+    throw new CommandError(`a password has ${PASSWORD_MIN} to ${PASSWORD_MAX} characters`)
+  }
+  return password
+}
+
+function usernameOf([name, ...more]: string[]): string {
+  if (name === undefined || more.length > 0) throw new CommandError(USAGE)
+  if (!new RegExp(USERNAME_PATTERN).test(name)) {
+    throw new CommandError(
+      'a user name has 1 to 64 letters, digits, dots, dashes, underscores or @, and begins with a letter or digit'
+    )
+  }
+  return name
+}

@@ -1,0 +1,106 @@
+// The operator's commands and HTTPie, as admins use them.
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import t, { type Test } from 'tap'
+import { untilStatus } from '../support/app.ts'
+import { createTestDatabase } from '../support/database.ts'
+import { spawnNode } from '../support/node-process.ts'
+import { projectRoot, startService } from '../support/service.ts'
+
+const PASSWORD = 'correct horse battery'
+
+async function admin(environment: Record<string, string>, input: string, ...words: string[]) {
+  const child = spawnNode(join(projectRoot, 'dist/src/cli.js'), words, {
+    cwd: projectRoot,
+    env: environment,
+    stdio: ['pipe', 'pipe', 'pipe']
+  })
+  child.stdin?.end(input)
+  const ended = once(child, 'exit')
+  if (!child.stdout || !child.stderr) throw new Error('the command has no output')
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])
+  const [code] = await ended
+  return { code, stdout, stderr }
+}
+
+t.test('the operator creates, lists, disables users and changes passwords', async t => {
+  const { url } = await createTestDatabase(t)
+  const run = (input: string, ...words: string[]) => admin({ DATABASE_URL: url }, input, ...words)
+
+  t.match(await run('', 'migrate'), { code: 0, stdout: 'schema up to date\n' })
+  t.match(await run(`${PASSWORD}\n`, 'user:create', 'ops', '--admin'), { code: 0, stdout: 'ops created, an admin\n' })
+  t.match(await run(`${PASSWORD}\n`, 'user:create', 'OPS'), { code: 2, stderr: 'OPS exists already\n' })
+  t.match(await run('short\n', 'user:create', 'other'), { code: 2, stderr: /8 to 256/ })
+  t.match(await run('', 'user:create', 'other'), { code: 1, stderr: /no secret/ })
+  t.match(await run('', 'user:create', 'a b'), { code: 2, stderr: /user name/ })
+  t.match(await run('', 'user:list'), { code: 0, stdout: 'ops\tadmin\tactive\tnever\n' })
+  t.match(await run('another password\n', 'user:password', 'ops'), { code: 0 })
+  t.match(await run('', 'user:password', 'nobody'), { code: 2, stderr: 'there is no user nobody\n' })
+  t.match(await run('', 'user:disable', 'ops'), { code: 0, stdout: 'ops disabled\n' })
+  t.match(await run('', 'user:list'), { stdout: 'ops\tadmin\tdisabled\tnever\n' })
+  t.match(await run('', 'nonsense'), { code: 2, stderr: /^usage/ })
+})
+
+t.test(
+  'on the embedded default the first start tells the first admin to the terminal, once, and not to the log',
+  async t => {
+    const dataDir = t.testdir()
+    const first = await startService(t, { DATA_DIR: dataDir })
+    await untilStatus(`${first.main}/health/startup`, 200)
+    const told = /first admin: user name admin, password (\S+)/.exec(first.text())
+    const password = told?.[1] ?? ''
+    t.ok(password.length >= 20)
+    t.notOk(JSON.stringify(first.log).includes(password))
+    const response = await fetch(`${first.main}/api/auth/login`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ username: 'admin', password })
+    })
+    t.equal(response.status, 200)
+    t.match(
+      await admin({ DATA_DIR: dataDir }, '', 'user:list'),
+      { stdout: /^admin\tadmin\tactive\t/ },
+      'beside the service'
+    )
+    await first.end()
+
+    const second = await startService(t, { DATA_DIR: dataDir })
+    await untilStatus(`${second.main}/health/startup`, 200)
+    t.notMatch(second.text(), /first admin/)
+    await second.end()
+    t.match(await admin({ DATA_DIR: dataDir }, '', 'user:list'), { stdout: /^admin\t/ }, 'and without it')
+  }
+)
+
+const noHttpie = spawnSync('http', ['--version']).error && 'HTTPie is not installed (Debian package httpie)'
+
+t.test('HTTPie signs in, looks and signs out as the README says', { skip: noHttpie ?? false }, async t => {
+  const { url } = await createTestDatabase(t)
+  const service = await startService(t, { DATABASE_URL: url })
+  await untilStatus(`${service.main}/health/startup`, 200)
+  await admin({ DATABASE_URL: url }, `${PASSWORD}\n`, 'user:create', 'ops', '--admin')
+
+  const session = join(t.testdir(), 'ops.json')
+  const http = (...words: string[]) => httpie(t, ['--session', session, ...words])
+  const at = (path: string) => service.main.replace('http://', '') + path
+  const login = await http('POST', at('/api/auth/login'), 'username=ops', `password=${PASSWORD}`)
+  t.match(login, { code: 0, answer: { success: true, user: { username: 'ops', is_admin: true } } })
+  t.match(await http(at('/api/system/audit-log')), { code: 0, answer: { entries: [{ action: 'sign_in' }] } })
+  t.match(await http(at('/api/system/health/details')), { code: 0, answer: { checks: [{ name: 'database' }] } })
+  t.match(await http('--json', 'POST', at('/api/auth/logout')), { code: 0, answer: { success: true } })
+  t.match(await http(at('/api/auth/me')), { code: 4, answer: { code: 'UNAUTHENTICATED' } })
+})
+
+async function httpie(t: Test, words: string[]) {
+  const home = t.testdirName
+  const child = spawn('http', ['--ignore-stdin', '--check-status', '--body', ...words], {
+    env: { PATH: process.env.PATH, HOME: home },
+    stdio: ['ignore', 'pipe', 'ignore']
+  })
+  const ended = once(child, 'exit')
+  const out = await text(child.stdout)
+  const [code] = await ended
+  return { code, answer: JSON.parse(out) as Record<string, unknown> }
+}
