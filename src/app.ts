@@ -12,16 +12,21 @@ import errorHandler, { sendError } from '../plugins/error-handler.ts'
 import health from '../plugins/health.ts'
 import pressure from '../plugins/pressure.ts'
 import request from '../plugins/request.ts'
+import scheduler from '../plugins/scheduler.ts'
 import healthRoutes from '../routes/health.ts'
 import systemHealthRoutes from '../routes/system/health.ts'
 import type { Config } from './config.ts'
 import { catalogue, type ErrorCode, errorBody } from './errors.ts'
+import { jobTable } from './jobs/index.ts'
+import type { Job } from './scheduler/job.ts'
 
 /** What the process puts in, and tests in its place. */
 export interface Seams {
   logger: FastifyBaseLogger
   /** Further routes in the scope of the API. */
   api?: FastifyPluginAsync
+  /** Jobs in place of the service's own. */
+  jobs?: readonly Job[]
 }
 
 const BODY_LIMIT = 64 * 1024
@@ -30,7 +35,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 const KEEP_ALIVE_MS = 75_000
 
 /** The whole service, not yet listening. Nothing here connects: the plugins do, once the port is open. */
-export function buildApp(config: Config, { logger, api }: Seams): FastifyInstance {
+export function buildApp(config: Config, { logger, api, jobs = jobTable() }: Seams): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
@@ -47,6 +52,7 @@ export function buildApp(config: Config, { logger, api }: Seams): FastifyInstanc
   app.register(errorHandler)
   app.register(db, { config })
   app.register(health, { config })
+  app.register(scheduler, { config, jobs })
 
   app.register(probeRoutes)
   app.register(apiRoutes)
