@@ -21,6 +21,8 @@ import { SECOND } from './trigger.ts'
 
 /** How often a replica looks at the clock in the database. */
 const LOOK_MS = 1 * SECOND
+/** How soon it asks again whether the schema is there; that costs no query. */
+const NOT_READY_MS = 100
 /** How soon a fire is tried again that was ahead of the database's clock. */
 const EARLY_RETRY_MS = 5
 /** A clock that has not looked for this long is wedged. */
@@ -468,7 +470,8 @@ export class Scheduler {
     this.#looking = this.#lookOnce().finally(() => {
       this.#looking = undefined
       if (this.#closed) return
-      this.#lookTimer = setTimeout(() => this.#look(), this.#lookAgain ? 0 : LOOK_MS).unref()
+      const waitMs = this.#options.isReady() ? LOOK_MS : NOT_READY_MS
+      this.#lookTimer = setTimeout(() => this.#look(), this.#lookAgain ? 0 : waitMs).unref()
       this.#lookAgain = false
     })
   }

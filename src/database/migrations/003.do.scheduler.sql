@@ -14,7 +14,7 @@ create table scheduled_jobs (
 
 -- The clock of the whole cluster: one row.
 create table scheduler_state (
-  only boolean primary key default true check (only),
+  is_only boolean primary key default true check (is_only),
   running boolean not null default true,
   changed_by text,
   changed_at timestamptz not null default now(),
