@@ -124,7 +124,7 @@ export class Scheduler {
   readonly #log: Log
   #listener: Listener | undefined
   #registered = false
-  #clockRuns = false
+  #clockRuns: boolean | undefined
   #changedAtMs: number | undefined
   #lookTimer: NodeJS.Timeout | undefined
   #looking: Promise<void> | undefined

@@ -45,7 +45,10 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
     t.test('the replica that runs a long job is killed: another may run it within the lease and 2 s', async t => {
       const [one, two, three] = await startThree(t, 'long')
       const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
-      await until(() => sql`select from effects where run_id = ${String(body.run_id)}`, rows => rows.length > 3)
+      await until(
+        () => sql`select from effects where run_id = ${String(body.run_id)}`,
+        rows => rows.length > 3
+      )
       const killedMs = performance.now()
       await one.end('SIGKILL')
       const refused = await two.call('POST', 'trigger-job', { job_type: 'long', wait: false })
@@ -67,14 +70,20 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       const [one, two, three] = await startThree(t, 'long')
       const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
       const first = String(body.run_id)
-      await until(() => sql`select from effects where run_id = ${first}`, rows => rows.length > 3)
+      await until(
+        () => sql`select from effects where run_id = ${first}`,
+        rows => rows.length > 3
+      )
       one.child.kill('SIGSTOP')
       const next = await until(
         () => two.call('POST', 'trigger-job', { job_type: 'long', wait: false }),
         ({ status }) => status === 202
       )
       const [before] = await sql`select count(*) from effects where run_id = ${first}`
-      await until(() => sql`select from effects where run_id = ${String(next.body.run_id)}`, rows => rows.length > 3)
+      await until(
+        () => sql`select from effects where run_id = ${String(next.body.run_id)}`,
+        rows => rows.length > 3
+      )
       one.child.kill('SIGCONT')
       const told = await one.logged('effect refused')
       t.match(JSON.stringify(told.err), /LEASE_LOST/, 'its write is refused')
@@ -111,7 +120,10 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
 
     t.test('a stop by one replica holds on all within 2 s, survives them, and ends by a start', async t => {
       const [one, two, three] = await startThree(t, 'each_second')
-      await until(() => sql`select from effects where at > now() - interval '1 second'`, rows => rows.length > 0)
+      await until(
+        () => sql`select from effects where at > now() - interval '1 second'`,
+        rows => rows.length > 0
+      )
       const { body } = await one.call('POST', 'scheduler-control', { action: 'stop', reason: 'maintenance' })
       t.match(body, { success: true, scheduler_running: false })
       const [stopped] = await sql<{ at: Date }[]>`select clock_timestamp() as at`
@@ -142,7 +154,10 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
     t.test('a drain gives the job away: it runs elsewhere at once', async t => {
       const [one, two, three] = await startThree(t, 'long', { SHUTDOWN_SECONDS: '2' })
       const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
-      await until(() => sql`select from effects where run_id = ${String(body.run_id)}`, rows => rows.length > 3)
+      await until(
+        () => sql`select from effects where run_id = ${String(body.run_id)}`,
+        rows => rows.length > 3
+      )
       const { code } = await one.end('SIGTERM')
       t.equal(code, 0)
       const next = await two.call('POST', 'trigger-job', { job_type: 'long', wait: false })
@@ -172,7 +187,10 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
         ({ status }) => status === 200
       )
       t.match(run, { run: { outcome: 'running', progress: { total: 10_000 } } })
-      await until(() => sql`select from effects where job_id = 'each_second' and at > now() - interval '1 second'`, r => r.length > 0)
+      await until(
+        () => sql`select from effects where job_id = 'each_second' and at > now() - interval '1 second'`,
+        r => r.length > 0
+      )
       const doubled = await sql`
         select scheduled_for from effects where job_id = 'each_second' group by 1 having count(*) > 1`
       t.equal(doubled.length, 0, 'no fire twice')
