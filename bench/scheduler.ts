@@ -79,9 +79,7 @@ async function claimCost(): Promise<void> {
   const losses: number[] = []
   const ends: number[] = []
   const begunMs = Date.now() - CLAIMS * SECOND - SECOND
-  await app.db.run(
-    sql => sql`update scheduled_jobs set next_fire_at = ${new Date(begunMs)} where job_id = 'claimed'`
-  )
+  await app.db.run(sql => sql`update scheduled_jobs set next_fire_at = ${new Date(begunMs)} where job_id = 'claimed'`)
   for (let i = 0; i < CLAIMS; i++) {
     const dueMs = begunMs + i * SECOND
     const fire = { dueMs, nextMs: dueMs + SECOND, run: { scheduledForMs: dueMs, trigger: 'schedule' as const } }
@@ -107,13 +105,16 @@ async function idleQueries(): Promise<void> {
   const app = await replica(undefined)
   while (app.scheduler.health().heartbeatAgeMs === null) await sleep(10)
   await sleep(2 * SECOND)
-  const count = () => readFileSync(postgres.logFile, 'utf8').match(/^app=bench LOG: {2}(statement|execute)/gm)?.length ?? 0
+  const count = () =>
+    readFileSync(postgres.logFile, 'utf8').match(/^app=bench LOG: {2}(statement|execute)/gm)?.length ?? 0
   const before = count()
   await sleep(IDLE_SECONDS * SECOND)
   const perSecond = (count() - before) / IDLE_SECONDS
   await app.close()
   const holds = perSecond > 0 && perSecond <= IDLE_LIMIT
-  say(`idle statements per second and replica: ${perSecond.toFixed(2)} (≤ ${IDLE_LIMIT}: ${holds ? 'holds' : 'MISSED'})`)
+  say(
+    `idle statements per second and replica: ${perSecond.toFixed(2)} (≤ ${IDLE_LIMIT}: ${holds ? 'holds' : 'MISSED'})`
+  )
   if (!holds) process.exitCode = 1
 }
 
