@@ -17,12 +17,15 @@ import health from '../plugins/health.ts'
 import pressure from '../plugins/pressure.ts'
 import replicas from '../plugins/replicas.ts'
 import request from '../plugins/request.ts'
+import scheduler from '../plugins/scheduler.ts'
 import authRoutes from '../routes/auth.ts'
 import healthRoutes from '../routes/health.ts'
 import systemHealthRoutes from '../routes/system/health.ts'
 import systemRoutes from '../routes/system/index.ts'
 import type { Config } from './config.ts'
 import { catalogue, type ErrorCode, errorBody } from './errors.ts'
+import { jobTable } from './jobs/index.ts'
+import type { Job } from './scheduler/job.ts'
 
 /** The settings with the secrets that were generated where none were given. */
 export type ServiceConfig = Config & { SESSION_SECRET: string }
@@ -36,6 +39,8 @@ export interface Seams {
   api?: FastifyPluginAsync
   /** Sees every route that is registered. */
   onRoute?: (route: RouteOptions) => void
+  /** Jobs in place of the service's own. */
+  jobs?: readonly Job[]
 }
 
 /** The version of this service; a test holds package.json to it. */
@@ -47,7 +52,10 @@ const REQUEST_TIMEOUT_MS = 30_000
 const KEEP_ALIVE_MS = 75_000
 
 /** The whole service, not yet listening. Nothing here connects: the plugins do, once the port is open. */
-export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute }: Seams): FastifyInstance {
+export function buildApp(
+  config: ServiceConfig,
+  { logger, api, announce, onRoute, jobs = jobTable() }: Seams
+): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
@@ -66,6 +74,7 @@ export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute
   app.register(db, { config })
   app.register(health, { config })
   app.register(replicas, { config, version: VERSION })
+  app.register(scheduler, { config, jobs })
 
   app.register(probeRoutes)
   app.register(apiRoutes)

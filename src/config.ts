@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import envSchema from 'env-schema'
+import { isTimeZone } from './scheduler/trigger.ts'
 
 const port = (fallback: number, description: string) =>
   Type.Integer({ default: fallback, minimum: 0, maximum: 65_535, description })
@@ -117,6 +118,20 @@ export const configSchema = Type.Object({
       description: 'comma-separated addresses or networks whose forwarded headers are believed; unset: none'
     })
   ),
+  /** Time zone of the service's days. */
+  TIME_ZONE: Type.String({
+    default: 'Asia/Seoul',
+    format: 'time-zone',
+    maxLength: 64,
+    rule: 'must be a time zone of the IANA database',
+    description: 'a day is a day of this time zone'
+  }),
+  /** Whether this replica claims scheduled runs. */
+  SCHEDULER_ENABLED: Type.Boolean({
+    default: true,
+    rule: 'must be true or false',
+    description: '`false`: this replica serves, and claims no scheduled run'
+  }),
   /** Language of outgoing messages. */
   LANGUAGE: choice(['ko', 'en'], 'ko', 'language of outgoing messages'),
   /** Deadline of one database check, in milliseconds. */
@@ -198,7 +213,9 @@ function validate(given: Record<string, string>): Static<typeof configSchema> {
       schema: structuredClone(configSchema),
       data: given,
       env: false,
-      ajv: { customOptions: ajv => ajv.addVocabulary(['rule', 'secret']) }
+      ajv: {
+        customOptions: ajv => ajv.addVocabulary(['rule', 'secret']).addFormat('time-zone', isTimeZone)
+      }
     })
   } catch (err) {
     const [problem] = (err as { errors?: { instancePath: string; message?: string }[] }).errors ?? []

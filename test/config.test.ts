@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { ConfigError, configSchema, loadConfig } from '../src/config.ts'
 
+const SESSION_SECRET = 's'.repeat(32)
+
 t.test('every key has a default or may be unset', async t => {
   const config = loadConfig({})
   t.match(config, { HOST: '127.0.0.1', PORT: 5001, PROBE_PORT: 5002, CHECK_TIMEOUT_MS: 400, LANGUAGE: 'ko' })
@@ -55,10 +57,13 @@ t.test('a bad value is refused with its key and rule, never the value', async t 
 
 t.test('a secret may come from a file', async t => {
   const directory = t.testdir({ url: 'postgres://u:hunter2@h/d\n' })
-  t.equal(loadConfig({ DATABASE_URL_FILE: join(directory, 'url') }).DATABASE_URL, 'postgres://u:hunter2@h/d')
+  t.equal(
+    loadConfig({ SESSION_SECRET, DATABASE_URL_FILE: join(directory, 'url') }).DATABASE_URL,
+    'postgres://u:hunter2@h/d'
+  )
 
   t.test('the variable goes before the file', async t => {
-    const environment = { DATABASE_URL: 'postgres://direct', DATABASE_URL_FILE: join(directory, 'url') }
+    const environment = { SESSION_SECRET, DATABASE_URL: 'postgres://direct', DATABASE_URL_FILE: join(directory, 'url') }
     t.equal(loadConfig(environment).DATABASE_URL, 'postgres://direct')
   })
 
@@ -76,6 +81,20 @@ t.test('a secret may come from a file', async t => {
   t.test('a key that is no secret does not', async t => {
     t.equal(loadConfig({ PORT_FILE: join(directory, 'url') }).PORT, 5001)
   })
+})
+
+t.test('a named database asks for a session secret, the embedded one does not', async t => {
+  const refusal = new ConfigError('SESSION_SECRET must be set when DATABASE_URL is')
+  t.throws(() => loadConfig({ DATABASE_URL: 'postgres://h/d' }), refusal)
+  t.equal(loadConfig({}).SESSION_SECRET, undefined)
+})
+
+t.test('a session secret, or each of a list, has 32 characters', async t => {
+  const refusal = new ConfigError('SESSION_SECRET must be at least 32 characters, or a comma-separated list of such')
+  for (const bad of ['s'.repeat(31), `${SESSION_SECRET},short`, `${SESSION_SECRET},`]) {
+    t.throws(() => loadConfig({ SESSION_SECRET: bad }), refusal)
+  }
+  t.ok(loadConfig({ SESSION_SECRET: `${SESSION_SECRET},${SESSION_SECRET}` }))
 })
 
 t.test('every key is described', async t => {

@@ -12,17 +12,14 @@ const all = 'grep -r "@FEAT:health-monitoring" --include="*.ts" --exclude-dir=no
 
 t.test('the quick searches of the specification find the files that serve the feature', async t => {
   t.ok(search(all).length >= 8, 'all health-monitoring code')
-  t.match(search(`${all} | grep "@COMP:route"`), [
-    './routes/health.ts',
-    './routes/probe.ts',
-    './routes/system/health.ts'
-  ])
+  const routes = search(`${all} | grep "@COMP:route"`)
+  for (const file of ['./routes/health.ts', './routes/system/health.ts']) t.ok(routes.includes(file), file)
+  t.ok(search(`${all} | grep "scheduler"`).includes('./routes/system/scheduler.ts'))
 })
 
-t.test('every plugin and route that is tagged says feature, component and type', async t => {
-  const tagged = search('grep -rE "@FEAT:" --include="*.ts" src plugins routes')
-  const whole = search(
-    'grep -rE "^// @FEAT:[a-z-]+ @COMP:[a-z]+ @TYPE:(core|integration|helper)$" --include="*.ts" src plugins routes'
-  )
+t.test('every tag line says feature, component and type', async t => {
+  const where = '--include="*.ts" src plugins routes'
+  const tagged = search(`grep -rE "@FEAT:" ${where}`)
+  const whole = search(`grep -rE "^// @FEAT:[a-z-]+ @COMP:[a-z]+ @TYPE:(core|integration|helper)$" ${where}`)
   t.strictSame(tagged, whole)
 })

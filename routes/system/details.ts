@@ -1,7 +1,7 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { databaseDetails, mainLoopDetails, probeThreadDetails } from '../../src/health/details.ts'
+import { databaseDetails, mainLoopDetails, probeThreadDetails, schedulerDetails } from '../../src/health/details.ts'
 import { ErrorAnswer } from '../error-answer.ts'
 import { Timestamp } from '../timestamp.ts'
 
@@ -23,6 +23,7 @@ const Details = Type.Object({
   checks: Type.Array(Check),
   event_loop: Type.Object({ delay_ms: Type.Number(), utilization: Type.Number(), pressure: Type.Boolean() }),
   probe_thread: Type.Object({ restarts: Type.Integer() }),
+  overdue_jobs: Type.Array(Type.String()),
   replicas: Type.Array(
     Type.Object({
       instance: Type.String(),
@@ -49,6 +50,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       const snapshot = app.health.state.snapshot()
       const now = Date.now()
       const { eventLoopDelay, eventLoopUtilized } = app.memoryUsage()
+      const scheduler = app.scheduler.health()
       const replicas = await app.replicas.alive()
       return {
         success: true as const,
@@ -56,7 +58,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         instance: app.replicas.instanceId,
         version: app.replicas.version,
         draining: snapshot.draining,
-        checks: [databaseDetails(snapshot, now), mainLoopDetails(snapshot), probeThreadDetails(snapshot)],
+        checks: [
+          databaseDetails(snapshot, now),
+          mainLoopDetails(snapshot),
+          probeThreadDetails(snapshot),
+          schedulerDetails(scheduler)
+        ],
         // JSON has no infinity: a loop that was not measured at all stands for one that never ran.
         event_loop: {
           delay_ms: Number.isFinite(eventLoopDelay) ? eventLoopDelay : -1,
@@ -64,6 +71,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
           pressure: snapshot.pressure
         },
         probe_thread: { restarts: app.health.probeThreadRestarts() },
+        overdue_jobs: scheduler.overdue,
         replicas: replicas.map(({ instance_id, started_at, last_seen_at, ...replica }) => ({
           ...replica,
           instance: instance_id,

@@ -2,6 +2,8 @@
 import type { FastifyInstance } from 'fastify'
 import auditRoutes from './audit.ts'
 import detailsRoutes from './details.ts'
+import jobRoutes from './jobs.ts'
+import schedulerRoutes from './scheduler.ts'
 
 /** Everything under /api/system/ but its public health: for admins only, known paths and unknown ones alike. */
 export default async function systemRoutes(app: FastifyInstance) {
@@ -18,4 +20,6 @@ async function adminOnly(admin: FastifyInstance) {
 
   admin.register(auditRoutes)
   admin.register(detailsRoutes)
+  admin.register(schedulerRoutes)
+  admin.register(jobRoutes)
 }

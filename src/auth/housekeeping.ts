@@ -1,37 +1,35 @@
-import type { Database } from '../database/database.ts'
+import type { TransactionSql } from '../database/client.ts'
 
-/** Rows that one run removes of each table at most: the next run goes on. */
-const BATCH = 5_000
-const AUDIT_LIFE = '400 days'
+const AUDIT_DAYS = 400
 
 /**
- * Removes sessions that ended, limits that are forgotten and audit rows that are too old, a bounded number of each.
- * Idempotent.
- * @param idleMinutes after which a session has ended
- * @returns how many rows went, by table
+ * Removes up to `limit` sessions that have ended; one that nobody used for a day has, whatever the settings say.
+ * Idempotent. @returns how many
  */
-export async function removeExpired(database: Database, idleMinutes: number): Promise<Record<string, number>> {
-  const idle = `${idleMinutes} minutes`
-  const counted = async (rows: Promise<{ count: number }>) => (await rows).count
-  return {
-    sessions: await counted(
-      database.run(
-        sql => sql`delete from sessions where session_hash in (
-          select session_hash from sessions
-          where expires_at < now() or last_seen_at < now() - ${idle}::interval limit ${BATCH})`
-      )
-    ),
-    sign_in_limits: await counted(
-      database.run(
-        sql => sql`delete from sign_in_limits where slot in (
-          select slot from sign_in_limits where updated_at < now() - interval '1 day' limit ${BATCH})`
-      )
-    ),
-    audit_log: await counted(
-      database.run(
-        sql => sql`delete from audit_log where audit_id in (
-          select audit_id from audit_log where at < now() - ${AUDIT_LIFE}::interval order by at limit ${BATCH})`
-      )
-    )
-  }
+export async function sweepSessions(tx: TransactionSql, limit: number): Promise<number> {
+  const { count } = await tx`
+    delete from sessions where session_hash in (
+      select session_hash from sessions
+      where expires_at < now() or last_seen_at < now() - interval '1 day' limit ${limit} for update skip locked
+    )`
+  return count
+}
+
+/** Removes up to `limit` counters of failed sign-ins that nobody added to for a day. Idempotent. @returns how many */
+export async function sweepSignInLimits(tx: TransactionSql, limit: number): Promise<number> {
+  const { count } = await tx`
+    delete from sign_in_limits where slot in (
+      select slot from sign_in_limits where updated_at < now() - interval '1 day' limit ${limit} for update skip locked
+    )`
+  return count
+}
+
+/** Removes up to `limit` audit rows older than 400 days. Idempotent. @returns how many */
+export async function sweepAuditLog(tx: TransactionSql, limit: number): Promise<number> {
+  const { count } = await tx`
+    delete from audit_log where audit_id in (
+      select audit_id from audit_log where at < now() - make_interval(days => ${AUDIT_DAYS}::int)
+      order by at limit ${limit} for update skip locked
+    )`
+  return count
 }

@@ -1,4 +1,5 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
+import type { SchedulerHealth } from '../scheduler/scheduler.ts'
 import type { Snapshot } from './state.ts'
 import { databaseCheck, HEARTBEAT_LIMIT_MS } from './verdict.ts'
 
@@ -47,6 +48,18 @@ export function probeThreadDetails(snapshot: Snapshot): CheckDetails {
     code: gone ? 'overloaded' : null,
     latency_ms: null,
     age_ms: snapshot.database === 'unknown' ? null : snapshot.databaseAgeMs,
+    since: null
+  }
+}
+
+/** The clock's own sign of life, and the jobs that should have succeeded by now. */
+export function schedulerDetails({ heartbeatAgeMs, wedged, overdue }: SchedulerHealth): CheckDetails {
+  return {
+    name: 'scheduler',
+    status: wedged || overdue.length > 0 ? 'degraded' : 'ok',
+    code: wedged ? 'wedged' : overdue.length > 0 ? 'overdue' : null,
+    latency_ms: null,
+    age_ms: heartbeatAgeMs,
     since: null
   }
 }

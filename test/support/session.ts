@@ -40,6 +40,14 @@ export class Client {
 
 const passwords = new Passwords()
 
+/** A client that is signed in as an admin of that name. */
+export async function adminOf(app: FastifyInstance, username = 'ada'): Promise<Client> {
+  const client = new Client(String(app.listeningOrigin))
+  const { status } = await client.signIn(username, await createUser(app, username, { isAdmin: true }))
+  if (status !== 200) throw new Error(`the admin was not signed in: ${status}`)
+  return client
+}
+
 /** Makes a user in the database of a service. @returns the password */
 export async function createUser(
   app: FastifyInstance,

@@ -1,0 +1,118 @@
+import { Cron } from 'croner'
+
+export const SECOND = 1_000
+export const MINUTE = 60 * SECOND
+export const HOUR = 60 * MINUTE
+export const DAY = 24 * HOUR
+
+/** When a job is due. All times are milliseconds since the Unix epoch; every function is pure. */
+export interface Trigger {
+  /** As the status writes it: `interval[0:00:29]`, `cron[hour='21', minute='3']`. */
+  readonly text: string
+  /** Everything that the due times depend on: two triggers with one definition are due at the same times. */
+  readonly definition: string
+  /** The longest time between two fires that belongs to the schedule, in milliseconds. */
+  readonly periodMs: number
+  /** The first due time after a moment. */
+  next(afterMs: number): number
+  /** The last due time at or before a moment. */
+  latest(atMs: number): number
+  /** How many due times lie in `[fromMs, untilMs)`. */
+  count(fromMs: number, untilMs: number): number
+}
+
+/**
+ * Every so many milliseconds, counted from the Unix epoch, so that all replicas mean the same moments.
+ * @param periodMs whole seconds, in milliseconds
+ * @throws {RangeError} when it is not a positive number of whole seconds
+ */
+export function every(periodMs: number): Trigger {
+  if (!(periodMs > 0 && Number.isSafeInteger(periodMs / SECOND))) {
+    throw new RangeError('an interval is a positive number of whole seconds')
+  }
+  const text = `interval[${hoursMinutesSeconds(periodMs / SECOND)}]`
+  const slot = (atMs: number) => Math.floor(atMs / periodMs)
+  return {
+    text,
+    definition: text,
+    periodMs,
+    next: afterMs => (slot(afterMs) + 1) * periodMs,
+    latest: atMs => slot(atMs) * periodMs,
+    count: (fromMs, untilMs) => Math.max(0, Math.ceil(untilMs / periodMs) - Math.ceil(fromMs / periodMs))
+  }
+}
+
+/** `0:00:29`, with days before it where there are any: `1 day, 2:00:00`. */
+function hoursMinutesSeconds(seconds: number): string {
+  const two = (n: number) => String(n).padStart(2, '0')
+  const days = Math.floor(seconds / 86_400)
+  const rest = seconds % 86_400
+  const time = `${Math.floor(rest / 3_600)}:${two(Math.floor((rest % 3_600) / 60))}:${two(rest % 60)}`
+  return days === 0 ? time : `${days} day${days === 1 ? '' : 's'}, ${time}`
+}
+
+export interface TimeOfDay {
+  hour: number
+  minute: number
+  /** 0 unless given. */
+  second?: number
+}
+
+/** A day may last this long where the clock is set back, by at most two hours in the zones there are. */
+const LONGEST_DAY_MS = 26 * HOUR
+
+/**
+ * Once a day at a wall-clock time of a zone: on a day that lacks that time, when the clock has jumped over it; on a day
+ * that has it twice, at the first.
+ * @param timeZone of the IANA database
+ * @throws {RangeError} when the time is not one of a day or the zone is not known
+ */
+export function daily({ hour, minute, second = 0 }: TimeOfDay, timeZone: string): Trigger {
+  for (const [value, most] of [
+    [hour, 23],
+    [minute, 59],
+    [second, 59]
+  ] as const) {
+    if (!(Number.isInteger(value) && value >= 0 && value <= most)) throw new RangeError('not a time of a day')
+  }
+  if (!isTimeZone(timeZone)) throw new RangeError('not a time zone')
+  const cron = new Cron(`${second} ${minute} ${hour} * * *`, { timezone: timeZone, paused: true })
+  const parts = [`hour='${hour}'`, `minute='${minute}'`, ...(second === 0 ? [] : [`second='${second}'`])]
+  const text = `cron[${parts.join(', ')}]`
+
+  const next = (afterMs: number) => {
+    const found = cron.nextRun(new Date(afterMs))
+    if (!found) throw new RangeError('a daily trigger without a next time')
+    return found.getTime()
+  }
+  const latest = (atMs: number) => {
+    let found = next(atMs - 2 * LONGEST_DAY_MS)
+    for (let later = next(found); later <= atMs; later = next(later)) found = later
+    return found
+  }
+  return {
+    text,
+    definition: `${text} ${timeZone}`,
+    periodMs: DAY,
+    next,
+    latest,
+    count: (fromMs, untilMs) => {
+      if (untilMs <= fromMs) return 0
+      // From the middle of a day to the middle of another, a day is as long as its neighbours make it.
+      const first = next(fromMs - 1)
+      if (first >= untilMs) return 0
+      return Math.round((latest(untilMs - 1) - first) / DAY) + 1
+    }
+  }
+}
+
+/** Whether a name is a time zone of the IANA database, as this runtime knows it. */
+export function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name })
+    return true
+  } catch (err) {
+    if (err instanceof RangeError) return false
+    throw err
+  }
+}

@@ -1,0 +1,213 @@
+import t from 'tap'
+import { housekeeping } from '../../../src/jobs/housekeeping.ts'
+import { JobError } from '../../../src/scheduler/job.ts'
+import { startApp, untilStatus } from '../../support/app.ts'
+import { createTestDatabase } from '../../support/database.ts'
+import { heldJob, testJob } from '../../support/jobs.ts'
+import { adminOf } from '../../support/session.ts'
+
+const { url: databaseUrl } = await createTestDatabase(t)
+const held = heldJob('held')
+const local = heldJob('local', { scope: 'replica' })
+const days: (string | undefined)[] = []
+const jobs = [
+  testJob('fine', async ({ progress }) => {
+    progress(3, 3)
+    return { rows: 3 }
+  }),
+  testJob('broken', async () => {
+    throw new Error('secret detail')
+  }),
+  testJob('picky', async () => {
+    throw new JobError('NO_MONEY')
+  }),
+  testJob(
+    'of_a_day',
+    async ({ date }) => {
+      days.push(date)
+      return {}
+    },
+    { takesDate: true }
+  ),
+  testJob('housekeeping', housekeeping()),
+  held.job,
+  local.job
+]
+const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, INSTANCE_ID: 'one' }, { jobs })
+await untilStatus(`${url}/health/startup`, 200)
+await untilRegistered()
+const admin = await adminOf(app)
+
+async function untilRegistered() {
+  while (app.scheduler.health().heartbeatAgeMs === null) await new Promise(resolve => setTimeout(resolve, 10))
+}
+
+async function call(method: string, path: string, body?: object) {
+  const { status, headers, answer } = await admin.send(method, `/api/system/${path}`, body)
+  return { status, location: headers.get('location'), body: answer }
+}
+
+const trigger = (job_type: string, rest: object = {}) => call('POST', 'trigger-job', { job_type, ...rest })
+
+t.test('a trigger answers with what the run did, and the history has it', async t => {
+  const { status, body } = await trigger('fine')
+  t.equal(status, 200)
+  t.match(body, { success: true, outcome: 'succeeded', result: { rows: 3 }, duration_ms: Number })
+  const { body: one } = await call('GET', `job-runs/${body.run_id}`)
+  t.match(one, {
+    run: {
+      run_id: body.run_id,
+      job_id: 'fine',
+      trigger: 'manual',
+      actor: 'ada',
+      instance: 'one',
+      outcome: 'succeeded',
+      progress: { done: 3, total: 3 },
+      result: { rows: 3 },
+      error: null
+    }
+  })
+})
+
+t.test('the sentence is the one of the specification', async t => {
+  const response = await fetch(`${url}/api/system/trigger-job`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', cookie: String(admin.cookie) },
+    body: JSON.stringify({ job_type: 'fine' })
+  })
+  t.match(await response.json(), { success: true, message: '작업 완료' })
+})
+
+t.test('a job that failed never answers success, and tells nothing of why', async t => {
+  const { status, body } = await trigger('broken')
+  t.equal(status, 500)
+  t.match(body, { success: false, code: 'JOB_FAILED', run_id: String })
+  t.notMatch(JSON.stringify(body), /secret/)
+  const { body: history } = await call('GET', `job-runs/${body.run_id}`)
+  t.match(history, { run: { outcome: 'failed', error: 'JOB_FAILED', result: null } })
+
+  const { body: picky } = await trigger('picky')
+  const { body: known } = await call('GET', `job-runs/${picky.run_id}`)
+  t.match(known, { run: { outcome: 'failed', error: 'NO_MONEY' } }, 'a failure that the job names')
+})
+
+t.test('a run under way is answered with 202 and refuses a second with its own id', async t => {
+  const begun = held.begun()
+  const { status, body, location } = await trigger('held', { wait: false })
+  t.equal(status, 202)
+  t.equal(location, `/api/system/job-runs/${body.run_id}`)
+  await begun
+  const { body: running } = await call('GET', `job-runs/${body.run_id}`)
+  t.match(running, { run: { outcome: 'running', finished_at: null } })
+  const second = await trigger('held')
+  t.equal(second.status, 409)
+  t.match(second.body, { code: 'JOB_ALREADY_RUNNING', run_id: body.run_id, instance: 'one', started_at: String })
+
+  const { body: status1 } = await call('GET', 'scheduler-status')
+  const shown = (status1.status as { jobs: { id: string }[] }).jobs.find(({ id }) => id === 'held')
+  t.match(shown, { running: { run_id: body.run_id, instance: 'one' } })
+  held.letGo()
+  await untilOutcome(String(body.run_id), 'succeeded')
+})
+
+t.test('a client that goes away does not abort the run', async t => {
+  const begun = held.begun()
+  const gone = new AbortController()
+  const asked = fetch(`${url}/api/system/trigger-job`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', cookie: String(admin.cookie) },
+    body: JSON.stringify({ job_type: 'held' }),
+    signal: gone.signal
+  })
+  const { runId, signal } = await begun
+  gone.abort()
+  await t.rejects(asked)
+  t.equal(signal.aborted, false)
+  held.letGo()
+  await untilOutcome(runId, 'succeeded')
+})
+
+t.test('a run that succeeded just now can stand for another', async t => {
+  const { body: first } = await trigger('fine')
+  const { status, body } = await trigger('fine', { unless_run_within_seconds: 60 })
+  t.equal(status, 200)
+  t.match(body, { success: true, skipped: true, run_id: first.run_id, outcome: 'succeeded', result: { rows: 3 } })
+  const { body: failed } = await trigger('broken', { unless_run_within_seconds: 60 })
+  const { body: again } = await trigger('broken', { unless_run_within_seconds: 60 })
+  t.not(again.run_id, failed.run_id, 'a failed run stands for nothing')
+})
+
+t.test('what is not asked rightly is refused before anything runs', async t => {
+  for (const [body, status, code] of [
+    [{ job_type: 'update_orders' }, 404, 'JOB_NOT_FOUND'],
+    [{}, 400, 'VALIDATION_FAILED'],
+    [{ job_type: 'fine', wait: 'yes' }, 400, 'VALIDATION_FAILED'],
+    [{ job_type: 'fine', force: true }, 400, 'VALIDATION_FAILED'],
+    [{ job_type: 'fine', unless_run_within_seconds: 0 }, 400, 'VALIDATION_FAILED'],
+    [{ job_type: 'fine', date: '2026-11-22' }, 400, 'VALIDATION_FAILED'],
+    [{ job_type: 'of_a_day', date: '2026-02-30' }, 400, 'VALIDATION_FAILED']
+  ] as const) {
+    const answer = await call('POST', 'trigger-job', body)
+    t.equal(answer.status, status, JSON.stringify(body))
+    t.equal(answer.body.code, code)
+  }
+  t.equal((await call('POST', 'jobs/nothing/pause')).status, 404)
+  t.equal((await call('GET', 'job-runs/not-an-id')).status, 400)
+  t.equal((await call('GET', 'job-runs/00000000-0000-4000-8000-000000000000')).status, 404)
+  t.equal((await call('GET', 'job-runs?limit=0')).status, 400)
+  t.equal((await call('GET', 'job-runs?limit=201')).status, 400)
+})
+
+t.test('a day reaches the job that takes one', async t => {
+  await trigger('of_a_day', { date: '2026-11-22' })
+  await trigger('of_a_day')
+  t.strictSame(days, ['2026-11-22', undefined])
+})
+
+t.test('the history is read in pages and by filter', async t => {
+  for (let i = 0; i < 3; i++) await trigger('fine')
+  const first = await call('GET', 'job-runs?job_id=fine&limit=2')
+  const runs = first.body.runs as { run_id: string; started_at: string }[]
+  t.equal(runs.length, 2)
+  t.equal(first.body.next_before, runs[1]?.run_id)
+  const second = await call('GET', `job-runs?job_id=fine&limit=2&before=${first.body.next_before}`)
+  const older = second.body.runs as { run_id: string; started_at: string }[]
+  t.notOk(older.some(({ run_id }) => runs.some(run => run.run_id === run_id)))
+  t.ok(String(older[0]?.started_at) <= String(runs[1]?.started_at), 'newest first')
+  const failed = await call('GET', 'job-runs?outcome=failed')
+  t.ok((failed.body.runs as { outcome: string }[]).every(({ outcome }) => outcome === 'failed'))
+})
+
+t.test('a replica job runs here, once at a time, and its last run is kept', async t => {
+  const begun = local.begun()
+  const { status, body } = await trigger('local', { wait: false })
+  t.equal(status, 202)
+  await begun
+  t.match(await trigger('local'), { status: 409, body: { run_id: body.run_id } })
+  t.match((await call('GET', `job-runs/${body.run_id}`)).body, { run: { outcome: 'running' } })
+  local.letGo()
+  await untilOutcome(String(body.run_id), 'succeeded')
+  t.match(await trigger('local', { unless_run_within_seconds: 60 }), { status: 200, body: { skipped: true } })
+})
+
+t.test('housekeeping sweeps what is too old, in the name of its run', async t => {
+  const { body } = await trigger('fine')
+  await app.db.run(
+    sql => sql`update job_runs set started_at = now() - interval '31 days' where run_id = ${String(body.run_id)}`
+  )
+  await app.db.run(
+    sql =>
+      sql`insert into replicas (instance_id, version, last_seen_at) values ('dead', '0', now() - interval '2 days')`
+  )
+  const { status, body: swept } = await trigger('housekeeping')
+  t.equal(status, 200)
+  t.match(swept.result, { old_runs: 1, surplus_runs: 0, dead_replicas: 1 })
+  t.equal((await call('GET', `job-runs/${body.run_id}`)).status, 404)
+})
+
+async function untilOutcome(runId: string, outcome: string) {
+  for (;;) {
+    const { body } = await call('GET', `job-runs/${runId}`)
+    if ((body.run as { outcome: string }).outcome === outcome) return
+  }
+}

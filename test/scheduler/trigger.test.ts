@@ -1,0 +1,156 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { DAY, daily, every, HOUR, MINUTE, SECOND } from '../../src/scheduler/trigger.ts'
+
+const iso = (ms: number) => new Date(ms).toISOString()
+const at = (text: string) => Date.parse(text)
+/** From 1971 to 2100. */
+const moments = fc.integer({ min: 365 * DAY, max: 47_482 * DAY })
+
+t.test('an interval is written as in the specification', async t => {
+  t.equal(every(29 * SECOND).text, 'interval[0:00:29]')
+  t.equal(every(307 * SECOND).text, 'interval[0:05:07]')
+  t.equal(every(26 * HOUR).text, 'interval[1 day, 2:00:00]')
+  for (const bad of [0, -1, 1_500, Number.NaN, Number.POSITIVE_INFINITY]) t.throws(() => every(bad), RangeError)
+})
+
+t.test('an interval is due where its steps from the epoch fall', async t => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 3_600 }), fc.integer({ min: 0, max: 20_000 }), (seconds, moment) => {
+      // The plain reference: walk from the epoch.
+      const period = seconds * SECOND
+      const momentMs = moment * 997
+      let latest = 0
+      while (latest + period <= momentMs) latest += period
+      const trigger = every(period)
+      t.equal(trigger.latest(momentMs), latest)
+      t.equal(trigger.next(momentMs), latest + period)
+    }),
+    { numRuns: 200 }
+  )
+})
+
+t.test('an interval counts as many fires as a walk from one to the next meets', async t => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 400 }),
+      moments,
+      fc.integer({ min: -5_000, max: 500_000 }),
+      (seconds, fromMs, span) => {
+        const trigger = every(seconds * SECOND)
+        let count = 0
+        for (let due = trigger.next(fromMs - 1); due < fromMs + span; due = trigger.next(due)) count++
+        t.equal(trigger.count(fromMs, fromMs + span), count)
+      }
+    ),
+    { numRuns: 200 }
+  )
+})
+
+t.test('a daily time is written as in the specification', async t => {
+  t.equal(daily({ hour: 21, minute: 3 }, 'Asia/Seoul').text, "cron[hour='21', minute='3']")
+  t.equal(daily({ hour: 0, minute: 0, second: 13 }, 'UTC').text, "cron[hour='0', minute='0', second='13']")
+  t.not(
+    daily({ hour: 21, minute: 3 }, 'Asia/Seoul').definition,
+    daily({ hour: 21, minute: 3 }, 'UTC').definition,
+    'another zone is another schedule'
+  )
+  t.throws(() => daily({ hour: 24, minute: 0 }, 'UTC'), RangeError)
+  t.throws(() => daily({ hour: 1, minute: 0 }, 'Mars/Olympus'), RangeError)
+})
+
+t.test('a daily time is that of its zone', async t => {
+  const summary = daily({ hour: 21, minute: 3 }, 'Asia/Seoul')
+  t.equal(iso(summary.next(at('2026-11-23T12:02:59.999Z'))), '2026-11-23T12:03:00.000Z')
+  t.equal(iso(summary.next(at('2026-11-23T12:03:00.000Z'))), '2026-11-24T12:03:00.000Z')
+  t.equal(iso(summary.latest(at('2026-11-23T12:03:00.000Z'))), '2026-11-23T12:03:00.000Z')
+  t.equal(iso(summary.latest(at('2026-11-23T12:02:59.999Z'))), '2026-11-22T12:03:00.000Z')
+})
+
+t.test('on the day that lacks the time it is due once, on the day that has it twice too', async t => {
+  const zone = 'America/New_York'
+  const spring = daily({ hour: 2, minute: 30 }, zone)
+  const dues = [spring.next(at('2026-03-07T00:00:00Z'))]
+  for (let i = 0; i < 3; i++) dues.push(spring.next(dues.at(-1) ?? 0))
+  t.strictSame(dues.map(iso), [
+    '2026-03-07T07:30:00.000Z',
+    '2026-03-08T07:00:00.000Z', // 02:30 does not exist: 03:00, when the clock has jumped
+    '2026-03-09T06:30:00.000Z',
+    '2026-03-10T06:30:00.000Z'
+  ])
+  const autumn = daily({ hour: 1, minute: 30 }, zone)
+  const again = [autumn.next(at('2026-10-31T00:00:00Z'))]
+  for (let i = 0; i < 2; i++) again.push(autumn.next(again.at(-1) ?? 0))
+  t.strictSame(again.map(iso), [
+    '2026-10-31T05:30:00.000Z',
+    '2026-11-01T05:30:00.000Z', // the first 01:30 of two
+    '2026-11-02T06:30:00.000Z'
+  ])
+})
+
+/** The wall-clock time of a zone, by the runtime's own tables. */
+function wallClock(ms: number, timeZone: string) {
+  const parts = new Intl.DateTimeFormat('en-GB', {
+    timeZone,
+    year: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23'
+  }).formatToParts(ms)
+  const of = (type: string) => parts.find(part => part.type === type)?.value ?? ''
+  return { date: `${of('year')}-${of('month')}-${of('day')}`, time: `${of('hour')}:${of('minute')}:${of('second')}` }
+}
+
+t.test('every local day is due once, and at its time where the day has it', async t => {
+  const zones = ['Asia/Seoul', 'UTC', 'America/New_York', 'Europe/Berlin', 'Australia/Lord_Howe', 'Pacific/Apia']
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...zones),
+      fc.integer({ min: 0, max: 23 }),
+      fc.integer({ min: 0, max: 59 }),
+      fc.integer({ min: at('2012-02-01T00:00:00Z'), max: at('2037-01-01T00:00:00Z') }),
+      (zone, hour, minute, momentMs) => {
+        const trigger = daily({ hour, minute }, zone)
+        const next = trigger.next(momentMs)
+        const after = trigger.next(next)
+        t.ok(next > momentMs)
+        t.ok(after - next >= 22 * HOUR && after - next <= 26 * HOUR)
+        t.not(wallClock(next, zone).date, wallClock(after, zone).date)
+        t.equal(trigger.latest(next), next)
+        t.equal(trigger.latest(after - 1), next)
+        const { time } = wallClock(next, zone)
+        const wanted = `${String(hour).padStart(2, '0')}:${String(minute).padStart(2, '0')}:00`
+        // The plain reference: the minutes of the day, walked; a day that lacks the time is due at its jump.
+        if (time !== wanted) {
+          const date = wallClock(next, zone).date
+          const from = next - 3 * HOUR
+          for (let ms = from - (from % MINUTE); ms < next + 3 * HOUR; ms += MINUTE) {
+            const clock = wallClock(ms, zone)
+            t.notOk(clock.date === date && clock.time === wanted, `${zone} ${date} has ${wanted}, due at ${time}`)
+          }
+        }
+      }
+    ),
+    { numRuns: 300 }
+  )
+})
+
+t.test('a daily time counts as many fires as a walk meets', async t => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom('Asia/Seoul', 'America/New_York', 'Australia/Lord_Howe'),
+      fc.integer({ min: at('2012-02-01T00:00:00Z'), max: at('2037-01-01T00:00:00Z') }),
+      fc.integer({ min: -DAY, max: 60 * DAY }),
+      (zone, fromMs, span) => {
+        const trigger = daily({ hour: 2, minute: 15 }, zone)
+        let count = 0
+        for (let due = trigger.next(fromMs - 1); due < fromMs + span; due = trigger.next(due)) count++
+        t.equal(trigger.count(fromMs, fromMs + span), count)
+      }
+    ),
+    { numRuns: 60 }
+  )
+})

@@ -1,0 +1,52 @@
+import { once } from 'node:events'
+import type { Job, JobContext, JobResult } from '../../src/scheduler/job.ts'
+import { every, HOUR, MINUTE } from '../../src/scheduler/trigger.ts'
+
+/** A job that no clock starts within a test, unless told otherwise. */
+export function testJob(id: string, run: (context: JobContext) => Promise<JobResult>, rest: Partial<Job> = {}): Job {
+  return {
+    id,
+    type: id,
+    name: id,
+    trigger: every(100_000 * HOUR),
+    scope: 'cluster',
+    misfire: { policy: 'skip' },
+    maxRunMs: MINUTE,
+    run,
+    ...rest
+  }
+}
+
+/** A job that is held open until it is let go, or told to end. */
+export function heldJob(id: string, rest: Partial<Job> = {}) {
+  const events = new EventTarget()
+  const happened = async (name: string) => {
+    await once(events, name)
+  }
+  let latest: JobContext | undefined
+  return {
+    /** Resolves with the context of the next run. */
+    async begun(): Promise<JobContext> {
+      await happened('begun')
+      if (!latest) throw new Error('begun without a context')
+      return latest
+    },
+    /** Lets the run that is held end well. */
+    letGo: () => events.dispatchEvent(new Event('go')),
+    job: testJob(
+      id,
+      async context => {
+        latest = context
+        const { signal } = context
+        const gone = happened('go')
+        const aborted = new Promise<never>((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason))
+        })
+        events.dispatchEvent(new Event('begun'))
+        await Promise.race([gone, aborted])
+        return { held: 1 }
+      },
+      rest
+    )
+  }
+}

@@ -1,0 +1,80 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import type { Test } from 'tap'
+import { Passwords } from '../../src/auth/passwords.ts'
+import { projectRoot, type Service, startService } from './service.ts'
+import { Client } from './session.ts'
+
+const ADMIN = 'ada'
+const PASSWORD = 'password of ada'
+const ENTRY = join(projectRoot, 'dist/test/support/scheduler-entry.js')
+
+/** A process with the jobs of scheduler-entry.ts, and its admin routes. */
+export interface Replica extends Service {
+  name: string
+  call(method: string, path: string, body?: object): Promise<{ status: number; body: Record<string, unknown> }>
+}
+
+/**
+ * Starts a replica and waits until its clock runs.
+ * @param jobs those of scheduler-entry.ts that it has
+ */
+export async function startReplica(
+  t: Test,
+  name: string,
+  jobs: string,
+  environment: Record<string, string>
+): Promise<Replica> {
+  // The first script that node is given is the one it runs.
+  const service = await startService(t, { INSTANCE_ID: name, TEST_JOBS: jobs, ...environment }, [ENTRY])
+  await service.logged('scheduler clock')
+  const client = new Client(service.main)
+  await createAdmin(String(environment.DATABASE_URL))
+  const { status } = await client.signIn(ADMIN, PASSWORD)
+  if (status !== 200) throw new Error(`the admin was not signed in: ${status}`)
+  return {
+    ...service,
+    name,
+    async call(method, path, body) {
+      const { status, answer } = await client.send(method, `/api/system/${path}`, body)
+      return { status, body: answer }
+    }
+  }
+}
+
+async function createAdmin(url: string): Promise<void> {
+  const sql = postgres(url, { max: 1, prepare: false, fetch_types: false })
+  try {
+    const passwords = new Passwords()
+    const hash = await passwords.hash(PASSWORD)
+    await passwords.close()
+    await sql`
+      insert into users (username, password_hash, is_admin) values (${ADMIN}, ${hash}, true) on conflict do nothing`
+  } finally {
+    await sql.end({ timeout: 1 })
+  }
+}
+
+/** A client of the test's own, beside the replicas, with the tables that their jobs use. */
+export async function observe(t: Test, url: string) {
+  const sql = postgres(url, { max: 2, onnotice: () => undefined })
+  t.teardown(() => sql.end({ timeout: 0 }))
+  await sql`
+    create table effects (
+      run_id uuid not null, job_id text not null, instance text not null,
+      scheduled_for timestamptz not null, at timestamptz not null
+    )`
+  await sql`create table gate (open boolean not null)`
+  await sql`insert into gate values (false)`
+  return sql
+}
+
+/** Asks until there is an answer that fits; the test's own time-out bounds it. */
+export async function until<T>(ask: () => Promise<T>, fits: (answer: T) => boolean, everyMs = 50): Promise<T> {
+  for (;;) {
+    const answer = await ask()
+    if (fits(answer)) return answer
+    await sleep(everyMs)
+  }
+}

@@ -1,0 +1,62 @@
+// A replica with jobs for tests: what src/server.ts is, as far as the scheduler's tests need it. Run in place of it by
+// startReplica. The jobs write what they do to the table `effects`, in their own transactions.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
+import { buildApp } from '../../src/app.ts'
+import { loadConfig } from '../../src/config.ts'
+import type { JobContext } from '../../src/scheduler/job.ts'
+import { every, SECOND } from '../../src/scheduler/trigger.ts'
+import { SESSION_SECRET } from './app.ts'
+import { testJob } from './jobs.ts'
+
+const config = { SESSION_SECRET, ...loadConfig(process.env) }
+const log = pino({ level: config.LOG_LEVEL, base: { instance: config.INSTANCE_ID } })
+
+const effect = ({ runId, jobId, scheduledFor, transaction }: JobContext) =>
+  transaction(async tx => {
+    await tx`
+      insert into effects (run_id, job_id, instance, scheduled_for, at)
+      values (${runId}, ${jobId}, ${config.INSTANCE_ID}, ${scheduledFor}, clock_timestamp())`
+  })
+
+const jobs = [
+  testJob(
+    'each_second',
+    async context => {
+      await effect(context)
+      return {}
+    },
+    { trigger: every(SECOND) }
+  ),
+  // Writes ten times a second until it is told to end; what it is told stands in the log.
+  testJob('long', async context => {
+    for (let done = 0; ; done++) {
+      context.progress(done, 10_000)
+      try {
+        await effect(context)
+      } catch (err) {
+        context.log.info({ err, aborted: context.signal.aborted }, 'effect refused')
+        if (context.signal.aborted) throw err
+      }
+      await sleep(100)
+    }
+  }),
+  // Held open until its database row says otherwise, or it is told to end.
+  testJob('held', async ({ signal, transaction }) => {
+    while (!signal.aborted) {
+      const [row] = await transaction(tx => tx<{ open: boolean }[]>`select open from gate`)
+      if (row?.open) return { held: 1 }
+      await sleep(100)
+    }
+    throw signal.reason
+  })
+].filter(({ id }) => process.env.TEST_JOBS?.split(',').includes(id))
+
+const app = buildApp(config, { logger: log, jobs })
+process.on('SIGTERM', () => {
+  app.health.state.setDraining()
+  void app.close().then(() => process.exit(0))
+})
+const main = await app.listen({ host: config.HOST, port: config.PORT })
+const port = await app.health.probePort
+log.info({ main, probes: port === undefined ? main : `http://127.0.0.1:${port}` }, 'listening')

@@ -1,0 +1,219 @@
+// Three replicas, real processes on one Postgres, directly and through a transaction-pooling pgbouncer.
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { pgbouncerAbsent, startPgbouncer } from '../support/pgbouncer.ts'
+import { startTestPostgres } from '../support/postgres.ts'
+import { observe, type Replica, startReplica, until } from '../support/replica.ts'
+
+const NAMES = ['one', 'two', 'three']
+const LEASE_MS = 15_000
+
+for (const way of ['directly', 'through pgbouncer'] as const) {
+  const skip = way === 'through pgbouncer' && pgbouncerAbsent
+
+  t.test(`three replicas ${way}`, { skip }, async t => {
+    const postgres = await startTestPostgres(t)
+    const sql = await observe(t, postgres.url)
+    const url = way === 'directly' ? postgres.url : await startPgbouncer(t, postgres.url)
+    const start = (t: Test, jobs: string) =>
+      Promise.all(NAMES.map(name => startReplica(t, name, jobs, { DATABASE_URL: url })))
+
+    t.test('a job that is due every second for a minute: each second once', async t => {
+      const replicas = await start(t, 'each_second')
+      const [begun] = await sql<{ at: Date }[]>`select date_trunc('second', now()) + interval '1 second' as at`
+      const from = begun?.at ?? new Date(Number.NaN)
+      await sleep(61_500)
+      const until = new Date(from.getTime() + 60_000)
+      const fires = await sql<{ scheduled_for: Date; count: number; late: number }[]>`
+        select scheduled_for, count(*)::int, extract(epoch from max(at) - scheduled_for)::float8 * 1000 as late
+        from effects where scheduled_for >= ${from} and scheduled_for < ${until}
+        group by scheduled_for order by scheduled_for`
+      const [skipped] = await sql<{ count: number }[]>`
+        select coalesce(sum(skipped_count), 0)::int as count from job_runs
+        where outcome = 'skipped' and scheduled_for >= ${from} and scheduled_for < ${until}`
+      const doubled = fires.filter(({ count }) => count !== 1)
+      t.strictSame(doubled, [], 'no fire twice')
+      t.equal(fires.length + (skipped?.count ?? Number.NaN), 60, `60 fires: ${fires.length}, and the rest recorded`)
+      t.ok(fires.length >= 58, `of 60 seconds ${fires.length} ran`)
+      const late = fires.map(({ late }) => late).sort((a, b) => a - b)
+      t.comment(`late by ${late[30]?.toFixed(1)} ms (median), ${late.at(-1)?.toFixed(1)} ms (most), ${way}`)
+      const unfinished = await sql`select from job_runs where outcome not in ('succeeded', 'skipped', 'running')`
+      t.equal(unfinished.length, 0)
+      await Promise.all(replicas.map(replica => replica.end()))
+    })
+
+    t.test('the replica that runs a long job is killed: another may run it within the lease and 2 s', async t => {
+      const [one, two, three] = await startThree(t, 'long')
+      const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
+      await until(
+        () => sql`select from effects where run_id = ${String(body.run_id)}`,
+        rows => rows.length > 3
+      )
+      const killedMs = performance.now()
+      await one.end('SIGKILL')
+      const refused = await two.call('POST', 'trigger-job', { job_type: 'long', wait: false })
+      t.match(refused, { status: 409, body: { run_id: body.run_id, instance: 'one' } })
+      const next = await until(
+        () => three.call('POST', 'trigger-job', { job_type: 'long', wait: false }),
+        ({ status }) => status === 202
+      )
+      const freedMs = performance.now() - killedMs
+      t.ok(freedMs <= LEASE_MS + 2_000, `free after ${Math.round(freedMs)} ms`)
+      const { body: dead } = await two.call('GET', `job-runs/${body.run_id}`)
+      t.match(dead, { run: { outcome: 'abandoned', error: 'LEASE_EXPIRED' } })
+      await noDoubleEffect(t)
+      t.not(next.body.run_id, body.run_id)
+      await Promise.all([two.end(), three.end()])
+    })
+
+    t.test('a runner that was stopped for longer than the lease is fenced when it wakes', async t => {
+      const [one, two, three] = await startThree(t, 'long')
+      const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
+      const first = String(body.run_id)
+      await until(
+        () => sql`select from effects where run_id = ${first}`,
+        rows => rows.length > 3
+      )
+      one.child.kill('SIGSTOP')
+      const next = await until(
+        () => two.call('POST', 'trigger-job', { job_type: 'long', wait: false }),
+        ({ status }) => status === 202
+      )
+      const [before] = await sql`select count(*) from effects where run_id = ${first}`
+      await until(
+        () => sql`select from effects where run_id = ${String(next.body.run_id)}`,
+        rows => rows.length > 3
+      )
+      one.child.kill('SIGCONT')
+      const told = await one.logged('effect refused')
+      t.match(JSON.stringify(told.err), /LEASE_LOST/, 'its write is refused')
+      await one.logged('run lost')
+      const [after] = await sql`select count(*) from effects where run_id = ${first}`
+      t.strictSame(after, before, 'nothing of it counts after the job became free')
+      t.match((await three.call('GET', `job-runs/${first}`)).body, { run: { outcome: 'abandoned' } })
+      // The woken replica sheds its load for a moment: another is asked.
+      t.match((await two.call('GET', `job-runs/${next.body.run_id}`)).body, { run: { outcome: 'running' } })
+      await noDoubleEffect(t)
+      await Promise.all([one.end(), two.end(), three.end()])
+    })
+
+    t.test('50 triggers at once over three replicas: one runs, the others are told which', async t => {
+      const replicas = await startThree(t, 'held')
+      await sql`update gate set open = false`
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, (_, i) =>
+          (replicas[i % 3] ?? replicas[0]).call('POST', 'trigger-job', { job_type: 'held', wait: false })
+        )
+      )
+      const accepted = answers.filter(({ status }) => status === 202)
+      const refused = answers.filter(({ status }) => status === 409)
+      t.equal(accepted.length, 1)
+      t.equal(refused.length, 49)
+      const runId = accepted[0]?.body.run_id
+      t.ok(refused.every(({ body }) => body.run_id === runId && body.code === 'JOB_ALREADY_RUNNING'))
+      await sql`update gate set open = true`
+      await until(
+        () => replicas[0].call('GET', `job-runs/${runId}`),
+        ({ body }) => (body.run as { outcome: string }).outcome === 'succeeded'
+      )
+      await Promise.all(replicas.map(replica => replica.end()))
+    })
+
+    t.test('a stop by one replica holds on all within 2 s, survives them, and ends by a start', async t => {
+      const [one, two, three] = await startThree(t, 'each_second')
+      await until(
+        () => sql`select from effects where at > now() - interval '1 second'`,
+        rows => rows.length > 0
+      )
+      const { body } = await one.call('POST', 'scheduler-control', { action: 'stop', reason: 'maintenance' })
+      t.match(body, { success: true, scheduler_running: false })
+      const [stopped] = await sql<{ at: Date }[]>`select clock_timestamp() as at`
+      t.match((await two.call('GET', 'scheduler-status')).body, {
+        scheduler_running: false,
+        status: { is_running: false, jobs: [{ next_run_time: null }], stopped: { by: 'ada', reason: 'maintenance' } }
+      })
+      await sleep(3_000)
+      const [late] = await sql`select count(*)::int from job_runs where started_at > ${stopped?.at ?? null}`
+      t.equal(late?.count, 0, 'nothing began after the stop')
+      await three.end()
+      const again = await startReplica(t, 'four', 'each_second', { DATABASE_URL: url })
+      t.match((await again.call('GET', 'scheduler-status')).body, { scheduler_running: false })
+      const manual = await again.call('POST', 'trigger-job', { job_type: 'each_second' })
+      t.equal(manual.status, 200, "the admin's hand goes before the clock")
+      const askedMs = performance.now()
+      await two.call('POST', 'scheduler-control', { action: 'start' })
+      await until(
+        () => sql`select from effects where job_id = 'each_second' and at > now() - interval '500 milliseconds'`,
+        rows => rows.length > 0
+      )
+      t.ok(performance.now() - askedMs < 4_000, 'it goes on')
+      const missed = await sql`select from job_runs where outcome = 'skipped' and started_at > ${stopped?.at ?? null}`
+      t.equal(missed.length, 0, 'what was stopped was not missed')
+      await Promise.all([one.end(), two.end(), again.end()])
+    })
+
+    t.test('a drain gives the job away: it runs elsewhere at once', async t => {
+      const [one, two, three] = await startThree(t, 'long', { SHUTDOWN_SECONDS: '2' })
+      const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
+      await until(
+        () => sql`select from effects where run_id = ${String(body.run_id)}`,
+        rows => rows.length > 3
+      )
+      const { code } = await one.end('SIGTERM')
+      t.equal(code, 0)
+      const next = await two.call('POST', 'trigger-job', { job_type: 'long', wait: false })
+      t.equal(next.status, 202, 'no lease is held any more')
+      t.match((await three.call('GET', `job-runs/${body.run_id}`)).body, {
+        run: { outcome: 'failed', error: 'SHUTDOWN' }
+      })
+      await Promise.all([two.end(), three.end()])
+    })
+
+    t.test('Postgres restarts while a job runs: the run goes on, and the clock with it', async t => {
+      const [one, two, three] = await startThree(t, 'long,each_second')
+      const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
+      const effects = () => sql`select from effects where run_id = ${String(body.run_id)}`
+      const before = await until(effects, rows => rows.length > 3)
+      await postgres.restart()
+      const ask = async () => {
+        try {
+          return await effects()
+        } catch {
+          return [] // the test's own connection went with the server
+        }
+      }
+      await until(ask, rows => rows.length > before.length + 5)
+      const { body: run } = await until(
+        () => two.call('GET', `job-runs/${body.run_id}`),
+        ({ status }) => status === 200
+      )
+      t.match(run, { run: { outcome: 'running', progress: { total: 10_000 } } })
+      await until(
+        () => sql`select from effects where job_id = 'each_second' and at > now() - interval '1 second'`,
+        r => r.length > 0
+      )
+      const doubled = await sql`
+        select scheduled_for from effects where job_id = 'each_second' group by 1 having count(*) > 1`
+      t.equal(doubled.length, 0, 'no fire twice')
+      await Promise.all([one.end(), two.end(), three.end()])
+    })
+
+    async function startThree(t: Test, jobs: string, environment: Record<string, string> = {}) {
+      await sql`truncate effects`
+      const [one, two, three] = await Promise.all(
+        NAMES.map(name => startReplica(t, name, jobs, { DATABASE_URL: url, SHUTDOWN_SECONDS: '1', ...environment }))
+      )
+      if (!one || !two || !three) throw new Error('three replicas were started')
+      return [one, two, three] as [Replica, Replica, Replica]
+    }
+
+    /** The effects of one job's runs lie one after the other: no two runs were at work at the same time. */
+    async function noDoubleEffect(t: Test) {
+      const overlaps = await sql`
+        with span as (select run_id, job_id, min(at) as first, max(at) as last from effects group by 1, 2)
+        select a.run_id, b.run_id from span a join span b
+          on a.job_id = b.job_id and a.run_id < b.run_id and a.first <= b.last and b.first <= a.last`
+      t.strictSame([...overlaps], [], 'no two runs had an effect at the same time')
+    }
+  })
+}
