@@ -30,6 +30,8 @@ export function migrate(database: Database): Promise<string[]> {
           await tx.unsafe(script)
         }
       })
+      // A replica of an older version, started during a roll-out, leaves the newer schema as it is.
+      if ((await postgrator.getDatabaseVersion()) >= (await postgrator.getMaxVersion())) return []
       const applied = await postgrator.migrate()
       return applied.map(({ filename }) => basename(filename))
     },

@@ -103,6 +103,11 @@ export class ProbeHost {
     return promise
   }
 
+  /** Ends the thread as a fault would; it is started again. */
+  kill(): void {
+    void this.#worker?.terminate()
+  }
+
   /** Ends the thread: first by asking, then by force. Idempotent. */
   async close(): Promise<void> {
     this.#closing = true

@@ -1,0 +1,150 @@
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { Database } from '../../src/database/database.ts'
+import { asUnavailable, failureOf } from '../../src/database/failure.ts'
+import { migrate } from '../../src/database/migrate.ts'
+import { captureLog } from '../support/app.ts'
+import { createTestDatabase } from '../support/database.ts'
+
+function opened(t: Test, url: string, max = 2) {
+  const { lines, logger } = captureLog()
+  const database = new Database({ max, applicationName: 'test', log: logger })
+  database.open(url)
+  t.teardown(() => database.close(0))
+  return { database, lines }
+}
+
+/** A peer that accepts every connection and never says a word. */
+async function mutePeer(t: Test) {
+  const sockets = new Set<Socket>()
+  const server = createServer(socket => {
+    sockets.add(socket.resume())
+    socket.on('error', () => sockets.delete(socket))
+    socket.on('close', () => sockets.delete(socket))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const address = server.address()
+  const port = typeof address === 'object' && address ? address.port : 0
+  return { url: `postgres://nobody@127.0.0.1:${port}/none`, sockets }
+}
+
+t.test('a call to a mute peer ends at its deadline, and the pool is replaced once', async t => {
+  const { url, sockets } = await mutePeer(t)
+  const { database, lines } = opened(t, url)
+  const calls = await Promise.allSettled([1, 2, 3].map(() => database.run(sql => sql`select 1`, { deadlineMs: 50 })))
+  for (const call of calls) {
+    t.equal(call.status, 'rejected')
+    if (call.status === 'rejected') t.match(call.reason, { name: 'DatabaseUnavailableError', code: 'database_timeout' })
+  }
+  t.equal(lines.filter(({ msg }) => msg === 'database pool replaced').length, 1)
+  await database.close(0)
+  while (sockets.size > 0) await new Promise(resolve => setTimeout(resolve, 10))
+  t.pass('no connection to the mute peer stays open')
+})
+
+t.test('nobody at the address is unreachable, a wrong database is refused', async t => {
+  const { database } = opened(t, 'postgres://nobody@127.0.0.1:1/none')
+  await t.rejects(
+    database.run(sql => sql`select 1`),
+    { code: 'database_unreachable' }
+  )
+
+  const { url } = await createTestDatabase(t)
+  const { database: other } = opened(t, url.replace(/\/[^/]*$/, '/there_is_no_such_database'))
+  await t.rejects(
+    other.run(sql => sql`select 1`),
+    { code: 'database_refused' }
+  )
+})
+
+t.test('before there is an address every call is refused, not kept', async t => {
+  const database = new Database({ max: 1, applicationName: 'test', log: captureLog().logger })
+  await t.rejects(
+    database.run(sql => sql`select 1`),
+    { code: 'database_unreachable' }
+  )
+  await database.close()
+})
+
+t.test('the error of a statement is handed on as it is', async t => {
+  const { url } = await createTestDatabase(t)
+  const { database } = opened(t, url)
+  await t.rejects(
+    database.run(sql => sql`select 1 / 0`),
+    { name: 'PostgresError', code: '22012' }
+  )
+})
+
+t.test('a transaction is whole or not there', async t => {
+  const { url } = await createTestDatabase(t)
+  const { database } = opened(t, url)
+  await database.run(sql => sql`create table kept (x int)`)
+  await t.rejects(
+    database.transaction(async tx => {
+      await tx`insert into kept values (1)`
+      throw new Error('no')
+    }),
+    { message: 'no' }
+  )
+  await database.transaction(tx => tx`insert into kept values (2)`)
+  t.strictSame(
+    (await database.run(sql => sql`select x from kept`)).map(({ x }) => x),
+    [2]
+  )
+})
+
+t.test('waiting for a lock costs the transaction, not the pool', async t => {
+  const { url } = await createTestDatabase(t)
+  const { database, lines } = opened(t, url)
+  await database.transaction(async holder => {
+    await holder`select pg_advisory_xact_lock(7)`
+    const waiter = database.transaction(tx => tx`select pg_advisory_xact_lock(7)`, { deadlineMs: 100 })
+    await t.rejects(waiter, { code: '57014' })
+  })
+  t.notOk(lines.find(({ msg }) => msg === 'database pool replaced'))
+})
+
+t.test('replicas that migrate at once apply each migration once', async t => {
+  const { url } = await createTestDatabase(t)
+  const replicas = [1, 2, 3, 4].map(() => opened(t, url).database)
+  const applied = await Promise.all(replicas.map(migrate))
+  t.equal(applied.filter(files => files.length > 0).length, 1)
+  const [first] = replicas
+  t.strictSame(first && (await migrate(first)), [], 'again there is nothing to do')
+})
+
+t.test('a schema that is newer than this version is left alone', async t => {
+  const { url } = await createTestDatabase(t)
+  const { database } = opened(t, url)
+  await migrate(database)
+  await database.run(
+    sql => sql`insert into schema_version (version, name, md5, run_at) values (900, 'later', '', now())`
+  )
+  t.strictSame(await migrate(database), [])
+})
+
+t.test('every failure has one of three names', async t => {
+  const error = (code: string, name = 'Error') => Object.assign(new Error(code), { code, name })
+  for (const [err, code] of [
+    [error('ECONNREFUSED'), 'database_unreachable'],
+    [error('ENOENT'), 'database_unreachable'],
+    [error('CONNECTION_CLOSED'), 'database_unreachable'],
+    [error('57P01', 'PostgresError'), 'database_unreachable'],
+    [error('DEADLINE'), 'database_timeout'],
+    [error('ETIMEDOUT'), 'database_timeout'],
+    [error('28P01', 'PostgresError'), 'database_refused'],
+    [error('53300', 'PostgresError'), 'database_refused'],
+    [error('57P03', 'PostgresError'), 'database_refused']
+  ] as const) {
+    t.equal(failureOf(err), code, err.message)
+    t.match(asUnavailable(err), { name: 'DatabaseUnavailableError', code, cause: err })
+  }
+  for (const err of [error('23505', 'PostgresError'), error('FST_ERR'), new Error('x'), 'text']) {
+    t.equal(asUnavailable(err), err)
+  }
+})
