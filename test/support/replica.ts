@@ -31,7 +31,11 @@ export async function startReplica(
   await service.logged('scheduler clock')
   const client = new Client(service.main)
   await createAdmin(String(environment.DATABASE_URL))
-  const { status } = await client.signIn(ADMIN, PASSWORD)
+  // Three that start at once on a small machine may shed load for a moment.
+  const { status } = await until(
+    () => client.signIn(ADMIN, PASSWORD),
+    ({ status }) => status !== 503
+  )
   if (status !== 200) throw new Error(`the admin was not signed in: ${status}`)
   return {
     ...service,
