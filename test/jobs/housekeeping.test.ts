@@ -1,0 +1,68 @@
+import t from 'tap'
+import { type HousekeepingTask, housekeeping } from '../../src/jobs/housekeeping.ts'
+import type { JobContext } from '../../src/scheduler/job.ts'
+import { captureLog } from '../support/app.ts'
+
+function context(signal = new AbortController().signal) {
+  let transactions = 0
+  const progress: number[][] = []
+  const fake: JobContext = {
+    runId: 'run',
+    jobId: 'housekeeping',
+    scheduledFor: new Date(),
+    signal,
+    log: captureLog().logger,
+    progress: (done, total) => progress.push([done, total]),
+    transaction: async work => {
+      transactions++
+      // The tasks of these tests have no use for a connection.
+      return await work(undefined as never)
+    }
+  }
+  return { fake, progress, transactions: () => transactions }
+}
+
+/** A task with so many rows to delete. */
+const rows = (name: string, count: number): HousekeepingTask => {
+  let left = count
+  return {
+    name,
+    sweep: async (_tx, limit) => {
+      const swept = Math.min(left, limit)
+      left -= swept
+      return swept
+    }
+  }
+}
+
+t.test('every task is swept in batches, a transaction each, and counted', async t => {
+  const { fake, progress, transactions } = context()
+  const result = await housekeeping([rows('none', 0), rows('some', 2_500)])(fake)
+  t.strictSame(result, { none: 0, some: 2_500 })
+  t.equal(transactions(), 1 + 3)
+  t.strictSame(progress, [
+    [1, 2],
+    [2, 2]
+  ])
+})
+
+t.test('a task with more than a run should sweep leaves the rest to the next', async t => {
+  const { fake } = context()
+  const run = housekeeping([rows('many', 25_000)])
+  t.strictSame(await run(fake), { many: 20_000 })
+  t.strictSame(await run(fake), { many: 5_000 })
+})
+
+t.test('it ends between two batches when it is told to', async t => {
+  const controller = new AbortController()
+  const { fake, transactions } = context(controller.signal)
+  const task: HousekeepingTask = {
+    name: 'stopped',
+    sweep: async () => {
+      controller.abort(new Error('told to end'))
+      return 1_000
+    }
+  }
+  await t.rejects(housekeeping([task])(fake), { message: 'told to end' })
+  t.equal(transactions(), 1)
+})

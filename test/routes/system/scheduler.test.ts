@@ -1,0 +1,119 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { every, SECOND } from '../../../src/scheduler/trigger.ts'
+import { startApp } from '../../support/app.ts'
+import { createTestDatabase } from '../../support/database.ts'
+import { testJob } from '../../support/jobs.ts'
+import { adminOf } from '../../support/session.ts'
+
+const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+
+const { url: databaseUrl } = await createTestDatabase(t)
+const jobs = [
+  testJob('update_open_orders', async () => ({}), { name: 'Update Open Orders', trigger: every(29 * SECOND) })
+]
+const { app } = await startApp(t, { DATABASE_URL: databaseUrl }, { jobs })
+while (app.scheduler.health().heartbeatAgeMs === null) await sleep(5)
+const admin = await adminOf(app)
+
+async function call(method: string, path: string, body?: object, language = 'ko') {
+  const { status, answer } = await admin.send(method, `/api/system/${path}`, body, { 'accept-language': language })
+  return { status, body: answer }
+}
+
+const control = (body: object, language?: string) => call('POST', 'scheduler-control', body, language)
+
+t.test('the status is the one of the contract, field by field', async t => {
+  const { status, body } = await call('GET', 'scheduler-status')
+  t.equal(status, 200)
+  t.strictSame(Object.keys(body), ['success', 'scheduler_running', 'status'])
+  t.match(body, {
+    success: true,
+    scheduler_running: true,
+    status: {
+      is_running: true,
+      jobs_count: 1,
+      last_check: ISO,
+      jobs: [{ next_run_time: ISO, trigger: 'interval[0:00:29]', paused: false, overdue: false, running: null }]
+    }
+  })
+  const { jobs, ...rest } = body.status as { jobs: object[] }
+  t.strictSame(Object.keys(rest), ['is_running', 'jobs_count', 'last_check'])
+  t.strictSame(Object.keys(jobs[0] ?? {}), [
+    'id',
+    'name',
+    'next_run_time',
+    'trigger',
+    'paused',
+    'overdue',
+    'running',
+    'last_run'
+  ])
+  t.equal((await fetch(`${url}/api/system/scheduler-status`, { method: 'HEAD' })).status, 200)
+})
+
+t.test('start, stop and restart say what is so afterwards, also when it was so before', async t => {
+  for (const [action, running] of [
+    ['stop', false],
+    ['stop', false],
+    ['start', true],
+    ['start', true],
+    ['restart', true],
+    ['stop', false],
+    ['restart', true]
+  ] as const) {
+    const { status, body } = await control({ action })
+    t.equal(status, 200)
+    t.match(body, { success: true, message: String, scheduler_running: running })
+    t.match((await call('GET', 'scheduler-status')).body, { scheduler_running: running })
+  }
+  t.match((await control({ action: 'start' })).body, { message: '스케줄러가 시작되었습니다' })
+  t.match((await control({ action: 'start' }, 'en')).body, { message: 'The scheduler was started' })
+})
+
+t.test('a stop shows who, why and until when, and no next times', async t => {
+  await control({ action: 'stop', reason: 'exchange maintenance', for_minutes: 30 })
+  const { body } = await call('GET', 'scheduler-status')
+  t.match(body, {
+    status: {
+      is_running: false,
+      stopped: { by: 'ada', reason: 'exchange maintenance', at: ISO, resumes_at: ISO },
+      jobs: [{ next_run_time: null, overdue: false }]
+    }
+  })
+  await control({ action: 'stop' })
+  t.match((await call('GET', 'scheduler-status')).body, { status: { stopped: { reason: null, resumes_at: null } } })
+  await control({ action: 'start' })
+})
+
+t.test('a paused job has no next time, and says by whom and why', async t => {
+  t.match(await call('POST', 'jobs/update_open_orders/pause', { reason: 'noisy' }), {
+    status: 200,
+    body: { success: true, job_id: 'update_open_orders', paused: true }
+  })
+  t.match((await call('GET', 'scheduler-status')).body, {
+    status: { jobs: [{ paused: true, paused_by: 'ada', paused_reason: 'noisy', next_run_time: null }] }
+  })
+  t.match(await call('POST', 'jobs/update_open_orders/resume'), { status: 200, body: { paused: false } })
+  t.match((await call('GET', 'scheduler-status')).body, { status: { jobs: [{ paused: false, next_run_time: ISO }] } })
+})
+
+t.test('what is not asked rightly changes nothing', async t => {
+  for (const body of [
+    {},
+    { action: 'pause' },
+    { action: 'stop', for_minutes: '30' },
+    { action: 'stop', for_minutes: 0 },
+    { action: 'start', for_minutes: 5 },
+    { action: 'stop', reason: '' },
+    { action: 'stop', force: true }
+  ]) {
+    const answer = await control(body)
+    t.match(answer, { status: 400, body: { success: false, code: 'VALIDATION_FAILED', details: Array } })
+  }
+  t.equal((await call('POST', 'jobs/update_open_orders/pause', { why: 'x' })).status, 400)
+  t.match((await call('GET', 'scheduler-status')).body, {
+    scheduler_running: true,
+    status: { jobs: [{ paused: false }] }
+  })
+})
