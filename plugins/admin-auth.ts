@@ -109,7 +109,7 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   })
 
   api.decorate('auditRequested', async request => {
-    if (SAFE_METHODS.has(request.method)) return
+    if (SAFE_METHODS.has(request.method) || request.is404) return
     const entry = entryOf(request)
     const details = request.body === undefined ? {} : { body: request.body }
     await audit.record({ ...entry, outcome: 'requested', details })
@@ -136,9 +136,13 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
 function warnOfUntrustedProxy(api: FastifyInstance, config: Config): void {
   let warned = false
   api.addHook('onRequest', async ({ headers, ips, ip, log }) => {
-    if (warned || (ips?.length ?? 0) > 1) return
-    if (headers['x-forwarded-for'] === undefined && headers['x-forwarded-proto'] === undefined) return
-    if (config.TRUST_PROXY !== undefined && ips?.length) return
+    if (warned) return
+    const addresses = headers['x-forwarded-for'] !== undefined
+    // Where some are trusted, Fastify took no address from the header of one that is not.
+    const ignored = config.TRUST_PROXY
+      ? addresses && ips?.length === 1
+      : addresses || headers['x-forwarded-proto'] !== undefined
+    if (!ignored) return
     warned = true
     log.warn({ address: ip }, 'forwarded headers from an address that is not in TRUST_PROXY are ignored')
   })

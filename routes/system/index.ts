@@ -1,5 +1,6 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
 import type { FastifyInstance } from 'fastify'
+import { isProbePath } from '../../src/health/probes.ts'
 import auditRoutes from './audit.ts'
 import detailsRoutes from './details.ts'
 import jobRoutes from './jobs.ts'
@@ -11,7 +12,11 @@ export default async function systemRoutes(app: FastifyInstance) {
 }
 
 async function adminOnly(admin: FastifyInstance) {
-  admin.addHook('onRequest', admin.requireAdmin)
+  admin.addHook('onRequest', async (request, reply) => {
+    // The public probe stands outside of this scope; a method that it does not take comes here to be told so.
+    if (request.is404 && isProbePath(request.url)) return
+    await admin.requireAdmin(request, reply)
+  })
   admin.addHook('onRequest', admin.refuseForeign)
   admin.addHook('preHandler', admin.auditRequested)
   admin.addHook('onResponse', admin.auditFinished)

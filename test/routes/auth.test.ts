@@ -209,6 +209,12 @@ t.test('the word of a proxy that is not trusted counts for nothing, and is warne
   t.equal(log.lines.filter(({ msg }) => String(msg).startsWith('forwarded headers')).length, 1)
 })
 
+t.test('where some proxies are trusted, another one is still warned of', async t => {
+  const { client, log } = await started(t, { TRUST_PROXY: '192.0.2.0/24' })
+  await client.send('GET', '/api/auth/me', undefined, { 'x-forwarded-for': '192.0.2.9' })
+  t.equal(log.lines.filter(({ msg }) => String(msg).startsWith('forwarded headers')).length, 1)
+})
+
 t.test('a list of secrets rotates', async t => {
   const { url: databaseUrl } = await createTestDatabase(t)
   const old = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })

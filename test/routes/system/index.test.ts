@@ -45,6 +45,10 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
   t.match(wrong, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } })
   t.equal(wrong.headers.get('allow'), 'GET, HEAD')
 
+  t.equal(wrong.headers.get('x-content-type-options'), 'nosniff', 'a browser is kept in bounds')
+  const probe = await new Client(url).send('POST', '/api/system/health')
+  t.match(probe, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } }, 'the public probe asks nobody to sign in')
+
   t.test('the audit log is read by pages', async t => {
     const page = async (query: string) => (await admin.send('GET', `/api/system/audit-log?${query}`)).answer
     await app.db.run(

@@ -1,0 +1,36 @@
+import t from 'tap'
+import { Passwords } from '../../src/auth/passwords.ts'
+
+t.test('a password fits its own hash and no other', async t => {
+  const passwords = new Passwords()
+  t.teardown(() => passwords.close())
+  const hash = await passwords.hash('correct horse')
+  t.match(hash, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
+  t.not(await passwords.hash('correct horse'), hash, 'each has a salt of its own')
+  t.equal(await passwords.verify('correct horse', hash), true)
+  t.equal(await passwords.verify('wrong horse', hash), false)
+})
+
+t.test('without a hash no password fits', async t => {
+  const passwords = new Passwords()
+  t.teardown(() => passwords.close())
+  t.equal(await passwords.verify('', undefined), false)
+})
+
+t.test('too many at once are turned away, the others are served', async t => {
+  const passwords = new Passwords()
+  t.teardown(() => passwords.close())
+  const results = await Promise.allSettled(Array.from({ length: 70 }, () => passwords.verify('x', undefined)))
+  t.equal(results.filter(({ status }) => status === 'fulfilled').length, 64)
+  for (const result of results) {
+    if (result.status === 'rejected') t.match(result.reason, { code: 'OVERLOADED' })
+  }
+})
+
+t.test('what waits when it closes is rejected', async t => {
+  const passwords = new Passwords()
+  const waiting = passwords.hash('x')
+  const rejected = t.rejects(waiting, { message: 'the password thread ended' })
+  await passwords.close()
+  await rejected
+})
