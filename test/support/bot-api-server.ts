@@ -19,7 +19,7 @@ export interface DeliveredMessage {
  * What the server does with one call:
  * - `answer`: a status and a body, JSON unless it is a string
  * - `hang`: takes the request and says nothing for as long as the connection lives
- * - `slow`: works as it would, but keeps the answer back until `release` is called
+ * - `slow`: works as it would, but keeps the answer back until `until` is settled
  * - `cut`: ends the connection before an answer, or in the middle of it
  */
 export type Behaviour =
