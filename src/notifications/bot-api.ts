@@ -1,0 +1,94 @@
+import { TelegramError, type TelegramErrorCode, type TelegramMethod } from './telegram-error.ts'
+
+const SECOND = 1_000
+const HOUR = 3_600 * SECOND
+const MAX_DESCRIPTION = 200
+
+type JsonObject = Record<string, unknown>
+
+/** Descriptions of 400 that speak of the chat, or of the bot's rights in it, rather than of the request. */
+const noSuchChat =
+  /chat not found|chat_id is empty|chat_id_invalid|peer_id_invalid|user not found|chat was (migrated|upgraded)/i
+const noRights =
+  /not enough rights|have no rights|need administrator rights|chat_write_forbidden|user_is_blocked|chat_restricted/i
+
+/**
+ * Reads an answer of the Bot API (https://core.telegram.org/bots/api#making-requests): its `result`, or the error.
+ * @param redact takes the token out of a text
+ * @throws {TelegramError} for every answer that is not a result
+ */
+export function readAnswer(
+  method: TelegramMethod,
+  status: number,
+  text: string,
+  redact: (text: string) => string
+): unknown {
+  const answer = parseObject(text)
+  if (answer?.ok === true && status === 200) return answer.result
+  const isBotApi = answer?.ok === false
+  const parameters = asObject(answer?.parameters)
+  const description =
+    isBotApi && typeof answer.description === 'string'
+      ? redact(answer.description).slice(0, MAX_DESCRIPTION)
+      : undefined
+  const code = codeOf(status, isBotApi, description ?? '')
+  throw new TelegramError(code, method, {
+    status,
+    temporary: status === 429 || status >= 500,
+    ...(isBotApi ? {} : { reason: status >= 500 ? 'SERVER_ERROR' : 'NOT_BOT_API' }),
+    ...(description !== undefined && { description }),
+    ...retryAfter(parameters),
+    ...migration(parameters)
+  })
+}
+
+/**
+ * The answer to a call had not the fields that the Bot API promises, so something else answered.
+ */
+export function notBotApi(method: TelegramMethod): TelegramError {
+  return new TelegramError('TELEGRAM_UNREACHABLE', method, { status: 200, reason: 'NOT_BOT_API' })
+}
+
+/** An object of JSON, or undefined for everything else. */
+export function asObject(value: unknown): JsonObject | undefined {
+  return isObject(value) ? value : undefined
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** An id of a chat or message: Telegram's numbers have at most 52 significant bits. */
+export function asId(value: unknown): string | undefined {
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return String(value)
+  return typeof value === 'string' && /^-?\d{1,16}$/.test(value) ? value : undefined
+}
+
+function parseObject(text: string): JsonObject | undefined {
+  try {
+    return asObject(JSON.parse(text))
+  } catch (err) {
+    if (err instanceof SyntaxError) return undefined
+    throw err
+  }
+}
+
+function codeOf(status: number, isBotApi: boolean, description: string): TelegramErrorCode {
+  if (status === 429) return 'TELEGRAM_RATE_LIMITED'
+  if (!isBotApi || status >= 500) return 'TELEGRAM_UNREACHABLE'
+  // A token of the wrong form is answered with 404: it is part of the path.
+  if (status === 401 || status === 404) return 'TELEGRAM_UNAUTHORIZED'
+  if (status === 403 || noRights.test(description)) return 'TELEGRAM_BLOCKED'
+  return noSuchChat.test(description) ? 'TELEGRAM_CHAT_NOT_FOUND' : 'TELEGRAM_REJECTED'
+}
+
+function retryAfter(parameters: JsonObject | undefined): { retryAfterMs?: number } {
+  const seconds = parameters?.retry_after
+  if (typeof seconds !== 'number' || !(seconds > 0)) return {}
+  return { retryAfterMs: Math.min(Math.ceil(seconds * SECOND), HOUR) }
+}
+
+function migration(parameters: JsonObject | undefined): { migratedTo?: string } {
+  const migratedTo = asId(parameters?.migrate_to_chat_id)
+  return migratedTo === undefined ? {} : { migratedTo }
+}

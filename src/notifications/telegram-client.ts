@@ -1,0 +1,279 @@
+// @FEAT:health-monitoring @COMP:service @TYPE:integration
+import { type Dispatcher, request } from 'undici'
+import { asId, asObject, notBotApi, readAnswer } from './bot-api.ts'
+import { Pacer } from './pacer.ts'
+import { TelegramError, type TelegramErrorDetails, type TelegramMethod } from './telegram-error.ts'
+import { sleep, systemTimers, type Timers } from './timers.ts'
+
+const SECOND = 1_000
+const MAX_BACK_OFF_MS = 8 * SECOND
+const MAX_ANSWER_BYTES = 256 * 1_024
+
+export interface TelegramClientOptions {
+  /** The bot's token, `<number>:<secret>`. One of another form is answered by `TELEGRAM_UNAUTHORIZED` without a call. */
+  token: string
+  /** Carries the requests; whoever made it closes it. */
+  dispatcher: Dispatcher
+  /** Where the Bot API is, without the `/bot<token>`. Default: https://api.telegram.org */
+  baseUrl?: string
+  /** Longest duration of one attempt, in milliseconds. Default 5 s. */
+  attemptTimeoutMs?: number
+  /** Longest duration of one call with its waits and retries, in milliseconds. Default 30 s. */
+  deadlineMs?: number
+  /** Attempts of one call, at least 1. Default 3. */
+  maxAttempts?: number
+  /** The pace of messages. Default: a pacer of this client's own. */
+  pacer?: Pacer
+  timers?: Timers
+  /** Between 0 and 1, spreads the retries of several replicas. */
+  random?: () => number
+}
+
+export interface CallOptions {
+  /** Longest duration of this call, in milliseconds. Default: the client's. */
+  deadlineMs?: number
+  signal?: AbortSignal | undefined
+}
+
+/** The bot that the token belongs to. */
+export interface Bot {
+  id: string
+  username: string | undefined
+}
+
+export interface Chat {
+  id: string
+  type: string
+  /** The id that was asked for belonged to a group which since became the supergroup `id`: use that from now on. */
+  migrated: boolean
+}
+
+export interface SentMessage {
+  messageId: string
+  /** Where it went. */
+  chatId: string
+  /** The group that was addressed has become the supergroup `chatId`: address that from now on. */
+  migrated: boolean
+}
+
+interface Call {
+  method: TelegramMethod
+  parameters: Record<string, unknown>
+  /** On the clock of the timers. */
+  latest: number
+  signal: AbortSignal | undefined
+}
+
+/**
+ * The three calls of the Bot API that this service makes. Every call ends within its deadline, and is tried again after
+ * a 429 (after `retry_after`, where the deadline leaves room), a 5xx, a time-out or a broken connection; never after
+ * another answer. So a message is delivered at least once: an answer that was lost means a second message.
+ *
+ * The token stands in the path of each URL. No error, and nothing that can be inspected on this object, holds it.
+ */
+export class TelegramClient {
+  readonly #options: Required<TelegramClientOptions>
+
+  /** @throws {TypeError} when `baseUrl` is no URL */
+  constructor(options: TelegramClientOptions) {
+    const timers = options.timers ?? systemTimers
+    this.#options = {
+      attemptTimeoutMs: 5 * SECOND,
+      deadlineMs: 30 * SECOND,
+      maxAttempts: 3,
+      pacer: new Pacer({ timers }),
+      random: Math.random,
+      ...options,
+      timers,
+      baseUrl: new URL(options.baseUrl ?? 'https://api.telegram.org').href.replace(/\/+$/, '')
+    }
+  }
+
+  /**
+   * Who the bot is: shows that Telegram can be reached and takes the token.
+   * @throws {TelegramError}
+   */
+  async getMe(options: CallOptions = {}): Promise<Bot> {
+    const result = asObject(await this.#call('getMe', {}, this.#bounds(options)))
+    const id = asId(result?.id)
+    if (id === undefined) throw notBotApi('getMe')
+    return { id, username: typeof result?.username === 'string' ? result.username : undefined }
+  }
+
+  /**
+   * Whether the bot can see a chat.
+   * @param chatId the number, or `@name` of a public channel or group
+   * @throws {TelegramError}
+   */
+  async getChat(chatId: string, options: CallOptions = {}): Promise<Chat> {
+    const bounds = this.#bounds(options)
+    return followMigration(chatId, async id => {
+      const result = asObject(await this.#call('getChat', { chat_id: id }, bounds))
+      const found = asId(result?.id)
+      if (found === undefined || typeof result?.type !== 'string') throw notBotApi('getChat')
+      return { id: found, type: result.type }
+    })
+  }
+
+  /**
+   * Sends one message, at the pace that Telegram asks for. Not idempotent.
+   * @param chatId the number, or `@name` of a public channel or group
+   * @param html the text in Telegram's HTML; longer ones go through `splitMessage` first
+   * @throws {TelegramError}
+   */
+  async sendMessage(chatId: string, html: string, options: CallOptions = {}): Promise<SentMessage> {
+    const bounds = this.#bounds(options)
+    return followMigration(chatId, async id => {
+      const parameters = { chat_id: id, text: html, parse_mode: 'HTML', link_preview_options: { is_disabled: true } }
+      const result = asObject(await this.#call('sendMessage', parameters, bounds, id))
+      const messageId = asId(result?.message_id)
+      if (messageId === undefined) throw notBotApi('sendMessage')
+      return { messageId, chatId: id }
+    })
+  }
+
+  #bounds({ deadlineMs = this.#options.deadlineMs, signal }: CallOptions): Pick<Call, 'latest' | 'signal'> {
+    return { latest: this.#options.timers.now() + deadlineMs, signal }
+  }
+
+  /** @param pacedChat the chat whose turn each attempt waits for */
+  async #call(
+    method: TelegramMethod,
+    parameters: Record<string, unknown>,
+    bounds: Pick<Call, 'latest' | 'signal'>,
+    pacedChat?: string
+  ): Promise<unknown> {
+    const { timers, pacer, maxAttempts } = this.#options
+    const { latest, signal } = bounds
+    if (!/^\d{1,20}:[\w-]{1,128}$/.test(this.#options.token)) {
+      throw new TelegramError('TELEGRAM_UNAUTHORIZED', method, { reason: 'MALFORMED_TOKEN' })
+    }
+    for (let attempt = 1; ; attempt++) {
+      try {
+        if (pacedChat !== undefined) await this.#awaitTurn(pacedChat, method, bounds)
+        return await this.#attempt({ method, parameters, ...bounds })
+      } catch (err) {
+        if (!(err instanceof TelegramError)) throw err
+        if (pacedChat !== undefined && err.retryAfterMs !== undefined) pacer.hold(pacedChat, err.retryAfterMs)
+        const waitMs = err.retryAfterMs ?? this.#backOff(attempt)
+        if (!err.temporary || attempt >= maxAttempts || timers.now() + waitMs >= latest) throw err
+        await abortable(method, signal, sleep(timers, waitMs, signal))
+      }
+    }
+  }
+
+  async #awaitTurn(chatId: string, method: TelegramMethod, { latest, signal }: Pick<Call, 'latest' | 'signal'>) {
+    const turn = await abortable(method, signal, this.#options.pacer.turn(chatId, latest, signal))
+    if (turn.granted) return
+    const { retryAfterMs } = turn
+    throw new TelegramError('TELEGRAM_RATE_LIMITED', method, { temporary: true, reason: 'PACED', retryAfterMs })
+  }
+
+  #backOff(attempt: number): number {
+    const longest = Math.min(SECOND * 2 ** (attempt - 1), MAX_BACK_OFF_MS)
+    return longest * (0.5 + this.#options.random() / 2)
+  }
+
+  async #attempt({ method, parameters, latest, signal }: Call): Promise<unknown> {
+    const { token, baseUrl, dispatcher, timers, attemptTimeoutMs } = this.#options
+    if (signal?.aborted) throw new TelegramError('TELEGRAM_ABORTED', method)
+    const timeoutMs = Math.min(attemptTimeoutMs, latest - timers.now())
+    // One controller for both ends, by hand: AbortSignal.any on a signal as old as the process gathers memory.
+    const controller = new AbortController()
+    const abort = () => controller.abort()
+    let isLate = false
+    const timer = setTimeout(() => {
+      isLate = true
+      abort()
+    }, timeoutMs)
+    signal?.addEventListener('abort', abort, { once: true })
+    try {
+      const answer = await request(`${baseUrl}/bot${token}/${method}`, {
+        method: 'POST',
+        dispatcher,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(parameters),
+        signal: controller.signal
+      })
+      const text = await readText(answer.body)
+      return readAnswer(method, answer.statusCode, text, description => this.#redact(description))
+    } catch (err) {
+      if (err instanceof TelegramError) throw err
+      if (signal?.aborted) throw new TelegramError('TELEGRAM_ABORTED', method)
+      throw new TelegramError('TELEGRAM_UNREACHABLE', method, broken(isLate ? 'TIMEOUT' : nameOf(err)))
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  /** A server may quote the path of the request in what it says. */
+  #redact(text: string): string {
+    const { token } = this.#options
+    const secret = token.slice(token.indexOf(':') + 1)
+    return text
+      .replaceAll(token, '[token]')
+      .replaceAll(encodeURIComponent(token), '[token]')
+      .replaceAll(secret, '[token]')
+  }
+}
+
+/** Does it for a chat, or once more for the supergroup that the chat has become. */
+async function followMigration<T>(
+  chatId: string,
+  act: (chatId: string) => Promise<T>
+): Promise<T & { migrated: boolean }> {
+  try {
+    return { ...(await act(chatId)), migrated: false }
+  } catch (err) {
+    if (!(err instanceof TelegramError) || err.migratedTo === undefined) throw err
+    const { migratedTo } = err
+    try {
+      return { ...(await act(migratedTo)), migrated: true }
+    } catch (second) {
+      if (!(second instanceof TelegramError)) throw second
+      throw new TelegramError(second.code, second.method, { ...detailsOf(second), migratedTo })
+    }
+  }
+}
+
+function detailsOf({ temporary, status, description, reason, retryAfterMs }: TelegramError): TelegramErrorDetails {
+  return {
+    temporary,
+    ...(status !== undefined && { status }),
+    ...(description !== undefined && { description }),
+    ...(reason !== undefined && { reason }),
+    ...(retryAfterMs !== undefined && { retryAfterMs })
+  }
+}
+
+/** A wait that the caller's signal can end. */
+async function abortable<T>(method: TelegramMethod, signal: AbortSignal | undefined, wait: Promise<T>): Promise<T> {
+  try {
+    return await wait
+  } catch (err) {
+    if (signal?.aborted) throw new TelegramError('TELEGRAM_ABORTED', method)
+    throw err
+  }
+}
+
+function broken(reason: string): TelegramErrorDetails {
+  return { temporary: true, reason }
+}
+
+/** The code of an error of Node or undici. Only what cannot hold a token, in which there is a colon, is taken. */
+function nameOf(err: unknown): string {
+  const code = typeof err === 'object' && err !== null && 'code' in err ? err.code : undefined
+  return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? code : 'CONNECTION_FAILED'
+}
+
+async function readText(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > MAX_ANSWER_BYTES) throw Object.assign(new Error('answer too large'), { code: 'ANSWER_TOO_LARGE' })
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}

@@ -1,0 +1,105 @@
+// @FEAT:health-monitoring @COMP:service @TYPE:integration
+import { escapeHtml } from './html.ts'
+import type { CallOptions, TelegramClient } from './telegram-client.ts'
+import { TelegramError } from './telegram-error.ts'
+
+const SECOND = 1_000
+
+export type TelegramTestStage = 'get_me' | 'get_chat' | 'send_message'
+
+/** What the contract of `POST /api/system/test-telegram` lets a failed stage say. */
+export type TelegramTestCode =
+  | 'TELEGRAM_UNAUTHORIZED'
+  | 'TELEGRAM_CHAT_NOT_FOUND'
+  | 'TELEGRAM_BLOCKED'
+  | 'TELEGRAM_RATE_LIMITED'
+  | 'TELEGRAM_UNREACHABLE'
+
+/** One stage of the test, as the contract shows it. `duration_ms` is a whole number. */
+export interface StageResult {
+  stage: TelegramTestStage
+  ok: boolean
+  duration_ms: number
+}
+
+/**
+ * How the test ended. `stages` holds those that were begun, in order. `error` is for the log. `migratedTo` is the
+ * supergroup that the configured chat has become: the configuration should name it.
+ */
+export type TelegramTestResult = { stages: StageResult[]; migratedTo?: string } & (
+  | { ok: true }
+  | { ok: false; code: 'TELEGRAM_NOT_CONFIGURED' }
+  | { ok: false; code: TelegramTestCode; stage: TelegramTestStage; error: TelegramError }
+)
+
+export interface TelegramTestOptions {
+  /** Absent where no token is configured. */
+  client: TelegramClient | undefined
+  /** The operator's chat; absent where none is configured. */
+  chatId: string | undefined
+  /** Of the admin who asks: the message arrives in it. */
+  language: 'ko' | 'en'
+  /** Named in the message. */
+  serviceName: string
+  /** Longest duration of all stages together, in milliseconds. */
+  deadlineMs?: number
+  signal?: AbortSignal | undefined
+  /** Milliseconds of a clock that never goes back. */
+  now?: () => number
+}
+
+const order: readonly TelegramTestStage[] = ['get_me', 'get_chat', 'send_message']
+
+const texts = {
+  ko: (service: string) => `✅ <b>텔레그램 연결 테스트</b>\n${service}에서 보낸 시험 메시지입니다.`,
+  en: (service: string) => `✅ <b>Telegram connection test</b>\nThis is a test message from ${service}.`
+}
+
+/**
+ * Tests the way to the operator's chat stage by stage, and stops at the first that fails. Sends one message.
+ * Never rejects for what Telegram does.
+ */
+export async function testTelegram(options: TelegramTestOptions): Promise<TelegramTestResult> {
+  const { client, language, serviceName, deadlineMs = 15 * SECOND, signal, now = () => performance.now() } = options
+  const stages: StageResult[] = []
+  if (client === undefined || !options.chatId) return { ok: false, code: 'TELEGRAM_NOT_CONFIGURED', stages }
+  const end = now() + deadlineMs
+  let chatId = options.chatId
+  let migratedTo: string | undefined
+  const steps: Record<TelegramTestStage, (bounds: CallOptions) => Promise<unknown>> = {
+    get_me: bounds => client.getMe(bounds),
+    get_chat: async bounds => {
+      const chat = await client.getChat(chatId, bounds)
+      if (chat.migrated) chatId = migratedTo = chat.id
+    },
+    send_message: async bounds => {
+      const sent = await client.sendMessage(chatId, texts[language](escapeHtml(serviceName)), bounds)
+      if (sent.migrated) migratedTo = sent.chatId
+    }
+  }
+  for (const stage of order) {
+    const startedAt = now()
+    const finish = (ok: boolean) => stages.push({ stage, ok, duration_ms: Math.round(now() - startedAt) })
+    try {
+      await steps[stage]({ deadlineMs: Math.max(end - startedAt, 1), signal })
+      finish(true)
+    } catch (err) {
+      finish(false)
+      if (!(err instanceof TelegramError)) throw err
+      migratedTo = err.migratedTo ?? migratedTo
+      return { ok: false, code: testCode(stage, err), stage, error: err, stages, ...(migratedTo && { migratedTo }) }
+    }
+  }
+  return { ok: true, stages, ...(migratedTo && { migratedTo }) }
+}
+
+/**
+ * A refusal of the request itself is none of the contract's codes. The requests of this test differ in nothing but the
+ * chat, so it is the chat that Telegram does not want: not as an id (get_chat), or not from this bot (send_message).
+ */
+function testCode(stage: TelegramTestStage, { code }: TelegramError): TelegramTestCode {
+  if (code === 'TELEGRAM_ABORTED') return 'TELEGRAM_UNREACHABLE'
+  if (code !== 'TELEGRAM_REJECTED') return code
+  if (stage === 'get_me') return 'TELEGRAM_UNREACHABLE'
+  return stage === 'get_chat' ? 'TELEGRAM_CHAT_NOT_FOUND' : 'TELEGRAM_BLOCKED'
+}

@@ -1,0 +1,200 @@
+import { EventEmitter, once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+
+/** A call as it arrived. */
+export interface ReceivedCall {
+  method: string
+  token: string
+  body: Record<string, unknown>
+}
+
+/** A message that was accepted: what Telegram would show, markup read. */
+export interface DeliveredMessage {
+  chatId: string
+  html: string
+  text: string
+}
+
+/**
+ * What the server does with one call:
+ * - `answer`: a status and a body, JSON unless it is a string
+ * - `hang`: takes the request and says nothing for as long as the connection lives
+ * - `slow`: works as it would, but keeps the answer back until `until` is settled
+ * - `cut`: ends the connection before an answer, or in the middle of it
+ */
+export type Behaviour =
+  | { kind: 'answer'; status: number; body: unknown }
+  | { kind: 'hang' }
+  | { kind: 'slow'; until: Promise<unknown> }
+  | { kind: 'cut'; when: 'before' | 'within' }
+
+export interface BotApiOptions {
+  token?: string
+  /** 0 takes any free port. */
+  port?: number
+  /** Chats that the bot knows; without it, every chat. */
+  chats?: readonly string[]
+}
+
+/** A token of the right form that is nobody's. */
+export const TEST_TOKEN = '1234567890:AAF-not-a-real-token_0123456789abcde'
+
+/**
+ * A Bot API server on loopback: getMe, getChat and sendMessage, as strict about texts as Telegram is, with behaviours
+ * that a test queues. For tests and for the demo; `close` ends it and every connection.
+ */
+export async function startBotApiServer({ token = TEST_TOKEN, port = 0, chats }: BotApiOptions = {}) {
+  const received: ReceivedCall[] = []
+  const delivered: DeliveredMessage[] = []
+  const queued = new Map<string, Behaviour[]>()
+  const events = new EventEmitter()
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const [, asked = '', method = ''] = /^\/bot([^/]*)\/(\w+)$/.exec(request.url ?? '') ?? []
+    const call: ReceivedCall = { method, token: asked, body: readObject(await readText(request)) }
+    received.push(call)
+    const behaviour = queued.get(method)?.shift()
+    events.emit('call', call)
+    if (behaviour?.kind === 'hang') return
+    if (behaviour?.kind === 'cut') return cut(response, behaviour.when)
+    if (behaviour?.kind === 'slow') await behaviour.until
+    const { status, body } = behaviour?.kind === 'answer' ? behaviour : decide(call)
+    const text = typeof body === 'string' ? body : JSON.stringify(body)
+    response.writeHead(status, { 'content-type': typeof body === 'string' ? 'text/html' : 'application/json' })
+    response.end(text)
+  }
+
+  function decide({ method, token: asked, body }: ReceivedCall): { status: number; body: unknown } {
+    if (asked !== token) return refuse(401, 'Unauthorized')
+    if (method === 'getMe') return accept({ id: 1234567890, is_bot: true, first_name: 'Test', username: 'test_bot' })
+    const chatId = String(body.chat_id ?? '')
+    if (chats && !chats.includes(chatId)) return refuse(400, 'Bad Request: chat not found')
+    const chat = { id: Number(chatId), type: Number(chatId) < 0 ? 'supergroup' : 'private' }
+    if (method === 'getChat') return accept(chat)
+    if (method !== 'sendMessage') return refuse(404, 'Not Found')
+    const html = String(body.text ?? '')
+    const message = readHtml(html)
+    if ('error' in message) return refuse(400, `Bad Request: can't parse entities: ${message.error}`)
+    if (message.text.trim() === '') return refuse(400, 'Bad Request: message text is empty')
+    if (message.text.length > 4_096) return refuse(400, 'Bad Request: message is too long')
+    if (message.entities > 100) return refuse(400, 'Bad Request: entities too long')
+    delivered.push({ chatId, html, text: message.text })
+    events.emit('delivered')
+    return accept({ message_id: delivered.length, chat, date: 0, text: message.text })
+  }
+
+  const server = createServer((request, response) => {
+    serve(request, response).catch(err => response.destroy(err))
+  })
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('not listening on a port')
+
+  return {
+    url: `http://127.0.0.1:${address.port}`,
+    token,
+    /** Every call, oldest first. */
+    received,
+    /** Every message that was accepted, oldest first. */
+    delivered,
+    /** What the next calls of a method meet, in order; calls after them are answered as Telegram would. */
+    queue(method: string, ...behaviours: Behaviour[]): void {
+      queued.set(method, [...(queued.get(method) ?? []), ...behaviours])
+    },
+    /** Resolves once so many calls have arrived since the start. */
+    async receivedCount(count: number): Promise<void> {
+      while (received.length < count) await once(events, 'call')
+    },
+    /** Resolves once so many messages have been accepted since the start. */
+    async deliveredCount(count: number): Promise<void> {
+      while (delivered.length < count) await once(events, 'delivered')
+    },
+    async close(): Promise<void> {
+      const closed = once(server, 'close')
+      server.close()
+      server.closeAllConnections()
+      await closed
+    }
+  }
+}
+
+export type BotApiServer = Awaited<ReturnType<typeof startBotApiServer>>
+
+/** A 429 that asks for a wait. */
+export function tooManyRequests(retryAfterSeconds: number): Behaviour {
+  const description = `Too Many Requests: retry after ${retryAfterSeconds}`
+  const parameters = { retry_after: retryAfterSeconds }
+  return { kind: 'answer', status: 429, body: { ok: false, error_code: 429, description, parameters } }
+}
+
+/** Any error answer of the Bot API. */
+export function failWith(status: number, description: string, parameters?: Record<string, unknown>): Behaviour {
+  return { kind: 'answer', ...refuse(status, description, parameters) }
+}
+
+/**
+ * Reads Telegram's HTML by the rules of https://core.telegram.org/bots/api#html-style: the text that is shown and the
+ * number of entities, or why Telegram would refuse it. Strict, and independent of the code under test.
+ */
+export function readHtml(html: string): { text: string; entities: number } | { error: string } {
+  const open: string[] = []
+  let entities = 0
+  let text = ''
+  let rest = html
+  while (rest !== '') {
+    const tag = /^<(\/?)([a-z-]+)((?: [a-z-]+="[^"<>]*")*)>/.exec(rest)
+    const entity = /^&(amp|lt|gt|quot);/.exec(rest)
+    if (tag) {
+      const [source, slash, name = ''] = tag
+      if (!allowedTags.has(name)) return { error: `Unsupported start tag "${name}"` }
+      if (!slash) {
+        open.push(name)
+        entities++
+      } else if (open.pop() !== name) return { error: `Unmatched end tag "${name}"` }
+      rest = rest.slice(source.length)
+    } else if (entity) {
+      text += shown[entity[1] ?? '']
+      rest = rest.slice(entity[0].length)
+    } else {
+      if (/^[<>&]/.test(rest)) return { error: `Unexpected "${rest[0]}"` }
+      const plain = /^[^<>&]+/.exec(rest)?.[0] ?? ''
+      text += plain
+      rest = rest.slice(plain.length)
+    }
+  }
+  return open.length > 0
+    ? { error: `Can't find end tag corresponding to start tag "${open.at(-1)}"` }
+    : { text, entities }
+}
+
+const allowedTags = new Set(['a', 'b', 'blockquote', 'code', 'i', 'pre', 's', 'span', 'tg-spoiler', 'u'])
+const shown: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"' }
+
+function accept(result: unknown) {
+  return { status: 200, body: { ok: true, result } }
+}
+
+function refuse(status: number, description: string, parameters?: Record<string, unknown>) {
+  return { status, body: { ok: false, error_code: status, description, ...(parameters && { parameters }) } }
+}
+
+function cut(response: ServerResponse, when: 'before' | 'within'): void {
+  if (when === 'before') {
+    response.destroy()
+    return
+  }
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' })
+  response.write('{"ok":true,"result":{"message_id":1', () => response.destroy())
+}
+
+async function readText(stream: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk)
+  return Buffer.concat(chunks).toString()
+}
+
+function readObject(text: string): Record<string, unknown> {
+  const value: unknown = text === '' ? {} : JSON.parse(text)
+  return typeof value === 'object' && value !== null ? { ...value } : {}
+}
