@@ -18,6 +18,7 @@ import pressure from '../plugins/pressure.ts'
 import replicas from '../plugins/replicas.ts'
 import request from '../plugins/request.ts'
 import scheduler from '../plugins/scheduler.ts'
+import telegram from '../plugins/telegram.ts'
 import authRoutes from '../routes/auth.ts'
 import healthRoutes from '../routes/health.ts'
 import systemHealthRoutes from '../routes/system/health.ts'
@@ -75,6 +76,8 @@ export function buildApp(
   app.register(health, { config })
   app.register(replicas, { config, version: VERSION })
   app.register(scheduler, { config, jobs })
+
+  app.register(telegram, { config })
 
   app.register(probeRoutes)
   app.register(apiRoutes)

@@ -17,6 +17,9 @@ const optionalPort = (fallback: number, description: string) =>
     description
   })
 
+/** Secrets go there: by TLS, or not out of this machine. */
+const SAFE_URL = '^(https://[^\\s/?#@]+|http://(127\\.[0-9.]+|localhost|\\[::1\\])(:[0-9]+)?)(/[^\\s?#]*)?$'
+
 const choice = <T extends string[]>(values: [...T], fallback: T[number], description: string) =>
   Type.Unsafe<T[number]>({ type: 'string', enum: values, default: fallback, description })
 
@@ -134,6 +137,22 @@ export const configSchema = Type.Object({
   }),
   /** Language of outgoing messages. */
   LANGUAGE: choice(['ko', 'en'], 'ko', 'language of outgoing messages'),
+  /** Token of the operator's bot. */
+  TELEGRAM_BOT_TOKEN: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 256, secret: true, description: "token of the operator's Telegram bot" })
+  ),
+  /** The operator's chat. */
+  TELEGRAM_CHAT_ID: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 64, description: "the operator's chat: a number, or @name" })
+  ),
+  /** Another Bot API server. */
+  TELEGRAM_API_URL: Type.String({
+    default: 'https://api.telegram.org',
+    pattern: SAFE_URL,
+    maxLength: 2048,
+    rule: 'must be an https address, or an http one on loopback',
+    description: 'the Bot API server, such as a self-hosted one'
+  }),
   /** Deadline of one database check, in milliseconds. */
   CHECK_TIMEOUT_MS: Type.Integer({
     default: 400,

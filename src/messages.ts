@@ -23,6 +23,16 @@ const sentences = {
   UNSUPPORTED_MEDIA_TYPE: { ko: 'application/json 본문만 받습니다', en: 'Only an application/json body is taken' },
   HEADERS_TOO_LARGE: { ko: '헤더가 너무 큽니다', en: 'The headers are too large' },
   INTERNAL_ERROR: { ko: '내부 오류가 발생했습니다', en: 'Something went wrong inside' },
+  TELEGRAM_UNAUTHORIZED: { ko: '텔레그램 봇 토큰이 올바르지 않습니다', en: 'Telegram does not take the bot token' },
+  TELEGRAM_CHAT_NOT_FOUND: { ko: '텔레그램 대화를 찾을 수 없습니다', en: 'Telegram does not find the chat' },
+  TELEGRAM_BLOCKED: { ko: '봇이 이 대화에 메시지를 보낼 수 없습니다', en: 'The bot may not write to the chat' },
+  TELEGRAM_RATE_LIMITED: {
+    ko: '텔레그램 요청이 너무 많습니다. 잠시 후 다시 시도하세요',
+    en: 'Too many requests for Telegram, try again later'
+  },
+  TELEGRAM_UNREACHABLE: { ko: '텔레그램에 연결할 수 없습니다', en: 'Telegram cannot be reached' },
+  TELEGRAM_NOT_CONFIGURED: { ko: '텔레그램이 설정되지 않았습니다', en: 'Telegram is not configured' },
+  'telegram.connected': { ko: '텔레그램 연결 성공', en: 'Telegram is connected' },
   OVERLOADED: {
     ko: '서비스가 과부하 상태입니다. 잠시 후 다시 시도하세요',
     en: 'The service is overloaded, try again shortly'

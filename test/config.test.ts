@@ -48,6 +48,8 @@ t.test('a bad value is refused with its key and rule, never the value', async t 
     ['LOG_LEVEL', 'loud', 'must be equal to one of the allowed values: trace, debug, info, warn, error, fatal, silent'],
     ['CHECK_TIMEOUT_MS', '900', 'must be <= 800'],
     ['SERVICE_NAME', 'a b', 'must be 1 to 48 letters, digits, dots, dashes or underscores'],
+    ['TELEGRAM_API_URL', 'http://api.telegram.org', 'must be an https address, or an http one on loopback'],
+    ['TELEGRAM_API_URL', 'https://user@host', 'must be an https address, or an http one on loopback'],
     ['TRUST_PROXY', 'true', 'must be a comma-separated list of addresses or networks']
   ]
   for (const [key, value, rule] of refused) {

@@ -5,6 +5,7 @@ import auditRoutes from './audit.ts'
 import detailsRoutes from './details.ts'
 import jobRoutes from './jobs.ts'
 import schedulerRoutes from './scheduler.ts'
+import telegramRoutes from './telegram.ts'
 
 /** Everything under /api/system/ but its public health: for admins only, known paths and unknown ones alike. */
 export default async function systemRoutes(app: FastifyInstance) {
@@ -27,4 +28,5 @@ async function adminOnly(admin: FastifyInstance) {
   admin.register(detailsRoutes)
   admin.register(schedulerRoutes)
   admin.register(jobRoutes)
+  admin.register(telegramRoutes)
 }

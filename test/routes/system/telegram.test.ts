@@ -1,0 +1,57 @@
+import t, { type Test } from 'tap'
+import { captureLog, startApp, untilStatus } from '../../support/app.ts'
+import { failWith, startBotApiServer, TEST_TOKEN } from '../../support/bot-api-server.ts'
+import { createTestDatabase } from '../../support/database.ts'
+import { adminOf } from '../../support/session.ts'
+
+async function started(t: Test, environment: Record<string, string>) {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const log = captureLog('trace')
+  const { app, url } = await startApp(
+    t,
+    { DATABASE_URL: databaseUrl, PROBE_PORT: 'off', ...environment },
+    { logger: log.logger }
+  )
+  await untilStatus(`${url}/health/startup`, 200)
+  return { admin: await adminOf(app), log }
+}
+
+t.test('the test goes through three stages and tells each, in the language of the admin', async t => {
+  const server = await startBotApiServer()
+  t.teardown(() => server.close())
+  const { admin, log } = await started(t, {
+    TELEGRAM_BOT_TOKEN: TEST_TOKEN,
+    TELEGRAM_CHAT_ID: '42',
+    TELEGRAM_API_URL: server.url
+  })
+  const stages = ['get_me', 'get_chat', 'send_message'].map(stage => ({ stage, ok: true, duration_ms: Number }))
+  const test = (language: string) =>
+    admin.send('POST', '/api/system/test-telegram', undefined, { 'accept-language': language })
+  t.match(await test('ko'), { status: 200, answer: { success: true, message: '텔레그램 연결 성공', stages } })
+  t.match(await test('en'), { status: 200, answer: { message: 'Telegram is connected' } })
+  t.match(server.delivered, [{ chatId: '42', text: /시험 메시지/ }, { text: /test message/ }])
+
+  server.queue('getChat', failWith(403, 'Forbidden: bot was blocked by the user'))
+  const blocked = await test('en')
+  t.match(blocked, {
+    status: 502,
+    answer: {
+      success: false,
+      code: 'TELEGRAM_BLOCKED',
+      stage: 'get_chat',
+      stages: [
+        { stage: 'get_me', ok: true },
+        { stage: 'get_chat', ok: false }
+      ]
+    }
+  })
+  t.notOk((log.text() + JSON.stringify(blocked.answer)).includes(TEST_TOKEN), 'the token is nowhere')
+})
+
+t.test('not configured is its own answer', async t => {
+  const { admin } = await started(t, {})
+  t.match(await admin.send('POST', '/api/system/test-telegram'), {
+    status: 503,
+    answer: { success: false, code: 'TELEGRAM_NOT_CONFIGURED' }
+  })
+})
