@@ -23,8 +23,6 @@ export interface ClientOptions {
   applicationName: string
   /** Deadline of one connection attempt, in milliseconds. */
   connectTimeoutMs: number
-  /** Called with each notification's channel and payload by a client that listens. */
-  onclose?: () => void
 }
 
 /** Longest pause between two connection attempts, in seconds: postgres.js' own grows to 20. */
