@@ -28,7 +28,7 @@ export interface Health {
   /** How often the probe thread was started again. */
   probeThreadRestarts(): number
   /** The port of the probe thread, once it listens; rejects when it cannot. */
-  probePort: Promise<number | undefined>
+  readonly probePort: Promise<number | undefined>
 }
 
 export interface HealthOptions {
@@ -58,9 +58,11 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
     }
   })
   const answer = probeAnswers(settings)
-  const probePort = host.start()
-  // Who starts the process waits for it; where nobody does, the log has it.
-  probePort.catch(() => undefined)
+  let probePort: Promise<number | undefined> | undefined
+  const startThread = () => {
+    probePort ??= host.start()
+    return probePort
+  }
 
   app.decorate('startUpSteps', [])
   app.decorate('health', {
@@ -69,13 +71,17 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
     isFresh: () => host.isFresh(),
     ask: () => host.ask(),
     probeThreadRestarts: () => host.restarts,
-    probePort
+    get probePort() {
+      return startThread()
+    }
   })
 
   const closing = new AbortController()
   let started: Promise<void> = Promise.resolve()
 
   app.addHook('onListen', () => {
+    // Not before: it would take the processor from the main port's first answer.
+    startThread().catch(err => app.log.error({ err }, 'no probe port'))
     void app.db.address.then(url => host.setDatabase(url))
     started = startUp({ database: app.db, state, log: app.log, steps: app.startUpSteps }, closing.signal)
   })

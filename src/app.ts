@@ -14,6 +14,7 @@ import db from '../plugins/db.ts'
 import errorHandler, { sendError } from '../plugins/error-handler.ts'
 import firstAdmin from '../plugins/first-admin.ts'
 import health from '../plugins/health.ts'
+import lazySchemas from '../plugins/lazy-schemas.ts'
 import pressure from '../plugins/pressure.ts'
 import replicas from '../plugins/replicas.ts'
 import request from '../plugins/request.ts'
@@ -65,7 +66,6 @@ export function buildApp(
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     trustProxy: config.TRUST_PROXY?.split(/[\s,]+/).filter(Boolean) ?? false,
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
     frameworkErrors: (err, req, reply) => sendError(err, req, reply),
     clientErrorHandler
   })
@@ -93,6 +93,7 @@ export function buildApp(
 
   async function apiRoutes(scope: FastifyInstance) {
     scope.register(request)
+    scope.register(lazySchemas)
     scope.register(helmet)
     scope.register(pressure, { config })
     scope.register(adminAuth, { config })

@@ -59,7 +59,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         version: app.replicas.version,
         draining: snapshot.draining,
         checks: [
-          databaseDetails(snapshot, now),
+          databaseDetails(snapshot, app.health.state.databaseTiming(), now),
           mainLoopDetails(snapshot),
           probeThreadDetails(snapshot),
           schedulerDetails(scheduler)

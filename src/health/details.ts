@@ -14,16 +14,20 @@ export interface CheckDetails {
 }
 
 /** @param now milliseconds since the epoch */
-export function databaseDetails(snapshot: Snapshot, now: number): CheckDetails {
+export function databaseDetails(
+  snapshot: Snapshot,
+  { latencyMs, sinceMs }: { latencyMs: number; sinceMs: number },
+  now: number
+): CheckDetails {
   const code = databaseCheck(snapshot)
   const known = snapshot.database !== 'unknown'
   return {
     name: 'database',
     status: code === 'ok' ? 'ok' : 'failed',
     code: code === 'ok' ? null : code,
-    latency_ms: known ? snapshot.databaseLatencyMs : null,
+    latency_ms: known ? latencyMs : null,
     age_ms: known ? snapshot.databaseAgeMs : null,
-    since: known ? new Date(now - snapshot.databaseSinceMs).toISOString() : null
+    since: known ? new Date(now - sinceMs).toISOString() : null
   }
 }
 

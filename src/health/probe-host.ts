@@ -82,8 +82,7 @@ export class ProbeHost {
    * on trying.
    */
   isFresh(): boolean {
-    const { database, databaseAgeMs } = this.#options.state.snapshot()
-    return databaseAgeMs <= FRESH_MS || database === 'database_timeout'
+    return this.#options.state.isDatabaseFresh(FRESH_MS)
   }
 
   /** Asks the thread for a fresh verdict: one message for all that wait. Settles in bounded time, never rejects. */

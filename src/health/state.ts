@@ -13,10 +13,6 @@ export interface Snapshot {
   database: DatabaseState
   /** Age of the database state, in milliseconds. */
   databaseAgeMs: number
-  /** How long the last check took, in milliseconds. */
-  databaseLatencyMs: number
-  /** How long the database is in this state, in milliseconds. */
-  databaseSinceMs: number
   /** The schema is known to be up to date. Once true it stays so. */
   migrated: boolean
   /** Migrations and warm-up are done. Once true it stays so. */
@@ -42,6 +38,8 @@ const REPLICA = 1
 const HEARTBEAT = 2
 const LATENCY = 3
 const SINCE = 4
+
+const MUTE = databaseStates.indexOf('database_timeout')
 
 const STATE_BITS = 8n
 const STATE_MASK = 0xffn
@@ -106,13 +104,28 @@ export class SharedState {
     return {
       database: databaseStates[Number(database & STATE_MASK)] ?? 'unknown',
       databaseAgeMs: Math.max(0, nowMs - Number(database >> STATE_BITS)),
-      databaseLatencyMs: Number(Atomics.load(this.#words, LATENCY)),
-      databaseSinceMs: Math.max(0, nowMs - Number(Atomics.load(this.#words, SINCE))),
       migrated: (replica & MIGRATED) !== 0n,
       started: (replica & STARTED) !== 0n,
       draining: (replica & DRAINING) !== 0n,
       pressure: (replica & PRESSURE) !== 0n,
       heartbeatAgeMs: Math.max(0, nowMs - Number(Atomics.load(this.#words, HEARTBEAT)))
+    }
+  }
+
+  /**
+   * Whether the database verdict can be used as it stands: it is not older than `limitMs`, or the database is known to
+   * be mute, so that whoever waits for better waits in vain.
+   */
+  isDatabaseFresh(limitMs: number, nowMs = monotonicMs()): boolean {
+    const database = Atomics.load(this.#words, DATABASE)
+    return nowMs - Number(database >> STATE_BITS) <= limitMs || Number(database & STATE_MASK) === MUTE
+  }
+
+  /** How long the last check took and for how long its result has been the same, in milliseconds. */
+  databaseTiming(nowMs = monotonicMs()): { latencyMs: number; sinceMs: number } {
+    return {
+      latencyMs: Number(Atomics.load(this.#words, LATENCY)),
+      sinceMs: Math.max(0, nowMs - Number(Atomics.load(this.#words, SINCE)))
     }
   }
 

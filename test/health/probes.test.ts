@@ -8,8 +8,6 @@ const nowMs = Date.parse(timestamp)
 const healthy: Snapshot = {
   database: 'ok',
   databaseAgeMs: 10,
-  databaseLatencyMs: 1,
-  databaseSinceMs: 1_000,
   migrated: true,
   started: true,
   draining: false,

@@ -23,8 +23,6 @@ t.test('what one side writes the other reads from the same memory', async t => {
   const seen = {
     database: 'database_refused',
     databaseAgeMs: 1_000,
-    databaseLatencyMs: 7,
-    databaseSinceMs: 1_000,
     migrated: true,
     started: true,
     draining: true,
@@ -33,6 +31,7 @@ t.test('what one side writes the other reads from the same memory', async t => {
   }
   t.strictSame(reader.snapshot(2_000), seen)
   t.strictSame(writer.snapshot(2_000), seen)
+  t.strictSame(writer.databaseTiming(2_000), { latencyMs: 7, sinceMs: 1_000 })
 })
 
 t.test('pressure ends, the rest stays', async t => {
@@ -56,4 +55,13 @@ t.test('every database state survives the way through memory', async t => {
     state.setDatabase(database, Number.MAX_SAFE_INTEGER)
     t.equal(state.snapshot(Number.MAX_SAFE_INTEGER).database, database)
   }
+})
+
+t.test('a verdict is good as it stands while it is young, or while the database is known to be mute', async t => {
+  const state = new SharedState()
+  state.setDatabase('ok', 1_000)
+  t.equal(state.isDatabaseFresh(100, 1_100), true)
+  t.equal(state.isDatabaseFresh(100, 1_101), false)
+  state.setDatabase('database_timeout', 1_000)
+  t.equal(state.isDatabaseFresh(100, 9_000), true)
 })

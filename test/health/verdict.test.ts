@@ -5,8 +5,6 @@ import { databaseCheck, notReady, notStarted } from '../../src/health/verdict.ts
 const ready: Snapshot = {
   database: 'ok',
   databaseAgeMs: 10,
-  databaseLatencyMs: 1,
-  databaseSinceMs: 1_000,
   migrated: true,
   started: true,
   draining: false,
