@@ -37,7 +37,8 @@ t.test('with a database every probe is 200 on both ports, GET and HEAD, with the
       t.equal(head.headers.get('content-length'), response.headers.get('content-length'))
     }
   }
-  t.equal(lines.length, logged, 'no probe is logged at info')
+  const told = lines.slice(logged).filter(line => /request|\/health/.test(JSON.stringify(line)))
+  t.strictSame(told, [], 'no probe is logged at info')
 })
 
 t.test('a query on a probe changes nothing', async t => {
