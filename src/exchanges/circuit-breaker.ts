@@ -2,6 +2,7 @@
 import type { Millis } from './exchange-client.ts'
 
 export type CircuitState = 'closed' | 'open' | 'half_open'
+export type Admission = 'call' | 'trial'
 
 const SECOND = 1_000
 const FAILURES_TO_OPEN = 5
@@ -13,13 +14,14 @@ const OPEN_FOR_AT_MOST_MS = 60 * SECOND
  * through; its success closes the circuit, its failure opens it for twice as long, up to 60 s. Runs no timer.
  */
 export class CircuitBreaker {
-  readonly #now: () => Millis
+  readonly #now: () => number
   #failures = 0
   #openUntil: Millis = 0
   #openForMs = OPEN_FOR_MS
-  #trial = false
+  #tried = false
 
-  constructor(now: () => Millis) {
+  /** @param now a clock in ms that never goes back */
+  constructor(now: () => number) {
     this.#now = now
   }
 
@@ -33,33 +35,34 @@ export class CircuitBreaker {
     return this.state === 'open' ? this.#openUntil - this.#now() : 0
   }
 
-  /** Whether a call may go out. Every admitted call must end in `succeeded`, `failed` or `withdrawn`. */
-  admits(): boolean {
+  /** Lets a call out, or not (null). Every admission must be given back to `succeeded`, `failed` or `withdrawn`. */
+  admit(): Admission | null {
     const { state } = this
-    if (state === 'closed') return true
-    if (state === 'open' || this.#trial) return false
-    this.#trial = true
-    return true
+    if (state === 'closed') return 'call'
+    if (state === 'open' || this.#tried) return null
+    this.#tried = true
+    return 'trial'
   }
 
   succeeded(): void {
     this.#failures = 0
     this.#openForMs = OPEN_FOR_MS
-    this.#trial = false
+    this.#tried = false
   }
 
-  failed(): void {
-    const reopened = this.#trial
-    this.#trial = false
-    this.#failures++
-    if (this.#failures < FAILURES_TO_OPEN) return
-    if (reopened) this.#openForMs = Math.min(2 * this.#openForMs, OPEN_FOR_AT_MOST_MS)
-    // Calls that were under way when the circuit opened do not prolong it.
-    if (reopened || this.#failures === FAILURES_TO_OPEN) this.#openUntil = this.#now() + this.#openForMs
+  failed(admission: Admission): void {
+    if (admission === 'trial') {
+      this.#tried = false
+      this.#openForMs = Math.min(2 * this.#openForMs, OPEN_FOR_AT_MOST_MS)
+      this.#openUntil = this.#now() + this.#openForMs
+    } else if (this.state === 'closed' && ++this.#failures === FAILURES_TO_OPEN) {
+      // Later failures of calls that were under way do not prolong it.
+      this.#openUntil = this.#now() + this.#openForMs
+    }
   }
 
   /** The call ended without telling anything about the host: its caller gave up. */
-  withdrawn(): void {
-    this.#trial = false
+  withdrawn(admission: Admission): void {
+    if (admission === 'trial') this.#tried = false
   }
 }

@@ -34,10 +34,11 @@ const MAX_WINDOWS = 2_000
 export class RateBudget {
   readonly #limits: ReadonlyMap<string, RateLimit>
   readonly #windows = new Map<string, Window>()
-  readonly #now: () => Millis
+  readonly #now: () => number
   #blockedUntil: Millis = 0
 
-  constructor(limits: readonly RateLimit[], now: () => Millis) {
+  /** @param now a clock in ms that never goes back */
+  constructor(limits: readonly RateLimit[], now: () => number) {
     this.#limits = new Map(limits.map(limit => [limit.name, limit]))
     this.#now = now
   }
@@ -116,8 +117,7 @@ function untilRoom(window: Window, weight: number, now: Millis): Millis {
 
 function forget(window: Window, now: Millis): void {
   for (let oldest = window.grants[window.head]; oldest !== undefined; oldest = window.grants[window.head]) {
-    // A clock that was set back must not lock the window: what lies in the future is forgotten too.
-    if (now - oldest.at < window.limit.perMs && oldest.at <= now) break
+    if (now - oldest.at < window.limit.perMs) break
     window.used -= oldest.weight
     window.head++
   }
