@@ -87,6 +87,8 @@ export interface SignedParts {
 }
 
 export interface HostOptions {
+  /** Tells hosts apart. Default the base URL. */
+  id?: string
   /** Root of the API; a path in it goes before every call's path. */
   baseUrl: string
   limits: readonly RateLimit[]
@@ -131,12 +133,13 @@ export class ExchangeGateway {
     this.#options = options
   }
 
-  /** The host behind a base URL; the same one for the same URL, whatever else was said the second time. */
+  /** A host by its id; the same one for the same id, whatever else was said the second time. */
   host(options: HostOptions): ExchangeHost {
-    const known = this.#hosts.get(options.baseUrl)
+    const id = options.id ?? options.baseUrl
+    const known = this.#hosts.get(id)
     if (known !== undefined) return known
     const host = new ExchangeHost(this.#options, options)
-    this.#hosts.set(options.baseUrl, host)
+    this.#hosts.set(id, host)
     return host
   }
 
@@ -266,8 +269,10 @@ export class ExchangeHost {
     try {
       await this.#room(call, deadline, signal)
       const answered = await this.#timely(call, deadline, signal)
+      const outcome =
+        'error' in answered ? this.#fail(answered, admission) : this.#judge(call, answered, admission, deadline)
       judged = true
-      return 'error' in answered ? this.#fail(answered, admission) : this.#judge(call, answered, admission, deadline)
+      return outcome
     } finally {
       if (!judged) this.#circuit.withdrawn(admission)
     }

@@ -12,6 +12,8 @@ const COMMA = 0x2c
 const SPACE = 0x20
 const FIRST_NON_ASCII = 0x80
 
+type OnRow = (values: readonly (string | null)[], key: string) => void
+
 const MAX_ROW_BYTES = 8 * 1024
 const MAX_FRAME_BYTES = 64 * 1024
 const MAX_VALUE_BYTES = 256
@@ -24,15 +26,22 @@ const INCOMPLETE = -1
  *
  * The array may stand alone or in an envelope (`{"code":"0","data":[…]}`); it is the first of the answer. The envelope,
  * with that array left empty, is handed out at the end. Bounds: 8 KiB a row, 64 KiB of envelope.
+ *
+ * With `keyed` the rows are the members of an object inside the envelope (`{"status":"0000","data":{"BTC":{…},…}}`);
+ * members that are no objects are passed over.
  */
 export class RowReader {
   readonly #fields: readonly Buffer[]
   readonly #values: (string | null)[]
-  readonly #onRow: (values: readonly (string | null)[]) => void
+  readonly #onRow: OnRow
+  readonly #keyed: boolean
   #phase: 'head' | 'rows' | 'tail' = 'head'
   #pending: Buffer = Buffer.alloc(0)
   #frame: Buffer[] = []
   #frameBytes = 0
+  #depth = 0
+  #key = ''
+  #isRow = false
   #inString = false
   #escaped = false
   #afterRow = false
@@ -40,9 +49,10 @@ export class RowReader {
 
   /**
    * @param fields names of the wanted fields; `onRow` gets their values in this order, null for absent and for JSON null.
-   * The array handed to `onRow` is used again for the next row.
+   * The array handed to `onRow` is used again for the next row. The key is empty unless the rows are keyed.
    */
-  constructor(fields: readonly string[], onRow: (values: readonly (string | null)[]) => void) {
+  constructor(fields: readonly string[], onRow: OnRow, { keyed = false }: { keyed?: boolean } = {}) {
+    this.#keyed = keyed
     this.#fields = fields.map(field => Buffer.from(field))
     this.#values = fields.map(() => null)
     this.#onRow = onRow
@@ -77,7 +87,9 @@ export class RowReader {
         if (byte === BACKSLASH) this.#escaped = true
         else if (byte === QUOTE) this.#inString = false
       } else if (byte === QUOTE) this.#inString = true
-      else if (byte === OPEN_BRACKET) {
+      else if (byte === OPEN_BRACE) this.#depth++
+      else if (byte === CLOSE_BRACE) this.#depth--
+      if (!this.#inString && (this.#keyed ? byte === OPEN_BRACE && this.#depth === 2 : byte === OPEN_BRACKET)) {
         this.#keepFrame(bytes.subarray(0, at + 1))
         this.#phase = 'rows'
         return at + 1
@@ -93,7 +105,7 @@ export class RowReader {
       at = skipSpace(bytes, at)
       if (at >= bytes.length) return at
       const byte = bytes[at]
-      if (byte === CLOSE_BRACKET && !this.#afterComma) {
+      if (byte === (this.#keyed ? CLOSE_BRACE : CLOSE_BRACKET) && !this.#afterComma) {
         this.#phase = 'tail'
         return at
       }
@@ -101,15 +113,15 @@ export class RowReader {
         this.#afterRow = false
         this.#afterComma = true
         at++
-      } else if (byte === OPEN_BRACE && !this.#afterRow) {
-        const end = this.#readRow(bytes, at)
+      } else if (byte === (this.#keyed ? QUOTE : OPEN_BRACE) && !this.#afterRow) {
+        const end = this.#keyed ? this.#readMember(bytes, at) : this.#readRow(bytes, at)
         if ((end === INCOMPLETE ? bytes.length : end) - at > MAX_ROW_BYTES)
           throw new UnreadableAnswer('a row is too long')
         if (end === INCOMPLETE) {
           this.#pending = bytes.subarray(at)
           return bytes.length
         }
-        this.#onRow(this.#values)
+        if (this.#isRow) this.#onRow(this.#values, this.#key)
         this.#afterRow = true
         this.#afterComma = false
         at = end
@@ -117,9 +129,25 @@ export class RowReader {
     }
   }
 
+  /** Where the member that begins at `from` ends, its row read; INCOMPLETE when it reaches beyond the bytes. */
+  #readMember(bytes: Buffer, from: number): number {
+    const keyEnd = endOfString(bytes, from)
+    if (keyEnd === INCOMPLETE) return INCOMPLETE
+    let at = skipSpace(bytes, keyEnd)
+    if (at >= bytes.length) return INCOMPLETE
+    if (bytes[at] !== COLON) throw new UnreadableAnswer('not a row')
+    at = skipSpace(bytes, at + 1)
+    if (at >= bytes.length) return INCOMPLETE
+    this.#key = valueBetween(bytes, from, keyEnd) ?? ''
+    if (bytes[at] === OPEN_BRACE) return this.#readRow(bytes, at)
+    this.#isRow = false
+    return endOfValue(bytes, at)
+  }
+
   /** Where the row that begins at `from` ends, its wanted values noted; INCOMPLETE when it reaches beyond the bytes. */
   #readRow(bytes: Buffer, from: number): number {
     this.#values.fill(null)
+    this.#isRow = true
     let at = skipSpace(bytes, from + 1)
     if (bytes[at] === CLOSE_BRACE) return at + 1
     for (;;) {
