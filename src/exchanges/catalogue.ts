@@ -1,0 +1,130 @@
+// @FEAT:exchanges @COMP:service @TYPE:core
+import type { AdapterContext } from './adapter.ts'
+import { BinanceClient } from './binance.ts'
+import { BithumbClient } from './bithumb.ts'
+import { BybitClient } from './bybit.ts'
+import type { ExchangeClient, ExchangeName, MarketType } from './exchange-client.ts'
+import { OkxClient } from './okx.ts'
+import { UpbitClient } from './upbit.ts'
+
+/** What `GET /api/system/exchange-metadata` tells about an exchange. */
+export interface ExchangeMetadata {
+  name: string
+  supports_spot: boolean
+  supports_futures: boolean
+  supports_perpetual: boolean
+  has_testnet: boolean
+  quote_currencies: string[]
+}
+
+/** The settings that override a base URL. */
+export const URL_SETTINGS = [
+  'BINANCE_URL',
+  'BINANCE_FUTURES_URL',
+  'BYBIT_URL',
+  'OKX_URL',
+  'UPBIT_URL',
+  'BITHUMB_URL'
+] as const
+export type UrlSetting = (typeof URL_SETTINGS)[number]
+
+/** Where one market of an exchange is reached. */
+export interface MarketAddress {
+  setting: UrlSetting
+  url: string
+  /** Null where there is no testnet. */
+  testnetUrl: string | null
+}
+
+/** Everything that the service knows about an exchange beside its adapter's code. */
+export interface CatalogueEntry {
+  name: string
+  markets: Partial<Readonly<Record<MarketType, MarketAddress>>>
+  /** Quotes that matter here; prices of every other quote of a market are read, too, unless the exchange asks for one. */
+  quoteCurrencies: readonly string[]
+  /**
+   * Markets with a wallet of their own. On a unified account spot and futures show the same money: asking both and
+   * adding would count it twice.
+   */
+  wallets: readonly MarketType[]
+  /** Whether an account needs a passphrase beside key and secret. */
+  needsPassphrase: boolean
+  client: (context: AdapterContext) => ExchangeClient
+}
+
+/** The supported exchanges. A new one is a name in `EXCHANGE_NAMES`, a file with its adapter, and a row here. */
+export const CATALOGUE: Readonly<Record<ExchangeName, CatalogueEntry>> = {
+  BINANCE: {
+    name: 'Binance',
+    markets: {
+      SPOT: { setting: 'BINANCE_URL', url: 'https://api.binance.com', testnetUrl: 'https://testnet.binance.vision' },
+      FUTURES: {
+        setting: 'BINANCE_FUTURES_URL',
+        url: 'https://fapi.binance.com',
+        testnetUrl: 'https://testnet.binancefuture.com'
+      }
+    },
+    quoteCurrencies: ['USDT'],
+    wallets: ['SPOT', 'FUTURES'],
+    needsPassphrase: false,
+    client: context => new BinanceClient(context)
+  },
+  BYBIT: {
+    name: 'Bybit',
+    markets: both({
+      setting: 'BYBIT_URL',
+      url: 'https://api.bybit.com',
+      testnetUrl: 'https://api-testnet.bybit.com'
+    }),
+    quoteCurrencies: ['USDT'],
+    wallets: ['SPOT'],
+    needsPassphrase: false,
+    client: context => new BybitClient(context)
+  },
+  OKX: {
+    name: 'OKX',
+    // Its testnet is the same host, told apart by a header.
+    markets: both({ setting: 'OKX_URL', url: 'https://www.okx.com', testnetUrl: 'https://www.okx.com' }),
+    quoteCurrencies: ['USDT'],
+    wallets: ['SPOT'],
+    needsPassphrase: true,
+    client: context => new OkxClient(context)
+  },
+  UPBIT: {
+    name: 'Upbit',
+    markets: { SPOT: { setting: 'UPBIT_URL', url: 'https://api.upbit.com', testnetUrl: null } },
+    quoteCurrencies: ['KRW'],
+    wallets: ['SPOT'],
+    needsPassphrase: false,
+    client: context => new UpbitClient(context)
+  },
+  BITHUMB: {
+    name: 'Bithumb',
+    markets: { SPOT: { setting: 'BITHUMB_URL', url: 'https://api.bithumb.com', testnetUrl: null } },
+    quoteCurrencies: ['KRW'],
+    wallets: ['SPOT'],
+    needsPassphrase: false,
+    client: context => new BithumbClient(context)
+  }
+}
+
+/** The payload of exchange-metadata, by lower-case name. */
+export function exchangeMetadata(): Record<string, ExchangeMetadata> {
+  const entries = Object.entries(CATALOGUE).map(([exchange, { name, markets, quoteCurrencies }]) => {
+    const perpetuals = markets.FUTURES !== undefined
+    const metadata: ExchangeMetadata = {
+      name,
+      supports_spot: markets.SPOT !== undefined,
+      supports_futures: perpetuals,
+      supports_perpetual: perpetuals,
+      has_testnet: Object.values(markets).some(({ testnetUrl }) => testnetUrl !== null),
+      quote_currencies: [...quoteCurrencies]
+    }
+    return [exchange.toLowerCase(), metadata] as const
+  })
+  return Object.fromEntries(entries)
+}
+
+function both(address: MarketAddress): Readonly<Record<MarketType, MarketAddress>> {
+  return { SPOT: address, FUTURES: address }
+}

@@ -1,0 +1,119 @@
+// @FEAT:exchanges @COMP:service @TYPE:core
+import type { Dispatcher } from 'undici'
+import { CATALOGUE, type MarketAddress, URL_SETTINGS, type UrlSetting } from './catalogue.ts'
+import {
+  type Credentials,
+  EXCHANGE_NAMES,
+  type ExchangeClient,
+  type ExchangeName,
+  type MarketType
+} from './exchange-client.ts'
+import { ExchangeGateway, type ExchangeStatus, type GatewayOptions } from './exchange-gateway.ts'
+
+/** An exchange does not offer what was asked for, or a base URL cannot be used. Its message is a sentence for people. */
+export class NotOffered extends Error {
+  override readonly name = 'NotOffered'
+  readonly reason: 'no_such_market' | 'no_testnet' | 'bad_url'
+
+  constructor(reason: NotOffered['reason'], message: string) {
+    super(message)
+    this.reason = reason
+  }
+}
+
+export interface RegistryOptions extends Omit<GatewayOptions, 'exchange' | 'dispatcher'> {
+  /** The agent of every outgoing call; whoever made it closes it. */
+  dispatcher: Dispatcher
+  /** Other base URLs, by setting. */
+  urls?: Partial<Readonly<Record<UrlSetting, string>>>
+}
+
+export interface ClientOptions {
+  exchange: ExchangeName
+  marketType: MarketType
+  /** Default false. */
+  isTestnet?: boolean
+  /** Without them the client reads prices and time alone. */
+  credentials?: Credentials | null
+}
+
+/** Hands out clients that share, per exchange, rate limits, circuit and clock skew. Owns nothing that needs closing. */
+export class ExchangeRegistry {
+  readonly #gateways: ReadonlyMap<ExchangeName, ExchangeGateway>
+  readonly #urls: Partial<Readonly<Record<UrlSetting, string>>>
+
+  /** @throws NotOffered `bad_url` for a base URL that is neither https nor loopback */
+  constructor({ urls = {}, ...options }: RegistryOptions) {
+    for (const setting of URL_SETTINGS) {
+      const url = urls[setting]
+      if (url !== undefined) assertBaseUrl(setting, url)
+    }
+    this.#urls = urls
+    this.#gateways = new Map(
+      EXCHANGE_NAMES.map(exchange => [exchange, new ExchangeGateway({ ...options, exchange })] as const)
+    )
+  }
+
+  /**
+   * A client; cheap, makes no call and keeps no connection.
+   *
+   * @throws NotOffered when the exchange has no such market or no testnet
+   */
+  client({ exchange, marketType, isTestnet = false, credentials = null }: ClientOptions): ExchangeClient {
+    const baseUrl = this.#baseUrl(exchange, marketType, isTestnet)
+    return CATALOGUE[exchange].client({ gateway: this.#gateway(exchange), marketType, isTestnet, credentials, baseUrl })
+  }
+
+  /** How it stands with every exchange that was ever called or has a client; reads counters, makes no call. */
+  status(): ExchangeStatus[] {
+    return [...this.#gateways.values()].map(gateway => gateway.status()).filter(({ hosts }) => hosts.length > 0)
+  }
+
+  #gateway(exchange: ExchangeName): ExchangeGateway {
+    const gateway = this.#gateways.get(exchange)
+    if (gateway === undefined) throw new Error(`no gateway for ${exchange}`)
+    return gateway
+  }
+
+  #baseUrl(exchange: ExchangeName, marketType: MarketType, isTestnet: boolean): string {
+    assertOffered(exchange, marketType, isTestnet)
+    const { setting, url, testnetUrl } = addressOf(exchange, marketType)
+    const address = (isTestnet ? testnetUrl : null) ?? url
+    const override = this.#urls[setting]
+    if (override === undefined) return address
+    // A loopback override is a simulated exchange: no call may slip past it to a real host, the testnet's neither.
+    return address === url || isLoopback(new URL(override)) ? override : address
+  }
+}
+
+/**
+ * To be asked before an account is kept.
+ *
+ * @throws NotOffered when the exchange has no such market or no testnet
+ */
+export function assertOffered(exchange: ExchangeName, marketType: MarketType, isTestnet: boolean): void {
+  const { testnetUrl } = addressOf(exchange, marketType)
+  if (isTestnet && testnetUrl === null) {
+    throw new NotOffered('no_testnet', `${CATALOGUE[exchange].name} has no testnet`)
+  }
+}
+
+function addressOf(exchange: ExchangeName, marketType: MarketType): MarketAddress {
+  const { name, markets } = CATALOGUE[exchange]
+  const address = markets[marketType]
+  if (address !== undefined) return address
+  throw new NotOffered('no_such_market', `${name} has no ${marketType} market that this service supports`)
+}
+
+/** @throws NotOffered `bad_url` unless it is https, or http to a loopback address, and bears no user, query or fragment */
+export function assertBaseUrl(setting: UrlSetting, text: string): void {
+  const url = URL.canParse(text) ? new URL(text) : null
+  const safe = url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url))
+  if (url === null || !safe || url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+    throw new NotOffered('bad_url', `${setting} must be an https URL, or one of this machine, without user or query`)
+  }
+}
+
+function isLoopback({ hostname }: URL): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(hostname)
+}

@@ -1,0 +1,254 @@
+// @FEAT:exchanges @COMP:service @TYPE:helper
+import { UnreadableAnswer } from './answer-fields.ts'
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+const OPEN_BRACKET = 0x5b
+const CLOSE_BRACKET = 0x5d
+const COLON = 0x3a
+const COMMA = 0x2c
+const SPACE = 0x20
+const FIRST_NON_ASCII = 0x80
+
+type OnRow = (values: readonly (string | null)[], key: string) => void
+
+const MAX_ROW_BYTES = 8 * 1024
+const MAX_FRAME_BYTES = 64 * 1024
+const MAX_VALUE_BYTES = 256
+const INCOMPLETE = -1
+
+/**
+ * Reads a JSON answer that is in essence one long array of flat rows (tickers, instruments), chunk by chunk as it
+ * arrives: of each row the wanted fields, every number as the text it was written in, nothing else kept. About ten times
+ * as fast as a general lossless parser, and never more than one chunk's work at a time.
+ *
+ * The array may stand alone or in an envelope (`{"code":"0","data":[…]}`); it is the first of the answer. The envelope,
+ * with that array left empty, is handed out at the end. Bounds: 8 KiB a row, 64 KiB of envelope.
+ *
+ * With `keyed` the rows are the members of an object inside the envelope (`{"status":"0000","data":{"BTC":{…},…}}`);
+ * members that are no objects are passed over.
+ */
+export class RowReader {
+  readonly #fields: readonly Buffer[]
+  readonly #values: (string | null)[]
+  readonly #onRow: OnRow
+  readonly #keyed: boolean
+  #phase: 'head' | 'rows' | 'tail' = 'head'
+  #pending: Buffer = Buffer.alloc(0)
+  #frame: Buffer[] = []
+  #frameBytes = 0
+  #depth = 0
+  #key = ''
+  #isRow = false
+  #inString = false
+  #escaped = false
+  #afterRow = false
+  #afterComma = false
+
+  /**
+   * @param fields names of the wanted fields; `onRow` gets their values in this order, null for absent and for JSON null.
+   * The array handed to `onRow` is used again for the next row. The key is empty unless the rows are keyed.
+   */
+  constructor(fields: readonly string[], onRow: OnRow, { keyed = false }: { keyed?: boolean } = {}) {
+    this.#keyed = keyed
+    this.#fields = fields.map(field => Buffer.from(field))
+    this.#values = fields.map(() => null)
+    this.#onRow = onRow
+  }
+
+  /** @throws UnreadableAnswer when this cannot become such an answer */
+  push(chunk: Uint8Array): void {
+    let bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    if (this.#pending.length > 0) bytes = Buffer.concat([this.#pending, bytes])
+    this.#pending = Buffer.alloc(0)
+    let at = 0
+    if (this.#phase === 'head') at = this.#readHead(bytes)
+    if (this.#phase === 'rows') at = this.#readRows(bytes, at)
+    if (this.#phase === 'tail') this.#keepFrame(bytes.subarray(at))
+  }
+
+  /**
+   * The envelope as text, its rows left out: `[]`, `{"code":"0","data":[]}`, or an answer that had no array at all.
+   *
+   * @throws UnreadableAnswer when the answer was cut short
+   */
+  end(): string {
+    if (this.#phase === 'rows') throw new UnreadableAnswer('cut short')
+    return Buffer.concat(this.#frame).toString('utf8')
+  }
+
+  #readHead(bytes: Buffer): number {
+    for (let at = 0; at < bytes.length; at++) {
+      const byte = bytes[at]
+      if (this.#escaped) this.#escaped = false
+      else if (this.#inString) {
+        if (byte === BACKSLASH) this.#escaped = true
+        else if (byte === QUOTE) this.#inString = false
+      } else if (byte === QUOTE) this.#inString = true
+      else if (byte === OPEN_BRACE) this.#depth++
+      else if (byte === CLOSE_BRACE) this.#depth--
+      if (!this.#inString && (this.#keyed ? byte === OPEN_BRACE && this.#depth === 2 : byte === OPEN_BRACKET)) {
+        this.#keepFrame(bytes.subarray(0, at + 1))
+        this.#phase = 'rows'
+        return at + 1
+      }
+    }
+    this.#keepFrame(bytes)
+    return bytes.length
+  }
+
+  #readRows(bytes: Buffer, from: number): number {
+    let at = from
+    for (;;) {
+      at = skipSpace(bytes, at)
+      if (at >= bytes.length) return at
+      const byte = bytes[at]
+      if (byte === (this.#keyed ? CLOSE_BRACE : CLOSE_BRACKET) && !this.#afterComma) {
+        this.#phase = 'tail'
+        return at
+      }
+      if (byte === COMMA && this.#afterRow) {
+        this.#afterRow = false
+        this.#afterComma = true
+        at++
+      } else if (byte === (this.#keyed ? QUOTE : OPEN_BRACE) && !this.#afterRow) {
+        const end = this.#keyed ? this.#readMember(bytes, at) : this.#readRow(bytes, at)
+        if ((end === INCOMPLETE ? bytes.length : end) - at > MAX_ROW_BYTES)
+          throw new UnreadableAnswer('a row is too long')
+        if (end === INCOMPLETE) {
+          this.#pending = bytes.subarray(at)
+          return bytes.length
+        }
+        if (this.#isRow) this.#onRow(this.#values, this.#key)
+        this.#afterRow = true
+        this.#afterComma = false
+        at = end
+      } else throw new UnreadableAnswer('not an array of rows')
+    }
+  }
+
+  /** Where the member that begins at `from` ends, its row read; INCOMPLETE when it reaches beyond the bytes. */
+  #readMember(bytes: Buffer, from: number): number {
+    const keyEnd = endOfString(bytes, from)
+    if (keyEnd === INCOMPLETE) return INCOMPLETE
+    let at = skipSpace(bytes, keyEnd)
+    if (at >= bytes.length) return INCOMPLETE
+    if (bytes[at] !== COLON) throw new UnreadableAnswer('not a row')
+    at = skipSpace(bytes, at + 1)
+    if (at >= bytes.length) return INCOMPLETE
+    this.#key = valueBetween(bytes, from, keyEnd) ?? ''
+    if (bytes[at] === OPEN_BRACE) return this.#readRow(bytes, at)
+    this.#isRow = false
+    return endOfValue(bytes, at)
+  }
+
+  /** Where the row that begins at `from` ends, its wanted values noted; INCOMPLETE when it reaches beyond the bytes. */
+  #readRow(bytes: Buffer, from: number): number {
+    this.#values.fill(null)
+    this.#isRow = true
+    let at = skipSpace(bytes, from + 1)
+    if (bytes[at] === CLOSE_BRACE) return at + 1
+    for (;;) {
+      if (at >= bytes.length) return INCOMPLETE
+      if (bytes[at] !== QUOTE) throw new UnreadableAnswer('not a row')
+      const keyEnd = endOfString(bytes, at)
+      if (keyEnd === INCOMPLETE) return INCOMPLETE
+      const wanted = this.#indexOf(bytes, at + 1, keyEnd - 1)
+      at = skipSpace(bytes, keyEnd)
+      if (at >= bytes.length) return INCOMPLETE
+      if (bytes[at] !== COLON) throw new UnreadableAnswer('not a row')
+      at = skipSpace(bytes, at + 1)
+      const end = endOfValue(bytes, at)
+      if (end === INCOMPLETE) return INCOMPLETE
+      if (wanted >= 0) this.#values[wanted] = valueBetween(bytes, at, end)
+      at = skipSpace(bytes, end)
+      if (at >= bytes.length) return INCOMPLETE
+      if (bytes[at] === CLOSE_BRACE) return at + 1
+      if (bytes[at] !== COMMA) throw new UnreadableAnswer('not a row')
+      at = skipSpace(bytes, at + 1)
+    }
+  }
+
+  #indexOf(bytes: Buffer, from: number, to: number): number {
+    for (const [index, field] of this.#fields.entries()) {
+      if (field.length === to - from && field.compare(bytes, from, to) === 0) return index
+    }
+    return -1
+  }
+
+  #keepFrame(bytes: Buffer): void {
+    this.#frameBytes += bytes.length
+    if (this.#frameBytes > MAX_FRAME_BYTES) throw new UnreadableAnswer('not an array of rows')
+    // A copy: the chunk is large, and a view would keep all of it alive.
+    this.#frame.push(Buffer.from(bytes))
+  }
+}
+
+function skipSpace(bytes: Buffer, from: number): number {
+  let at = from
+  for (let byte = bytes[at]; byte !== undefined && byte <= SPACE; byte = bytes[at]) at++
+  return at
+}
+
+function endOfString(bytes: Buffer, from: number): number {
+  for (let at = from + 1; at < bytes.length; at++) {
+    const byte = bytes[at]
+    if (byte === QUOTE) return at + 1
+    if (byte === BACKSLASH) at++
+  }
+  return INCOMPLETE
+}
+
+function endOfValue(bytes: Buffer, from: number): number {
+  const first = bytes[from]
+  if (first === QUOTE) return endOfString(bytes, from)
+  if (first === OPEN_BRACE || first === OPEN_BRACKET) return endOfNested(bytes, from)
+  for (let at = from; at < bytes.length; at++) {
+    const byte = bytes[at] ?? 0
+    if (byte === COMMA || byte === CLOSE_BRACE || byte <= SPACE) return at
+  }
+  return INCOMPLETE
+}
+
+function endOfNested(bytes: Buffer, from: number): number {
+  let depth = 0
+  let at = from
+  while (at < bytes.length) {
+    const byte = bytes[at]
+    if (byte === QUOTE) {
+      at = endOfString(bytes, at)
+      if (at === INCOMPLETE) return INCOMPLETE
+      continue
+    }
+    if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth++
+    if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth--
+    at++
+    if (depth === 0) return at
+  }
+  return INCOMPLETE
+}
+
+function valueBetween(bytes: Buffer, from: number, to: number): string | null {
+  if (to - from > MAX_VALUE_BYTES) throw new UnreadableAnswer('a value is too long')
+  if (bytes[from] === OPEN_BRACE || bytes[from] === OPEN_BRACKET) throw new UnreadableAnswer('a value is not flat')
+  if (bytes[from] !== QUOTE) {
+    const literal = bytes.toString('latin1', from, to)
+    return literal === 'null' ? null : literal
+  }
+  for (let at = from + 1; at < to - 1; at++) {
+    const byte = bytes[at] ?? 0
+    if (byte >= FIRST_NON_ASCII || byte === BACKSLASH || byte < SPACE)
+      return quotedText(bytes.toString('utf8', from, to))
+  }
+  return bytes.toString('latin1', from + 1, to - 1)
+}
+
+function quotedText(quoted: string): string {
+  try {
+    return String(JSON.parse(quoted))
+  } catch {
+    throw new UnreadableAnswer('not JSON')
+  }
+}

@@ -1,0 +1,313 @@
+import t, { type Test } from 'tap'
+import { Agent } from 'undici'
+import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
+import type { ExchangeClient, ExchangeName, MarketType } from '../../src/exchanges/exchange-client.ts'
+import { EXCHANGE_NAMES, ExchangeError, MARKET_TYPES } from '../../src/exchanges/exchange-client.ts'
+import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
+import { type SimulatedAccount, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
+
+const KEYS = { apiKey: 'key-of-alice', apiSecret: 'secret-of-alice', passphrase: 'passphrase' }
+
+interface Bench {
+  exchange: ExchangeName
+  market: MarketType
+  simulated: SimulatedExchange
+  account: SimulatedAccount
+  client: ExchangeClient
+  registry: ExchangeRegistry
+  symbol: string
+}
+
+/** Every market of every exchange: what is said below holds for each of them. */
+const MARKETS = EXCHANGE_NAMES.flatMap(exchange =>
+  MARKET_TYPES.filter(market => CATALOGUE[exchange].markets[market] !== undefined).map(market => ({ exchange, market }))
+)
+
+const agent = new Agent()
+t.teardown(() => agent.close())
+
+for (const { exchange, market } of MARKETS) {
+  const test = (name: string, run: (t: Test, bench: Bench) => Promise<void>, symbols = 3) =>
+    t.test(`${exchange} ${market}: ${name}`, async t => {
+      const simulated = await SimulatedExchange.start({ exchange, symbols })
+      t.teardown(() => simulated.close())
+      const account = simulated.addAccount(KEYS)
+      const registry = new ExchangeRegistry({ dispatcher: agent, urls: simulated.urls, random: () => 0 })
+      const client = registry.client({ exchange, marketType: market, credentials: KEYS })
+      await run(t, { exchange, market, simulated, account, client, registry, symbol: simulated.symbols[0] ?? '' })
+    })
+
+  test('reads the last price of every symbol in one call, digit for digit', async (t, bench) => {
+    const { simulated, client } = bench
+    simulated.setPrice(market, bench.symbol, '0.00000014')
+    const prices = await client.lastPrices()
+    t.strictSame(prices.map(({ symbol }) => symbol).sort(), [...simulated.symbols].sort())
+    const price = prices.find(({ symbol }) => symbol === bench.symbol)
+    t.equal(price?.price, '0.00000014')
+    t.equal(price?.exchangeSymbol, simulated.exchangeSymbol(bench.symbol, market))
+    t.equal(simulated.requests.length, 1)
+  })
+
+  test('needs no credentials for prices and time, and refuses the rest without a call', async (t, bench) => {
+    const { registry, simulated } = bench
+    const client = registry.client({ exchange, marketType: market })
+    t.equal((await client.lastPrices()).length, 3)
+    const before = simulated.requests.length
+    await t.rejects(client.balances(), { code: 'authentication', exchange, operation: 'balances' })
+    await t.rejects(client.openOrders(), { code: 'authentication' })
+    t.equal(simulated.requests.length, before)
+  })
+
+  test('follows an order from open to filled, with its average and its fills', async (t, bench) => {
+    const { simulated, account, client } = bench
+    const placed = simulated.place(account, { market, side: 'SELL', price: '101.5', quantity: '3' })
+    const ref = { exchangeOrderId: placed.exchangeOrderId, exchangeSymbol: placed.exchangeSymbol }
+    const open = await client.order(ref)
+    t.match(open, {
+      exchangeOrderId: placed.exchangeOrderId,
+      symbol: bench.symbol,
+      exchangeSymbol: placed.exchangeSymbol,
+      side: 'SELL',
+      positionSide: 'BOTH',
+      orderType: 'LIMIT',
+      price: '101.5',
+      stopPrice: null,
+      averagePrice: null,
+      status: 'open'
+    })
+    t.ok(number(open.quantity) === 3 && number(open.filledQuantity) === 0)
+    t.strictSame(await client.fills(ref), [])
+
+    simulated.fill(placed, { price: '101.5', quantity: '1' })
+    t.match(await client.order(ref), { status: 'partially_filled', averagePrice: '101.5' })
+
+    simulated.fill(placed, { price: '102.5', quantity: '2' })
+    const filled = await client.order(ref)
+    t.equal(filled.status, 'filled')
+    t.equal(number(filled.filledQuantity), 3)
+    t.equal(filled.averagePrice?.slice(0, 10), '102.166666')
+
+    const fills = await client.fills(ref)
+    t.strictSame(
+      fills.map(fill => [fill.exchangeTradeId, fill.price, number(fill.quantity), number(fill.fee), fill.feeAsset]),
+      placed.fills.map(fill => [fill.tradeId, fill.price, number(fill.quantity), number(fill.fee), fill.feeAsset])
+    )
+    t.match(fills[0], { exchangeOrderId: placed.exchangeOrderId, side: 'SELL', symbol: bench.symbol })
+  })
+
+  test('tells a cancelled order from one that is unknown', async (t, bench) => {
+    const { simulated, account, client } = bench
+    const placed = simulated.place(account, { market })
+    const ref = { exchangeOrderId: placed.exchangeOrderId, exchangeSymbol: placed.exchangeSymbol }
+    simulated.cancel(placed)
+    t.match(await client.order(ref), { status: 'canceled' })
+    simulated.forget(placed)
+    await t.rejects(client.order(ref), { code: 'order_not_found', exchange, operation: 'order' })
+    t.equal(bench.registry.status()[0]?.lastErrorCode, null, 'which is no failure of the exchange')
+  })
+
+  test('lists the open orders of all pages, and none that ended', async (t, bench) => {
+    const { simulated, account, client } = bench
+    const open = Array.from({ length: 230 }, () => simulated.place(account, { market }))
+    const partly = simulated.place(account, { market, quantity: '2' })
+    simulated.fill(partly, { quantity: '1' })
+    for (const end of ['filled', 'canceled', 'rejected', 'expired'] as const) {
+      simulated.end(simulated.place(account, { market }), end)
+    }
+    const listed = await client.openOrders()
+    t.strictSame(
+      listed.map(({ exchangeOrderId }) => exchangeOrderId).sort(),
+      [...open, partly].map(({ exchangeOrderId }) => exchangeOrderId).sort()
+    )
+    t.strictSame([...new Set(listed.map(({ status }) => status))].sort(), ['open', 'partially_filled'])
+  })
+
+  test('knows only the orders of its own account', async (t, bench) => {
+    const { simulated, client } = bench
+    const other = simulated.addAccount({ ...KEYS, apiKey: 'key-of-bob' })
+    const placed = simulated.place(other, { market })
+    t.strictSame(await client.openOrders(), [])
+    await t.rejects(client.order(placed), { code: 'order_not_found' })
+  })
+
+  test('finds a conditional order, and the fills of what it became', async (t, bench) => {
+    const { simulated, account, client } = bench
+    const placed = simulated.place(account, { market, type: 'STOP_MARKET', stopPrice: '90', quantity: '1' })
+    const { exchangeOrderId, exchangeSymbol } = placed
+    const ref = { exchangeOrderId, exchangeSymbol, orderType: 'STOP_MARKET' }
+    t.match(await client.order(ref), { exchangeOrderId, status: 'open' })
+    t.strictSame(await client.fills(ref), [])
+    simulated.fill(simulated.trigger(placed), { price: '89', quantity: '1' })
+    const order = await client.order(ref)
+    t.match(order, { exchangeOrderId, status: 'filled', averagePrice: '89' })
+    t.match(await client.fills(ref), [{ exchangeOrderId, price: '89' }])
+  })
+
+  test('reads balances exactly and leaves empty ones out', async (t, bench) => {
+    const { simulated, account, client } = bench
+    simulated.setBalance(account, market, 'AAA', '12345678901234567.12345678', '0.00000001')
+    simulated.setBalance(account, market, 'BBB', '0', '0')
+    const balances = await client.balances()
+    t.strictSame(balances, [
+      {
+        asset: 'AAA',
+        free: '12345678901234567.12345678',
+        locked: '0.00000001',
+        total: '12345678901234567.12345679'
+      }
+    ])
+  })
+
+  test(
+    market === 'SPOT' ? 'has no positions on spot' : 'reads positions signed, flat ones left out',
+    async (t, bench) => {
+      const { simulated, account, client } = bench
+      if (market === 'SPOT') {
+        t.strictSame(await client.positions(), [])
+        t.equal(simulated.requests.length, 0)
+        return
+      }
+      const [first = '', second = '', third = ''] = simulated.symbols
+      simulated.setPosition(account, { symbol: first, quantity: '-0.5', entryPrice: '110' })
+      simulated.setPosition(account, { symbol: second, quantity: '-2', entryPrice: '90', positionSide: 'SHORT' })
+      simulated.setPosition(account, { symbol: third, quantity: '0', entryPrice: '0' })
+      const positions = await client.positions()
+      t.match(positions, [
+        {
+          symbol: first,
+          positionSide: 'BOTH',
+          quantity: '-0.5',
+          entryPrice: '110',
+          markPrice: '100',
+          unrealizedPnl: '5'
+        },
+        { symbol: second, positionSide: 'SHORT', quantity: '-2', entryPrice: '90', unrealizedPnl: '-20' }
+      ])
+      t.equal(positions.length, 2)
+    }
+  )
+
+  test('signs by the clock of the exchange, however wrong ours is', async (t, bench) => {
+    const { simulated, client, registry } = bench
+    simulated.clockSkewMs = -3_600_000
+    t.strictSame(await client.balances(), [])
+    const skew = registry.status()[0]?.clockSkewMs ?? 0
+    t.ok(Math.abs(skew + 3_600_000) < 5_000, `measured ${skew} ms`)
+    const time = await client.serverTime()
+    t.ok(Math.abs(time - simulated.now()) < 5_000)
+  })
+
+  test('tells refused keys, and goes on for other accounts', async (t, bench) => {
+    const { account, client, registry } = bench
+    account.state = 'revoked'
+    await t.rejects(client.balances(), { code: 'authentication' })
+    const wrong = registry.client({ exchange, marketType: market, credentials: { ...KEYS, apiSecret: 'wrong' } })
+    account.state = 'ok'
+    await t.rejects(wrong.balances(), { code: 'authentication' })
+    t.strictSame(await client.balances(), [])
+    if (exchange === 'BINANCE') return // which has one code for refused keys and for missing permissions
+    account.state = 'forbidden'
+    await t.rejects(client.balances(), { code: 'permission' })
+  })
+
+  test('gets over what passes: a cut connection, a cut answer, 503, garbage', async (t, bench) => {
+    const { simulated, account, client } = bench
+    simulated.setBalance(account, market, 'AAA', '1')
+    for (const kind of ['cut', 'cut_midway', 'garbage'] as const) {
+      simulated.fault({ kind }, { times: 1 })
+      t.equal((await client.balances()).length, 1, kind)
+      simulated.fault({ kind }, { times: 1 })
+      t.equal((await client.lastPrices()).length, 3, kind)
+    }
+    simulated.fault({ kind: 'status', status: 503 }, { times: 2 })
+    t.equal((await client.balances()).length, 1)
+  })
+
+  test('gives up on what lasts, in three attempts, with its own code', async (t, bench) => {
+    const { simulated, client } = bench
+    simulated.fault({ kind: 'status', status: 502 })
+    await t.rejects(client.balances(), { code: 'unavailable', exchangeCode: '502' })
+    t.equal(simulated.requests.length, 3)
+    simulated.clearFaults()
+    t.strictSame(await client.balances(), [])
+    simulated.fault({ kind: 'garbage' })
+    await t.rejects(client.lastPrices(), { code: 'invalid_answer' })
+  })
+
+  test('waits no longer than its deadline, and stops when told to', async (t, bench) => {
+    const { simulated, client } = bench
+    simulated.fault({ kind: 'silence' })
+    await t.rejects(client.balances({ deadlineMs: 50 }), { code: 'timeout' })
+    const controller = new AbortController()
+    const call = client.lastPrices({ signal: controller.signal })
+    await simulated.seen(/./, 2)
+    controller.abort(new Error('shutting down'))
+    await t.rejects(call, { message: 'shutting down' })
+  })
+
+  test('lets nobody call while the exchange says to wait', async (t, bench) => {
+    const { simulated, client, registry } = bench
+    simulated.fault({ kind: 'rate_limited', retryAfterSeconds: 60 }, { times: 1 })
+    const refused = await failureOf(client.balances())
+    t.match(refused, { code: 'rate_limited', retryAfterMs: 60_000 })
+    const before = simulated.requests.length
+    const other = registry.client({ exchange, marketType: market, credentials: { ...KEYS, apiKey: 'key-of-bob' } })
+    const next = await failureOf(other.lastPrices())
+    t.equal(next.code, 'rate_limited')
+    t.ok(next.retryAfterMs !== null && next.retryAfterMs > 0 && next.retryAfterMs <= 60_000)
+    t.equal(simulated.requests.length, before, 'and no call went out')
+    t.ok((registry.status()[0]?.blockedForMs ?? 0) > 0)
+  })
+
+  test('keeps keys, secrets and signatures out of every error', async (t, bench) => {
+    const { simulated, account, client } = bench
+    const faults = [
+      { kind: 'status', status: 500, body: JSON.stringify(KEYS) },
+      {
+        kind: 'status',
+        status: 400,
+        body: `{"code":-1100,"msg":"${KEYS.apiKey}","error":{"name":"${KEYS.apiSecret}"}}`
+      },
+      { kind: 'status', status: 200, body: `{"retCode":"${KEYS.apiKey}!","code":"key ${KEYS.apiSecret}"}` },
+      { kind: 'garbage' },
+      { kind: 'cut' }
+    ] as const
+    for (const fault of faults) {
+      simulated.fault(fault)
+      const failure = await failureOf(client.balances())
+      const text = everythingIn(failure)
+      const signatures = simulated.requests.flatMap(({ query, headers }) => [
+        query.get('signature'),
+        headers['x-bapi-sign'],
+        headers['ok-access-sign'],
+        headers.authorization
+      ])
+      for (const secret of [KEYS.apiKey, KEYS.apiSecret, ...signatures]) {
+        if (typeof secret === 'string') t.notOk(text.includes(secret), `${fault.kind} tells nothing`)
+      }
+      simulated.clearFaults()
+    }
+    t.equal(account.apiKey, KEYS.apiKey)
+  })
+}
+
+function number(decimal: string | null | undefined): number {
+  return Number(decimal)
+}
+
+async function failureOf(call: Promise<unknown>): Promise<ExchangeError> {
+  try {
+    await call
+  } catch (err) {
+    if (err instanceof ExchangeError) return err
+    throw err
+  }
+  throw new Error('the call did not fail')
+}
+
+/** What any logger could get out of an error: message, stack, every property, the same of its causes. */
+function everythingIn(value: unknown, depth = 0): string {
+  if (!(value instanceof Error) || depth > 5) return JSON.stringify(value) ?? ''
+  const properties = Object.getOwnPropertyNames(value).map(name => everythingIn(Reflect.get(value, name), depth + 1))
+  return [value.name, value.message, value.stack, ...properties].join('\n')
+}

@@ -1,0 +1,212 @@
+import { Big } from 'big.js'
+import type { MarketType, OrderState } from '../../../src/exchanges/exchange-client.ts'
+import {
+  type Book,
+  headerOf,
+  hmac,
+  json,
+  openOrdersOf,
+  orderById,
+  Refused,
+  type SimulatedAnswer,
+  type SimulatedDialect,
+  type SimulatedRequest
+} from './dialect.ts'
+import type { SimulatedAccount, SimulatedFill, SimulatedOrder } from './market.ts'
+
+const STATES: Record<OrderState, string> = {
+  open: 'NEW',
+  partially_filled: 'PARTIALLY_FILLED',
+  filled: 'FILLED',
+  canceled: 'CANCELED',
+  rejected: 'REJECTED',
+  expired: 'EXPIRED'
+}
+
+/** Weight of a call without a symbol, by path. */
+export const BINANCE_WEIGHTS: Readonly<Record<string, number>> = {
+  '/api/v3/time': 1,
+  '/api/v3/ticker/price': 4,
+  '/api/v3/order': 4,
+  '/api/v3/openOrders': 80,
+  '/api/v3/myTrades': 20,
+  '/api/v3/account': 20,
+  '/fapi/v1/time': 1,
+  '/fapi/v2/ticker/price': 2,
+  '/fapi/v1/order': 1,
+  '/fapi/v1/openOrders': 40,
+  '/fapi/v1/openAlgoOrders': 40,
+  '/fapi/v1/algoOrder': 1,
+  '/fapi/v1/userTrades': 5,
+  '/fapi/v3/balance': 5,
+  '/fapi/v3/positionRisk': 5
+}
+
+export const binance: SimulatedDialect = {
+  markets: ['SPOT', 'FUTURES'],
+  urlSettings: ['BINANCE_URL', 'BINANCE_FUTURES_URL'],
+  defaultQuote: 'USDT',
+  exchangeSymbol: ({ symbol }) => symbol,
+  // Ids of USD-M futures lie above 2^53 and travel as bare numbers.
+  orderId: (serial, market) =>
+    market === 'FUTURES' ? String(8_389_765_612_825_190_000n + BigInt(serial)) : `${serial}`,
+  answer
+}
+
+function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
+  const { path, query } = request
+  if (path === '/api/v3/time' || path === '/fapi/v1/time') return json({ serverTime: book.now() })
+  if (path === '/api/v3/ticker/price') return tickers(book, 'SPOT')
+  if (path === '/fapi/v2/ticker/price') return tickers(book, 'FUTURES')
+  const account = authenticated(request, book)
+  const market: MarketType = path.startsWith('/fapi/') ? 'FUTURES' : 'SPOT'
+  switch (path) {
+    case '/api/v3/order':
+    case '/fapi/v1/order': {
+      const order = orderById(account, query.get('orderId'))
+      if (order === undefined || order.market !== market || order.exchangeSymbol !== query.get('symbol')) {
+        return refusal(400, -2013, 'Order does not exist.')
+      }
+      return { status: 200, body: orderText(order) }
+    }
+    case '/api/v3/openOrders':
+    case '/fapi/v1/openOrders':
+      return { status: 200, body: `[${openOrdersOf(account, market).map(orderText)}]` }
+    case '/fapi/v1/openAlgoOrders':
+      return { status: 200, body: `[${openOrdersOf(account, market, true).map(algoText)}]` }
+    case '/fapi/v1/algoOrder': {
+      const order = orderById(account, query.get('algoId'), true)
+      return order === undefined ? refusal(400, -2013, 'Order does not exist.') : { status: 200, body: algoText(order) }
+    }
+    case '/api/v3/myTrades':
+    case '/fapi/v1/userTrades': {
+      const order = orderById(account, query.get('orderId'))
+      const from = BigInt(query.get('fromId') ?? 0)
+      const fills = order?.fills
+        .filter(fill => BigInt(fill.tradeId) >= from)
+        .slice(0, Number(query.get('limit') ?? 500))
+      return { status: 200, body: `[${order === undefined ? '' : (fills ?? []).map(fill => fillText(order, fill))}]` }
+    }
+    case '/api/v3/account':
+      return json({
+        accountType: 'SPOT',
+        balances: [...account.balances.SPOT].map(([asset, { free, locked }]) => ({ asset, free, locked }))
+      })
+    case '/fapi/v3/balance':
+      return json(
+        [...account.balances.FUTURES].map(([asset, { free, locked }]) => ({
+          asset,
+          balance: new Big(free).plus(locked).toFixed(),
+          availableBalance: free
+        }))
+      )
+    case '/fapi/v3/positionRisk':
+      return json(account.positions.map(position => positionOf(position, book)))
+    default:
+      return json({ code: -5000, msg: 'Path is invalid' }, 404)
+  }
+}
+
+function authenticated({ headers, rawQuery, query }: SimulatedRequest, book: Book): SimulatedAccount {
+  const account = book.accountOf(headerOf(headers, 'x-mbx-apikey'))
+  if (account === undefined || account.state !== 'ok') {
+    throw new Refused(refusal(401, -2015, 'Invalid API-key, IP, or permissions for action.'))
+  }
+  const [signed = '', signature] = rawQuery.split('&signature=')
+  if (hmac(account.apiSecret, signed, 'hex') !== signature) {
+    throw new Refused(refusal(400, -1022, 'Signature for this request is not valid.'))
+  }
+  const age = book.now() - Number(query.get('timestamp'))
+  if (age < -1_000 || age > Number(query.get('recvWindow') ?? 5_000)) {
+    throw new Refused(refusal(400, -1021, 'Timestamp for this request is outside of the recvWindow.'))
+  }
+  return account
+}
+
+function refusal(status: number, code: number, msg: string): SimulatedAnswer {
+  return json({ code, msg }, status)
+}
+
+function tickers(book: Book, market: MarketType): SimulatedAnswer {
+  const time = market === 'FUTURES' ? `,"time":${book.pricedAt}` : ''
+  const rows = book.symbols.map(
+    ({ symbol }) => `{"symbol":"${symbol}","price":"${book.priceOf(market, symbol)}"${time}}`
+  )
+  return { status: 200, body: `[${rows.join(',')}]` }
+}
+
+function orderText(order: SimulatedOrder): string {
+  const spot = order.market === 'SPOT'
+  const average = new Big(order.filledQuantity).eq(0) ? '0' : new Big(order.cost).div(order.filledQuantity).toFixed()
+  const rest = JSON.stringify({
+    symbol: order.exchangeSymbol,
+    clientOrderId: order.clientOrderId,
+    price: order.price ?? '0.00000000',
+    origQty: order.quantity,
+    executedQty: order.filledQuantity,
+    ...(spot ? { cummulativeQuoteQty: order.cost } : { avgPrice: average, cumQuote: order.cost }),
+    status: STATES[order.status],
+    timeInForce: 'GTC',
+    type: order.type,
+    side: order.side,
+    ...(spot ? {} : { positionSide: order.positionSide, reduceOnly: false }),
+    stopPrice: order.stopPrice ?? '0.00000000',
+    time: order.createdAt,
+    updateTime: order.updatedAt
+  })
+  return withBare(rest, { orderId: order.exchangeOrderId })
+}
+
+function algoText(order: SimulatedOrder): string {
+  const rest = JSON.stringify({
+    clientAlgoId: order.clientOrderId,
+    algoType: 'CONDITIONAL',
+    orderType: order.type,
+    symbol: order.exchangeSymbol,
+    side: order.side,
+    positionSide: order.positionSide,
+    quantity: order.quantity,
+    algoStatus: order.becameId === null ? STATES[order.status] : 'TRIGGERED',
+    actualOrderId: order.becameId ?? '',
+    triggerPrice: order.stopPrice ?? '0',
+    price: order.price ?? '0',
+    createTime: order.createdAt,
+    updateTime: order.updatedAt
+  })
+  return withBare(rest, { algoId: order.exchangeOrderId })
+}
+
+function fillText(order: SimulatedOrder, fill: SimulatedFill): string {
+  const spot = order.market === 'SPOT'
+  const rest = JSON.stringify({
+    symbol: order.exchangeSymbol,
+    price: fill.price,
+    qty: fill.quantity,
+    commission: fill.fee,
+    commissionAsset: fill.feeAsset,
+    time: fill.at,
+    ...(spot
+      ? { isBuyer: order.side === 'BUY', isMaker: false }
+      : { side: order.side, positionSide: order.positionSide, realizedPnl: fill.realizedPnl, maker: false })
+  })
+  return withBare(rest, { id: fill.tradeId, orderId: order.exchangeOrderId })
+}
+
+function positionOf(position: SimulatedAccount['positions'][number], book: Book) {
+  const markPrice = book.priceOf('FUTURES', position.symbol)
+  return {
+    symbol: position.exchangeSymbol,
+    positionSide: position.positionSide,
+    positionAmt: position.quantity,
+    entryPrice: position.entryPrice,
+    markPrice,
+    unRealizedProfit: new Big(markPrice).minus(position.entryPrice).times(position.quantity).toFixed(),
+    updateTime: book.pricedAt
+  }
+}
+
+/** Puts numbers in front of an object's members as they are, digit for digit. */
+function withBare(object: string, numbers: Record<string, string>): string {
+  const members = Object.entries(numbers).map(([name, digits]) => `"${name}":${digits}`)
+  return `{${members.join(',')},${object.slice(1)}`
+}

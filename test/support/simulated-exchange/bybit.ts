@@ -1,0 +1,196 @@
+import { Big } from 'big.js'
+import type { MarketType, OrderState, PositionSide } from '../../../src/exchanges/exchange-client.ts'
+import {
+  type Book,
+  headerOf,
+  hmac,
+  json,
+  openOrdersOf,
+  Refused,
+  type SimulatedAnswer,
+  type SimulatedDialect,
+  type SimulatedRequest
+} from './dialect.ts'
+import type { SimulatedAccount, SimulatedOrder } from './market.ts'
+
+const STATES: Record<OrderState, string> = {
+  open: 'New',
+  partially_filled: 'PartiallyFilled',
+  filled: 'Filled',
+  canceled: 'Cancelled',
+  rejected: 'Rejected',
+  expired: 'Deactivated'
+}
+const POSITION_INDEX: Record<PositionSide, number> = { BOTH: 0, LONG: 1, SHORT: 2 }
+/** Ended orders that the list of open ones still holds. */
+const RECENTLY_ENDED = 2
+
+export const bybit: SimulatedDialect = {
+  markets: ['SPOT', 'FUTURES'],
+  urlSettings: ['BYBIT_URL'],
+  defaultQuote: 'USDT',
+  exchangeSymbol: ({ symbol }) => symbol,
+  orderId: (serial, market) =>
+    market === 'SPOT'
+      ? String(1_900_000_000_000_000_000n + BigInt(serial))
+      : `f5f2d355-9a11-4af3-9b83-${String(serial).padStart(12, '0')}`,
+  answer
+}
+
+function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
+  const { path, query } = request
+  const market: MarketType = query.get('category') === 'linear' ? 'FUTURES' : 'SPOT'
+  if (path === '/v5/market/time') return ok(book, { timeSecond: String(Math.floor(book.now() / 1_000)) })
+  if (path === '/v5/market/tickers') return tickers(book, market)
+  const account = authenticated(request, book)
+  const settles = (exchangeSymbol: string) => exchangeSymbol.endsWith(query.get('settleCoin') ?? '')
+  switch (path) {
+    case '/v5/order/realtime': {
+      const ended = account.orders.filter(order => order.market === market && order.status !== 'open')
+      const open = openOrdersOf(account, market)
+      const listed = [...new Set([...open, ...ended.slice(-RECENTLY_ENDED)])]
+      return page(
+        book,
+        query,
+        matching(listed, query)
+          .filter(order => settles(order.exchangeSymbol))
+          .map(orderOf)
+      )
+    }
+    case '/v5/order/history': {
+      const orders = account.orders.filter(order => order.market === market && order.status !== 'open')
+      return page(book, query, matching(orders, query).map(orderOf))
+    }
+    case '/v5/execution/list': {
+      const orders = matching(
+        account.orders.filter(order => order.market === market),
+        query
+      )
+      return page(book, query, orders.flatMap(executionsOf))
+    }
+    case '/v5/account/wallet-balance':
+      return ok(book, { list: [{ accountType: 'UNIFIED', coin: coinsOf(account) }] })
+    case '/v5/position/list':
+      return page(
+        book,
+        query,
+        account.positions
+          .filter(({ exchangeSymbol }) => settles(exchangeSymbol))
+          .map(position => positionOf(position, book))
+      )
+    default:
+      return json({}, 404)
+  }
+}
+
+function authenticated({ headers, rawQuery }: SimulatedRequest, book: Book): SimulatedAccount {
+  const apiKey = headerOf(headers, 'x-bapi-api-key')
+  const time = headerOf(headers, 'x-bapi-timestamp')
+  const recvWindow = headerOf(headers, 'x-bapi-recv-window')
+  const account = book.accountOf(apiKey)
+  if (account === undefined || account.state === 'revoked')
+    throw new Refused(refusal(book, 10_003, 'API key is invalid.'))
+  if (account.state === 'forbidden') throw new Refused(refusal(book, 10_005, 'Permission denied.'))
+  if (hmac(account.apiSecret, `${time}${apiKey}${recvWindow}${rawQuery}`, 'hex') !== headerOf(headers, 'x-bapi-sign')) {
+    throw new Refused(refusal(book, 10_004, 'error sign!'))
+  }
+  const age = book.now() - Number(time)
+  if (age < -1_000 || age > Number(recvWindow)) throw new Refused(refusal(book, 10_002, 'invalid request timestamp'))
+  return account
+}
+
+function ok(book: Book, result: unknown): SimulatedAnswer {
+  return json({ retCode: 0, retMsg: 'OK', result, retExtInfo: {}, time: book.now() })
+}
+
+function refusal(book: Book, retCode: number, retMsg: string): SimulatedAnswer {
+  return json({ retCode, retMsg, result: {}, retExtInfo: {}, time: book.now() })
+}
+
+/** A page of a list; the cursor is the place of the next row, encoded as Bybit does. */
+function page(book: Book, query: URLSearchParams, rows: readonly unknown[]): SimulatedAnswer {
+  const limit = Number(query.get('limit') ?? 20)
+  const from = Number(query.get('cursor')?.replace('at:', '') ?? 0)
+  const next = from + limit < rows.length ? encodeURIComponent(`at:${from + limit}`) : ''
+  return ok(book, { category: query.get('category'), list: rows.slice(from, from + limit), nextPageCursor: next })
+}
+
+function matching(orders: readonly SimulatedOrder[], query: URLSearchParams): SimulatedOrder[] {
+  const id = query.get('orderId')
+  return orders.filter(order => id === null || order.exchangeOrderId === id)
+}
+
+function tickers(book: Book, market: MarketType): SimulatedAnswer {
+  const rows = book.symbols.map(({ symbol }) => {
+    const price = book.priceOf(market, symbol)
+    return `{"symbol":"${symbol}","bid1Price":"${price}","ask1Price":"${price}","lastPrice":"${price}","volume24h":"11801.27771"}`
+  })
+  const category = market === 'SPOT' ? 'spot' : 'linear'
+  const body = `{"retCode":0,"retMsg":"OK","result":{"category":"${category}","list":[${rows.join(',')}]},"retExtInfo":{},"time":${book.now()}}`
+  return { status: 200, body }
+}
+
+function orderOf(order: SimulatedOrder) {
+  const filled = !new Big(order.filledQuantity).eq(0)
+  return {
+    orderId: order.exchangeOrderId,
+    orderLinkId: order.clientOrderId,
+    symbol: order.exchangeSymbol,
+    price: order.price ?? '0',
+    qty: order.quoteAmount ?? order.quantity,
+    marketUnit: order.quoteAmount === null ? 'baseCoin' : 'quoteCoin',
+    side: order.side === 'BUY' ? 'Buy' : 'Sell',
+    positionIdx: POSITION_INDEX[order.positionSide],
+    orderStatus: STATES[order.status],
+    avgPrice: filled ? new Big(order.cost).div(order.filledQuantity).toFixed() : '',
+    leavesQty: new Big(order.quantity).minus(order.filledQuantity).toFixed(),
+    cumExecQty: order.filledQuantity,
+    cumExecValue: order.cost,
+    orderType: order.type === 'LIMIT' ? 'Limit' : 'Market',
+    stopOrderType: order.stopPrice === null ? '' : 'Stop',
+    triggerPrice: order.stopPrice ?? '',
+    createdTime: String(order.createdAt),
+    updatedTime: String(order.updatedAt)
+  }
+}
+
+function executionsOf(order: SimulatedOrder) {
+  return order.fills.map(fill => ({
+    symbol: order.exchangeSymbol,
+    orderId: order.exchangeOrderId,
+    execId: fill.tradeId,
+    execType: 'Trade',
+    side: order.side === 'BUY' ? 'Buy' : 'Sell',
+    execPrice: fill.price,
+    execQty: fill.quantity,
+    execFee: fill.fee,
+    feeCurrency: order.market === 'SPOT' ? fill.feeAsset : '',
+    ...(order.market === 'FUTURES' && { execPnl: fill.realizedPnl }),
+    execTime: String(fill.at)
+  }))
+}
+
+/** A unified account: the wallets of both markets are one. */
+function coinsOf({ balances }: SimulatedAccount) {
+  const assets = new Set([...balances.SPOT.keys(), ...balances.FUTURES.keys()])
+  return [...assets].map(coin => {
+    const parts = [balances.SPOT.get(coin), balances.FUTURES.get(coin)]
+    const sum = (of: 'free' | 'locked') => parts.reduce((total, part) => total.plus(part?.[of] ?? 0), new Big(0))
+    return { coin, walletBalance: sum('free').plus(sum('locked')).toFixed(), locked: sum('locked').toFixed() }
+  })
+}
+
+function positionOf(position: SimulatedAccount['positions'][number], book: Book) {
+  const markPrice = book.priceOf('FUTURES', position.symbol)
+  const size = new Big(position.quantity)
+  return {
+    symbol: position.exchangeSymbol,
+    positionIdx: POSITION_INDEX[position.positionSide],
+    side: size.eq(0) ? '' : size.gt(0) ? 'Buy' : 'Sell',
+    size: size.abs().toFixed(),
+    avgPrice: position.entryPrice,
+    markPrice,
+    unrealisedPnl: new Big(markPrice).minus(position.entryPrice).times(size).toFixed(),
+    updatedTime: String(book.pricedAt)
+  }
+}

@@ -1,0 +1,82 @@
+import { createHmac } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { ExchangeName, MarketType } from '../../../src/exchanges/exchange-client.ts'
+import type { SimulatedAccount, SimulatedOrder, SimulatedSymbol } from './market.ts'
+
+/** What a dialect may know of the simulated exchange when it answers. */
+export interface Book {
+  exchange: ExchangeName
+  /** The exchange's clock, its skew included. */
+  now: () => number
+  symbols: readonly SimulatedSymbol[]
+  priceOf: (market: MarketType, symbol: string) => string
+  /** When the prices last moved. */
+  pricedAt: number
+  accountOf: (apiKey: string) => SimulatedAccount | undefined
+  /** Nonces that were used; a second use is refused. */
+  nonces: Set<string>
+}
+
+export interface SimulatedRequest {
+  path: string
+  /** As it was sent, still encoded. */
+  rawQuery: string
+  query: URLSearchParams
+  headers: IncomingHttpHeaders
+}
+
+export interface SimulatedAnswer {
+  status: number
+  /** JSON text, numbers as that exchange writes them. */
+  body: string
+  headers?: Record<string, string>
+}
+
+/** How one exchange speaks. */
+export interface SimulatedDialect {
+  markets: readonly MarketType[]
+  /** Settings that point at the simulated exchange. */
+  urlSettings: readonly string[]
+  defaultQuote: string
+  exchangeSymbol: (symbol: SimulatedSymbol, market: MarketType) => string
+  orderId: (serial: number, market: MarketType) => string
+  answer: (request: SimulatedRequest, book: Book) => SimulatedAnswer
+}
+
+/** A refusal on the way to an answer. */
+export class Refused extends Error {
+  readonly answer: SimulatedAnswer
+
+  constructor(answer: SimulatedAnswer) {
+    super('refused')
+    this.answer = answer
+  }
+}
+
+export function json(value: unknown, status = 200): SimulatedAnswer {
+  return { status, body: JSON.stringify(value) }
+}
+
+export function hmac(secret: string, text: string, encoding: 'hex' | 'base64' | 'base64url'): string {
+  return createHmac('sha256', secret).update(text).digest(encoding)
+}
+
+/** Orders that such an exchange lists as open, oldest first. */
+export function openOrdersOf(account: SimulatedAccount, market: MarketType, conditional = false): SimulatedOrder[] {
+  return account.orders.filter(
+    order =>
+      order.market === market &&
+      order.conditional === conditional &&
+      order.becameId === null &&
+      (order.status === 'open' || order.status === 'partially_filled')
+  )
+}
+
+export function orderById(account: SimulatedAccount, id: string | null, conditional = false) {
+  return account.orders.find(order => order.exchangeOrderId === id && order.conditional === conditional)
+}
+
+export function headerOf(headers: IncomingHttpHeaders, name: string): string {
+  const value = headers[name]
+  return (Array.isArray(value) ? value[0] : value) ?? ''
+}

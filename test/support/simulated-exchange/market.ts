@@ -1,0 +1,133 @@
+import { Big } from 'big.js'
+import type { MarketType, OrderSide, OrderState, PositionSide } from '../../../src/exchanges/exchange-client.ts'
+
+/** A pair that the simulated exchange trades. */
+export interface SimulatedSymbol {
+  base: string
+  quote: string
+  /** Base and quote, `BTCUSDT`. */
+  symbol: string
+}
+
+export interface SimulatedFill {
+  tradeId: string
+  price: string
+  quantity: string
+  /** Positive when paid. */
+  fee: string
+  feeAsset: string
+  realizedPnl: string
+  at: number
+}
+
+/** An order as this model keeps it; quantities are in base units on every exchange. */
+export interface SimulatedOrder {
+  exchangeOrderId: string
+  /** Conditional orders of Binance futures and OKX: the ordinary order that this one became. */
+  becameId: string | null
+  conditional: boolean
+  clientOrderId: string
+  account: SimulatedAccount
+  market: MarketType
+  symbol: string
+  exchangeSymbol: string
+  side: OrderSide
+  positionSide: PositionSide
+  type: 'LIMIT' | 'MARKET' | 'STOP_MARKET'
+  price: string | null
+  stopPrice: string | null
+  quantity: string
+  /** The order was given as this much quote currency. */
+  quoteAmount: string | null
+  filledQuantity: string
+  /** Quote currency moved so far. */
+  cost: string
+  status: OrderState
+  fills: SimulatedFill[]
+  createdAt: number
+  updatedAt: number
+}
+
+export interface SimulatedPosition {
+  market: MarketType
+  symbol: string
+  exchangeSymbol: string
+  positionSide: PositionSide
+  /** Signed, base units. */
+  quantity: string
+  entryPrice: string
+}
+
+export interface SimulatedBalance {
+  free: string
+  locked: string
+}
+
+/** Whose keys open what. Everything in it may be changed at any time. */
+export interface SimulatedAccount {
+  apiKey: string
+  apiSecret: string
+  passphrase: string
+  /** `revoked` refuses the key, `forbidden` lets it in to nothing. */
+  state: 'ok' | 'revoked' | 'forbidden'
+  /** By market, then asset. */
+  balances: Record<MarketType, Map<string, SimulatedBalance>>
+  positions: SimulatedPosition[]
+  orders: SimulatedOrder[]
+}
+
+export function newAccount(credentials: { apiKey: string; apiSecret: string; passphrase?: string }): SimulatedAccount {
+  return {
+    passphrase: 'passphrase',
+    ...credentials,
+    state: 'ok',
+    balances: { SPOT: new Map(), FUTURES: new Map() },
+    positions: [],
+    orders: []
+  }
+}
+
+/** Books a fill into the account: wallets on spot, position and realised profit on futures. */
+export function settle(order: SimulatedOrder, { base, quote }: SimulatedSymbol, fill: SimulatedFill): void {
+  const cost = new Big(fill.price).times(fill.quantity)
+  const signed = order.side === 'BUY' ? new Big(fill.quantity) : new Big(fill.quantity).neg()
+  const wallet = order.account.balances[order.market]
+  credit(wallet, fill.feeAsset, new Big(fill.fee).neg())
+  if (order.market === 'SPOT') {
+    credit(wallet, base, signed)
+    credit(wallet, quote, order.side === 'BUY' ? cost.neg() : cost)
+    return
+  }
+  fill.realizedPnl = moved(positionOf(order), signed, fill.price)
+  credit(wallet, quote, new Big(fill.realizedPnl))
+}
+
+function positionOf(order: SimulatedOrder): SimulatedPosition {
+  const { account, market, symbol, exchangeSymbol, positionSide } = order
+  const held = account.positions.find(position => position.symbol === symbol && position.positionSide === positionSide)
+  if (held !== undefined) return held
+  const position = { market, symbol, exchangeSymbol, positionSide, quantity: '0', entryPrice: '0' }
+  account.positions.push(position)
+  return position
+}
+
+/** Moves a position by average cost; answers the gross profit that was realised. */
+function moved(position: SimulatedPosition, change: Big, price: string): string {
+  const before = new Big(position.quantity)
+  const after = before.plus(change)
+  const opens = before.eq(0) || before.s === change.s
+  const closed = opens ? new Big(0) : before.abs().lt(change.abs()) ? before : change.neg()
+  const profit = new Big(price).minus(position.entryPrice).times(closed)
+  if (opens) {
+    const cost = before.abs().times(position.entryPrice).plus(change.abs().times(price))
+    position.entryPrice = cost.div(after.abs()).toFixed()
+  } else if (before.abs().lt(change.abs())) position.entryPrice = price
+  else if (after.eq(0)) position.entryPrice = '0'
+  position.quantity = after.toFixed()
+  return profit.toFixed()
+}
+
+function credit(wallet: Map<string, SimulatedBalance>, asset: string, amount: Big): void {
+  const { free, locked } = wallet.get(asset) ?? { free: '0', locked: '0' }
+  wallet.set(asset, { free: new Big(free).plus(amount).toFixed(), locked })
+}

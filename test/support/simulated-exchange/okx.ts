@@ -1,0 +1,234 @@
+import { Big } from 'big.js'
+import type { MarketType, OrderState, PositionSide } from '../../../src/exchanges/exchange-client.ts'
+import {
+  type Book,
+  headerOf,
+  hmac,
+  json,
+  openOrdersOf,
+  orderById,
+  Refused,
+  type SimulatedAnswer,
+  type SimulatedDialect,
+  type SimulatedRequest
+} from './dialect.ts'
+import type { SimulatedAccount, SimulatedOrder, SimulatedSymbol } from './market.ts'
+
+const STATES: Record<OrderState, string> = {
+  open: 'live',
+  partially_filled: 'partially_filled',
+  filled: 'filled',
+  canceled: 'canceled',
+  rejected: 'canceled',
+  expired: 'canceled'
+}
+const POSITION_SIDES: Record<PositionSide, string> = { BOTH: 'net', LONG: 'long', SHORT: 'short' }
+const SIZE_OF_BTC = '0.01'
+const SIZE_OF_OTHERS = '0.1'
+
+export const okx: SimulatedDialect = {
+  markets: ['SPOT', 'FUTURES'],
+  urlSettings: ['OKX_URL'],
+  defaultQuote: 'USDT',
+  exchangeSymbol: ({ base, quote }, market) => (market === 'SPOT' ? `${base}-${quote}` : `${base}-${quote}-SWAP`),
+  orderId: serial => String(680_800_019_749_904_000n + BigInt(serial)),
+  answer
+}
+
+function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
+  const { path, query } = request
+  const market: MarketType = query.get('instType') === 'SWAP' ? 'FUTURES' : 'SPOT'
+  if (path === '/api/v5/public/time') return ok([{ ts: String(book.now()) }])
+  if (path === '/api/v5/market/tickers') return tickers(book, market)
+  if (path === '/api/v5/public/instruments') return instruments(book)
+  const account = authenticated(request, book)
+  switch (path) {
+    case '/api/v5/trade/order': {
+      const order = orderById(account, query.get('ordId'))
+      return order === undefined ? refusal(200, '51603', 'Order does not exist') : ok([orderOf(order)])
+    }
+    case '/api/v5/trade/order-algo': {
+      const order = orderById(account, query.get('algoId'), true)
+      return order === undefined ? refusal(200, '51603', 'Order does not exist') : ok([algoOf(order)])
+    }
+    case '/api/v5/trade/orders-pending': {
+      const orders = openOrdersOf(account, market).reverse()
+      return page(query, orders.map(orderOf), row => row.ordId)
+    }
+    // Executions leave the first list after three days; here they are in the second from the start.
+    case '/api/v5/trade/fills':
+      return ok([])
+    case '/api/v5/trade/fills-history': {
+      const order = orderById(account, query.get('ordId'))
+      return page(query, order === undefined ? [] : fillsOf(order).reverse(), row => row.billId)
+    }
+    case '/api/v5/account/balance':
+      return ok([{ details: detailsOf(account) }])
+    case '/api/v5/account/positions':
+      return ok(account.positions.map(position => positionOf(position, book)))
+    default:
+      return json({ code: '404', msg: '', data: [] }, 404)
+  }
+}
+
+function authenticated({ path, headers, rawQuery }: SimulatedRequest, book: Book): SimulatedAccount {
+  const account = book.accountOf(headerOf(headers, 'ok-access-key'))
+  const time = headerOf(headers, 'ok-access-timestamp')
+  if (account === undefined || account.state === 'revoked') {
+    throw new Refused(refusal(401, '50119', "API key doesn't exist"))
+  }
+  if (account.state === 'forbidden') throw new Refused(refusal(401, '50120', 'No permission'))
+  if (headerOf(headers, 'ok-access-passphrase') !== account.passphrase) {
+    throw new Refused(refusal(401, '50105', 'Request header OK-ACCESS-PASSPHRASE incorrect.'))
+  }
+  const target = rawQuery === '' ? path : `${path}?${rawQuery}`
+  if (hmac(account.apiSecret, `${time}GET${target}`, 'base64') !== headerOf(headers, 'ok-access-sign')) {
+    throw new Refused(refusal(401, '50113', 'Invalid Sign'))
+  }
+  if (!(Math.abs(book.now() - Date.parse(time)) < 30_000)) {
+    throw new Refused(refusal(401, '50102', 'Timestamp request expired'))
+  }
+  return account
+}
+
+function ok(data: readonly unknown[]): SimulatedAnswer {
+  return json({ code: '0', msg: '', data })
+}
+
+function refusal(status: number, code: string, msg: string): SimulatedAnswer {
+  return json({ code, msg, data: [] }, status)
+}
+
+function page<Row>(query: URLSearchParams, rows: readonly Row[], cursor: (row: Row) => string): SimulatedAnswer {
+  const after = query.get('after')
+  const from = after === null ? 0 : rows.findIndex(row => cursor(row) === after) + 1
+  return ok(rows.slice(from, from + Number(query.get('limit') ?? 100)))
+}
+
+function sizeOf(base: string): string {
+  return base === 'BTC' ? SIZE_OF_BTC : SIZE_OF_OTHERS
+}
+
+function tickers(book: Book, market: MarketType): SimulatedAnswer {
+  const rows = book.symbols.map(symbol => {
+    const price = book.priceOf(market, symbol.symbol)
+    const instId = okx.exchangeSymbol(symbol, market)
+    return `{"instType":"${market === 'SPOT' ? 'SPOT' : 'SWAP'}","instId":"${instId}","last":"${price}","lastSz":"1","askPx":"${price}","ts":"${book.pricedAt}"}`
+  })
+  // An inverse contract stands among the swaps, and is none of ours.
+  if (market === 'FUTURES')
+    rows.push('{"instType":"SWAP","instId":"BTC-USD-SWAP","last":"9999.99","ts":"1597026383085"}')
+  return { status: 200, body: `{"code":"0","msg":"","data":[${rows.join(',')}]}` }
+}
+
+function instruments(book: Book): SimulatedAnswer {
+  return ok([
+    ...book.symbols.map((symbol: SimulatedSymbol) => ({
+      instType: 'SWAP',
+      instId: okx.exchangeSymbol(symbol, 'FUTURES'),
+      ctType: 'linear',
+      ctVal: sizeOf(symbol.base),
+      ctMult: '1',
+      ctValCcy: symbol.base,
+      settleCcy: symbol.quote,
+      state: 'live'
+    })),
+    { instType: 'SWAP', instId: 'BTC-USD-SWAP', ctType: 'inverse', ctVal: '100', ctMult: '1', settleCcy: 'BTC' }
+  ])
+}
+
+/** From base units to the units of the exchange: contracts on swaps. */
+function own(exchangeSymbol: string, quantity: string): string {
+  if (!exchangeSymbol.endsWith('-SWAP')) return quantity
+  return new Big(quantity).div(sizeOf(exchangeSymbol.split('-')[0] ?? '')).toFixed()
+}
+
+function orderOf(order: SimulatedOrder) {
+  const filled = !new Big(order.filledQuantity).eq(0)
+  return {
+    instType: order.market === 'SPOT' ? 'SPOT' : 'SWAP',
+    instId: order.exchangeSymbol,
+    ordId: order.exchangeOrderId,
+    clOrdId: order.clientOrderId,
+    ordType: order.type === 'LIMIT' ? 'limit' : 'market',
+    side: order.side.toLowerCase(),
+    posSide: POSITION_SIDES[order.positionSide],
+    px: order.price ?? '',
+    sz: order.quoteAmount ?? own(order.exchangeSymbol, order.quantity),
+    tgtCcy: order.quoteAmount === null ? 'base_ccy' : 'quote_ccy',
+    accFillSz: own(order.exchangeSymbol, order.filledQuantity),
+    avgPx: filled ? new Big(order.cost).div(order.filledQuantity).toFixed() : '',
+    state: STATES[order.status],
+    cTime: String(order.createdAt),
+    uTime: String(order.updatedAt)
+  }
+}
+
+function algoOf(order: SimulatedOrder) {
+  return {
+    instType: order.market === 'SPOT' ? 'SPOT' : 'SWAP',
+    instId: order.exchangeSymbol,
+    algoId: order.exchangeOrderId,
+    algoClOrdId: order.clientOrderId,
+    ordType: 'conditional',
+    side: order.side.toLowerCase(),
+    posSide: POSITION_SIDES[order.positionSide],
+    sz: own(order.exchangeSymbol, order.quantity),
+    slTriggerPx: order.stopPrice ?? '',
+    ordIdList: order.becameId === null ? [] : [order.becameId],
+    state: order.becameId === null ? STATES[order.status] : 'effective',
+    cTime: String(order.createdAt),
+    uTime: String(order.updatedAt)
+  }
+}
+
+function fillsOf(order: SimulatedOrder) {
+  return order.fills.map(fill => ({
+    instType: order.market === 'SPOT' ? 'SPOT' : 'SWAP',
+    instId: order.exchangeSymbol,
+    tradeId: fill.tradeId,
+    billId: fill.tradeId,
+    ordId: order.exchangeOrderId,
+    side: order.side.toLowerCase(),
+    posSide: POSITION_SIDES[order.positionSide],
+    fillPx: fill.price,
+    fillSz: own(order.exchangeSymbol, fill.quantity),
+    fillPnl: fill.realizedPnl,
+    fee: new Big(fill.fee).neg().toFixed(),
+    feeCcy: fill.feeAsset,
+    fillTime: String(fill.at),
+    ts: String(fill.at)
+  }))
+}
+
+function detailsOf({ balances }: SimulatedAccount) {
+  const assets = new Set([...balances.SPOT.keys(), ...balances.FUTURES.keys()])
+  return [...assets].map(ccy => {
+    const parts = [balances.SPOT.get(ccy), balances.FUTURES.get(ccy)]
+    const sum = (of: 'free' | 'locked') => parts.reduce((total, part) => total.plus(part?.[of] ?? 0), new Big(0))
+    const free = sum('free')
+    return {
+      ccy,
+      eq: free.plus(sum('locked')).toFixed(),
+      availBal: free.toFixed(),
+      frozenBal: sum('locked').toFixed(),
+      upl: ''
+    }
+  })
+}
+
+function positionOf(position: SimulatedAccount['positions'][number], book: Book) {
+  const markPx = book.priceOf('FUTURES', position.symbol)
+  const contracts = new Big(own(position.exchangeSymbol, position.quantity))
+  return {
+    instType: 'SWAP',
+    instId: position.exchangeSymbol,
+    posSide: POSITION_SIDES[position.positionSide],
+    // In hedge mode the side says what is short, and the number is never below zero.
+    pos: position.positionSide === 'BOTH' ? contracts.toFixed() : contracts.abs().toFixed(),
+    avgPx: position.entryPrice,
+    markPx,
+    upl: new Big(markPx).minus(position.entryPrice).times(position.quantity).toFixed(),
+    uTime: String(book.pricedAt)
+  }
+}

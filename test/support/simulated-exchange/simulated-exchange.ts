@@ -1,0 +1,495 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { Big } from 'big.js'
+import type { UrlSetting } from '../../../src/exchanges/catalogue.ts'
+import type {
+  ExchangeName,
+  MarketType,
+  OrderSide,
+  OrderState,
+  PositionSide
+} from '../../../src/exchanges/exchange-client.ts'
+import { BINANCE_WEIGHTS, binance } from './binance.ts'
+import { bybit } from './bybit.ts'
+import { type Book, json, Refused, type SimulatedAnswer, type SimulatedDialect } from './dialect.ts'
+import {
+  newAccount,
+  type SimulatedAccount,
+  type SimulatedFill,
+  type SimulatedOrder,
+  type SimulatedSymbol,
+  settle
+} from './market.ts'
+import { okx } from './okx.ts'
+import { bithumb, upbit } from './token.ts'
+
+const DIALECTS: Readonly<Record<ExchangeName, SimulatedDialect>> = {
+  BINANCE: binance,
+  BYBIT: bybit,
+  OKX: okx,
+  UPBIT: upbit,
+  BITHUMB: bithumb
+}
+const MAJORS = ['BTC', 'ETH', 'XRP', 'SOL', 'DOGE']
+const FIRST_PRICE: Readonly<Record<string, string>> = { USDT: '100', KRW: '148601000' }
+const MINUTE = 60_000
+const MAX_REMEMBERED_REQUESTS = 10_000
+
+/** What goes wrong with requests while it is in force. */
+export type Fault =
+  /** A status with a body of its own; 503 without one. */
+  | { kind: 'status'; status: number; headers?: Record<string, string>; body?: string }
+  /** 429, or 418 as Binance bans an address, with Retry-After. */
+  | { kind: 'rate_limited'; retryAfterSeconds: number; status?: 429 | 418 }
+  /** 200 with a page that is not JSON. */
+  | { kind: 'garbage' }
+  /** The connection is cut before an answer. */
+  | { kind: 'cut' }
+  /** The connection is cut in the middle of the answer. */
+  | { kind: 'cut_midway' }
+  /** No answer, ever. */
+  | { kind: 'silence' }
+  /** The answer in the exchange's own words, after a while. */
+  | { kind: 'slow'; ms: number }
+
+export interface FaultOptions {
+  /** How many requests it meets. Default: all until `clearFaults`. */
+  times?: number
+  /** Only requests whose path matches. Default: all. */
+  path?: RegExp
+}
+
+export interface SimulatedExchangeOptions {
+  exchange: ExchangeName
+  /** Pairs, or how many: the majors first, then invented ones. Default the five majors. */
+  symbols?: number | readonly { base: string; quote: string }[]
+  /** Seed of the moving market. Default 1. */
+  seed?: number
+  /** Latency of every answer in ms. Default 0. */
+  latencyMs?: number
+  /** Port on 127.0.0.1. Default any free one. */
+  port?: number
+}
+
+export interface NewOrder {
+  market?: MarketType
+  /** Unified, `BTCUSDT`. Default the first pair. */
+  symbol?: string
+  side?: OrderSide
+  positionSide?: PositionSide
+  type?: SimulatedOrder['type']
+  price?: string
+  stopPrice?: string
+  /** Base units. */
+  quantity?: string
+  /** Gives a market order as an amount of quote currency. */
+  quoteAmount?: string
+}
+
+export interface SeenRequest {
+  path: string
+  query: URLSearchParams
+  headers: IncomingMessage['headers']
+}
+
+/**
+ * A simulated exchange on loopback: the real paths and shapes of one exchange, signatures checked with the keys it was
+ * given, and a hand on everything: what the accounts hold, how orders fare, how prices move, what goes wrong. Close it.
+ */
+export class SimulatedExchange {
+  readonly exchange: ExchangeName
+  /** Their clock minus the real one, in ms. */
+  clockSkewMs = 0
+  latencyMs: number
+  readonly #dialect: SimulatedDialect
+  readonly #server: Server
+  readonly #symbols: SimulatedSymbol[]
+  readonly #prices: Record<MarketType, Map<string, string>> = { SPOT: new Map(), FUTURES: new Map() }
+  readonly #frozen = new Set<string>()
+  readonly #accounts = new Map<string, SimulatedAccount>()
+  readonly #nonces = new Set<string>()
+  readonly #requests: SeenRequest[] = []
+  readonly #watchers = new Set<() => void>()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  readonly #sockets = new Set<Socket>()
+  #faults: { fault: Fault; path: RegExp; times: number }[] = []
+  #weight = { minute: 0, used: 0 }
+  #serial = 0
+  #random: number
+  #pricedAt = Date.now()
+  #moving: NodeJS.Timeout | undefined
+
+  private constructor({ exchange, symbols = MAJORS.length, seed = 1, latencyMs = 0 }: SimulatedExchangeOptions) {
+    this.exchange = exchange
+    this.latencyMs = latencyMs
+    this.#random = seed
+    this.#dialect = DIALECTS[exchange]
+    const quote = this.#dialect.defaultQuote
+    const pairs = typeof symbols === 'number' ? inventedPairs(symbols, quote) : symbols
+    this.#symbols = pairs.map(pair => ({ ...pair, symbol: `${pair.base}${pair.quote}` }))
+    for (const pair of this.#symbols) {
+      for (const market of this.#dialect.markets) {
+        this.#prices[market].set(pair.symbol, FIRST_PRICE[pair.quote] ?? '1.00000001')
+      }
+    }
+    this.#server = createServer((request, response) => this.#serve(request, response))
+    this.#server.on('connection', socket => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+  }
+
+  /** Listens on loopback. */
+  static async start(options: SimulatedExchangeOptions): Promise<SimulatedExchange> {
+    const simulated = new SimulatedExchange(options)
+    await new Promise<void>((resolve, reject) => {
+      simulated.#server.once('error', reject)
+      simulated.#server.listen(options.port ?? 0, '127.0.0.1', resolve)
+    })
+    return simulated
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#moving)
+    for (const timer of this.#timers) clearTimeout(timer)
+    for (const socket of this.#sockets) socket.destroy()
+    await new Promise(resolve => this.#server.close(resolve))
+  }
+
+  get url(): string {
+    const address = this.#server.address()
+    if (address === null || typeof address === 'string') throw new Error('the simulated exchange does not listen')
+    return `http://127.0.0.1:${address.port}`
+  }
+
+  /** The settings that lead the service here: `{BINANCE_URL, BINANCE_FUTURES_URL}`. */
+  get urls(): Partial<Record<UrlSetting, string>> {
+    return Object.fromEntries(this.#dialect.urlSettings.map(setting => [setting, this.url]))
+  }
+
+  get markets(): readonly MarketType[] {
+    return this.#dialect.markets
+  }
+
+  /** Unified symbols, in the order of their listing. */
+  get symbols(): string[] {
+    return this.#symbols.map(({ symbol }) => symbol)
+  }
+
+  // Accounts
+
+  /** An account whose keys open it. With OKX the passphrase is `passphrase` unless told otherwise. */
+  addAccount(credentials: { apiKey: string; apiSecret: string; passphrase?: string }): SimulatedAccount {
+    const account = newAccount(credentials)
+    this.#accounts.set(account.apiKey, account)
+    return account
+  }
+
+  setBalance(account: SimulatedAccount, market: MarketType, asset: string, free: string, locked = '0'): void {
+    account.balances[market].set(asset, { free, locked })
+  }
+
+  /** Sets a position; the quantity is signed, in base units. */
+  setPosition(
+    account: SimulatedAccount,
+    position: { symbol: string; quantity: string; entryPrice: string; positionSide?: PositionSide }
+  ): void {
+    const exchangeSymbol = this.exchangeSymbol(position.symbol, 'FUTURES')
+    account.positions = account.positions.filter(held => held.exchangeSymbol !== exchangeSymbol)
+    account.positions.push({ market: 'FUTURES', positionSide: 'BOTH', exchangeSymbol, ...position })
+  }
+
+  // Orders
+
+  /** Places an order; it stays open until it is told otherwise. */
+  place(account: SimulatedAccount, order: NewOrder = {}): SimulatedOrder {
+    const market = order.market ?? 'SPOT'
+    const symbol = order.symbol ?? this.#symbols[0]?.symbol ?? ''
+    const type = order.type ?? (order.price === undefined && order.quoteAmount !== undefined ? 'MARKET' : 'LIMIT')
+    const serial = ++this.#serial
+    const now = this.now()
+    const placed: SimulatedOrder = {
+      exchangeOrderId: this.#dialect.orderId(serial, market),
+      becameId: null,
+      conditional: type === 'STOP_MARKET' && this.#keepsConditionalOrdersApart(market),
+      clientOrderId: `client-${serial}`,
+      account,
+      market,
+      symbol,
+      exchangeSymbol: this.exchangeSymbol(symbol, market),
+      side: order.side ?? 'BUY',
+      positionSide: order.positionSide ?? 'BOTH',
+      type,
+      price: type === 'LIMIT' ? (order.price ?? this.price(market, symbol)) : null,
+      stopPrice: order.stopPrice ?? null,
+      quantity: order.quantity ?? '1',
+      quoteAmount: order.quoteAmount ?? null,
+      filledQuantity: '0',
+      cost: '0',
+      status: 'open',
+      fills: [],
+      createdAt: now,
+      updatedAt: now
+    }
+    account.orders.push(placed)
+    return placed
+  }
+
+  /** Fills an order, wholly or by a part, and books it into the account. The price is the order's, or the market's. */
+  fill(
+    order: SimulatedOrder,
+    part: { quantity?: string; price?: string; fee?: string; feeAsset?: string } = {}
+  ): SimulatedFill {
+    const pair = this.#pair(order.symbol)
+    const price = part.price ?? order.price ?? this.price(order.market, order.symbol)
+    const quantity = part.quantity ?? new Big(order.quantity).minus(order.filledQuantity).toFixed()
+    const fill: SimulatedFill = {
+      tradeId: this.#tradeId(),
+      price,
+      quantity,
+      fee: part.fee ?? new Big(price).times(quantity).times('0.0005').toFixed(),
+      feeAsset: part.feeAsset ?? pair.quote,
+      realizedPnl: '0',
+      at: this.now()
+    }
+    settle(order, pair, fill)
+    order.fills.push(fill)
+    order.filledQuantity = new Big(order.filledQuantity).plus(quantity).toFixed()
+    order.cost = new Big(order.cost).plus(new Big(price).times(quantity)).toFixed()
+    this.end(order, new Big(order.filledQuantity).gte(order.quantity) ? 'filled' : 'partially_filled')
+    return fill
+  }
+
+  cancel(order: SimulatedOrder): void {
+    this.end(order, 'canceled')
+  }
+
+  /** Gives an order any state. */
+  end(order: SimulatedOrder, status: OrderState): void {
+    order.status = status
+    order.updatedAt = this.now()
+  }
+
+  /** A conditional order becomes an ordinary one, which is answered: fill that one. */
+  trigger(order: SimulatedOrder): SimulatedOrder {
+    if (!order.conditional) return order
+    const became = this.place(order.account, {
+      market: order.market,
+      symbol: order.symbol,
+      side: order.side,
+      positionSide: order.positionSide,
+      type: 'MARKET',
+      quantity: order.quantity
+    })
+    order.becameId = became.exchangeOrderId
+    return became
+  }
+
+  /** The exchange knows nothing of this order any more. */
+  forget(order: SimulatedOrder): void {
+    order.account.orders = order.account.orders.filter(kept => kept !== order)
+  }
+
+  // Prices
+
+  price(market: MarketType, symbol: string): string {
+    const price = this.#prices[market].get(symbol)
+    if (price === undefined) throw new Error(`${this.exchange} ${market} has no ${symbol}`)
+    return price
+  }
+
+  setPrice(market: MarketType, symbol: string, price: string): void {
+    this.#prices[market].set(symbol, price)
+    this.#pricedAt = this.now()
+  }
+
+  /** Moves every price by up to one per cent, the same way for the same seed. Frozen symbols keep theirs. */
+  movePrices(): void {
+    for (const market of this.#dialect.markets) {
+      const prices = this.#prices[market]
+      for (const [symbol, price] of prices) {
+        if (this.#frozen.has(symbol)) continue
+        const factor = 1 + (this.#nextRandom() - 0.5) / 50
+        prices.set(symbol, new Big(price).times(factor.toFixed(6)).round(8).toFixed())
+      }
+    }
+    this.#pricedAt = this.now()
+  }
+
+  /** Moves the prices again and again until `close`. */
+  keepMoving(everyMs: number): void {
+    clearInterval(this.#moving)
+    this.#moving = setInterval(() => this.movePrices(), everyMs)
+  }
+
+  /** This symbol's price no longer moves with the market. */
+  freeze(symbol: string): void {
+    this.#frozen.add(symbol)
+  }
+
+  thaw(symbol: string): void {
+    this.#frozen.delete(symbol)
+  }
+
+  /** The exchange's own spelling. */
+  exchangeSymbol(symbol: string, market: MarketType): string {
+    return this.#dialect.exchangeSymbol(this.#pair(symbol), market)
+  }
+
+  // Faults and what was seen
+
+  /** Puts a fault in force; of several the first that fits a request meets it. */
+  fault(fault: Fault, { times = Number.POSITIVE_INFINITY, path = /^/ }: FaultOptions = {}): void {
+    this.#faults.push({ fault, path, times })
+  }
+
+  clearFaults(): void {
+    this.#faults = []
+  }
+
+  /** Requests so far, oldest first, the last 10,000 of them. */
+  get requests(): readonly SeenRequest[] {
+    return this.#requests
+  }
+
+  /** Binance: request weight used in the current minute, counted as the exchange counts it. */
+  get usedWeight(): number {
+    return this.#weight.used
+  }
+
+  /** Resolves once so many requests to such a path were seen, those of the past included. */
+  async seen(path: RegExp, times = 1): Promise<void> {
+    const enough = () => this.#requests.filter(request => path.test(request.path)).length >= times
+    if (enough()) return
+    await new Promise<void>(resolve => {
+      const watch = () => {
+        if (!enough()) return
+        this.#watchers.delete(watch)
+        resolve()
+      }
+      this.#watchers.add(watch)
+    })
+  }
+
+  /** The exchange's clock. */
+  now(): number {
+    return Date.now() + this.clockSkewMs
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    const [path = '', rawQuery = ''] = (request.url ?? '').split('?')
+    const query = new URLSearchParams(rawQuery)
+    this.#requests.push({ path, query, headers: request.headers })
+    if (this.#requests.length > MAX_REMEMBERED_REQUESTS) this.#requests.shift()
+    for (const watch of this.#watchers) watch()
+    const fault = this.#nextFault(path)
+    if (fault?.kind === 'silence') return
+    if (fault?.kind === 'cut') {
+      request.socket.destroy()
+      return
+    }
+    const latency = fault?.kind === 'slow' ? fault.ms : this.latencyMs
+    const answer = () => {
+      const own = () => this.#answer({ path, rawQuery, query, headers: request.headers })
+      this.#send(response, fault === undefined ? own() : faulty(fault, own), fault)
+    }
+    if (latency === 0) answer()
+    else this.#later(latency, answer)
+  }
+
+  #answer(request: Parameters<SimulatedDialect['answer']>[0]): SimulatedAnswer {
+    const weight = this.exchange === 'BINANCE' ? this.#weigh(request.path) : {}
+    const book: Book = {
+      exchange: this.exchange,
+      now: () => this.now(),
+      symbols: this.#symbols,
+      priceOf: (market, symbol) => this.price(market, symbol),
+      pricedAt: this.#pricedAt,
+      accountOf: apiKey => this.#accounts.get(apiKey),
+      nonces: this.#nonces
+    }
+    try {
+      const answer = this.#dialect.answer(request, book)
+      return { ...answer, headers: { ...answer.headers, ...weight } }
+    } catch (err) {
+      if (err instanceof Refused) return { ...err.answer, headers: { ...err.answer.headers, ...weight } }
+      return json({ error: String(err) }, 500)
+    }
+  }
+
+  #send(response: ServerResponse, { status, body, headers }: SimulatedAnswer, fault: Fault | undefined): void {
+    response.writeHead(status, {
+      'content-type': 'application/json; charset=utf-8',
+      date: new Date(this.now()).toUTCString(),
+      'content-length': Buffer.byteLength(body),
+      ...headers
+    })
+    if (fault?.kind !== 'cut_midway') response.end(body)
+    else response.write(body.slice(0, Math.ceil(body.length / 2)), () => response.socket?.destroy())
+  }
+
+  #nextFault(path: string): Fault | undefined {
+    const found = this.#faults.find(candidate => candidate.path.test(path))
+    if (found !== undefined && --found.times <= 0) this.#faults = this.#faults.filter(kept => kept !== found)
+    return found?.fault
+  }
+
+  #weigh(path: string): Record<string, string> {
+    const minute = Math.floor(Date.now() / MINUTE)
+    if (this.#weight.minute !== minute) this.#weight = { minute, used: 0 }
+    this.#weight.used += BINANCE_WEIGHTS[path] ?? 1
+    return { 'x-mbx-used-weight-1m': String(this.#weight.used) }
+  }
+
+  #keepsConditionalOrdersApart(market: MarketType): boolean {
+    return this.exchange === 'OKX' || (this.exchange === 'BINANCE' && market === 'FUTURES')
+  }
+
+  #pair(symbol: string): SimulatedSymbol {
+    const pair = this.#symbols.find(candidate => candidate.symbol === symbol)
+    if (pair === undefined) throw new Error(`${this.exchange} has no ${symbol}`)
+    return pair
+  }
+
+  #tradeId(): string {
+    return String(737_466_631 + ++this.#serial)
+  }
+
+  /** Between 0 and 1, by the generator of Park and Miller. */
+  #nextRandom(): number {
+    this.#random = (this.#random * 48_271) % 2_147_483_647
+    return this.#random / 2_147_483_647
+  }
+
+  #later(ms: number, action: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      action()
+    }, ms)
+    this.#timers.add(timer)
+  }
+}
+
+function faulty(fault: Fault, own: () => SimulatedAnswer): SimulatedAnswer {
+  if (fault.kind === 'status') {
+    const { status, headers = {}, body = '<html>unavailable</html>' } = fault
+    return { status, headers, body }
+  }
+  if (fault.kind === 'rate_limited') {
+    return {
+      status: fault.status ?? 429,
+      headers: { 'retry-after': String(fault.retryAfterSeconds) },
+      body: '{"code":-1003,"msg":"Too many requests."}'
+    }
+  }
+  return fault.kind === 'garbage' ? { status: 200, body: '<html>maintenance</html>' } : own()
+}
+
+function inventedPairs(count: number, quote: string): { base: string; quote: string }[] {
+  return Array.from({ length: count }, (_, index) => ({
+    base: MAJORS[index] ?? `C${String(index).padStart(5, '0')}`,
+    quote
+  }))
+}
+
+export type { SimulatedAccount, SimulatedFill, SimulatedOrder }
