@@ -1,6 +1,6 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:helper
 import type { AlertDetails, AlertKind, Notice } from './alerts.ts'
-import { escapeHtml, quoteText } from './html.ts'
+import { quoteText } from './html.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
@@ -75,11 +75,11 @@ const labels = {
 const marks: Record<Notice['type'], string> = { alert: '🔴', reminder: '🟠', recovery: '🟢' }
 
 /** A notice as a message in Telegram's HTML, shorter than one message may be. */
-export function noticeText({ type, details, since, at }: Notice, options: TextOptions): string {
+export function noticeText({ type, details, since, lastedMs }: Notice, options: TextOptions): string {
   const { language } = options
   const lines = [`${marks[type]} <b>${titles[details.kind][type][language]}</b>`, ...facts(details, type, options)]
   lines.push(line('since', formatTime(since, options), language))
-  if (type !== 'alert') lines.push(line('lasted', formatDuration(at - since, language), language))
+  if (type !== 'alert') lines.push(line('lasted', formatDuration(lastedMs, language), language))
   return lines.join('\n')
 }
 
@@ -147,7 +147,7 @@ function line(label: keyof typeof labels, html: string, language: Language): str
 }
 
 function code(text: string): string {
-  return `<code>${escapeHtml(text.slice(0, 64))}</code>`
+  return `<code>${quoteText(text)}</code>`
 }
 
 /** A time as `2026-11-23 21:03:04 (Asia/Seoul)`. */

@@ -32,11 +32,13 @@ export type AlertRules = Readonly<Record<AlertKind, AlertRule>>
 /** What the service does unless told otherwise. */
 export const alertRules: AlertRules = {
   readiness: { confirmMs: 30 * SECOND, recoverMs: 30 * SECOND, minIntervalMs: 10 * MINUTE, remindMs: HOUR },
-  job_failed: { confirmMs: 0, recoverMs: 0, minIntervalMs: 15 * MINUTE, remindMs: null },
-  job_overdue: { confirmMs: 0, recoverMs: 0, minIntervalMs: 15 * MINUTE, remindMs: 6 * HOUR },
-  job_abandoned: { confirmMs: 0, recoverMs: 0, minIntervalMs: 15 * MINUTE, remindMs: null },
+  // Longer than the longest interval of a job (307 s): one that fails every other time is one trouble, not a hundred.
+  job_failed: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: null },
+  job_overdue: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: 6 * HOUR },
+  job_abandoned: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: null },
+  // Somebody stops or starts it: that does not flutter, and whoever started it wants to see it told.
   scheduler_stopped: { confirmMs: 0, recoverMs: 0, minIntervalMs: MINUTE, remindMs: HOUR },
-  credentials_refused: { confirmMs: 0, recoverMs: 0, minIntervalMs: HOUR, remindMs: 24 * HOUR }
+  credentials_refused: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: HOUR, remindMs: 24 * HOUR }
 }
 
 /**
@@ -67,6 +69,8 @@ export interface Notice {
   /** When the condition began and when this notice was decided, in milliseconds since the epoch. */
   since: number
   at: number
+  /** How long it has lasted, or did last: the wait until it counts as over is no part of it. In milliseconds. */
+  lastedMs: number
 }
 
 interface Trouble {
@@ -92,13 +96,39 @@ export interface Condition {
 /** Conditions by key, as `snapshot` gives and the constructor takes them. Plain JSON. */
 export type Conditions = Readonly<Record<string, Condition>>
 
+/** What is to be remembered of a key (undefined: nothing), and what is to be told, in order. */
+export interface Decision {
+  condition: Condition | undefined
+  notices: Notice[]
+}
+
 /**
  * Decides which messages a condition is worth: an alert once it is confirmed, reminders while it lasts, and one
- * recovery for each alert. Pure: the same observations always give the same notices. A time before the last one counts
- * as that one.
- * @returns what to remember (undefined: nothing) and the notice, if there is one
+ * recovery for each alert. Pure: the same observations always give the same notices. What held before holds until this
+ * observation, so what has become due since then comes first. A time before the last one counts as that one.
  */
 export function decide(
+  before: Condition | undefined,
+  rules: AlertRules,
+  observation: Observation & { at: number }
+): Decision {
+  const elapsed = elapse(before, rules, observation.key, observation.at)
+  const { condition, notice } = step(elapsed.condition, rules, observation)
+  return { condition, notices: notice ? [...elapsed.notices, notice] : elapsed.notices }
+}
+
+/** What time alone makes due until `at`, in milliseconds since the epoch. Pure. */
+export function elapse(before: Condition | undefined, rules: AlertRules, key: string, at: number): Decision {
+  if (before === undefined) return { condition: undefined, notices: [] }
+  const { trouble } = before
+  const same: Observation = trouble?.failing
+    ? { key, failing: true, details: trouble.details }
+    : { key, failing: false }
+  const { condition, notice } = step(before, rules, { ...same, at })
+  return { condition, notices: notice ? [notice] : [] }
+}
+
+function step(
   before: Condition | undefined,
   rules: AlertRules,
   observation: Observation & { at: number }
@@ -116,7 +146,8 @@ export function decide(
     dedupeKey: `${key}:${trouble.episode}:${name}`,
     details: trouble.details,
     since: trouble.since,
-    at
+    at,
+    lastedMs: (trouble.wellSince ?? at) - trouble.since
   })
   const remindersDue = remindMs === null ? 0 : Math.floor((at - trouble.since) / remindMs)
 
@@ -182,16 +213,15 @@ export class AlertBook {
 
   /** Takes what was seen and returns what is to be told about it, in order. */
   observe(...observations: readonly Observation[]): Notice[] {
-    return observations.flatMap(observation => this.#decide({ ...observation, at: observation.at ?? this.#now() }))
+    return observations.flatMap(observation => {
+      const { key, at = this.#now() } = observation
+      return this.#keep(key, decide(this.#conditions.get(key), this.#rules, { ...observation, at }))
+    })
   }
 
   /** Returns what time alone has made due: confirmations, recoveries, reminders, alerts that were held back. */
   tick(at = this.#now()): Notice[] {
-    return [...this.#conditions].flatMap(([key, { trouble }]) =>
-      this.#decide(
-        trouble?.failing ? { key, at, failing: true, details: trouble.details } : { key, at, failing: false }
-      )
-    )
+    return [...this.#conditions].flatMap(([key, condition]) => this.#keep(key, elapse(condition, this.#rules, key, at)))
   }
 
   /** All that is remembered. */
@@ -199,10 +229,9 @@ export class AlertBook {
     return Object.fromEntries(this.#conditions)
   }
 
-  #decide(observation: Observation & { at: number }): Notice[] {
-    const { condition, notice } = decide(this.#conditions.get(observation.key), this.#rules, observation)
-    if (condition) this.#conditions.set(observation.key, condition)
-    else this.#conditions.delete(observation.key)
-    return notice ? [notice] : []
+  #keep(key: string, { condition, notices }: Decision): Notice[] {
+    if (condition) this.#conditions.set(key, condition)
+    else this.#conditions.delete(key)
+    return notices
   }
 }

@@ -3,6 +3,7 @@ import { TelegramError, type TelegramErrorCode, type TelegramMethod } from './te
 const SECOND = 1_000
 const HOUR = 3_600 * SECOND
 const MAX_DESCRIPTION = 200
+const WITHHELD = '[withheld: it quotes the token]'
 
 type JsonObject = Record<string, unknown>
 
@@ -14,24 +15,23 @@ const noRights =
 
 /**
  * Reads an answer of the Bot API (https://core.telegram.org/bots/api#making-requests): its `result`, or the error.
- * @param redact takes the token out of a text
+ * @param quotesToken whether a text holds a piece of the token: then it is withheld
  * @throws {TelegramError} for every answer that is not a result
  */
 export function readAnswer(
   method: TelegramMethod,
   status: number,
   text: string,
-  redact: (text: string) => string
+  quotesToken: (text: string) => boolean
 ): unknown {
   const answer = parseObject(text)
   if (answer?.ok === true && status === 200) return answer.result
   const isBotApi = answer?.ok === false
   const parameters = asObject(answer?.parameters)
-  const description =
-    isBotApi && typeof answer.description === 'string'
-      ? redact(answer.description).slice(0, MAX_DESCRIPTION)
-      : undefined
-  const code = codeOf(status, isBotApi, description ?? '')
+  const said = isBotApi && typeof answer.description === 'string' ? answer.description : undefined
+  // The whole of it, for the half that a replacement would miss.
+  const description = said && quotesToken(said) ? WITHHELD : said?.slice(0, MAX_DESCRIPTION)
+  const code = codeOf(status, isBotApi, said ?? '')
   throw new TelegramError(code, method, {
     status,
     temporary: status === 429 || status >= 500,

@@ -20,11 +20,14 @@ export type TelegramErrorCode =
 export type TelegramMethod = 'getMe' | 'getChat' | 'sendMessage'
 
 export interface TelegramErrorDetails {
-  /** Whether the same request may succeed later. */
+  /**
+   * Whether the client tries the same request again by itself. Who keeps a message for later decides by `code`: a
+   * `TELEGRAM_UNREACHABLE` that is not temporary (a proxy answered) may end as well, only not within seconds.
+   */
   temporary?: boolean
   /** HTTP status of the answer, where there was one. */
   status?: number
-  /** What Telegram says about it, without the token, at most 200 characters. For the log, never for a client. */
+  /** What Telegram says about it, withheld when it quotes the token, at most 200 characters. For the log, never for a client. */
   description?: string
   /** A name for what went wrong below: `TIMEOUT`, `ECONNREFUSED`, `NOT_BOT_API`, … */
   reason?: string

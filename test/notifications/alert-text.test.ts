@@ -8,7 +8,7 @@ const en = { language: 'en', timeZone: 'UTC' } as const
 const since = Date.parse('2026-11-22T12:03:04.000Z')
 
 function notice(type: Notice['type'], details: AlertDetails, lastedMs = 0): Notice {
-  return { type, key: 'k', dedupeKey: 'k:e', details, since, at: since + lastedMs }
+  return { type, key: 'k', dedupeKey: 'k:e', details, since, at: since + lastedMs, lastedMs }
 }
 
 const stopped: AlertDetails = {
@@ -54,7 +54,7 @@ t.test('a recovery names what has recovered, not the cause that is over', async 
 })
 
 t.test('every kind and type is a message that Telegram takes, in both languages, whatever the names', async t => {
-  const name = `<b>&"${'ש'.repeat(5_000)}\n🔴 <b>forged`
+  const name = `<b>&"\n🔴 <b>forged\u202E\uD800${'ש'.repeat(5_000)}`
   const jobs = { jobId: 'x', jobName: name, runId: name, instance: name, errorCode: name, dueAt: since }
   const all: AlertDetails[] = [
     { kind: 'readiness', instance: name, error: name },
@@ -72,6 +72,7 @@ t.test('every kind and type is a message that Telegram takes, in both languages,
         if ('error' in message) throw new Error(message.error)
         t.ok(message.text.length < 1_000)
         t.notMatch(message.text, /\n🔴/, 'no line is forged')
+        t.notMatch(message.text, /[\u202E\p{Surrogate}]/u, 'nothing is turned round or malformed')
         texts.add(message.text.split('\n')[0] ?? '')
       }
     }

@@ -12,6 +12,9 @@ const SECOND = 1_000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 
+/** With a failed job that is over as soon as it succeeds. */
+const promptRules: AlertRules = { ...alertRules, job_failed: { ...alertRules.job_failed, recoverMs: 0 } }
+
 const notReady: AlertDetails = { kind: 'readiness', instance: 'a', error: 'database_timeout' }
 const stopped: AlertDetails = { kind: 'scheduler_stopped', by: 'admin', reason: 'release', until: null }
 
@@ -56,7 +59,7 @@ t.test('readiness that is lost is told once it is confirmed, and its return once
   t.strictSame(alerts.told(), ['alert 30'])
   alerts.tick(130 * SECOND)
   t.strictSame(alerts.told(), ['alert 30', 'recovery 130'])
-  t.match(alerts.notices[1], { since: 0, details: notReady, key: 'k' })
+  t.match(alerts.notices[1], { since: 0, lastedMs: 100 * SECOND, details: notReady, key: 'k' })
 })
 
 t.test('a short failure is nobody told of', async t => {
@@ -85,12 +88,12 @@ t.test('what comes and goes all the time is told when its failing adds up', asyn
     alerts.fails(at * SECOND)
     alerts.isWell((at + 5) * SECOND)
   }
-  t.strictSame(alerts.told(), ['alert 60'])
+  t.strictSame(alerts.told(), ['alert 55'])
   t.equal(alerts.notices[0]?.since, 0)
 })
 
 t.test('alerts of one key keep their distance; one that still holds then is told then', async t => {
-  const alerts = open()
+  const alerts = open({ rules: promptRules })
   alerts.fails(0, jobFailed('1'))
   alerts.isWell(29 * SECOND)
   alerts.fails(58 * SECOND, jobFailed('2'))
@@ -103,12 +106,45 @@ t.test('alerts of one key keep their distance; one that still holds then is told
 })
 
 t.test('an alert that was held back has no recovery', async t => {
-  const alerts = open()
+  const alerts = open({ rules: promptRules })
   alerts.fails(0, jobFailed('1'))
   alerts.isWell(1 * SECOND)
   alerts.fails(2 * SECOND, jobFailed('2'))
   alerts.isWell(3 * SECOND)
   t.strictSame(alerts.told(), ['alert 0', 'recovery 1'])
+})
+
+t.test('what has become due is told before what is seen next, however seldom anybody looks', async t => {
+  const alerts = open()
+  alerts.fails(0)
+  alerts.isWell(100 * SECOND)
+  t.strictSame(alerts.told(), ['alert 100'], 'an outage that was long enough')
+  alerts.fails(HOUR)
+  t.strictSame(alerts.told(), ['alert 100', 'recovery 3600'], 'its end, before the next one begins')
+  t.equal(alerts.notices[1]?.lastedMs, 100 * SECOND)
+  alerts.tick(HOUR + 30 * SECOND)
+  t.match(alerts.notices[2], { type: 'alert', since: HOUR })
+})
+
+t.test('short failures far from each other do not add up', async t => {
+  const alerts = open()
+  for (let hour = 0; hour < 24; hour++) {
+    alerts.fails(hour * HOUR)
+    alerts.isWell(hour * HOUR + 5 * SECOND)
+  }
+  t.strictSame(alerts.told(), [])
+})
+
+t.test('a job that fails every other time is told once', async t => {
+  const alerts = open()
+  for (let run = 0; run < 100; run++) {
+    const at = run * 307 * SECOND
+    if (run % 2 === 0) alerts.fails(at, jobFailed(String(run)))
+    else alerts.isWell(at)
+  }
+  t.strictSame(alerts.told(), ['alert 0'])
+  alerts.tick(10 * HOUR)
+  t.match(alerts.notices[1], { type: 'recovery', lastedMs: 99 * 307 * SECOND })
 })
 
 t.test('a stopped scheduler is called to mind, counted from when it stopped', async t => {
@@ -140,7 +176,7 @@ t.test('replicas that see one occurrence give its messages the same keys', async
 })
 
 t.test('another occurrence has another key', async t => {
-  const alerts = open()
+  const alerts = open({ rules: promptRules })
   alerts.fails(0, jobFailed('1'), { episode: '1' })
   alerts.isWell(HOUR)
   alerts.fails(2 * HOUR, jobFailed('2'), { episode: '2' })

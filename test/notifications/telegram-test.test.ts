@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import { Agent } from 'undici'
-import { TelegramClient } from '../../src/notifications/telegram-client.ts'
+import { type CallOptions, TelegramClient } from '../../src/notifications/telegram-client.ts'
 import { testTelegram } from '../../src/notifications/telegram-test.ts'
 import {
   type BotApiOptions,
@@ -140,7 +140,32 @@ t.test('a chat that has moved passes, and its new id is told', async t => {
   t.equal(server.delivered[0]?.chatId, '-100')
 })
 
-t.test('the stages share one deadline, and an aborted test ends', async t => {
+t.test('each stage gets what the stages before it left of the deadline', async t => {
+  const { request } = await prepare(t)
+  const deadlines: (number | undefined)[] = []
+  class Recording extends TelegramClient {
+    override getMe(bounds: CallOptions) {
+      deadlines.push(bounds.deadlineMs)
+      return request.client.getMe(bounds)
+    }
+    override getChat(chatId: string, bounds: CallOptions) {
+      deadlines.push(bounds.deadlineMs)
+      return request.client.getChat(chatId, bounds)
+    }
+    override sendMessage(chatId: string, html: string, bounds: CallOptions) {
+      deadlines.push(bounds.deadlineMs)
+      return request.client.sendMessage(chatId, html, bounds)
+    }
+  }
+  const dispatcher = new Agent()
+  t.teardown(() => dispatcher.destroy())
+  const client = new Recording({ token: TEST_TOKEN, dispatcher })
+  let clock = -1_000
+  await testTelegram({ ...request, client, deadlineMs: 15_000, now: () => (clock += 1_000) })
+  t.strictSame(deadlines, [14_000, 12_000, 10_000])
+})
+
+t.test('a test that takes too long or is aborted ends', async t => {
   const { server, request } = await prepare(t)
   server.queue('getMe', { kind: 'hang' })
   t.match(await testTelegram({ ...request, deadlineMs: 20 }), { ok: false, code: 'TELEGRAM_UNREACHABLE' })

@@ -18,13 +18,13 @@ export interface DeliveredMessage {
 /**
  * What the server does with one call:
  * - `answer`: a status and a body, JSON unless it is a string
- * - `hang`: takes the request and says nothing for as long as the connection lives
+ * - `hang`: takes the request and says nothing, or half an answer, for as long as the connection lives
  * - `slow`: works as it would, but keeps the answer back until `until` is settled
  * - `cut`: ends the connection before an answer, or in the middle of it
  */
 export type Behaviour =
   | { kind: 'answer'; status: number; body: unknown }
-  | { kind: 'hang' }
+  | { kind: 'hang'; when?: 'before' | 'within' }
   | { kind: 'slow'; until: Promise<unknown> }
   | { kind: 'cut'; when: 'before' | 'within' }
 
@@ -55,7 +55,7 @@ export async function startBotApiServer({ token = TEST_TOKEN, port = 0, chats }:
     received.push(call)
     const behaviour = queued.get(method)?.shift()
     events.emit('call', call)
-    if (behaviour?.kind === 'hang') return
+    if (behaviour?.kind === 'hang') return behaviour.when === 'within' ? beginAnswer(response) : undefined
     if (behaviour?.kind === 'cut') return cut(response, behaviour.when)
     if (behaviour?.kind === 'slow') await behaviour.until
     const { status, body } = behaviour?.kind === 'answer' ? behaviour : decide(call)
@@ -184,8 +184,12 @@ function cut(response: ServerResponse, when: 'before' | 'within'): void {
     response.destroy()
     return
   }
+  beginAnswer(response, () => response.destroy())
+}
+
+function beginAnswer(response: ServerResponse, written = () => {}): void {
   response.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' })
-  response.write('{"ok":true,"result":{"message_id":1', () => response.destroy())
+  response.write('{"ok":true,"result":{"message_id":1', written)
 }
 
 async function readText(stream: AsyncIterable<Buffer>): Promise<string> {
