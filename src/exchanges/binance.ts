@@ -167,6 +167,7 @@ export class BinanceClient implements ExchangeClient {
   }
 
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
+    parsing(this.exchange, 'order', () => supportedSymbol(ref.exchangeSymbol))
     if (this.marketType === 'FUTURES' && CONDITIONAL.test(ref.orderType ?? '')) {
       const conditional = await this.#algoOrder(ref, options)
       if (conditional !== null) return conditional
@@ -194,6 +195,7 @@ export class BinanceClient implements ExchangeClient {
   }
 
   async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
+    parsing(this.exchange, 'fills', () => supportedSymbol(ref.exchangeSymbol))
     const orderId = await this.#executedOrderId(ref, options)
     if (orderId === null) return []
     const fills: Fill[] = []

@@ -136,6 +136,7 @@ export class BybitClient implements ExchangeClient {
   }
 
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
+    parsing(this.exchange, 'order', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
     const query = { category: CATEGORY[this.marketType], orderId: ref.exchangeOrderId }
     // The first holds open orders and a few hundred of the last ended ones, the second a window of older ones.
     for (const path of ['/v5/order/realtime', '/v5/order/history']) {
@@ -165,6 +166,7 @@ export class BybitClient implements ExchangeClient {
   }
 
   async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
+    parsing(this.exchange, 'fills', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
     const query = { category: CATEGORY[this.marketType], orderId: ref.exchangeOrderId, limit: 100 }
     const rows = await this.#list('fills', '/v5/execution/list', query, [undefined], options)
     return parsing(this.exchange, 'fills', () =>

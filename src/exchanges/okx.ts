@@ -158,6 +158,7 @@ export class OkxClient implements ExchangeClient {
   }
 
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
+    parsing(this.exchange, 'order', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
     if (CONDITIONAL.test(ref.orderType ?? '')) {
       const conditional = await this.#algoOrder(ref, options)
       if (conditional !== null) return conditional
@@ -174,6 +175,7 @@ export class OkxClient implements ExchangeClient {
   }
 
   async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
+    parsing(this.exchange, 'fills', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
     const ordId = await this.#executedOrderId(ref, options)
     if (ordId === null) return []
     const query = { instType: INSTRUMENTS[this.marketType], instId: ref.exchangeSymbol, ordId }
@@ -525,6 +527,12 @@ function unifiedSymbol(own: string, marketType: MarketType): string | null {
   return kind === 'SWAP' && quote !== 'USD' ? `${base}${quote}` : null
 }
 
+function supportedSymbol(own: string, marketType: MarketType): string {
+  const symbol = unifiedSymbol(own, marketType)
+  if (symbol !== null) return symbol
+  throw new UnsupportedSymbol('coin-margined and dated contracts are not supported, only linear perpetuals')
+}
+
 interface Instrument {
   symbol: string
   exchangeSymbol: string
@@ -536,10 +544,7 @@ function instrumentOf(row: JsonRecord, sizes: ContractSizes): Instrument {
   const exchangeSymbol = textOf(row, 'instId')
   const spot = unifiedSymbol(exchangeSymbol, 'SPOT')
   if (spot !== null) return { symbol: spot, exchangeSymbol, inBase: quantity => quantity }
-  const symbol = unifiedSymbol(exchangeSymbol, 'FUTURES')
-  if (symbol === null) {
-    throw new UnsupportedSymbol('coin-margined and dated contracts are not supported, only linear perpetuals')
-  }
+  const symbol = supportedSymbol(exchangeSymbol, 'FUTURES')
   const size = sizes.get(exchangeSymbol)
   // Never left out in silence: a position must not vanish because its size is not known.
   if (size === undefined) throw new UnreadableAnswer('a contract has no known size')

@@ -145,6 +145,7 @@ export class DialectClient implements ExchangeClient {
   }
 
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
+    parsing(this.exchange, 'order', () => symbolOfMarket(ref.exchangeSymbol))
     const query = queryOf({ uuid: ref.exchangeOrderId })
     return await this.#read('order', '/v1/order', query, body => parseTokenOrder(recordOf(body, 'the order')), options)
   }
@@ -163,6 +164,7 @@ export class DialectClient implements ExchangeClient {
   }
 
   async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
+    parsing(this.exchange, 'fills', () => symbolOfMarket(ref.exchangeSymbol))
     const query = queryOf({ uuid: ref.exchangeOrderId })
     return await this.#read('fills', '/v1/order', query, body => parseTokenFills(recordOf(body, 'the order')), options)
   }
