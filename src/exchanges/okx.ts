@@ -189,6 +189,8 @@ export class OkxClient implements ExchangeClient {
     const fills = parsing(this.exchange, 'fills', () => own.map(row => parseOkxFill(row, sizes)))
     return fills
       .map(fill => ({ ...fill, exchangeOrderId: ref.exchangeOrderId }))
+      // They come newest first: those of one millisecond keep their order only when they are turned around before.
+      .reverse()
       .sort((a, b) => a.executedAt - b.executedAt)
   }
 
