@@ -187,11 +187,13 @@ export class OkxClient implements ExchangeClient {
     const own = rows.filter(row => row.ordId === ordId)
     const sizes = await this.#sizesFor(own, 'fills', options)
     const fills = parsing(this.exchange, 'fills', () => own.map(row => parseOkxFill(row, sizes)))
-    return fills
-      .map(fill => ({ ...fill, exchangeOrderId: ref.exchangeOrderId }))
-      // They come newest first: those of one millisecond keep their order only when they are turned around before.
-      .reverse()
-      .sort((a, b) => a.executedAt - b.executedAt)
+    return (
+      fills
+        .map(fill => ({ ...fill, exchangeOrderId: ref.exchangeOrderId }))
+        // They come newest first: those of one millisecond keep their order only when they are turned around before.
+        .reverse()
+        .sort((a, b) => a.executedAt - b.executedAt)
+    )
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
