@@ -25,8 +25,9 @@ declare module 'fastify' {
     requireAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void>
     /** Hook of a scope: refuses a request that another site made. */
     refuseForeign(request: FastifyRequest, reply: FastifyReply): Promise<void>
-    /** Hooks of a scope: write down each action, when it is requested and with its outcome. */
+    /** Hook of a scope, before the handler: writes down each action that is requested. */
     auditRequested(request: FastifyRequest, reply: FastifyReply): Promise<void>
+    /** Hook of a scope, `onSend`: writes down the outcome, whether or not the client is still there to be told. */
     auditFinished(request: FastifyRequest, reply: FastifyReply): Promise<void>
   }
   interface FastifyRequest {
@@ -59,13 +60,14 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   const passwords = new Passwords()
   const audit = new AuditLog(api.db)
   const limits = new SignInLimits(api.db, secrets[0] ?? '')
-  api.decorate('auth', { users, passwords, audit, signIn: new SignIn({ users, passwords, limits, audit }) })
-  api.addHook('onClose', () => passwords.close())
-
   const store = new SessionStore(api.db, {
     idleMinutes: config.SESSION_IDLE_MINUTES,
     maxHours: config.SESSION_MAX_HOURS
   })
+  const signIn = new SignIn({ database: api.db, users, passwords, limits, audit, sessions: store })
+  api.decorate('auth', { users, passwords, audit, signIn })
+  api.addHook('onClose', () => passwords.close())
+
   await api.register(cookie)
   await api.register(session, {
     secret: secrets,

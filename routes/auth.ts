@@ -53,11 +53,14 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     },
     async request => {
       const { username, password } = request.body
-      const user = await app.auth.signIn.authenticate(username, password, originOf(request))
+      const origin = originOf(request)
+      const user = await app.auth.signIn.authenticate(username, password, origin)
       if (request.protocol === 'https') request.session.options({ secure: true })
       // A new id at every sign-in: one that was known before is worth nothing.
       await request.session.regenerate()
-      request.session.user = user
+      await app.auth.signIn.open(user, request.session.sessionId, origin)
+      const { userId, isAdmin, mustChangePassword } = user
+      request.session.user = { userId, username: user.username, isAdmin, mustChangePassword }
       await request.session.save()
       return { success: true as const, user: { username: user.username, is_admin: user.isAdmin } }
     }

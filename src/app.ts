@@ -49,6 +49,7 @@ export interface Seams {
 export const VERSION = '0.1.0'
 
 const BODY_LIMIT = 64 * 1024
+const MAX_PARAM_LENGTH = 16 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
 /** Longer than load balancers keep an idle connection, so that they close it and never meet a closing one. */
 const KEEP_ALIVE_MS = 75_000
@@ -66,6 +67,8 @@ export function buildApp(
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     trustProxy: config.TRUST_PROXY?.split(/[\s,]+/).filter(Boolean) ?? false,
+    // Every address that fits the headers is routed, so that a guarded scope refuses it like any other.
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     frameworkErrors: (err, req, reply) => sendError(err, req, reply),
     clientErrorHandler
   })

@@ -1,9 +1,12 @@
 // The operator's commands: npm run admin -- COMMAND …
+import { userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
+import { type AuditEntry, AuditLog } from './auth/audit-log.ts'
 import { PASSWORD_MAX, PASSWORD_MIN, Passwords } from './auth/passwords.ts'
 import { readSecret } from './auth/read-secret.ts'
 import { USERNAME_PATTERN, Users } from './auth/users.ts'
 import { ConfigError, loadConfig } from './config.ts'
+import type { TransactionSql } from './database/client.ts'
 import { Database } from './database/database.ts'
 import { migrate } from './database/migrate.ts'
 
@@ -27,13 +30,16 @@ interface Context {
   passwords: Passwords
   name: () => string
   isAdmin: boolean
+  /** Writes the command down in the transaction of its change. */
+  audited: (target: string) => (tx: TransactionSql) => Promise<void>
 }
 
 const commands: Record<string, (context: Context) => Promise<string>> = {
-  'user:create': async ({ users, passwords, name, isAdmin }) => {
+  'user:create': async ({ users, passwords, name, isAdmin, audited }) => {
     const username = name()
     const passwordHash = await passwords.hash(await newPassword())
-    if (!(await users.create({ username, passwordHash, isAdmin }))) throw new CommandError(`${username} exists already`)
+    const created = await users.create({ username, passwordHash, isAdmin }, audited(username))
+    if (!created) throw new CommandError(`${username} exists already`)
     return `${username} created${isAdmin ? ', an admin' : ''}`
   },
   'user:list': async ({ users }) => {
@@ -49,15 +55,15 @@ const commands: Record<string, (context: Context) => Promise<string>> = {
       )
       .join('\n')
   },
-  'user:disable': async ({ users, name }) => {
+  'user:disable': async ({ users, name, audited }) => {
     const username = name()
-    if (!(await users.disable(username))) throw new CommandError(`there is no user ${username}`)
+    if (!(await users.disable(username, audited(username)))) throw new CommandError(`there is no user ${username}`)
     return `${username} disabled`
   },
-  'user:password': async ({ users, passwords, name }) => {
+  'user:password': async ({ users, passwords, name, audited }) => {
     const username = name()
     if (!(await users.find(username))) throw new CommandError(`there is no user ${username}`)
-    await users.setPassword(username, await passwords.hash(await newPassword()))
+    await users.setPassword(username, await passwords.hash(await newPassword()), {}, audited(username))
     return `password of ${username} changed`
   },
   migrate: async () => 'schema up to date'
@@ -72,7 +78,7 @@ async function main(): Promise<number> {
       options: { admin: { type: 'boolean', default: false } }
     })
     const [commandName = '', ...names] = positionals
-    const command = commands[commandName]
+    const command = Object.hasOwn(commands, commandName) ? commands[commandName] : undefined
     if (!command) throw new CommandError(USAGE)
     const said = await withDatabase(database =>
       command({
@@ -80,6 +86,7 @@ async function main(): Promise<number> {
         users: new Users(database),
         passwords: new Passwords(),
         isAdmin: values.admin,
+        audited: target => tx => new AuditLog(database).record(entryOf(commandName, target), tx),
         name: () => usernameOf(names)
       })
     )
@@ -89,6 +96,20 @@ async function main(): Promise<number> {
     const expected = err instanceof CommandError || err instanceof ConfigError || err instanceof TypeError
     process.stderr.write(`${err instanceof Error ? err.message : String(err)}\n`)
     return expected ? 2 : 1
+  }
+}
+
+/** A colon is in no user's name, so that nobody is taken for the operator. */
+function entryOf(action: string, target: string): AuditEntry {
+  return { actor: `cli:${operator()}`, address: null, action, target, outcome: 'succeeded', requestId: null }
+}
+
+function operator(): string {
+  try {
+    return userInfo().username
+  } catch {
+    // A container's user need not have a name.
+    return String(process.getuid?.())
   }
 }
 

@@ -1,9 +1,9 @@
 // The process: settings, listening, draining, exit codes. Nothing else of the service touches process.*
 import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
-import { buildApp } from './app.ts'
+import { buildApp, type ServiceConfig } from './app.ts'
 import { generatedSecret } from './auth/generated-secret.ts'
-import { type Config, ConfigError, loadConfig } from './config.ts'
+import { ConfigError, loadConfig } from './config.ts'
 
 /** Exit codes: 0 drained and closed, 1 failed or forced, 2 the configuration breaks a rule. */
 const EXIT_FAILED = 1
@@ -14,14 +14,13 @@ const SAME_SIGNAL_MS = 300
 
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
-const config = readConfig()
+const config = await readConfig()
 const log = pino({
   level: config.LOG_LEVEL,
   base: { service: config.SERVICE_NAME, instance: config.INSTANCE_ID },
   timestamp: pino.stdTimeFunctions.isoTime
 })
-const SESSION_SECRET = config.SESSION_SECRET ?? (await generatedSecret(config.DATA_DIR, 'session-secret'))
-const app = buildApp({ ...config, SESSION_SECRET }, { logger: log, announce: text => void process.stdout.write(text) })
+const app = buildApp(config, { logger: log, announce: text => void process.stdout.write(text) })
 
 const { close } = closeWithGrace(
   {
@@ -51,9 +50,11 @@ for (const signal of signals) {
 
 await listen()
 
-function readConfig(): Config {
+async function readConfig(): Promise<ServiceConfig> {
   try {
-    return loadConfig(process.env)
+    const config = loadConfig(process.env)
+    const { SESSION_SECRET = await generatedSecret(config.DATA_DIR, 'session-secret') } = config
+    return { ...config, SESSION_SECRET }
   } catch (err) {
     if (!(err instanceof ConfigError)) throw err
     process.stderr.write(`configuration: ${err.message}\n`)

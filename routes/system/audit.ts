@@ -6,6 +6,8 @@ import { Timestamp } from '../timestamp.ts'
 
 const PAGE = 50
 const MAX_PAGE = 500
+/** Postgres refuses a text with the character 0. */
+const PRINTABLE = '^[^\\u0000-\\u001f]*$'
 
 const Entry = Type.Object({
   audit_id: Type.String(),
@@ -29,8 +31,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         summary: 'Who did what, newest first',
         querystring: Type.Object(
           {
-            actor: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
-            action: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
+            actor: Type.Optional(Type.String({ minLength: 1, maxLength: 64, pattern: PRINTABLE })),
+            action: Type.Optional(Type.String({ minLength: 1, maxLength: 128, pattern: PRINTABLE })),
             limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_PAGE, default: PAGE })),
             before: Type.Optional(
               Type.String({ pattern: '^[0-9]{1,18}$', description: 'next_before of the page before' })

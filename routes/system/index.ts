@@ -15,12 +15,12 @@ export default async function systemRoutes(app: FastifyInstance) {
 async function adminOnly(admin: FastifyInstance) {
   admin.addHook('onRequest', async (request, reply) => {
     // The public probe stands outside of this scope; a method that it does not take comes here to be told so.
-    if (request.is404 && isProbePath(request.url)) return
+    if (request.is404 && isProbePath(request.url.split('?', 1)[0] ?? '')) return
     await admin.requireAdmin(request, reply)
   })
   admin.addHook('onRequest', admin.refuseForeign)
   admin.addHook('preHandler', admin.auditRequested)
-  admin.addHook('onResponse', admin.auditFinished)
+  admin.addHook('onSend', admin.auditFinished)
   // In this scope, so that an unknown path asks for a sign-in first, too.
   admin.setNotFoundHandler(admin.answerNotFound)
 

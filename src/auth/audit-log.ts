@@ -6,11 +6,13 @@ export type AuditOutcome = 'requested' | 'succeeded' | 'refused' | 'failed'
 export interface AuditEntry {
   /** Null when nobody known did it. */
   actor: string | null
-  address: string
+  /** Null for what came by no network. */
+  address: string | null
   action: string
   target?: string | undefined
   outcome: AuditOutcome
-  requestId: string
+  /** Null for what no request asked for. */
+  requestId: string | null
   details?: Record<string, unknown> | undefined
 }
 
@@ -57,6 +59,7 @@ export class AuditLog {
    */
   async recordThrottled(slot: number, entry: Omit<AuditEntry, 'outcome'>): Promise<void> {
     await this.#database.transaction(async tx => {
+      await tx`select from sign_in_limits where slot = ${slot} for update`
       const [counted] = await tx`
         update audit_log a set details = jsonb_set(a.details, '{attempts}', to_jsonb((a.details->>'attempts')::int + 1))
         from sign_in_limits l

@@ -77,11 +77,16 @@ export class Passwords {
       else waiting?.resolve(result)
       if (this.#waiting.size > 0) return
       worker.unref()
-      this.#idle = setTimeout(() => void worker.terminate(), IDLE_MS).unref()
+      this.#idle = setTimeout(() => {
+        // Given up at once: whoever comes while it ends gets a thread of their own.
+        this.#worker = undefined
+        void worker.terminate()
+      }, IDLE_MS).unref()
     })
     worker.once('error', () => worker.terminate())
     worker.once('exit', () => {
-      if (this.#worker === worker) this.#worker = undefined
+      if (this.#worker !== worker) return
+      this.#worker = undefined
       for (const { reject } of this.#waiting.values()) reject(new Error('the password thread ended'))
       this.#waiting.clear()
     })

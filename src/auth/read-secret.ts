@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 
@@ -21,8 +20,13 @@ export async function readSecret(prompt: string): Promise<string> {
   stderr.write(prompt)
   const mute = new Writable({ write: (_chunk, _encoding, written) => written() })
   const terminal = createInterface({ input: stdin, output: mute, terminal: true })
-  const [line] = await once(terminal, 'line')
+  const line = await new Promise<string | undefined>(resolve => {
+    terminal.once('line', resolve)
+    // Ctrl-C and Ctrl-D.
+    terminal.once('close', () => resolve(undefined))
+  })
   terminal.close()
   stderr.write('\n')
-  return String(line)
+  if (line === undefined) throw new Error('no secret was given')
+  return line
 }

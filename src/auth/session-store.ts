@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
+import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
+import type { User } from './users.ts'
 
 /** Who a session belongs to, as the database says now. */
 export interface SessionUser {
@@ -44,9 +46,26 @@ export class SessionStore {
     settle(this.#read(sessionHash(sessionId)), callback)
   }
 
-  /** A session without a user is nothing to keep. */
-  set(sessionId: string, { user }: StoredSession, callback: Callback): void {
-    settle(user ? this.#write(sessionHash(sessionId), user.userId) : Promise.resolve(null), callback)
+  /** Nothing to write: `open` makes a session, and whatever changes of it is in the database already. */
+  set(_sessionId: string, _session: StoredSession, callback: Callback): void {
+    callback(null)
+  }
+
+  /**
+   * Opens a session for a user whose password was verified, unless the password was changed or the user barred since:
+   * who does that in the same moment either ends this session or is seen here.
+   * @returns whether it was opened
+   */
+  async open(sessionId: string, user: Pick<User, 'userId' | 'passwordHash'>, tx: TransactionSql): Promise<boolean> {
+    const opened = await tx`
+      with signed_in as (
+        update users set last_sign_in_at = now()
+        where user_id = ${user.userId} and is_active and password_hash = ${user.passwordHash} returning user_id
+      )
+      insert into sessions (session_hash, user_id, expires_at)
+      select ${sessionHash(sessionId)}, user_id, now() + ${`${this.#lifetime.maxHours} hours`}::interval
+      from signed_in returning user_id`
+    return opened.length > 0
   }
 
   destroy(sessionId: string, callback: Callback): void {
@@ -64,7 +83,7 @@ export class SessionStore {
         with seen as (
           update sessions set last_seen_at = now()
           where session_hash = ${hash} and expires_at > now()
-            and last_seen_at > now() - ${idle}::interval and last_seen_at < now() - interval '1 minute'
+            and last_seen_at > now() - ${idle}::interval and last_seen_at < now() - least(interval '1 minute', ${idle}::interval / 4)
         )
         select user_id as "userId", username, is_admin as "isAdmin", must_change_password as "mustChangePassword",
           least(expires_at, now() + ${idle}::interval) as "expiresAt"
@@ -74,16 +93,6 @@ export class SessionStore {
     if (!row) return null
     const { expiresAt, ...user } = row
     return { user, expiresAt: expiresAt.toISOString() }
-  }
-
-  async #write(hash: Buffer, userId: string): Promise<null> {
-    await this.#database.run(
-      sql => sql`
-        insert into sessions (session_hash, user_id, expires_at)
-        values (${hash}, ${userId}, now() + ${`${this.#lifetime.maxHours} hours`}::interval)
-        on conflict (session_hash) do nothing`
-    )
-    return null
   }
 }
 

@@ -21,6 +21,12 @@ export interface Slots {
   address: number
 }
 
+/** An attempt that may be made, with the count of failures that it brought each slot to. */
+export interface Admitted {
+  slots: Slots
+  counted: ReadonlyMap<number, number>
+}
+
 /**
  * Growing delays for failed attempts, per (name, address) and per address, in Postgres, so that they hold across
  * replicas and restarts. A name alone is never delayed: nobody can lock somebody else out.
@@ -43,37 +49,60 @@ export class SignInLimits {
     }
   }
 
-  /** @returns seconds to wait before the next attempt counts, 0 when it may be made */
-  async waitSeconds({ pair, address }: Slots): Promise<number> {
-    const [row] = await this.#database.run(
-      sql => sql<{ seconds: number }[]>`
-        select ceil(extract(epoch from max(locked_until) - now()))::int as seconds
-        from sign_in_limits where slot in (${pair}, ${address}) and locked_until > now()`
-    )
-    return Math.max(0, row?.seconds ?? 0)
+  /**
+   * Admits an attempt and counts it as failed from this moment on, in one step: of many that come at once, on whatever
+   * replicas, no more are looked at than of as many one after the other. Say afterwards how it ended.
+   * @returns seconds to wait when it may not be made
+   */
+  async admit(slots: Slots): Promise<Admitted | { waitSeconds: number }> {
+    const { pair, address } = slots
+    const [first, second] = pair < address ? [pair, address] : [address, pair]
+    return this.#database.transaction(async tx => {
+      // Always in this order, so that no two wait for each other.
+      await tx`insert into sign_in_limits (slot) values (${first}), (${second}) on conflict do nothing`
+      await tx`select from sign_in_limits where slot in (${pair}, ${address}) order by slot for update`
+      const [locked] = await tx<{ seconds: number | null }[]>`
+        select ceil(extract(epoch from max(locked_until) - clock_timestamp()))::int as seconds
+        from sign_in_limits where slot in (${pair}, ${address}) and locked_until > clock_timestamp()`
+      if (locked?.seconds) return { waitSeconds: locked.seconds }
+      const counted = await tx<{ slot: number; failures: number }[]>`
+        update sign_in_limits l set failures = next.failures, updated_at = now(),
+          locked_until = case
+            when next.failures < next.free then '-infinity'
+            else clock_timestamp() + make_interval(secs => least(${LONGEST_WAIT_SECONDS}, 2 ^ least(next.failures - next.free, 20)))
+          end
+        from (
+          select slot, case when updated_at < now() - ${FORGET_AFTER}::interval then 1 else failures + 1 end as failures,
+            case slot when ${pair}::int then ${FREE_PER_PAIR}::int else ${FREE_PER_ADDRESS}::int end as free
+          from sign_in_limits where slot in (${pair}, ${address})
+        ) next
+        where l.slot = next.slot returning l.slot, l.failures`
+      return { slots, counted: new Map(counted.map(({ slot, failures }) => [slot, failures])) }
+    })
   }
 
-  async failed({ pair, address }: Slots): Promise<void> {
-    await this.#count(pair, FREE_PER_PAIR)
-    await this.#count(address, FREE_PER_ADDRESS)
-  }
-
-  /** Forgets the failures of who from where; those of the address stay. */
-  async succeeded({ pair }: Slots): Promise<void> {
+  /** It was the right password: forgets the failures of who from where; those of the address stay, but this one. */
+  async succeeded(admitted: Admitted): Promise<void> {
+    const { pair, address } = admitted.slots
     await this.#database.run(sql => sql`delete from sign_in_limits where slot = ${pair}`)
+    await this.#takeBack(admitted, address, FREE_PER_ADDRESS)
   }
 
-  async #count(slot: number, free: number): Promise<void> {
+  /** It was not looked at after all. */
+  async undecided(admitted: Admitted): Promise<void> {
+    const { pair, address } = admitted.slots
+    await this.#takeBack(admitted, pair, FREE_PER_PAIR)
+    await this.#takeBack(admitted, address, FREE_PER_ADDRESS)
+  }
+
+  /** A wait goes with the attempt that began it; one that another attempt began meanwhile stays. */
+  async #takeBack({ counted }: Admitted, slot: number, free: number): Promise<void> {
     await this.#database.run(
       sql => sql`
-        insert into sign_in_limits as l (slot, failures) values (${slot}, 1)
-        on conflict (slot) do update set
-          failures = case when l.updated_at < now() - ${FORGET_AFTER}::interval then 1 else l.failures + 1 end,
-          locked_until = case
-            when l.updated_at < now() - ${FORGET_AFTER}::interval or l.failures + 1 < ${free} then '-infinity'
-            else now() + make_interval(secs => least(${LONGEST_WAIT_SECONDS}, 2 ^ least(l.failures + 1 - ${free}, 20)))
-          end,
-          updated_at = now()`
+        update sign_in_limits set failures = greatest(failures - 1, 0), locked_until = case
+          when failures <= ${free} or failures = ${counted.get(slot) ?? -1} then '-infinity' else locked_until
+        end
+        where slot = ${slot}`
     )
   }
 

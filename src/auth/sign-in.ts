@@ -1,7 +1,9 @@
+import type { Database } from '../database/database.ts'
 import { ServiceError } from '../errors.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { Passwords } from './passwords.ts'
-import type { Attempt, SignInLimits } from './sign-in-limits.ts'
+import type { SessionStore } from './session-store.ts'
+import type { Admitted, Attempt, SignInLimits } from './sign-in-limits.ts'
 import type { User, Users } from './users.ts'
 
 /** Where an attempt comes from, for limits and audit. */
@@ -11,6 +13,8 @@ export interface Origin {
 }
 
 export interface SignInParts {
+  database: Database
+  sessions: SessionStore
   users: Users
   passwords: Passwords
   limits: SignInLimits
@@ -31,12 +35,22 @@ export class SignIn {
    * @throws {ServiceError} INVALID_CREDENTIALS, TOO_MANY_ATTEMPTS (with Retry-After), OVERLOADED
    */
   async authenticate(username: string, password: string, origin: Origin): Promise<User> {
-    const user = await this.#parts.users.find(username)
-    const attempt: Attempt = { kind: 'sign-in', name: username, address: origin.address }
-    await this.#attempt(attempt, user, password, { action: 'sign_in', origin })
-    if (!user) throw new ServiceError('INVALID_CREDENTIALS')
-    await this.#parts.users.signedIn(user.userId)
-    return user
+    return this.#verify({ kind: 'sign-in', name: username, address: origin.address }, password, 'sign_in', origin)
+  }
+
+  /**
+   * Opens the session of a user who was authenticated, and writes the sign-in down with it.
+   * @throws {ServiceError} INVALID_CREDENTIALS when the password was changed, or the user barred, since then
+   */
+  async open(user: User, sessionId: string, origin: Origin): Promise<void> {
+    const { database, sessions, audit } = this.#parts
+    const entry = { actor: user.username, action: 'sign_in', ...origin }
+    const opened = await database.transaction(async tx => {
+      const opened = await sessions.open(sessionId, user, tx)
+      await audit.record({ ...entry, outcome: opened ? 'succeeded' : 'refused' }, tx)
+      return opened
+    })
+    if (!opened) throw new ServiceError('INVALID_CREDENTIALS')
   }
 
   /**
@@ -48,35 +62,52 @@ export class SignIn {
     { current, next, keep }: { current: string; next: string; keep: Buffer },
     origin: Origin
   ): Promise<void> {
-    const user = await this.#parts.users.find(username)
+    const { users, passwords, audit } = this.#parts
+    const action = 'change_password'
     const attempt: Attempt = { kind: 'password', name: username, address: origin.address }
-    await this.#attempt(attempt, user, current, { action: 'change_password', origin })
-    if (current === next) throw new ServiceError('PASSWORD_UNCHANGED')
-    await this.#parts.users.setPassword(username, await this.#parts.passwords.hash(next), keep)
+    const user = await this.#verify(attempt, current, action, origin)
+    const entry = { actor: user.username, action, ...origin }
+    if (current === next) {
+      await audit.record({ ...entry, outcome: 'refused' })
+      throw new ServiceError('PASSWORD_UNCHANGED')
+    }
+    const passwordHash = await passwords.hash(next)
+    const changed = await users.setPassword(username, passwordHash, { keep, instead: user.passwordHash }, tx =>
+      audit.record({ ...entry, outcome: 'succeeded' }, tx)
+    )
+    if (changed) return
+    await audit.record({ ...entry, outcome: 'refused' })
+    throw new ServiceError('INVALID_CREDENTIALS')
   }
 
-  async #attempt(
-    attempt: Attempt,
-    user: User | undefined,
-    password: string,
-    { action, origin }: { action: string; origin: Origin }
-  ): Promise<void> {
-    const { passwords, limits, audit } = this.#parts
+  /** Admits the attempt, verifies the password, and writes down what was refused. */
+  async #verify(attempt: Attempt, password: string, action: string, origin: Origin): Promise<User> {
+    const { users, limits, audit } = this.#parts
+    const user = await users.find(attempt.name)
     // A name that nobody has is not written down: it may be a password typed into the wrong field.
     const entry = { actor: user?.username ?? null, action, ...origin }
     const slots = limits.slots(attempt)
-    const seconds = await limits.waitSeconds(slots)
-    if (seconds > 0) {
+    const admitted = await limits.admit(slots)
+    if ('waitSeconds' in admitted) {
       await audit.recordThrottled(slots.address, entry)
-      throw new ServiceError('TOO_MANY_ATTEMPTS', { headers: { 'retry-after': String(seconds) } })
+      throw new ServiceError('TOO_MANY_ATTEMPTS', { headers: { 'retry-after': String(admitted.waitSeconds) } })
     }
-    const matches = await passwords.verify(password, user?.passwordHash)
+    const matches = await this.#matches(password, user, admitted)
     if (!matches || !user?.isActive) {
-      await limits.failed(slots)
       await audit.record({ ...entry, outcome: 'refused' })
       throw new ServiceError('INVALID_CREDENTIALS')
     }
-    await limits.succeeded(slots)
-    await audit.record({ ...entry, outcome: 'succeeded' })
+    await limits.succeeded(admitted)
+    return user
+  }
+
+  async #matches(password: string, user: User | undefined, admitted: Admitted): Promise<boolean> {
+    const { passwords, limits } = this.#parts
+    try {
+      return await passwords.verify(password, user?.passwordHash)
+    } catch (err) {
+      await limits.undecided(admitted)
+      throw err
+    }
   }
 }

@@ -1,3 +1,4 @@
+import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 
 /** Letters, digits and a few signs, so that a name reads the same in a shell, a log and a page. */
@@ -12,6 +13,11 @@ export interface User {
   mustChangePassword: boolean
 }
 
+const usernamePattern = new RegExp(USERNAME_PATTERN)
+
+/** What else belongs to a change, in its transaction: typically its row in the audit log. */
+type Also = (tx: TransactionSql) => Promise<void>
+
 /** The users' table. Names are told apart without regard to case. */
 export class Users {
   readonly #database: Database
@@ -20,7 +26,9 @@ export class Users {
     this.#database = database
   }
 
+  /** A name that breaks the pattern is nobody's: the database would fold letters like İ into ASCII ones. */
   async find(username: string): Promise<User | undefined> {
+    if (!usernamePattern.test(username)) return undefined
     const [user] = await this.#database.run(
       sql => sql<User[]>`
         select user_id as "userId", username, password_hash as "passwordHash", is_admin as "isAdmin",
@@ -31,13 +39,17 @@ export class Users {
   }
 
   /** @returns false when the name is taken */
-  async create(user: { username: string; passwordHash: string; isAdmin: boolean }): Promise<boolean> {
-    const created = await this.#database.run(
-      sql => sql`
+  async create(
+    user: { username: string; passwordHash: string; isAdmin: boolean },
+    also: Also = nothing
+  ): Promise<boolean> {
+    return this.#database.transaction(async tx => {
+      const created = await tx`
         insert into users (username, password_hash, is_admin)
         values (${user.username}, ${user.passwordHash}, ${user.isAdmin}) on conflict do nothing returning user_id`
-    )
-    return created.length > 0
+      if (created.length > 0) await also(tx)
+      return created.length > 0
+    })
   }
 
   /** Creates the first admin, who must change the password; only while there is no user. @returns whether it did */
@@ -66,33 +78,41 @@ export class Users {
   }
 
   /** Bars a user and ends all sessions of theirs, everywhere. @returns whether there is such a user */
-  async disable(username: string): Promise<boolean> {
+  async disable(username: string, also: Also = nothing): Promise<boolean> {
     return this.#database.transaction(async tx => {
       const [user] = await tx<{ user_id: string }[]>`
         update users set is_active = false where lower(username) = lower(${username}) returning user_id`
-      if (user) await tx`delete from sessions where user_id = ${user.user_id}`
-      return user !== undefined
+      if (!user) return false
+      await tx`delete from sessions where user_id = ${user.user_id}`
+      await also(tx)
+      return true
     })
   }
 
   /**
    * Sets a password, which is then no longer due to be changed, and ends the sessions of that user.
    * @param keep hash of the one session that stays
+   * @param instead the hash that it takes the place of: nothing is changed when another does, or the user is barred
    * @returns whether there is such a user
    */
-  async setPassword(username: string, passwordHash: string, keep?: Buffer): Promise<boolean> {
+  async setPassword(
+    username: string,
+    passwordHash: string,
+    { keep, instead }: { keep?: Buffer; instead?: string } = {},
+    also: Also = nothing
+  ): Promise<boolean> {
     return this.#database.transaction(async tx => {
       const [user] = await tx<{ user_id: string }[]>`
         update users set password_hash = ${passwordHash}, must_change_password = false
-        where lower(username) = lower(${username}) returning user_id`
-      if (user) {
-        await tx`delete from sessions where user_id = ${user.user_id} and session_hash is distinct from ${keep ?? null}`
-      }
-      return user !== undefined
+        where lower(username) = lower(${username})
+          ${instead === undefined ? tx`` : tx`and is_active and password_hash = ${instead}`}
+        returning user_id`
+      if (!user) return false
+      await tx`delete from sessions where user_id = ${user.user_id} and session_hash is distinct from ${keep ?? null}`
+      await also(tx)
+      return true
     })
   }
-
-  async signedIn(userId: string): Promise<void> {
-    await this.#database.run(sql => sql`update users set last_sign_in_at = now() where user_id = ${userId}`)
-  }
 }
+
+async function nothing(): Promise<void> {}

@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { generatedSecret } from '../../src/auth/generated-secret.ts'
@@ -11,4 +11,20 @@ t.test('a secret is made once, is for its owner alone, and is the same for all t
   t.equal(await generatedSecret(directory, 'session-secret'), secrets[0])
   t.equal((await stat(join(directory, 'session-secret'))).mode & 0o777, 0o600)
   t.strictSame(await readdir(directory), ['session-secret'], 'nothing else is left')
+})
+
+t.test('a file that holds no secret stops the start, and is not replaced', async t => {
+  const directory = t.testdir()
+  for (const bad of ['', 'short', 'c2hvcnQ=']) {
+    await writeFile(join(directory, 'session-secret'), bad)
+    await t.rejects(generatedSecret(directory, 'session-secret'), { name: 'ConfigError', message: /holds no secret/ })
+  }
+})
+
+t.test('a folder that cannot be used is told in a sentence', async t => {
+  const directory = t.testdir({ file: '' })
+  await t.rejects(generatedSecret(join(directory, 'file'), 'session-secret'), {
+    name: 'ConfigError',
+    message: /^DATA_DIR must .*ENOTDIR/
+  })
 })

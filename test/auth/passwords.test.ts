@@ -27,6 +27,17 @@ t.test('too many at once are turned away, the others are served', async t => {
   }
 })
 
+t.test('many at once take the memory of one', async t => {
+  const passwords = new Passwords()
+  t.teardown(() => passwords.close())
+  await passwords.verify('x', undefined)
+  const before = process.resourceUsage().maxRSS
+  await Promise.all(Array.from({ length: 40 }, () => passwords.verify('x', undefined)))
+  const grownMb = (process.resourceUsage().maxRSS - before) / 1024
+  // 40 side by side would take 760 MB; what is left here are instances that wait to be collected.
+  t.ok(grownMb < 300, `${Math.round(grownMb)} MB`)
+})
+
 t.test('what waits when it closes is rejected', async t => {
   const passwords = new Passwords()
   const waiting = passwords.hash('x')

@@ -1,13 +1,16 @@
+import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import type { Seams } from '../../src/app.ts'
+import { Users } from '../../src/auth/users.ts'
 import { captureLog, SESSION_SECRET, startApp, untilStatus } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { Client, createUser } from '../support/session.ts'
 
-async function started(t: Test, environment: Record<string, string> = {}) {
+async function started(t: Test, environment: Record<string, string> = {}, seams: Partial<Seams> = {}) {
   const { url: databaseUrl } = await createTestDatabase(t)
   const log = captureLog('trace')
   const start = () =>
-    startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off', ...environment }, { logger: log.logger })
+    startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off', ...environment }, { logger: log.logger, ...seams })
   const { app, url } = await start()
   await untilStatus(`${url}/health/startup`, 200)
   return { app, url, log, start, client: new Client(url) }
@@ -107,6 +110,69 @@ t.test('a session ends by idleness and by age', async t => {
   t.equal((await client.send('GET', '/api/auth/me')).status, 401)
 })
 
+t.test('a session that idles for a minute at most is kept by requests, too', async t => {
+  const { app, client } = await started(t, { SESSION_IDLE_MINUTES: '1' })
+  await client.signIn('ops', await createUser(app, 'ops'))
+  for (let i = 0; i < 3; i++) {
+    await app.db.run(sql => sql`update sessions set last_seen_at = last_seen_at - interval '40 seconds'`)
+    t.equal((await client.send('GET', '/api/auth/me')).status, 200)
+  }
+})
+
+t.test('a password that is changed, or a user who is barred, ends the sign-in that is under way', async t => {
+  let auth: FastifyInstance['auth'] | undefined
+  const { app } = await started(
+    t,
+    {},
+    {
+      api: async scope => {
+        auth = scope.auth
+      }
+    }
+  )
+  if (!auth) throw new Error('no sign-in')
+  const { signIn, users } = auth
+  const origin = { address: '192.0.2.1', requestId: 'test' }
+  const ends: [name: string, end: () => Promise<unknown>][] = [
+    ['changed', () => users.setPassword('changed', 'another hash')],
+    ['barred', () => users.disable('barred')]
+  ]
+  for (const [name, end] of ends) {
+    const user = await signIn.authenticate(name, await createUser(app, name), origin)
+    await end()
+    await t.rejects(signIn.open(user, 'a session id', origin), { code: 'INVALID_CREDENTIALS' }, name)
+  }
+  const [left] = await app.db.run(sql => sql`select count(*)::int from sessions`)
+  t.equal(left?.count, 0)
+  const rows = await app.db.run(sql => sql`select actor, outcome from audit_log order by audit_id`)
+  t.same(rows, [
+    { actor: 'changed', outcome: 'refused' },
+    { actor: 'barred', outcome: 'refused' }
+  ])
+})
+
+t.test('a password that was set meanwhile is not overwritten by the change of one who knew the old', async t => {
+  const { app } = await started(t)
+  const users = new Users(app.db)
+  await createUser(app, 'ops')
+  const before = await users.find('ops')
+  await users.setPassword('ops', 'set by the operator')
+  t.equal(await users.setPassword('ops', 'set by the thief', { instead: before?.passwordHash ?? '' }), false)
+  t.equal((await users.find('ops'))?.passwordHash, 'set by the operator')
+})
+
+t.test('a session that cannot be kept is an error in the envelope, and no cookie', async t => {
+  const { app, client } = await started(t)
+  const password = await createUser(app, 'ops')
+  await app.db.run(sql => sql`alter table sessions add constraint none check (user_id < 0) not valid`)
+  const { status, answer, setCookie } = await client.signIn('ops', password)
+  t.equal(status, 500)
+  t.strictSame(answer, { success: false, error: 'Something went wrong inside', code: 'INTERNAL_ERROR' })
+  t.equal(setCookie, undefined)
+  const rows = await app.db.run(sql => sql`select outcome from audit_log where outcome = 'succeeded'`)
+  t.equal(rows.length, 0, 'nor is a sign-in written down')
+})
+
 t.test('until a due password change is made nothing else is allowed, and it ends the other sessions', async t => {
   const { app, url, client } = await started(t)
   const password = await createUser(app, 'ops', { isAdmin: true })
@@ -128,6 +194,15 @@ t.test('until a due password change is made nothing else is allowed, and it ends
   t.equal((await client.send('GET', '/api/system/audit-log')).status, 200)
   t.equal((await elsewhere.send('GET', '/api/auth/me')).status, 401)
   t.equal((await new Client(url).signIn('ops', password)).status, 401)
+
+  const rows = await app.db.run(
+    sql => sql`select outcome from audit_log where action = 'change_password' order by audit_id`
+  )
+  t.same(
+    rows.map(({ outcome }) => outcome),
+    ['refused', 'refused', 'succeeded'],
+    'only what was changed is written down as changed'
+  )
 })
 
 t.test('failures delay who tries from where, alike for names that exist and not, and lock nobody out', async t => {
@@ -154,6 +229,33 @@ t.test('failures delay who tries from where, alike for names that exist and not,
       from audit_log where details ? 'attempts'`
   )
   t.strictSame({ ...throttled }, { rows: 2, attempts: 4 }, 'attempts beyond the limit are counted, not listed')
+})
+
+t.test('guesses that come at once are not looked at in larger numbers', async t => {
+  const { app, client } = await started(t)
+  await createUser(app, 'ops')
+  const guesses = await Promise.all(Array.from({ length: 40 }, () => client.signIn('ops', 'wrong password')))
+  t.equal(guesses.filter(({ status }) => status === 401).length, 5)
+  t.equal(guesses.filter(({ status }) => status === 429).length, 35)
+  const rows = await app.db.run(sql => sql`select outcome, details from audit_log order by audit_id`)
+  t.equal(rows.length, 6, 'and written down as one')
+  t.equal(
+    rows.reduce((sum, { details }) => sum + (details.attempts ?? 0), 0),
+    35
+  )
+})
+
+t.test('a name has one spelling but for case, and what cannot be a name is nobody', async t => {
+  const { app, client } = await started(t)
+  const password = await createUser(app, 'admin')
+  for (const name of ['adm\u0130n', 'adm\u0131n', 'admin\u0000', 'admin ', "'; --", '관리자']) {
+    t.match(
+      await client.signIn(name, password),
+      { status: 401, answer: { code: 'INVALID_CREDENTIALS' } },
+      encodeURIComponent(name)
+    )
+  }
+  t.equal((await client.signIn('ADMIN', password)).status, 200)
 })
 
 t.test('an address that tries many names has to wait, too', async t => {

@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { untilStatus } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
@@ -40,7 +41,15 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   t.match(await run('', 'user:password', 'nobody'), { code: 2, stderr: 'there is no user nobody\n' })
   t.match(await run('', 'user:disable', 'ops'), { code: 0, stdout: 'ops disabled\n' })
   t.match(await run('', 'user:list'), { stdout: 'ops\tadmin\tdisabled\tnever\n' })
-  t.match(await run('', 'nonsense'), { code: 2, stderr: /^usage/ })
+  for (const word of ['nonsense', 'constructor']) t.match(await run('', word), { code: 2, stderr: /^usage/ }, word)
+
+  const sql = postgres(url, { max: 1 })
+  t.teardown(() => sql.end())
+  t.match(await sql`select actor, action, target, outcome from audit_log order by audit_id`, [
+    { actor: /^cli:./, action: 'user:create', target: 'ops', outcome: 'succeeded' },
+    { actor: /^cli:./, action: 'user:password', target: 'ops', outcome: 'succeeded' },
+    { actor: /^cli:./, action: 'user:disable', target: 'ops', outcome: 'succeeded' }
+  ])
 })
 
 t.test(

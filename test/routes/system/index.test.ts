@@ -1,3 +1,4 @@
+import { request as httpRequest } from 'node:http'
 import type { FastifyPluginAsync } from 'fastify'
 import t from 'tap'
 import { startApp, untilStatus } from '../../support/app.ts'
@@ -15,7 +16,12 @@ t.test('every route under /api/system/ but its health is for admins only, before
   await untilStatus(`${url}/health/startup`, 200)
   const guarded = routes.filter(route => route.url.startsWith('/api/system/') && route.url !== '/api/system/health')
   t.ok(guarded.length >= 4, `there are routes: ${guarded.length}`)
-  const unknown = ['GET', 'POST', 'PUT', 'DELETE'].map(method => ({ method, url: '/api/system/nothing/here' }))
+  const unknown = ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PROPFIND'].flatMap(method =>
+    ['/nothing/here', `/jobs/${'x'.repeat(2_000)}/pause`, '/health/', '/'].map(path => ({
+      method,
+      url: `/api/system${path}`
+    }))
+  )
 
   const stranger = new Client(url)
   const user = new Client(url)
@@ -48,6 +54,7 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
   t.equal(wrong.headers.get('x-content-type-options'), 'nosniff', 'a browser is kept in bounds')
   const probe = await new Client(url).send('POST', '/api/system/health')
   t.match(probe, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } }, 'the public probe asks nobody to sign in')
+  t.equal((await new Client(url).send('POST', '/api/system/health?x=1')).status, 405)
 
   t.test('the audit log is read by pages', async t => {
     const page = async (query: string) => (await admin.send('GET', `/api/system/audit-log?${query}`)).answer
@@ -64,7 +71,7 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
   })
 
   t.test('a mistyped filter is refused', async t => {
-    for (const query of ['limit=0', 'limit=x', 'limit=501', 'before=x', 'actr=ops']) {
+    for (const query of ['limit=0', 'limit=x', 'limit=501', 'before=x', 'actr=ops', 'actor=%00', 'action=a%00']) {
       t.match(await admin.send('GET', `/api/system/audit-log?${query}`), { status: 400 }, query)
     }
   })
@@ -92,13 +99,25 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
 
 t.test('an admin action is written down when it is requested and with its outcome', async t => {
   const { url: databaseUrl } = await createTestDatabase(t)
+  let [entered, leave] = [() => {}, () => {}]
+  const inside = new Promise<void>(resolve => {
+    entered = resolve
+  })
+  const left = new Promise<void>(resolve => {
+    leave = resolve
+  })
   const actions: FastifyPluginAsync = async app => {
     app.addHook('onRequest', app.requireAdmin)
     app.addHook('preHandler', app.auditRequested)
-    app.addHook('onResponse', app.auditFinished)
+    app.addHook('onSend', app.auditFinished)
     app.post('/test/plain', async () => ({ success: true }))
     app.post('/test/fails', async () => {
       throw new Error('no')
+    })
+    app.post('/test/slow', async () => {
+      entered()
+      await left
+      return { success: true }
     })
     app.post('/test/transaction/:id', async request => {
       await app.db.transaction(tx => request.audit.succeeded(tx, { changed: 1 }))
@@ -114,8 +133,6 @@ t.test('an admin action is written down when it is requested and with its outcom
     app.db.run(
       sql => sql`select action, target, outcome, details from audit_log where action like 'POST %' order by audit_id`
     )
-  // The outcome is written after the answer has gone.
-  while ((await rows()).length < 6);
   t.match(await rows(), [
     { action: 'POST /test/plain', outcome: 'requested' },
     { action: 'POST /test/plain', outcome: 'succeeded', details: { status: 200 } },
@@ -124,4 +141,19 @@ t.test('an admin action is written down when it is requested and with its outcom
     { action: 'POST /test/transaction/:id', target: '7', outcome: 'requested' },
     { action: 'POST /test/transaction/:id', target: '7', outcome: 'succeeded', details: { changed: 1 } }
   ])
+
+  t.test('also when the client is gone by then', async t => {
+    const request = httpRequest(`${url}/test/slow`, { method: 'POST', headers: { cookie: String(admin.cookie) } })
+    const gone = new Promise(resolve => request.on('error', () => undefined).once('close', resolve))
+    request.end()
+    await inside
+    request.destroy()
+    await gone
+    leave()
+    while ((await rows()).length < 8);
+    t.match((await rows()).slice(6), [
+      { action: 'POST /test/slow', outcome: 'requested' },
+      { action: 'POST /test/slow', outcome: 'succeeded' }
+    ])
+  })
 })
