@@ -17,9 +17,10 @@ export async function readSecret(prompt: string): Promise<string> {
     if (done || value.length > MAX_LINE) throw new Error('standard input holds no secret')
     return value
   }
-  stderr.write(prompt)
   const mute = new Writable({ write: (_chunk, _encoding, written) => written() })
   const terminal = createInterface({ input: stdin, output: mute, terminal: true })
+  // Only now: what is typed at the prompt is no longer shown.
+  stderr.write(prompt)
   const line = await new Promise<string | undefined>(resolve => {
     terminal.once('line', resolve)
     // Ctrl-C and Ctrl-D.
