@@ -173,6 +173,8 @@ export class BybitClient implements ExchangeClient {
       rows
         .filter(row => row.orderId === ref.exchangeOrderId && TRADES.has(optionalText(row, 'execType') ?? 'Trade'))
         .map(row => parseBybitFill(row, this.marketType))
+        // They come newest first: those of one millisecond keep their order only when they are turned around before.
+        .reverse()
         .sort((a, b) => a.executedAt - b.executedAt)
     )
   }

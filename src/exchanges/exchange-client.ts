@@ -212,5 +212,5 @@ export class ExchangeError extends Error {
 
 /** Whether `text` names an exchange of the catalogue, in capitals. */
 export function isExchangeName(text: string): text is ExchangeName {
-  return (EXCHANGE_NAMES as readonly string[]).includes(text)
+  return EXCHANGE_NAMES.some(name => name === text)
 }

@@ -203,10 +203,9 @@ export class ExchangeHost {
       return call.read(await this.#answer(call, deadline, options.signal))
     } catch (err) {
       if (options.signal?.aborted) throw options.signal.reason
-      const error = err instanceof ExchangeError ? err : this.#unreadable(call.operation, err)
-      // An order or symbol that is not there says nothing about the exchange.
-      if (error.code !== 'order_not_found' && error.code !== 'bad_symbol') this.#lastError = { at: this.#now(), error }
-      throw error
+      if (!(err instanceof UnreadableAnswer)) throw err
+      const reason = err.message
+      throw this.#noted(this.#error('invalid_answer', { operation: call.operation, reason, cause: err }))
     }
   }
 
@@ -242,9 +241,13 @@ export class ExchangeHost {
 
   async #answer(call: ReadCall<unknown>, deadline: number, signal: AbortSignal | undefined): Promise<Answer> {
     let clockRefused = false
+    let failure: Failure | undefined
     for (let attempt = 1; ; attempt++) {
       const outcome = await this.#attempt(call, deadline, signal)
+      if (outcome === null) throw failure?.error ?? this.#circuitError(call.operation)
       if ('answer' in outcome) return outcome.answer
+      failure = outcome
+      this.#noted(outcome.error)
       if (outcome.clock && !clockRefused) {
         clockRefused = true
         const clock = this.#clockCall()
@@ -258,13 +261,10 @@ export class ExchangeHost {
     }
   }
 
-  async #attempt(call: ReadCall<unknown>, deadline: number, signal: AbortSignal | undefined): Promise<Outcome> {
+  /** Null when the circuit does not let it out. */
+  async #attempt(call: ReadCall<unknown>, deadline: number, signal: AbortSignal | undefined): Promise<Outcome | null> {
     const admission = this.#circuit.admit()
-    if (admission === null) {
-      const retryAfterMs = Math.ceil(this.#circuit.retryAfterMs)
-      const reason = 'not called, it failed repeatedly just now'
-      return this.#failed('unavailable', false, { operation: call.operation, retryAfterMs, reason })
-    }
+    if (admission === null) return null
     let judged = false
     try {
       await this.#room(call, deadline, signal)
@@ -328,8 +328,10 @@ export class ExchangeHost {
       const value = headers[name]
       return (Array.isArray(value) ? value[0] : value) ?? null
     }
-    const askedAt = began + (this.#now() - began) / 2
-    this.#noteDate(header('date'), askedAt)
+    const took = this.#now() - began
+    const askedAt = began + took / 2
+    // After a slow answer nobody knows at which moment of it the clock was read.
+    if (took < DATE_HEADER_PRECISION_MS) this.#noteDate(header('date'), askedAt)
     this.#noteUsage(header, call.budgetKey ?? '')
     const rows = statusCode === 200 ? call.rows?.() : undefined
     const text = rows === undefined ? await textOf(body) : await rowsInto(rows, body)
@@ -383,13 +385,23 @@ export class ExchangeHost {
     return { error: this.#error(code, details), mayPass, clock: false }
   }
 
+  #circuitError(operation: string): ExchangeError {
+    const retryAfterMs = Math.ceil(this.#circuit.retryAfterMs)
+    return this.#error('unavailable', {
+      operation,
+      retryAfterMs,
+      reason: 'not called, it failed repeatedly just now'
+    })
+  }
+
   #error(code: ExchangeErrorCode, details: Omit<ExchangeErrorDetails, 'exchange'>): ExchangeError {
     return new ExchangeError(code, { ...details, exchange: this.#gateway.exchange })
   }
 
-  #unreadable(operation: string, err: unknown): ExchangeError {
-    if (!(err instanceof UnreadableAnswer)) throw err
-    return this.#error('invalid_answer', { operation, reason: err.message, cause: err })
+  /** Remembers what the exchange failed at; an order or symbol that is not there says nothing about it. */
+  #noted(error: ExchangeError): ExchangeError {
+    if (error.code !== 'order_not_found' && error.code !== 'bad_symbol') this.#lastError = { at: this.#now(), error }
+    return error
   }
 
   #noteDate(date: string | null, askedAt: Millis): void {

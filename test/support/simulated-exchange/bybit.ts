@@ -66,7 +66,7 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
         account.orders.filter(order => order.market === market),
         query
       )
-      return page(book, query, orders.flatMap(executionsOf))
+      return page(book, query, orders.flatMap(executionsOf).reverse())
     }
     case '/v5/account/wallet-balance':
       return ok(book, { list: [{ accountType: 'UNIFIED', coin: coinsOf(account) }] })

@@ -1,0 +1,195 @@
+import { Big } from 'big.js'
+import t, { type Test } from 'tap'
+import { Agent } from 'undici'
+import { parseBinanceFuturesBalances } from '../../src/exchanges/binance.ts'
+import { parseBybitBalances, parseBybitPosition } from '../../src/exchanges/bybit.ts'
+import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
+import type { ExchangeName, MarketType } from '../../src/exchanges/exchange-client.ts'
+import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
+import { parseOkxFill } from '../../src/exchanges/okx.ts'
+import { parseTokenFills } from '../../src/exchanges/upbit-dialect.ts'
+import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
+import { cannedExchange } from './canned-exchange.ts'
+
+const KEYS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
+
+const agent = new Agent()
+t.teardown(() => agent.close())
+
+async function bench(t: Test, exchange: ExchangeName, marketType: MarketType = 'SPOT') {
+  const simulated = await SimulatedExchange.start({ exchange })
+  t.teardown(() => simulated.close())
+  const account = simulated.addAccount(KEYS)
+  const registry = new ExchangeRegistry({ dispatcher: agent, urls: simulated.urls })
+  return { simulated, account, client: registry.client({ exchange, marketType, credentials: KEYS }) }
+}
+
+/** A client whose every question gets these answers, by path. */
+async function canned(
+  t: Test,
+  exchange: ExchangeName,
+  marketType: MarketType,
+  answers: Readonly<Record<string, unknown>>
+) {
+  const url = await cannedExchange(t, path => ({ status: 200, body: JSON.stringify(answers[path] ?? null) }))
+  const setting = CATALOGUE[exchange].markets[marketType]?.setting ?? 'OKX_URL'
+  const registry = new ExchangeRegistry({ dispatcher: agent, urls: { [setting]: url }, random: () => 0 })
+  return registry.client({ exchange, marketType, credentials: KEYS })
+}
+
+for (const exchange of ['UPBIT', 'BITHUMB'] as const) {
+  t.test(
+    `${exchange}: a market buy whose rest was too small to trade is filled, though its state says cancel`,
+    async t => {
+      const { simulated, account, client } = await bench(t, exchange)
+      const placed = simulated.place(account, { quoteAmount: '100000', quantity: '0.001' })
+      simulated.fill(placed, { quantity: '0.00099999' })
+      simulated.cancel(placed)
+      t.match(await client.order(placed), {
+        status: 'filled',
+        orderType: 'MARKET',
+        price: null,
+        quantity: null,
+        filledQuantity: '0.00099999'
+      })
+    }
+  )
+}
+
+t.test('Upbit: trades without a fee of their own share the paid one, to the last digit', async t => {
+  const trade = (uuid: string, volume: string) => ({
+    uuid,
+    price: '3',
+    volume,
+    created_at: '2025-04-01T15:30:47+09:00'
+  })
+  const fills = parseTokenFills({
+    uuid: 'order',
+    market: 'KRW-BTC',
+    side: 'bid',
+    paid_fee: '1',
+    trades: [trade('a', '1'), trade('b', '1'), trade('c', '1')]
+  })
+  const sum = fills.reduce((total, { fee }) => total.plus(fee ?? 0), new Big(0))
+  t.equal(sum.toFixed(), '1')
+  t.strictSame([...new Set(fills.map(({ feeAsset }) => feeAsset))], ['KRW'])
+})
+
+t.test('Binance: the fills of an order are read past the first thousand', async t => {
+  for (const market of ['SPOT', 'FUTURES'] as const) {
+    const { simulated, account, client } = await bench(t, 'BINANCE', market)
+    const placed = simulated.place(account, { market, quantity: '1001' })
+    for (let i = 0; i < 1_001; i++) simulated.fill(placed, { quantity: '1' })
+    const fills = await client.fills(placed)
+    t.strictSame(
+      fills.map(({ exchangeTradeId }) => exchangeTradeId),
+      placed.fills.map(({ tradeId }) => tradeId)
+    )
+  }
+})
+
+t.test('Binance: conditional futures orders stand among the open ones', async t => {
+  const { simulated, account, client } = await bench(t, 'BINANCE', 'FUTURES')
+  const plain = simulated.place(account, { market: 'FUTURES', positionSide: 'LONG' })
+  const conditional = simulated.place(account, { market: 'FUTURES', type: 'STOP_MARKET', stopPrice: '90' })
+  t.match(await client.openOrders(), [
+    { exchangeOrderId: plain.exchangeOrderId, positionSide: 'LONG' },
+    { exchangeOrderId: conditional.exchangeOrderId, orderType: 'STOP_MARKET', stopPrice: '90', status: 'open' }
+  ])
+})
+
+t.test('Binance: no more of an asset is free than there is of it', async t => {
+  const row = { asset: 'USDT', balance: '10', availableBalance: '25' }
+  t.strictSame(parseBinanceFuturesBalances([row]), [{ asset: 'USDT', free: '10', locked: '0', total: '10' }])
+})
+
+t.test('Bybit: what orders and positions bind is locked', async t => {
+  const coin = { coin: 'USDT', walletBalance: '100', locked: '1', totalOrderIM: '2', totalPositionIM: '3.5' }
+  t.strictSame(parseBybitBalances({ list: [{ coin: [coin] }] }), [
+    { asset: 'USDT', free: '93.5', locked: '6.5', total: '100' }
+  ])
+})
+
+t.test('Bybit: a perpetual in USDC is written PERP, a short has a size above zero', async t => {
+  const row = { symbol: 'BTCPERP', side: 'Sell', size: '0.5', positionIdx: '2', avgPrice: '1', markPrice: '2' }
+  t.match(parseBybitPosition(row), { symbol: 'BTCUSDC', quantity: '-0.5', positionSide: 'SHORT' })
+})
+
+t.test('Bybit: executions that trade nothing are no fills', async t => {
+  const execution = (execId: string, execType: string) => ({
+    symbol: 'BTCUSDT',
+    orderId: '1',
+    execId,
+    execType,
+    side: 'Buy',
+    execPrice: '1',
+    execQty: '1',
+    execFee: '-0.01',
+    execTime: '1700000000000'
+  })
+  const list = [execution('a', 'Trade'), execution('b', 'Funding'), execution('c', 'Settle')]
+  const client = await canned(t, 'BYBIT', 'FUTURES', { '/v5/execution/list': { retCode: 0, result: { list } } })
+  const fills = await client.fills({ exchangeOrderId: '1', exchangeSymbol: 'BTCUSDT' })
+  t.match(fills, [{ exchangeTradeId: 'a', fee: '-0.01', feeAsset: 'USDT' }])
+  t.equal(fills.length, 1)
+})
+
+t.test('OKX: a fee that was paid comes out above zero, a rebate below, a spot buy’s in the base coin', async t => {
+  const row = {
+    instType: 'SPOT',
+    instId: 'BTC-USDT',
+    tradeId: '1',
+    ordId: '2',
+    side: 'buy',
+    posSide: 'net',
+    fillPx: '51858',
+    fillSz: '0.00192834',
+    feeCcy: 'BTC',
+    ts: '1708587373361'
+  }
+  t.match(parseOkxFill({ ...row, fee: '-0.00000192834' }, new Map()), { fee: '0.00000192834', feeAsset: 'BTC' })
+  t.match(parseOkxFill({ ...row, fee: '0.5' }, new Map()), { fee: '-0.5', realizedPnl: null })
+})
+
+t.test('OKX: quantities of swaps are contracts by their size, in orders, fills and positions', async t => {
+  const { simulated, account, client } = await bench(t, 'OKX', 'FUTURES')
+  const placed = simulated.place(account, { market: 'FUTURES', symbol: 'BTCUSDT', quantity: '0.25' })
+  simulated.fill(placed, { quantity: '0.1' })
+  t.match(await client.order(placed), { quantity: '0.25', filledQuantity: '0.1' })
+  t.match(await client.fills(placed), [{ quantity: '0.1' }])
+  t.match(await client.positions(), [{ symbol: 'BTCUSDT', quantity: '0.1' }])
+  const asked = simulated.requests.filter(({ path }) => path === '/api/v5/public/instruments')
+  t.equal(asked.length, 1, 'the sizes are asked for once')
+})
+
+t.test('OKX: a position whose contract has no known size is an error, it does not vanish', async t => {
+  const position = { instType: 'SWAP', instId: 'NEW-USDT-SWAP', posSide: 'net', pos: '1' }
+  const client = await canned(t, 'OKX', 'FUTURES', {
+    '/api/v5/account/positions': { code: '0', data: [position] },
+    '/api/v5/public/instruments': { code: '0', data: [] }
+  })
+  await t.rejects(client.positions(), { code: 'invalid_answer', message: /no known size/ })
+})
+
+t.test('a list that never ends is refused, not read for ever', async t => {
+  const row = { orderId: '1', symbol: 'BTCUSDT' }
+  let page = 0
+  const url = await cannedExchange(t, () => ({
+    status: 200,
+    body: JSON.stringify({ retCode: 0, result: { list: [row], nextPageCursor: `cursor-${++page}` } })
+  }))
+  // Fifty pages take longer than a minute at Bybit's pace for one key; here its clock runs with each look.
+  let now = 0
+  const registry = new ExchangeRegistry({ dispatcher: agent, urls: { BYBIT_URL: url }, monotonic: () => (now += 100) })
+  const client = registry.client({ exchange: 'BYBIT', marketType: 'SPOT', credentials: KEYS })
+  await t.rejects(client.openOrders(), { code: 'invalid_answer', message: /more than 50 pages/ })
+})
+
+t.test('a state, side or type that nobody knows is refused, not guessed', async t => {
+  const order = { uuid: '1', market: 'KRW-BTC', side: 'bid', ord_type: 'limit', state: 'wait', executed_volume: '0' }
+  for (const wrong of [{ state: 'new' }, { side: 'buy' }, { executed_volume: 'x' }, { uuid: null }]) {
+    const client = await canned(t, 'UPBIT', 'SPOT', { '/v1/order': { ...order, ...wrong } })
+    const ref = { exchangeOrderId: '1', exchangeSymbol: 'KRW-BTC' }
+    await t.rejects(client.order(ref), { code: 'invalid_answer' }, JSON.stringify(wrong))
+  }
+})

@@ -1,0 +1,66 @@
+import t, { type Test } from 'tap'
+import { type NewOrder, SimulatedExchange } from './simulated-exchange/simulated-exchange.ts'
+
+async function simulate(t: Test, seed = 1) {
+  const simulated = await SimulatedExchange.start({ exchange: 'BINANCE', symbols: 3, seed })
+  t.teardown(() => simulated.close())
+  return { simulated, account: simulated.addAccount({ apiKey: 'k', apiSecret: 's' }) }
+}
+
+t.test('a market moves the same way for the same seed, frozen symbols not at all', async t => {
+  const [one, other] = [await simulate(t, 7), await simulate(t, 7)]
+  const [first = '', second = ''] = one.simulated.symbols
+  for (const { simulated } of [one, other]) {
+    simulated.freeze(second)
+    for (let i = 0; i < 5; i++) simulated.movePrices()
+  }
+  const before = '100'
+  t.not(one.simulated.price('SPOT', first), before)
+  t.equal(one.simulated.price('SPOT', first), other.simulated.price('SPOT', first))
+  t.equal(one.simulated.price('SPOT', second), before)
+})
+
+t.test('a spot fill moves money from one wallet to the other, less the fee', async t => {
+  const { simulated, account } = await simulate(t)
+  simulated.setBalance(account, 'SPOT', 'USDT', '1000')
+  simulated.fill(simulated.place(account, { quantity: '2', price: '100' }), { fee: '0.5', feeAsset: 'USDT' })
+  t.strictSame(account.balances.SPOT.get('USDT'), { free: '799.5', locked: '0' })
+  t.strictSame(account.balances.SPOT.get('BTC'), { free: '2', locked: '0' })
+})
+
+t.test('futures fills keep a position by average cost, across zero too', async t => {
+  const { simulated, account } = await simulate(t)
+  const trade = (side: NewOrder['side'], quantity: string, price: string) => {
+    const placed = simulated.place(account, { market: 'FUTURES', side: side ?? 'BUY', quantity, price })
+    return simulated.fill(placed, { fee: '0' }).realizedPnl
+  }
+  t.equal(trade('BUY', '1', '100'), '0')
+  t.equal(trade('BUY', '1', '110'), '0')
+  t.match(account.positions, [{ quantity: '2', entryPrice: '105' }])
+  t.equal(trade('SELL', '1', '115'), '10')
+  t.equal(trade('SELL', '3', '100'), '-5')
+  t.match(account.positions, [{ quantity: '-2', entryPrice: '100' }])
+  t.equal(trade('BUY', '2', '90'), '20')
+  t.match(account.positions, [{ quantity: '0' }])
+  t.equal(account.balances.FUTURES.get('USDT')?.free, '25')
+})
+
+t.test('a fault meets as many requests as it was told to, on its path alone', async t => {
+  const { simulated } = await simulate(t)
+  simulated.fault({ kind: 'status', status: 503 }, { times: 1, path: /price/ })
+  const statuses = []
+  for (const path of ['/api/v3/time', '/api/v3/ticker/price', '/api/v3/ticker/price']) {
+    statuses.push((await fetch(`${simulated.url}${path}`)).status)
+  }
+  t.strictSame(statuses, [200, 503, 200])
+  await simulated.seen(/price/, 2)
+})
+
+t.test('it checks who asks', async t => {
+  const { simulated } = await simulate(t)
+  const headers = { 'x-mbx-apikey': 'k' }
+  const unsigned = await fetch(`${simulated.url}/api/v3/account?timestamp=${Date.now()}&signature=00`, { headers })
+  t.match(await unsigned.json(), { code: -1022 })
+  const unknown = await fetch(`${simulated.url}/api/v3/account`)
+  t.match(await unknown.json(), { code: -2015 })
+})
