@@ -39,6 +39,7 @@ const dataDir = mkdtempSync(join(tmpdir(), 'bench-'))
 cleanups.unshift(() => rmSync(dataDir, { recursive: true }))
 const DATABASE_URL = postgres.url
 const SESSION_SECRET = randomBytes(32).toString('base64')
+const ENCRYPTION_KEY = randomBytes(32).toString('base64')
 
 try {
   const probePort = await freePort()
@@ -54,7 +55,7 @@ try {
     service: {
       script: service,
       path: '/health/live',
-      env: { DATABASE_URL, SESSION_SECRET, PROBE_PORT: String(probePort), DATA_DIR: dataDir },
+      env: { DATABASE_URL, SESSION_SECRET, ENCRYPTION_KEY, PROBE_PORT: String(probePort), DATA_DIR: dataDir },
       loads: {
         ...both('live', '/health/live'),
         ...both('ready', '/health/ready'),

@@ -119,6 +119,7 @@ async function idleQueries(): Promise<void> {
 }
 
 const SESSION_SECRET = 'a secret of a bench and of nothing else'
+const ENCRYPTION_KEY = Buffer.alloc(32).toString('base64')
 
 async function replica(jobs: Job[] | undefined, enabled = true) {
   const config = loadConfig({
@@ -127,10 +128,15 @@ async function replica(jobs: Job[] | undefined, enabled = true) {
     LOG_LEVEL: 'silent',
     SERVICE_NAME: 'bench',
     DATABASE_URL: postgres.url,
+    METRICS_PORT: 'off',
     SESSION_SECRET,
+    ENCRYPTION_KEY,
     SCHEDULER_ENABLED: String(enabled)
   })
-  const app = buildApp({ SESSION_SECRET, ...config }, { logger: pino({ level: 'silent' }), ...(jobs && { jobs }) })
+  const app = buildApp(
+    { SESSION_SECRET, ENCRYPTION_KEY, ...config },
+    { logger: pino({ level: 'silent' }), ...(jobs && { jobs }) }
+  )
   await app.listen({ host: config.HOST, port: config.PORT })
   return app
 }

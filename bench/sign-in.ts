@@ -21,6 +21,7 @@ const env = {
   PATH: process.env.PATH,
   DATABASE_URL: postgres.url,
   SESSION_SECRET: randomBytes(32).toString('base64'),
+  ENCRYPTION_KEY: randomBytes(32).toString('base64'),
   PORT: String(main),
   PROBE_PORT: String(probe)
 }

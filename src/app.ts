@@ -30,7 +30,7 @@ import { jobTable } from './jobs/index.ts'
 import type { Job } from './scheduler/job.ts'
 
 /** The settings with the secrets that were generated where none were given. */
-export type ServiceConfig = Config & { SESSION_SECRET: string }
+export type ServiceConfig = Config & { SESSION_SECRET: string; ENCRYPTION_KEY: string }
 
 /** What the process puts in, and tests in its place. */
 export interface Seams {

@@ -120,6 +120,7 @@ async function withDatabase(work: (database: Database) => Promise<string>): Prom
   const { DATABASE_URL, DATA_DIR, SERVICE_NAME } = loadConfig({
     // The commands sign nobody in: they need no secret.
     SESSION_SECRET: 'x'.repeat(32),
+    ENCRYPTION_KEY: Buffer.alloc(32).toString('base64'),
     ...process.env
   })
   const database = new Database({ max: 2, applicationName: `${SERVICE_NAME}-admin`, log })

@@ -20,6 +20,19 @@ const optionalPort = (fallback: number, description: string) =>
 /** Secrets go there: by TLS, or not out of this machine. */
 const SAFE_URL = '^(https://[^\\s/?#@]+|http://(127\\.[0-9.]+|localhost|\\[::1\\])(:[0-9]+)?)(/[^\\s?#]*)?$'
 
+const baseUrl = (description: string) =>
+  Type.Optional(
+    Type.String({
+      pattern: SAFE_URL,
+      maxLength: 2048,
+      rule: 'must be an https address, or an http one on loopback',
+      description
+    })
+  )
+
+/** 32 bytes in base64, or several of them with commas between. */
+const KEY_LIST = '^[A-Za-z0-9+/]{43}=(, *[A-Za-z0-9+/]{43}=)*$'
+
 const choice = <T extends string[]>(values: [...T], fallback: T[number], description: string) =>
   Type.Unsafe<T[number]>({ type: 'string', enum: values, default: fallback, description })
 
@@ -129,6 +142,42 @@ export const configSchema = Type.Object({
     rule: 'must be a time zone of the IANA database',
     description: 'a day is a day of this time zone'
   }),
+  /** Encrypts the keys of the accounts. */
+  ENCRYPTION_KEY: Type.Optional(
+    Type.String({
+      pattern: KEY_LIST,
+      maxLength: 4096,
+      secret: true,
+      rule: 'must be 32 bytes in base64, or a comma-separated list of such keys',
+      description:
+        'encrypts the keys of the accounts; the first of a list is current, the others still decrypt. Required with `DATABASE_URL`; else generated once and kept in `DATA_DIR`'
+    })
+  ),
+  /** Longest time that the cache warm-up holds start-up. */
+  WARM_UP_SECONDS: seconds(10, 0, 120, 'longest time that warming the price cache holds start-up, never readiness'),
+  /** Age at which a price stops being current: longer than the 31 s between two refreshes. */
+  PRICE_CACHE_TTL_SECONDS: seconds(90, 35, 3600, 'age at which a cached price stops being current'),
+  /** Lifetime of a cached exchange client. */
+  CLIENT_CACHE_TTL_SECONDS: seconds(3600, 1, 86_400, 'lifetime of a cached exchange client'),
+  /** Exchange clients that are kept. */
+  CLIENT_CACHE_MAX: Type.Integer({
+    default: 100,
+    minimum: 1,
+    maximum: 100_000,
+    description: 'exchange clients that are kept'
+  }),
+  BINANCE_URL: baseUrl('another address of Binance spot'),
+  BINANCE_FUTURES_URL: baseUrl('another address of Binance USD-M futures'),
+  BYBIT_URL: baseUrl('another address of Bybit'),
+  OKX_URL: baseUrl('another address of OKX'),
+  UPBIT_URL: baseUrl('another address of Upbit'),
+  BITHUMB_URL: baseUrl('another address of Bithumb'),
+  /** Address of the metrics port. */
+  METRICS_HOST: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 255, description: 'address of the metrics port; unset: as `HOST`' })
+  ),
+  /** Port of the metrics; 0 takes any free one. */
+  METRICS_PORT: optionalPort(9464, 'port of the metrics; `off` turns it off, `0` takes any free one and prints it'),
   /** Whether this replica claims scheduled runs. */
   SCHEDULER_ENABLED: Type.Boolean({
     default: true,
@@ -184,8 +233,9 @@ export const configSchema = Type.Object({
 type Environment = Record<string, string | undefined>
 
 /** The settings as the service uses them: `PROBE_PORT` is a number or `off`, `INSTANCE_ID` is always there. */
-export type Config = Omit<Static<typeof configSchema>, 'PROBE_PORT' | 'INSTANCE_ID'> & {
+export type Config = Omit<Static<typeof configSchema>, 'PROBE_PORT' | 'METRICS_PORT' | 'INSTANCE_ID'> & {
   PROBE_PORT: number | 'off'
+  METRICS_PORT: number | 'off'
   INSTANCE_ID: string
 }
 
@@ -205,14 +255,21 @@ export function loadConfig(environment: Environment): Config {
     if (value) given[key] = value
   }
   const settings = validate(given)
-  if (settings.DATABASE_URL !== undefined && settings.SESSION_SECRET === undefined) {
-    throw new ConfigError('SESSION_SECRET must be set when DATABASE_URL is')
+  for (const secret of ['SESSION_SECRET', 'ENCRYPTION_KEY'] as const) {
+    if (settings.DATABASE_URL !== undefined && settings[secret] === undefined) {
+      throw new ConfigError(`${secret} must be set when DATABASE_URL is`)
+    }
   }
   return {
     ...settings,
-    PROBE_PORT: settings.PROBE_PORT === 'off' ? 'off' : Number(settings.PROBE_PORT),
+    PROBE_PORT: portOf(settings.PROBE_PORT),
+    METRICS_PORT: portOf(settings.METRICS_PORT),
     INSTANCE_ID: settings.INSTANCE_ID ?? `${hostname()}-${randomBytes(4).toString('hex')}`
   }
+}
+
+function portOf(text: string): number | 'off' {
+  return text === 'off' ? 'off' : Number(text)
 }
 
 /** Container platforms mount secrets as files; a trailing line break is theirs, not part of the secret. */

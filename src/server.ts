@@ -53,8 +53,11 @@ await listen()
 async function readConfig(): Promise<ServiceConfig> {
   try {
     const config = loadConfig(process.env)
-    const { SESSION_SECRET = await generatedSecret(config.DATA_DIR, 'session-secret') } = config
-    return { ...config, SESSION_SECRET }
+    const {
+      SESSION_SECRET = await generatedSecret(config.DATA_DIR, 'session-secret'),
+      ENCRYPTION_KEY = await generatedSecret(config.DATA_DIR, 'encryption-key')
+    } = config
+    return { ...config, SESSION_SECRET, ENCRYPTION_KEY }
   } catch (err) {
     if (!(err instanceof ConfigError)) throw err
     process.stderr.write(`configuration: ${err.message}\n`)

@@ -4,6 +4,8 @@ import t from 'tap'
 import { ConfigError, configSchema, loadConfig } from '../src/config.ts'
 
 const SESSION_SECRET = 's'.repeat(32)
+const ENCRYPTION_KEY = Buffer.alloc(32).toString('base64')
+const secrets = { SESSION_SECRET, ENCRYPTION_KEY }
 
 t.test('every key has a default or may be unset', async t => {
   const config = loadConfig({})
@@ -60,12 +62,12 @@ t.test('a bad value is refused with its key and rule, never the value', async t 
 t.test('a secret may come from a file', async t => {
   const directory = t.testdir({ url: 'postgres://u:hunter2@h/d\n' })
   t.equal(
-    loadConfig({ SESSION_SECRET, DATABASE_URL_FILE: join(directory, 'url') }).DATABASE_URL,
+    loadConfig({ ...secrets, DATABASE_URL_FILE: join(directory, 'url') }).DATABASE_URL,
     'postgres://u:hunter2@h/d'
   )
 
   t.test('the variable goes before the file', async t => {
-    const environment = { SESSION_SECRET, DATABASE_URL: 'postgres://direct', DATABASE_URL_FILE: join(directory, 'url') }
+    const environment = { ...secrets, DATABASE_URL: 'postgres://direct', DATABASE_URL_FILE: join(directory, 'url') }
     t.equal(loadConfig(environment).DATABASE_URL, 'postgres://direct')
   })
 
@@ -85,10 +87,21 @@ t.test('a secret may come from a file', async t => {
   })
 })
 
-t.test('a named database asks for a session secret, the embedded one does not', async t => {
-  const refusal = new ConfigError('SESSION_SECRET must be set when DATABASE_URL is')
-  t.throws(() => loadConfig({ DATABASE_URL: 'postgres://h/d' }), refusal)
-  t.equal(loadConfig({}).SESSION_SECRET, undefined)
+t.test('a named database asks for the secrets, the embedded one does not', async t => {
+  for (const secret of ['SESSION_SECRET', 'ENCRYPTION_KEY']) {
+    const refusal = new ConfigError(`${secret} must be set when DATABASE_URL is`)
+    t.throws(() => loadConfig({ DATABASE_URL: 'postgres://h/d', ...secrets, [secret]: '' }), refusal)
+    t.notOk(Object.hasOwn(loadConfig({}), secret))
+  }
+})
+
+t.test('an encryption key, or each of a list, has 32 bytes', async t => {
+  const refusal = new ConfigError('ENCRYPTION_KEY must be 32 bytes in base64, or a comma-separated list of such keys')
+  const short = Buffer.alloc(31).toString('base64')
+  for (const bad of [short, `${ENCRYPTION_KEY},${short}`, `${ENCRYPTION_KEY},`, 'k'.repeat(44)]) {
+    t.throws(() => loadConfig({ ENCRYPTION_KEY: bad }), refusal)
+  }
+  t.ok(loadConfig({ ENCRYPTION_KEY: `${ENCRYPTION_KEY},${ENCRYPTION_KEY}` }))
 })
 
 t.test('a session secret, or each of a list, has 32 characters', async t => {

@@ -7,6 +7,10 @@ import { loadConfig } from '../../src/config.ts'
 
 /** Signs the cookies of tests. */
 export const SESSION_SECRET = 'a secret of the tests and of nothing else'
+/** Encrypts the keys of accounts in tests. */
+export const ENCRYPTION_KEY = Buffer.alloc(32, 'test').toString('base64')
+/** What every service of a test is given unless the test says otherwise: free ports, and its own secrets. */
+export const TEST_ENVIRONMENT = { PORT: '0', PROBE_PORT: '0', METRICS_PORT: 'off', SESSION_SECRET, ENCRYPTION_KEY }
 
 /** A logger that keeps its lines, parsed and as text. */
 export function captureLog(level: LevelWithSilent = 'trace') {
@@ -28,7 +32,8 @@ export async function startApp(
 ): Promise<{ app: FastifyInstance; url: string; probeUrl: string }> {
   const config = {
     SESSION_SECRET,
-    ...loadConfig({ PORT: '0', PROBE_PORT: '0', LOG_LEVEL: 'silent', SESSION_SECRET, ...environment })
+    ENCRYPTION_KEY,
+    ...loadConfig({ ...TEST_ENVIRONMENT, LOG_LEVEL: 'silent', ...environment })
   }
   const app = buildApp(config, { logger: seams.logger ?? pino({ level: 'silent' }), ...seams })
   t.teardown(() => app.close())

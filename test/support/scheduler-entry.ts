@@ -6,10 +6,14 @@ import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 import type { JobContext } from '../../src/scheduler/job.ts'
 import { every, SECOND } from '../../src/scheduler/trigger.ts'
-import { SESSION_SECRET } from './app.ts'
+import { ENCRYPTION_KEY, SESSION_SECRET, TEST_ENVIRONMENT } from './app.ts'
 import { testJob } from './jobs.ts'
 
-const config = { SESSION_SECRET, ...loadConfig(process.env) }
+const config = {
+  SESSION_SECRET,
+  ENCRYPTION_KEY,
+  ...loadConfig({ ...TEST_ENVIRONMENT, ...process.env })
+}
 const log = pino({ level: config.LOG_LEVEL, base: { instance: config.INSTANCE_ID } })
 
 const effect = ({ runId, jobId, scheduledFor, transaction }: JobContext) =>

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
-import { SESSION_SECRET } from './app.ts'
+import { TEST_ENVIRONMENT } from './app.ts'
 import { spawnNode } from './node-process.ts'
 
 /** The root of the project: this file runs from dist/test/support. */
@@ -46,7 +46,7 @@ export async function startService(
   const [first = '', ...rest] = [...nodeArguments, join(projectRoot, 'dist/src/server.js')]
   const child = spawnNode(first, rest, {
     cwd: projectRoot,
-    env: { PORT: '0', PROBE_PORT: '0', DRAIN_SECONDS: '0', SESSION_SECRET, ...environment },
+    env: { ...TEST_ENVIRONMENT, DRAIN_SECONDS: '0', ...environment },
     stdio: ['ignore', 'pipe', 'pipe']
   })
   const { stdout, stderr } = child
