@@ -12,7 +12,10 @@ import fp from 'fastify-plugin'
  */
 async function lazySchemas(api: FastifyInstance) {
   const body = once(() => formats.default(new Ajv.default({ removeAdditional: false, coerceTypes: false })))
-  const text = once(() => formats.default(new Ajv.default({ removeAdditional: false, coerceTypes: true })))
+  // Not strict about numbers: else 1e309 is read as infinity, to which no bound is then applied.
+  const text = once(() =>
+    formats.default(new Ajv.default({ removeAdditional: false, coerceTypes: true, strictNumbers: false }))
+  )
   const serializer = once(() => SerializerSelector()({}, {}))
 
   api.setValidatorCompiler<FastifySchema>(({ schema, httpPart }) => {

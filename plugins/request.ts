@@ -1,13 +1,33 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { ServiceError } from '../src/errors.ts'
+import { languageOf, message } from '../src/messages.ts'
+import { holdsUnstorableText } from '../src/unstorable-text.ts'
+
+const NO_BODY = Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false })])
 
 /**
  * What every request of the API has in common: its answer is never stored, carries the id under which the log knows it,
  * and is one line in the log. A POST that needs no body may come with the JSON type and an empty one, as HTTPie sends it.
  */
 async function request(api: FastifyInstance) {
+  api.addHook('onRoute', route => {
+    if (route.method === 'POST') route.schema = { body: NO_BODY, ...route.schema }
+  })
+
   api.addHook('onRequest', async ({ id }, reply) => {
     reply.headers({ 'request-id': id, 'cache-control': 'no-store' })
+  })
+
+  api.addHook('preHandler', async ({ body, query, params, headers }) => {
+    for (const [part, value] of Object.entries({ body, querystring: query, params })) {
+      if (!holdsUnstorableText(value)) continue
+      const text = message('rule.pattern', languageOf(headers['accept-language']))
+      throw new ServiceError('VALIDATION_FAILED', {
+        extra: { details: [{ field: `/${part}`, rule: 'pattern', message: text }] }
+      })
+    }
   })
 
   api.addHook('onResponse', async ({ log, method, routeOptions }, reply) => {

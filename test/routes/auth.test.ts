@@ -248,13 +248,14 @@ t.test('guesses that come at once are not looked at in larger numbers', async t 
 t.test('a name has one spelling but for case, and what cannot be a name is nobody', async t => {
   const { app, client } = await started(t)
   const password = await createUser(app, 'admin')
-  for (const name of ['adm\u0130n', 'adm\u0131n', 'admin\u0000', 'admin ', "'; --", '관리자']) {
+  for (const name of ['adm\u0130n', 'adm\u0131n', 'admin ', "'; --", '관리자']) {
     t.match(
       await client.signIn(name, password),
       { status: 401, answer: { code: 'INVALID_CREDENTIALS' } },
       encodeURIComponent(name)
     )
   }
+  t.match(await client.signIn('admin\u0000', password), { status: 400, answer: { code: 'VALIDATION_FAILED' } })
   t.equal((await client.signIn('ADMIN', password)).status, 200)
 })
 
