@@ -5,7 +5,7 @@ import { type AuditEntry, AuditLog } from './auth/audit-log.ts'
 import { PASSWORD_MAX, PASSWORD_MIN, Passwords } from './auth/passwords.ts'
 import { readSecret } from './auth/read-secret.ts'
 import { USERNAME_PATTERN, Users } from './auth/users.ts'
-import { ConfigError, loadConfig } from './config.ts'
+import { ConfigError, isSafeUrl, loadConfig } from './config.ts'
 import type { TransactionSql } from './database/client.ts'
 import { Database } from './database/database.ts'
 import { migrate } from './database/migrate.ts'
@@ -17,6 +17,7 @@ const USAGE = `usage: npm run admin -- COMMAND
   user:disable NAME            ends the user's sessions
   user:password NAME           the password is asked for, or the first line of standard input
   migrate                      bring the schema up to date
+  status NAME [--url URL]      how the running service is; NAME signs in, with the password asked for or read
 `
 
 /** What went wrong, in a sentence for the operator. */
@@ -75,9 +76,10 @@ async function main(): Promise<number> {
   try {
     const { positionals, values } = parseArgs({
       allowPositionals: true,
-      options: { admin: { type: 'boolean', default: false } }
+      options: { admin: { type: 'boolean', default: false }, url: { type: 'string' } }
     })
     const [commandName = '', ...names] = positionals
+    if (commandName === 'status') return await status(usernameOf(names), values.url)
     const command = Object.hasOwn(commands, commandName) ? commands[commandName] : undefined
     if (!command) throw new CommandError(USAGE)
     const said = await withDatabase(database =>
@@ -97,6 +99,16 @@ async function main(): Promise<number> {
     process.stderr.write(`${err instanceof Error ? err.message : String(err)}\n`)
     return expected ? 2 : 1
   }
+}
+
+/** Asks the service itself, for the database does not know what a replica sees. */
+async function status(username: string, given: string | undefined): Promise<number> {
+  const { readStatus, statusPage } = await import('./operator-status.ts')
+  const { PORT } = loadConfig({ PORT: process.env.PORT })
+  const url = given ?? `http://127.0.0.1:${PORT}`
+  if (!isSafeUrl(url)) throw new CommandError('--url must be an https address, or an http one on loopback')
+  process.stdout.write(`${statusPage(await readStatus(new URL(url), username, await readSecret('password: ')))}\n`)
+  return 0
 }
 
 /** A colon is in no user's name, so that nobody is taken for the operator. */

@@ -20,6 +20,11 @@ const optionalPort = (fallback: number, description: string) =>
 /** Secrets go there: by TLS, or not out of this machine. */
 const SAFE_URL = '^(https://[^\\s/?#@]+|http://(127\\.[0-9.]+|localhost|\\[::1\\])(:[0-9]+)?)(/[^\\s?#]*)?$'
 
+/** Whether a secret may be sent to an address. */
+export function isSafeUrl(url: string): boolean {
+  return new RegExp(SAFE_URL).test(url)
+}
+
 const baseUrl = (description: string) =>
   Type.Optional(
     Type.String({

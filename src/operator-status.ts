@@ -1,0 +1,114 @@
+// @FEAT:health-monitoring @COMP:service @TYPE:helper
+
+const DEADLINE_MS = 5_000
+
+/** What `status` shows: the answers of three routes. */
+export interface StatusAnswers {
+  health: unknown
+  scheduler: unknown
+  caches: unknown
+}
+
+/**
+ * Asks a running service how it is, as an admin: signs in, reads, and signs out again.
+ * @param base https, or an address of this machine: the password goes there
+ * @throws {Error} with a sentence for the operator when the service cannot be reached or refuses
+ */
+export async function readStatus(base: URL, username: string, password: string): Promise<StatusAnswers> {
+  const signedIn = await ask(base, '/api/auth/login', { body: JSON.stringify({ username, password }) })
+  const cookie = signedIn.headers.getSetCookie()[0]?.split(';')[0] ?? ''
+  try {
+    const [health, scheduler, caches] = await Promise.all(
+      ['health/details', 'scheduler-status', 'cache-stats'].map(async route => {
+        const answer: unknown = await (await ask(base, `/api/system/${route}`, { cookie })).json()
+        return answer
+      })
+    )
+    return { health, scheduler, caches }
+  } finally {
+    await ask(base, '/api/auth/logout', { cookie, body: '{}' })
+  }
+}
+
+async function ask(base: URL, path: string, { cookie = '', body }: { cookie?: string; body?: string }) {
+  const response = await fetch(new URL(path, base), {
+    method: body === undefined ? 'GET' : 'POST',
+    headers: { 'accept-language': 'en', cookie, ...(body !== undefined && { 'content-type': 'application/json' }) },
+    ...(body !== undefined && { body }),
+    redirect: 'error',
+    signal: AbortSignal.timeout(DEADLINE_MS)
+  }).catch((cause: unknown) => {
+    throw new Error(`${base.origin} does not answer`, { cause })
+  })
+  if (response.ok) return response
+  const answer: unknown = await response.json().catch(() => undefined)
+  throw new Error(`${base.origin}${path} answers ${response.status}: ${text(at(answer, 'error'))}`)
+}
+
+/** The answers as a page for a terminal. What an answer lacks shows as a dash. */
+export function statusPage({ health, scheduler, caches }: StatusAnswers): string {
+  const status = at(scheduler, 'status')
+  const stopped = at(status, 'stopped')
+  const running = at(scheduler, 'scheduler_running') === true
+  const jobs = rows(at(status, 'jobs')).map(job => ({
+    job: at(job, 'id'),
+    next_run: at(job, 'paused') === true ? 'paused' : at(job, 'next_run_time'),
+    last_outcome: at(at(job, 'last_run'), 'outcome'),
+    last_started: at(at(job, 'last_run'), 'started_at'),
+    duration_ms: at(at(job, 'last_run'), 'duration_ms'),
+    overdue: at(job, 'overdue')
+  }))
+  const clients = at(caches, 'cache_stats')
+  const prices = at(caches, 'price_cache')
+  return [
+    `${text(at(health, 'instance'))}  version ${text(at(health, 'version'))}  ${text(at(health, 'timestamp'))}${at(health, 'draining') === true ? '  draining' : ''}`,
+    section('replicas', table(rows(at(health, 'replicas')), ['instance', 'version', 'last_seen_at', 'draining'])),
+    section('checks', table(rows(at(health, 'checks')), ['name', 'status', 'code', 'latency_ms', 'age_ms', 'since'])),
+    section(
+      running
+        ? 'jobs'
+        : `jobs: stopped by ${text(at(stopped, 'by'))}, until ${text(at(stopped, 'resumes_at'))}: ${text(at(stopped, 'reason'))}`,
+      table(jobs, ['job', 'next_run', 'last_outcome', 'last_started', 'duration_ms', 'overdue'])
+    ),
+    section(
+      'caches',
+      table(
+        [
+          {
+            cache: 'prices',
+            entries: at(prices, 'entries'),
+            expired: at(prices, 'expired'),
+            hit_rate: at(prices, 'hit_rate')
+          },
+          { cache: 'clients', entries: at(clients, 'total_cached_clients'), expired: at(clients, 'expired_clients') }
+        ],
+        ['cache', 'entries', 'expired', 'hit_rate']
+      )
+    )
+  ].join('\n\n')
+}
+
+function section(title: string, body: string): string {
+  return `${title}\n${body}`
+}
+
+function table(lines: readonly unknown[], columns: readonly string[]): string {
+  const cells = [columns, ...lines.map(line => columns.map(column => text(at(line, column))))]
+  const widths = columns.map((_, i) => Math.max(...cells.map(row => row[i]?.length ?? 0)))
+  return cells.map(row => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ')}`.trimEnd()).join('\n')
+}
+
+function at(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null
+    ? Object.entries(value).find(([name]) => name === key)?.[1]
+    : undefined
+}
+
+function rows(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}
+
+/** One cell: without line breaks or anything else that moves a terminal's cursor. */
+function text(value: unknown): string {
+  return value === undefined || value === null ? '-' : String(value).replace(/\p{Control}/gu, ' ')
+}
