@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { jobTable } from '../src/jobs/index.ts'
 import type { Job } from '../src/scheduler/job.ts'
 import { ABORT_GRACE_MS } from '../src/scheduler/run.ts'
 import { Scheduler } from '../src/scheduler/scheduler.ts'
@@ -15,7 +16,8 @@ declare module 'fastify' {
 
 export interface SchedulerOptions {
   config: Config
-  jobs: readonly Job[]
+  /** In place of the service's own. */
+  jobs?: readonly Job[] | undefined
 }
 
 /** Of the time for the shutdown, what is kept for recording aborted runs and closing the rest. */
@@ -23,10 +25,10 @@ const CLOSING_MS = ABORT_GRACE_MS + 2_000
 
 /** Owns the scheduler: it is drained first of all, while the database is still there. */
 async function scheduler(app: FastifyInstance, { config, jobs }: SchedulerOptions) {
-  const { health, db } = app
+  const { health, db, caches } = app
   const own = new Scheduler({
     database: db,
-    jobs,
+    jobs: jobs ?? jobTable({ database: db, prices: caches.prices }),
     instance: config.INSTANCE_ID,
     enabled: config.SCHEDULER_ENABLED,
     applicationName: config.SERVICE_NAME,
@@ -42,4 +44,4 @@ async function scheduler(app: FastifyInstance, { config, jobs }: SchedulerOption
   app.addHook('onClose', () => own.close())
 }
 
-export default fp(scheduler, { name: 'scheduler', fastify: '5.x', dependencies: ['db', 'health'] })
+export default fp(scheduler, { name: 'scheduler', fastify: '5.x', dependencies: ['db', 'health', 'cache'] })

@@ -10,8 +10,10 @@ import Fastify, {
   type RouteOptions
 } from 'fastify'
 import adminAuth from '../plugins/admin-auth.ts'
+import cache from '../plugins/cache.ts'
 import db from '../plugins/db.ts'
 import errorHandler, { sendError } from '../plugins/error-handler.ts'
+import exchanges from '../plugins/exchanges.ts'
 import firstAdmin from '../plugins/first-admin.ts'
 import health from '../plugins/health.ts'
 import lazySchemas from '../plugins/lazy-schemas.ts'
@@ -26,7 +28,6 @@ import systemHealthRoutes from '../routes/system/health.ts'
 import systemRoutes from '../routes/system/index.ts'
 import type { Config } from './config.ts'
 import { catalogue, type ErrorCode, errorBody } from './errors.ts'
-import { jobTable } from './jobs/index.ts'
 import type { Job } from './scheduler/job.ts'
 
 /** The settings with the secrets that were generated where none were given. */
@@ -55,10 +56,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 const KEEP_ALIVE_MS = 75_000
 
 /** The whole service, not yet listening. Nothing here connects: the plugins do, once the port is open. */
-export function buildApp(
-  config: ServiceConfig,
-  { logger, api, announce, onRoute, jobs = jobTable() }: Seams
-): FastifyInstance {
+export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute, jobs }: Seams): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
@@ -78,8 +76,9 @@ export function buildApp(
   app.register(db, { config })
   app.register(health, { config })
   app.register(replicas, { config, version: VERSION })
+  app.register(exchanges, { config })
+  app.register(cache, { config })
   app.register(scheduler, { config, jobs })
-
   app.register(telegram, { config })
 
   app.register(probeRoutes)

@@ -2,13 +2,16 @@
 import { userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import { type AuditEntry, AuditLog } from './auth/audit-log.ts'
+import { generatedSecret } from './auth/generated-secret.ts'
 import { PASSWORD_MAX, PASSWORD_MIN, Passwords } from './auth/passwords.ts'
 import { readSecret } from './auth/read-secret.ts'
 import { USERNAME_PATTERN, Users } from './auth/users.ts'
+import { CommandError } from './command-error.ts'
 import { ConfigError, isSafeUrl, loadConfig } from './config.ts'
 import type { TransactionSql } from './database/client.ts'
 import { Database } from './database/database.ts'
 import { migrate } from './database/migrate.ts'
+import type { AccountArguments } from './exchanges/account-commands.ts'
 
 const USAGE = `usage: npm run admin -- COMMAND
 
@@ -16,14 +19,18 @@ const USAGE = `usage: npm run admin -- COMMAND
   user:list
   user:disable NAME            ends the user's sessions
   user:password NAME           the password is asked for, or the first line of standard input
+  account:add --user NAME --exchange EXCHANGE --name NAME [--testnet]
+                               key, secret and, for OKX, passphrase are asked for, or lines of standard input
+  account:list
+  account:test NUMBER          calls the exchange and says what works
+  account:disable NUMBER
+  keys:rotate                  encrypt all keys with the first of ENCRYPTION_KEY
   migrate                      bring the schema up to date
   status NAME [--url URL]      how the running service is; NAME signs in, with the password asked for or read
 `
 
-/** What went wrong, in a sentence for the operator. */
-class CommandError extends Error {
-  override name = 'CommandError'
-}
+/** Stands for a secret that a command does not need, such as that of the cookies: it signs nobody in. */
+const UNUSED_SECRET = Buffer.alloc(32).toString('base64')
 
 interface Context {
   database: Database
@@ -76,10 +83,18 @@ async function main(): Promise<number> {
   try {
     const { positionals, values } = parseArgs({
       allowPositionals: true,
-      options: { admin: { type: 'boolean', default: false }, url: { type: 'string' } }
+      options: {
+        admin: { type: 'boolean', default: false },
+        url: { type: 'string' },
+        user: { type: 'string' },
+        exchange: { type: 'string' },
+        name: { type: 'string' },
+        testnet: { type: 'boolean', default: false }
+      }
     })
     const [commandName = '', ...names] = positionals
     if (commandName === 'status') return await status(usernameOf(names), values.url)
+    if (/^(account|keys):/.test(commandName)) return await account(commandName, { words: names, ...values })
     const command = Object.hasOwn(commands, commandName) ? commands[commandName] : undefined
     if (!command) throw new CommandError(USAGE)
     const said = await withDatabase(database =>
@@ -99,6 +114,23 @@ async function main(): Promise<number> {
     process.stderr.write(`${err instanceof Error ? err.message : String(err)}\n`)
     return expected ? 2 : 1
   }
+}
+
+/** Commands that read or write the accounts' keys: these need the real one. */
+async function account(commandName: string, given: AccountArguments): Promise<number> {
+  const { runAccountCommand } = await import('./exchanges/account-commands.ts')
+  const config = loadConfig({ SESSION_SECRET: UNUSED_SECRET, ...process.env })
+  const ENCRYPTION_KEY = config.ENCRYPTION_KEY ?? (await generatedSecret(config.DATA_DIR, 'encryption-key'))
+  const outcome = await withDatabase(async database =>
+    runAccountCommand(commandName, given, {
+      database,
+      config: { ...config, ENCRYPTION_KEY },
+      audited: target => tx => new AuditLog(database).record(entryOf(commandName, target), tx)
+    })
+  )
+  if (!outcome) throw new CommandError(USAGE)
+  if (outcome.text) process.stdout.write(`${outcome.text}\n`)
+  return outcome.exitCode
 }
 
 /** Asks the service itself, for the database does not know what a replica sees. */
@@ -126,13 +158,12 @@ function operator(): string {
 }
 
 /** Works on the database that the service uses: the named one, or the embedded one, running or not. */
-async function withDatabase(work: (database: Database) => Promise<string>): Promise<string> {
+async function withDatabase<T>(work: (database: Database) => Promise<T>): Promise<T> {
   const quiet = () => undefined
   const log = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet, fatal: quiet }
   const { DATABASE_URL, DATA_DIR, SERVICE_NAME } = loadConfig({
-    // The commands sign nobody in: they need no secret.
-    SESSION_SECRET: 'x'.repeat(32),
-    ENCRYPTION_KEY: Buffer.alloc(32).toString('base64'),
+    SESSION_SECRET: UNUSED_SECRET,
+    ENCRYPTION_KEY: UNUSED_SECRET,
     ...process.env
   })
   const database = new Database({ max: 2, applicationName: `${SERVICE_NAME}-admin`, log })

@@ -51,6 +51,26 @@ const sentences = {
   'job.succeeded': { ko: '작업 완료', en: 'The job is done' },
   'job.started': { ko: '작업이 시작되었습니다', en: 'The job was started' },
   'job.recent': { ko: '최근에 완료된 작업이므로 건너뛰었습니다', en: 'Skipped: the job was done recently' },
+  'cache.stats': {
+    ko: 'Market 캐시를 통한 API 호출 최적화 활성화됨',
+    en: 'The market cache spares calls to the exchanges'
+  },
+  'cache.cleared.price': {
+    ko: '가격 캐시 정리 완료 - {count}개 항목 삭제',
+    en: 'Price cache cleared: {count} entries removed'
+  },
+  'cache.cleared.exchange': {
+    ko: '거래소 클라이언트 캐시 정리 완료 - {count}개 항목 삭제',
+    en: 'Exchange client cache cleared: {count} entries removed'
+  },
+  'cache.cleared.all': {
+    ko: '전체 캐시 정리 완료 - {count}개 항목 삭제',
+    en: 'All caches cleared: {count} entries removed'
+  },
+  'cache.dry_run': {
+    ko: '캐시 정리 대상 {count}개 항목 - 삭제하지 않음',
+    en: '{count} entries would be removed from the caches'
+  },
   'rule.required': { ko: '필수 항목입니다', en: 'is required' },
   'rule.additionalProperties': { ko: '알 수 없는 항목입니다', en: 'is not known here' },
   'rule.type': { ko: '형식이 {type}이어야 합니다', en: 'must be of type {type}' },

@@ -1,7 +1,13 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { databaseDetails, mainLoopDetails, probeThreadDetails, schedulerDetails } from '../../src/health/details.ts'
+import {
+  databaseDetails,
+  exchangeDetails,
+  mainLoopDetails,
+  probeThreadDetails,
+  schedulerDetails
+} from '../../src/health/details.ts'
 import { ErrorAnswer } from '../error-answer.ts'
 import { Timestamp } from '../timestamp.ts'
 
@@ -14,6 +20,16 @@ const Check = Type.Object({
   since: Type.Union([Timestamp, Type.Null()])
 })
 
+const Exchange = Type.Object({
+  exchange: Type.String(),
+  last_success_at: Type.Union([Timestamp, Type.Null()]),
+  last_error_at: Type.Union([Timestamp, Type.Null()]),
+  last_error_code: Type.Union([Type.String(), Type.Null()]),
+  clock_skew_ms: Type.Union([Type.Integer(), Type.Null()]),
+  circuit: Type.Union([Type.Literal('closed'), Type.Literal('open'), Type.Literal('half_open')]),
+  blocked_for_ms: Type.Integer()
+})
+
 const Details = Type.Object({
   success: Type.Literal(true),
   timestamp: Timestamp,
@@ -24,6 +40,7 @@ const Details = Type.Object({
   event_loop: Type.Object({ delay_ms: Type.Number(), utilization: Type.Number(), pressure: Type.Boolean() }),
   probe_thread: Type.Object({ restarts: Type.Integer() }),
   overdue_jobs: Type.Array(Type.String()),
+  exchanges: Type.Array(Exchange),
   replicas: Type.Array(
     Type.Object({
       instance: Type.String(),
@@ -51,6 +68,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       const now = Date.now()
       const { eventLoopDelay, eventLoopUtilized } = app.memoryUsage()
       const scheduler = app.scheduler.health()
+      const exchanges = app.exchanges.status()
       const replicas = await app.replicas.alive()
       return {
         success: true as const,
@@ -62,7 +80,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
           databaseDetails(snapshot, app.health.state.databaseTiming(), now),
           mainLoopDetails(snapshot),
           probeThreadDetails(snapshot),
-          schedulerDetails(scheduler)
+          schedulerDetails(scheduler),
+          ...exchangeDetails(exchanges, now)
         ],
         // JSON has no infinity: a loop that was not measured at all stands for one that never ran.
         event_loop: {
@@ -72,6 +91,15 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         },
         probe_thread: { restarts: app.health.probeThreadRestarts() },
         overdue_jobs: scheduler.overdue,
+        exchanges: exchanges.map(({ exchange, lastSuccessAt, lastErrorAt, ...status }) => ({
+          exchange,
+          last_success_at: timeOf(lastSuccessAt),
+          last_error_at: timeOf(lastErrorAt),
+          last_error_code: status.lastErrorCode,
+          clock_skew_ms: status.clockSkewMs,
+          circuit: status.circuit,
+          blocked_for_ms: status.blockedForMs
+        })),
         replicas: replicas.map(({ instance_id, started_at, last_seen_at, ...replica }) => ({
           ...replica,
           instance: instance_id,
@@ -81,6 +109,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   )
+}
+
+function timeOf(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString()
 }
 
 export default routes

@@ -2,7 +2,9 @@
 import type { FastifyInstance } from 'fastify'
 import { isProbePath } from '../../src/health/probes.ts'
 import auditRoutes from './audit.ts'
+import cacheRoutes from './cache.ts'
 import detailsRoutes from './details.ts'
+import exchangeRoutes from './exchanges.ts'
 import jobRoutes from './jobs.ts'
 import schedulerRoutes from './scheduler.ts'
 import telegramRoutes from './telegram.ts'
@@ -28,5 +30,7 @@ async function adminOnly(admin: FastifyInstance) {
   admin.register(detailsRoutes)
   admin.register(schedulerRoutes)
   admin.register(jobRoutes)
+  admin.register(cacheRoutes)
+  admin.register(exchangeRoutes)
   admin.register(telegramRoutes)
 }

@@ -10,6 +10,8 @@ export interface Account {
   exchange: ExchangeName
   isTestnet: boolean
   state: 'ok' | 'credentials_refused'
+  /** Another one whenever its credentials are stored anew. */
+  version?: string
 }
 
 /** The accounts of the trading system, as its jobs see them. Credentials never pass through here. */

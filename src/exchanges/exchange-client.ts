@@ -210,6 +210,11 @@ export class ExchangeError extends Error {
   }
 }
 
+/** Whether `text` names a market type, in capitals. */
+export function isMarketType(text: string): text is MarketType {
+  return MARKET_TYPES.some(type => type === text)
+}
+
 /** Whether `text` names an exchange of the catalogue, in capitals. */
 export function isExchangeName(text: string): text is ExchangeName {
   return EXCHANGE_NAMES.some(name => name === text)

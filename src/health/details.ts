@@ -1,4 +1,5 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
+import type { ExchangeStatus } from '../exchanges/exchange-gateway.ts'
 import type { SchedulerHealth } from '../scheduler/scheduler.ts'
 import type { Snapshot } from './state.ts'
 import { databaseCheck, HEARTBEAT_LIMIT_MS } from './verdict.ts'
@@ -54,6 +55,26 @@ export function probeThreadDetails(snapshot: Snapshot): CheckDetails {
     age_ms: snapshot.database === 'unknown' ? null : snapshot.databaseAgeMs,
     since: null
   }
+}
+
+/**
+ * How it stands with the exchanges that were called. They never gate readiness.
+ * @param now milliseconds since the epoch
+ */
+export function exchangeDetails(statuses: readonly ExchangeStatus[], now: number): CheckDetails[] {
+  return statuses.map(({ exchange, circuit, lastSuccessAt, lastErrorAt, lastErrorCode, blockedForMs }) => {
+    const failing = (lastErrorAt ?? 0) > (lastSuccessAt ?? 0)
+    const code =
+      circuit !== 'closed' ? 'circuit_open' : blockedForMs > 0 ? 'rate_limited' : failing ? lastErrorCode : null
+    return {
+      name: `exchange_${exchange.toLowerCase()}`,
+      status: code === null ? 'ok' : 'degraded',
+      code,
+      latency_ms: null,
+      age_ms: lastSuccessAt === null ? null : Math.max(0, now - lastSuccessAt),
+      since: null
+    }
+  })
 }
 
 /** The clock's own sign of life, and the jobs that should have succeeded by now. */

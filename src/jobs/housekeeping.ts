@@ -1,5 +1,6 @@
 // @FEAT:scheduler @COMP:job @TYPE:core
 import { sweepAuditLog, sweepSessions, sweepSignInLimits } from '../auth/housekeeping.ts'
+import { sweepCacheCommands } from '../cache/clear-commands.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 
@@ -27,7 +28,8 @@ export const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'dead_replicas', sweep: sweepDeadReplicas },
   { name: 'ended_sessions', sweep: sweepSessions },
   { name: 'sign_in_limits', sweep: sweepSignInLimits },
-  { name: 'old_audit_rows', sweep: sweepAuditLog }
+  { name: 'old_audit_rows', sweep: sweepAuditLog },
+  { name: 'cache_commands', sweep: sweepCacheCommands }
 ]
 
 /** Sweeps in bounded batches, one transaction each, and stops between two when it is told to end. */

@@ -1,0 +1,49 @@
+// @FEAT:price-cache @COMP:plugin @TYPE:integration
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { ClearCommands, type ClearFilter } from '../src/cache/clear-commands.ts'
+import { ClientCache } from '../src/cache/client-cache.ts'
+import { PriceCache } from '../src/cache/price-cache.ts'
+import { warmUp } from '../src/cache/warm-up.ts'
+import type { Config } from '../src/config.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    caches: {
+      prices: PriceCache
+      clients: ClientCache
+      commands: ClearCommands
+    }
+  }
+}
+
+/** Owns this replica's caches, their warm-up, and the ear for commands that clear them. */
+async function cache(app: FastifyInstance, { config }: { config: Config }) {
+  const { exchanges, db, log } = app
+  const prices = new PriceCache({
+    ttlSeconds: config.PRICE_CACHE_TTL_SECONDS,
+    log,
+    closing: exchanges.closing,
+    read: async (market, signal) => (await exchanges.client(market)).lastPrices({ signal })
+  })
+  const clients = new ClientCache({ max: config.CLIENT_CACHE_MAX, ttlSeconds: config.CLIENT_CACHE_TTL_SECONDS })
+  const commands = new ClearCommands({
+    database: db,
+    instanceId: config.INSTANCE_ID,
+    applicationName: config.SERVICE_NAME,
+    log,
+    clear: ({ type, exchange, market_type: marketType, symbol, dry_run: dryRun }: ClearFilter) => ({
+      price: type === 'exchange' ? 0 : prices.clear({ exchange, marketType, symbol }, { dryRun }),
+      // A client has no symbol: what names one means no client.
+      exchange: type === 'price' || symbol !== undefined ? 0 : clients.clear({ exchange, marketType }, { dryRun })
+    })
+  })
+  app.decorate('caches', { prices, clients, commands })
+  app.startUpSteps.push(
+    () => commands.start(),
+    () => warmUp({ database: db, prices, log, seconds: config.WARM_UP_SECONDS, closing: exchanges.closing })
+  )
+  app.addHook('onClose', () => commands.close())
+}
+
+export default fp(cache, { name: 'cache', fastify: '5.x', dependencies: ['db', 'health', 'exchanges'] })

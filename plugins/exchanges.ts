@@ -1,0 +1,56 @@
+// @FEAT:exchanges @COMP:plugin @TYPE:integration
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Config } from '../src/config.ts'
+import { URL_SETTINGS } from '../src/exchanges/catalogue.ts'
+import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
+import type { ExchangeStatus } from '../src/exchanges/exchange-gateway.ts'
+import type { ClientOptions, ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    exchanges: {
+      /** A client; cheap. @throws {NotOffered} when the exchange has no such market or no testnet */
+      client(options: ClientOptions): Promise<ExchangeClient>
+      /** How it stands with every exchange that was called; empty before the first call. */
+      status(): ExchangeStatus[]
+      /** Aborted when the service closes. */
+      closing: AbortSignal
+    }
+  }
+}
+
+/** Owns the connections to the exchanges. They are made when they are first needed. */
+async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
+  const closing = new AbortController()
+  let connected: ReturnType<typeof connect> | undefined
+  let registry: ExchangeRegistry | undefined
+
+  async function connect() {
+    // The HTTP client is a tenth of the memory and a third of the start of this service: not for probes alone.
+    const [{ Agent }, { ExchangeRegistry }] = await Promise.all([
+      import('undici'),
+      import('../src/exchanges/exchange-registry.ts')
+    ])
+    const dispatcher = new Agent()
+    const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
+    registry = new ExchangeRegistry({ dispatcher, urls })
+    return { dispatcher, registry }
+  }
+
+  app.decorate('exchanges', {
+    async client(options) {
+      connected ??= connect()
+      return (await connected).registry.client(options)
+    },
+    status: () => registry?.status() ?? [],
+    closing: closing.signal
+  })
+
+  app.addHook('onClose', async () => {
+    closing.abort(new Error('the service closes'))
+    await (await connected)?.dispatcher.destroy()
+  })
+}
+
+export default fp(exchanges, { name: 'exchanges', fastify: '5.x' })

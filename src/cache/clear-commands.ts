@@ -1,0 +1,188 @@
+// @FEAT:price-cache @COMP:service @TYPE:core
+import type { TransactionSql } from '../database/client.ts'
+import type { Database } from '../database/database.ts'
+import type { ExchangeName, MarketType } from '../exchanges/exchange-client.ts'
+import type { Log } from '../log.ts'
+import { Listener } from '../scheduler/listener.ts'
+
+const CHANNEL = 'cache_commands'
+/** Behind a transaction-pooling pgbouncer nothing is heard: then a command is obeyed so much later at most. */
+const LOOK_MS = 2_000
+const ACKNOWLEDGED_WITHIN_MS = 1_000
+const ASK_AGAIN_MS = 40
+/** As `Replicas.alive`, less those that drain. */
+const ALIVE = '10 seconds'
+const BATCH = 100
+const KEPT = '1 day'
+
+/** What is to be cleared: every part must fit; nothing but the empty filter means everything. Names in capitals. */
+export interface ClearFilter {
+  exchange?: ExchangeName | undefined
+  market_type?: MarketType | undefined
+  symbol?: string | undefined
+  type: 'price' | 'exchange' | 'all'
+  /** Only count. */
+  dry_run: boolean
+}
+
+/** How many entries were dropped, or would be. */
+export interface Cleared {
+  price: number
+  exchange: number
+}
+
+export interface ClearedEverywhere {
+  cleared: Cleared
+  replicas: { acknowledged: number; total: number }
+}
+
+export interface ClearCommandsOptions {
+  database: Database
+  instanceId: string
+  applicationName: string
+  log: Log
+  /** Clears the caches of this replica. */
+  clear: (filter: ClearFilter) => Cleared
+}
+
+/**
+ * Clears of the caches in the whole cluster: numbered commands in a table that each replica obeys in their order, once,
+ * and acknowledges. A replica that sleeps obeys when it wakes; a new one starts with empty caches at the newest command.
+ */
+export class ClearCommands {
+  readonly #options: ClearCommandsOptions
+  #seen: string | undefined
+  #listener: Listener | undefined
+  #timer: NodeJS.Timeout | undefined
+  #looking: Promise<void> | undefined
+  #lookAgain = false
+  #failing = false
+  #closed = false
+
+  constructor(options: ClearCommandsOptions) {
+    this.#options = options
+  }
+
+  /** Begins to obey; call it when the schema is there. Idempotent. */
+  async start(): Promise<void> {
+    const { database, applicationName, log } = this.#options
+    const [newest] = await database.run(
+      sql => sql<{ id: string }[]>`select coalesce(max(command_id), 0) as id from cache_commands`
+    )
+    this.#seen ??= newest?.id ?? '0'
+    const url = await database.address
+    if (this.#closed || this.#listener) return
+    this.#listener = new Listener({ url, channel: CHANNEL, applicationName, log, heard: () => void this.look() })
+    this.#listener.restart()
+    this.#timer = setInterval(() => void this.look(), LOOK_MS).unref()
+  }
+
+  /**
+   * Clears in the whole cluster, and waits a second at most for the replicas to acknowledge it.
+   * @param also what belongs to the command, in its transaction
+   */
+  async request(
+    filter: ClearFilter,
+    actor: string,
+    also: (tx: TransactionSql) => Promise<void>
+  ): Promise<ClearedEverywhere> {
+    const { database, instanceId } = this.#options
+    const id = await database.transaction(async tx => {
+      // Numbers are given out before they can be seen: in this order no replica can pass one over.
+      await tx`select pg_advisory_xact_lock(hashtext(${CHANNEL}))`
+      const [command] = await tx<{ command_id: string }[]>`
+        insert into cache_commands (actor, filter) values (${actor}, ${JSON.stringify(filter)}::text::jsonb)
+        returning command_id`
+      await tx`select pg_notify(${CHANNEL}, '')`
+      await also(tx)
+      return command?.command_id ?? ''
+    })
+    const deadline = performance.now() + ACKNOWLEDGED_WITHIN_MS
+    await this.look()
+    for (;;) {
+      const [told] = await database.run(
+        sql => sql<{ price: string; exchange: string; acknowledged: string; total: string }[]>`
+          select coalesce(sum(r.price), 0) as price, coalesce(sum(r.exchange), 0) as exchange,
+            count(r.instance_id) as acknowledged, count(*) as total
+          from (
+            select instance_id from replicas
+            where last_seen_at > now() - ${ALIVE}::interval and not draining or instance_id = ${instanceId}
+            union select ${instanceId}
+          ) alive
+          left join cache_command_results r on r.instance_id = alive.instance_id and r.command_id = ${id}`
+      )
+      const answer = {
+        cleared: { price: Number(told?.price), exchange: Number(told?.exchange) },
+        replicas: { acknowledged: Number(told?.acknowledged), total: Number(told?.total) }
+      }
+      if (answer.replicas.acknowledged >= answer.replicas.total || performance.now() >= deadline) return answer
+      await pause(ASK_AGAIN_MS)
+    }
+  }
+
+  /** Obeys what is new. Never rejects. */
+  async look(): Promise<void> {
+    if (this.#looking) {
+      this.#lookAgain = true
+      return this.#looking
+    }
+    this.#looking = this.#obey().finally(() => {
+      this.#looking = undefined
+    })
+    await this.#looking
+    if (!this.#lookAgain || this.#closed) return
+    this.#lookAgain = false
+    await this.look()
+  }
+
+  /** Releases timer and connection. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#timer)
+    this.#listener?.close()
+    await this.#looking
+  }
+
+  async #obey(): Promise<void> {
+    const { database, instanceId, clear, log } = this.#options
+    if (this.#seen === undefined || this.#closed) return
+    try {
+      const commands = await database.run(
+        sql => sql<{ command_id: string; filter: ClearFilter }[]>`
+          select command_id, filter from cache_commands where command_id > ${this.#seen ?? '0'}
+          order by command_id limit ${BATCH}`
+      )
+      if (this.#failing) this.#listener?.restart()
+      this.#failing = false
+      for (const { command_id, filter } of commands) {
+        const cleared = clear(filter)
+        // Whatever becomes of the acknowledgement: it is done, and must not be done again to what comes after it.
+        this.#seen = command_id
+        log.info({ command_id, ...filter, cleared }, 'caches cleared')
+        await database.transaction(async tx => {
+          await tx`
+            insert into cache_command_results (command_id, instance_id, price, exchange)
+            values (${command_id}, ${instanceId}, ${cleared.price}, ${cleared.exchange}) on conflict do nothing`
+          await tx`update replicas set cache_command_seen = ${command_id} where instance_id = ${instanceId}`
+        })
+      }
+      if (commands.length === BATCH) this.#lookAgain = true
+    } catch (err) {
+      if (!this.#failing) log.warn({ err }, 'cache commands not read')
+      this.#failing = true
+    }
+  }
+}
+
+/** Commands of days ago: who slept for so long has nothing left in its caches. */
+export async function sweepCacheCommands(tx: TransactionSql, limit: number): Promise<number> {
+  const { count } = await tx`
+    delete from cache_commands where command_id in (
+      select command_id from cache_commands where at < now() - ${KEPT}::interval order by command_id limit ${limit}
+    )`
+  return count
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms))
+}

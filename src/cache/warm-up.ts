@@ -1,0 +1,40 @@
+// @FEAT:price-cache @COMP:service @TYPE:core
+import { unlessAborted } from '../abort.ts'
+import type { Database } from '../database/database.ts'
+import type { Log } from '../log.ts'
+import { marketsInUse } from './markets-in-use.ts'
+import type { PriceCache } from './price-cache.ts'
+
+/**
+ * Reads the prices of every market in use, for at most so many seconds. A market that cannot be read, or not in time, is
+ * logged and left to the job that refreshes. Rejects only when the database cannot be asked for the markets.
+ */
+export async function warmUp({
+  database,
+  prices,
+  log,
+  seconds,
+  closing
+}: {
+  database: Database
+  prices: PriceCache
+  log: Log
+  seconds: number
+  closing: AbortSignal
+}): Promise<void> {
+  const markets = await marketsInUse(database)
+  if (markets.length === 0 || seconds === 0) return
+  const late = AbortSignal.any([closing, AbortSignal.timeout(seconds * 1_000)])
+  const warmed = await Promise.all(
+    markets.map(async market => {
+      try {
+        return await unlessAborted(prices.refresh(market), late)
+      } catch (err) {
+        const { exchange, marketType } = market
+        log.warn({ err, exchange, market_type: marketType }, 'prices not there at the start')
+        return 0
+      }
+    })
+  )
+  log.info({ markets: markets.length, prices: warmed.reduce((sum, count) => sum + count, 0) }, 'price cache warmed up')
+}

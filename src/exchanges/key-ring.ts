@@ -1,0 +1,69 @@
+// @FEAT:exchanges @COMP:service @TYPE:helper
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+
+const CIPHER = 'aes-256-gcm'
+const KEY_BYTES = 32
+/** The first byte of what is stored, so that another format can come after this one. */
+const FORMAT = 1
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
+const HEADER_BYTES = 1 + NONCE_BYTES + TAG_BYTES
+
+/** A stored secret that cannot be read: its key is not in the ring, or it is not what was stored. Holds no secret. */
+export class UnreadableSecret extends Error {
+  override readonly name = 'UnreadableSecret'
+}
+
+/**
+ * The keys that encrypt secrets at rest, by AES-256-GCM. The first encrypts; all decrypt, so that keys can be replaced
+ * one after the other.
+ */
+export class KeyRing {
+  /** Names the key that encrypts. */
+  readonly currentKeyId: string
+  readonly #keys: ReadonlyMap<string, Buffer>
+
+  /** @param keys 32 bytes each in base64, with commas between; the first is current */
+  constructor(keys: string) {
+    const ring = keys.split(',').map(text => {
+      const key = Buffer.from(text.trim(), 'base64')
+      if (key.length !== KEY_BYTES) throw new Error('an encryption key has 32 bytes')
+      return [keyIdOf(key), key] as const
+    })
+    this.#keys = new Map(ring)
+    this.currentKeyId = ring[0]?.[0] ?? ''
+  }
+
+  /** @param purpose what the secret is for: it can be decrypted for the same purpose only */
+  encrypt(secret: string, purpose: string): Buffer {
+    const nonce = randomBytes(NONCE_BYTES)
+    const cipher = createCipheriv(CIPHER, this.#key(this.currentKeyId), nonce).setAAD(Buffer.from(purpose))
+    const text = Buffer.concat([cipher.update(secret, 'utf8'), cipher.final()])
+    return Buffer.concat([Buffer.of(FORMAT), nonce, cipher.getAuthTag(), text])
+  }
+
+  /** @throws {UnreadableSecret} */
+  decrypt(stored: Buffer, purpose: string, keyId: string): string {
+    const key = this.#key(keyId)
+    if (stored.length < HEADER_BYTES || stored[0] !== FORMAT) throw new UnreadableSecret('not an encrypted secret')
+    const nonce = stored.subarray(1, 1 + NONCE_BYTES)
+    const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES })
+      .setAAD(Buffer.from(purpose))
+      .setAuthTag(stored.subarray(1 + NONCE_BYTES, HEADER_BYTES))
+    try {
+      return Buffer.concat([decipher.update(stored.subarray(HEADER_BYTES)), decipher.final()]).toString('utf8')
+    } catch (cause) {
+      throw new UnreadableSecret('changed since it was encrypted, or encrypted for something else', { cause })
+    }
+  }
+
+  #key(keyId: string): Buffer {
+    const key = this.#keys.get(keyId)
+    if (key === undefined) throw new UnreadableSecret(`no key ${keyId} in ENCRYPTION_KEY`)
+    return key
+  }
+}
+
+function keyIdOf(key: Buffer): string {
+  return createHash('sha256').update('trading-health key id').update(key).digest('hex').slice(0, 16)
+}

@@ -1,0 +1,44 @@
+// @FEAT:price-cache @COMP:job @TYPE:core
+import { unlessAborted } from '../abort.ts'
+import { marketsInUse } from '../cache/markets-in-use.ts'
+import type { PriceCache } from '../cache/price-cache.ts'
+import type { Database } from '../database/database.ts'
+import { type JobContext, JobError, type JobResult } from '../scheduler/job.ts'
+
+/**
+ * Refreshes this replica's prices of every market in use, side by side: one that cannot be read leaves the others.
+ * @returns a function that throws `EXCHANGES_UNAVAILABLE` when there are markets and none of them could be read
+ */
+export function updatePriceCache({
+  database,
+  prices
+}: {
+  database: Database
+  prices: PriceCache
+}): (context: Pick<JobContext, 'signal' | 'log' | 'progress'>) => Promise<JobResult> {
+  return async ({ signal, log, progress }) => {
+    const markets = await marketsInUse(database)
+    let done = 0
+    const outcomes = await Promise.allSettled(
+      markets.map(async market => {
+        try {
+          return await unlessAborted(prices.refresh(market), signal)
+        } catch (err) {
+          if (!signal.aborted)
+            log.warn({ err, exchange: market.exchange, market_type: market.marketType }, 'prices not read')
+          throw err
+        } finally {
+          progress(++done, markets.length)
+        }
+      })
+    )
+    signal.throwIfAborted()
+    const failures = outcomes.filter(outcome => outcome.status === 'rejected')
+    const [failure] = failures
+    if (failure && failures.length === markets.length) {
+      throw new JobError('EXCHANGES_UNAVAILABLE', { cause: failure.reason })
+    }
+    const updated = outcomes.reduce((sum, outcome) => sum + (outcome.status === 'fulfilled' ? outcome.value : 0), 0)
+    return { markets: markets.length, failed: failures.length, updated }
+  }
+}
