@@ -1,0 +1,39 @@
+/**
+ * Does the work for every item, at most so many at once. The first failure keeps the rest from being begun.
+ *
+ * @throws what the first failure threw, once all that was begun has ended
+ */
+export async function eachAtMost<T>(
+  limit: number,
+  items: Iterable<T>,
+  work: (item: T) => Promise<void>
+): Promise<void> {
+  const queue = items[Symbol.iterator]()
+  const failures: unknown[] = []
+  const worker = async () => {
+    for (let next = queue.next(); !next.done && failures.length === 0; next = queue.next()) {
+      try {
+        await work(next.value)
+      } catch (err) {
+        failures.push(err)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: limit }, worker))
+  if (failures.length > 0) throw failures[0]
+}
+
+/** Makes a function that does one piece of work after the other, in the order of the calls. */
+export function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return work => {
+    const next = last.then(work)
+    last = next.catch(() => undefined)
+    return next
+  }
+}
+
+/** The items in portions of at most `size`. */
+export function* portionsOf<T>(items: readonly T[], size: number): Generator<T[]> {
+  for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size)
+}

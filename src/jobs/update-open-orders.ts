@@ -1,0 +1,254 @@
+// @FEAT:trading @COMP:job @TYPE:core
+import type { PriceSource } from '../cache/price-source.ts'
+import type { TransactionSql } from '../database/client.ts'
+import type { Database } from '../database/database.ts'
+import { DatabaseUnavailableError } from '../database/failure.ts'
+import type { Account, TradingAccounts } from '../exchanges/account.ts'
+import { type ExchangeClient, ExchangeError, MARKET_TYPES, type MarketType } from '../exchanges/exchange-client.ts'
+import { NotOffered } from '../exchanges/exchange-registry.ts'
+import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
+import { groupedBy } from '../trading/grouped.ts'
+import { differs, type KnownOrder, needsFills, type Sighting } from '../trading/order-reconciliation.ts'
+import { OrderStore, type PriceOf, type SeenOrder, type Written } from '../trading/order-store.ts'
+import { eachAtMost, oneAtATime, portionsOf } from './bounded.ts'
+
+/** Accounts of one exchange that are asked at the same time, and orders of one account. */
+const ACCOUNTS_AT_ONCE = 16
+const ORDERS_AT_ONCE = 4
+/** Accounts whose orders are read at once, which bounds memory. */
+const ACCOUNTS_PER_READ = 250
+/** Orders per transaction, which bounds its time. */
+const ORDERS_PER_TRANSACTION = 100
+const CHECKED_PER_TRANSACTION = 2_000
+
+export interface UpdateOpenOrdersServices {
+  accounts: TradingAccounts
+  prices: PriceSource
+  database: Database
+}
+
+/**
+ * Makes orders, executions and positions what the exchanges say. Per account and market with unfinished orders one call
+ * lists the open ones; an order that is not among them is asked for by its id, and the fills of one that filled further
+ * are asked for. What differs is written in one transaction per account and market; of the rest only the time of the
+ * check is. Whatever cannot be learnt leaves its orders as they are, for the next run.
+ *
+ * Exchanges go side by side, and on each the accounts that waited longest come first, so that an exchange that is slow or
+ * whose limits do not suffice for a run holds up nobody else, and nobody for ever.
+ */
+export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: JobContext) => Promise<JobResult> {
+  const store = new OrderStore(services.database)
+  return async context => {
+    const active = new Map((await services.accounts.active()).map(account => [account.accountId, account]))
+    const work = await store.accountsToCheck([...active.keys()])
+    const run = new OrdersRun(services, store, context, work.length)
+    const accounts = work.flatMap(({ accountId }) => active.get(accountId) ?? [])
+    const exchanges = [...groupedBy(accounts, ({ exchange }) => exchange).values()]
+    await eachAtMost(exchanges.length, exchanges, group => run.exchange(group))
+    return { accounts: work.length, ...run.counts }
+  }
+}
+
+/** Counts of a run, as its result shows them. */
+interface Counts extends Written {
+  /** Orders that the exchange was heard of. */
+  checked: number
+  /** Orders that could not be checked or written: left as they are. */
+  failed: number
+  /** Accounts whose credentials the exchange refused. */
+  accountsRefused: number
+  /** Calls of the exchange port. */
+  calls: number
+}
+
+/** Counts orders as left as they are, and says why. */
+type Leave = (orders: readonly KnownOrder[], err: unknown) => void
+
+class OrdersRun {
+  readonly #services: UpdateOpenOrdersServices
+  readonly #store: OrderStore
+  readonly #context: JobContext
+  readonly #total: number
+  /** The run's row serialises its transactions anyway: waiting for it here instead leaves the pool to others. */
+  readonly #inTurn = oneAtATime()
+  #done = 0
+  #counts: Counts = {
+    checked: 0,
+    changed: 0,
+    failed: 0,
+    skipped: 0,
+    fills: 0,
+    unknown: 0,
+    waiting: 0,
+    flagged: 0,
+    feesUnknown: 0,
+    oversold: 0,
+    accountsRefused: 0,
+    calls: 0
+  }
+
+  constructor(services: UpdateOpenOrdersServices, store: OrderStore, context: JobContext, total: number) {
+    this.#services = services
+    this.#store = store
+    this.#context = context
+    this.#total = total
+  }
+
+  get counts(): JobResult {
+    const { feesUnknown, accountsRefused, ...counts } = this.#counts
+    return { ...counts, fees_unknown: feesUnknown, accounts_refused: accountsRefused }
+  }
+
+  /** Checks accounts of one exchange. */
+  async exchange(accounts: readonly Account[]): Promise<void> {
+    for (const portion of portionsOf(accounts, ACCOUNTS_PER_READ)) {
+      const orders = await this.#store.ordersToCheck(portion.map(({ accountId }) => accountId))
+      const byAccount = groupedBy(orders, ({ accountId }) => accountId)
+      const unchanged: string[] = []
+      await eachAtMost(ACCOUNTS_AT_ONCE, portion, async account => {
+        this.#context.signal.throwIfAborted()
+        unchanged.push(...(await this.#account(account, byAccount.get(account.accountId) ?? [])))
+        this.#context.progress(++this.#done, this.#total)
+      })
+      for (const ids of portionsOf(unchanged, CHECKED_PER_TRANSACTION)) {
+        await this.#transaction(tx => this.#store.checked(tx, ids))
+      }
+    }
+  }
+
+  /** Checks an account; answers the ids of the orders that are as they were. */
+  async #account(account: Account, orders: readonly KnownOrder[]): Promise<string[]> {
+    const unchanged: string[] = []
+    const left = new Set<KnownOrder>()
+    const leave: Leave = (some, err) => {
+      for (const order of some) left.add(order)
+      this.#tell(account, some.length, err)
+    }
+    let rest = orders
+    for (const marketType of MARKET_TYPES) {
+      const own = orders.filter(order => order.marketType === marketType)
+      if (own.length === 0) continue
+      try {
+        unchanged.push(...(await this.#market(account, marketType, own, leave)))
+      } catch (err) {
+        this.#context.signal.throwIfAborted()
+        if (isRefusal(err)) {
+          leave(rest, err)
+          this.#counts.accountsRefused++
+          await this.#transaction(tx => this.#services.accounts.refused(tx, account))
+          break
+        }
+        if (!isOfThisMarket(err)) throw err
+        leave(own, err)
+      }
+      rest = rest.filter(order => order.marketType !== marketType)
+    }
+    this.#counts.failed += left.size
+    return unchanged
+  }
+
+  async #market(
+    account: Account,
+    marketType: MarketType,
+    orders: readonly KnownOrder[],
+    leave: Leave
+  ): Promise<string[]> {
+    const { accounts } = this.#services
+    const client = await accounts.client(account, marketType)
+    const seen = await this.#sightings(client, orders, leave)
+    if (account.state === 'credentials_refused') await this.#transaction(tx => accounts.accepted(tx, account))
+    this.#counts.checked += seen.length
+    const different = seen.filter(({ order, sighting }) => differs(order, sighting))
+    for (const portion of portionsOf(different, ORDERS_PER_TRANSACTION)) {
+      try {
+        this.#add(await this.#transaction(tx => this.#store.record(tx, portion, this.#priceOf(account))))
+      } catch (err) {
+        this.#context.signal.throwIfAborted()
+        if (err instanceof LeaseLostError || err instanceof DatabaseUnavailableError) throw err
+        leave(
+          portion.map(({ order }) => order),
+          err
+        )
+      }
+    }
+    const changed = new Set(different)
+    return seen.filter(one => !changed.has(one)).map(({ order }) => order.orderId)
+  }
+
+  /** What the exchange says of the orders; those of which nothing could be learnt are left out. */
+  async #sightings(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<SeenOrder[]> {
+    const { signal } = this.#context
+    this.#counts.calls++
+    const open = await client.openOrders({ signal })
+    const at = Date.now()
+    const listed = new Map(open.map(order => [`${order.exchangeSymbol} ${order.exchangeOrderId}`, order]))
+    const seen: SeenOrder[] = []
+    await eachAtMost(ORDERS_AT_ONCE, orders, async order => {
+      const ref = {
+        exchangeOrderId: order.exchangeOrderId,
+        exchangeSymbol: order.exchangeSymbol,
+        orderType: order.orderType
+      }
+      try {
+        const found = listed.get(`${ref.exchangeSymbol} ${ref.exchangeOrderId}`)
+        if (found === undefined) this.#counts.calls++
+        const current = found ?? (await client.order(ref, { signal }))
+        const asked = needsFills(order, current)
+        if (asked) this.#counts.calls++
+        const fills = asked ? await client.fills(ref, { signal }) : null
+        seen.push({ order, sighting: { kind: 'seen', order: current, fills, at } })
+      } catch (err) {
+        const sighting = missingBy(err)
+        if (sighting !== null) seen.push({ order, sighting })
+        else if (err instanceof ExchangeError && err.code !== 'authentication') leave([order], err)
+        else throw err
+      }
+    })
+    return seen
+  }
+
+  #tell({ accountId, exchange }: Account, orders: number, err: unknown): void {
+    const code = err instanceof ExchangeError ? err.code : undefined
+    const line = { account_id: accountId, exchange, orders, code, err }
+    // An exchange that is down says the same of every account: the exchange's own health tells it once.
+    if (code === undefined) this.#context.log.warn(line, 'orders not updated')
+    else this.#context.log.debug(line, 'orders not updated')
+  }
+
+  #priceOf({ exchange }: Account): PriceOf {
+    const { prices } = this.#services
+    return (asset, quote) => {
+      const symbol = `${asset}${quote}`
+      return (prices.peek(exchange, 'SPOT', symbol) ?? prices.peek(exchange, 'FUTURES', symbol))?.price ?? null
+    }
+  }
+
+  #transaction<T>(work: (tx: TransactionSql) => Promise<T>): Promise<T> {
+    return this.#inTurn(() => this.#context.transaction(work))
+  }
+
+  #add(written: Written): void {
+    const counts = this.#counts
+    counts.changed += written.changed
+    counts.skipped += written.skipped
+    counts.fills += written.fills
+    counts.unknown += written.unknown
+    counts.waiting += written.waiting
+    counts.flagged += written.flagged
+    counts.feesUnknown += written.feesUnknown
+    counts.oversold += written.oversold
+  }
+}
+
+function missingBy(err: unknown): Sighting | null {
+  if (!(err instanceof ExchangeError)) return null
+  return err.code === 'order_not_found' || err.code === 'bad_symbol' ? { kind: 'missing', code: err.code } : null
+}
+
+function isRefusal(err: unknown): boolean {
+  return err instanceof ExchangeError && err.code === 'authentication'
+}
+
+function isOfThisMarket(err: unknown): boolean {
+  return err instanceof ExchangeError || err instanceof NotOffered
+}

@@ -1,0 +1,266 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { Big } from 'big.js'
+import { Exact } from '../exchanges/decimal.ts'
+import type {
+  Decimal,
+  ExchangeErrorCode,
+  Fill,
+  MarketType,
+  Millis,
+  OrderSide,
+  OrderState,
+  PositionSide,
+  UnifiedOrder
+} from '../exchanges/exchange-client.ts'
+import type { Execution } from './position-accounting.ts'
+import { partsOfSymbol } from './quote-currency.ts'
+
+export type OrderStatus = 'pending' | OrderState | 'unknown'
+
+/** An order that the exchange does not know so many times in a row is `unknown`. */
+export const MISSES_UNTIL_UNKNOWN = 5
+/**
+ * So many checks in a row may tell of a filled quantity without its fills, which come later than the order's own state on
+ * every exchange now and then. After that the difference is recorded as one execution.
+ */
+export const CHECKS_UNTIL_CUMULATIVE = 3
+/** What the trade id of an execution begins with that stands for a difference of filled quantities. */
+export const CUMULATIVE = 'cum:'
+
+const ENDED: ReadonlySet<OrderStatus> = new Set<OrderStatus>(['filled', 'canceled', 'rejected', 'expired'])
+
+/** An order as the database has it. */
+export interface KnownOrder {
+  orderId: string
+  strategyAccountId: string
+  accountId: string
+  marketType: MarketType
+  exchangeOrderId: string
+  symbol: string
+  exchangeSymbol: string
+  side: OrderSide
+  positionSide: PositionSide
+  orderType: string
+  status: OrderStatus
+  misses: number
+  fillChecks: number
+  /** The sum of its executions. */
+  recordedQuantity: Decimal
+  /** Whether one of its executions is a difference; from there on all of them are, or a quantity would count twice. */
+  isCumulative: boolean
+}
+
+/** An execution that is recorded already. */
+export interface RecordedExecution extends Execution {
+  executionId: string
+  exchangeTradeId: string
+  executedAt: Date
+}
+
+/** What the exchange said of an order. */
+export type Sighting =
+  | { kind: 'missing'; code: ExchangeErrorCode }
+  /** `fills` are null when they were not asked for. */
+  | { kind: 'seen'; order: UnifiedOrder; fills: readonly Fill[] | null; at: Millis }
+
+/** An execution to be recorded. */
+export interface NewExecution extends Execution {
+  exchangeTradeId: string
+  executedAt: Date
+}
+
+/** What becomes of the order's row. */
+export interface OrderChange {
+  status: OrderStatus
+  filledQuantity: Decimal
+  averagePrice: Decimal | null
+  misses: number
+  fillChecks: number
+  errorCode: string | null
+}
+
+export type Reconciliation =
+  /** The sighting is older than what is recorded, or says nothing that could be used: all stays as it is. */
+  | { kind: 'skipped' }
+  | {
+      kind: 'applied'
+      executions: NewExecution[]
+      /** Recorded executions whose fee the exchange tells otherwise by now. */
+      corrections: RecordedExecution[]
+      change: OrderChange
+    }
+
+/** Whether the exchange's word on an order differs from ours; what does not differ needs no transaction. */
+export function differs(order: KnownOrder, seen: Sighting): boolean {
+  if (seen.kind === 'missing') return true
+  return (
+    stateOf(seen.order, new Exact(seen.order.filledQuantity)) !== order.status ||
+    seen.order.side !== order.side ||
+    order.misses > 0 ||
+    order.fillChecks > 0 ||
+    !sameNumber(seen.order.filledQuantity, order.recordedQuantity)
+  )
+}
+
+/** Whether the fills of an order must be asked for: more is filled than is recorded, and its fills are what counts. */
+export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
+  return !order.isCumulative && new Exact(seen.filledQuantity).gt(order.recordedQuantity)
+}
+
+/**
+ * Decides what a sighting means for an order. Pure; the same sighting twice means nothing the second time.
+ *
+ * - An ended order stays ended.
+ * - `filledQuantity` is always the sum of the executions and `averagePrice` their mean (20 decimals), so that an order
+ *   whose fills the exchange does not give yet is kept unfinished, and asked for again.
+ * - A difference is priced so that Σ price · quantity = average · filled, exactly unless the quotient is not finite
+ *   (20 decimals, half to even). Where the exchange's rounding of the average makes that price zero or less, the average
+ *   itself is the price.
+ *
+ * @param order as it stands under the lock of its row
+ */
+export function reconcile(
+  order: KnownOrder,
+  recorded: readonly RecordedExecution[],
+  sighting: Sighting
+): Reconciliation {
+  if (ENDED.has(order.status)) return { kind: 'skipped' }
+  const known = totalOf(recorded)
+  if (sighting.kind === 'missing') return missed(order, known, sighting.code)
+  const { order: seen, fills } = sighting
+  if (seen.side !== order.side) return flagged(order, known, 'side_differs')
+  if (partsOfSymbol(order.symbol) === null) return flagged(order, known, 'unknown_quote')
+  if (fills?.some(fill => !isSound(fill, order))) return flagged(order, known, 'invalid_answer')
+
+  const cumulative = recorded.some(({ exchangeTradeId }) => exchangeTradeId.startsWith(CUMULATIVE))
+  const told = cumulative ? [] : (fills ?? [])
+  const executions = newAmong(told, recorded)
+  const corrections = correctedAmong(told, recorded)
+  let total = totalOf([...recorded, ...executions])
+  const gap = new Exact(seen.filledQuantity).minus(total.quantity)
+  if (gap.lt(0) && executions.length === 0) return { kind: 'skipped' }
+
+  let complete = gap.lte(0)
+  if (gap.gt(0) && (cumulative || order.fillChecks + 1 >= CHECKS_UNTIL_CUMULATIVE)) {
+    const difference = differenceOf(order, seen, total, sighting.at)
+    if (difference !== null) {
+      executions.push(difference)
+      total = totalOf([...recorded, ...executions])
+      complete = true
+    }
+  }
+  return {
+    kind: 'applied',
+    executions,
+    corrections,
+    change: {
+      status: complete ? stateOf(seen, total.quantity) : total.quantity.gt(0) ? 'partially_filled' : 'open',
+      ...sumsOf(total),
+      misses: 0,
+      fillChecks: complete ? 0 : order.fillChecks + 1,
+      errorCode: null
+    }
+  }
+}
+
+interface Total {
+  quantity: Big
+  cost: Big
+}
+
+function totalOf(executions: readonly Pick<Execution, 'price' | 'quantity'>[]): Total {
+  return executions.reduce(
+    ({ quantity, cost }, execution) => ({
+      quantity: quantity.plus(execution.quantity),
+      cost: cost.plus(new Exact(execution.price).times(execution.quantity))
+    }),
+    { quantity: new Exact(0), cost: new Exact(0) }
+  )
+}
+
+function sumsOf({ quantity, cost }: Total): Pick<OrderChange, 'filledQuantity' | 'averagePrice'> {
+  return {
+    filledQuantity: quantity.toFixed(),
+    averagePrice: quantity.eq(0) ? null : cost.div(quantity).toFixed()
+  }
+}
+
+function missed(order: KnownOrder, known: Total, code: ExchangeErrorCode): Reconciliation {
+  const misses = order.misses + 1
+  const status = misses >= MISSES_UNTIL_UNKNOWN ? 'unknown' : order.status
+  const { fillChecks } = order
+  const change = { status, ...sumsOf(known), misses, fillChecks, errorCode: code }
+  return { kind: 'applied', executions: [], corrections: [], change }
+}
+
+/** What the exchange says cannot be booked on this order: it is left as it is, with a mark for the operator. */
+function flagged(order: KnownOrder, known: Total, errorCode: string): Reconciliation {
+  const { status, misses, fillChecks } = order
+  const change = { status, ...sumsOf(known), misses, fillChecks, errorCode }
+  return { kind: 'applied', executions: [], corrections: [], change }
+}
+
+function stateOf(seen: UnifiedOrder, filled: Big): OrderStatus {
+  return seen.status === 'open' && filled.gt(0) ? 'partially_filled' : seen.status
+}
+
+function isSound(fill: Fill, order: KnownOrder): boolean {
+  return (
+    fill.side === order.side &&
+    fill.exchangeTradeId !== '' &&
+    !fill.exchangeTradeId.startsWith(CUMULATIVE) &&
+    new Exact(fill.price).gt(0) &&
+    new Exact(fill.quantity).gt(0) &&
+    Number.isSafeInteger(fill.executedAt)
+  )
+}
+
+function newAmong(fills: readonly Fill[], recorded: readonly RecordedExecution[]): NewExecution[] {
+  const known = new Set(recorded.map(({ exchangeTradeId }) => exchangeTradeId))
+  return fills.flatMap(({ exchangeTradeId, side, price, quantity, fee, feeAsset, executedAt }) => {
+    if (known.has(exchangeTradeId)) return []
+    known.add(exchangeTradeId)
+    const told = fee !== null && feeAsset !== null
+    return {
+      exchangeTradeId,
+      side,
+      price,
+      quantity,
+      fee: told ? fee : '0',
+      feeAsset: told ? feeAsset : null,
+      executedAt: new Date(executedAt)
+    }
+  })
+}
+
+/** Some exchanges tell one fee for the whole order, and its share of each fill changes with the next. */
+function correctedAmong(fills: readonly Fill[], recorded: readonly RecordedExecution[]): RecordedExecution[] {
+  const told = new Map(fills.map(fill => [fill.exchangeTradeId, fill]))
+  return recorded.flatMap(execution => {
+    const { fee, feeAsset } = told.get(execution.exchangeTradeId) ?? { fee: null, feeAsset: null }
+    if (fee === null || feeAsset === null) return []
+    if (feeAsset === execution.feeAsset && sameNumber(fee, execution.fee)) return []
+    return { ...execution, fee, feeAsset }
+  })
+}
+
+/** The execution that stands for what is filled and not recorded; null while the exchange names no average price. */
+function differenceOf(order: KnownOrder, seen: UnifiedOrder, recorded: Total, at: Millis): NewExecution | null {
+  if (seen.averagePrice === null) return null
+  const filled = new Exact(seen.filledQuantity)
+  const quantity = filled.minus(recorded.quantity)
+  const exact = filled.times(seen.averagePrice).minus(recorded.cost).div(quantity)
+  return {
+    exchangeTradeId: `${CUMULATIVE}${order.exchangeOrderId}:${filled.toFixed()}`,
+    side: order.side,
+    price: exact.gt(0) ? exact.toFixed() : seen.averagePrice,
+    quantity: quantity.toFixed(),
+    fee: '0',
+    feeAsset: null,
+    executedAt: new Date(seen.updatedAt ?? at)
+  }
+}
+
+function sameNumber(one: Decimal, other: Decimal): boolean {
+  return one === other || new Exact(one).eq(other)
+}

@@ -1,0 +1,367 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { Sql, TransactionSql } from '../database/client.ts'
+import type { Database } from '../database/database.ts'
+import { Exact } from '../exchanges/decimal.ts'
+import type { Decimal, MarketType, OrderSide, PositionSide } from '../exchanges/exchange-client.ts'
+import { groupedBy } from './grouped.ts'
+import {
+  CUMULATIVE,
+  type KnownOrder,
+  MISSES_UNTIL_UNKNOWN,
+  type NewExecution,
+  type OrderChange,
+  type RecordedExecution,
+  reconcile,
+  type Sighting
+} from './order-reconciliation.ts'
+import { feeValueOf } from './position-accounting.ts'
+import { type Booked, type BookedPosition, bookEntries, type Entry } from './position-ledger.ts'
+import { partsOfSymbol } from './quote-currency.ts'
+
+/** The pause before an order that nobody knows is asked for again: doubled each time, from the first to the last, in seconds. */
+const UNKNOWN_FIRST_SECONDS = 60
+const UNKNOWN_LAST_SECONDS = 6 * 60 * 60
+
+/** An order and what its exchange said of it. */
+export interface SeenOrder {
+  order: KnownOrder
+  sighting: Sighting
+}
+
+/** What one transaction wrote, in counts. */
+export interface Written {
+  /** Orders whose state, filled quantity or flag was written. */
+  changed: number
+  /** Orders that were left as they were: they had ended meanwhile, or the sighting was older than what is recorded. */
+  skipped: number
+  /** Executions recorded. */
+  fills: number
+  /** Orders that the exchange does not know, after so many misses. */
+  unknown: number
+  /** Orders whose fills the exchange does not give yet. */
+  waiting: number
+  /** Orders whose answer cannot be booked on them: flagged, and otherwise left as they are. */
+  flagged: number
+  /** Recorded executions whose fee is not known in the quote currency. */
+  feesUnknown: number
+  /** Spot positions below zero: more was sold than was recorded as bought. */
+  oversold: number
+}
+
+/** The current price of an asset in a quote currency; null when nobody knows. */
+export type PriceOf = (asset: string, quote: string) => Decimal | null
+
+/** Orders, executions and positions in the database. */
+export class OrderStore {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  /** Those of the accounts that have orders to be checked, the longest unchecked first, with how many there are. */
+  async accountsToCheck(accountIds: readonly string[]): Promise<{ accountId: string; orders: number }[]> {
+    const rows = await this.#database.run(
+      sql => sql<{ account_id: string; orders: number }[]>`
+        select o.account_id, count(*)::int as orders from orders o
+        where o.account_id in (${idsIn(sql, accountIds)}) and ${toBeChecked(sql)}
+        group by o.account_id order by min(coalesce(o.last_checked_at, '-infinity')), o.account_id`
+    )
+    return rows.map(({ account_id, orders }) => ({ accountId: account_id, orders }))
+  }
+
+  /** The orders of the accounts that are to be checked: unfinished, known by an id at their exchange, and due. */
+  async ordersToCheck(accountIds: readonly string[]): Promise<KnownOrder[]> {
+    const rows = await this.#database.run(
+      sql => sql<OrderRow[]>`
+        select ${orderColumns(sql)}, coalesce(recorded.quantity, 0) as recorded_quantity,
+          coalesce(recorded.is_cumulative, false) as is_cumulative
+        from orders o left join lateral (
+          select sum(quantity) as quantity, bool_or(starts_with(exchange_trade_id, ${CUMULATIVE})) as is_cumulative
+          from trade_executions e where e.order_id = o.order_id
+        ) recorded on true
+        where o.account_id in (${idsIn(sql, accountIds)}) and ${toBeChecked(sql)}
+        order by o.order_id`
+    )
+    return rows.map(row => orderOf(row, row.recorded_quantity, row.is_cumulative))
+  }
+
+  /** Notes that orders were checked and are as they were. */
+  async checked(tx: TransactionSql, orderIds: readonly string[]): Promise<void> {
+    await tx`update orders set last_checked_at = now() where order_id in (${idsIn(tx, orderIds)})`
+  }
+
+  /**
+   * Makes the orders, their executions and their positions what the exchange says, in a fixed number of statements. The
+   * rows are locked and read again first, so that what another writer did meanwhile is built upon; recording the same
+   * twice changes nothing.
+   *
+   * A position is the outcome of its executions in the order of (executed_at, trade id), whatever the order in which they
+   * became known: executions that come late are put in their place, and what follows them is counted anew.
+   */
+  async record(tx: TransactionSql, seen: readonly SeenOrder[], priceOf: PriceOf): Promise<Written> {
+    const sightings = new Map(seen.map(({ order, sighting }) => [order.orderId, sighting]))
+    const changes: ChangedOrder[] = []
+    const entries: Entry[] = []
+    for (const { order, recorded } of await lockedOrders(tx, [...sightings.keys()])) {
+      const sighting = sightings.get(order.orderId)
+      const decision = sighting === undefined ? undefined : reconcile(order, recorded, sighting)
+      if (decision?.kind !== 'applied') continue
+      changes.push({ order, change: decision.change })
+      entries.push(...entriesOf(order, [...decision.executions, ...decision.corrections], priceOf))
+    }
+    const positions = entries.length === 0 ? [] : await bookEntries(tx, entries)
+    if (changes.length > 0) await write(tx, changes, positions)
+    const fresh = entries.filter(({ executionId }) => executionId === null)
+    return {
+      changed: changes.length,
+      skipped: seen.length - changes.length,
+      fills: fresh.length,
+      unknown: changes.filter(({ change }) => change.status === 'unknown').length,
+      waiting: changes.filter(({ change }) => change.fillChecks > 0).length,
+      flagged: changes.filter(({ change }) => change.errorCode !== null && change.misses === 0).length,
+      feesUnknown: fresh.filter(({ feeValue }) => feeValue === null).length,
+      oversold: positions.filter(({ key, holding }) => key.marketType === 'SPOT' && holding.quantity.lt(0)).length
+    }
+  }
+}
+
+interface ChangedOrder {
+  order: KnownOrder
+  change: OrderChange
+}
+
+function entriesOf(
+  order: KnownOrder,
+  executions: readonly (NewExecution | RecordedExecution)[],
+  priceOf: PriceOf
+): Entry[] {
+  if (executions.length === 0) return []
+  const parts = partsOfSymbol(order.symbol)
+  if (parts === null) throw new Error(`nobody knows the quote currency of order ${order.orderId}`)
+  const { orderId, accountId, strategyAccountId, marketType, symbol, positionSide } = order
+  return executions.map(execution => ({
+    executionId: null,
+    ...execution,
+    ...{ orderId, accountId, strategyAccountId, marketType, symbol, positionSide, parts },
+    feeValue: feeValueOf(execution, parts, asset => priceOf(asset, parts.quote))
+  }))
+}
+
+/** Writes it all in one statement. */
+async function write(
+  tx: TransactionSql,
+  changes: readonly ChangedOrder[],
+  positions: readonly BookedPosition[]
+): Promise<void> {
+  const booked = positions.flatMap(({ executions, currency }) => executions.map(row => executionRow(row, currency)))
+  const fresh = booked.filter(({ execution_id }) => execution_id === null)
+  const [written] = await tx<{ inserted: number }[]>`
+    with booked as materialized (
+      select * from jsonb_to_recordset(${JSON.stringify(booked)}::text::jsonb) as r(
+        execution_id bigint, order_id bigint, strategy_account_id bigint, account_id bigint, market_type text,
+        exchange_trade_id text, symbol text, currency text, side text, position_side text, price numeric,
+        quantity numeric, fee numeric, fee_asset text, fee_value numeric, realized_pnl numeric, executed_at timestamptz,
+        quantity_before numeric, entry_price_before numeric
+      )
+    ), inserted as (
+      insert into trade_executions (
+        order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol, currency, side, position_side,
+        price, quantity, fee, fee_asset, fee_value, realized_pnl, executed_at, quantity_before, entry_price_before
+      )
+      select order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol, currency, side,
+        position_side, price, quantity, fee, fee_asset, fee_value, realized_pnl, executed_at, quantity_before,
+        entry_price_before
+      from booked where execution_id is null
+      on conflict do nothing returning 1
+    ), moved as (
+      update trade_executions e set
+        fee = booked.fee, fee_asset = booked.fee_asset, fee_value = booked.fee_value,
+        realized_pnl = booked.realized_pnl, quantity_before = booked.quantity_before,
+        entry_price_before = booked.entry_price_before
+      from booked where e.execution_id = booked.execution_id
+    ), positions as (
+      insert into strategy_positions as held (
+        strategy_account_id, market_type, symbol, position_side, currency, quantity, entry_price, realized_pnl, fees
+      )
+      select * from jsonb_to_recordset(${JSON.stringify(positions.map(positionRow))}::text::jsonb) as r(
+        strategy_account_id bigint, market_type text, symbol text, position_side text, currency text, quantity numeric,
+        entry_price numeric, realized_pnl numeric, fees numeric
+      )
+      on conflict (strategy_account_id, market_type, symbol, position_side) do update set
+        quantity = excluded.quantity,
+        entry_price = excluded.entry_price,
+        realized_pnl = held.realized_pnl + excluded.realized_pnl,
+        fees = held.fees + excluded.fees,
+        unrealized_pnl = coalesce((held.mark_price - excluded.entry_price) * excluded.quantity, 0),
+        updated_at = now()
+    ), changed as (
+      update orders o set
+        status = r.status, filled_quantity = r.filled_quantity, average_price = r.average_price, misses = r.misses,
+        fill_checks = r.fill_checks, error_code = r.error_code, last_checked_at = now(), updated_at = now()
+      from jsonb_to_recordset(${JSON.stringify(changes.map(orderRow))}::text::jsonb) as r(
+        order_id bigint, status text, filled_quantity numeric, average_price numeric, misses int, fill_checks int,
+        error_code text
+      )
+      where o.order_id = r.order_id
+    )
+    select count(*)::int as inserted from inserted`
+  // Under the lock of its order nobody else records an execution: if somebody did, the positions above are not true.
+  if (written?.inserted !== fresh.length) throw new Error('executions were recorded by another writer')
+}
+
+function executionRow({ entry, executionId, fee, feeAsset, feeValue, realizedPnl, before }: Booked, currency: string) {
+  return {
+    execution_id: executionId,
+    fee,
+    fee_asset: feeAsset,
+    fee_value: feeValue,
+    realized_pnl: realizedPnl,
+    quantity_before: before.quantity.toFixed(),
+    entry_price_before: before.entryPrice?.toFixed() ?? null,
+    ...(entry !== null && {
+      order_id: entry.orderId,
+      strategy_account_id: entry.strategyAccountId,
+      account_id: entry.accountId,
+      market_type: entry.marketType,
+      exchange_trade_id: entry.exchangeTradeId,
+      symbol: entry.symbol,
+      currency,
+      side: entry.side,
+      position_side: entry.positionSide,
+      price: entry.price,
+      quantity: entry.quantity,
+      executed_at: entry.executedAt
+    })
+  }
+}
+
+function positionRow({ key, currency, holding, realizedPnl, fees }: BookedPosition) {
+  return {
+    strategy_account_id: key.strategyAccountId,
+    market_type: key.marketType,
+    symbol: key.symbol,
+    position_side: key.positionSide,
+    currency,
+    quantity: holding.quantity.toFixed(),
+    entry_price: holding.entryPrice?.toFixed() ?? null,
+    realized_pnl: realizedPnl.toFixed(),
+    fees: fees.toFixed()
+  }
+}
+
+function orderRow({ order, change }: ChangedOrder) {
+  return {
+    order_id: order.orderId,
+    status: change.status,
+    filled_quantity: change.filledQuantity,
+    average_price: change.averagePrice,
+    misses: change.misses,
+    fill_checks: change.fillChecks,
+    error_code: change.errorCode
+  }
+}
+
+interface OrderRow {
+  order_id: string
+  strategy_account_id: string
+  account_id: string
+  market_type: MarketType
+  exchange_order_id: string
+  symbol: string
+  exchange_symbol: string
+  side: OrderSide
+  position_side: PositionSide
+  order_type: string
+  status: KnownOrder['status']
+  misses: number
+  fill_checks: number
+  recorded_quantity: Decimal
+  is_cumulative: boolean
+}
+
+type AnySql = Sql | TransactionSql
+
+function idsIn(sql: AnySql, ids: readonly string[]) {
+  return sql`select value::bigint from jsonb_array_elements_text(${JSON.stringify(ids)}::text::jsonb)`
+}
+
+function toBeChecked(sql: AnySql) {
+  return sql`
+    o.exchange_order_id is not null and o.status in ('pending', 'open', 'partially_filled', 'unknown')
+    and (o.status <> 'unknown' or o.last_checked_at is null or o.last_checked_at < now() - make_interval(secs => least(
+      ${UNKNOWN_FIRST_SECONDS} * 2 ^ least(greatest(o.misses - ${MISSES_UNTIL_UNKNOWN}::int, 0), 20), ${UNKNOWN_LAST_SECONDS}
+    )))`
+}
+
+function orderColumns(sql: AnySql) {
+  return sql`
+    o.order_id, o.strategy_account_id, o.account_id, o.market_type, o.exchange_order_id, o.symbol, o.exchange_symbol,
+    o.side, o.position_side, o.order_type, o.status, o.misses, o.fill_checks`
+}
+
+function orderOf(row: Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>, recorded: Decimal, isCumulative: boolean) {
+  const order: KnownOrder = {
+    orderId: row.order_id,
+    strategyAccountId: row.strategy_account_id,
+    accountId: row.account_id,
+    marketType: row.market_type,
+    exchangeOrderId: row.exchange_order_id,
+    symbol: row.symbol,
+    exchangeSymbol: row.exchange_symbol,
+    side: row.side,
+    positionSide: row.position_side,
+    orderType: row.order_type,
+    status: row.status,
+    misses: row.misses,
+    fillChecks: row.fill_checks,
+    recordedQuantity: recorded,
+    isCumulative
+  }
+  return order
+}
+
+interface ExecutionRow {
+  order_id: string
+  execution_id: string
+  exchange_trade_id: string
+  side: OrderSide
+  price: Decimal
+  quantity: Decimal
+  fee: Decimal
+  fee_asset: string | null
+  executed_at: Date
+}
+
+/** The orders under the lock of their rows, in the order of their ids, with what is recorded of them. */
+async function lockedOrders(
+  tx: TransactionSql,
+  orderIds: readonly string[]
+): Promise<{ order: KnownOrder; recorded: RecordedExecution[] }[]> {
+  const rows = await tx<Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>[]>`
+    select ${orderColumns(tx)} from orders o where o.order_id in (${idsIn(tx, orderIds)}) order by o.order_id for update`
+  // Read after the rows are locked: a statement sees what was committed when it began.
+  const executions = await tx<ExecutionRow[]>`
+    select order_id, execution_id, exchange_trade_id, side, price, quantity, fee, fee_asset, executed_at
+    from trade_executions where order_id in (${idsIn(tx, orderIds)}) order by execution_id`
+  const byOrder = groupedBy(executions, ({ order_id }) => order_id)
+  return rows.map(row => {
+    const recorded = (byOrder.get(row.order_id) ?? []).map(recordedOf)
+    const quantity = recorded.reduce((sum, execution) => sum.plus(execution.quantity), new Exact(0)).toFixed()
+    const isCumulative = recorded.some(({ exchangeTradeId }) => exchangeTradeId.startsWith(CUMULATIVE))
+    return { order: orderOf(row, quantity, isCumulative), recorded }
+  })
+}
+
+function recordedOf(row: ExecutionRow): RecordedExecution {
+  return {
+    executionId: row.execution_id,
+    exchangeTradeId: row.exchange_trade_id,
+    side: row.side,
+    price: row.price,
+    quantity: row.quantity,
+    fee: row.fee,
+    feeAsset: row.fee_asset,
+    executedAt: row.executed_at
+  }
+}

@@ -1,0 +1,80 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { Big } from 'big.js'
+import { Exact } from '../exchanges/decimal.ts'
+import type { Decimal, MarketType, OrderSide } from '../exchanges/exchange-client.ts'
+import type { SymbolParts } from './quote-currency.ts'
+
+/** What is held of a symbol. */
+export interface Holding {
+  /** Signed: below zero is short. */
+  quantity: Big
+  /** Average cost, at most 20 decimals; null while nothing is held. */
+  entryPrice: Big | null
+}
+
+export const NOTHING_HELD: Holding = { quantity: new Exact(0), entryPrice: null }
+
+/**
+ * Moves a holding by average cost: what adds to it is averaged in, what takes from it keeps the average and realises the
+ * difference to it, what crosses zero realises all that was held and opens the rest at its own price.
+ *
+ * Sums and products are exact. The one quotient, the average, is rounded half to even at 20 decimals, so that realised
+ * and unrealised PnL differ from cash flow and value by at most |quantity| · 0.5e-20 per addition.
+ *
+ * @param change signed; a sale is below zero
+ * @returns `realizedPnl` gross, null when nothing was closed
+ */
+export function moved(held: Holding, change: Big, price: Big): { holding: Holding; realizedPnl: Big | null } {
+  const { quantity, entryPrice } = held
+  if (change.eq(0)) return { holding: held, realizedPnl: null }
+  const after = quantity.plus(change)
+  if (entryPrice === null || quantity.eq(0)) {
+    return { holding: { quantity: after, entryPrice: price }, realizedPnl: null }
+  }
+  if (quantity.s === change.s) {
+    const cost = quantity.times(entryPrice).plus(change.times(price))
+    return { holding: { quantity: after, entryPrice: cost.div(after) }, realizedPnl: null }
+  }
+  const crosses = change.abs().gt(quantity.abs())
+  const closed = crosses ? quantity : change.neg()
+  const realizedPnl = price.minus(entryPrice).times(closed)
+  const left = crosses ? price : after.eq(0) ? null : entryPrice
+  return { holding: { quantity: after, entryPrice: left }, realizedPnl }
+}
+
+/** An execution as far as it moves a position. */
+export interface Execution {
+  side: OrderSide
+  price: Decimal
+  quantity: Decimal
+  /** Positive when paid. */
+  fee: Decimal
+  feeAsset: string | null
+}
+
+/**
+ * By how much an execution changes the quantity held. A spot fee in the base asset lowers it: at the price of the
+ * execution, for the same amount is booked as a fee, so that net PnL is cash flow and value to the last digit.
+ */
+export function changeOf({ side, quantity, fee, feeAsset }: Execution, marketType: MarketType, base: string): Big {
+  const signed = side === 'BUY' ? new Exact(quantity) : new Exact(quantity).neg()
+  return marketType === 'SPOT' && feeAsset === base ? signed.minus(fee) : signed
+}
+
+/**
+ * A fee in the quote currency.
+ *
+ * @param priceOf the current price of an asset in the quote currency, null when nobody knows
+ * @returns null when it cannot be known
+ */
+export function feeValueOf(
+  { fee, feeAsset, price }: Pick<Execution, 'fee' | 'feeAsset' | 'price'>,
+  { base, quote }: SymbolParts,
+  priceOf: (asset: string) => Decimal | null
+): Decimal | null {
+  if (feeAsset === null) return null
+  const amount = new Exact(fee)
+  if (feeAsset === quote || amount.eq(0)) return amount.toFixed()
+  const rate = feeAsset === base ? price : priceOf(feeAsset)
+  return rate === null ? null : amount.times(rate).toFixed()
+}

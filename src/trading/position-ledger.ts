@@ -1,0 +1,236 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { Big } from 'big.js'
+import type { TransactionSql } from '../database/client.ts'
+import { Exact } from '../exchanges/decimal.ts'
+import type { Decimal, MarketType, OrderSide, PositionSide } from '../exchanges/exchange-client.ts'
+import { groupedBy } from './grouped.ts'
+import { changeOf, type Execution, type Holding, moved, NOTHING_HELD } from './position-accounting.ts'
+import type { SymbolParts } from './quote-currency.ts'
+
+export interface PositionKey {
+  strategyAccountId: string
+  marketType: MarketType
+  symbol: string
+  positionSide: PositionSide
+}
+
+/** An execution to be booked: a new one, or one that is recorded (`executionId`) and has another fee now. */
+export interface Entry extends Execution, PositionKey {
+  executionId: string | null
+  orderId: string
+  accountId: string
+  parts: SymbolParts
+  exchangeTradeId: string
+  executedAt: Date
+  feeValue: Decimal | null
+}
+
+/** An execution with what it realised and what was held before it. */
+export interface Booked {
+  /** The entry that it came from; null for a recorded one that others have moved. */
+  entry: Entry | null
+  executionId: string | null
+  fee: Decimal
+  feeAsset: string | null
+  feeValue: Decimal | null
+  realizedPnl: Decimal | null
+  before: Holding
+}
+
+/** What became of a position. */
+export interface BookedPosition {
+  key: PositionKey
+  /** Quote currency. */
+  currency: string
+  holding: Holding
+  /** By how much the position's realised PnL and fees change. */
+  realizedPnl: Big
+  fees: Big
+  /** New executions, and recorded ones that changed. */
+  executions: Booked[]
+}
+
+interface KeyRow {
+  strategy_account_id: string
+  market_type: MarketType
+  symbol: string
+  position_side: PositionSide
+}
+
+interface TimelineRow extends KeyRow {
+  ref: number | null
+  execution_id: string | null
+  side: OrderSide
+  price: Decimal
+  quantity: Decimal
+  fee: Decimal
+  fee_asset: string | null
+  fee_value: Decimal | null
+  old_fee_value: Decimal | null
+  old_realized_pnl: Decimal | null
+  quantity_before: Decimal | null
+  entry_price_before: Decimal | null
+}
+
+/**
+ * Puts entries in their place among the executions of their positions, in the order of (executed_at, trade id), and
+ * counts on from there: what is newest, from the position as it stands, whatever its history; what comes late, from what
+ * was held at its place. Locks the positions in the order of their key, as everybody must who changes several. Writes
+ * nothing.
+ */
+export async function bookEntries(tx: TransactionSql, entries: readonly Entry[]): Promise<BookedPosition[]> {
+  const byPosition = groupedBy(entries, idOf)
+  const rows = entries.map(rowOf)
+  const held = await lockedHoldings(tx, rows)
+  const recent = groupedBy(await timeline(tx, rows, false), idOfRow)
+  const startless = rows.filter(row => startOf(recent.get(idOfRow(row)) ?? [], NOTHING_HELD) === null)
+  const whole = groupedBy(startless.length === 0 ? [] : await timeline(tx, startless, true), idOfRow)
+
+  return [...byPosition].flatMap(([id, [first]]) => {
+    if (first === undefined) return []
+    const { strategyAccountId, marketType, symbol, positionSide, parts } = first
+    const key = { strategyAccountId, marketType, symbol, positionSide }
+    const history = whole.get(id)
+    const line = history ?? recent.get(id) ?? []
+    const start = (history === undefined ? startOf(line, held.get(id) ?? NOTHING_HELD) : null) ?? NOTHING_HELD
+    return { key, currency: parts.quote, ...counted(line, entries, start, marketType, parts.base) }
+  })
+}
+
+/** Counts rows on from a holding. */
+function counted(
+  rows: readonly TimelineRow[],
+  entries: readonly Entry[],
+  start: Holding,
+  marketType: MarketType,
+  base: string
+): Pick<BookedPosition, 'holding' | 'realizedPnl' | 'fees' | 'executions'> {
+  let holding = start
+  let realizedPnl = new Exact(0)
+  let fees = new Exact(0)
+  const executions: Booked[] = []
+  for (const row of rows) {
+    const execution = { ...row, feeAsset: row.fee_asset }
+    const before = holding
+    const step = moved(before, changeOf(execution, marketType, base), new Exact(row.price))
+    holding = step.holding
+    const realized = step.realizedPnl?.toFixed() ?? null
+    realizedPnl = realizedPnl.plus(realized ?? 0).minus(row.old_realized_pnl ?? 0)
+    fees = fees.plus(row.fee_value ?? 0).minus(row.old_fee_value ?? 0)
+    const entry = row.ref === null ? null : (entries[row.ref] ?? null)
+    if (entry === null && isAsItWas(row, before, realized)) continue
+    const { fee, fee_asset: feeAsset, fee_value: feeValue, execution_id: executionId } = row
+    executions.push({ entry, executionId, fee, feeAsset, feeValue, realizedPnl: realized, before })
+  }
+  return { holding, realizedPnl, fees, executions }
+}
+
+/** What was held before the first row; null when only the whole history can tell, because others wrote the rows. */
+function startOf(rows: readonly TimelineRow[], held: Holding): Holding | null {
+  const recorded = rows.find(row => row.execution_id !== null)
+  if (recorded === undefined) return held
+  return recorded.quantity_before === null ? null : holdingOf(recorded.quantity_before, recorded.entry_price_before)
+}
+
+function isAsItWas(row: TimelineRow, before: Holding, realized: Decimal | null): boolean {
+  return (
+    sameNumber(row.old_realized_pnl, realized) &&
+    sameNumber(row.quantity_before, before.quantity.toFixed()) &&
+    sameNumber(row.entry_price_before, before.entryPrice?.toFixed() ?? null)
+  )
+}
+
+function sameNumber(one: Decimal | null, other: Decimal | null): boolean {
+  return one === null || other === null ? one === other : new Exact(one).eq(other)
+}
+
+function holdingOf(quantity: Decimal, entryPrice: Decimal | null): Holding {
+  return { quantity: new Exact(quantity), entryPrice: entryPrice === null ? null : new Exact(entryPrice) }
+}
+
+async function lockedHoldings(tx: TransactionSql, entries: readonly EntryRow[]): Promise<Map<string, Holding>> {
+  const rows = await tx<(KeyRow & { quantity: Decimal; entry_price: Decimal | null })[]>`
+    select strategy_account_id, market_type, symbol, position_side, quantity, entry_price
+    from strategy_positions
+    where (strategy_account_id, market_type, symbol, position_side) in (
+      select strategy_account_id, market_type, symbol, position_side from ${entriesIn(tx, entries)}
+    )
+    order by strategy_account_id, market_type, symbol, position_side for update`
+  return new Map(rows.map(row => [idOfRow(row), holdingOf(row.quantity, row.entry_price)]))
+}
+
+/**
+ * The entries and, of their positions, the executions that were recorded since the earliest of them, in order.
+ * Numeric trade ids of one moment are told apart as numbers.
+ *
+ * @param whole since the beginning
+ */
+function timeline(tx: TransactionSql, entries: readonly EntryRow[], whole: boolean): Promise<TimelineRow[]> {
+  return tx<TimelineRow[]>`
+    with entry as materialized (
+      select * from ${entriesIn(tx, entries)}
+    ), since as (
+      select strategy_account_id, market_type, symbol, position_side,
+        ${whole ? tx`'-infinity'::timestamptz` : tx`min(executed_at)`} as first_at
+      from entry group by strategy_account_id, market_type, symbol, position_side
+    ), line as (
+      select ref, null::bigint as execution_id, strategy_account_id, market_type, symbol, position_side, order_id,
+        exchange_trade_id, executed_at, side, price, quantity, fee, fee_asset, fee_value, null::numeric as old_fee_value,
+        null::numeric as old_realized_pnl, null::numeric as quantity_before, null::numeric as entry_price_before
+      from entry where execution_id is null
+      union all
+      select entry.ref, e.execution_id, e.strategy_account_id, e.market_type, e.symbol, e.position_side, e.order_id,
+        e.exchange_trade_id, e.executed_at, e.side, e.price, e.quantity,
+        case when entry.ref is null then e.fee else entry.fee end,
+        case when entry.ref is null then e.fee_asset else entry.fee_asset end,
+        case when entry.ref is null then e.fee_value else entry.fee_value end,
+        e.fee_value, e.realized_pnl, e.quantity_before, e.entry_price_before
+      from since join trade_executions e using (strategy_account_id, market_type, symbol, position_side)
+        left join entry on entry.execution_id = e.execution_id
+      where e.executed_at >= since.first_at
+    )
+    select ref, execution_id, strategy_account_id, market_type, symbol, position_side, side, price, quantity, fee,
+      fee_asset, fee_value, old_fee_value, old_realized_pnl, quantity_before, entry_price_before
+    from line
+    order by strategy_account_id, market_type, symbol, position_side,
+      executed_at, length(exchange_trade_id), exchange_trade_id collate "C", order_id`
+}
+
+type EntryRow = ReturnType<typeof rowOf>
+
+function rowOf(entry: Entry, ref: number) {
+  return {
+    ref,
+    execution_id: entry.executionId,
+    order_id: entry.orderId,
+    strategy_account_id: entry.strategyAccountId,
+    market_type: entry.marketType,
+    symbol: entry.symbol,
+    position_side: entry.positionSide,
+    exchange_trade_id: entry.exchangeTradeId,
+    executed_at: entry.executedAt,
+    side: entry.side,
+    price: entry.price,
+    quantity: entry.quantity,
+    fee: entry.fee,
+    fee_asset: entry.feeAsset,
+    fee_value: entry.feeValue
+  }
+}
+
+function entriesIn(tx: TransactionSql, rows: readonly EntryRow[]) {
+  return tx`
+    jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as r(
+      ref int, execution_id bigint, order_id bigint, strategy_account_id bigint, market_type text, symbol text,
+      position_side text, exchange_trade_id text, executed_at timestamptz, side text, price numeric, quantity numeric,
+      fee numeric, fee_asset text, fee_value numeric
+    )`
+}
+
+function idOf({ strategyAccountId, marketType, symbol, positionSide }: PositionKey): string {
+  return `${strategyAccountId} ${marketType} ${symbol} ${positionSide}`
+}
+
+function idOfRow({ strategy_account_id, market_type, symbol, position_side }: KeyRow): string {
+  return `${strategy_account_id} ${market_type} ${symbol} ${position_side}`
+}

@@ -1,0 +1,133 @@
+import t from 'tap'
+import type { PriceSource } from '../../src/cache/price-source.ts'
+import type { Database } from '../../src/database/database.ts'
+import { calculateUnrealizedPnl } from '../../src/jobs/calculate-unrealized-pnl.ts'
+import { seedAccount, standingPrices, testContext, tradingDatabase } from '../support/trading.ts'
+
+interface Held {
+  market?: 'SPOT' | 'FUTURES'
+  symbol: string
+  side?: 'BOTH' | 'LONG' | 'SHORT'
+  quantity: string
+  entry: string | null
+}
+
+async function start(t_: { teardown: (work: () => unknown) => void }, held: Held[]) {
+  const database = await tradingDatabase(t_)
+  const { strategyAccountId } = await seedAccount(database)
+  const rows = held.map(({ market = 'SPOT', side = 'BOTH', ...rest }) => ({ market, side, ...rest }))
+  await database.run(
+    sql => sql`
+      insert into strategy_positions (
+        strategy_account_id, market_type, symbol, position_side, currency, quantity, entry_price
+      )
+      select ${strategyAccountId}, market, symbol, side, 'USDT', quantity, entry
+      from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb)
+        as r(market text, symbol text, side text, quantity numeric, entry numeric)`
+  )
+  return database
+}
+
+async function marksOf(database: Database) {
+  const rows = await database.run(
+    sql => sql`
+      select symbol || ' ' || position_side as id, trim_scale(mark_price)::text as mark,
+        trim_scale(unrealized_pnl)::text as pnl, marked_at
+      from strategy_positions order by 1`
+  )
+  return [...rows]
+}
+
+const run = (database: Database, prices: PriceSource, overrides = {}) =>
+  calculateUnrealizedPnl({ database, prices })(testContext(database, overrides).context)
+
+t.test('a position is worth the difference of mark and entry, signed, to the last digit', async t => {
+  const database = await start(t, [
+    { symbol: 'BTCUSDT', quantity: '0.123456789', entry: '98765.4321' },
+    { symbol: 'ETHUSDT', quantity: '-3', entry: '1.66666666666666666667', market: 'FUTURES', side: 'SHORT' },
+    { symbol: 'XRPUSDT', quantity: '0', entry: null }
+  ])
+  const readAt = new Date('2026-11-24T00:00:00Z')
+  const result = await run(database, standingPrices({ BTCUSDT: '100000', ETHUSDT: '2', XRPUSDT: '1' }, readAt))
+  t.strictSame(result, { checked: 2, changed: 2, skipped: 0, without_price: 0 })
+  t.strictSame(await marksOf(database), [
+    { id: 'BTCUSDT BOTH', mark: '100000', pnl: '152.4157887364731', marked_at: readAt },
+    { id: 'ETHUSDT SHORT', mark: '2', pnl: '-0.99999999999999999999', marked_at: readAt },
+    { id: 'XRPUSDT BOTH', mark: null, pnl: '0', marked_at: null }
+  ])
+})
+
+t.test('a position without a fresh price keeps its mark, and is counted', async t => {
+  const database = await start(t, [
+    { symbol: 'BTCUSDT', quantity: '1', entry: '10' },
+    { symbol: 'ETHUSDT', quantity: '1', entry: '10' }
+  ])
+  const [first, second] = [new Date('2026-11-24T00:00:00Z'), new Date('2026-11-24T00:05:00Z')]
+  await run(database, standingPrices({ BTCUSDT: '11', ETHUSDT: '12' }, first))
+  const result = await run(database, standingPrices({ BTCUSDT: '13' }, second))
+  t.strictSame(result, { checked: 2, changed: 1, skipped: 0, without_price: 1 })
+  t.strictSame(await marksOf(database), [
+    { id: 'BTCUSDT BOTH', mark: '13', pnl: '3', marked_at: second },
+    { id: 'ETHUSDT BOTH', mark: '12', pnl: '2', marked_at: first }
+  ])
+})
+
+t.test('a mark that is newer than the price stays', async t => {
+  const database = await start(t, [{ symbol: 'BTCUSDT', quantity: '1', entry: '10' }])
+  const [older, newer] = [new Date('2026-11-24T00:00:00Z'), new Date('2026-11-24T00:05:00Z')]
+  await run(database, standingPrices({ BTCUSDT: '11' }, newer))
+  const result = await run(database, standingPrices({ BTCUSDT: '12' }, older))
+  t.strictSame(result, { checked: 1, changed: 0, skipped: 1, without_price: 0 })
+  t.strictSame(await marksOf(database), [{ id: 'BTCUSDT BOTH', mark: '11', pnl: '1', marked_at: newer }])
+})
+
+t.test('each market is asked once, for what is held there', async t => {
+  const database = await start(t, [
+    { symbol: 'BTCUSDT', quantity: '1', entry: '10' },
+    { symbol: 'ETHUSDT', quantity: '1', entry: '10' },
+    { symbol: 'BTCUSDT', quantity: '1', entry: '10', market: 'FUTURES', side: 'LONG' },
+    { symbol: 'BTCUSDT', quantity: '-1', entry: '10', market: 'FUTURES', side: 'SHORT' },
+    { symbol: 'XRPUSDT', quantity: '0', entry: null }
+  ])
+  const asked: unknown[] = []
+  const prices = standingPrices({})
+  await run(database, {
+    ...prices,
+    current: async (exchange, marketType, symbols) => {
+      asked.push([exchange, marketType, [...symbols].sort()])
+      return new Map()
+    }
+  })
+  t.strictSame(asked.sort(), [
+    ['BINANCE', 'FUTURES', ['BTCUSDT']],
+    ['BINANCE', 'SPOT', ['BTCUSDT', 'ETHUSDT']]
+  ])
+})
+
+t.test('it goes through everything in batches, says how far it is, and ends when it is told to', async t => {
+  const database = await start(
+    t,
+    Array.from({ length: 20_001 }, (_, i) => ({ symbol: `C${i}USDT`, quantity: '1', entry: '1' }))
+  )
+  const symbols = Array.from({ length: 20_001 }, (_, i) => [`C${i}USDT`, '2'])
+  const prices = standingPrices(Object.fromEntries(symbols))
+  const progress: number[][] = []
+  const result = await run(database, prices, {
+    progress: (done: number, total: number) => progress.push([done, total])
+  })
+  t.strictSame(result, { checked: 20_001, changed: 20_001, skipped: 0, without_price: 0 })
+  t.strictSame(progress, [
+    [10_000, 20_001],
+    [20_000, 20_001],
+    [20_001, 20_001]
+  ])
+  const [sum] = await database.run(sql => sql`select sum(unrealized_pnl)::text as pnl from strategy_positions`)
+  t.strictSame(sum, { pnl: '20001' })
+
+  const controller = new AbortController()
+  const ending = run(database, prices, {
+    signal: controller.signal,
+    progress: () => controller.abort(new Error('told to end'))
+  })
+  await t.rejects(ending, { message: 'told to end' })
+})

@@ -1,0 +1,261 @@
+// Random orders, fills, ends, failures, crashes and repeats through the real job against a real database; at the end
+// the books must be those of an account on which the job ran once, after everything. RUNS=500 makes it thorough.
+import fc from 'fast-check'
+import t from 'tap'
+import type { TransactionSql } from '../../src/database/client.ts'
+import type { Database } from '../../src/database/database.ts'
+import { Exact } from '../../src/exchanges/decimal.ts'
+import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
+import { ScriptedExchange, type ScriptedOrder } from '../support/scripted-exchange.ts'
+import {
+  booksOf,
+  insertOrder,
+  type SeededAccount,
+  seedAccount,
+  standingPrices,
+  TestAccounts,
+  testContext,
+  tradingDatabase
+} from '../support/trading.ts'
+
+const RUNS = Number(process.env.RUNS ?? 25)
+const SYMBOLS = ['BTCUSDT', 'ETHUSDT']
+const PRICES = { BTCUSDT: '97.31', ETHUSDT: '102.000007', BNBUSDT: '600.5' }
+
+let database: Database
+t.before(async () => {
+  database = await tradingDatabase(t)
+})
+
+class Crash extends Error {}
+
+/** What may happen to a run. `torn`: its first transaction is lost before the commit; `deaf`: committed, and never heard of. */
+const FATES = ['well', 'well', 'torn', 'deaf', 'listless', 'orderless', 'fillless'] as const
+type Fate = (typeof FATES)[number]
+
+const units = (max: number) => fc.integer({ min: 1, max })
+const side = fc.constantFrom('BUY' as const, 'SELL' as const)
+const step = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('place' as const),
+      side,
+      symbol: fc.constantFrom(...SYMBOLS),
+      venue: fc.constantFrom(
+        { market: 'SPOT' as const, positionSide: 'BOTH' as const },
+        { market: 'FUTURES' as const, positionSide: 'BOTH' as const },
+        { market: 'FUTURES' as const, positionSide: 'LONG' as const },
+        { market: 'FUTURES' as const, positionSide: 'SHORT' as const }
+      ),
+      quantity: units(5_000)
+    })
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('fill' as const),
+      pick: fc.nat(),
+      share: units(3),
+      price: units(20_000_000),
+      fee: fc.constantFrom('quote' as const, 'base' as const, 'BNB' as const, 'unknown' as const, 'untold' as const),
+      /** Many fills share a millisecond. */
+      later: fc.constantFrom(0, 0, 1, 1_000)
+    })
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('end' as const),
+      pick: fc.nat(),
+      status: fc.constantFrom('canceled' as const, 'expired' as const, 'rejected' as const)
+    })
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant('run' as const), fate: fc.constantFrom(...FATES), pick: fc.nat() })
+  }
+)
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
+
+class World {
+  readonly exchange = new ScriptedExchange()
+  readonly disturbed: SeededAccount
+  readonly undisturbed: SeededAccount
+
+  constructor(disturbed: SeededAccount, undisturbed: SeededAccount) {
+    this.disturbed = disturbed
+    this.undisturbed = undisturbed
+  }
+
+  async happen(step: Step): Promise<void> {
+    if (step.kind === 'place') return await this.#place(step)
+    const open = this.exchange.orders.filter(({ status }) => status === 'open' || status === 'partially_filled')
+    const order = open.length === 0 ? undefined : open[step.pick % open.length]
+    if (step.kind === 'run') await this.run(this.disturbed, step.fate, order)
+    else if (order === undefined) return
+    else if (step.kind === 'end') this.exchange.end(order, step.status)
+    else this.#fill(order, step)
+  }
+
+  async run(account: SeededAccount, fate: Fate, order?: ScriptedOrder): Promise<void> {
+    const { failures } = this.exchange
+    if (fate === 'listless') failures.set('openOrders', 'unavailable')
+    if (fate === 'orderless') failures.set(`order ${order?.exchangeOrderId}`, 'timeout')
+    if (fate === 'fillless') failures.set(`fills ${order?.exchangeOrderId}`, 'invalid_answer')
+    const accounts = new TestAccounts([account], (_account, market) => this.exchange.client(market))
+    const job = updateOpenOrders({ accounts, database, prices: standingPrices(PRICES) })
+    let crashed = false
+    const transaction = async <T>(work: (tx: TransactionSql) => Promise<T>): Promise<T> => {
+      const result = await database.transaction(async tx => {
+        const result = await work(tx)
+        if (fate === 'torn' && !crashed) throw new Crash()
+        return result
+      })
+      if (fate === 'deaf' && !crashed) throw new Crash()
+      return result
+    }
+    try {
+      await job(testContext(database, { transaction }).context)
+    } catch (err) {
+      if (!(err instanceof Crash)) throw err
+      crashed = true
+    }
+    failures.clear()
+  }
+
+  async #place({ side, symbol, venue, quantity }: Step & { kind: 'place' }): Promise<void> {
+    const order = { side, symbol, ...venue, quantity: new Exact(quantity).div(1_000).toFixed() }
+    const placed = this.exchange.place(order)
+    for (const account of [this.disturbed, this.undisturbed]) {
+      await insertOrder(database, account, { ...placed, quantity: order.quantity })
+    }
+  }
+
+  #fill(order: ScriptedOrder, { share, price, fee, later }: Step & { kind: 'fill' }): void {
+    const { exchange } = this
+    exchange.now += later
+    const left = new Exact(order.quantity ?? 0).minus(order.filledQuantity)
+    // An odd share does not divide: the rest is filled at once.
+    const quantity = left.times(1_000).mod(share).eq(0) ? left.div(share) : left
+    const paid = { quote: 'USDT', base: order.symbol.slice(0, -4), BNB: 'BNB', unknown: 'XYZ', untold: null }[fee]
+    exchange.fill(order, {
+      quantity: quantity.toFixed(),
+      price: new Exact(price).div(100_000).toFixed(),
+      fee: paid === null ? null : quantity.times('0.001').toFixed(),
+      feeAsset: paid
+    })
+  }
+}
+
+/** Position = Σ fills; realised + unrealised = cash flow + value; filled = Σ executions; nothing twice. */
+async function assertSound(exchange: ScriptedExchange, account: SeededAccount): Promise<void> {
+  const { orders, executions, positions } = await booksOf(database, account)
+  const fills = exchange.orders.flatMap(({ fills, market }) => fills.map(fill => ({ ...fill, market })))
+  const ids = executions.map(({ exchange_trade_id }) => String(exchange_trade_id))
+  check(new Set(ids).size === ids.length, 'no trade is recorded twice')
+  check(ids.length === fills.length, 'every fill is recorded')
+  for (const order of exchange.orders) {
+    const row = orders.find(({ exchange_order_id }) => exchange_order_id === order.exchangeOrderId)
+    check(new Exact(row?.filled_quantity).eq(order.filledQuantity), 'filled quantity')
+    check(row?.status === order.status, 'status')
+  }
+  for (const position of positions) {
+    const own = fills.filter(
+      ({ market, symbol, positionSide }) =>
+        market === position.market_type && symbol === position.symbol && positionSide === position.position_side
+    )
+    const base = String(position.symbol).slice(0, -4)
+    const mark = new Exact('1234.567')
+    let [quantity, cash, fees, tolerance] = [new Exact(0), new Exact(0), new Exact(0), new Exact(0)]
+    for (const fill of own) {
+      const signed = new Exact(fill.quantity).times(fill.side === 'BUY' ? 1 : -1)
+      const inBase = fill.market === 'SPOT' && fill.feeAsset === base ? new Exact(fill.fee ?? 0) : new Exact(0)
+      quantity = quantity.plus(signed).minus(inBase)
+      // What went in base units is missing from the value instead, and is a fee all the same.
+      cash = cash.minus(signed.times(fill.price)).plus(inBase.times(fill.price))
+      if (fill.feeAsset === 'USDT') fees = fees.plus(fill.fee ?? 0)
+      if (fill.feeAsset === 'BNB') fees = fees.plus(new Exact(fill.fee ?? 0).times(PRICES.BNBUSDT))
+      if (fill.feeAsset === base) fees = fees.plus(new Exact(fill.fee ?? 0).times(fill.price))
+      tolerance = tolerance.plus(100)
+    }
+    check(quantity.eq(position.quantity), 'position is the sum of its fills')
+    check(fees.eq(position.fees), 'fees are the sum of the fees')
+    const unrealized = quantity.eq(0) ? new Exact(0) : mark.minus(position.entry_price).times(quantity)
+    const off = unrealized.plus(position.realized_pnl).minus(cash).minus(mark.times(quantity)).abs()
+    check(off.lte(tolerance.times('1e-20')), `realised + unrealised is cash flow + value, but for ${off.toFixed()}`)
+    const sum = executions
+      .filter(
+        ({ market_type, symbol, position_side }) =>
+          market_type === position.market_type && symbol === position.symbol && position_side === position.position_side
+      )
+      .reduce((total, { realized_pnl }) => total.plus(realized_pnl ?? 0), new Exact(0))
+    check(sum.eq(position.realized_pnl), 'realised PnL is the sum over the executions')
+  }
+}
+
+function check(holds: boolean, what: string): void {
+  if (!holds) throw new Error(`not so: ${what}`)
+}
+
+/** The books without the count of misses, which says how often it was asked. */
+async function booksWithoutMisses(account: SeededAccount) {
+  const { orders, ...rest } = await booksOf(database, account)
+  return { ...rest, orders: orders.map(({ misses: _misses, ...order }) => order) }
+}
+
+t.test('however it is disturbed, the books end as if nothing had happened', async t => {
+  let executions = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async steps => {
+      const world = new World(await seedAccount(database), await seedAccount(database))
+      for (const one of steps) await world.happen(one)
+      await world.run(world.disturbed, 'well')
+      await world.run(world.undisturbed, 'well')
+      await assertSound(world.exchange, world.disturbed)
+      const [disturbed, undisturbed] = [
+        await booksWithoutMisses(world.disturbed),
+        await booksWithoutMisses(world.undisturbed)
+      ]
+      executions += disturbed.executions.length
+      check(JSON.stringify(disturbed) === JSON.stringify(undisturbed), 'the books are those of the undisturbed account')
+    }),
+    { numRuns: RUNS }
+  )
+  t.ok(executions > RUNS, `${executions} executions in ${RUNS} runs`)
+})
+
+t.test('without fills the differences add up to what the exchange says, whenever it is asked', async t => {
+  const fillings = fc.array(fc.tuple(units(2_000), units(20_000_000), fc.boolean()), { minLength: 1, maxLength: 12 })
+  let recorded = 0
+  await fc.assert(
+    fc.asyncProperty(fillings, side, async (parts, side) => {
+      const world = new World(await seedAccount(database), await seedAccount(database))
+      const { exchange, disturbed } = world
+      exchange.fillsTold = 0
+      const quantity = parts.reduce((sum, [units]) => sum.plus(new Exact(units).div(1_000)), new Exact(0)).toFixed()
+      const order = exchange.place({ side, quantity })
+      await insertOrder(database, disturbed, { ...order, quantity })
+      for (const [units, price, asked] of parts) {
+        const part = { quantity: new Exact(units).div(1_000).toFixed(), price: new Exact(price).div(100_000).toFixed() }
+        exchange.fill(order, part)
+        exchange.now += 1
+        if (asked) for (let i = 0; i < 3; i++) await world.run(disturbed, 'well')
+      }
+      for (let i = 0; i < 3; i++) await world.run(disturbed, 'well')
+      const { orders, executions, positions } = await booksOf(database, disturbed)
+      recorded += executions.length
+      check(orders[0]?.status === 'filled' && orders[0].filled_quantity === quantity, 'the order is filled')
+      const cost = executions.reduce(
+        (sum, { price, quantity }) => sum.plus(new Exact(price).times(quantity)),
+        new Exact(0)
+      )
+      const off = cost.minus(new Exact(order.averagePrice ?? 0).times(quantity)).abs()
+      // One rounding at 20 decimals per execution, of a price that its quantity multiplies.
+      check(off.lte(new Exact(quantity).times(executions.length).times('1e-20')), `Σ price · quantity is off by ${off}`)
+      check(new Exact(positions[0]?.quantity).abs().eq(quantity), 'the position is the sum')
+    }),
+    { numRuns: RUNS }
+  )
+  t.ok(recorded >= RUNS, `${recorded} differences`)
+})

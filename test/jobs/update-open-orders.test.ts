@@ -1,0 +1,421 @@
+import t, { type Test } from 'tap'
+import type { Database } from '../../src/database/database.ts'
+import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
+import { ScriptedExchange } from '../support/scripted-exchange.ts'
+import {
+  booksOf,
+  insertOrder,
+  seedAccount,
+  standingPrices,
+  TestAccounts,
+  testContext,
+  tradingDatabase
+} from '../support/trading.ts'
+
+let database: Database
+t.before(async () => {
+  database = await tradingDatabase(t)
+})
+
+/** An account at an exchange of its own. */
+async function desk(_t: Test, prices: Record<string, string> = {}) {
+  const exchange = new ScriptedExchange()
+  const account = await seedAccount(database)
+  const accounts = new TestAccounts([account], (_account, marketType) => exchange.client(marketType))
+  const job = updateOpenOrders({ accounts, database, prices: standingPrices(prices) })
+  const place = async (order: Parameters<ScriptedExchange['place']>[0]) => {
+    const placed = exchange.place(order)
+    const orderId = await insertOrder(database, account, { ...placed, quantity: order.quantity })
+    return Object.assign(placed, { orderId })
+  }
+  const run = async (overrides = {}) => {
+    exchange.calls = []
+    return await job(testContext(database, overrides).context)
+  }
+  const books = () => booksOf(database, account)
+  return { exchange, account, accounts, place, run, books }
+}
+
+t.test('an order that fills in steps is recorded fill by fill, and its position by average cost', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const order = await place({ quantity: '3' })
+  t.hasStrict(await run(), { checked: 1, changed: 1, fills: 0, failed: 0, calls: 1 }, 'pending has become open')
+  t.hasStrict(await run(), { checked: 1, changed: 0 })
+  t.strictSame(exchange.calls, ['openOrders'], 'what is as it was costs no call of its own')
+
+  exchange.fill(order, { quantity: '1', price: '100', fee: '0.1' })
+  t.hasStrict(await run(), { changed: 1, fills: 1 })
+  t.strictSame(exchange.calls, ['openOrders', 'fills'])
+  exchange.fill(order, { quantity: '2', price: '130', fee: '0.2' })
+  t.hasStrict(await run(), { changed: 1, fills: 1 })
+  t.strictSame(exchange.calls, ['openOrders', 'order', 'fills'])
+
+  const { orders, executions, positions } = await books()
+  t.hasStrict(orders, [{ status: 'filled', filled_quantity: '3', average_price: '120', misses: 0, error_code: null }])
+  t.hasStrict(executions, [
+    { price: '100', quantity: '1', fee_value: '0.1', realized_pnl: null, currency: 'USDT' },
+    { price: '130', quantity: '2', fee_value: '0.2', realized_pnl: null }
+  ])
+  t.hasStrict(positions, [{ quantity: '3', entry_price: '120', realized_pnl: '0', fees: '0.3', currency: 'USDT' }])
+  t.hasStrict(await run(), { accounts: 0, checked: 0 })
+  t.strictSame(exchange.calls, [], 'nobody is asked when nothing is open')
+})
+
+t.test('a close realises against the average, two orders of one symbol share the position', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const buy = await place({ quantity: '2' })
+  const sell = await place({ quantity: '1.5', side: 'SELL' })
+  exchange.fill(buy, { quantity: '2', price: '100' })
+  exchange.now += 1
+  exchange.fill(sell, { quantity: '1', price: '110' })
+  exchange.now += 1
+  exchange.fill(sell, { quantity: '0.5', price: '90' })
+  t.hasStrict(await run(), { fills: 3, changed: 2 })
+  const { executions, positions } = await books()
+  t.strictSame(
+    executions.map(({ realized_pnl }) => realized_pnl),
+    [null, '10', '-5']
+  )
+  t.hasStrict(positions, [{ quantity: '0.5', entry_price: '100', realized_pnl: '5' }])
+})
+
+t.test('an order cancelled after a part keeps its fills, rejected and expired ones end as such', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const orders = [await place({ quantity: '2' }), await place({ quantity: '2' }), await place({ quantity: '2' })]
+  const [canceled, rejected, expired] = orders
+  if (!canceled || !rejected || !expired) throw new Error('three orders')
+  exchange.fill(canceled, { quantity: '0.5', price: '10' })
+  exchange.end(canceled, 'canceled')
+  exchange.end(rejected, 'rejected')
+  exchange.end(expired, 'expired')
+  t.hasStrict(await run(), { fills: 1, changed: 3 })
+  t.strictSame(exchange.calls.sort(), ['fills', 'openOrders', 'order', 'order', 'order'])
+  const { orders: rows, positions } = await books()
+  t.hasStrict(rows, [
+    { status: 'canceled', filled_quantity: '0.5', average_price: '10' },
+    { status: 'rejected', filled_quantity: '0' },
+    { status: 'expired', filled_quantity: '0', average_price: null }
+  ])
+  t.hasStrict(positions, [{ quantity: '0.5' }])
+})
+
+t.test(
+  'an order that the exchange does not know is flagged after five misses, asked for ever more rarely, and comes back',
+  async t => {
+    const { exchange, place, run, books, account } = await desk(t)
+    const order = await place({ quantity: '1' })
+    exchange.forget(order)
+    for (let miss = 1; miss < 5; miss++) t.hasStrict(await run(), { changed: 1, unknown: 0 }, `miss ${miss}`)
+    t.hasStrict((await books()).orders, [{ status: 'pending', misses: 4, error_code: 'order_not_found' }])
+    t.hasStrict(await run(), { unknown: 1 })
+    t.hasStrict((await books()).orders, [{ status: 'unknown', misses: 5 }])
+    t.hasStrict(await run(), { accounts: 0 }, 'not asked for again at once')
+
+    const age = (interval: string) =>
+      database.run(
+        sql => sql`
+        update orders set last_checked_at = now() - ${interval}::interval where account_id = ${account.accountId}`
+      )
+    await age('61 seconds')
+    t.hasStrict(await run(), { accounts: 1, unknown: 1 })
+    await age('61 seconds')
+    t.hasStrict(await run(), { accounts: 0 }, 'the pause has doubled')
+    exchange.orders.push(order)
+    exchange.fill(order, { quantity: '1', price: '5' })
+    await age('3 minutes')
+    t.hasStrict(await run(), { fills: 1 })
+    t.hasStrict((await books()).orders, [{ status: 'filled', misses: 0, error_code: null }])
+  }
+)
+
+t.test('an order that the exchange has not answered yet is left alone', async t => {
+  const { run, account, books } = await desk(t)
+  await insertOrder(database, account, {
+    exchangeOrderId: null,
+    symbol: 'BTCUSDT',
+    exchangeSymbol: 'BTCUSDT',
+    side: 'BUY',
+    quantity: '1'
+  })
+  t.hasStrict(await run(), { accounts: 0 })
+  t.hasStrict((await books()).orders, [{ status: 'pending', misses: 0 }])
+})
+
+t.test('what cannot be learnt leaves its orders as they are, and the others go on', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const [one, other] = [await place({ quantity: '1' }), await place({ quantity: '1' })]
+  await run()
+  exchange.fill(one, { quantity: '1', price: '1' })
+  exchange.fill(other, { quantity: '1', price: '1' })
+  const before = await books()
+  exchange.failures.set('openOrders', 'unavailable')
+  t.hasStrict(await run(), { checked: 0, changed: 0, failed: 2 })
+  t.strictSame(await books(), before)
+  exchange.failures.clear()
+
+  exchange.failures.set(`order ${one.exchangeOrderId}`, 'timeout')
+  t.hasStrict(await run(), { checked: 1, changed: 1, failed: 1, fills: 1 })
+  exchange.failures.clear()
+  exchange.failures.set(`fills ${one.exchangeOrderId}`, 'invalid_answer')
+  t.hasStrict(await run(), { checked: 0, failed: 1, fills: 0 })
+  exchange.failures.clear()
+  t.hasStrict(await run(), { checked: 1, failed: 0, fills: 1 })
+})
+
+t.test('an account whose keys are refused is said to be, and the others go on', async t => {
+  const [bad, good] = [new ScriptedExchange(), new ScriptedExchange()]
+  const [refused, other] = [await seedAccount(database), await seedAccount(database)]
+  const exchangeOf = new Map([
+    [refused.accountId, bad],
+    [other.accountId, good]
+  ])
+  for (const account of [refused, other]) {
+    const exchange = exchangeOf.get(account.accountId)
+    if (exchange === undefined) throw new Error('no exchange')
+    for (const market of ['SPOT', 'FUTURES'] as const) {
+      const placed = exchange.place({ quantity: '1', market })
+      await insertOrder(database, account, { ...placed, quantity: '1' })
+      exchange.fill(placed, { quantity: '1', price: '10' })
+    }
+  }
+  bad.failures.set('openOrders', 'authentication')
+  const accounts = new TestAccounts([refused, other], ({ accountId }, marketType) => {
+    const exchange = exchangeOf.get(accountId)
+    if (exchange === undefined) throw new Error('no exchange')
+    return exchange.client(marketType)
+  })
+  const job = updateOpenOrders({ accounts, database, prices: standingPrices({}) })
+  t.hasStrict(await job(testContext(database).context), { accounts: 2, accounts_refused: 1, failed: 2, fills: 2 })
+  t.strictSame(accounts.refusals, [refused.accountId])
+  t.strictSame(bad.calls, ['openOrders'], 'it is not asked again for its other market')
+
+  refused.state = 'credentials_refused'
+  bad.failures.clear()
+  t.hasStrict(await job(testContext(database).context), { accounts_refused: 0, failed: 0, fills: 2 })
+  t.ok(accounts.acceptances.includes(refused.accountId))
+})
+
+t.test('fees: the base asset lowers a spot holding, another asset is valued, what nobody knows is counted', async t => {
+  const { exchange, place, run, books } = await desk(t, { BNBUSDT: '600' })
+  const order = await place({ quantity: '4' })
+  exchange.fill(order, { quantity: '1', price: '100', fee: '0.001', feeAsset: 'BTC' })
+  exchange.fill(order, { quantity: '1', price: '100', fee: '0.0001', feeAsset: 'BNB' })
+  exchange.fill(order, { quantity: '1', price: '100', fee: '7', feeAsset: 'XYZ' })
+  exchange.fill(order, { quantity: '1', price: '100', fee: null, feeAsset: null })
+  t.hasStrict(await run(), { fills: 4, fees_unknown: 2 })
+  const { executions, positions } = await books()
+  t.strictSame(
+    executions.map(({ fee_value }) => fee_value),
+    ['0.1', '0.06', null, null]
+  )
+  t.hasStrict(positions, [{ quantity: '3.999', entry_price: '100', fees: '0.16' }])
+})
+
+t.test('a fee that the exchange tells otherwise later is put right, with what follows from it', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const order = await place({ quantity: '2' })
+  const first = exchange.fill(order, { quantity: '1', price: '100', fee: '0.01', feeAsset: 'BTC' })
+  await run()
+  first.fee = '0.02'
+  exchange.now += 1
+  exchange.fill(order, { quantity: '1', price: '100', fee: '0.01', feeAsset: 'BTC' })
+  t.hasStrict(await run(), { fills: 1 })
+  const { executions, positions } = await books()
+  t.hasStrict(executions, [
+    { fee: '0.02', fee_value: '2' },
+    { fee: '0.01', fee_value: '1' }
+  ])
+  t.hasStrict(positions, [{ quantity: '1.97', fees: '3' }])
+})
+
+t.test('a spot sale beyond what is recorded goes below zero, and is counted', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  exchange.fill(await place({ quantity: '2', side: 'SELL' }), { quantity: '2', price: '50' })
+  t.hasStrict(await run(), { fills: 1, oversold: 1 })
+  t.hasStrict((await books()).positions, [{ quantity: '-2', entry_price: '50', realized_pnl: '0' }])
+})
+
+t.test('the two sides of hedge mode are two positions, and crossing zero opens at the crossing price', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const trade = async (
+    side: 'BUY' | 'SELL',
+    positionSide: 'BOTH' | 'LONG' | 'SHORT',
+    quantity: string,
+    price: string
+  ) => {
+    exchange.now += 1
+    exchange.fill(await place({ market: 'FUTURES', side, positionSide, quantity }), { quantity, price })
+  }
+  await trade('BUY', 'LONG', '2', '100')
+  await trade('SELL', 'SHORT', '3', '100')
+  await trade('SELL', 'LONG', '1', '120')
+  await trade('BUY', 'SHORT', '1', '120')
+  await trade('BUY', 'BOTH', '1', '100')
+  await trade('SELL', 'BOTH', '3', '90')
+  await run()
+  const { executions, positions } = await books()
+  t.hasStrict(positions, [
+    { position_side: 'BOTH', quantity: '-2', entry_price: '90', realized_pnl: '-10' },
+    { position_side: 'LONG', quantity: '1', entry_price: '100', realized_pnl: '20' },
+    { position_side: 'SHORT', quantity: '-2', entry_price: '100', realized_pnl: '-20' }
+  ])
+  t.equal(executions.filter(({ realized_pnl }) => realized_pnl === null).length, 3)
+})
+
+t.test('a fill that is learnt late takes its place in the order of execution', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const early = await place({ quantity: '1' })
+  const late = await place({ quantity: '1' })
+  const sale = await place({ quantity: '1', side: 'SELL' })
+  exchange.fill(early, { quantity: '1', price: '100' })
+  exchange.now += 1_000
+  exchange.fill(late, { quantity: '1', price: '200' })
+  exchange.now += 1_000
+  exchange.fill(sale, { quantity: '1', price: '300' })
+  exchange.failures.set(`order ${late.exchangeOrderId}`, 'timeout')
+  await run()
+  t.hasStrict((await books()).positions, [{ quantity: '0', entry_price: null, realized_pnl: '200' }])
+  exchange.failures.clear()
+  await run()
+  const { executions, positions } = await books()
+  t.hasStrict(positions, [{ quantity: '1', entry_price: '150', realized_pnl: '150' }])
+  t.strictSame(
+    executions.map(({ price, realized_pnl }) => [price, realized_pnl]),
+    [
+      ['100', null],
+      ['200', null],
+      ['300', '150']
+    ]
+  )
+})
+
+t.test('a late fill among executions that others recorded counts their whole history', async t => {
+  const { exchange, place, run, books, account } = await desk(t)
+  const [first, second] = [await place({ quantity: '1' }), await place({ quantity: '1' })]
+  exchange.fill(first, { quantity: '1', price: '100' })
+  exchange.now += 10
+  exchange.fill(second, { quantity: '1', price: '300' })
+  exchange.failures.set(`order ${first.exchangeOrderId}`, 'timeout')
+  await run()
+  await database.run(
+    sql => sql`
+      update trade_executions set quantity_before = null, entry_price_before = null where account_id = ${account.accountId}`
+  )
+  exchange.failures.clear()
+  await run()
+  t.hasStrict((await books()).positions, [{ quantity: '2', entry_price: '200' }])
+})
+
+t.test(
+  'a filled quantity without fills waits for them, and is recorded as the difference when they do not come',
+  async t => {
+    const { exchange, place, run, books } = await desk(t)
+    const order = await place({ quantity: '3' })
+    exchange.fill(order, { quantity: '1', price: '100' })
+    await run()
+    exchange.fill(order, { quantity: '2', price: '103' })
+    exchange.fillsTold = 1
+    t.hasStrict(await run(), { fills: 0, waiting: 1 })
+    t.hasStrict(
+      (await books()).orders,
+      [{ status: 'partially_filled', filled_quantity: '1' }],
+      'it is not taken for filled'
+    )
+    t.hasStrict(await run(), { fills: 0, waiting: 1 })
+    t.hasStrict(await run(), { fills: 1, waiting: 0, fees_unknown: 1 })
+    const { orders, executions, positions } = await books()
+    t.hasStrict(orders, [{ status: 'filled', filled_quantity: '3', average_price: '102' }])
+    t.hasStrict(executions[1], { exchange_trade_id: `cum:${order.exchangeOrderId}:3`, price: '103', quantity: '2' })
+    t.hasStrict(positions, [{ quantity: '3', entry_price: '102' }])
+  }
+)
+
+t.test('fills that come while they are waited for are recorded as they are', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const order = await place({ quantity: '2' })
+  exchange.fill(order, { quantity: '1', price: '10' })
+  exchange.fill(order, { quantity: '1', price: '11' })
+  exchange.fillsTold = 0
+  t.hasStrict(await run(), { waiting: 1 })
+  exchange.fillsTold = 1
+  t.hasStrict(await run(), { waiting: 1, fills: 1 })
+  exchange.fillsTold = 2
+  t.hasStrict(await run(), { waiting: 0, fills: 1 })
+  t.hasStrict((await books()).orders, [{ status: 'filled', filled_quantity: '2', average_price: '10.5' }])
+})
+
+t.test('one trade number on two symbols, and on both sides of a trade with oneself, is as many executions', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  for (const [symbol, side] of [
+    ['BTCUSDT', 'BUY'],
+    ['BTCUSDT', 'SELL'],
+    ['ETHUSDT', 'BUY']
+  ] as const) {
+    exchange.fill(await place({ symbol, side, quantity: '1' }), { quantity: '1', price: '5', tradeId: '28457' })
+  }
+  t.hasStrict(await run(), { fills: 3 })
+  t.hasStrict((await books()).positions, [
+    { symbol: 'BTCUSDT', quantity: '0' },
+    { symbol: 'ETHUSDT', quantity: '1' }
+  ])
+})
+
+t.test('an answer that cannot be of this order is flagged and books nothing', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const [turned, negative, strange] = [
+    await place({ quantity: '1' }),
+    await place({ quantity: '1' }),
+    await place({ symbol: 'WHATEVER', quantity: '1' })
+  ]
+  exchange.fill(turned, { quantity: '1', price: '5' })
+  turned.side = 'SELL'
+  const fill = exchange.fill(negative, { quantity: '1', price: '5' })
+  fill.price = '-5'
+  exchange.fill(strange, { quantity: '1', price: '5' })
+  t.hasStrict(await run(), { fills: 0, flagged: 3 })
+  t.hasStrict((await books()).orders, [
+    { error_code: 'side_differs', status: 'pending', filled_quantity: '0' },
+    { error_code: 'invalid_answer', status: 'pending' },
+    { error_code: 'unknown_quote', status: 'pending' }
+  ])
+})
+
+t.test('what another writer recorded meanwhile is built upon, and an ended order stays ended', async t => {
+  const { exchange, place, run, books, account, accounts } = await desk(t)
+  const [filled, ended] = [await place({ quantity: '2' }), await place({ quantity: '1' })]
+  exchange.fill(filled, { quantity: '1', price: '10' })
+  exchange.fill(ended, { quantity: '1', price: '10' })
+  const rival = updateOpenOrders({ accounts, database, prices: standingPrices({}) })
+  let first = true
+  const result = await run({
+    transaction: async (work: Parameters<Database['transaction']>[0]) => {
+      if (first) {
+        first = false
+        exchange.fill(filled, { quantity: '1', price: '20' })
+        await rival(testContext(database).context)
+      }
+      return await database.transaction(work)
+    }
+  })
+  t.hasStrict(result, { skipped: 2, changed: 0, fills: 0 })
+  const { orders, executions, positions } = await books()
+  t.hasStrict(orders, [
+    { status: 'filled', filled_quantity: '2', average_price: '15' },
+    { status: 'filled', filled_quantity: '1' }
+  ])
+  t.equal(executions.length, 3)
+  t.hasStrict(positions, [{ quantity: '3' }])
+  t.equal(account.state, 'ok')
+})
+
+t.test('it ends when it is told to, and says how far it is', async t => {
+  const { exchange, place, run } = await desk(t)
+  await place({ quantity: '1' })
+  const controller = new AbortController()
+  controller.abort(new Error('told to end'))
+  await t.rejects(run({ signal: controller.signal }), { message: 'told to end' })
+  t.strictSame(exchange.calls, [])
+  const progress: number[][] = []
+  await run({ progress: (done: number, total: number) => progress.push([done, total]) })
+  t.strictSame(progress, [[1, 1]])
+})

@@ -1,0 +1,150 @@
+import { Exact } from '../../src/exchanges/decimal.ts'
+import type {
+  ExchangeClient,
+  Fill,
+  MarketType,
+  OrderRef,
+  OrderSide,
+  OrderState,
+  PositionSide,
+  UnifiedOrder
+} from '../../src/exchanges/exchange-client.ts'
+import { ExchangeError, type ExchangeErrorCode } from '../../src/exchanges/exchange-client.ts'
+
+export interface ScriptedOrder extends UnifiedOrder {
+  market: MarketType
+  fills: Fill[]
+}
+
+/** An exchange in memory, behind the port: for tests that make thousands of calls. */
+export class ScriptedExchange {
+  readonly orders: ScriptedOrder[] = []
+  /** Calls so far, as `operation` or `operation id`. */
+  calls: string[] = []
+  /** What the next calls of an operation, or of it for one order, fail with. */
+  readonly failures = new Map<string, ExchangeErrorCode>()
+  /** Whether fills are told, how many of each order. */
+  fillsTold = Number.POSITIVE_INFINITY
+  now = Date.parse('2026-11-01T00:00:00Z')
+  #serial = 0
+
+  place(order: {
+    market?: MarketType
+    symbol?: string
+    side?: OrderSide
+    positionSide?: PositionSide
+    quantity: string
+  }): ScriptedOrder {
+    const symbol = order.symbol ?? 'BTCUSDT'
+    const placed: ScriptedOrder = {
+      market: order.market ?? 'SPOT',
+      exchangeOrderId: String(9_007_199_254_740_993n + BigInt(++this.#serial)),
+      clientOrderId: null,
+      symbol,
+      exchangeSymbol: symbol,
+      side: order.side ?? 'BUY',
+      positionSide: order.positionSide ?? 'BOTH',
+      orderType: 'LIMIT',
+      price: '1',
+      stopPrice: null,
+      quantity: order.quantity,
+      filledQuantity: '0',
+      averagePrice: null,
+      status: 'open',
+      createdAt: this.now,
+      updatedAt: this.now,
+      fills: []
+    }
+    this.orders.push(placed)
+    return placed
+  }
+
+  fill(
+    order: ScriptedOrder,
+    part: { quantity: string; price: string; fee?: string | null; feeAsset?: string | null; tradeId?: string }
+  ): Fill {
+    const fill: Fill = {
+      exchangeTradeId: part.tradeId ?? String(++this.#serial),
+      exchangeOrderId: order.exchangeOrderId,
+      symbol: order.symbol,
+      exchangeSymbol: order.exchangeSymbol,
+      side: order.side,
+      positionSide: order.positionSide,
+      price: part.price,
+      quantity: part.quantity,
+      fee: part.fee === undefined ? '0' : part.fee,
+      feeAsset: part.feeAsset === undefined ? 'USDT' : part.feeAsset,
+      realizedPnl: null,
+      executedAt: this.now
+    }
+    order.fills.push(fill)
+    const cost = order.fills.reduce(
+      (sum, { price, quantity }) => sum.plus(new Exact(price).times(quantity)),
+      new Exact(0)
+    )
+    const filled = order.fills.reduce((sum, { quantity }) => sum.plus(quantity), new Exact(0))
+    order.filledQuantity = filled.toFixed()
+    order.averagePrice = cost.div(filled).toFixed()
+    this.end(order, filled.gte(order.quantity ?? 0) ? 'filled' : 'partially_filled')
+    return fill
+  }
+
+  end(order: ScriptedOrder, status: OrderState): void {
+    order.status = status
+    order.updatedAt = this.now
+  }
+
+  forget(order: ScriptedOrder): void {
+    this.orders.splice(this.orders.indexOf(order), 1)
+  }
+
+  client(marketType: MarketType): ExchangeClient {
+    const unasked = async (): Promise<never> => {
+      throw new Error('nobody asks for this here')
+    }
+    return {
+      exchange: 'BINANCE',
+      marketType,
+      isTestnet: false,
+      openOrders: async () => {
+        this.#called('openOrders')
+        return this.orders.filter(({ market, status }) => market === marketType && isOpen(status)).map(snapshot)
+      },
+      order: async ref => {
+        this.#called('order', ref)
+        return snapshot(this.#find(ref, marketType))
+      },
+      fills: async ref => {
+        this.#called('fills', ref)
+        return this.#find(ref, marketType).fills.slice(0, this.fillsTold)
+      },
+      lastPrices: unasked,
+      balances: unasked,
+      positions: unasked,
+      serverTime: unasked
+    }
+  }
+
+  #find(ref: OrderRef, marketType: MarketType): ScriptedOrder {
+    const found = this.orders.find(
+      ({ market, exchangeOrderId }) => market === marketType && exchangeOrderId === ref.exchangeOrderId
+    )
+    if (found === undefined) throw new ExchangeError('order_not_found', { exchange: 'BINANCE', operation: 'order' })
+    return found
+  }
+
+  #called(operation: string, ref?: OrderRef): void {
+    this.calls.push(operation)
+    const own = ref === undefined ? undefined : this.failures.get(`${operation} ${ref.exchangeOrderId}`)
+    const code = own ?? this.failures.get(operation)
+    if (code !== undefined) throw new ExchangeError(code, { exchange: 'BINANCE', operation })
+  }
+}
+
+function isOpen(status: OrderState): boolean {
+  return status === 'open' || status === 'partially_filled'
+}
+
+function snapshot({ market: _market, fills: _fills, ...order }: ScriptedOrder): UnifiedOrder {
+  return order
+}

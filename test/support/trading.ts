@@ -1,0 +1,193 @@
+/** A migrated database with accounts and orders in it, and what the trading jobs are run with in tests. */
+import { randomUUID } from 'node:crypto'
+import { pino } from 'pino'
+import type { Test } from 'tap'
+import type { PriceSource } from '../../src/cache/price-source.ts'
+import type { TransactionSql } from '../../src/database/client.ts'
+import { Database } from '../../src/database/database.ts'
+import { migrate } from '../../src/database/migrate.ts'
+import type { Account, TradingAccounts } from '../../src/exchanges/account.ts'
+import type { ExchangeClient, ExchangeName, MarketType } from '../../src/exchanges/exchange-client.ts'
+import type { JobContext } from '../../src/scheduler/job.ts'
+import { createTestDatabase } from './database.ts'
+
+const silent = pino({ level: 'silent' })
+
+export function openDatabase(url: string): Database {
+  const database = new Database({ max: 5, applicationName: 'test', log: silent })
+  database.open(url)
+  return database
+}
+
+async function migratedForTrading(url: string): Promise<void> {
+  const database = openDatabase(url)
+  await migrate(database)
+  await database.close()
+}
+
+export async function tradingDatabase(t: Pick<Test, 'teardown'>): Promise<Database> {
+  const { url } = await createTestDatabase(t, migratedForTrading)
+  const database = openDatabase(url)
+  t.teardown(() => database.close(0))
+  return database
+}
+
+export interface SeededAccount extends Account {
+  strategyAccountId: string
+}
+
+/** A user with one strategy on one account. */
+export async function seedAccount(
+  database: Database,
+  { exchange = 'BINANCE', marketType = 'SPOT' }: { exchange?: ExchangeName; marketType?: MarketType } = {}
+): Promise<SeededAccount> {
+  const name = randomUUID()
+  const [row] = await database.run(
+    sql => sql<{ account_id: string; user_id: string; strategy_account_id: string }[]>`
+      with owner as (
+        insert into users (username, password_hash) values (${name}, 'none') returning user_id
+      ), account as (
+        insert into accounts (user_id, name, exchange, api_key_encrypted, api_secret_encrypted, key_id)
+        select user_id, ${name}, ${exchange}, '', '', 'none' from owner returning account_id, user_id
+      ), strategy as (
+        insert into strategies (user_id, name, market_type)
+        select user_id, ${name}, ${marketType} from owner returning strategy_id
+      )
+      insert into strategy_accounts (strategy_id, account_id, allocated_capital, capital_currency)
+      select strategy_id, account_id, 1000, 'USDT' from strategy, account
+      returning strategy_account_id, account_id, (select user_id from account)`
+  )
+  if (row === undefined) throw new Error('no account was made')
+  return {
+    accountId: row.account_id,
+    userId: row.user_id,
+    strategyAccountId: row.strategy_account_id,
+    name,
+    exchange,
+    isTestnet: false,
+    state: 'ok'
+  }
+}
+
+export interface OrderToInsert {
+  exchangeOrderId: string | null
+  symbol: string
+  exchangeSymbol: string
+  side: 'BUY' | 'SELL'
+  quantity: string
+  market?: MarketType
+  marketType?: MarketType
+  positionSide?: 'BOTH' | 'LONG' | 'SHORT'
+  type?: string
+  price?: string | null
+}
+
+/** Inserts an order as the order-entry side does; answers its id. */
+export async function insertOrder(database: Database, account: SeededAccount, order: OrderToInsert): Promise<string> {
+  const [row] = await database.run(
+    sql => sql<{ order_id: string }[]>`
+      insert into orders (
+        strategy_account_id, account_id, market_type, exchange_order_id, symbol, exchange_symbol, side, position_side,
+        order_type, price, quantity, status
+      ) values (
+        ${account.strategyAccountId}, ${account.accountId}, ${order.market ?? order.marketType ?? 'SPOT'},
+        ${order.exchangeOrderId}, ${order.symbol}, ${order.exchangeSymbol}, ${order.side},
+        ${order.positionSide ?? 'BOTH'}, ${order.type ?? 'LIMIT'}, ${order.price ?? null}, ${order.quantity}, 'pending'
+      ) returning order_id`
+  )
+  if (row === undefined) throw new Error('no order was made')
+  return row.order_id
+}
+
+/** Accounts whose clients come from a function; keeps who was said to be refused or accepted. */
+export class TestAccounts implements TradingAccounts {
+  readonly refusals: string[] = []
+  readonly acceptances: string[] = []
+  readonly #accounts: Account[]
+  readonly #clientOf: (account: Account, marketType: MarketType) => ExchangeClient
+
+  constructor(accounts: Account[], clientOf: (account: Account, marketType: MarketType) => ExchangeClient) {
+    this.#accounts = accounts
+    this.#clientOf = clientOf
+  }
+
+  async active(): Promise<Account[]> {
+    return this.#accounts
+  }
+
+  async client(account: Account, marketType: MarketType): Promise<ExchangeClient> {
+    return this.#clientOf(account, marketType)
+  }
+
+  async refused(tx: TransactionSql, { accountId }: Account): Promise<void> {
+    await tx`update accounts set state = 'credentials_refused' where account_id = ${accountId}`
+    this.refusals.push(accountId)
+  }
+
+  async accepted(tx: TransactionSql, { accountId }: Account): Promise<void> {
+    await tx`update accounts set state = 'ok' where account_id = ${accountId}`
+    this.acceptances.push(accountId)
+  }
+}
+
+/** Prices that stand still, by symbol, on every market. */
+export function standingPrices(prices: Readonly<Record<string, string>>, readAt = new Date()): PriceSource {
+  const peek = (symbol: string) => {
+    const price = prices[symbol]
+    return price === undefined ? undefined : { price, readAt }
+  }
+  return {
+    peek: (_exchange, _marketType, symbol) => peek(symbol),
+    current: async (_exchange, _marketType, symbols) =>
+      new Map(
+        [...symbols].flatMap(symbol => {
+          const found = peek(symbol)
+          return found === undefined ? [] : [[symbol, found] as const]
+        })
+      )
+  }
+}
+
+export interface TestContext {
+  context: JobContext
+  progress: [number, number][]
+}
+
+/** A run without a scheduler: its transactions are the database's. */
+export function testContext(database: Database, overrides: Partial<JobContext> = {}): TestContext {
+  const progress: [number, number][] = []
+  const context: JobContext = {
+    runId: randomUUID(),
+    jobId: 'test',
+    scheduledFor: new Date(),
+    signal: new AbortController().signal,
+    log: silent,
+    progress: (done, total) => progress.push([done, total]),
+    transaction: (work, options) => database.transaction(work, { deadlineMs: 8_000, ...options }),
+    ...overrides
+  }
+  return { context, progress }
+}
+
+/** Orders, executions and positions of an account, numbers without trailing zeros, without ids and times of ours. */
+export async function booksOf(database: Database, { accountId }: Pick<Account, 'accountId'>) {
+  return await database.run(async sql => {
+    const orders = await sql`
+      select exchange_order_id, status, trim_scale(filled_quantity)::text as filled_quantity,
+        trim_scale(average_price)::text as average_price, misses, error_code
+      from orders where account_id = ${accountId} order by market_type, exchange_order_id`
+    const executions = await sql`
+      select market_type, symbol, position_side, exchange_trade_id, side, trim_scale(price)::text as price,
+        trim_scale(quantity)::text as quantity, trim_scale(fee)::text as fee, fee_asset,
+        trim_scale(fee_value)::text as fee_value, trim_scale(realized_pnl)::text as realized_pnl, executed_at, currency
+      from trade_executions where account_id = ${accountId}
+      order by market_type, symbol, position_side, executed_at, length(exchange_trade_id), exchange_trade_id, order_id`
+    const positions = await sql`
+      select market_type, symbol, position_side, currency, trim_scale(quantity)::text as quantity,
+        trim_scale(entry_price)::text as entry_price, trim_scale(realized_pnl)::text as realized_pnl,
+        trim_scale(fees)::text as fees
+      from strategy_positions join strategy_accounts using (strategy_account_id)
+      where account_id = ${accountId} order by market_type, symbol, position_side`
+    return { orders: [...orders], executions: [...executions], positions: [...positions] }
+  })
+}
