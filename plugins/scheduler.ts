@@ -2,6 +2,8 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { schedulerDetails } from '../src/health/details.ts'
+import { countRun, presentRuns, tellScheduler } from '../src/scheduler/figures.ts'
 import type { Job } from '../src/scheduler/job.ts'
 import { ABORT_GRACE_MS } from '../src/scheduler/run.ts'
 import { Scheduler } from '../src/scheduler/scheduler.ts'
@@ -23,7 +25,7 @@ const CLOSING_MS = ABORT_GRACE_MS + 2_000
 
 /** Owns the scheduler: it is drained first of all, while the database is still there. */
 async function scheduler(app: FastifyInstance, { config, jobs }: SchedulerOptions) {
-  const { health, db } = app
+  const { health, db, metrics } = app
   const own = new Scheduler({
     database: db,
     jobs,
@@ -32,9 +34,13 @@ async function scheduler(app: FastifyInstance, { config, jobs }: SchedulerOption
     applicationName: config.SERVICE_NAME,
     log: app.log,
     isReady: () => health.state.snapshot().migrated,
-    isDraining: () => health.state.snapshot().draining
+    isDraining: () => health.state.snapshot().draining,
+    onRunEnd: end => countRun(metrics, end)
   })
   app.decorate('scheduler', own)
+  app.healthChecks.push(() => schedulerDetails(own.health()))
+  presentRuns(metrics, jobs)
+  metrics.collect(reading => tellScheduler(reading, jobs, own.health()))
 
   const shutdownMs = config.SHUTDOWN_SECONDS * 1_000
   app.addHook('onListen', () => own.start())
@@ -42,4 +48,4 @@ async function scheduler(app: FastifyInstance, { config, jobs }: SchedulerOption
   app.addHook('onClose', () => own.close())
 }
 
-export default fp(scheduler, { name: 'scheduler', fastify: '5.x', dependencies: ['db', 'health'] })
+export default fp(scheduler, { name: 'scheduler', fastify: '5.x', dependencies: ['db', 'health', 'metrics'] })

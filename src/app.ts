@@ -15,6 +15,7 @@ import errorHandler, { sendError } from '../plugins/error-handler.ts'
 import firstAdmin from '../plugins/first-admin.ts'
 import health from '../plugins/health.ts'
 import lazySchemas from '../plugins/lazy-schemas.ts'
+import metrics from '../plugins/metrics.ts'
 import pressure from '../plugins/pressure.ts'
 import replicas from '../plugins/replicas.ts'
 import request from '../plugins/request.ts'
@@ -75,6 +76,7 @@ export function buildApp(
 
   if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
+  app.register(metrics, { config, version: VERSION })
   app.register(db, { config })
   app.register(health, { config })
   app.register(replicas, { config, version: VERSION })
