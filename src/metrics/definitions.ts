@@ -56,15 +56,15 @@ export const definitions = {
   trading_health_database_pool_replacements_total: counter('How often the main pool was replaced as dead'),
 
   trading_health_scheduler_running: gauge('1 while the clock of the cluster runs, 0 while an admin has stopped it'),
-  trading_health_job_runs_total: counter('Runs on this replica that ended', 'job', 'outcome'),
-  trading_health_job_run_duration_seconds: histogram('Time from claim to recorded end of a run', RUN_BUCKETS, 'job'),
+  trading_health_job_runs_total: counter('Runs on this replica that ended', 'job_id', 'outcome'),
+  trading_health_job_run_duration_seconds: histogram('Time from claim to recorded end of a run', RUN_BUCKETS, 'job_id'),
   trading_health_job_start_delay_seconds: histogram(
     'Time from the due time of a run to its start',
     DELAY_BUCKETS,
-    'job'
+    'job_id'
   ),
-  trading_health_job_lease_losses_total: counter('Runs that their runner lost', 'job'),
-  trading_health_job_overdue: gauge('1 while a job should have succeeded by now', 'job'),
+  trading_health_job_lease_losses_total: counter('Runs that their runner lost', 'job_id'),
+  trading_health_job_overdue: gauge('1 while a job should have succeeded by now', 'job_id'),
 
   trading_health_exchange_calls_total: counter('Calls to exchanges, retries included in one', 'exchange', 'outcome'),
   trading_health_exchange_call_duration_seconds: histogram(

@@ -24,22 +24,22 @@ t.test('totals and gauges are written with their labels, escaped', async t => {
 t.test('a histogram is written cumulative, the unbounded bucket last', async t => {
   const counts = [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 4]
   const text = await expose(
-    new Map([['trading_health_job_run_duration_seconds', [{ labels: { job: 'a' }, counts, sum: 9.5 }]]] as const)
+    new Map([['trading_health_job_run_duration_seconds', [{ labels: { job_id: 'a' }, counts, sum: 9.5 }]]] as const)
   )
   const written = text.split('\n').filter(line => line.startsWith('trading_health_job_run_duration_seconds'))
   const bucket = (le: string, count: number) =>
-    `trading_health_job_run_duration_seconds_bucket{le="${le}",job="a"} ${count}`
+    `trading_health_job_run_duration_seconds_bucket{le="${le}",job_id="a"} ${count}`
   t.strictSame(
     written
-      .map(line => line.replace('job="a",le=', 'le='))
-      .map(line => line.replace(/\{(le="[^"]+")\}/, '{$1,job="a"}')),
+      .map(line => line.replace('job_id="a",le=', 'le='))
+      .map(line => line.replace(/\{(le="[^"]+")\}/, '{$1,job_id="a"}')),
     [
       bucket('0.01', 1),
       bucket('0.05', 1),
       ...['0.1', '0.5', '1', '5', '10', '30', '60', '120', '300'].map(le => bucket(le, 3)),
       bucket('+Inf', 7),
-      'trading_health_job_run_duration_seconds_sum{job="a"} 9.5',
-      'trading_health_job_run_duration_seconds_count{job="a"} 7'
+      'trading_health_job_run_duration_seconds_sum{job_id="a"} 9.5',
+      'trading_health_job_run_duration_seconds_count{job_id="a"} 7'
     ]
   )
 })

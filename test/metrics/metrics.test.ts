@@ -23,10 +23,10 @@ t.test('a total grows from the series that was made present', async t => {
 t.test('a value falls into the first bucket that holds it, a large one into the last', async t => {
   const { metrics } = metricsOf()
   for (const seconds of [0.001, 0.01, 0.011, 1_000]) {
-    metrics.observe('trading_health_job_run_duration_seconds', { job: 'housekeeping' }, seconds)
+    metrics.observe('trading_health_job_run_duration_seconds', { job_id: 'housekeeping' }, seconds)
   }
   const [point] = (await metrics.read()).get('trading_health_job_run_duration_seconds') ?? []
-  t.match(point, { labels: { job: 'housekeeping' }, counts: [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], sum: 1_000.022 })
+  t.match(point, { labels: { job_id: 'housekeeping' }, counts: [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], sum: 1_000.022 })
 })
 
 t.test('a collector is asked at each reading, and only then', async t => {
