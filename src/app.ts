@@ -16,12 +16,15 @@ import firstAdmin from '../plugins/first-admin.ts'
 import health from '../plugins/health.ts'
 import lazySchemas from '../plugins/lazy-schemas.ts'
 import metrics from '../plugins/metrics.ts'
+import openapi from '../plugins/openapi.ts'
 import pressure from '../plugins/pressure.ts'
 import replicas from '../plugins/replicas.ts'
 import request from '../plugins/request.ts'
 import scheduler from '../plugins/scheduler.ts'
 import telegram from '../plugins/telegram.ts'
 import authRoutes from '../routes/auth.ts'
+import docsRoutes from '../routes/docs.ts'
+import { ErrorAnswer } from '../routes/error-answer.ts'
 import healthRoutes from '../routes/health.ts'
 import systemHealthRoutes from '../routes/system/health.ts'
 import systemRoutes from '../routes/system/index.ts'
@@ -76,6 +79,7 @@ export function buildApp(
 
   if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
+  app.register(openapi, { version: VERSION, errorAnswer: ErrorAnswer })
   app.register(metrics, { config, version: VERSION })
   app.register(db, { config })
   app.register(health, { config })
@@ -105,6 +109,7 @@ export function buildApp(
     if (config.DATABASE_URL === undefined && announce) scope.register(firstAdmin, { announce })
     scope.register(authRoutes)
     scope.register(systemRoutes)
+    scope.register(docsRoutes)
     if (api) scope.register(api)
   }
 }
