@@ -30,7 +30,7 @@ for English. The probe routes stand on the probe port as well; metrics are told 
 
 /**
  * Makes the document from the schemas of all routes that are registered after it. It is made when it is first asked for,
- * on an instance of its own that only the page is served from: few ever ask, and it costs 15 MB.
+ * on an instance of its own that only the page is served from: few ever ask, and it costs 9 MB.
  */
 async function openapi(app: FastifyInstance, { version, errorAnswer }: OpenApiOptions) {
   const routes: Route[] = []
