@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 import { AuditLog } from '../src/auth/audit-log.ts'
 import { Passwords } from '../src/auth/passwords.ts'
 import { SessionStore, type SessionUser, type StoredSession } from '../src/auth/session-store.ts'
-import { SignIn } from '../src/auth/sign-in.ts'
+import { SignIn, type SignInOutcome, signInOutcomes } from '../src/auth/sign-in.ts'
 import { SignInLimits } from '../src/auth/sign-in-limits.ts'
 import { Users } from '../src/auth/users.ts'
 import type { Config } from '../src/config.ts'
@@ -64,7 +64,10 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
     idleMinutes: config.SESSION_IDLE_MINUTES,
     maxHours: config.SESSION_MAX_HOURS
   })
-  const signIn = new SignIn({ database: api.db, users, passwords, limits, audit, sessions: store })
+  const count = (outcome: SignInOutcome, by = 1) => api.metrics.count('trading_health_sign_ins_total', { outcome }, by)
+  for (const outcome of signInOutcomes) count(outcome, 0)
+  const parts = { database: api.db, users, passwords, limits, audit, sessions: store }
+  const signIn = new SignIn({ ...parts, onSignIn: outcome => count(outcome) })
   api.decorate('auth', { users, passwords, audit, signIn })
   api.addHook('onClose', () => passwords.close())
 

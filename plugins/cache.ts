@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ClearCommands, type ClearFilter } from '../src/cache/clear-commands.ts'
 import { ClientCache } from '../src/cache/client-cache.ts'
+import { tellCaches } from '../src/cache/figures.ts'
 import { PriceCache } from '../src/cache/price-cache.ts'
 import { warmUp } from '../src/cache/warm-up.ts'
 import type { Config } from '../src/config.ts'
@@ -39,6 +40,7 @@ async function cache(app: FastifyInstance, { config }: { config: Config }) {
     })
   })
   app.decorate('caches', { prices, clients, commands })
+  app.metrics.collect(reading => tellCaches(reading, prices.stats(), clients.stats()))
   app.startUpSteps.push(
     () => commands.start(),
     () => warmUp({ database: db, prices, log, seconds: config.WARM_UP_SECONDS, closing: exchanges.closing })
@@ -46,4 +48,4 @@ async function cache(app: FastifyInstance, { config }: { config: Config }) {
   app.addHook('onClose', () => commands.close())
 }
 
-export default fp(cache, { name: 'cache', fastify: '5.x', dependencies: ['db', 'health', 'exchanges'] })
+export default fp(cache, { name: 'cache', fastify: '5.x', dependencies: ['db', 'health', 'exchanges', 'metrics'] })

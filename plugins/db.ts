@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { Database } from '../src/database/database.ts'
+import { tellPool } from '../src/database/figures.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -23,6 +24,7 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
     log: app.log
   })
   app.decorate('db', database)
+  app.metrics.collect(reading => tellPool(reading, database.usage()))
 
   const closing = new AbortController()
   let embedded: Promise<{ stop(): Promise<void> } | undefined> = Promise.resolve(undefined)
@@ -49,4 +51,4 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
   }
 }
 
-export default fp(db, { name: 'db', fastify: '5.x' })
+export default fp(db, { name: 'db', fastify: '5.x', dependencies: ['metrics'] })

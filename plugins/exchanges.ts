@@ -6,6 +6,8 @@ import { URL_SETTINGS } from '../src/exchanges/catalogue.ts'
 import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
 import type { ExchangeStatus } from '../src/exchanges/exchange-gateway.ts'
 import type { ClientOptions, ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
+import { countExchangeCall } from '../src/exchanges/figures.ts'
+import { exchangeDetails } from '../src/health/details.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -34,7 +36,7 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     ])
     const dispatcher = new Agent()
     const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
-    registry = new ExchangeRegistry({ dispatcher, urls })
+    registry = new ExchangeRegistry({ dispatcher, urls, onCall: countExchangeCall(app.metrics) })
     return { dispatcher, registry }
   }
 
@@ -47,10 +49,12 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     closing: closing.signal
   })
 
+  app.healthChecks.push(() => exchangeDetails(registry?.status() ?? [], Date.now()))
+
   app.addHook('onClose', async () => {
     closing.abort(new Error('the service closes'))
     await (await connected)?.dispatcher.destroy()
   })
 }
 
-export default fp(exchanges, { name: 'exchanges', fastify: '5.x' })
+export default fp(exchanges, { name: 'exchanges', fastify: '5.x', dependencies: ['health', 'metrics'] })

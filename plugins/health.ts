@@ -2,6 +2,8 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { type CheckDetails, databaseDetails, mainLoopDetails, probeThreadDetails } from '../src/health/details.ts'
+import { tellHealth } from '../src/health/figures.ts'
 import { ProbeHost } from '../src/health/probe-host.ts'
 import { type ProbeAnswer, type ProbePath, probeAnswers } from '../src/health/probes.ts'
 import { SharedState } from '../src/health/state.ts'
@@ -12,6 +14,8 @@ declare module 'fastify' {
     health: Health
     /** What else must be done, in this order, once the schema is there and before the replica has started. */
     startUpSteps: (() => Promise<void>)[]
+    /** What admins and metrics see of each dependency. A new check is one more of these; it reads, and makes no call. */
+    healthChecks: (() => CheckDetails | readonly CheckDetails[])[]
   }
 }
 
@@ -21,10 +25,14 @@ export interface Health {
   state: SharedState
   /** The answer of a probe route, now. */
   answer(path: ProbePath): ProbeAnswer
+  /** Counts an answer of the main port, and the time from its request to it in milliseconds. */
+  count(path: ProbePath, status: ProbeAnswer['status'], ms: number): void
   /** Whether the database verdict can be used as it stands. */
   isFresh(): boolean
   /** Settles when the database verdict is as good as it gets; never rejects. */
   ask(): Promise<void>
+  /** All checks, now. */
+  checks(): CheckDetails[]
   /** How often the probe thread was started again. */
   probeThreadRestarts(): number
   /** The port of the probe thread, once it listens; rejects when it cannot. */
@@ -65,16 +73,32 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
   }
 
   app.decorate('startUpSteps', [])
+  app.decorate('healthChecks', [
+    () => databaseDetails(state.snapshot(), state.databaseTiming(), Date.now()),
+    () => mainLoopDetails(state.snapshot()),
+    () => probeThreadDetails(state.snapshot())
+  ])
   app.decorate('health', {
     state,
     answer: path => answer(path, state.snapshot(), Date.now()),
+    count: host.tally.counter('main'),
     isFresh: () => host.isFresh(),
     ask: () => host.ask(),
+    checks: () => app.healthChecks.flatMap(check => check()),
     probeThreadRestarts: () => host.restarts,
     get probePort() {
       return startThread()
     }
   })
+
+  app.metrics.collect(reading =>
+    tellHealth(reading, {
+      snapshot: state.snapshot(),
+      checks: app.health.checks(),
+      probes: host.tally.series(),
+      restarts: host.restarts
+    })
+  )
 
   const closing = new AbortController()
   let started: Promise<void> = Promise.resolve()
@@ -92,4 +116,4 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
   })
 }
 
-export default fp(health, { name: 'health', fastify: '5.x', dependencies: ['db'] })
+export default fp(health, { name: 'health', fastify: '5.x', dependencies: ['db', 'metrics'] })

@@ -26,8 +26,15 @@ async function pressure(api: FastifyInstance, { config }: PressureOptions) {
     }
   })
 
+  api.metrics.collect(reading => {
+    const { eventLoopDelay, eventLoopUtilized } = api.memoryUsage()
+    reading.set('trading_health_event_loop_delay_seconds', {}, eventLoopDelay / 1_000)
+    reading.set('trading_health_event_loop_utilization_ratio', {}, eventLoopUtilized)
+    reading.set('trading_health_overloaded', {}, Number(api.health.state.snapshot().pressure))
+  })
+
   const publish = setInterval(() => api.health.state.setPressure(api.isUnderPressure()), SAMPLE_MS).unref()
   api.addHook('onClose', async () => clearInterval(publish))
 }
 
-export default fp(pressure, { name: 'pressure', fastify: '5.x', dependencies: ['health'] })
+export default fp(pressure, { name: 'pressure', fastify: '5.x', dependencies: ['health', 'metrics'] })

@@ -9,7 +9,8 @@ const NO_BODY = Type.Union([Type.Null(), Type.Object({}, { additionalProperties:
 
 /**
  * What every request of the API has in common: its answer is never stored, carries the id under which the log knows it,
- * and is one line in the log. A POST that needs no body may come with the JSON type and an empty one, as HTTPie sends it.
+ * and is one line in the log and one in the
+ * metrics. A POST that needs no body may come with the JSON type and an empty one, as HTTPie sends it.
  */
 async function request(api: FastifyInstance) {
   api.addHook('onRoute', route => {
@@ -31,6 +32,8 @@ async function request(api: FastifyInstance) {
   })
 
   api.addHook('onResponse', async ({ log, method, routeOptions }, reply) => {
+    const labels = { route: routeOptions.url ?? 'unmatched', status_class: `${Math.floor(reply.statusCode / 100)}xx` }
+    api.metrics.observe('trading_health_http_request_duration_seconds', labels, reply.elapsedTime / 1_000)
     // The route's pattern, not the address: a query may hold what nobody should read.
     const line = {
       method,
@@ -49,4 +52,4 @@ async function request(api: FastifyInstance) {
   })
 }
 
-export default fp(request, { name: 'request', fastify: '5.x' })
+export default fp(request, { name: 'request', fastify: '5.x', dependencies: ['metrics'] })

@@ -2,7 +2,9 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { schedulerDetails } from '../src/health/details.ts'
 import { jobTable } from '../src/jobs/index.ts'
+import { countRun, presentRuns, tellScheduler } from '../src/scheduler/figures.ts'
 import type { Job } from '../src/scheduler/job.ts'
 import { ABORT_GRACE_MS } from '../src/scheduler/run.ts'
 import { Scheduler } from '../src/scheduler/scheduler.ts'
@@ -24,19 +26,24 @@ export interface SchedulerOptions {
 const CLOSING_MS = ABORT_GRACE_MS + 2_000
 
 /** Owns the scheduler: it is drained first of all, while the database is still there. */
-async function scheduler(app: FastifyInstance, { config, jobs }: SchedulerOptions) {
-  const { health, db, caches } = app
+async function scheduler(app: FastifyInstance, { config, jobs: given }: SchedulerOptions) {
+  const { health, db, accounts, caches, metrics } = app
+  const jobs = given ?? jobTable({ database: db, accounts, prices: caches.prices, timeZone: config.TIME_ZONE })
   const own = new Scheduler({
     database: db,
-    jobs: jobs ?? jobTable({ database: db, prices: caches.prices }),
+    jobs,
     instance: config.INSTANCE_ID,
     enabled: config.SCHEDULER_ENABLED,
     applicationName: config.SERVICE_NAME,
     log: app.log,
     isReady: () => health.state.snapshot().migrated,
-    isDraining: () => health.state.snapshot().draining
+    isDraining: () => health.state.snapshot().draining,
+    onRunEnd: end => countRun(metrics, end)
   })
   app.decorate('scheduler', own)
+  app.healthChecks.push(() => schedulerDetails(own.health()))
+  presentRuns(metrics, jobs)
+  metrics.collect(reading => tellScheduler(reading, jobs, own.health()))
 
   const shutdownMs = config.SHUTDOWN_SECONDS * 1_000
   app.addHook('onListen', () => own.start())
@@ -44,4 +51,8 @@ async function scheduler(app: FastifyInstance, { config, jobs }: SchedulerOption
   app.addHook('onClose', () => own.close())
 }
 
-export default fp(scheduler, { name: 'scheduler', fastify: '5.x', dependencies: ['db', 'health', 'cache'] })
+export default fp(scheduler, {
+  name: 'scheduler',
+  fastify: '5.x',
+  dependencies: ['db', 'health', 'accounts', 'cache', 'metrics']
+})

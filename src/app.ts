@@ -9,6 +9,7 @@ import Fastify, {
   LogController,
   type RouteOptions
 } from 'fastify'
+import accounts from '../plugins/accounts.ts'
 import adminAuth from '../plugins/admin-auth.ts'
 import cache from '../plugins/cache.ts'
 import db from '../plugins/db.ts'
@@ -17,12 +18,16 @@ import exchanges from '../plugins/exchanges.ts'
 import firstAdmin from '../plugins/first-admin.ts'
 import health from '../plugins/health.ts'
 import lazySchemas from '../plugins/lazy-schemas.ts'
+import metrics from '../plugins/metrics.ts'
+import openapi from '../plugins/openapi.ts'
 import pressure from '../plugins/pressure.ts'
 import replicas from '../plugins/replicas.ts'
 import request from '../plugins/request.ts'
 import scheduler from '../plugins/scheduler.ts'
 import telegram from '../plugins/telegram.ts'
 import authRoutes from '../routes/auth.ts'
+import docsRoutes from '../routes/docs.ts'
+import { ErrorAnswer } from '../routes/error-answer.ts'
 import healthRoutes from '../routes/health.ts'
 import systemHealthRoutes from '../routes/system/health.ts'
 import systemRoutes from '../routes/system/index.ts'
@@ -73,11 +78,14 @@ export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute
 
   if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
+  app.register(openapi, { version: VERSION, errorAnswer: ErrorAnswer })
+  app.register(metrics, { config, version: VERSION })
   app.register(db, { config })
   app.register(health, { config })
   app.register(replicas, { config, version: VERSION })
   app.register(exchanges, { config })
   app.register(cache, { config })
+  app.register(accounts, { config })
   app.register(scheduler, { config, jobs })
   app.register(telegram, { config })
 
@@ -102,6 +110,7 @@ export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute
     if (config.DATABASE_URL === undefined && announce) scope.register(firstAdmin, { announce })
     scope.register(authRoutes)
     scope.register(systemRoutes)
+    scope.register(docsRoutes)
     if (api) scope.register(api)
   }
 }

@@ -71,6 +71,9 @@ const sentences = {
     ko: '캐시 정리 대상 {count}개 항목 - 삭제하지 않음',
     en: '{count} entries would be removed from the caches'
   },
+  'page.username': { ko: '사용자 이름', en: 'User name' },
+  'page.password': { ko: '비밀번호', en: 'Password' },
+  'page.sign_in': { ko: '로그인', en: 'Sign in' },
   'rule.required': { ko: '필수 항목입니다', en: 'is required' },
   'rule.additionalProperties': { ko: '알 수 없는 항목입니다', en: 'is not known here' },
   'rule.type': { ko: '형식이 {type}이어야 합니다', en: 'must be of type {type}' },

@@ -70,7 +70,9 @@ async function listen(): Promise<void> {
     const main = await app.listen({ host: config.HOST, port: config.PORT, listenTextResolver: () => 'main port open' })
     const port = await app.health.probePort
     const probes = port === undefined ? main : `http://${hostText(config.HOST)}:${port}`
-    log.info({ main, probes: `${probes}/health/ready` }, 'listening')
+    const metrics =
+      app.metricsPort && `http://${hostText(config.METRICS_HOST ?? config.HOST)}:${app.metricsPort}/metrics`
+    log.info({ main, probes: `${probes}/health/ready`, metrics }, 'listening')
   } catch (err) {
     if (signalledMs !== undefined) return
     log.fatal({ err }, 'cannot listen')

@@ -1,13 +1,6 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import {
-  databaseDetails,
-  exchangeDetails,
-  mainLoopDetails,
-  probeThreadDetails,
-  schedulerDetails
-} from '../../src/health/details.ts'
 import { ErrorAnswer } from '../error-answer.ts'
 import { Timestamp } from '../timestamp.ts'
 
@@ -76,13 +69,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         instance: app.replicas.instanceId,
         version: app.replicas.version,
         draining: snapshot.draining,
-        checks: [
-          databaseDetails(snapshot, app.health.state.databaseTiming(), now),
-          mainLoopDetails(snapshot),
-          probeThreadDetails(snapshot),
-          schedulerDetails(scheduler),
-          ...exchangeDetails(exchanges, now)
-        ],
+        checks: app.health.checks(),
         // JSON has no infinity: a loop that was not measured at all stands for one that never ran.
         event_loop: {
           delay_ms: Number.isFinite(eventLoopDelay) ? eventLoopDelay : -1,

@@ -51,7 +51,7 @@ const TriggerSchema = Type.Object(
     unless_run_within_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
     date: Type.Optional(Type.String({ format: 'date', description: 'only for a job of a day' }))
   },
-  closed
+  { ...closed, examples: [{ job_type: 'housekeeping', unless_run_within_seconds: 60 }] }
 )
 
 const Said = { success: Type.Literal(true), message: Type.String() }

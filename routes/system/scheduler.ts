@@ -70,7 +70,7 @@ const ControlSchema = Type.Object(
       Type.Integer({ minimum: 1, maximum: MAX_STOP_MINUTES, description: 'a stop ends by itself after these' })
     )
   },
-  closed
+  { ...closed, examples: [{ action: 'stop', reason: 'exchange maintenance', for_minutes: 30 }] }
 )
 
 /** The clock of the cluster: what it does, and an admin's hand on it. */

@@ -19,7 +19,13 @@ export interface SignInParts {
   passwords: Passwords
   limits: SignInLimits
   audit: AuditLog
+  /** Told how each attempt to sign in ended. */
+  onSignIn?: (outcome: SignInOutcome) => void
 }
+
+export const signInOutcomes = ['succeeded', 'refused', 'throttled', 'failed'] as const
+/** `failed`: nobody could decide, because the service or its database would not do. */
+export type SignInOutcome = (typeof signInOutcomes)[number]
 
 /** Decides on credentials: who signs in, who changes a password, who has to wait. */
 export class SignIn {
@@ -35,7 +41,8 @@ export class SignIn {
    * @throws {ServiceError} INVALID_CREDENTIALS, TOO_MANY_ATTEMPTS (with Retry-After), OVERLOADED
    */
   async authenticate(username: string, password: string, origin: Origin): Promise<User> {
-    return this.#verify({ kind: 'sign-in', name: username, address: origin.address }, password, 'sign_in', origin)
+    const attempt: Attempt = { kind: 'sign-in', name: username, address: origin.address }
+    return this.#told(() => this.#verify(attempt, password, 'sign_in', origin))
   }
 
   /**
@@ -45,12 +52,15 @@ export class SignIn {
   async open(user: User, sessionId: string, origin: Origin): Promise<void> {
     const { database, sessions, audit } = this.#parts
     const entry = { actor: user.username, action: 'sign_in', ...origin }
-    const opened = await database.transaction(async tx => {
-      const opened = await sessions.open(sessionId, user, tx)
-      await audit.record({ ...entry, outcome: opened ? 'succeeded' : 'refused' }, tx)
-      return opened
+    await this.#told(async () => {
+      const opened = await database.transaction(async tx => {
+        const opened = await sessions.open(sessionId, user, tx)
+        await audit.record({ ...entry, outcome: opened ? 'succeeded' : 'refused' }, tx)
+        return opened
+      })
+      if (!opened) throw new ServiceError('INVALID_CREDENTIALS')
     })
-    if (!opened) throw new ServiceError('INVALID_CREDENTIALS')
+    this.#parts.onSignIn?.('succeeded')
   }
 
   /**
@@ -78,6 +88,16 @@ export class SignIn {
     if (changed) return
     await audit.record({ ...entry, outcome: 'refused' })
     throw new ServiceError('INVALID_CREDENTIALS')
+  }
+
+  /** Tells why a part of signing in came to nothing. */
+  async #told<T>(part: () => Promise<T>): Promise<T> {
+    try {
+      return await part()
+    } catch (err) {
+      this.#parts.onSignIn?.(outcomeOf(err))
+      throw err
+    }
   }
 
   /** Admits the attempt, verifies the password, and writes down what was refused. */
@@ -110,4 +130,10 @@ export class SignIn {
       throw err
     }
   }
+}
+
+function outcomeOf(err: unknown): SignInOutcome {
+  const code = err instanceof ServiceError ? err.code : undefined
+  if (code === 'INVALID_CREDENTIALS') return 'refused'
+  return code === 'TOO_MANY_ATTEMPTS' ? 'throttled' : 'failed'
 }

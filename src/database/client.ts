@@ -7,6 +7,8 @@ export type TransactionSql = postgres.TransactionSql
 /** A postgres.js client whose sockets can be taken away from it. */
 export interface Client {
   sql: Sql
+  /** How many sockets are open, those that are still connecting included. */
+  connections(): number
   /**
    * Ends the client at once: everything under way is rejected, every socket is closed, the half-open ones too.
    * Idempotent.
@@ -70,7 +72,7 @@ export function createClient(url: string, { max, applicationName, connectTimeout
     }
   }
 
-  return { sql, destroy, retire }
+  return { sql, connections: () => sockets.size, destroy, retire }
 }
 
 /** Connects to the first of the addresses that answers; each has the whole deadline, in milliseconds. */

@@ -21,6 +21,18 @@ export interface CallOptions {
   deadlineMs?: number
 }
 
+export interface PoolUsage {
+  /** Connections at most, and as many as are open. */
+  max: number
+  connections: number
+  /** Calls that hold or await a connection. */
+  inFlight: number
+  /** Calls that ended: well, because the database could not be used, or for a reason of their own. */
+  calls: { succeeded: number; unavailable: number; failed: number }
+  /** How often the pool was replaced as dead. */
+  replacements: number
+}
+
 /**
  * The main pool. Every call has a deadline of ours, because postgres.js waits for ever for a peer that is connected
  * but mute; a missed one means that such peers may be in the pool, so it is replaced.
@@ -31,12 +43,26 @@ export class Database {
   #resolveAddress: (url: string) => void = () => undefined
   #url: string | undefined
   #client: Client | undefined
+  #inFlight = 0
+  #replacements = 0
+  readonly #calls = { succeeded: 0, unavailable: 0, failed: 0 }
 
   constructor(options: DatabaseOptions) {
     this.#options = options
     this.#address = new Promise(resolve => {
       this.#resolveAddress = resolve
     })
+  }
+
+  /** How the pool is used, now and so far. */
+  usage(): PoolUsage {
+    return {
+      max: this.#options.max,
+      connections: this.#client?.connections() ?? 0,
+      inFlight: this.#inFlight,
+      calls: { ...this.#calls },
+      replacements: this.#replacements
+    }
   }
 
   /** The address, once it is known: that of the embedded server is not before it has started. */
@@ -58,12 +84,19 @@ export class Database {
    */
   async run<T>(work: (sql: Sql) => Promise<T>, { deadlineMs = STATEMENT_DEADLINE_MS }: CallOptions = {}): Promise<T> {
     const client = this.#client
-    if (!client) throw new DatabaseUnavailableError('database_unreachable')
+    this.#inFlight++
     try {
-      return await withDeadline(work(client.sql), deadlineMs)
+      if (!client) throw new DatabaseUnavailableError('database_unreachable')
+      const result = await withDeadline(work(client.sql), deadlineMs)
+      this.#calls.succeeded++
+      return result
     } catch (err) {
-      if (err instanceof DeadlineError) this.#replace(client, err)
-      throw asUnavailable(err)
+      if (client && err instanceof DeadlineError) this.#replace(client, err)
+      const told = asUnavailable(err)
+      this.#calls[told instanceof DatabaseUnavailableError ? 'unavailable' : 'failed']++
+      throw told
+    } finally {
+      this.#inFlight--
     }
   }
 
@@ -104,6 +137,7 @@ export class Database {
   #replace(client: Client, err?: DeadlineError): void {
     if (client !== this.#client || this.#url === undefined) return
     this.#client = this.#create(this.#url)
+    this.#replacements++
     this.#options.log.warn({ err }, 'database pool replaced')
     void client.retire(RETIREMENT_SECONDS)
   }

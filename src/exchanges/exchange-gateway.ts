@@ -42,6 +42,17 @@ export interface GatewayOptions {
   monotonic?: () => number
   /** Between 0 and 1, for the jitter. Default `Math.random`. */
   random?: () => number
+  /** Told the end of each call. */
+  onCall?: (end: ExchangeCallEnd) => void
+}
+
+/** How a call ended, for those who count. */
+export interface ExchangeCallEnd {
+  exchange: ExchangeName
+  /** `aborted`: its caller gave up; `internal`: a fault of ours. */
+  outcome: 'ok' | ExchangeErrorCode | 'aborted' | 'internal'
+  /** With all waits and attempts, in milliseconds. */
+  durationMs: number
 }
 
 /** What an exchange answered, read losslessly. */
@@ -198,6 +209,22 @@ export class ExchangeHost {
    * @throws ExchangeError, or the signal's reason when the caller gave up
    */
   async call<T>(call: ReadCall<T>, options: CallOptions = {}): Promise<T> {
+    const { exchange, onCall } = this.#gateway
+    const begun = this.#monotonic()
+    const tell = (outcome: ExchangeCallEnd['outcome']) =>
+      onCall?.({ exchange, outcome, durationMs: this.#monotonic() - begun })
+    try {
+      const result = await this.#read(call, options)
+      tell('ok')
+      return result
+    } catch (err) {
+      if (options.signal?.aborted) tell('aborted')
+      else tell(err instanceof ExchangeError ? err.code : 'internal')
+      throw err
+    }
+  }
+
+  async #read<T>(call: ReadCall<T>, options: CallOptions): Promise<T> {
     const deadline = this.#monotonic() + (options.deadlineMs ?? this.#gateway.deadlineMs ?? DEFAULT_DEADLINE_MS)
     try {
       return call.read(await this.#answer(call, deadline, options.signal))

@@ -77,10 +77,10 @@ export class Monitor {
   async #runCheck(): Promise<void> {
     clearTimeout(this.#timer)
     const { state, check, onTransition, idleMs } = this.#options
-    const begunMs = monotonicMs()
+    const begunMs = performance.now()
     const result = await check()
     this.#checkedMs = monotonicMs()
-    state.setDatabase(result.state, this.#checkedMs, this.#checkedMs - begunMs)
+    state.setDatabase(result.state, this.#checkedMs, performance.now() - begunMs)
     const from = this.#current
     this.#current = result.state
     if (from !== result.state)

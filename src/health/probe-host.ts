@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { sourceDir } from '../locations.ts'
 import type { Log } from '../log.ts'
+import { ProbeTally } from './probe-tally.ts'
 import { type DatabaseState, monotonicMs, type SharedState } from './state.ts'
 import type { FromThread, ThreadSettings, ToThread } from './thread-messages.ts'
 import { FRESH_MS } from './verdict.ts'
@@ -17,7 +18,7 @@ const SETTLED_MS = 60_000
 
 export interface ProbeHostOptions {
   state: SharedState
-  settings: Omit<ThreadSettings, 'state'>
+  settings: Omit<ThreadSettings, 'state' | 'tally'>
   log: Log
   /** The state of the database changed. */
   onTransition: (from: DatabaseState, to: DatabaseState) => void
@@ -33,8 +34,10 @@ export class ProbePortError extends Error {
  * dies, and ends it.
  */
 export class ProbeHost {
+  /** The answers of both ports; it outlives the thread. */
+  readonly tally = new ProbeTally()
   readonly #options: ProbeHostOptions
-  #settings: Omit<ThreadSettings, 'state'>
+  #settings: Omit<ThreadSettings, 'state' | 'tally'>
   #worker: Worker | undefined
   #url: string | undefined
   #heartbeat: NodeJS.Timeout | undefined
@@ -132,7 +135,7 @@ export class ProbeHost {
     const born = monotonicMs()
     const worker = new Worker(join(sourceDir, 'health/probe-thread.js'), {
       name: 'probe',
-      workerData: { ...this.#settings, state: this.#options.state.buffer },
+      workerData: { ...this.#settings, state: this.#options.state.buffer, tally: this.tally.buffer },
       // Whatever secrets the environment holds are none of its business.
       env: {},
       execArgv: [],

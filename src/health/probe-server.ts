@@ -12,6 +12,8 @@ export interface ProbeServerOptions {
   ask: () => Promise<void>
   /** Whether the verdict is good as it stands, so that nobody has to wait. */
   isFresh: () => boolean
+  /** Told each answer, and the time from its request to it in milliseconds. */
+  count: (path: ProbePath, status: ProbeAnswer['status'], ms: number) => void
 }
 
 /** A client that sends its headers slower than this, in milliseconds, is let go. */
@@ -23,7 +25,7 @@ const KEEP_ALIVE_MS = 75_000
  * The server of the probe port: the five probe routes, everything else is 404. It reads nothing of a request but its
  * method and path.
  */
-export function createProbeServer({ answer, snapshot, ask, isFresh }: ProbeServerOptions): Server {
+export function createProbeServer({ answer, snapshot, ask, isFresh, count }: ProbeServerOptions): Server {
   const server = createServer(
     { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_TIMEOUT_MS },
     (request, response) => {
@@ -43,9 +45,11 @@ export function createProbeServer({ answer, snapshot, ask, isFresh }: ProbeServe
         send(404, JSON.stringify(errorBody('NOT_FOUND', languageOf(request.headers['accept-language']))))
         return
       }
+      const askedMs = performance.now()
       const reply = () => {
         const { status, body } = answer(path, snapshot(), Date.now())
         send(status, body)
+        count(path, status, performance.now() - askedMs)
       }
       if (!probes[path].database || isFresh()) reply()
       else void ask().then(reply)

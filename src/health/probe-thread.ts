@@ -6,6 +6,7 @@ import { pino } from 'pino'
 import { DatabaseCheck } from './database-check.ts'
 import { Monitor } from './monitor.ts'
 import { createProbeServer } from './probe-server.ts'
+import { ProbeTally } from './probe-tally.ts'
 import { probeAnswers } from './probes.ts'
 import { StallWatch } from './stall-watch.ts'
 import { SharedState } from './state.ts'
@@ -30,7 +31,8 @@ const server = createProbeServer({
   answer: probeAnswers(settings),
   snapshot: () => state.snapshot(),
   ask: () => monitor?.ask() ?? Promise.resolve(),
-  isFresh: () => monitor?.isFresh() ?? true
+  isFresh: () => monitor?.isFresh() ?? true,
+  count: new ProbeTally(settings.tally).counter('probe')
 })
 const stallWatch = new StallWatch({ state, log, stallMs: settings.stallMs })
 

@@ -41,6 +41,9 @@ const SINCE = 4
 
 const MUTE = databaseStates.indexOf('database_timeout')
 
+/** The latency is kept in microseconds: a database nearby answers in less than a millisecond. */
+const US_PER_MS = 1_000
+
 const STATE_BITS = 8n
 const STATE_MASK = 0xffn
 
@@ -73,7 +76,7 @@ export class SharedState {
   setDatabase(state: DatabaseState, nowMs = monotonicMs(), latencyMs = 0): void {
     if (state !== this.#database) Atomics.store(this.#words, SINCE, BigInt(nowMs))
     this.#database = state
-    Atomics.store(this.#words, LATENCY, BigInt(latencyMs))
+    Atomics.store(this.#words, LATENCY, BigInt(Math.round(latencyMs * US_PER_MS)))
     Atomics.store(this.#words, DATABASE, (BigInt(nowMs) << STATE_BITS) | BigInt(databaseStates.indexOf(state)))
   }
 
@@ -124,7 +127,7 @@ export class SharedState {
   /** How long the last check took and for how long its result has been the same, in milliseconds. */
   databaseTiming(nowMs = monotonicMs()): { latencyMs: number; sinceMs: number } {
     return {
-      latencyMs: Number(Atomics.load(this.#words, LATENCY)),
+      latencyMs: Number(Atomics.load(this.#words, LATENCY)) / US_PER_MS,
       sinceMs: Math.max(0, nowMs - Number(Atomics.load(this.#words, SINCE)))
     }
   }

@@ -3,6 +3,8 @@ import type { DatabaseState } from './state.ts'
 /** What the probe thread is given when it begins. No secret but the database address, which comes by message. */
 export interface ThreadSettings {
   state: SharedArrayBuffer
+  /** Where it counts its answers. */
+  tally: SharedArrayBuffer
   /** Address and port of its server; without a port it only checks. */
   host: string
   port: number | 'off'

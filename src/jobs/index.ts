@@ -1,7 +1,8 @@
 // @FEAT:scheduler @COMP:job @TYPE:core
 import type { PriceCache } from '../cache/price-cache.ts'
 import type { Database } from '../database/database.ts'
-import type { Job } from '../scheduler/job.ts'
+import type { TradingAccounts } from '../exchanges/account.ts'
+import type { Job, JobContext, JobResult } from '../scheduler/job.ts'
 import { every, MINUTE, SECOND } from '../scheduler/trigger.ts'
 import { housekeeping } from './housekeeping.ts'
 import { updatePriceCache } from './update-price-cache.ts'
@@ -9,12 +10,43 @@ import { updatePriceCache } from './update-price-cache.ts'
 /** What the jobs work with. */
 export interface JobServices {
   database: Database
+  accounts: TradingAccounts
   prices: PriceCache
+  /** Whose days the daily jobs mean. */
+  timeZone: string
 }
 
-/** The schedule of the service. */
+/** The schedule of the service. Each job answers for itself; here stands when it runs, and for how long at most. */
 export function jobTable(services: JobServices): readonly Job[] {
+  const cluster = { scope: 'cluster', misfire: { policy: 'skip' } } as const
   return [
+    {
+      ...cluster,
+      id: 'update_open_orders',
+      type: 'update_orders',
+      name: 'Update Open Orders Status',
+      trigger: every(29 * SECOND),
+      maxRunMs: 5 * MINUTE,
+      run: loaded(async () => (await import('./update-open-orders.ts')).updateOpenOrders(services))
+    },
+    {
+      ...cluster,
+      id: 'calculate_unrealized_pnl',
+      type: 'calculate_pnl',
+      name: 'Calculate Unrealized PnL',
+      trigger: every(307 * SECOND),
+      maxRunMs: 5 * MINUTE,
+      run: loaded(async () => (await import('./calculate-unrealized-pnl.ts')).calculateUnrealizedPnl(services))
+    },
+    {
+      ...cluster,
+      id: 'sync_account_balances',
+      type: 'sync_balances',
+      name: 'Sync Account Balances',
+      trigger: every(59 * SECOND),
+      maxRunMs: 5 * MINUTE,
+      run: loaded(async () => (await import('./sync-account-balances.ts')).syncAccountBalances(services))
+    },
     {
       id: 'update_price_cache',
       type: 'update_prices',
@@ -26,14 +58,18 @@ export function jobTable(services: JobServices): readonly Job[] {
       run: updatePriceCache(services)
     },
     {
+      ...cluster,
       id: 'housekeeping',
       type: 'housekeeping',
       name: 'Housekeeping',
       trigger: every(5 * MINUTE),
-      scope: 'cluster',
-      misfire: { policy: 'skip' },
       maxRunMs: 2 * MINUTE,
       run: housekeeping()
     }
   ]
+}
+
+/** A job whose code is loaded with its first run: a service that starts owes nobody the time and the memory. */
+function loaded(load: () => Promise<Job['run']>): (context: JobContext) => Promise<JobResult> {
+  return async context => (await load())(context)
 }

@@ -2,7 +2,12 @@
 import { type Dispatcher, request } from 'undici'
 import { asId, asObject, notBotApi, readAnswer } from './bot-api.ts'
 import { Pacer } from './pacer.ts'
-import { TelegramError, type TelegramErrorDetails, type TelegramMethod } from './telegram-error.ts'
+import {
+  TelegramError,
+  type TelegramErrorCode,
+  type TelegramErrorDetails,
+  type TelegramMethod
+} from './telegram-error.ts'
 import { sleep, systemTimers, type Timers } from './timers.ts'
 
 const SECOND = 1_000
@@ -29,6 +34,16 @@ export interface TelegramClientOptions {
   timers?: Timers
   /** Between 0 and 1, spreads the retries of several replicas. */
   random?: () => number
+  /** Told the end of each call. */
+  onCall?: (end: TelegramCallEnd) => void
+}
+
+/** How a call ended, for those who count. */
+export interface TelegramCallEnd {
+  method: TelegramMethod
+  outcome: 'ok' | TelegramErrorCode | 'internal'
+  /** With all waits and attempts, in milliseconds. */
+  durationMs: number
 }
 
 export interface CallOptions {
@@ -85,6 +100,7 @@ export class TelegramClient {
       maxAttempts: 3,
       pacer: new Pacer({ timers }),
       random: Math.random,
+      onCall: () => undefined,
       ...options,
       timers,
       baseUrl: new URL(options.baseUrl ?? 'https://api.telegram.org').href.replace(/\/+$/, '')
@@ -140,6 +156,25 @@ export class TelegramClient {
 
   /** @param pacedChat the chat whose turn each attempt waits for */
   async #call(
+    method: TelegramMethod,
+    parameters: Record<string, unknown>,
+    bounds: Pick<Call, 'latest' | 'signal'>,
+    pacedChat?: string
+  ): Promise<unknown> {
+    const { timers, onCall } = this.#options
+    const begun = timers.now()
+    const tell = (outcome: TelegramCallEnd['outcome']) => onCall({ method, outcome, durationMs: timers.now() - begun })
+    try {
+      const result = await this.#attempts(method, parameters, bounds, pacedChat)
+      tell('ok')
+      return result
+    } catch (err) {
+      tell(err instanceof TelegramError ? err.code : 'internal')
+      throw err
+    }
+  }
+
+  async #attempts(
     method: TelegramMethod,
     parameters: Record<string, unknown>,
     bounds: Pick<Call, 'latest' | 'signal'>,

@@ -40,6 +40,18 @@ export interface SchedulerOptions {
   isReady: () => boolean
   /** Whether the replica drains: then it claims nothing more. */
   isDraining: () => boolean
+  /** Told the end of each run of this replica, and of each that it found abandoned or had to skip. */
+  onRunEnd?: (end: RunEndEvent) => void
+}
+
+/** How a run ended, for those who count. Durations in milliseconds. */
+export interface RunEndEvent {
+  jobId: string
+  outcome: RunResult['outcome'] | 'abandoned' | 'skipped'
+  /** Not known of a run that was found abandoned, nor of one that never began. */
+  durationMs?: number
+  /** From its due time to its start; of a run on schedule. */
+  startDelayMs?: number
 }
 
 /** Who asks for a run: the clock for a fire that is due, or an admin's hand. */
@@ -87,6 +99,8 @@ export interface SchedulerStatus {
 
 /** The clock as the health details show it. */
 export interface SchedulerHealth {
+  /** Whether the clock of the cluster runs, as of the last look; null before the first. */
+  running: boolean | null
   /** Since the last look at the database, in milliseconds; null before the first. */
   heartbeatAgeMs: number | null
   /** The clock has stood still for longer than `WEDGED_MS`. */
@@ -303,6 +317,7 @@ export class Scheduler {
         isOverdue({ ...job, periodMs: job.trigger.periodMs, firstDueMs, lastSuccessMs }, this.#clock.nowMs())
     )
     return {
+      running: this.#clockRuns ?? null,
       heartbeatAgeMs,
       wedged: heartbeatAgeMs !== null && heartbeatAgeMs > WEDGED_MS,
       overdue: overdue.map(({ job }) => job.id)
@@ -405,9 +420,21 @@ export class Scheduler {
     if (entry.job.scope === 'replica') entry.run = run
     void run.finished.then(result => {
       this.#runs.delete(run)
+      this.#tellEnd(run, result)
       if (entry.run === run) this.#keep(entry, run, result)
     })
     return { kind: 'started', run }
+  }
+
+  #tellEnd({ options: { job, trigger, startedAt, scheduledFor } }: Run, { outcome, durationMs }: RunResult): void {
+    const startDelayMs =
+      trigger === 'schedule' && scheduledFor ? startedAt.getTime() - scheduledFor.getTime() : undefined
+    this.#options.onRunEnd?.({
+      jobId: job.id,
+      outcome,
+      durationMs,
+      ...(startDelayMs !== undefined && { startDelayMs: Math.max(0, startDelayMs) })
+    })
   }
 
   #tellMissed({ id }: Job, { missed }: Fire): void {
@@ -436,7 +463,10 @@ export class Scheduler {
     entry.dueMs = undefined
     try {
       const answer = await this.#run(entry, { by: 'clock', fire })
-      if (answer.kind === 'busy') this.#log.warn({ job_id: job.id }, 'fire skipped, the job still runs')
+      if (answer.kind === 'busy') {
+        this.#log.warn({ job_id: job.id }, 'fire skipped, the job still runs')
+        this.#options.onRunEnd?.({ jobId: job.id, outcome: 'skipped' })
+      }
       // Whoever has it has moved the job's clock on as this replica would have; the next look corrects it.
       if (this.#clockRuns && !entry.paused) entry.dueMs ??= answer.kind === 'early' ? dueMs : fire.nextMs
     } catch (err) {
@@ -501,7 +531,10 @@ export class Scheduler {
   }
 
   async #takeIn(look: Look): Promise<void> {
-    for (const run of look.abandoned) this.#log.warn(run, 'run abandoned')
+    for (const run of look.abandoned) {
+      this.#log.warn(run, 'run abandoned')
+      if (this.#entries.has(run.job_id)) this.#options.onRunEnd?.({ jobId: run.job_id, outcome: 'abandoned' })
+    }
     if (this.#clockRuns !== look.running) this.#log.info({ running: look.running }, 'scheduler clock')
     this.#clockRuns = look.running
     const afresh = this.#changedAtMs !== undefined && this.#changedAtMs !== look.changedAtMs

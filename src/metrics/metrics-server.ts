@@ -1,0 +1,94 @@
+// @FEAT:health-monitoring @COMP:service @TYPE:core
+import { once } from 'node:events'
+import { createServer, type Server, type ServerResponse } from 'node:http'
+import { catalogue, type ErrorCode, errorBody } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { languageOf } from '../messages.ts'
+
+export interface MetricsServerOptions {
+  host: string
+  /** 0 takes any free one. */
+  port: number
+  log: Log
+  /** The page, with its content type. */
+  render: () => Promise<{ type: string; text: string }>
+}
+
+/** The metrics port could not be listened on. The message is for the operator. */
+export class MetricsPortError extends Error {
+  override name = 'MetricsPortError'
+}
+
+/** A client that sends its request slower than this, in milliseconds, is let go. */
+const REQUEST_TIMEOUT_MS = 10_000
+const MAX_CONNECTIONS = 32
+
+/** The server of the metrics port: `GET` and `HEAD` of `/metrics`, nothing else. */
+export class MetricsServer {
+  readonly #options: MetricsServerOptions
+  readonly #server: Server
+
+  constructor(options: MetricsServerOptions) {
+    this.#options = options
+    this.#server = createServer(
+      { headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+      (request, response) => {
+        const refuse = (code: ErrorCode) =>
+          send(
+            response,
+            catalogue[code],
+            JSON.stringify(errorBody(code, languageOf(request.headers['accept-language'])))
+          )
+        if (request.url?.split('?', 1)[0] !== '/metrics') refuse('NOT_FOUND')
+        else if (request.method !== 'GET' && request.method !== 'HEAD') {
+          response.setHeader('allow', 'GET, HEAD')
+          refuse('METHOD_NOT_ALLOWED')
+        } else void this.#answer(response, () => refuse('INTERNAL_ERROR'))
+      }
+    )
+    this.#server.maxConnections = MAX_CONNECTIONS
+  }
+
+  /**
+   * Begins to listen.
+   * @returns the port
+   * @throws {MetricsPortError} when it cannot
+   */
+  async listen(): Promise<number> {
+    const { host, port } = this.#options
+    try {
+      await once(this.#server.listen({ host, port }), 'listening')
+    } catch (cause) {
+      const code = cause instanceof Error && 'code' in cause ? cause.code : 'UNKNOWN'
+      throw new MetricsPortError(`the metrics port ${host}:${port} cannot be listened on: ${code}`, { cause })
+    }
+    const address = this.#server.address()
+    return typeof address === 'object' && address ? address.port : port
+  }
+
+  /** Stops listening and closes every connection. Idempotent. */
+  close(): void {
+    this.#server.close()
+    this.#server.closeAllConnections()
+  }
+
+  async #answer(response: ServerResponse, fail: () => void): Promise<void> {
+    try {
+      const { type, text } = await this.#options.render()
+      send(response, 200, text, type)
+    } catch (err) {
+      this.#options.log.error({ err }, 'metrics not told')
+      fail()
+    }
+  }
+}
+
+/** Node itself leaves the body out of an answer to HEAD. */
+function send(response: ServerResponse, status: number, body: string, type = 'application/json; charset=utf-8'): void {
+  response.writeHead(status, {
+    'content-type': type,
+    'cache-control': 'no-store',
+    'content-length': Buffer.byteLength(body)
+  })
+  response.end(body)
+}

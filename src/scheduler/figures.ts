@@ -1,0 +1,31 @@
+import type { Metrics, Reading } from '../metrics/metrics.ts'
+import type { Job } from './job.ts'
+import type { RunEndEvent, SchedulerHealth } from './scheduler.ts'
+
+const OUTCOMES = ['succeeded', 'failed', 'abandoned', 'skipped'] as const
+
+/** Makes the series of every job present from the start. */
+export function presentRuns(metrics: Metrics, jobs: readonly Job[]): void {
+  for (const { id: job_id } of jobs) {
+    for (const outcome of OUTCOMES) metrics.count('trading_health_job_runs_total', { job_id, outcome }, 0)
+    metrics.count('trading_health_job_lease_losses_total', { job_id }, 0)
+  }
+}
+
+/** Counts the end of a run. One that was lost is no run that ended: whoever found it abandoned counts that. */
+export function countRun(metrics: Metrics, { jobId: job_id, outcome, durationMs, startDelayMs }: RunEndEvent): void {
+  if (outcome === 'lost') metrics.count('trading_health_job_lease_losses_total', { job_id })
+  else metrics.count('trading_health_job_runs_total', { job_id, outcome })
+  if (durationMs !== undefined)
+    metrics.observe('trading_health_job_run_duration_seconds', { job_id }, durationMs / 1_000)
+  if (startDelayMs !== undefined) {
+    metrics.observe('trading_health_job_start_delay_seconds', { job_id }, startDelayMs / 1_000)
+  }
+}
+
+/** Tells the metrics how the clock and the jobs stand. */
+export function tellScheduler(reading: Reading, jobs: readonly Job[], { running, overdue }: SchedulerHealth): void {
+  if (running !== null) reading.set('trading_health_scheduler_running', {}, Number(running))
+  for (const { id: job_id } of jobs)
+    reading.set('trading_health_job_overdue', { job_id }, Number(overdue.includes(job_id)))
+}

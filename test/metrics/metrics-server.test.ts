@@ -1,0 +1,74 @@
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { connect } from 'node:net'
+import t, { type Test } from 'tap'
+import { MetricsPortError, MetricsServer } from '../../src/metrics/metrics-server.ts'
+import { captureLog } from '../support/app.ts'
+
+async function serve(t: Test, render = async () => ({ type: 'text/plain', text: 'up 1\n' })) {
+  const { logger, lines } = captureLog()
+  const server = new MetricsServer({ host: '127.0.0.1', port: 0, log: logger, render })
+  t.teardown(() => server.close())
+  const port = await server.listen()
+  return { server, port, url: `http://127.0.0.1:${port}`, lines }
+}
+
+t.test('it tells the metrics, and nothing else', async t => {
+  const { url } = await serve(t)
+  const page = await fetch(`${url}/metrics?x=1`)
+  t.equal(page.status, 200)
+  t.equal(page.headers.get('content-type'), 'text/plain')
+  t.equal(await page.text(), 'up 1\n')
+
+  const head = await fetch(`${url}/metrics`, { method: 'HEAD' })
+  t.equal(head.status, 200)
+  t.equal(head.headers.get('content-length'), '5')
+
+  for (const path of ['/', '/metrics/', '/health/live', '/api/auth/login']) {
+    const other = await fetch(url + path, { headers: { 'accept-language': 'en' } })
+    t.equal(other.status, 404, path)
+    t.match(await other.json(), { success: false, code: 'NOT_FOUND' })
+  }
+  const post = await fetch(`${url}/metrics`, { method: 'POST', body: 'x' })
+  t.equal(post.status, 405)
+  t.equal(post.headers.get('allow'), 'GET, HEAD')
+})
+
+t.test('figures that cannot be told are an error without details', async t => {
+  const { url, lines } = await serve(t, () => Promise.reject(new Error('hidden')))
+  const page = await fetch(`${url}/metrics`)
+  t.equal(page.status, 500)
+  t.notMatch(await page.text(), 'hidden')
+  t.ok(lines.find(({ msg }) => msg === 'metrics not told'))
+})
+
+t.test('a port in use is a clear error', async t => {
+  const { port } = await serve(t)
+  const { logger } = captureLog()
+  const second = new MetricsServer({
+    host: '127.0.0.1',
+    port,
+    log: logger,
+    render: async () => ({ type: '', text: '' })
+  })
+  await t.rejects(
+    second.listen(),
+    new MetricsPortError(`the metrics port 127.0.0.1:${port} cannot be listened on: EADDRINUSE`)
+  )
+  second.close()
+})
+
+t.test('closing lets nobody hold it open, and can be repeated', async t => {
+  const { server, port } = await serve(t)
+  const idle = connect(port, '127.0.0.1')
+  await once(idle, 'connect')
+  const asked = request({ port, host: '127.0.0.1', path: '/metrics' })
+  asked.end()
+  const [response] = await once(asked, 'response')
+  response.resume()
+  const closed = once(idle.resume(), 'close')
+  server.close()
+  server.close()
+  await closed
+  await t.rejects(fetch(`http://127.0.0.1:${port}/metrics`))
+})

@@ -1,0 +1,75 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { Metrics } from '../../src/metrics/metrics.ts'
+import { captureLog } from '../support/app.ts'
+
+function metricsOf() {
+  const { logger, lines } = captureLog()
+  return { metrics: new Metrics({ log: logger }), lines }
+}
+
+t.test('a total grows from the series that was made present', async t => {
+  const { metrics } = metricsOf()
+  metrics.count('trading_health_sign_ins_total', { outcome: 'refused' }, 0)
+  metrics.count('trading_health_sign_ins_total', { outcome: 'refused' })
+  metrics.count('trading_health_sign_ins_total', { outcome: 'refused' }, 2)
+  metrics.count('trading_health_sign_ins_total', { outcome: 'succeeded' })
+  t.strictSame((await metrics.read()).get('trading_health_sign_ins_total'), [
+    { labels: { outcome: 'refused' }, value: 3 },
+    { labels: { outcome: 'succeeded' }, value: 1 }
+  ])
+})
+
+t.test('a value falls into the first bucket that holds it, a large one into the last', async t => {
+  const { metrics } = metricsOf()
+  for (const seconds of [0.001, 0.01, 0.011, 1_000]) {
+    metrics.observe('trading_health_job_run_duration_seconds', { job_id: 'housekeeping' }, seconds)
+  }
+  const [point] = (await metrics.read()).get('trading_health_job_run_duration_seconds') ?? []
+  t.match(point, { labels: { job_id: 'housekeeping' }, counts: [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], sum: 1_000.022 })
+})
+
+t.test('a collector is asked at each reading, and only then', async t => {
+  const { metrics } = metricsOf()
+  let draining = 0
+  metrics.collect(async reading => reading.set('trading_health_draining', {}, draining++))
+  t.equal(draining, 0)
+  for (const value of [0, 1]) {
+    t.strictSame((await metrics.read()).get('trading_health_draining'), [{ labels: {}, value }])
+  }
+})
+
+t.test('all that ask at once share one reading', async t => {
+  const { metrics } = metricsOf()
+  let asked = 0
+  metrics.collect(async () => {
+    asked++
+    await sleep(1)
+  })
+  await Promise.all([metrics.read(), metrics.read(), metrics.read()])
+  t.equal(asked, 1)
+})
+
+t.test('a collector that fails costs its own figures, and is counted', async t => {
+  const { metrics, lines } = metricsOf()
+  metrics.collect(reading => {
+    reading.set('trading_health_ready', {}, 1)
+    throw new Error('no')
+  })
+  metrics.collect(async () => Promise.reject(new Error('never')))
+  metrics.collect(reading => reading.set('trading_health_started', {}, 1))
+  const figures = await metrics.read()
+  t.equal(figures.get('trading_health_ready'), undefined)
+  t.strictSame(figures.get('trading_health_started'), [{ labels: {}, value: 1 }])
+  t.strictSame(figures.get('trading_health_collector_failures_total'), [{ labels: {}, value: 2 }])
+  t.equal(lines.filter(({ msg }) => msg === 'figures not collected').length, 2)
+})
+
+t.test('what is not a finite number is not told', async t => {
+  const { metrics } = metricsOf()
+  metrics.collect(reading => {
+    reading.set('trading_health_event_loop_delay_seconds', {}, Number.POSITIVE_INFINITY)
+    reading.set('trading_health_event_loop_utilization_ratio', {}, Number.NaN)
+  })
+  t.strictSame([...(await metrics.read()).keys()], ['trading_health_collector_failures_total'])
+})

@@ -1,0 +1,90 @@
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import t from 'tap'
+import { definitions } from '../../src/metrics/definitions.ts'
+import { startApp, untilStatus } from '../support/app.ts'
+import { createTestDatabase } from '../support/database.ts'
+import { adminOf, Client } from '../support/session.ts'
+import { missingTool } from '../support/tools.ts'
+
+const { url: DATABASE_URL } = await createTestDatabase(t)
+
+/** Those whose calls no test of this file makes: the tests of their clients do. */
+const silent = /^trading_health_(exchange|telegram)_/
+
+t.test('everything that happened is told on the port of the metrics', async t => {
+  const { app, url, probeUrl } = await startApp(t, { DATABASE_URL, METRICS_PORT: '0' })
+  const scrape = async () => (await fetch(`http://127.0.0.1:${app.metricsPort}/metrics`)).text()
+  await untilStatus(`${url}/health/startup`, 200)
+  await untilStatus(`${probeUrl}/health/ready`, 200)
+  const admin = await adminOf(app)
+  await admin.signIn('ada', 'wrong')
+  await admin.send('POST', '/api/system/trigger-job', { job_type: 'housekeeping' })
+  for (let i = 0; i < 30; i++) await new Client(url).send('GET', `/api/system/no/such/${i}?user=${i}`)
+  const text = await scrape()
+
+  for (const line of [
+    /^trading_health_build_info\{version="\d+\.\d+\.\d+",node_version="v[\d.]+"\} 1$/m,
+    /^trading_health_started 1$/m,
+    /^trading_health_ready 1$/m,
+    /^trading_health_check_state\{check="database",state="ok"\} 1$/m,
+    /^trading_health_check_latency_seconds\{check="database"\} [\d.e-]+$/m,
+    /^trading_health_check_age_seconds\{check="database"\} [\d.]+$/m,
+    /^trading_health_check_state\{check="scheduler",state="ok"\} 1$/m,
+    /^trading_health_probe_duration_seconds_count\{port="main",route="\/health\/startup",code="200"\} 1$/m,
+    /^trading_health_probe_duration_seconds_count\{port="probe",route="\/health\/ready",code="200"\} 1$/m,
+    /^trading_health_sign_ins_total\{outcome="succeeded"\} 1$/m,
+    /^trading_health_sign_ins_total\{outcome="refused"\} 1$/m,
+    /^trading_health_job_runs_total\{job_id="housekeeping",outcome="succeeded"\} 1$/m,
+    /^trading_health_job_run_duration_seconds_count\{job_id="housekeeping"\} 1$/m,
+    /^trading_health_job_overdue\{job_id="housekeeping"\} 0$/m,
+    /^trading_health_scheduler_running 1$/m,
+    /^trading_health_database_pool_max 10$/m,
+    /^trading_health_database_pool_connections [1-9]\d*$/m,
+    /^trading_health_database_calls_total\{outcome="succeeded"\} [1-9]\d*$/m,
+    /^trading_health_event_loop_utilization_ratio [\d.e-]+$/m,
+    /^trading_health_http_request_duration_seconds_count\{route="\/api\/auth\/login",status_class="2xx"\} 1$/m,
+    /^trading_health_http_request_duration_seconds_count\{route="\/api\/auth\/login",status_class="4xx"\} 1$/m,
+    /^process_resident_memory_bytes \d+$/m
+  ]) {
+    t.match(text, line)
+  }
+
+  t.test('a path that nobody has makes no series of its own', async t => {
+    const routes = [...text.matchAll(/_request_duration_seconds_count\{route="([^"]*)"/g)].map(([, route]) => route)
+    t.strictSame([...new Set(routes)].sort(), ['/api/auth/login', '/api/system/trigger-job', 'unmatched'])
+    t.notMatch(text, 'ada', 'nor a user')
+  })
+
+  t.test('every metric of the list has a series, but for those of calls that were not made', async t => {
+    const startDelay = 'trading_health_job_start_delay_seconds' // a run on schedule, which no test waits for
+    for (const [name, { kind }] of Object.entries(definitions)) {
+      if (silent.test(name) || name === startDelay) continue
+      t.match(text, new RegExp(`^${name}${kind === 'histogram' ? '_count' : ''}(\\{.*\\})? [\\d.e+-]+$`, 'm'), name)
+    }
+  })
+
+  t.test('promtool finds nothing to say', { skip: missingTool('promtool', 'prometheus') }, async t => {
+    const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' })
+    t.equal(status, 0, stdout + stderr)
+  })
+
+  t.test('the other ports do not tell them', async t => {
+    for (const origin of [url, probeUrl]) t.equal((await fetch(`${origin}/metrics`)).status, 404)
+  })
+})
+
+t.test('a metrics port in use stops the start, off opens none', async t => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  t.teardown(() => other.close())
+  const address = other.address()
+  const port = typeof address === 'object' && address ? address.port : 0
+  await t.rejects(startApp(t, { DATABASE_URL, PROBE_PORT: 'off', METRICS_PORT: String(port) }), {
+    name: 'MetricsPortError',
+    message: `the metrics port 127.0.0.1:${port} cannot be listened on: EADDRINUSE`
+  })
+  const { app } = await startApp(t, { DATABASE_URL, PROBE_PORT: 'off', METRICS_PORT: 'off' })
+  t.equal(app.metricsPort, undefined)
+})

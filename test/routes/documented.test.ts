@@ -1,0 +1,147 @@
+// Every route is asked for every answer that it is documented to give, and each answer is held against the document.
+import t, { type Test } from 'tap'
+import { housekeeping } from '../../src/jobs/housekeeping.ts'
+import { ApiDocument } from '../support/api-document.ts'
+import { startApp, untilStatus } from '../support/app.ts'
+import { failWith, startBotApiServer, TEST_TOKEN } from '../support/bot-api-server.ts'
+import { createTestDatabase } from '../support/database.ts'
+import { freePort } from '../support/free-port.ts'
+import { heldJob, testJob } from '../support/jobs.ts'
+import { Client, createUser } from '../support/session.ts'
+
+const bot = await startBotApiServer()
+t.teardown(() => bot.close())
+const held = heldJob('held')
+const jobs = [
+  testJob('housekeeping', housekeeping()),
+  testJob('broken', () => Promise.reject(new Error('no'))),
+  held.job
+]
+const { url: DATABASE_URL } = await createTestDatabase(t)
+const telegram = { TELEGRAM_BOT_TOKEN: TEST_TOKEN, TELEGRAM_CHAT_ID: '42', TELEGRAM_API_URL: bot.url }
+const { app, url } = await startApp(t, { DATABASE_URL, PROBE_PORT: 'off', ...telegram }, { jobs })
+const deadDatabase = `postgres://nobody@127.0.0.1:${await freePort()}/none`
+const dead = await startApp(t, { DATABASE_URL: deadDatabase, PROBE_PORT: 'off' })
+await untilStatus(`${url}/health/startup`, 200)
+while (app.scheduler.health().heartbeatAgeMs === null) await new Promise(resolve => setTimeout(resolve, 5))
+
+const document = await ApiDocument.of(app)
+/** Statuses that were met, by operation. */
+const met = new Map([...document.operations.keys()].map(name => [name, new Set<number>()]))
+
+/** Asks, and holds the answer against what the operation says of its status. */
+async function ask(t: Test, client: Client, name: string, { path, body, headers }: Request, status: number) {
+  const [method = '', pattern = ''] = name.split(' ')
+  const response = await client.send(method, path ?? pattern, body, headers)
+  t.equal(response.status, status, `${name} answers ${status}`)
+  const schema = document.answers(name).get(response.status)
+  t.ok(schema, `${name}: ${response.status} is documented`)
+  t.strictSame(document.problems(schema ?? {}, response.answer), [], `${name}: ${status} is as documented`)
+  met.get(name)?.add(response.status)
+  return response.answer
+}
+
+interface Request {
+  /** That of the operation unless given. */
+  path?: string
+  body?: unknown
+  headers?: Record<string, string>
+}
+
+const clientOf = async (username: string, isAdmin: boolean) => {
+  const client = new Client(url)
+  await client.signIn(username, await createUser(app, username, { isAdmin }))
+  return client
+}
+const stranger = new Client(url)
+const admin = await clientOf('ada', true)
+const user = await clientOf('bob', false)
+
+t.test('every route does what it is for', async t => {
+  for (const name of document.operations.keys()) {
+    if (!name.includes('/health') || name.endsWith('details')) continue
+    await ask(t, stranger, name, {}, 200)
+    await ask(t, new Client(dead.url), name, {}, name === 'GET /health/live' ? 200 : 503)
+  }
+
+  const password = 'password of eve'
+  const newPassword = 'another password of eve'
+  await createUser(app, 'eve', { isAdmin: true })
+  const eve = new Client(url)
+  const login = 'POST /api/auth/login'
+  await ask(t, eve, login, { body: { username: 'eve', password: 'wrong' } }, 401)
+  await ask(t, eve, login, { body: { username: 'eve', password } }, 200)
+  await ask(t, eve, 'GET /api/auth/me', {}, 200)
+  const change = (current_password: string, new_password: string) => ({ body: { current_password, new_password } })
+  await ask(t, eve, 'POST /api/auth/password', change(password, newPassword), 200)
+  await ask(t, eve, 'POST /api/auth/password', change(newPassword, newPassword), 400)
+  for (let i = 0; i < 5; i++) await eve.send('POST', '/api/auth/password', change('wrong', password).body)
+  await ask(t, eve, 'POST /api/auth/password', change('wrong', password), 429)
+  await ask(t, eve, 'POST /api/auth/logout', {}, 200)
+  for (let i = 0; i < 5; i++) await eve.signIn('eve', 'wrong')
+  await ask(t, eve, login, { body: { username: 'eve', password: 'wrong' } }, 429)
+
+  await ask(t, admin, 'GET /api/system/audit-log', { path: '/api/system/audit-log?limit=5' }, 200)
+  await ask(t, admin, 'GET /api/system/health/details', {}, 200)
+  await ask(t, admin, 'GET /api/system/scheduler-status', {}, 200)
+  const control = 'POST /api/system/scheduler-control'
+  await ask(t, admin, control, { body: { action: 'stop', reason: 'test', for_minutes: 1 } }, 200)
+  await ask(t, admin, 'GET /api/system/scheduler-status', {}, 200)
+  await ask(t, admin, control, { body: { action: 'start' } }, 200)
+
+  for (const verb of ['pause', 'resume']) {
+    const name = `POST /api/system/jobs/{job_id}/${verb}`
+    await ask(t, admin, name, { path: `/api/system/jobs/housekeeping/${verb}` }, 200)
+    await ask(t, admin, name, { path: `/api/system/jobs/nothing/${verb}` }, 404)
+  }
+
+  const trigger = 'POST /api/system/trigger-job'
+  const { run_id } = await ask(t, admin, trigger, { body: { job_type: 'housekeeping' } }, 200)
+  await ask(t, admin, trigger, { body: { job_type: 'housekeeping', unless_run_within_seconds: 60 } }, 200)
+  await ask(t, admin, trigger, { body: { job_type: 'nothing' } }, 404)
+  await ask(t, admin, trigger, { body: { job_type: 'broken' } }, 500)
+  const begun = held.begun()
+  await ask(t, admin, trigger, { body: { job_type: 'held', wait: false } }, 202)
+  await begun
+  await ask(t, admin, trigger, { body: { job_type: 'held' } }, 409)
+  await ask(t, admin, 'GET /api/system/job-runs', {}, 200)
+  held.letGo()
+  const run = 'GET /api/system/job-runs/{run_id}'
+  await ask(t, admin, run, { path: `/api/system/job-runs/${run_id}` }, 200)
+  await ask(t, admin, run, { path: '/api/system/job-runs/0199e3a0-5c1b-7d2e-9f40-3b6a8c2d1e5f' }, 404)
+
+  await ask(t, admin, 'POST /api/system/test-telegram', {}, 200)
+  bot.queue('getMe', failWith(401, 'Unauthorized'))
+  await ask(t, admin, 'POST /api/system/test-telegram', {}, 502)
+})
+
+t.test('every route refuses whom and what it does not take', async t => {
+  for (const name of document.operations.keys()) {
+    const statuses = document.answers(name)
+    const path = name.split(' ')[1]?.replace(/\{\w+\}/g, '0199e3a0-5c1b-7d2e-9f40-3b6a8c2d1e5f') ?? ''
+    const json = { 'content-type': 'application/json' }
+    if (statuses.has(401) && name !== 'POST /api/auth/login') await ask(t, stranger, name, { path }, 401)
+    const foreign = { path, headers: { origin: 'https://elsewhere.example' } }
+    if (statuses.has(403)) await ask(t, name.includes('/system/') ? user : admin, name, foreign, 403)
+    if (statuses.has(413)) await ask(t, admin, name, { path, body: `"${'x'.repeat(70_000)}"`, headers: json }, 413)
+    if (statuses.has(415))
+      await ask(t, admin, name, { path, body: '<x/>', headers: { 'content-type': 'text/xml' } }, 415)
+    if (statuses.has(400)) {
+      const unreadable = { path, body: '{"', headers: json }
+      // An id that is none, or a filter that nobody knows.
+      const unknown = { path: name.endsWith('}') ? `${path}x` : `${path}?x=x` }
+      await ask(t, admin, name, name.startsWith('POST ') ? unreadable : unknown, 400)
+    }
+  }
+})
+
+t.test('every status that is documented was met, but for faults of ours and a database that fails', async t => {
+  for (const [name, statuses] of met) {
+    const expected = [...document.answers(name).keys()].filter(status => status < 500 || status === 502)
+    t.strictSame(
+      expected.filter(status => !statuses.has(status)),
+      [],
+      name
+    )
+  }
+})

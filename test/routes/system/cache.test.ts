@@ -1,0 +1,236 @@
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { captureLog, startApp, untilStatus } from '../../support/app.ts'
+import { createTestDatabase } from '../../support/database.ts'
+import { adminOf } from '../../support/session.ts'
+import { SimulatedExchange } from '../../support/simulated-exchange/simulated-exchange.ts'
+
+const binance = await SimulatedExchange.start({ exchange: 'BINANCE' })
+const upbit = await SimulatedExchange.start({ exchange: 'UPBIT' })
+t.teardown(() => Promise.all([binance.close(), upbit.close()]))
+
+const markets = [
+  { exchange: 'BINANCE', marketType: 'SPOT' },
+  { exchange: 'BINANCE', marketType: 'FUTURES' },
+  { exchange: 'UPBIT', marketType: 'SPOT' }
+] as const
+
+async function fill({ caches }: FastifyInstance): Promise<void> {
+  for (const market of markets) await caches.prices.refresh(market)
+}
+
+async function replica(url: string, environment: Record<string, string> = {}) {
+  const { app, url: base } = await startApp(t, {
+    DATABASE_URL: url,
+    PROBE_PORT: 'off',
+    SCHEDULER_ENABLED: 'false',
+    ...binance.urls,
+    ...upbit.urls,
+    ...environment
+  })
+  await untilStatus(`${base}/health/startup`, 200)
+  return app
+}
+
+t.test('the caches are told and cleared', async t => {
+  const { url } = await createTestDatabase(t)
+  const [app, other] = [await replica(url), await replica(url)]
+  const admin = await adminOf(app)
+  const clear = async (body?: unknown) => {
+    const { status, answer } = await admin.send('POST', '/api/system/cache-clear', body, { 'accept-language': 'ko' })
+    return { status, answer }
+  }
+  while ((await app.replicas.alive()).length < 2);
+
+  await t.test('the figures have the names of the contract', async t => {
+    await fill(app)
+    app.caches.prices.peek('BINANCE', 'SPOT', 'BTCUSDT')
+    const { status, answer } = await admin.send('GET', '/api/system/cache-stats', undefined, {
+      'accept-language': 'ko'
+    })
+    t.equal(status, 200)
+    t.match(answer, {
+      success: true,
+      instance: app.replicas.instanceId,
+      cache_stats: {
+        total_cached_clients: 0,
+        active_clients: 0,
+        expired_clients: 0,
+        cache_max_size: 100,
+        cache_ttl_seconds: 3600
+      },
+      price_cache: {
+        entries: 15,
+        expired: 0,
+        max_entries: 50_000,
+        ttl_seconds: 90,
+        hits: 1,
+        misses: 0,
+        updates: 15,
+        hit_rate: 1,
+        frozen: 0
+      },
+      message: 'Market 캐시를 통한 API 호출 최적화 활성화됨'
+    })
+    t.match((answer.price_cache as { exchanges: unknown }).exchanges, [
+      { exchange: 'BINANCE', market_type: 'SPOT', entries: 5, hits: 1, misses: 0, oldest_age_seconds: Number },
+      { exchange: 'BINANCE', market_type: 'FUTURES', entries: 5 },
+      { exchange: 'UPBIT', market_type: 'SPOT', entries: 5 }
+    ])
+  })
+
+  await t.test('every filter must fit, on both replicas, and names have no case', async t => {
+    for (const [body, price] of [
+      [{ type: 'exchange' }, 0],
+      [{ exchange: 'binance', market_type: 'futures', symbol: 'btcusdt' }, 2],
+      [{ symbol: 'krw-btc', type: 'PRICE' }, 2],
+      [{ exchange: 'UPBIT', market_type: 'FUTURES' }, 0],
+      [{ exchange: 'BYBIT' }, 0],
+      [{ symbol: 'NOTHING' }, 0],
+      [{ exchange: 'BINANCE', type: 'price' }, 20],
+      [{}, 30],
+      [undefined, 30]
+    ] as const) {
+      await Promise.all([fill(app), fill(other)])
+      const kept = app.caches.prices.stats().entries
+      const done = { cleared: { price, exchange: 0 }, replicas: { acknowledged: 2, total: 2 } }
+      t.match(await clear({ ...body, dry_run: true }), { status: 200, answer: done }, JSON.stringify(body))
+      t.equal(app.caches.prices.stats().entries, kept, 'a dry run clears nothing')
+      t.match(await clear(body), { status: 200, answer: { success: true, ...done } }, JSON.stringify(body))
+      t.equal(app.caches.prices.stats().entries, 15 - price / 2)
+      t.equal(other.caches.prices.stats().entries, 15 - price / 2)
+    }
+    t.match(await clear({ type: 'price' }), { answer: { message: '가격 캐시 정리 완료 - 0개 항목 삭제' } })
+  })
+
+  await t.test('an unknown or mistyped name is refused, and clears nothing', async t => {
+    await fill(app)
+    for (const body of [
+      { exchange: 'KRAKEN' },
+      { market_type: 'MARGIN' },
+      { type: 'everything' },
+      { exchange: '' },
+      { exchange: ['BINANCE'] },
+      { exchange: null },
+      { echange: 'BINANCE' },
+      { dry_run: 'true' },
+      []
+    ]) {
+      t.match(await clear(body), { status: 400, answer: { code: 'VALIDATION_FAILED' } }, JSON.stringify(body))
+    }
+    t.equal(app.caches.prices.stats().entries, 15)
+  })
+
+  await t.test(
+    'a replica that does not answer is told, and obeys when it wakes; one that comes later has nothing to',
+    async t => {
+      await Promise.all([fill(app), fill(other)])
+      // Asleep: alive by its heartbeat, deaf to commands.
+      const { database } = { database: app.db }
+      await database.run(sql => sql`insert into replicas (instance_id, version) values ('asleep', '0')`)
+      t.match(await clear({ type: 'price' }), {
+        status: 200,
+        answer: { cleared: { price: 30 }, replicas: { acknowledged: 2, total: 3 } }
+      })
+      await database.run(sql => sql`update replicas set draining = true where instance_id = 'asleep'`)
+      t.match(
+        await clear({ type: 'price' }),
+        { answer: { replicas: { acknowledged: 2, total: 2 } } },
+        'nor is one that drains waited for'
+      )
+
+      await other.caches.commands.close()
+      await Promise.all([fill(app), fill(other)])
+      t.match(await clear({ type: 'price' }), {
+        answer: { cleared: { price: 15 }, replicas: { acknowledged: 1, total: 2 } }
+      })
+      const late = await replica(url)
+      await fill(late)
+      await late.caches.commands.look()
+      t.equal(late.caches.prices.stats().entries, 15)
+    }
+  )
+
+  await t.test('what is cleared is written down with who did it', async t => {
+    const rows = await app.db.run(sql => sql`select actor, filter from cache_commands order by command_id desc limit 1`)
+    t.match(rows, [{ actor: 'ada', filter: { type: 'price', dry_run: false } }])
+    const { answer } = await admin.send('GET', '/api/system/audit-log?limit=1&action=POST%20/api/system/cache-clear')
+    t.match(answer, { entries: [{ actor: 'ada', outcome: 'succeeded' }] })
+  })
+})
+
+t.test('exchange-metadata names the five exchanges', async t => {
+  const { url } = await createTestDatabase(t)
+  const app = await replica(url)
+  const admin = await adminOf(app)
+  const { status, answer } = await admin.send('GET', '/api/system/exchange-metadata')
+  t.equal(status, 200)
+  t.strictSame(Object.keys(answer.payload as object), ['binance', 'bybit', 'okx', 'upbit', 'bithumb'])
+  t.match(answer.payload, {
+    binance: {
+      name: 'Binance',
+      supports_spot: true,
+      supports_futures: true,
+      supports_perpetual: true,
+      has_testnet: true,
+      quote_currencies: ['USDT']
+    },
+    upbit: {
+      name: 'Upbit',
+      supports_spot: true,
+      supports_futures: false,
+      supports_perpetual: false,
+      has_testnet: false,
+      quote_currencies: ['KRW']
+    }
+  })
+})
+
+t.test('the markets of active accounts are warm before the start-up is done', async t => {
+  const { url } = await createTestDatabase(t)
+  await seed(await replica(url))
+  const app = await replica(url)
+  t.equal(app.caches.prices.stats().entries, 10)
+  const { answer } = await (await adminOf(app)).send('GET', '/api/system/health/details')
+  t.match(answer, {
+    exchanges: [{ exchange: 'BINANCE', last_success_at: /Z$/, circuit: 'closed' }, { exchange: 'UPBIT' }]
+  })
+})
+
+t.test('an exchange that says nothing holds the start-up for its deadline, never readiness, and shows', async t => {
+  const { url } = await createTestDatabase(t)
+  await seed(await replica(url))
+  const mute = await SimulatedExchange.start({ exchange: 'UPBIT' })
+  t.teardown(() => mute.close())
+  mute.fault({ kind: 'silence' })
+  const { lines, logger } = captureLog()
+  const { app, url: base } = await startApp(
+    t,
+    {
+      DATABASE_URL: url,
+      PROBE_PORT: 'off',
+      SCHEDULER_ENABLED: 'false',
+      WARM_UP_SECONDS: '1',
+      ...binance.urls,
+      ...mute.urls
+    },
+    { logger }
+  )
+  await untilStatus(`${base}/health/ready`, 200)
+  const during = await fetch(`${base}/health/startup`)
+  t.equal(during.status, 503)
+  t.match(await during.json(), { status: 'starting', error: 'starting' })
+  await untilStatus(`${base}/health/startup`, 200)
+  t.match(app.caches.prices.stats(), { entries: 5, exchanges: [{ exchange: 'BINANCE', entries: 5 }] })
+  t.ok(lines.some(({ msg, exchange }) => msg === 'prices not there at the start' && exchange === 'UPBIT'))
+})
+
+/** An active account on each of the two exchanges. */
+async function seed({ db }: FastifyInstance): Promise<void> {
+  await db.run(
+    sql => sql`
+      with owner as (insert into users (username, password_hash) values ('owner', 'none') returning user_id)
+      insert into accounts (user_id, name, exchange, api_key_encrypted, api_secret_encrypted, key_id)
+      select user_id, exchange, exchange, '', '', 'none' from owner, unnest(array['BINANCE', 'UPBIT']) exchange`
+  )
+}
