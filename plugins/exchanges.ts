@@ -29,9 +29,8 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
   let registry: ExchangeRegistry | undefined
 
   async function connect() {
-    // The HTTP client is a tenth of the memory and a third of the start of this service: not for probes alone.
     const [{ Agent }, { ExchangeRegistry }] = await Promise.all([
-      import('undici'),
+      import('../src/http-agent.ts'),
       import('../src/exchanges/exchange-registry.ts')
     ])
     const dispatcher = new Agent()

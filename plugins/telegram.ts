@@ -27,9 +27,8 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   let connected: ReturnType<typeof connect> | undefined
 
   async function connect(token: string) {
-    // The HTTP client is a tenth of the memory and a third of the start of this service: not for probes alone.
     const [{ Agent }, { TelegramClient }] = await Promise.all([
-      import('undici'),
+      import('../src/http-agent.ts'),
       import('../src/notifications/telegram-client.ts')
     ])
     const dispatcher = new Agent({ connections: 4 })

@@ -14,7 +14,7 @@ import { KeyRing } from './key-ring.ts'
 
 const NAME = /^[^\p{Control}]{1,64}$/u
 /** No exchange's secret is longer, and none holds anything but printable ASCII. */
-const SECRET = /^[\x21-\x7e]{1,512}$/
+const SECRET = /^[\x20-\x7e]{1,512}$/
 
 /** What the operator wrote after the command. */
 export interface AccountArguments {
