@@ -31,8 +31,8 @@ export interface Health {
   isFresh(): boolean
   /** Settles when the database verdict is as good as it gets; never rejects. */
   ask(): Promise<void>
-  /** All checks, now. */
-  checks(): CheckDetails[]
+  /** All checks, on a database verdict as fresh as probes get it: without probes it is up to a second old, and worth nothing. */
+  checks(): Promise<CheckDetails[]>
   /** How often the probe thread was started again. */
   probeThreadRestarts(): number
   /** The port of the probe thread, once it listens; rejects when it cannot. */
@@ -84,21 +84,20 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
     count: host.tally.counter('main'),
     isFresh: () => host.isFresh(),
     ask: () => host.ask(),
-    checks: () => app.healthChecks.flatMap(check => check()),
+    async checks() {
+      if (!host.isFresh()) await host.ask()
+      return app.healthChecks.flatMap(check => check())
+    },
     probeThreadRestarts: () => host.restarts,
     get probePort() {
       return startThread()
     }
   })
 
-  app.metrics.collect(reading =>
-    tellHealth(reading, {
-      snapshot: state.snapshot(),
-      checks: app.health.checks(),
-      probes: host.tally.series(),
-      restarts: host.restarts
-    })
-  )
+  app.metrics.collect(async reading => {
+    const checks = await app.health.checks()
+    tellHealth(reading, { snapshot: state.snapshot(), checks, probes: host.tally.series(), restarts: host.restarts })
+  })
 
   const closing = new AbortController()
   let started: Promise<void> = Promise.resolve()

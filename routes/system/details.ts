@@ -57,6 +57,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     },
     async () => {
+      const checks = await app.health.checks()
       const snapshot = app.health.state.snapshot()
       const now = Date.now()
       const { eventLoopDelay, eventLoopUtilized } = app.memoryUsage()
@@ -69,7 +70,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         instance: app.replicas.instanceId,
         version: app.replicas.version,
         draining: snapshot.draining,
-        checks: app.health.checks(),
+        checks,
         // JSON has no infinity: a loop that was not measured at all stands for one that never ran.
         event_loop: {
           delay_ms: Number.isFinite(eventLoopDelay) ? eventLoopDelay : -1,

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { definitions } from '../../src/metrics/definitions.ts'
 import { startApp, untilStatus } from '../support/app.ts'
@@ -50,6 +51,13 @@ t.test('everything that happened is told on the port of the metrics', async t =>
   ]) {
     t.match(text, line)
   }
+
+  t.test('a replica that nobody probes is ready all the same', async t => {
+    for (let i = 0; i < 3; i++) {
+      await sleep(350)
+      t.match(await scrape(), /^trading_health_ready 1$/m)
+    }
+  })
 
   t.test('a path that nobody has makes no series of its own', async t => {
     const routes = [...text.matchAll(/_request_duration_seconds_count\{route="([^"]*)"/g)].map(([, route]) => route)

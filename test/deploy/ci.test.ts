@@ -1,0 +1,23 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { parse } from 'yaml'
+import { projectRoot } from '../support/service.ts'
+
+const read = (path: string) => readFileSync(join(projectRoot, path), 'utf8')
+
+t.test('the same versions of Node are tested there and here, from the oldest that the package allows', async t => {
+  const { jobs } = parse(read('.github/workflows/ci.yml')) as {
+    jobs: { ci: { strategy: { matrix: { node: string[] } }; steps: { run?: string }[] } }
+  }
+  const { node } = jobs.ci.strategy.matrix
+  const [, here = ''] = /SUPPORTED = (\[.*\])/.exec(read('scripts/test-nodes.js')) ?? []
+  t.strictSame(parse(here), node)
+  t.equal(`>=${node[0]}`, JSON.parse(read('package.json')).engines.node)
+  t.match(jobs.ci.steps.at(-1), { run: 'bash .ci/run' })
+})
+
+t.test('what the tests use beside Node is installed there, too', async t => {
+  const [, tools = ''] = /^tools=\((.*)\)$/m.exec(read('.ci/run')) ?? []
+  t.match(read('.github/workflows/ci.yml'), `--no-install-recommends ${tools}\n`)
+})
