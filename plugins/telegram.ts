@@ -2,8 +2,11 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { telegramDetails } from '../src/health/details.ts'
 import type { Language } from '../src/messages.ts'
-import { countTelegramCall } from '../src/notifications/figures.ts'
+import { countTelegramCall, tellOutbox } from '../src/notifications/figures.ts'
+import { Outbox, outboxDepth } from '../src/notifications/outbox.ts'
+import { OutboxSender, type OutboxSenderOptions } from '../src/notifications/outbox-sender.ts'
 import { type TelegramTestResult, testTelegram } from '../src/notifications/telegram-test.ts'
 
 declare module 'fastify' {
@@ -11,11 +14,15 @@ declare module 'fastify' {
     telegram: {
       /** Tests the way to the operator's chat; the message that arrives there is in `language`. */
       test(language: Language): Promise<TelegramTestResult>
+      /** Takes messages, which are then sent from here or from another replica. */
+      outbox: Outbox
+      /** Sends one message past the outbox. @throws {TelegramError} */
+      send: OutboxSenderOptions['send']
     }
   }
 }
 
-/** Owns the connections to Telegram. They are made when they are first needed; closing aborts what is under way. */
+/** Owns the connections to Telegram, made when they are first needed, and the sender of the outbox. */
 async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   const {
     TELEGRAM_BOT_TOKEN: token,
@@ -23,6 +30,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
     TELEGRAM_API_URL: baseUrl,
     SERVICE_NAME: serviceName
   } = config
+  const { db, log, metrics } = app
   const closing = new AbortController()
   let connected: ReturnType<typeof connect> | undefined
 
@@ -34,22 +42,43 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
     const dispatcher = new Agent({ connections: 4 })
     return {
       dispatcher,
-      client: new TelegramClient({ token, dispatcher, baseUrl, onCall: countTelegramCall(app.metrics) })
+      client: new TelegramClient({ token, dispatcher, baseUrl, onCall: countTelegramCall(metrics) })
     }
   }
 
+  async function client() {
+    if (token !== undefined) connected ??= connect(token)
+    return (await connected)?.client
+  }
+
+  const send: OutboxSenderOptions['send'] = async ({ chatId, text }, options) => {
+    await (await client())?.sendMessage(chatId, text, options)
+  }
+  const sender = new OutboxSender({
+    database: db,
+    log,
+    instanceId: config.INSTANCE_ID,
+    applicationName: config.SERVICE_NAME,
+    send
+  })
   app.decorate('telegram', {
-    async test(language) {
-      if (token !== undefined) connected ??= connect(token)
-      const client = (await connected)?.client
-      return testTelegram({ client, chatId, language, serviceName, signal: closing.signal })
-    }
+    test: async language =>
+      testTelegram({ client: await client(), chatId, language, serviceName, signal: closing.signal }),
+    outbox: new Outbox(),
+    send
+  })
+  // Without a token nobody sends from here: what is written waits for a replica that has one, or is given up.
+  if (token !== undefined) app.startUpSteps.push(() => sender.start())
+  app.healthChecks.push(() => telegramDetails({ configured: token !== undefined, code: sender.lastErrorCode }))
+  metrics.collect(async reading => {
+    if (app.health.state.snapshot().migrated) tellOutbox(reading, await outboxDepth(db))
   })
 
   app.addHook('onClose', async () => {
     closing.abort()
+    await sender.close()
     await (await connected)?.dispatcher.close()
   })
 }
 
-export default fp(telegram, { name: 'telegram', fastify: '5.x', dependencies: ['metrics'] })
+export default fp(telegram, { name: 'telegram', fastify: '5.x', dependencies: ['db', 'health', 'metrics'] })

@@ -11,6 +11,7 @@ import Fastify, {
 } from 'fastify'
 import accounts from '../plugins/accounts.ts'
 import adminAuth from '../plugins/admin-auth.ts'
+import alerts from '../plugins/alerts.ts'
 import cache from '../plugins/cache.ts'
 import db from '../plugins/db.ts'
 import errorHandler, { sendError } from '../plugins/error-handler.ts'
@@ -86,8 +87,9 @@ export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute
   app.register(exchanges, { config })
   app.register(cache, { config })
   app.register(accounts, { config })
-  app.register(scheduler, { config, jobs })
   app.register(telegram, { config })
+  app.register(scheduler, { config, jobs })
+  app.register(alerts, { config })
 
   app.register(probeRoutes)
   app.register(apiRoutes)

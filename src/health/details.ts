@@ -77,6 +77,18 @@ export function exchangeDetails(statuses: readonly ExchangeStatus[], now: number
   })
 }
 
+/** How it stands with Telegram, by the last message. Not to be configured is no fault. */
+export function telegramDetails({ configured, code }: { configured: boolean; code: string | null }): CheckDetails {
+  return {
+    name: 'telegram',
+    status: code === null ? 'ok' : 'degraded',
+    code: configured ? code : 'not_configured',
+    latency_ms: null,
+    age_ms: null,
+    since: null
+  }
+}
+
 /** The clock's own sign of life, and the jobs that should have succeeded by now. */
 export function schedulerDetails({ heartbeatAgeMs, wedged, overdue }: SchedulerHealth): CheckDetails {
   return {

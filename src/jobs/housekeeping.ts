@@ -2,6 +2,7 @@
 import { sweepAuditLog, sweepSessions, sweepSignInLimits } from '../auth/housekeeping.ts'
 import { sweepCacheCommands } from '../cache/clear-commands.ts'
 import type { TransactionSql } from '../database/client.ts'
+import { sweepOutbox } from '../notifications/outbox.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 
 /** One thing to keep in bounds: deletes at most `limit` rows in the transaction, and says how many. Idempotent. */
@@ -29,7 +30,8 @@ export const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'ended_sessions', sweep: sweepSessions },
   { name: 'sign_in_limits', sweep: sweepSignInLimits },
   { name: 'old_audit_rows', sweep: sweepAuditLog },
-  { name: 'cache_commands', sweep: sweepCacheCommands }
+  { name: 'cache_commands', sweep: sweepCacheCommands },
+  { name: 'old_messages', sweep: sweepOutbox }
 ]
 
 /** Sweeps in bounded batches, one transaction each, and stops between two when it is told to end. */

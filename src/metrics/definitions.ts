@@ -81,6 +81,10 @@ export const definitions = {
   trading_health_frozen_prices: gauge('Symbols whose price stands still while their market moves'),
   trading_health_cached_clients: gauge('Exchange clients in the cache that have not expired'),
 
+  trading_health_outbox_waiting: gauge('Messages of the cluster that wait to be sent'),
+  trading_health_outbox_oldest_age_seconds: gauge('Age of the oldest message that waits'),
+  trading_health_outbox_given_up: gauge('Messages given up within the last day'),
+
   trading_health_collector_failures_total: counter('Scrapes that lack figures, because reading them failed')
 } as const satisfies Record<string, Definition>
 

@@ -1,4 +1,5 @@
-import type { Metrics } from '../metrics/metrics.ts'
+import type { Metrics, Reading } from '../metrics/metrics.ts'
+import type { OutboxDepth } from './outbox.ts'
 import type { TelegramCallEnd } from './telegram-client.ts'
 
 /** Makes the observer that counts the calls of a `TelegramClient`. */
@@ -7,4 +8,11 @@ export function countTelegramCall(metrics: Metrics): (end: TelegramCallEnd) => v
     metrics.count('trading_health_telegram_calls_total', { method, outcome })
     metrics.observe('trading_health_telegram_call_duration_seconds', { method }, durationMs / 1_000)
   }
+}
+
+/** Tells the metrics how the outbox stands. */
+export function tellOutbox(reading: Reading, { waiting, oldestSeconds, givenUp }: OutboxDepth): void {
+  reading.set('trading_health_outbox_waiting', {}, waiting)
+  reading.set('trading_health_outbox_oldest_age_seconds', {}, oldestSeconds)
+  reading.set('trading_health_outbox_given_up', {}, givenUp)
 }

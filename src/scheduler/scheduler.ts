@@ -209,6 +209,11 @@ export class Scheduler {
     await this.#looking
   }
 
+  /** The table of jobs. */
+  get jobs(): readonly Job[] {
+    return this.#options.jobs
+  }
+
   /** The job that `trigger-job` means. */
   jobOfType(type: string): Job | undefined {
     return this.#options.jobs.find(job => job.type === type)

@@ -1,0 +1,40 @@
+// @FEAT:health-monitoring @COMP:plugin @TYPE:integration
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Config } from '../src/config.ts'
+import { notReady } from '../src/health/verdict.ts'
+import { AlertRunner } from '../src/notifications/alert-runner.ts'
+
+/** A call to Telegram when there is no outbox, in milliseconds. */
+const DIRECT_MS = 10_000
+
+/** Owns the watch for what the operator must be told. Without a bot and a chat there is nobody to tell. */
+async function alerts(app: FastifyInstance, { config }: { config: Config }) {
+  const { TELEGRAM_BOT_TOKEN: token, TELEGRAM_CHAT_ID: chatId, LANGUAGE: language, TIME_ZONE: timeZone } = config
+  if (token === undefined || chatId === undefined) return
+  const { db, log, scheduler, telegram, health } = app
+  const closing = new AbortController()
+  const runner = new AlertRunner({
+    database: db,
+    outbox: telegram.outbox,
+    log,
+    instanceId: config.INSTANCE_ID,
+    chatId,
+    text: { language, timeZone },
+    jobs: scheduler.jobs.filter(({ scope }) => scope === 'cluster'),
+    overdue: () => scheduler.health().overdue,
+    notReady: async () => {
+      await health.ask()
+      const snapshot = health.state.snapshot()
+      return snapshot.draining || !snapshot.started ? null : (notReady(snapshot) ?? null)
+    },
+    sendDirectly: text => telegram.send({ chatId, text }, { deadlineMs: DIRECT_MS, signal: closing.signal })
+  })
+  app.startUpSteps.push(async () => runner.start())
+  app.addHook('onClose', async () => {
+    closing.abort()
+    await runner.close()
+  })
+}
+
+export default fp(alerts, { name: 'alerts', fastify: '5.x', dependencies: ['db', 'health', 'scheduler', 'telegram'] })

@@ -1,0 +1,263 @@
+// @FEAT:health-monitoring @COMP:service @TYPE:core
+import type { TransactionSql } from '../database/client.ts'
+import type { Database } from '../database/database.ts'
+import { DatabaseUnavailableError } from '../database/failure.ts'
+import type { Log } from '../log.ts'
+import { noticeText, restartNotice, type TextOptions } from './alert-text.ts'
+import { AlertBook, type AlertRules, type Conditions, type Notice, type Observation } from './alerts.ts'
+import type { Outbox } from './outbox.ts'
+
+const SECOND = 1_000
+const TICK_MS = 10 * SECOND
+const WATCH_MS = SECOND
+/** By then every replica that lives has shown itself again, even after an outage of the database. */
+const SETTLED_MS = 20 * SECOND
+const DEAD_AFTER = '30 seconds'
+const MAX_UNSENT = 20
+
+/** A job as far as alerts know it. */
+export interface WatchedJob {
+  id: string
+  name: string
+}
+
+export interface AlertRunnerOptions {
+  database: Database
+  outbox: Outbox
+  log: Log
+  instanceId: string
+  /** The operator's chat. */
+  chatId: string
+  text: TextOptions
+  jobs: readonly WatchedJob[]
+  /** Jobs that are overdue, as this replica sees them. */
+  overdue: () => readonly string[]
+  /** Why this replica cannot serve; null while it can, or while it is meant not to. */
+  notReady: () => Promise<string | null>
+  /** Sends past the outbox, which lives in the database that may be what is gone. */
+  sendDirectly: (text: string) => Promise<unknown>
+  rules?: AlertRules
+  /** Milliseconds since the epoch. Default `Date.now`. */
+  now?: () => number
+}
+
+/**
+ * Watches for what the operator must know, and tells it once, whichever replica sees it: what concerns the cluster is
+ * remembered in the database and looked at by one replica at a time. Of its own readiness each replica speaks for itself;
+ * of a database that is gone the eldest replica speaks for all, and to Telegram directly.
+ */
+export class AlertRunner {
+  readonly #options: AlertRunnerOptions
+  readonly #now: () => number
+  readonly #readiness: AlertBook
+  #unsent: Notice[] = []
+  #isEldest = true
+  #startedAt = 0
+  #tickTimer: NodeJS.Timeout | undefined
+  #watchTimer: NodeJS.Timeout | undefined
+  #ticking: Promise<void> | undefined
+  #failing = false
+  #endsTold = false
+  #closed = false
+
+  constructor(options: AlertRunnerOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+    this.#readiness = new AlertBook({ now: this.#now, ...(options.rules && { rules: options.rules }) })
+  }
+
+  /** Begins to watch; call it when the replica has started. Idempotent. */
+  start(): void {
+    if (this.#closed || this.#tickTimer) return
+    this.#startedAt = this.#now()
+    this.#tickTimer = setInterval(() => void this.tick(), TICK_MS).unref()
+    this.#watchTimer = setInterval(() => void this.watch(), WATCH_MS).unref()
+  }
+
+  /** Releases its timers. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#tickTimer)
+    clearInterval(this.#watchTimer)
+    await this.#ticking
+  }
+
+  /** Looks at this replica's readiness. Never rejects, as `notReady` does not. */
+  async watch(): Promise<void> {
+    const { instanceId, notReady } = this.#options
+    const error = await notReady()
+    const key = `readiness:${instanceId}`
+    const seen: Observation =
+      error === null
+        ? { key, failing: false }
+        : { key, failing: true, details: { kind: 'readiness', instance: instanceId, error } }
+    const notices = this.#readiness.observe(seen).filter(({ details }) => this.#isEldest || !isOfDatabase(details))
+    if (notices.length === 0) return
+    this.#unsent = [...this.#unsent, ...notices].slice(-MAX_UNSENT)
+    await this.tick()
+  }
+
+  /** Looks at the cluster, and tells what has become due. Never rejects. */
+  tick(): Promise<void> {
+    this.#ticking ??= this.#look().finally(() => {
+      this.#ticking = undefined
+    })
+    return this.#ticking
+  }
+
+  async #look(): Promise<void> {
+    const { database, log } = this.#options
+    const own = this.#unsent
+    try {
+      await database.transaction(async tx => {
+        await this.#tellOwn(tx, own)
+        const [lock] = await tx<{ held: boolean }[]>`select pg_try_advisory_xact_lock(hashtext('alerts')) as held`
+        if (lock?.held) await this.#tellCluster(tx)
+      })
+      this.#unsent = this.#unsent.filter(notice => !own.includes(notice))
+      this.#failing = false
+    } catch (err) {
+      if (err instanceof DatabaseUnavailableError) await this.#tellDirectly()
+      else if (!this.#failing) log.warn({ err }, 'alerts not looked at')
+      this.#failing = true
+    }
+  }
+
+  async #tellOwn(tx: TransactionSql, notices: readonly Notice[]): Promise<void> {
+    await this.#enqueue(tx, notices)
+    const [eldest] = await tx<{ instance_id: string }[]>`
+      select instance_id from replicas where last_seen_at > now() - ${DEAD_AFTER}::interval and not draining
+      order by started_at, instance_id limit 1`
+    this.#isEldest = eldest === undefined || eldest.instance_id === this.#options.instanceId
+  }
+
+  async #tellCluster(tx: TransactionSql): Promise<void> {
+    const { rules } = this.#options
+    const kept = await tx<{ key: string; condition: Conditions[string] }[]>`select key, condition from alerts`
+    const conditions = Object.fromEntries(kept.map(({ key, condition }) => [key, condition]))
+    const book = new AlertBook({ conditions, now: this.#now, ...(rules && { rules }) })
+    const seen = await this.#observations(tx)
+    const failing = new Set(seen.map(({ key }) => key))
+    const well: Observation[] = kept.filter(({ key }) => !failing.has(key)).map(({ key }) => ({ key, failing: false }))
+    const notices = [...book.observe(...seen, ...well), ...book.tick()]
+    const after = book.snapshot()
+    const rows = Object.entries(after).map(([key, condition]) => ({ key, condition }))
+    if (rows.length > 0 || kept.length > 0) {
+      await tx`
+        with now_kept as (
+          select * from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as kept (key text, condition jsonb)
+        ), gone as (
+          delete from alerts where not exists (select from now_kept where now_kept.key = alerts.key)
+        )
+        insert into alerts (key, condition) select key, condition from now_kept
+        on conflict (key) do update set condition = excluded.condition, updated_at = now()`
+    }
+    await this.#enqueue(tx, notices)
+    if (!this.#endsTold && this.#now() - this.#startedAt >= SETTLED_MS) await this.#tellEnds(tx)
+  }
+
+  /** What fails now, of all that the database knows. */
+  async #observations(tx: TransactionSql): Promise<Observation[]> {
+    const { jobs, overdue } = this.#options
+    const names = new Map(jobs.map(({ id, name }) => [id, name]))
+    const ended = await tx<
+      { job_id: string; run_id: string; outcome: string; instance: string; error_code: string | null; at: Date }[]
+    >`
+      select job.job_id, run.run_id, run.outcome, run.instance, run.error_code, run.finished_at as at
+      from jsonb_array_elements_text(${JSON.stringify([...names.keys()])}::text::jsonb) as job (job_id)
+      cross join lateral (
+        select * from job_runs
+        where job_id = job.job_id and outcome in ('succeeded', 'failed', 'abandoned') order by seq desc limit 1
+      ) run
+      where run.outcome <> 'succeeded'`
+    const observations: Observation[] = ended.map(({ job_id, run_id, outcome, instance, error_code, at }) => {
+      const job = { jobId: job_id, jobName: names.get(job_id) ?? job_id, runId: run_id }
+      const details =
+        outcome === 'failed'
+          ? { kind: 'job_failed' as const, ...job, errorCode: error_code ?? 'JOB_FAILED' }
+          : { kind: 'job_abandoned' as const, ...job, instance }
+      return { key: `${details.kind}:${job_id}`, failing: true, details, since: at.getTime(), episode: run_id }
+    })
+
+    const late = overdue().filter(id => names.has(id))
+    const dues = await tx<{ job_id: string; due: Date }[]>`
+      select job_id, coalesce(greatest(first_due_at, last_success_at), now()) as due from scheduled_jobs
+      where job_id in (select jsonb_array_elements_text(${JSON.stringify(late)}::text::jsonb))`
+    for (const { job_id: jobId, due } of dues) {
+      const details = { kind: 'job_overdue' as const, jobId, jobName: names.get(jobId) ?? jobId, dueAt: due.getTime() }
+      observations.push({ key: `job_overdue:${jobId}`, failing: true, details, episode: String(due.getTime()) })
+    }
+
+    const [stopped] = await tx<{ by: string | null; at: Date; reason: string | null; until: Date | null }[]>`
+      select changed_by as by, changed_at as at, reason, resumes_at as until from scheduler_state
+      where not running and (resumes_at is null or resumes_at > now())`
+    if (stopped) {
+      const { by, at, reason, until } = stopped
+      const details = { kind: 'scheduler_stopped' as const, by: by ?? '', reason, until: until?.getTime() ?? null }
+      const since = at.getTime()
+      observations.push({ key: 'scheduler_stopped', failing: true, details, since, episode: String(since) })
+    }
+
+    const refused = await tx<{ account_id: string; name: string; exchange: string }[]>`
+      select account_id, name, exchange from accounts where is_active and state = 'credentials_refused'`
+    for (const { account_id, name, exchange } of refused) {
+      const details = { kind: 'credentials_refused' as const, exchange, account: name }
+      observations.push({ key: `credentials_refused:${account_id}`, failing: true, details })
+    }
+    return observations
+  }
+
+  /** Tells of replicas that ended without a word before this one began, and of what was missed until then. */
+  async #tellEnds(tx: TransactionSql): Promise<void> {
+    const { chatId, outbox, instanceId, text, jobs } = this.#options
+    this.#endsTold = true
+    const [end] = await tx<{ instance_id: string; last_seen_at: Date }[]>`
+      with ended as (
+        delete from replicas where last_seen_at < now() - ${DEAD_AFTER}::interval
+          and last_seen_at < (select started_at from replicas where instance_id = ${instanceId})
+        returning instance_id, last_seen_at
+      )
+      select * from ended order by last_seen_at desc limit 1`
+    if (!end) return
+    const missed = await tx<{ job_id: string; count: number }[]>`
+      select job_id, sum(skipped_count)::int as count from job_runs
+      where outcome = 'skipped' and started_at > ${end.last_seen_at} group by job_id order by job_id`
+    const restart = {
+      instance: end.instance_id,
+      startedAt: this.#startedAt,
+      lastSeenAt: end.last_seen_at.getTime(),
+      missed: missed.map(({ job_id, count }) => ({
+        jobName: jobs.find(({ id }) => id === job_id)?.name ?? job_id,
+        count
+      }))
+    }
+    const { dedupeKey, text: html } = restartNotice(restart, text)
+    await outbox.enqueue(tx, [{ chatId, text: html, key: dedupeKey }])
+  }
+
+  async #enqueue(tx: TransactionSql, notices: readonly Notice[]): Promise<void> {
+    const { outbox, chatId, text } = this.#options
+    await outbox.enqueue(
+      tx,
+      notices.map(notice => ({ chatId, text: noticeText(notice, text), key: notice.dedupeKey }))
+    )
+  }
+
+  /** Without the database there is no outbox: what concerns it cannot wait for it. */
+  async #tellDirectly(): Promise<void> {
+    const { sendDirectly, text, log } = this.#options
+    for (const notice of [...this.#unsent]) {
+      try {
+        await sendDirectly(noticeText(notice, text))
+        this.#unsent = this.#unsent.filter(one => one !== notice)
+      } catch (err) {
+        log.warn({ err }, 'alert not sent; it waits for the database')
+        return
+      }
+    }
+  }
+}
+
+function isOfDatabase(details: Notice['details']): boolean {
+  return details.kind === 'readiness' && details.error.startsWith('database_')
+}

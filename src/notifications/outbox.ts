@@ -1,0 +1,78 @@
+// @FEAT:health-monitoring @COMP:service @TYPE:core
+import type { TransactionSql } from '../database/client.ts'
+import type { Database } from '../database/database.ts'
+import { splitMessage } from './split-message.ts'
+
+/** The channel on which a new message is announced. */
+export const OUTBOX_CHANNEL = 'outbox'
+/** A message that nobody could be found to send is given up after this. */
+const UNSENT_HOURS = 25
+const KEPT_DAYS = 30
+
+export interface Message {
+  chatId: string
+  /** Telegram's HTML, of any length. */
+  text: string
+  /** Names the message: with a key that was there before, nothing is sent. */
+  key: string
+}
+
+/** How the outbox stands. */
+export interface OutboxDepth {
+  waiting: number
+  /** Age of the oldest message that waits; 0 when none does. */
+  oldestSeconds: number
+  /** Messages given up in the last day. */
+  givenUp: number
+  /** Of the newest message that waits or was given up after an attempt. */
+  errorCode: string | null
+}
+
+/** Messages on their way to Telegram. They are written with the change that causes them, and sent later. */
+export class Outbox {
+  /**
+   * Writes messages in the transaction of what causes them; a long one becomes several rows, `key`, `key#2`, … Idempotent.
+   * @returns how many rows were new
+   */
+  async enqueue(tx: TransactionSql, messages: readonly Message[]): Promise<number> {
+    const rows = messages.flatMap(({ chatId, text, key }) =>
+      splitMessage(text).map((part, i) => ({ chat_id: chatId, text: part, key: i === 0 ? key : `${key}#${i + 1}` }))
+    )
+    if (rows.length === 0) return 0
+    const { count } = await tx`
+      insert into outbox (chat_id, text, dedupe_key)
+      select message->>'chat_id', message->>'text', message->>'key'
+      from jsonb_array_elements(${JSON.stringify(rows)}::text::jsonb) with ordinality as part (message, at)
+      order by at on conflict do nothing`
+    if (count > 0) await tx`select pg_notify(${OUTBOX_CHANNEL}, '')`
+    return count
+  }
+}
+
+export async function outboxDepth(database: Database): Promise<OutboxDepth> {
+  const [depth] = await database.run(
+    sql => sql<OutboxDepth[]>`
+      select count(*) filter (where given_up_at is null)::int as waiting,
+        coalesce(extract(epoch from now() - min(created_at) filter (where given_up_at is null)), 0)::float8 as "oldestSeconds",
+        count(*) filter (where given_up_at is not null)::int as "givenUp",
+        (array_agg(error_code order by message_id desc) filter (where error_code is not null))[1] as "errorCode"
+      from outbox
+      where delivered_at is null and (given_up_at is null or given_up_at > now() - interval '1 day')`
+  )
+  return depth ?? { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null }
+}
+
+/** Gives up what no replica could send for a day, and forgets what was sent or given up a month ago. */
+export async function sweepOutbox(tx: TransactionSql, limit: number): Promise<number> {
+  await tx`
+    update outbox set given_up_at = now(), error_code = coalesce(error_code, 'TELEGRAM_NOT_CONFIGURED')
+    where delivered_at is null and given_up_at is null and created_at < now() - make_interval(hours => ${UNSENT_HOURS}::int)`
+  const { count } = await tx`
+    delete from outbox where message_id in (
+      select message_id from outbox
+      where created_at < now() - make_interval(days => ${KEPT_DAYS}::int)
+        and (delivered_at is not null or given_up_at is not null)
+      order by created_at limit ${limit}
+    )`
+  return count
+}

@@ -1,0 +1,216 @@
+import t, { type Test } from 'tap'
+import { Agent } from 'undici'
+import type { Database } from '../../src/database/database.ts'
+import { Outbox, outboxDepth, sweepOutbox } from '../../src/notifications/outbox.ts'
+import { OutboxSender } from '../../src/notifications/outbox-sender.ts'
+import { TelegramClient } from '../../src/notifications/telegram-client.ts'
+import { captureLog } from '../support/app.ts'
+import { failWith, startBotApiServer, tooManyRequests } from '../support/bot-api-server.ts'
+import { tradingDatabase } from '../support/trading.ts'
+
+const outbox = new Outbox()
+
+async function setUp(t: Test, options: { chats?: string[] } = {}) {
+  const database = await tradingDatabase(t)
+  const bot = await startBotApiServer(options)
+  const dispatcher = new Agent()
+  const { logger, lines, text } = captureLog()
+  // A client of its own for each message: the pace that one keeps in real time is not what is tested here.
+  const viaTelegram: TelegramClient['sendMessage'] = (chatId, text, options) =>
+    new TelegramClient({ token: bot.token, dispatcher, baseUrl: bot.url, maxAttempts: 1 }).sendMessage(
+      chatId,
+      text,
+      options
+    )
+  const senders: OutboxSender[] = []
+  t.teardown(async () => {
+    for (const sender of senders) await sender.close()
+    await dispatcher.destroy()
+    await bot.close()
+  })
+  const sender = (instanceId = 'one', send = viaTelegram) => {
+    const made = new OutboxSender({
+      database,
+      log: logger,
+      instanceId,
+      applicationName: 'test',
+      send: ({ chatId, text }, options) => send(chatId, text, options)
+    })
+    senders.push(made)
+    return made
+  }
+  const write = (...messages: [chatId: string, text: string, key: string][]) =>
+    database.transaction(tx =>
+      outbox.enqueue(
+        tx,
+        messages.map(([chatId, text, key]) => ({ chatId, text, key }))
+      )
+    )
+  /** As if so much time had passed. */
+  const pass = (interval: string) =>
+    database.run(
+      sql => sql`
+        update outbox set created_at = created_at - ${interval}::interval, next_attempt_at = next_attempt_at - ${interval}::interval,
+          leased_until = leased_until - ${interval}::interval`
+    )
+  return { database, bot, sender, write, pass, lines, text }
+}
+
+async function rowsOf(database: Database) {
+  const rows = await database.run(
+    sql => sql`
+      select dedupe_key as key, attempts, delivered_at is not null as delivered, given_up_at is not null as given_up, error_code
+      from outbox order by message_id`
+  )
+  return [...rows]
+}
+
+t.test('a message is written once per key, and one that is too long in parts', async t => {
+  const { database, write } = await setUp(t)
+  t.equal(await write(['1', 'hello', 'a'], ['1', 'again', 'a']), 1)
+  t.equal(await write(['2', 'other', 'a']), 0)
+  t.equal(await write(['1', 'line\n'.repeat(2_000), 'long']), 3)
+  t.strictSame(
+    (await rowsOf(database)).map(({ key }) => key),
+    ['a', 'long', 'long#2', 'long#3']
+  )
+  t.match(await outboxDepth(database), { waiting: 4, givenUp: 0, errorCode: null })
+})
+
+t.test('messages of a chat arrive in their order, once, from however many replicas', async t => {
+  const { database, bot, sender, write } = await setUp(t)
+  const numbers = Array.from({ length: 15 }, (_, i) => i)
+  await write(...numbers.map(i => [String(i % 3), `message ${i}`, `key ${i}`] as [string, string, string]))
+  await Promise.all(['one', 'two', 'three'].map(id => sender(id).look()))
+  // Whoever found a chat busy looks again when it is told to.
+  await sender().look()
+  t.equal(bot.delivered.length, 15)
+  for (const chat of ['0', '1', '2']) {
+    const arrived = bot.delivered.filter(({ chatId }) => chatId === chat).map(({ text }) => text)
+    t.strictSame(
+      arrived,
+      numbers.filter(i => i % 3 === Number(chat)).map(i => `message ${i}`)
+    )
+  }
+  t.ok((await rowsOf(database)).every(({ delivered, attempts }) => delivered && attempts === 1))
+})
+
+t.test('what cannot be sent now is tried again later, and holds up its own chat alone', async t => {
+  const { database, bot, sender, write, pass } = await setUp(t)
+  bot.queue('sendMessage', tooManyRequests(120))
+  await write(['1', 'first', 'a'])
+  const one = sender()
+  await one.look()
+  t.equal(one.lastErrorCode, 'TELEGRAM_RATE_LIMITED')
+  await write(['1', 'second', 'b'], ['2', 'elsewhere', 'c'])
+  await one.look()
+  t.strictSame(
+    bot.delivered.map(({ text }) => text),
+    ['elsewhere']
+  )
+  await pass('119 seconds')
+  await one.look()
+  t.equal(bot.delivered.length, 1, 'not before the time that Telegram asked for')
+  await pass('2 seconds')
+  await one.look()
+  t.strictSame(
+    bot.delivered.map(({ text }) => text),
+    ['elsewhere', 'first', 'second']
+  )
+  t.equal(one.lastErrorCode, null)
+  t.match((await rowsOf(database))[0], { attempts: 2, delivered: true, error_code: null })
+})
+
+t.test('what will never arrive is given up in time, visibly, and the next one is sent', async t => {
+  const { database, sender, write, pass, bot, lines } = await setUp(t, { chats: ['1'] })
+  const one = sender()
+  await write(['9', 'to nobody', 'a'], ['9', 'to nobody either', 'b'], ['1', 'to somebody', 'c'])
+  await one.look()
+  t.match(await rowsOf(database), [
+    { attempts: 1, given_up: false, error_code: 'TELEGRAM_CHAT_NOT_FOUND' },
+    { attempts: 0 },
+    { delivered: true }
+  ])
+  await pass('61 minutes')
+  await one.look()
+  t.match(await rowsOf(database), [{ given_up: true }, { given_up: true, attempts: 1 }, {}])
+  t.equal(lines.filter(({ msg }) => msg === 'message given up').length, 2)
+  t.match(await outboxDepth(database), { waiting: 0, givenUp: 2, errorCode: 'TELEGRAM_CHAT_NOT_FOUND' })
+  bot.queue('sendMessage', failWith(400, "Bad Request: can't parse entities"))
+  await write(['1', 'refused as it is', 'd'], ['1', 'next', 'e'])
+  await one.look()
+  t.match((await rowsOf(database)).slice(3), [{ given_up: true, error_code: 'TELEGRAM_REJECTED' }, { delivered: true }])
+})
+
+t.test('an outage of hours loses nothing', async t => {
+  const { bot, sender, write, pass } = await setUp(t)
+  bot.queue('sendMessage', ...Array.from({ length: 25 }, () => failWith(502, 'Bad Gateway')))
+  await write(['1', 'first', 'a'], ['1', 'second', 'b'])
+  const one = sender()
+  for (let hour = 0; hour < 23; hour++) {
+    await one.look()
+    await pass('1 hour')
+  }
+  for (let i = 0; i < 9; i++) {
+    await one.look()
+    await pass('10 minutes')
+  }
+  t.strictSame(
+    bot.delivered.map(({ text }) => text),
+    ['first', 'second']
+  )
+})
+
+t.test('a sender that dies after the message arrived makes it arrive again; one that closes gives it back', async t => {
+  const { database, bot, sender, write, pass } = await setUp(t)
+  await write(['1', 'message', 'a'])
+  const died = sender('died', async () => {
+    throw new Error('the process is gone')
+  })
+  await died.look()
+  const other = sender('other')
+  await other.look()
+  t.equal(bot.delivered.length, 0, 'leased by another')
+  await pass('61 seconds')
+  await other.look()
+  t.equal(bot.delivered.length, 1)
+
+  await write(['1', 'under way', 'b'])
+  bot.queue('sendMessage', { kind: 'hang' })
+  const closing = sender('closing')
+  const looking = closing.look()
+  while (!bot.received.some(({ body }) => body.text === 'under way')) await new Promise(setImmediate)
+  await closing.close()
+  await looking
+  t.match((await rowsOf(database))[1], { attempts: 0, delivered: false })
+  await other.look()
+  t.equal(bot.delivered.at(-1)?.text, 'under way')
+})
+
+t.test('a new message wakes the sender', async t => {
+  const { bot, sender, write } = await setUp(t)
+  await sender().start()
+  await write(['1', 'message', 'a'])
+  await bot.deliveredCount(1)
+})
+
+t.test('the sweep gives up what nobody could send, and forgets what is over', async t => {
+  const { database, write, pass } = await setUp(t)
+  await write(['1', 'message', 'a'])
+  const sweep = () => database.transaction(tx => sweepOutbox(tx, 100))
+  t.equal(await sweep(), 0)
+  await pass('26 hours')
+  t.equal(await sweep(), 0)
+  t.match(await rowsOf(database), [{ given_up: true, error_code: 'TELEGRAM_NOT_CONFIGURED' }])
+  await pass('30 days')
+  t.equal(await sweep(), 1)
+})
+
+t.test('the token is in no line of the log', async t => {
+  const { bot, sender, write, text } = await setUp(t)
+  bot.queue('sendMessage', failWith(401, 'Unauthorized'), failWith(400, 'Bad Request: whatever'))
+  await write(['1', 'message', 'a'], ['2', 'message', 'b'])
+  await sender().look()
+  t.ok(text().includes('message given up'))
+  t.notOk(text().includes(bot.token) || text().includes(bot.token.split(':')[1] ?? ''))
+})
