@@ -1,0 +1,215 @@
+import { randomUUID } from 'node:crypto'
+import t, { type Test } from 'tap'
+import type { Database } from '../../src/database/database.ts'
+import { DatabaseUnavailableError } from '../../src/database/failure.ts'
+import { AlertRunner, type AlertRunnerOptions } from '../../src/notifications/alert-runner.ts'
+import { Outbox } from '../../src/notifications/outbox.ts'
+import { captureLog } from '../support/app.ts'
+import { seedAccount, tradingDatabase } from '../support/trading.ts'
+
+const MINUTE = 60_000
+const jobs = [{ id: 'update_open_orders', name: 'Update Open Orders Status' }]
+
+/** Replicas on one database, with one clock that the test moves. */
+async function setUp(t: Test) {
+  const database = await tradingDatabase(t)
+  const clock = { now: Date.now() }
+  const replica = (instanceId = 'one', options: Partial<AlertRunnerOptions> = {}) =>
+    new AlertRunner({
+      database,
+      outbox: new Outbox(),
+      log: captureLog().logger,
+      instanceId,
+      chatId: '1',
+      text: { language: 'en', timeZone: 'UTC' },
+      jobs,
+      overdue: () => [],
+      notReady: async () => null,
+      sendDirectly: () => Promise.reject(new Error('not to be sent so')),
+      now: () => clock.now,
+      ...options
+    })
+  const told = async () => {
+    const rows = await database.run(sql => sql<{ text: string }[]>`select text from outbox order by message_id`)
+    return rows.map(({ text }) => text)
+  }
+  return { database, clock, replica, told }
+}
+
+async function endRun(database: Database, outcome: string, errorCode: string | null = null) {
+  await database.run(
+    sql => sql`
+      insert into job_runs (run_id, job_id, trigger, instance, outcome, started_at, finished_at, error_code)
+      values (${randomUUID()}, 'update_open_orders', 'schedule', 'one', ${outcome}, now(), now(), ${errorCode})`
+  )
+}
+
+async function show(database: Database, instanceId: string, seenSecondsAgo = 0) {
+  await database.run(
+    sql => sql`
+      insert into replicas (instance_id, version, started_at, last_seen_at)
+      values (${instanceId}, '1', clock_timestamp(), now() - make_interval(secs => ${seenSecondsAgo}::int))
+      on conflict (instance_id) do update set last_seen_at = excluded.last_seen_at`
+  )
+}
+
+t.test('a job that fails is told once, by whichever replica, and so is that it succeeds again', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  const replicas = [replica('one'), replica('two'), replica('three')]
+  const tick = () => Promise.all(replicas.map(one => one.tick()))
+  await endRun(database, 'succeeded')
+  await tick()
+  t.strictSame(await told(), [])
+  await endRun(database, 'failed', 'EXCHANGES_UNAVAILABLE')
+  await tick()
+  await endRun(database, 'failed', 'EXCHANGES_UNAVAILABLE')
+  clock.now += MINUTE
+  await tick()
+  t.equal((await told()).length, 1)
+  t.match(await told(), [/Job failed[\s\S]*Update Open Orders Status[\s\S]*EXCHANGES_UNAVAILABLE/])
+  await endRun(database, 'succeeded')
+  clock.now += MINUTE
+  await tick()
+  t.equal((await told()).length, 1, 'it may fail again at once')
+  clock.now += 11 * MINUTE
+  await tick()
+  t.match((await told()).slice(1), [/Job succeeds again/])
+  clock.now += 60 * MINUTE
+  await tick()
+  t.equal((await told()).length, 2)
+  t.equal((await database.run(sql => sql`select from alerts`)).length, 0, 'nothing of it is left')
+})
+
+t.test('what one replica has begun another goes on with', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  await endRun(database, 'abandoned')
+  await replica('one').tick()
+  t.match(await told(), [/Job run abandoned/])
+  await endRun(database, 'succeeded')
+  await replica('two').tick()
+  clock.now += 11 * MINUTE
+  await replica('three').tick()
+  t.match(await told(), [/Job run abandoned/, /Job succeeds again/])
+})
+
+t.test('a stopped scheduler is told with who, why and until when, is reminded of, and told when it runs', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  const one = replica()
+  await database.run(
+    sql => sql`
+      update scheduler_state set running = false, changed_by = 'ada', reason = 'deploy', changed_at = now(),
+        resumes_at = now() + interval '3 hours'`
+  )
+  await one.tick()
+  await one.tick()
+  t.match(await told(), [/Scheduler stopped[\s\S]*By: ada[\s\S]*Reason: deploy[\s\S]*Until: \d{4}/])
+  clock.now += 61 * MINUTE
+  await one.tick()
+  t.match((await told()).slice(1), [/Scheduler still stopped/])
+  await database.run(sql => sql`update scheduler_state set running = true`)
+  await one.tick()
+  t.match((await told()).slice(2), [/Scheduler runs again/])
+})
+
+t.test('overdue jobs and refused credentials are told', async t => {
+  const { database, replica, told } = await setUp(t)
+  await database.run(
+    sql => sql`
+      insert into scheduled_jobs (job_id, definition, first_due_at) values ('update_open_orders', 'x', now() - interval '1 hour')`
+  )
+  const { accountId, name } = await seedAccount(database, { exchange: 'UPBIT' })
+  await database.run(sql => sql`update accounts set state = 'credentials_refused' where account_id = ${accountId}`)
+  await replica('one', { overdue: () => ['update_open_orders', 'a_job_of_replicas'] }).tick()
+  const messages = await told()
+  t.equal(messages.length, 2)
+  t.match(
+    messages.find(text => text.includes('overdue')),
+    /Job overdue[\s\S]*Update Open Orders Status/
+  )
+  t.match(
+    messages.find(text => text.includes('UPBIT')),
+    new RegExp(`Exchange refused the credentials[\\s\\S]*${name}`)
+  )
+})
+
+t.test('lost readiness is told when it lasts, and its end', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  let error: string | null = null
+  const one = replica('one', { notReady: async () => error })
+  await show(database, 'one')
+  const watch = async (seconds: number) => {
+    for (let i = 0; i < seconds; i += 5) {
+      clock.now += 5_000
+      await one.watch()
+    }
+  }
+  error = 'overloaded'
+  await watch(20)
+  error = null
+  await watch(40)
+  t.strictSame(await told(), [], 'a moment of it is nothing')
+  error = 'overloaded'
+  await watch(60)
+  error = null
+  await watch(60)
+  t.match(await told(), [/Service not ready[\s\S]*overloaded/, /Service ready again/])
+  t.equal((await told()).length, 2)
+})
+
+t.test('of a database that is gone the eldest replica tells directly', async t => {
+  const { database, clock, told, replica } = await setUp(t)
+  const sent: string[] = []
+  let down = false
+  const flaky = new Proxy(database, {
+    get(target, name) {
+      if (name === 'transaction' && down)
+        return () => Promise.reject(new DatabaseUnavailableError('database_unreachable'))
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    }
+  })
+  const options = (name: string): Partial<AlertRunnerOptions> => ({
+    database: flaky,
+    notReady: async () => (down ? 'database_unreachable' : null),
+    sendDirectly: async text => void sent.push(`${name}: ${text}`)
+  })
+  await show(database, 'elder')
+  await show(database, 'younger')
+  const replicas = [replica('elder', options('elder')), replica('younger', options('younger'))]
+  const watch = async (times: number) => {
+    for (let i = 0; i < times; i++) {
+      clock.now += 5_000
+      for (const one of replicas) await one.watch()
+    }
+  }
+  for (const one of replicas) await one.tick()
+  down = true
+  await watch(10)
+  t.match(sent, [/^elder: .*Service not ready[\s\S]*database_unreachable/])
+  t.equal(sent.length, 1)
+  down = false
+  await watch(10)
+  t.match(await told(), [/Service ready again/])
+  t.equal((await told()).length, 1)
+})
+
+t.test('a restart after an unclean end is told once, with what was missed', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  await show(database, 'gone', 300)
+  await show(database, 'one')
+  await database.run(
+    sql => sql`
+      insert into job_runs (run_id, job_id, trigger, instance, outcome, started_at, finished_at, skipped_count)
+      values (${randomUUID()}, 'update_open_orders', 'schedule', 'one', 'skipped', now(), now(), 10)`
+  )
+  const replicas = [replica('one'), replica('two')]
+  await show(database, 'two')
+  for (const one of replicas) one.start()
+  for (const one of replicas) await one.tick()
+  t.strictSame(await told(), [], 'not before the living had time to show themselves')
+  clock.now += 21_000
+  for (const one of replicas) await one.tick()
+  for (const one of replicas) await one.close()
+  t.equal((await told()).length, 1)
+  t.match(await told(), [/Restarted after an unclean end[\s\S]*gone[\s\S]*Update Open Orders Status × 10/])
+})
