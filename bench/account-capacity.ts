@@ -62,7 +62,7 @@ async function accountsIn(
   const ref = { exchangeOrderId: '1', exchangeSymbol: spelling(exchange, marketType) }
   let settled = 0
   for (let accounts = 0; accounts < MANY || now > 0; accounts++) {
-    if (now <= SETTLED_MS) settled = accounts
+    if (now < SETTLED_MS) settled = accounts
     if (now >= SETTLED_MS + MEASURED_MS) return Math.floor(((accounts - settled) * RUN_MS) / (now - SETTLED_MS))
     const credentials = { apiKey: `key-${accounts}`, apiSecret: 's', passphrase: 'p' }
     const client = registry.client({ exchange, marketType, credentials })
