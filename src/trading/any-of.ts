@@ -7,5 +7,5 @@ import type { Sql, TransactionSql } from '../database/client.ts'
  * @param ids bigints as text, as the database gave them
  */
 export function anyOf(sql: Sql | TransactionSql, ids: Iterable<string>) {
-  return sql`any (${`{${[...new Set(ids)].join(',')}}`}::text::bigint[])`
+  return sql`any (${`{${[...new Set(ids)].join(',')}}`}::bigint[])`
 }

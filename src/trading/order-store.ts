@@ -338,12 +338,14 @@ async function lockedOrders(
   tx: TransactionSql,
   orderIds: readonly string[]
 ): Promise<{ order: KnownOrder; recorded: RecordedExecution[] }[]> {
-  const rows = await tx<Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>[]>`
-    select ${orderColumns(tx)} from orders o where o.order_id = ${anyOf(tx, orderIds)} order by o.order_id for update`
-  // Read after the rows are locked: a statement sees what was committed when it began.
-  const executions = await tx<ExecutionRow[]>`
-    select order_id, execution_id, exchange_trade_id, side, price, quantity, fee, fee_asset, executed_at
-    from trade_executions where order_id = ${anyOf(tx, orderIds)} order by execution_id`
+  // Sent together, run one after the other: the second sees what was committed before the rows were locked.
+  const [rows, executions] = await Promise.all([
+    tx<Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>[]>`
+      select ${orderColumns(tx)} from orders o where o.order_id = ${anyOf(tx, orderIds)} order by o.order_id for update`,
+    tx<ExecutionRow[]>`
+      select order_id, execution_id, exchange_trade_id, side, price, quantity, fee, fee_asset, executed_at
+      from trade_executions where order_id = ${anyOf(tx, orderIds)} order by execution_id`
+  ])
   const byOrder = groupedBy(executions, ({ order_id }) => order_id)
   return rows.map(row => {
     const recorded = (byOrder.get(row.order_id) ?? []).map(recordedOf)

@@ -82,8 +82,9 @@ interface TimelineRow extends KeyRow {
 export async function bookEntries(tx: TransactionSql, entries: readonly Entry[]): Promise<BookedPosition[]> {
   const byPosition = groupedBy(entries, idOf)
   const rows = entries.map(rowOf)
-  const held = await lockedHoldings(tx, rows)
-  const recent = groupedBy(await timeline(tx, rows, false), idOfRow)
+  // Sent together, run one after the other: the second sees what was committed before the positions were locked.
+  const [held, since] = await Promise.all([lockedHoldings(tx, rows), timeline(tx, rows, false)])
+  const recent = groupedBy(since, idOfRow)
   const startless = rows.filter(row => startOf(recent.get(idOfRow(row)) ?? [], NOTHING_HELD) === null)
   const whole = groupedBy(startless.length === 0 ? [] : await timeline(tx, startless, true), idOfRow)
 
