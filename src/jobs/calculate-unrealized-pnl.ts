@@ -2,7 +2,7 @@
 import type { PriceSource } from '../cache/price-source.ts'
 import type { Database } from '../database/database.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
-import { FIRST_POSITION, heldMarkets, type Mark, markPositions } from '../trading/unrealized-pnl.ts'
+import { heldMarkets, type Mark, markPositions, openPositions } from '../trading/unrealized-pnl.ts'
 
 /** Positions per transaction, which bounds its time and how long its rows are locked. */
 const POSITIONS_PER_TRANSACTION = 10_000
@@ -19,7 +19,7 @@ export function calculateUnrealizedPnl({
   database: Database
 }): (context: JobContext) => Promise<JobResult> {
   return async ({ signal, transaction, progress, log }) => {
-    const { markets, positions } = await heldMarkets(database)
+    const markets = await heldMarkets(database)
     const marks = await Promise.all(
       markets.map(async ({ exchange, marketType, symbols }) => {
         const current = await prices.current(exchange, marketType, symbols, signal)
@@ -33,17 +33,17 @@ export function calculateUnrealizedPnl({
     )
     const all = marks.flat()
     const result = { checked: 0, changed: 0, skipped: 0, without_price: 0 }
-    for (let after = FIRST_POSITION; ; ) {
+    const { total, ranges } = await openPositions(database, POSITIONS_PER_TRANSACTION)
+    for (const range of ranges) {
       signal.throwIfAborted()
-      const batch = await transaction(tx => markPositions(tx, all, after, POSITIONS_PER_TRANSACTION))
-      result.checked += batch.checked
-      result.changed += batch.changed
-      result.without_price += batch.without_price
+      const marked = await transaction(tx => markPositions(tx, all, range))
+      result.checked += marked.checked
+      result.changed += marked.changed
+      result.without_price += marked.without_price
       // What has a newer mark already.
-      result.skipped += batch.checked - batch.changed - batch.without_price
-      progress(result.checked, Math.max(positions, result.checked))
-      if (batch.last === null || batch.checked < POSITIONS_PER_TRANSACTION) return result
-      after = batch.last
+      result.skipped += marked.checked - marked.changed - marked.without_price
+      progress(Math.min(result.checked, total), total)
     }
+    return result
   }
 }

@@ -1,4 +1,5 @@
 // @FEAT:trading @COMP:job @TYPE:core
+import { setMaxListeners } from 'node:events'
 import type { PriceSource } from '../cache/price-source.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
@@ -39,6 +40,8 @@ export interface UpdateOpenOrdersServices {
 export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: JobContext) => Promise<JobResult> {
   const store = new OrderStore(services.database)
   return async context => {
+    // Each call under way listens to it, and there are as many as may be.
+    setMaxListeners(0, context.signal)
     const active = new Map((await services.accounts.active()).map(account => [account.accountId, account]))
     const work = await store.accountsToCheck([...active.keys()])
     const run = new OrdersRun(services, store, context, work.length)

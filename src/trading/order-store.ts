@@ -3,6 +3,7 @@ import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { Exact } from '../exchanges/decimal.ts'
 import type { Decimal, MarketType, OrderSide, PositionSide } from '../exchanges/exchange-client.ts'
+import { anyOf } from './any-of.ts'
 import { groupedBy } from './grouped.ts'
 import {
   CUMULATIVE,
@@ -64,7 +65,7 @@ export class OrderStore {
     const rows = await this.#database.run(
       sql => sql<{ account_id: string; orders: number }[]>`
         select o.account_id, count(*)::int as orders from orders o
-        where o.account_id in (${idsIn(sql, accountIds)}) and ${toBeChecked(sql)}
+        where o.account_id = ${anyOf(sql, accountIds)} and ${toBeChecked(sql)}
         group by o.account_id order by min(coalesce(o.last_checked_at, '-infinity')), o.account_id`
     )
     return rows.map(({ account_id, orders }) => ({ accountId: account_id, orders }))
@@ -80,7 +81,7 @@ export class OrderStore {
           select sum(quantity) as quantity, bool_or(starts_with(exchange_trade_id, ${CUMULATIVE})) as is_cumulative
           from trade_executions e where e.order_id = o.order_id
         ) recorded on true
-        where o.account_id in (${idsIn(sql, accountIds)}) and ${toBeChecked(sql)}
+        where o.account_id = ${anyOf(sql, accountIds)} and ${toBeChecked(sql)}
         order by o.order_id`
     )
     return rows.map(row => orderOf(row, row.recorded_quantity, row.is_cumulative))
@@ -88,7 +89,7 @@ export class OrderStore {
 
   /** Notes that orders were checked and are as they were. */
   async checked(tx: TransactionSql, orderIds: readonly string[]): Promise<void> {
-    await tx`update orders set last_checked_at = now() where order_id in (${idsIn(tx, orderIds)})`
+    await tx`update orders set last_checked_at = now() where order_id = ${anyOf(tx, orderIds)}`
   }
 
   /**
@@ -156,6 +157,8 @@ async function write(
 ): Promise<void> {
   const booked = positions.flatMap(({ executions, currency }) => executions.map(row => executionRow(row, currency)))
   const fresh = booked.filter(({ execution_id }) => execution_id === null)
+  const moved = booked.flatMap(({ execution_id }) => execution_id ?? [])
+  const ids = changes.map(({ order }) => order.orderId)
   const [written] = await tx<{ inserted: number }[]>`
     with booked as materialized (
       select * from jsonb_to_recordset(${JSON.stringify(booked)}::text::jsonb) as r(
@@ -179,7 +182,8 @@ async function write(
         fee = booked.fee, fee_asset = booked.fee_asset, fee_value = booked.fee_value,
         realized_pnl = booked.realized_pnl, quantity_before = booked.quantity_before,
         entry_price_before = booked.entry_price_before
-      from booked where e.execution_id = booked.execution_id
+      from booked
+      where e.execution_id = booked.execution_id and e.execution_id = ${anyOf(tx, moved)}
     ), positions as (
       insert into strategy_positions as held (
         strategy_account_id, market_type, symbol, position_side, currency, quantity, entry_price, realized_pnl, fees
@@ -203,7 +207,7 @@ async function write(
         order_id bigint, status text, filled_quantity numeric, average_price numeric, misses int, fill_checks int,
         error_code text
       )
-      where o.order_id = r.order_id
+      where o.order_id = r.order_id and o.order_id = ${anyOf(tx, ids)}
     )
     select count(*)::int as inserted from inserted`
   // Under the lock of its order nobody else records an execution: if somebody did, the positions above are not true.
@@ -282,10 +286,6 @@ interface OrderRow {
 
 type AnySql = Sql | TransactionSql
 
-function idsIn(sql: AnySql, ids: readonly string[]) {
-  return sql`select value::bigint from jsonb_array_elements_text(${JSON.stringify(ids)}::text::jsonb)`
-}
-
 function toBeChecked(sql: AnySql) {
   return sql`
     o.exchange_order_id is not null and o.status in ('pending', 'open', 'partially_filled', 'unknown')
@@ -338,12 +338,14 @@ async function lockedOrders(
   tx: TransactionSql,
   orderIds: readonly string[]
 ): Promise<{ order: KnownOrder; recorded: RecordedExecution[] }[]> {
-  const rows = await tx<Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>[]>`
-    select ${orderColumns(tx)} from orders o where o.order_id in (${idsIn(tx, orderIds)}) order by o.order_id for update`
-  // Read after the rows are locked: a statement sees what was committed when it began.
-  const executions = await tx<ExecutionRow[]>`
-    select order_id, execution_id, exchange_trade_id, side, price, quantity, fee, fee_asset, executed_at
-    from trade_executions where order_id in (${idsIn(tx, orderIds)}) order by execution_id`
+  // Sent together, run one after the other: the second sees what was committed before the rows were locked.
+  const [rows, executions] = await Promise.all([
+    tx<Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>[]>`
+      select ${orderColumns(tx)} from orders o where o.order_id = ${anyOf(tx, orderIds)} order by o.order_id for update`,
+    tx<ExecutionRow[]>`
+      select order_id, execution_id, exchange_trade_id, side, price, quantity, fee, fee_asset, executed_at
+      from trade_executions where order_id = ${anyOf(tx, orderIds)} order by execution_id`
+  ])
   const byOrder = groupedBy(executions, ({ order_id }) => order_id)
   return rows.map(row => {
     const recorded = (byOrder.get(row.order_id) ?? []).map(recordedOf)

@@ -3,6 +3,7 @@ import type { Big } from 'big.js'
 import type { TransactionSql } from '../database/client.ts'
 import { Exact } from '../exchanges/decimal.ts'
 import type { Decimal, MarketType, OrderSide, PositionSide } from '../exchanges/exchange-client.ts'
+import { anyOf } from './any-of.ts'
 import { groupedBy } from './grouped.ts'
 import { changeOf, type Execution, type Holding, moved, NOTHING_HELD } from './position-accounting.ts'
 import type { SymbolParts } from './quote-currency.ts'
@@ -81,8 +82,9 @@ interface TimelineRow extends KeyRow {
 export async function bookEntries(tx: TransactionSql, entries: readonly Entry[]): Promise<BookedPosition[]> {
   const byPosition = groupedBy(entries, idOf)
   const rows = entries.map(rowOf)
-  const held = await lockedHoldings(tx, rows)
-  const recent = groupedBy(await timeline(tx, rows, false), idOfRow)
+  // Sent together, run one after the other: the second sees what was committed before the positions were locked.
+  const [held, since] = await Promise.all([lockedHoldings(tx, rows), timeline(tx, rows, false)])
+  const recent = groupedBy(since, idOfRow)
   const startless = rows.filter(row => startOf(recent.get(idOfRow(row)) ?? [], NOTHING_HELD) === null)
   const whole = groupedBy(startless.length === 0 ? [] : await timeline(tx, startless, true), idOfRow)
 
@@ -148,15 +150,15 @@ function holdingOf(quantity: Decimal, entryPrice: Decimal | null): Holding {
   return { quantity: new Exact(quantity), entryPrice: entryPrice === null ? null : new Exact(entryPrice) }
 }
 
-async function lockedHoldings(tx: TransactionSql, entries: readonly EntryRow[]): Promise<Map<string, Holding>> {
-  const rows = await tx<(KeyRow & { quantity: Decimal; entry_price: Decimal | null })[]>`
+async function lockedHoldings(tx: TransactionSql, rows: readonly EntryRow[]): Promise<Map<string, Holding>> {
+  const held = await tx<(KeyRow & { quantity: Decimal; entry_price: Decimal | null })[]>`
     select strategy_account_id, market_type, symbol, position_side, quantity, entry_price
     from strategy_positions
-    where (strategy_account_id, market_type, symbol, position_side) in (
-      select strategy_account_id, market_type, symbol, position_side from ${entriesIn(tx, entries)}
+    where strategy_account_id = ${accountsOf(tx, rows)} and (strategy_account_id, market_type, symbol, position_side) in (
+      select strategy_account_id, market_type, symbol, position_side from ${entriesIn(tx, rows)}
     )
     order by strategy_account_id, market_type, symbol, position_side for update`
-  return new Map(rows.map(row => [idOfRow(row), holdingOf(row.quantity, row.entry_price)]))
+  return new Map(held.map(row => [idOfRow(row), holdingOf(row.quantity, row.entry_price)]))
 }
 
 /**
@@ -165,10 +167,10 @@ async function lockedHoldings(tx: TransactionSql, entries: readonly EntryRow[]):
  *
  * @param whole since the beginning
  */
-function timeline(tx: TransactionSql, entries: readonly EntryRow[], whole: boolean): Promise<TimelineRow[]> {
+function timeline(tx: TransactionSql, rows: readonly EntryRow[], whole: boolean): Promise<TimelineRow[]> {
   return tx<TimelineRow[]>`
     with entry as materialized (
-      select * from ${entriesIn(tx, entries)}
+      select * from ${entriesIn(tx, rows)}
     ), since as (
       select strategy_account_id, market_type, symbol, position_side,
         ${whole ? tx`'-infinity'::timestamptz` : tx`min(executed_at)`} as first_at
@@ -187,7 +189,7 @@ function timeline(tx: TransactionSql, entries: readonly EntryRow[], whole: boole
         e.fee_value, e.realized_pnl, e.quantity_before, e.entry_price_before
       from since join trade_executions e using (strategy_account_id, market_type, symbol, position_side)
         left join entry on entry.execution_id = e.execution_id
-      where e.executed_at >= since.first_at
+      where e.executed_at >= since.first_at and e.strategy_account_id = ${accountsOf(tx, rows)}
     )
     select ref, execution_id, strategy_account_id, market_type, symbol, position_side, side, price, quantity, fee,
       fee_asset, fee_value, old_fee_value, old_realized_pnl, quantity_before, entry_price_before
@@ -216,6 +218,13 @@ function rowOf(entry: Entry, ref: number) {
     fee_asset: entry.feeAsset,
     fee_value: entry.feeValue
   }
+}
+
+function accountsOf(tx: TransactionSql, rows: readonly EntryRow[]) {
+  return anyOf(
+    tx,
+    rows.map(row => row.strategy_account_id)
+  )
 }
 
 function entriesIn(tx: TransactionSql, rows: readonly EntryRow[]) {

@@ -1,7 +1,7 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
-import type { Decimal, ExchangeName, MarketType, PositionSide } from '../exchanges/exchange-client.ts'
+import type { Decimal, ExchangeName, MarketType } from '../exchanges/exchange-client.ts'
 
 /** The symbols that are held on a market. */
 export interface HeldMarket {
@@ -20,19 +20,10 @@ export interface Mark {
   at: Date
 }
 
-/** The key of a position; positions are marked in the order of their keys. */
-export interface PositionCursor {
-  strategy_account_id: string
-  market_type: MarketType | ''
-  symbol: string
-  position_side: PositionSide | ''
-}
-
-export const FIRST_POSITION: PositionCursor = {
-  strategy_account_id: '0',
-  market_type: '',
-  symbol: '',
-  position_side: ''
+/** Consecutive strategies on accounts: `from` to `to`, both of them included. */
+export interface AccountRange {
+  from: string
+  to: string
 }
 
 export interface Marked {
@@ -42,48 +33,62 @@ export interface Marked {
   changed: number
   /** Those without a price: they keep the mark that they had. */
   without_price: number
-  /** The last one looked at; null when there was none. */
-  last: PositionCursor | null
 }
 
-/** What is held, by market, with the number of open positions. */
-export async function heldMarkets(database: Database): Promise<{ markets: HeldMarket[]; positions: number }> {
+/** What is held, by market. */
+export async function heldMarkets(database: Database): Promise<HeldMarket[]> {
   const rows = await database.run(
-    sql => sql<{ exchange: ExchangeName; market_type: MarketType; symbols: string[]; positions: number }[]>`
-      select exchange, market_type, jsonb_agg(symbol) as symbols, sum(positions)::int as positions from (
-        select a.exchange, p.market_type, p.symbol, count(*) as positions
+    sql => sql<{ exchange: ExchangeName; market_type: MarketType; symbols: string[] }[]>`
+      select exchange, market_type, jsonb_agg(symbol) as symbols from (
+        select distinct a.exchange, p.market_type, p.symbol
         from strategy_positions p
         join strategy_accounts using (strategy_account_id)
         join accounts a using (account_id)
         where p.quantity <> 0
-        group by a.exchange, p.market_type, p.symbol
       ) held group by exchange, market_type`
   )
-  return {
-    markets: rows.map(({ exchange, market_type, symbols }) => ({ exchange, marketType: market_type, symbols })),
-    positions: rows.reduce((sum, { positions }) => sum + positions, 0)
+  return rows.map(({ exchange, market_type, symbols }) => ({ exchange, marketType: market_type, symbols }))
+}
+
+/** Everything that has open positions, in ranges of about so many positions each. */
+export async function openPositions(
+  database: Database,
+  perRange: number
+): Promise<{ total: number; ranges: AccountRange[] }> {
+  const rows = await database.run(
+    sql => sql<{ id: string; positions: number }[]>`
+      select strategy_account_id as id, count(*)::int as positions from strategy_positions
+      where quantity <> 0 group by strategy_account_id order by strategy_account_id`
+  )
+  const ranges: AccountRange[] = []
+  let [total, begun] = [0, 0]
+  for (const { id, positions } of rows) {
+    const last = ranges.at(-1)
+    if (last === undefined || total - begun + positions > perRange) {
+      ranges.push({ from: id, to: id })
+      begun = total
+    } else last.to = id
+    total += positions
   }
+  return { total, ranges }
 }
 
 /**
- * Values the next open positions after `after`, at most `limit`, in one statement: unrealised PnL is
- * (mark - entry) · quantity, exact. A mark that is newer than the price stays. Idempotent.
+ * Values the open positions of a range in one statement: unrealised PnL is (mark - entry) · quantity, exact. A mark that
+ * is newer than the price stays. Idempotent.
  *
  * Rows are locked in the order of their keys, as whoever records executions locks them.
  */
 export async function markPositions(
   tx: TransactionSql,
   marks: readonly Mark[],
-  after: PositionCursor,
-  limit: number
+  { from, to }: AccountRange
 ): Promise<Marked> {
   const [marked] = await tx<Marked[]>`
     with batch as materialized (
       select strategy_account_id, market_type, symbol, position_side from strategy_positions
-      where quantity <> 0 and (strategy_account_id, market_type, symbol, position_side)
-        > (${after.strategy_account_id}::bigint, ${after.market_type}, ${after.symbol}, ${after.position_side})
-      order by strategy_account_id, market_type, symbol, position_side
-      limit ${limit} for no key update
+      where quantity <> 0 and strategy_account_id between ${from}::bigint and ${to}::bigint
+      order by strategy_account_id, market_type, symbol, position_side for no key update
     ), mark as materialized (
       select * from jsonb_to_recordset(${JSON.stringify(marks)}::text::jsonb)
         as r(exchange text, market_type text, symbol text, price numeric, at timestamptz)
@@ -100,19 +105,14 @@ export async function markPositions(
       from priced
       where p.strategy_account_id = priced.strategy_account_id and p.market_type = priced.market_type
         and p.symbol = priced.symbol and p.position_side = priced.position_side
+        and p.strategy_account_id between ${from}::bigint and ${to}::bigint
         and p.entry_price is not null and (p.marked_at is null or p.marked_at <= priced.at)
       returning 1
     )
     select
       (select count(*)::int from batch) as checked,
       (select count(*)::int from marked) as changed,
-      (select count(*)::int from batch) - (select count(*)::int from priced) as without_price,
-      (
-        select to_jsonb(last) from (
-          select strategy_account_id::text, market_type, symbol, position_side from batch
-          order by batch.strategy_account_id desc, market_type desc, symbol desc, position_side desc limit 1
-        ) last
-      ) as last`
+      (select count(*)::int from batch) - (select count(*)::int from priced) as without_price`
   if (marked === undefined) throw new Error('the statement gave no row')
   return marked
 }

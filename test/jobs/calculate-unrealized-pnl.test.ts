@@ -105,24 +105,28 @@ t.test('each market is asked once, for what is held there', async t => {
 })
 
 t.test('it goes through everything in batches, says how far it is, and ends when it is told to', async t => {
-  const database = await start(
-    t,
-    Array.from({ length: 20_001 }, (_, i) => ({ symbol: `C${i}USDT`, quantity: '1', entry: '1' }))
-  )
-  const symbols = Array.from({ length: 20_001 }, (_, i) => [`C${i}USDT`, '2'])
+  const database = await tradingDatabase(t)
+  for (const count of [9_000, 2_000, 8_000, 12_000, 1]) {
+    const { strategyAccountId } = await seedAccount(database)
+    await database.run(
+      sql => sql`
+        insert into strategy_positions (strategy_account_id, market_type, symbol, currency, quantity, entry_price)
+        select ${strategyAccountId}, 'SPOT', 'C' || n || 'USDT', 'USDT', 1, 1 from generate_series(1, ${count}::int) n`
+    )
+  }
+  const symbols = Array.from({ length: 12_000 }, (_, i) => [`C${i + 1}USDT`, '2'])
   const prices = standingPrices(Object.fromEntries(symbols))
   const progress: number[][] = []
   const result = await run(database, prices, {
     progress: (done: number, total: number) => progress.push([done, total])
   })
-  t.strictSame(result, { checked: 20_001, changed: 20_001, skipped: 0, without_price: 0 })
-  t.strictSame(progress, [
-    [10_000, 20_001],
-    [20_000, 20_001],
-    [20_001, 20_001]
-  ])
+  t.strictSame(result, { checked: 31_001, changed: 31_001, skipped: 0, without_price: 0 })
+  t.strictSame(
+    progress,
+    [9_000, 19_000, 31_000, 31_001].map(done => [done, 31_001])
+  )
   const [sum] = await database.run(sql => sql`select sum(unrealized_pnl)::text as pnl from strategy_positions`)
-  t.strictSame(sum, { pnl: '20001' })
+  t.strictSame(sum, { pnl: '31001' })
 
   const controller = new AbortController()
   const ending = run(database, prices, {

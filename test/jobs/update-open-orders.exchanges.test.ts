@@ -1,0 +1,162 @@
+import t, { type Test } from 'tap'
+import { Agent } from 'undici'
+import type { Database } from '../../src/database/database.ts'
+import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../../src/exchanges/exchange-client.ts'
+import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
+import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
+import { type NewOrder, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
+import {
+  booksOf,
+  insertOrder,
+  seedAccount,
+  standingPrices,
+  TestAccounts,
+  testContext,
+  tradingDatabase
+} from '../support/trading.ts'
+
+const PATHS_OF_ONE = /order(?!s)|trade|fills|execution|algo|history/i
+const CREDENTIALS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
+
+let database: Database
+t.before(async () => {
+  database = await tradingDatabase(t)
+})
+
+async function start(t: Test, name: ExchangeName) {
+  const exchange = await SimulatedExchange.start({ exchange: name })
+  const dispatcher = new Agent()
+  t.teardown(async () => {
+    await exchange.close()
+    await dispatcher.close()
+  })
+  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, deadlineMs: 2_000, attemptMs: 1_000 })
+  const owner = exchange.addAccount(CREDENTIALS)
+  const account = await seedAccount(database, { exchange: name })
+  const accounts = new TestAccounts([account], (_account, marketType) =>
+    registry.client({ exchange: name, marketType, credentials: CREDENTIALS })
+  )
+  const job = updateOpenOrders({ accounts, database, prices: standingPrices({}) })
+  const place = async (order: NewOrder & { market: MarketType; quantity: string }) => {
+    const placed = exchange.place(owner, order)
+    await insertOrder(database, account, { ...placed, quantity: order.quantity })
+    return placed
+  }
+  return {
+    exchange,
+    owner,
+    accounts,
+    place,
+    run: () => job(testContext(database).context),
+    books: () => booksOf(database, account)
+  }
+}
+
+for (const name of EXCHANGE_NAMES) {
+  t.test(`${name}: orders, fills and positions are what the exchange has, through its own words`, async t => {
+    const { exchange, place, run, books } = await start(t, name)
+    for (const market of exchange.markets) {
+      const [steps, canceled, quiet] = [
+        await place({ market, quantity: '3' }),
+        await place({ market, quantity: '2' }),
+        await place({ market, quantity: '1' })
+      ]
+      t.match(await run(), { checked: 3, failed: 0, fills: 0 })
+
+      exchange.fill(steps, { quantity: '1', price: '100.5' })
+      exchange.fill(canceled, { quantity: '0.5', price: '102' })
+      t.match(await run(), { changed: 2, fills: 2, failed: 0 })
+      exchange.fill(steps, { quantity: '2', price: '92.25' })
+      exchange.cancel(canceled)
+      t.hasStrict(await run(), { changed: 2, fills: 1, failed: 0 })
+
+      const { orders, executions, positions } = await books()
+      const row = (id: string) => orders.find(({ exchange_order_id }) => exchange_order_id === id)
+      t.hasStrict(row(steps.exchangeOrderId), { status: 'filled', filled_quantity: '3', average_price: '95' })
+      t.hasStrict(row(canceled.exchangeOrderId), { status: 'canceled', filled_quantity: '0.5', average_price: '102' })
+      t.hasStrict(row(quiet.exchangeOrderId), { status: 'open', filled_quantity: '0' })
+      const own = executions.filter(({ market_type }) => market_type === market)
+      t.strictSame(
+        new Set(own.map(({ exchange_trade_id }) => exchange_trade_id)),
+        new Set([...steps.fills, ...canceled.fills].map(({ tradeId }) => tradeId))
+      )
+      t.hasStrict(
+        positions.find(({ market_type }) => market_type === market),
+        { quantity: '3.5', entry_price: '96', realized_pnl: '0' }
+      )
+
+      exchange.forget(quiet)
+      t.hasStrict(await run(), { checked: 1, changed: 1, failed: 0 })
+      exchange.end(await place({ market, quantity: '1' }), 'canceled')
+      await run()
+      t.hasStrict(
+        (await books()).orders.find(order => order.exchange_order_id === quiet.exchangeOrderId),
+        {
+          misses: 2,
+          error_code: 'order_not_found'
+        }
+      )
+      await database.run(sql => sql`update orders set status = 'canceled' where status <> 'filled'`)
+    }
+  })
+
+  t.test(`${name}: what fails leaves everything as it is`, async t => {
+    const { exchange, owner, accounts, place, run, books } = await start(t, name)
+    const market = 'SPOT'
+    const order = await place({ market, quantity: '2' })
+    await run()
+    exchange.fill(order, { quantity: '2', price: '100' })
+    const before = await books()
+    for (const fault of [{ kind: 'status', status: 500 }, { kind: 'garbage' }, { kind: 'cut_midway' }] as const) {
+      exchange.fault(fault, { times: 3 })
+      t.hasStrict(await run(), { checked: 0, changed: 0, failed: 1 }, fault.kind)
+      t.strictSame(await books(), before)
+      exchange.clearFaults()
+      // The circuit is closed again before the next.
+      await accounts.client(...(await firstClient(accounts))).then(client => client.serverTime().catch(() => undefined))
+    }
+    owner.state = 'revoked'
+    t.hasStrict(await run(), { failed: 1, accounts_refused: 1 })
+    t.strictSame(await books(), before)
+    owner.state = 'ok'
+    t.hasStrict(await run(), { fills: 1, failed: 0 })
+  })
+}
+
+async function firstClient(accounts: TestAccounts) {
+  const [account] = await accounts.active()
+  if (account === undefined) throw new Error('no account')
+  return [account, 'SPOT'] as const
+}
+
+for (const name of ['BINANCE', 'OKX'] as const) {
+  t.test(`${name}: a conditional order is followed under the id that it was placed with`, async t => {
+    const { exchange, place, run, books } = await start(t, name)
+    const stop = await place({ market: 'FUTURES', quantity: '2', type: 'STOP_MARKET', stopPrice: '90', side: 'SELL' })
+    t.hasStrict(await run(), { checked: 1, failed: 0 })
+    exchange.fill(exchange.trigger(stop), { quantity: '2', price: '89' })
+    t.hasStrict(await run(), { fills: 1, failed: 0 })
+    const { orders, positions } = await books()
+    t.hasStrict(orders, [{ exchange_order_id: stop.exchangeOrderId, status: 'filled', filled_quantity: '2' }])
+    t.hasStrict(positions, [{ quantity: '-2', entry_price: '89' }])
+  })
+}
+
+t.test('an exchange is asked once per market, and once more for what vanished and for what filled', async t => {
+  const { exchange, place, run } = await start(t, 'UPBIT')
+  const orders = []
+  for (let i = 0; i < 30; i++) orders.push(await place({ market: 'SPOT', quantity: '2' }))
+  const asked = async () => {
+    const before = exchange.requests.length
+    const result = await run()
+    const paths = exchange.requests.slice(before).map(({ path }) => path)
+    return { result, lists: paths.filter(path => !PATHS_OF_ONE.test(path)).length, paths: paths.length }
+  }
+  t.hasStrict(await asked(), { paths: 1 }, 'thirty orders, one call')
+  for (const order of orders.slice(0, 5)) exchange.fill(order, { quantity: '1' })
+  t.hasStrict(await asked(), { paths: 1 + 5, result: { fills: 5, calls: 6 } }, 'five filled further: their fills')
+  for (const order of orders.slice(5, 9)) exchange.cancel(order)
+  t.hasStrict(await asked(), { paths: 1 + 4, result: { changed: 4, calls: 5 } }, 'four were cancelled: by id')
+  for (const order of orders.slice(9, 12)) exchange.fill(order)
+  t.hasStrict(await asked(), { paths: 1 + 3 + 3, result: { fills: 3, calls: 7 } }, 'three vanished and filled: both')
+})
