@@ -26,7 +26,7 @@ export async function launch(
 ): Promise<Launched> {
   const begun = performance.now()
   const child = spawn('taskset', ['-c', '0', process.execPath, script], {
-    env: { PATH: process.env.PATH, PORT: String(port), ...env },
+    env: { PATH: process.env.PATH, PORT: String(port), METRICS_PORT: '0', ...env },
     stdio: ['ignore', 'ignore', 'inherit']
   })
   const ended = once(child, 'exit')

@@ -23,7 +23,8 @@ const env = {
   SESSION_SECRET: randomBytes(32).toString('base64'),
   ENCRYPTION_KEY: randomBytes(32).toString('base64'),
   PORT: String(main),
-  PROBE_PORT: String(probe)
+  PROBE_PORT: String(probe),
+  METRICS_PORT: '0'
 }
 
 try {

@@ -1,16 +1,16 @@
 // npm run test:nodes [-- 22 26]: the tests on each Node that is supported, oldest first, from the npm package `node`.
 import { spawnSync } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 const SUPPORTED = ['20.19', '22', '24', '26']
 
+// Not in the home of root: some tests run this Node as another user.
+const env = { ...process.env, npm_config_cache: join(tmpdir(), 'test-nodes') }
+
 const failed = (process.argv.length > 2 ? process.argv.slice(2) : SUPPORTED).filter(version => {
-  const { status } = spawnSync(
-    'npx',
-    ['--yes', '--package', `node@${version}`, '--call', 'node --version && npm test'],
-    {
-      stdio: 'inherit'
-    }
-  )
+  const words = ['--yes', '--package', `node@${version}`, '--call', 'node --version && npm test']
+  const { status } = spawnSync('npx', words, { stdio: 'inherit', env })
   process.stdout.write(`node ${version}: ${status === 0 ? 'passed' : 'FAILED'}\n`)
   return status !== 0
 })

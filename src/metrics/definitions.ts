@@ -72,6 +72,9 @@ export const definitions = {
     CALL_BUCKETS,
     'exchange'
   ),
+  trading_health_exchange_circuit_open: gauge('1 while an exchange is not called because it failed', 'exchange'),
+  trading_health_exchange_last_success_timestamp_seconds: gauge('When an exchange last answered well', 'exchange'),
+  trading_health_exchange_clock_skew_seconds: gauge("An exchange's clock minus ours", 'exchange'),
   trading_health_telegram_calls_total: counter('Calls to Telegram, retries included in one', 'method', 'outcome'),
   trading_health_telegram_call_duration_seconds: histogram('Time that a call took, with waits', CALL_BUCKETS, 'method'),
 

@@ -2,7 +2,7 @@ import { pino } from 'pino'
 import t from 'tap'
 import { Agent } from 'undici'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
-import { countExchangeCall } from '../../src/exchanges/figures.ts'
+import { countExchangeCall, tellExchanges } from '../../src/exchanges/figures.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 
@@ -17,6 +17,7 @@ t.test('each call counts once, by exchange and outcome, whatever it took', async
     random: () => 0,
     onCall: countExchangeCall(metrics)
   })
+  metrics.collect(reading => tellExchanges(reading, registry.status()))
   const client = registry.client({ exchange: 'UPBIT', marketType: 'SPOT' })
 
   await client.lastPrices()
@@ -34,5 +35,9 @@ t.test('each call counts once, by exchange and outcome, whatever it took', async
     of('aborted', 1)
   ])
   const [durations] = figures.get('trading_health_exchange_call_duration_seconds') ?? []
+  const upbit = (value: unknown) => [{ labels: { exchange: 'UPBIT' }, value }]
+  t.match(figures.get('trading_health_exchange_circuit_open'), upbit(0))
+  t.match(figures.get('trading_health_exchange_last_success_timestamp_seconds'), upbit(Number))
+  t.match(figures.get('trading_health_exchange_clock_skew_seconds'), upbit(Number))
   t.match(durations, { labels: { exchange: 'UPBIT' }, sum: Number })
 })

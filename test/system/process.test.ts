@@ -52,6 +52,8 @@ t.test('a port in use is a clear error, and exit code 1', async t => {
   const first = await startService(t, { DATABASE_URL: url })
   const second = startService(t, { DATABASE_URL: url, PORT: new URL(first.main).port })
   await t.rejects(second, /ended \(1\)[\s\S]*EADDRINUSE/)
+  const third = startService(t, { DATABASE_URL: url, METRICS_PORT: new URL(first.main).port })
+  await t.rejects(third, /ended \(1\)[\s\S]*the metrics port 127\.0\.0\.1:\d+ cannot be listened on: EADDRINUSE/)
 })
 
 t.test('a replica that starts before its database is ready as soon as it is there', async t => {
