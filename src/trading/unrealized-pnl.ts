@@ -92,11 +92,13 @@ export async function markPositions(
     ), mark as materialized (
       select * from jsonb_to_recordset(${JSON.stringify(marks)}::text::jsonb)
         as r(exchange text, market_type text, symbol text, price numeric, at timestamptz)
+    ), holder as materialized (
+      select strategy_account_id, exchange from strategy_accounts join accounts using (account_id)
+      where strategy_account_id between ${from}::bigint and ${to}::bigint
     ), priced as materialized (
       select batch.*, mark.price, mark.at
       from batch
-      join strategy_accounts using (strategy_account_id)
-      join accounts using (account_id)
+      join holder using (strategy_account_id)
       join mark using (exchange, market_type, symbol)
     ), marked as (
       update strategy_positions p set
