@@ -45,7 +45,7 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
     const active = new Map((await services.accounts.active()).map(account => [account.accountId, account]))
     const work = await store.accountsToCheck([...active.keys()])
     const run = new OrdersRun(services, store, context, work.length)
-    const accounts = work.flatMap(({ accountId }) => active.get(accountId) ?? [])
+    const accounts = work.flatMap(accountId => active.get(accountId) ?? [])
     const exchanges = [...groupedBy(accounts, ({ exchange }) => exchange).values()]
     await eachAtMost(exchanges.length, exchanges, group => run.exchange(group))
     return { accounts: work.length, ...run.counts }

@@ -60,15 +60,15 @@ export class OrderStore {
     this.#database = database
   }
 
-  /** Those of the accounts that have orders to be checked, the longest unchecked first, with how many there are. */
-  async accountsToCheck(accountIds: readonly string[]): Promise<{ accountId: string; orders: number }[]> {
+  /** Those of the accounts that have orders to be checked, the longest unchecked first. */
+  async accountsToCheck(accountIds: readonly string[]): Promise<string[]> {
     const rows = await this.#database.run(
-      sql => sql<{ account_id: string; orders: number }[]>`
-        select o.account_id, count(*)::int as orders from orders o
+      sql => sql<{ account_id: string }[]>`
+        select o.account_id from orders o
         where o.account_id = ${anyOf(sql, accountIds)} and ${toBeChecked(sql)}
         group by o.account_id order by min(coalesce(o.last_checked_at, '-infinity')), o.account_id`
     )
-    return rows.map(({ account_id, orders }) => ({ accountId: account_id, orders }))
+    return rows.map(({ account_id }) => account_id)
   }
 
   /** The orders of the accounts that are to be checked: unfinished, known by an id at their exchange, and due. */

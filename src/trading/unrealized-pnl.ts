@@ -37,17 +37,23 @@ export interface Marked {
 
 /** What is held, by market. */
 export async function heldMarkets(database: Database): Promise<HeldMarket[]> {
+  // Grouped here: asked to group a second time, the planner sorts every position instead of hashing it.
   const rows = await database.run(
-    sql => sql<{ exchange: ExchangeName; market_type: MarketType; symbols: string[] }[]>`
-      select exchange, market_type, jsonb_agg(symbol) as symbols from (
-        select distinct a.exchange, p.market_type, p.symbol
-        from strategy_positions p
-        join strategy_accounts using (strategy_account_id)
-        join accounts a using (account_id)
-        where p.quantity <> 0
-      ) held group by exchange, market_type`
+    sql => sql<{ exchange: ExchangeName; market_type: MarketType; symbol: string }[]>`
+      select distinct a.exchange, p.market_type, p.symbol
+      from strategy_positions p
+      join strategy_accounts using (strategy_account_id)
+      join accounts a using (account_id)
+      where p.quantity <> 0`
   )
-  return rows.map(({ exchange, market_type, symbols }) => ({ exchange, marketType: market_type, symbols }))
+  const markets = new Map<string, HeldMarket>()
+  for (const { exchange, market_type, symbol } of rows) {
+    const id = `${exchange} ${market_type}`
+    const market = markets.get(id)
+    if (market === undefined) markets.set(id, { exchange, marketType: market_type, symbols: [symbol] })
+    else market.symbols.push(symbol)
+  }
+  return [...markets.values()]
 }
 
 /** Everything that has open positions, in ranges of about so many positions each. */
@@ -92,11 +98,13 @@ export async function markPositions(
     ), mark as materialized (
       select * from jsonb_to_recordset(${JSON.stringify(marks)}::text::jsonb)
         as r(exchange text, market_type text, symbol text, price numeric, at timestamptz)
+    ), holder as materialized (
+      select strategy_account_id, exchange from strategy_accounts join accounts using (account_id)
+      where strategy_account_id between ${from}::bigint and ${to}::bigint
     ), priced as materialized (
       select batch.*, mark.price, mark.at
       from batch
-      join strategy_accounts using (strategy_account_id)
-      join accounts using (account_id)
+      join holder using (strategy_account_id)
       join mark using (exchange, market_type, symbol)
     ), marked as (
       update strategy_positions p set

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
+import { LeaseLostError } from '../../src/scheduler/job.ts'
 import { ScriptedExchange } from '../support/scripted-exchange.ts'
 import {
   booksOf,
@@ -406,6 +407,19 @@ t.test('what another writer recorded meanwhile is built upon, and an ended order
   t.equal(executions.length, 3)
   t.hasStrict(positions, [{ quantity: '3' }])
   t.equal(account.state, 'ok')
+})
+
+t.test('a runner that lost its lease writes nothing and ends', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const orders = [await place({ quantity: '1' }), await place({ quantity: '1', market: 'FUTURES' })]
+  for (const order of orders) exchange.fill(order, { quantity: '1', price: '10' })
+  const before = await books()
+  const transaction = async () => {
+    throw new LeaseLostError()
+  }
+  await t.rejects(run({ transaction }), { code: 'LEASE_LOST' })
+  t.strictSame(await books(), before)
+  t.equal(exchange.calls.filter(call => call === 'openOrders').length, 1, 'it goes on to nothing else')
 })
 
 t.test('it ends when it is told to, and says how far it is', async t => {
