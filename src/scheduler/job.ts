@@ -10,6 +10,8 @@ export type JobResult = Record<string, number | string | boolean | null>
 export interface JobContext {
   readonly runId: string
   readonly jobId: string
+  /** What began the run: its due time, an admin's hand, or a due time that was missed. */
+  readonly trigger: 'schedule' | 'manual' | 'catch_up'
   /** The time that the run stands for: its due time, or its start when an admin's hand began it. */
   readonly scheduledFor: Date
   /** The day that a manual run asked for, `YYYY-MM-DD`; only for a job that takes one. */

@@ -131,11 +131,12 @@ export class Run {
   }
 
   #context(): JobContext {
-    const { job, claim, ledger, scheduledFor, startedAt, date } = this.options
+    const { job, claim, ledger, trigger, scheduledFor, startedAt, date } = this.options
     const { signal } = this.#controller
     return {
       runId: this.runId,
       jobId: job.id,
+      trigger,
       scheduledFor: scheduledFor ?? startedAt,
       ...(date !== undefined && { date }),
       signal,

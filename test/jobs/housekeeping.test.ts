@@ -9,6 +9,7 @@ function context(signal = new AbortController().signal) {
   const fake: JobContext = {
     runId: 'run',
     jobId: 'housekeeping',
+    trigger: 'schedule',
     scheduledFor: new Date(),
     signal,
     log: captureLog().logger,

@@ -1,0 +1,78 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { PendingQuery, Row } from 'postgres'
+import type { TransactionSql } from '../database/client.ts'
+
+/** Returns in a year: crypto is traded every day. */
+export const PERIODS_PER_YEAR = 365
+
+/** Decimal places of ratios as they are kept. */
+export const RATIO_DECIMALS = 20
+/** Decimal places on the way: quotients and roots of numeric have 16 significant digits unless an operand has more. */
+const WORKING_DECIMALS = 40
+
+type Fragment = PendingQuery<Row[]>
+
+/**
+ * The formulas of a strategy's performance, as a query over the relation `daily (series, date, pnl, capital)`: one row
+ * per series and date, each over the series' history up to that date. The capital is one number per series.
+ *
+ * - `cumulative_pnl`: Σ pnl
+ * - `daily_return`, `cumulative_return`: r = pnl / capital; the base stays the allocated capital, gains do not compound
+ * - `max_drawdown`: min(equity / peak − 1) with equity = capital + Σ pnl; the capital is the first peak
+ * - `volatility`: std(r, ddof 1) · √N
+ * - `sharpe`: mean(r) / std(r, ddof 1) · √N, risk-free rate 0
+ * - `sortino`: mean(r) / √(mean(min(r, 0)²) over all periods) · √N, minimum acceptable return 0
+ *
+ * What is not defined is null: all ratios without capital, the last three with fewer than two returns, sharpe without
+ * deviation, sortino without a loss. Mean and deviation rest on exact sums of pnl, so that a deviation of zero is
+ * zero, and only the last of `RATIO_DECIMALS` decimals is rounded.
+ *
+ * Sources: Sharpe, "The Sharpe Ratio" (1994); Sortino and Price, "Performance Measurement in a Downside Risk Framework"
+ * (1994).
+ * @param options.periodsPerYear N, `PERIODS_PER_YEAR` unless given
+ */
+export function performanceMetrics(
+  tx: TransactionSql,
+  { periodsPerYear = PERIODS_PER_YEAR }: { periodsPerYear?: number } = {}
+): Fragment {
+  const fine = (value: Fragment) => tx`round(${value}, ${WORKING_DECIMALS}::int)`
+  const annual = tx`sqrt(${fine(tx`${periodsPerYear}::numeric`)})`
+  return tx`
+    select series, date, total as cumulative_pnl,
+      ${ratio(tx, tx`${fine(tx`pnl`)} / base`)} as daily_return,
+      ${ratio(tx, tx`${fine(tx`total`)} / base`)} as cumulative_return,
+      ${ratio(tx, tx`drawdown`)} as max_drawdown,
+      ${ratio(tx, tx`deviation / base * ${annual}`)} as volatility,
+      case when base is not null then ${ratio(tx, tx`mean / nullif(deviation, 0) * ${annual}`)} end as sharpe,
+      case when base is not null then ${ratio(tx, tx`mean / nullif(downside_deviation, 0) * ${annual}`)} end as sortino
+    from (
+      select peaked.*, min(${fine(tx`base + total`)} / (base + peak) - 1) over history as drawdown
+      from (
+        select summed.*, greatest(0, max(total) over history) as peak
+        from (
+          select series, date, pnl, nullif(capital, 0) as base, row_number() over history as n,
+            sum(pnl) over history as total, sum(pnl * pnl) over history as squares,
+            sum(least(pnl, 0) * least(pnl, 0)) over history as squared_losses
+          from daily window history as (partition by series order by date)
+        ) summed
+        window history as (partition by series order by date)
+      ) peaked
+      window history as (partition by series order by date)
+    ) measured
+    cross join lateral (
+      select
+        case when n > 1 then ${fine(tx`total`)} / n end as mean,
+        case when n > 1 then sqrt(${fine(tx`n * squares - total * total`)} / (n * (n - 1))) end as deviation,
+        case when n > 1 then sqrt(${fine(tx`squared_losses`)} / n) end as downside_deviation
+    ) moments`
+}
+
+/** Winning closes of all closes; null without a close. */
+export function winRate(tx: TransactionSql, wins: Fragment, closes: Fragment): Fragment {
+  return ratio(tx, tx`round(${wins}, ${WORKING_DECIMALS}::int) / nullif(${closes}, 0)`)
+}
+
+/** A quotient as it is kept. */
+export function ratio(tx: TransactionSql, value: Fragment): Fragment {
+  return tx`trim_scale(round(${value}, ${RATIO_DECIMALS}::int))`
+}

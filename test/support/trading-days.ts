@@ -1,0 +1,178 @@
+/** Databases with accounts, strategies and executions, and runs of jobs on them. */
+import type { Test } from 'tap'
+import type { TransactionSql } from '../../src/database/client.ts'
+import { Database } from '../../src/database/database.ts'
+import { migrate } from '../../src/database/migrate.ts'
+import type { JobContext, JobResult } from '../../src/scheduler/job.ts'
+import { TRANSACTION_DEADLINE_MS } from '../../src/scheduler/store.ts'
+import { captureLog } from './app.ts'
+import { createTestDatabase } from './database.ts'
+
+async function migrated(url: string): Promise<void> {
+  const database = new Database({ max: 1, applicationName: 'test', log: captureLog('silent').logger })
+  database.open(url)
+  await migrate(database)
+  await database.close()
+}
+
+/** A migrated database of its own, closed at teardown. */
+export async function tradingDatabase(t: Pick<Test, 'teardown'>): Promise<Database> {
+  const { url } = await createTestDatabase(t, migrated)
+  const database = new Database({ max: 4, applicationName: 'test', log: captureLog('silent').logger })
+  database.open(url)
+  t.teardown(() => database.close())
+  return database
+}
+
+/** How a run began, and what is to happen to it. */
+export interface RunSeams extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor'>> {
+  /** Called before each transaction with its number from 1: what it throws ends the run there. */
+  before?: (transaction: number) => void
+}
+
+/** Runs a job on a database: its result, and the progress that it told. */
+export async function runJob(
+  database: Database,
+  job: (context: JobContext) => Promise<JobResult>,
+  { before, date, ...rest }: RunSeams = {}
+): Promise<{ result: JobResult; progress: number[][]; transactions: number }> {
+  const progress: number[][] = []
+  let transactions = 0
+  const result = await job({
+    runId: 'run-1',
+    jobId: 'job',
+    trigger: 'schedule',
+    scheduledFor: new Date(),
+    signal: new AbortController().signal,
+    log: captureLog('silent').logger,
+    ...rest,
+    ...(date !== undefined && { date }),
+    progress: (done, total) => progress.push([done, total]),
+    transaction: (work, { deadlineMs = TRANSACTION_DEADLINE_MS } = {}) => {
+      before?.(++transactions)
+      return database.transaction(work, { deadlineMs })
+    }
+  })
+  return { result, progress, transactions }
+}
+
+/** An execution; amounts are decimal text, times ISO 8601. */
+export interface ExecutionRow {
+  /** The index of a strategy account, from 0. */
+  on?: number
+  at: string
+  /** When it was recorded; a second later unless given. */
+  recorded?: string
+  currency?: string
+  side?: 'BUY' | 'SELL'
+  price?: string
+  quantity?: string
+  fee_value?: string | null
+  /** Gross; null when it closes nothing. */
+  pnl?: string | null
+}
+
+export interface StrategyAccountRow {
+  /** The indexes of a strategy and an account, from 0. */
+  strategy: number
+  account: number
+  capital: string
+  currency: string
+}
+
+export interface AccountRow {
+  exchange?: string
+  name?: string
+  is_testnet?: boolean
+  is_active?: boolean
+  state?: string
+  /** The index of its owner, from 0. */
+  owner?: number
+}
+
+/** What trading there is: ids are counted from 1 in the order of the lists. */
+export interface TradingRows {
+  /** The Telegram chats of the users. */
+  chats?: readonly (string | null)[]
+  accounts?: readonly AccountRow[]
+  strategyAccounts?: readonly StrategyAccountRow[]
+}
+
+/** Writes users, accounts, strategies and strategy accounts; one of each unless told otherwise. */
+export function seedTrading(
+  database: Database,
+  {
+    chats = [null],
+    accounts = [{}],
+    strategyAccounts = [{ strategy: 0, account: 0, capital: '1000', currency: 'USDT' }]
+  }: TradingRows = {}
+): Promise<void> {
+  return database.transaction(async tx => {
+    await tx`
+      insert into users (user_id, username, password_hash, telegram_chat_id) overriding system value
+      select n, 'user' || n, '', chat
+      from jsonb_array_elements_text(${tx.json([...chats])}) with ordinality as c (chat, n)`
+    const rows = accounts.map((account, i) => ({
+      account_id: i + 1,
+      user_id: (account.owner ?? 0) + 1,
+      name: account.name ?? `account ${i + 1}`,
+      exchange: account.exchange ?? 'BINANCE',
+      is_testnet: account.is_testnet ?? false,
+      is_active: account.is_active ?? true,
+      state: account.state ?? 'ok'
+    }))
+    await tx`
+      insert into accounts (account_id, user_id, name, exchange, api_key_encrypted, api_secret_encrypted, key_id,
+        is_testnet, is_active, state, created_at) overriding system value
+      select account_id, user_id, name, exchange, '', '', 'key', is_testnet, is_active, state, '2000-01-01Z'
+      from jsonb_to_recordset(${tx.json(rows)}) as a (account_id bigint, user_id bigint, name text, exchange text,
+        is_testnet boolean, is_active boolean, state text)`
+    const strategies = 1 + Math.max(...strategyAccounts.map(({ strategy }) => strategy))
+    await tx`
+      insert into strategies (strategy_id, user_id, name, market_type) overriding system value
+      select n, 1, 'strategy ' || n, 'FUTURES' from generate_series(1, ${strategies}::int) n`
+    await tx`
+      insert into strategy_accounts (strategy_account_id, strategy_id, account_id, allocated_capital, capital_currency)
+      overriding system value
+      select n, (row->>'strategy')::int + 1, (row->>'account')::int + 1, (row->>'capital')::numeric, row->>'currency'
+      from jsonb_array_elements(${tx.json(strategyAccounts.map(row => ({ ...row })))}) with ordinality as r (row, n)`
+    await tx`
+      insert into orders (order_id, strategy_account_id, account_id, market_type, symbol, exchange_symbol, side,
+        order_type, quantity, status) overriding system value
+      select strategy_account_id, strategy_account_id, account_id, 'FUTURES', 'BTCUSDT', 'BTCUSDT', 'BUY', 'LIMIT', 1,
+        'filled' from strategy_accounts`
+  })
+}
+
+/** Adds executions. */
+export function trade(database: Database, executions: readonly ExecutionRow[]): Promise<void> {
+  const rows = executions.map(({ on = 0, at, recorded, currency = 'USDT', side = 'SELL', ...rest }) => ({
+    on: on + 1,
+    at,
+    recorded: recorded ?? new Date(Date.parse(at) + 1_000).toISOString(),
+    currency,
+    side,
+    price: rest.price ?? '100',
+    quantity: rest.quantity ?? '1',
+    fee_value: rest.fee_value === undefined ? '0' : rest.fee_value,
+    pnl: rest.pnl ?? null
+  }))
+  return database.transaction(async tx => {
+    await tx`
+      insert into trade_executions (order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol,
+        currency, side, price, quantity, fee_value, realized_pnl, executed_at, recorded_at)
+      select "on", "on", sa.account_id, 'FUTURES', gen_random_uuid(), 'BTC' || currency, currency, side, price,
+        quantity, fee_value, pnl, at, recorded
+      from jsonb_to_recordset(${tx.json(rows)}) as e ("on" bigint, at timestamptz, recorded timestamptz, currency text,
+        side text, price numeric, quantity numeric, fee_value numeric, pnl numeric)
+      join strategy_accounts sa on sa.strategy_account_id = "on"`
+  })
+}
+
+/** The rows of a query as text. */
+export function textRows(
+  database: Database,
+  query: (tx: TransactionSql) => Promise<readonly Record<string, unknown>[]>
+): Promise<Record<string, unknown>[]> {
+  return database.transaction(async tx => (await query(tx)).map(row => ({ ...row })))
+}

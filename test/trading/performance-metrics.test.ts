@@ -1,0 +1,157 @@
+import { Big } from 'big.js'
+import t, { type Test } from 'tap'
+import { performanceMetrics, winRate } from '../../src/trading/performance-metrics.ts'
+import { fixture, fixturesMissing } from '../exchanges/fixtures.ts'
+import { tradingDatabase } from '../support/trading-days.ts'
+
+const database = await tradingDatabase(t)
+const skip = fixturesMissing
+
+const names = ['cumulative_return', 'max_drawdown', 'volatility', 'sharpe', 'sortino'] as const
+type Metrics = Record<(typeof names)[number], string | null>
+const nothing = Object.fromEntries(names.map(name => [name, null]))
+
+/** What the metrics of a series are after its last day. */
+function metricsOf(pnl: readonly string[], { capital = '1', periodsPerYear = 365 } = {}): Promise<Partial<Metrics>> {
+  return database.transaction(async tx => {
+    const [last] = await tx<Metrics[]>`
+      with daily as (
+        select 1 as series, date '2026-01-01' + n::int as date, pnl::numeric, ${capital}::numeric as capital
+        from jsonb_array_elements_text(${tx.json([...pnl])}) with ordinality as p (pnl, n)
+      )
+      select cumulative_return, max_drawdown, volatility, sharpe, sortino
+      from (${performanceMetrics(tx, { periodsPerYear })}) m order by date desc limit 1`
+    return last ?? nothing
+  })
+}
+
+/** The gains of a capital of 1 that compounds the returns. */
+function compounded(returns: readonly string[]): string[] {
+  let equity = new Big(1)
+  return returns.map(r => {
+    const gain = equity.times(r)
+    equity = equity.plus(gain)
+    return gain.toFixed()
+  })
+}
+
+/** The numbers of a list as text; a null is a day without a return, which the sources skip. */
+const textsOf = (list: unknown) => (Array.isArray(list) ? list.filter(item => item !== null).map(String) : [])
+
+/** That a metric is what its source says: to the last digit that it gives, the error of a double aside. */
+function agrees(t: Test, name: string, got: string | null | undefined, expected: unknown): unknown {
+  if (expected === null || expected === 'inf') {
+    return t.equal(got, null, `${name} is not defined: null`)
+  }
+  if (got === null || got === undefined) return t.fail(`${name} is null`)
+  const wanted = new Big(String(expected))
+  const error = new Big(got).minus(wanted).abs()
+  const decimals = /\.(\d+)$/.exec(wanted.toFixed())?.[1]?.length ?? 0
+  const allowed = wanted
+    .abs()
+    .times('4e-15')
+    .plus(`5e-${decimals + 1}`)
+  return t.ok(error.lte(allowed), `${name} ${got} is ${expected}`)
+}
+
+/** Where a source means something else by the name, and what. */
+const otherwise: Record<string, string> = {
+  'downside_risk_mar_0.1': 'the minimum acceptable return is 0 here'
+}
+
+const tables = 'empty flat_daily mixed_daily negative_daily pair_one_daily positive_daily single_return weekly'
+for (const name of tables.split(' ')) {
+  t.test(`empyrical, ${name}: to the last digit of a double`, { skip }, t => empyrical(t, `empyrical_${name}`))
+}
+
+function quotient({ sharpe, volatility, sortino }: Partial<Metrics>): string | null {
+  if (!sharpe || !volatility || !sortino) return null
+  return new Big(sharpe).times(volatility).div(sortino).toFixed()
+}
+
+async function empyrical(t: Test, name: string): Promise<void> {
+  const { returns, periods_per_year, expected } = fixture(`metrics/${name}.json`)
+  const simple = await metricsOf(textsOf(returns), { periodsPerYear: Number(periods_per_year) })
+  // Its equity compounds the returns, where ours adds the gains on the same capital.
+  const equity = await metricsOf(compounded(textsOf(returns)))
+  const ours: Record<string, string | null | undefined> = {
+    sharpe: simple.sharpe,
+    sortino: simple.sortino,
+    // The denominator of sortino, which is not kept by itself.
+    downside_risk: quotient(simple),
+    annual_volatility: simple.volatility,
+    max_drawdown: equity.max_drawdown,
+    cum_return: equity.cumulative_return
+  }
+  for (const [metric, value] of Object.entries(expected ?? {})) {
+    const reason = metric === 'downside_risk' && !ours[metric] ? 'sortino has no value here' : otherwise[metric]
+    if (reason === undefined) agrees(t, metric, ours[metric], value)
+    else t.comment(`${name}, ${metric}: ${reason}`)
+  }
+}
+
+t.test('ffn: real closes', { skip }, async t => {
+  const { closes } = fixture('metrics/ffn_AAPL_real_daily_closes.json')
+  const [first = '', ...rest] = textsOf(closes)
+  let before = new Big(first)
+  const gains = rest.map(close => {
+    const gain = new Big(close).minus(before)
+    before = new Big(close)
+    return gain.toFixed()
+  })
+  const ten = await metricsOf(gains.slice(0, 9), { capital: first })
+  const eleven = await metricsOf(gains, { capital: first })
+  t.equal(new Big(ten.max_drawdown ?? 'NaN').toFixed(3), '-0.086')
+  t.equal(new Big(eleven.cumulative_return ?? 'NaN').toFixed(3), '-0.079')
+})
+
+t.test('ffn: sortino does not depend on the order of returns', { skip }, async t => {
+  const { cases } = fixture('metrics/ffn_sortino_order.json')
+  if (!Array.isArray(cases)) throw new Error('no cases')
+  t.equal(cases.length, 2)
+  for (const { returns, expected } of cases) {
+    const { sortino } = await metricsOf(textsOf(returns), { periodsPerYear: 1 })
+    agrees(t, 'sortino', sortino, expected.sortino_not_annualised)
+  }
+})
+
+t.test('freqtrade: 28 days of profits', { skip }, async t => {
+  const { daily_profit_abs, starting_balance, expected } = fixture(
+    'metrics/freqtrade_drawdown_28_daily_profits.json'
+  ) as { daily_profit_abs: number[]; starting_balance: number; expected: Record<string, number> }
+  const got = await metricsOf(textsOf(daily_profit_abs), { capital: String(starting_balance) })
+  t.comment('freqtrade, max_drawdown_abs: a sum of money; drawdowns are kept relative to the peak here')
+  t.equal(new Big(got.max_drawdown ?? 'NaN').toFixed(8), `-${expected.relative_drawdown_at_abs_max}`)
+})
+
+t.test('freqtrade: the win rate of eight trades', { skip }, async t => {
+  const { closed_trade_profit, expected } = fixture('metrics/freqtrade_expectancy_8_trades.json') as {
+    closed_trade_profit: number[]
+    expected: Record<string, number>
+  }
+  const [row] = await database.transaction(
+    tx => tx<{ rate: string }[]>`
+      select ${winRate(tx, tx`count(*) filter (where profit::numeric > 0)`, tx`count(*)`)} as rate
+      from jsonb_array_elements_text(${tx.json(closed_trade_profit)}) profit`
+  )
+  t.equal(row?.rate, String(expected.win_rate))
+  t.comment('freqtrade, expectancy: not among the figures of this service')
+})
+
+t.test('without capital there is no ratio', async t => {
+  t.strictSame({ ...(await metricsOf(['1', '-2', '3'], { capital: '0' })) }, nothing)
+})
+
+t.test('the starting capital is the first peak', async t => {
+  const { max_drawdown } = await metricsOf(['-250', '100'], { capital: '1000' })
+  t.equal(max_drawdown, '-0.25')
+})
+
+t.test('gains of a unit too small for a double keep their ratios', async t => {
+  const tiny = (pnl: string) => new Big(pnl).times('1e-12').toFixed()
+  const coarse = await metricsOf(['0.3', '-0.1', '0.2'])
+  const fine = await metricsOf(['0.3', '-0.1', '0.2'].map(tiny), { capital: tiny('1') })
+  for (const name of names) {
+    t.equal(new Big(fine[name] ?? 'NaN').toFixed(13), new Big(coarse[name] ?? 'NaN').toFixed(13), name)
+  }
+})
