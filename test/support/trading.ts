@@ -159,6 +159,7 @@ export function testContext(database: Database, overrides: Partial<JobContext> =
   const context: JobContext = {
     runId: randomUUID(),
     jobId: 'test',
+    trigger: 'schedule',
     scheduledFor: new Date(),
     signal: new AbortController().signal,
     log: silent,
