@@ -172,3 +172,14 @@ export async function unfinishedDays(
     order by 1`
   return rows.map(({ day }) => day)
 }
+
+/** The day of a moment, `YYYY-MM-DD`. */
+export async function dayOf(
+  tx: TransactionSql,
+  at: Date,
+  { timeZone }: Pick<PlanOptions, 'timeZone'>
+): Promise<string> {
+  const [row] = await tx<{ day: string }[]>`select (${at}::timestamptz at time zone ${timeZone})::date::text as day`
+  if (!row) throw new Error('a select without a row')
+  return row.day
+}
