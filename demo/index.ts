@@ -14,7 +14,7 @@ import { DemoMarket } from './market.ts'
 const USERNAME = 'demo'
 const PASSWORD = 'a password of the demo'
 const CHAT = '4242'
-const START_JOBS = ['update_prices', 'sync_balances', 'update_orders', 'calculate_pnl']
+const START_JOBS = ['update_prices', 'sync_balances', 'update_orders', 'calculate_pnl', 'calculate_performance']
 const TRADE_MS = 1_500
 
 const source = join(import.meta.dirname, '../src')

@@ -27,8 +27,18 @@ const CLOSING_MS = ABORT_GRACE_MS + 2_000
 
 /** Owns the scheduler: it is drained first of all, while the database is still there. */
 async function scheduler(app: FastifyInstance, { config, jobs: given }: SchedulerOptions) {
-  const { health, db, accounts, caches, metrics } = app
-  const jobs = given ?? jobTable({ database: db, accounts, prices: caches.prices, timeZone: config.TIME_ZONE })
+  const { health, db, accounts, caches, metrics, telegram } = app
+  const jobs =
+    given ??
+    jobTable({
+      database: db,
+      accounts,
+      prices: caches.prices,
+      outbox: telegram.outbox,
+      operatorChatId: config.TELEGRAM_BOT_TOKEN === undefined ? undefined : config.TELEGRAM_CHAT_ID,
+      language: config.LANGUAGE,
+      timeZone: config.TIME_ZONE
+    })
   const own = new Scheduler({
     database: db,
     jobs,
@@ -54,5 +64,5 @@ async function scheduler(app: FastifyInstance, { config, jobs: given }: Schedule
 export default fp(scheduler, {
   name: 'scheduler',
   fastify: '5.x',
-  dependencies: ['db', 'health', 'accounts', 'cache', 'metrics']
+  dependencies: ['db', 'health', 'accounts', 'cache', 'metrics', 'telegram']
 })

@@ -2,8 +2,10 @@
 import type { PriceCache } from '../cache/price-cache.ts'
 import type { Database } from '../database/database.ts'
 import type { TradingAccounts } from '../exchanges/account.ts'
+import type { Language } from '../messages.ts'
+import type { Outbox } from '../notifications/outbox.ts'
 import type { Job, JobContext, JobResult } from '../scheduler/job.ts'
-import { every, MINUTE, SECOND } from '../scheduler/trigger.ts'
+import { daily, every, HOUR, MINUTE, SECOND } from '../scheduler/trigger.ts'
 import { housekeeping } from './housekeeping.ts'
 import { updatePriceCache } from './update-price-cache.ts'
 
@@ -12,6 +14,11 @@ export interface JobServices {
   database: Database
   accounts: TradingAccounts
   prices: PriceCache
+  outbox: Outbox
+  /** The operator's chat; undefined where there is none. */
+  operatorChatId: string | undefined
+  /** Of outgoing messages. */
+  language: Language
   /** Whose days the daily jobs mean. */
   timeZone: string
 }
@@ -37,6 +44,27 @@ export function jobTable(services: JobServices): readonly Job[] {
       trigger: every(307 * SECOND),
       maxRunMs: 5 * MINUTE,
       run: loaded(async () => (await import('./calculate-unrealized-pnl.ts')).calculateUnrealizedPnl(services))
+    },
+    {
+      ...cluster,
+      id: 'send_daily_summary',
+      type: 'daily_summary',
+      name: 'Send Daily Summary',
+      trigger: daily({ hour: 21, minute: 3 }, services.timeZone),
+      misfire: { policy: 'catch_up', graceMs: 3 * HOUR },
+      maxRunMs: 5 * MINUTE,
+      run: loaded(async () => (await import('./send-daily-summary.ts')).sendDailySummary(services))
+    },
+    {
+      ...cluster,
+      id: 'calculate_daily_performance',
+      type: 'calculate_performance',
+      name: 'Calculate Daily Strategy Performance',
+      trigger: daily({ hour: 0, minute: 0, second: 13 }, services.timeZone),
+      misfire: { policy: 'catch_up', graceMs: 24 * HOUR },
+      maxRunMs: 15 * MINUTE,
+      takesDate: true,
+      run: loaded(async () => (await import('./calculate-daily-performance.ts')).calculateDailyPerformance(services))
     },
     {
       ...cluster,

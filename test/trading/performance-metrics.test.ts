@@ -121,7 +121,8 @@ t.test('freqtrade: 28 days of profits', { skip }, async t => {
   ) as { daily_profit_abs: number[]; starting_balance: number; expected: Record<string, number> }
   const got = await metricsOf(textsOf(daily_profit_abs), { capital: String(starting_balance) })
   t.comment('freqtrade, max_drawdown_abs: a sum of money; drawdowns are kept relative to the peak here')
-  t.equal(new Big(got.max_drawdown ?? 'NaN').toFixed(8), `-${expected.relative_drawdown_at_abs_max}`)
+  // The source cuts the digits that it does not give.
+  t.equal(new Big(got.max_drawdown ?? 'NaN').toFixed(8, Big.roundDown), `-${expected.relative_drawdown_at_abs_max}`)
 })
 
 t.test('freqtrade: the win rate of eight trades', { skip }, async t => {

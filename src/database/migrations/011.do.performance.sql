@@ -21,6 +21,7 @@ alter table strategy_performance
 alter table daily_account_summaries
   add column fees_unknown integer not null default 0,
   alter column unrealized_pnl drop not null;
+create index daily_account_summaries_date on daily_account_summaries (date);
 create index daily_account_summaries_open on daily_account_summaries (date) where not is_final;
 
 -- Executions recorded up to here are in strategy_performance: one row, once a run has gone through.

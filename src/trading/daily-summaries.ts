@@ -1,0 +1,185 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { TransactionSql } from '../database/client.ts'
+import { CATALOGUE } from '../exchanges/catalogue.ts'
+import { ratio, winRate } from './performance-metrics.ts'
+import { type PlanOptions, unseen, unseenSince } from './performance-store.ts'
+
+/** What is held when a day ends is known for so long after: later, marks have moved too far. */
+const HELD_HOURS = 3
+
+/** What `summarise` wrote. */
+export interface Summarised {
+  accounts: number
+  /** Rows: one per account and currency that mattered. */
+  summaries: number
+  fees_unknown: number
+}
+
+/** One row of `daily_account_summaries` with whose it is. Amounts are decimal text. */
+export interface AccountSummary {
+  account_id: string
+  account: string
+  exchange: string
+  is_testnet: boolean
+  credentials_refused: boolean
+  /** Of the owner; null without one or when the owner may not sign in any more. */
+  chat_id: string | null
+  currency: string
+  start_balance: string | null
+  end_balance: string | null
+  realized_pnl: string
+  unrealized_pnl: string | null
+  fees: string
+  fees_unknown: number
+  trades: number
+  wins: number
+  losses: number
+  win_rate: string | null
+  volume: string
+  max_drawdown: string | null
+  is_final: boolean
+}
+
+/**
+ * Writes the summaries of a day: of every active account, and of one that has been switched off since but has a summary
+ * of the day; one row for each currency in which it traded that day or holds a position, and for those that matter at
+ * its exchange. Before the day is over it is the day so far; afterwards the row is final, and what was held at the day's
+ * end stays as it was first told. Repeating it gives the same rows.
+ */
+export async function summarise(
+  tx: TransactionSql,
+  day: string,
+  { timeZone }: Pick<PlanOptions, 'timeZone'>
+): Promise<Summarised> {
+  const quotes = Object.entries(CATALOGUE).flatMap(([exchange, { quoteCurrencies }]) =>
+    quoteCurrencies.map(currency => ({ exchange, currency }))
+  )
+  const [counts] = await tx<Summarised[]>`
+    with day as (
+      select date, begins, ends, now() >= ends as is_over, now() < ends + make_interval(hours => ${HELD_HOURS}::int) as is_fresh
+      from (
+        select ${day}::date as date, day_begin(${day}::date, ${timeZone}) as begins,
+          day_begin(${day}::date + 1, ${timeZone}) as ends
+      ) bounds
+    ), account as (
+      select account_id, exchange from accounts a cross join day
+      where created_at < ends and (
+        is_active or exists (select from daily_account_summaries s where s.account_id = a.account_id and s.date = day.date)
+      )
+    ), traded as (
+      select account_id, currency, count(*) as trades,
+        count(*) filter (where realized_pnl > 0) as wins,
+        count(*) filter (where realized_pnl < 0) as losses,
+        count(*) filter (where realized_pnl is not null) as closes,
+        sum(realized_pnl) as realized_pnl, sum(fee_value) as fees, count(*) filter (where fee_value is null) as fees_unknown,
+        sum(price * quantity) as volume
+      from account join trade_executions e using (account_id) cross join day
+      where executed_at >= begins and executed_at < ends
+      group by account_id, currency
+    ), held as (
+      select sa.account_id, p.currency, sum(p.unrealized_pnl) as unrealized_pnl
+      from strategy_positions p join strategy_accounts sa using (strategy_account_id) join account using (account_id)
+      where p.quantity <> 0
+      group by sa.account_id, p.currency
+    ), mattering as (
+      select account_id, currency from traded
+      union select account_id, currency from held
+      union select account_id, currency
+      from account join jsonb_to_recordset(${JSON.stringify(quotes)}::text::jsonb) as q (exchange text, currency text) using (exchange)
+      union select account_id, currency from account join daily_account_summaries using (account_id)
+      where date = ${day}::date
+    ), written as (
+      insert into daily_account_summaries as s (account_id, date, currency, start_balance, end_balance, realized_pnl,
+        unrealized_pnl, fees, fees_unknown, trades, wins, losses, win_rate, volume, max_drawdown, is_final, computed_at)
+      select account_id, day.date, currency, opening.total, closing.total, coalesce(realized_pnl, 0),
+        case when is_fresh then coalesce(unrealized_pnl, 0) end, coalesce(fees, 0), coalesce(fees_unknown, 0),
+        coalesce(trades, 0), coalesce(wins, 0), coalesce(losses, 0), ${winRate(tx, tx`wins`, tx`closes`)},
+        coalesce(volume, 0), ${ratio(tx, tx`drawdown`)}, is_over, now()
+      from mattering
+      left join traded using (account_id, currency)
+      left join held using (account_id, currency)
+      cross join day
+      left join lateral (
+        select at, total from account_balance_history h
+        where h.account_id = mattering.account_id and h.currency = mattering.currency and h.at < begins
+        order by at desc limit 1
+      ) opening on true
+      left join lateral (
+        select total from account_balance_history h
+        where h.account_id = mattering.account_id and h.currency = mattering.currency and h.at < ends
+        order by at desc limit 1
+      ) closing on true
+      cross join lateral (
+        select min(round(total, 40) / nullif(peak, 0) - 1) as drawdown
+        from (
+          select total, max(total) over (order by at) as peak from account_balance_history h
+          where h.account_id = mattering.account_id and h.currency = mattering.currency
+            and h.at >= coalesce(opening.at, begins) and h.at < ends
+        ) balances
+      ) balances
+      on conflict (account_id, date, currency) do update set
+        start_balance = excluded.start_balance, end_balance = excluded.end_balance,
+        realized_pnl = excluded.realized_pnl,
+        unrealized_pnl = case when s.is_final then s.unrealized_pnl else coalesce(excluded.unrealized_pnl, s.unrealized_pnl) end,
+        fees = excluded.fees, fees_unknown = excluded.fees_unknown, trades = excluded.trades, wins = excluded.wins,
+        losses = excluded.losses, win_rate = excluded.win_rate, volume = excluded.volume,
+        max_drawdown = excluded.max_drawdown, is_final = excluded.is_final, computed_at = excluded.computed_at
+      returning s.account_id, s.fees_unknown
+    )
+    select count(distinct account_id)::int as accounts, count(*)::int as summaries,
+      coalesce(sum(fees_unknown), 0)::int as fees_unknown
+    from written`
+  if (!counts) throw new Error('a select without a row')
+  return { ...counts }
+}
+
+/** The summaries of a day, by account and currency. */
+export async function summariesOf(tx: TransactionSql, day: string): Promise<AccountSummary[]> {
+  const rows = await tx<AccountSummary[]>`
+    select s.account_id, a.name as account, a.exchange, a.is_testnet, a.state = 'credentials_refused' as credentials_refused,
+      case when u.is_active then u.telegram_chat_id end as chat_id, s.currency, s.start_balance, s.end_balance,
+      s.realized_pnl, s.unrealized_pnl, s.fees, s.fees_unknown, s.trades, s.wins, s.losses, s.win_rate, s.volume,
+      s.max_drawdown, s.is_final
+    from daily_account_summaries s join accounts a using (account_id) join users u using (user_id)
+    where s.date = ${day}::date
+    order by lower(a.name), s.account_id, s.currency`
+  return [...rows]
+}
+
+/**
+ * The days whose summaries are to be completed, in order: `yesterday`, those that are not final, those that were missed
+ * since the last final one, and those of which executions were recorded since.
+ */
+export async function unfinishedDays(
+  tx: TransactionSql,
+  yesterday: string,
+  { timeZone }: Pick<PlanOptions, 'timeZone'>
+): Promise<string[]> {
+  const rows = await tx<{ day: string }[]>`
+    select day::date::text as day from (
+      select ${yesterday}::date as day
+      union select date from daily_account_summaries where not is_final
+      union select generate_series(max(date) + 1, ${yesterday}::date, interval '1 day') from daily_account_summaries
+      where date < ${yesterday}::date
+      union select (e.executed_at at time zone ${timeZone})::date
+      from trade_executions e
+      left join daily_account_summaries s on s.account_id = e.account_id and s.currency = e.currency
+        and s.date = (e.executed_at at time zone ${timeZone})::date
+      where e.recorded_at > ${unseenSince(tx, tx`select min(computed_at) from daily_account_summaries`)}
+        and (s.computed_at is null or e.recorded_at > s.computed_at - ${unseen(tx)})
+    ) days
+    where day <= ${yesterday}::date
+    order by 1`
+  return rows.map(({ day }) => day)
+}
+
+/** The day of a moment, `YYYY-MM-DD`. */
+export async function dayOf(
+  tx: TransactionSql,
+  at: Date,
+  { timeZone }: Pick<PlanOptions, 'timeZone'>
+): Promise<string> {
+  const [row] = await tx<{ day: string }[]>`select (${at}::timestamptz at time zone ${timeZone})::date::text as day`
+  if (!row) throw new Error('a select without a row')
+  return row.day
+}

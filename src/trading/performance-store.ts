@@ -1,0 +1,205 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { TransactionSql } from '../database/client.ts'
+import { performanceMetrics, winRate } from './performance-metrics.ts'
+
+/**
+ * A row carries the time at which its transaction began as `recorded_at`, and is seen when that has ended: so much later
+ * at most, for transactions of jobs end within `TRANSACTION_DEADLINE_MS`. Whatever was recorded less than this before a
+ * computation may have been missed by it.
+ */
+const UNSEEN_SECONDS = 15
+
+/** One line of figures: what a strategy does with its capital in one currency, and on testnets apart. */
+export interface Series {
+  strategyId: string
+  currency: string
+  isTestnet: boolean
+  /** Allocated, as it is now. */
+  capital: string
+  /** The days to compute, `YYYY-MM-DD`, both included. */
+  from: string
+  to: string
+}
+
+export interface PerformancePlan {
+  /** The last day that is over. */
+  yesterday: string
+  /** Executions recorded later than this may be in no figure yet: for `recordedUntil`, once the plan is carried out. */
+  asOf: string
+  /** Those of which there is anything to compute, the earliest first. */
+  series: Series[]
+}
+
+export interface PlanOptions {
+  /** IANA name: a day is a day of this zone. */
+  timeZone: string
+  /** The moment that the run stands for. */
+  at: Date
+  /** The day that is asked for: it is computed again, and nothing beyond it for the first time. */
+  date?: string | undefined
+}
+
+/** Counts of what was computed. */
+export interface Computed {
+  days: number
+  trades: number
+  executions_apart: number
+  fees_unknown: number
+}
+
+/**
+ * Says which days of which strategies are to be computed: from the one after the last that there is, or from the first
+ * execution; from the earliest of which executions were recorded since; from the day that is asked for. Following days
+ * come with them, since their cumulative figures rest on those before.
+ */
+export async function planPerformance(
+  tx: TransactionSql,
+  { timeZone, at, date }: PlanOptions
+): Promise<PerformancePlan> {
+  const [days] = await tx<{ yesterday: string; as_of: string }[]>`
+    select ((${at}::timestamptz at time zone ${timeZone})::date - 1)::text as yesterday, now()::text as as_of`
+  if (!days) throw new Error('a select without a row')
+  const { yesterday, as_of: asOf } = days
+  const series = await tx<Series[]>`
+    with traded as (
+      select sa.strategy_id, sa.capital_currency as currency, a.is_testnet, sum(sa.allocated_capital) as capital,
+        (min(earliest.executed_at) at time zone ${timeZone})::date as first_day
+      from strategy_accounts sa
+      join accounts a on a.account_id = sa.account_id
+      cross join lateral (
+        select min(executed_at) as executed_at from trade_executions e
+        where e.strategy_account_id = sa.strategy_account_id
+      ) earliest
+      group by sa.strategy_id, sa.capital_currency, a.is_testnet
+      having min(earliest.executed_at) is not null
+    ), computed as (
+      select strategy_id, currency, is_testnet, max(date) as last_day
+      from strategy_performance group by strategy_id, currency, is_testnet
+    ), late as (
+      select sa.strategy_id, sa.capital_currency as currency, a.is_testnet, min(day) as day
+      from trade_executions e
+      join strategy_accounts sa on sa.strategy_account_id = e.strategy_account_id
+      join accounts a on a.account_id = sa.account_id
+      cross join lateral (select (e.executed_at at time zone ${timeZone})::date as day) executed
+      left join strategy_performance p on p.strategy_id = sa.strategy_id and p.date = day
+        and p.currency = sa.capital_currency and p.is_testnet = a.is_testnet
+      where e.recorded_at > ${unseenSince(tx, tx`select min(computed_at) from strategy_performance`)}
+        and (p.computed_at is null or e.recorded_at > p.computed_at - ${unseen(tx)})
+      group by sa.strategy_id, sa.capital_currency, a.is_testnet
+    ), planned as (
+      select strategy_id, currency, is_testnet, capital,
+        least(
+          coalesce(last_day + 1, first_day), late.day, case when first_day <= ${date ?? null}::date then ${date ?? null}::date end
+        ) as from_day,
+        greatest(last_day, ${date ?? yesterday}::date) as to_day
+      from traded
+      left join computed using (strategy_id, currency, is_testnet)
+      left join late using (strategy_id, currency, is_testnet)
+    )
+    select strategy_id as "strategyId", currency, is_testnet as "isTestnet", capital, from_day::text as "from",
+      to_day::text as "to"
+    from planned where from_day <= to_day
+    order by from_day, strategy_id, currency, is_testnet`
+  return { yesterday, asOf, series: [...series] }
+}
+
+/**
+ * Computes the days of the series, whose days before must be there. Replaces what there is: repeating it gives the same
+ * rows.
+ */
+export async function computePerformance(
+  tx: TransactionSql,
+  series: readonly Series[],
+  { timeZone }: Pick<PlanOptions, 'timeZone'>
+): Promise<Computed> {
+  const [counts] = await tx<Computed[]>`
+    with asked as (
+      select *, day_begin(from_day, ${timeZone}) as begins, day_begin(to_day + 1, ${timeZone}) as ends
+      from jsonb_to_recordset(${JSON.stringify(series.map(rowOf))}::text::jsonb) as s (
+        series int, strategy_id bigint, currency text, is_testnet boolean, capital numeric, from_day date, to_day date
+      )
+    ), executed as (
+      select series, (e.executed_at at time zone ${timeZone})::date as date,
+        sum(coalesce(realized_pnl, 0) - coalesce(fee_value, 0)) filter (where own) as pnl,
+        sum(fee_value) filter (where own) as fees,
+        count(*) filter (where own) as trades,
+        count(*) filter (where own and realized_pnl > 0) as wins,
+        count(*) filter (where own and realized_pnl is not null) as closes,
+        count(*) filter (where own and fee_value is null) as fees_unknown,
+        count(*) filter (where not own) as executions_apart
+      from asked
+      join strategy_accounts sa on sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency
+      join accounts a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
+      join trade_executions e on e.strategy_account_id = sa.strategy_account_id
+        and e.executed_at >= begins and e.executed_at < ends
+      cross join lateral (select e.currency = asked.currency as own) quoted
+      group by 1, 2
+    ), days as (
+      select series, day::date as date from asked cross join generate_series(from_day, to_day, interval '1 day') day
+    ), daily as (
+      select series, date, coalesce(pnl, 0) as pnl, capital
+      from days join asked using (series) left join executed using (series, date)
+      union all
+      select series, p.date, p.daily_pnl, asked.capital
+      from asked join strategy_performance p on p.strategy_id = asked.strategy_id and p.currency = asked.currency
+        and p.is_testnet = asked.is_testnet and p.date < from_day
+    ), measured as (
+      ${performanceMetrics(tx)}
+    ), written as (
+      insert into strategy_performance as p (strategy_id, date, currency, is_testnet, daily_pnl, cumulative_pnl,
+        daily_return, cumulative_return, trades, wins, win_rate, max_drawdown, volatility, sharpe, sortino, fees,
+        fees_unknown, executions_apart, computed_at)
+      select strategy_id, date, currency, is_testnet, coalesce(pnl, 0), cumulative_pnl,
+        daily_return, cumulative_return, coalesce(trades, 0), coalesce(wins, 0), ${winRate(tx, tx`wins`, tx`closes`)},
+        max_drawdown, volatility, sharpe, sortino, coalesce(fees, 0), coalesce(fees_unknown, 0),
+        coalesce(executions_apart, 0), now()
+      from measured join asked using (series) left join executed using (series, date)
+      where date >= from_day
+      on conflict (strategy_id, date, currency, is_testnet) do update set
+        daily_pnl = excluded.daily_pnl, cumulative_pnl = excluded.cumulative_pnl,
+        daily_return = excluded.daily_return, cumulative_return = excluded.cumulative_return,
+        trades = excluded.trades, wins = excluded.wins, win_rate = excluded.win_rate,
+        max_drawdown = excluded.max_drawdown, volatility = excluded.volatility, sharpe = excluded.sharpe,
+        sortino = excluded.sortino, fees = excluded.fees, fees_unknown = excluded.fees_unknown,
+        executions_apart = excluded.executions_apart, computed_at = excluded.computed_at
+      returning p.trades, p.executions_apart, p.fees_unknown
+    )
+    select count(*)::int as days, coalesce(sum(trades), 0)::int as trades,
+      coalesce(sum(executions_apart), 0)::int as executions_apart, coalesce(sum(fees_unknown), 0)::int as fees_unknown
+    from written`
+  if (!counts) throw new Error('a select without a row')
+  return { ...counts }
+}
+
+/** Says that every execution recorded until then is in the figures: `asOf` of a plan that was carried out. */
+export async function recordedUntil(tx: TransactionSql, asOf: string): Promise<void> {
+  await tx`
+    insert into performance_progress (recorded_until) values (${asOf}::timestamptz)
+    on conflict (is_only) do update set recorded_until = greatest(performance_progress.recorded_until, excluded.recorded_until)`
+}
+
+/** From when executions may have been recorded that no run has seen; `earliest` where no run has gone through yet. */
+export function unseenSince(tx: TransactionSql, earliest: Fragment): Fragment {
+  return tx`(
+    select coalesce((select recorded_until from performance_progress), (${earliest}), 'infinity') - ${unseen(tx)}
+  )`
+}
+
+/** How long a row may stay unseen after its `recorded_at`. */
+export function unseen(tx: TransactionSql): Fragment {
+  return tx`make_interval(secs => ${UNSEEN_SECONDS}::int)`
+}
+
+type Fragment = ReturnType<TransactionSql>
+
+function rowOf({ strategyId, currency, isTestnet, capital, from, to }: Series, series: number) {
+  return {
+    series,
+    strategy_id: strategyId,
+    currency,
+    is_testnet: isTestnet,
+    capital,
+    from_day: from,
+    to_day: to
+  }
+}
