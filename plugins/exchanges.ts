@@ -6,7 +6,7 @@ import { URL_SETTINGS } from '../src/exchanges/catalogue.ts'
 import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
 import type { ExchangeStatus } from '../src/exchanges/exchange-gateway.ts'
 import type { ClientOptions, ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
-import { countExchangeCall } from '../src/exchanges/figures.ts'
+import { countExchangeCall, tellExchanges } from '../src/exchanges/figures.ts'
 import { exchangeDetails } from '../src/health/details.ts'
 
 declare module 'fastify' {
@@ -48,6 +48,7 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     closing: closing.signal
   })
 
+  app.metrics.collect(reading => tellExchanges(reading, registry?.status() ?? []))
   app.healthChecks.push(() => exchangeDetails(registry?.status() ?? [], Date.now()))
 
   app.addHook('onClose', async () => {

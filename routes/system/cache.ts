@@ -66,7 +66,7 @@ const ClearBody = Type.Object(
     type: Type.Optional({ ...Name, description: 'price, exchange or all, which it is unless given' }),
     dry_run: Type.Optional(Type.Boolean({ description: 'count, and clear nothing' }))
   },
-  closed
+  { ...closed, examples: [{ type: 'price', exchange: 'BINANCE', market_type: 'FUTURES' }] }
 )
 
 const ClearAnswer = Type.Object(
@@ -85,7 +85,17 @@ const ClearAnswer = Type.Object(
       closed
     )
   },
-  closed
+  {
+    ...closed,
+    examples: [
+      {
+        success: true,
+        message: '가격 캐시 정리 완료 - 5개 항목 삭제',
+        cleared: { price: 5, exchange: 0 },
+        replicas: { acknowledged: 3, total: 3 }
+      }
+    ]
+  }
 )
 
 /** The caches: what is in them, and clearing them in the whole cluster. */

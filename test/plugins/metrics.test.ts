@@ -7,15 +7,18 @@ import { definitions } from '../../src/metrics/definitions.ts'
 import { startApp, untilStatus } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { adminOf, Client } from '../support/session.ts'
+import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { missingTool } from '../support/tools.ts'
 
 const { url: DATABASE_URL } = await createTestDatabase(t)
 
 /** Those whose calls no test of this file makes: the tests of their clients do. */
-const silent = /^trading_health_(exchange|telegram)_/
+const silent = /^trading_health_telegram_/
 
 t.test('everything that happened is told on the port of the metrics', async t => {
-  const { app, url, probeUrl } = await startApp(t, { DATABASE_URL, METRICS_PORT: '0' })
+  const binance = await SimulatedExchange.start({ exchange: 'BINANCE' })
+  t.teardown(() => binance.close())
+  const { app, url, probeUrl } = await startApp(t, { DATABASE_URL, METRICS_PORT: '0', ...binance.urls })
   const scrape = async () => (await fetch(`http://127.0.0.1:${app.metricsPort}/metrics`)).text()
   await untilStatus(`${url}/health/startup`, 200)
   await untilStatus(`${probeUrl}/health/ready`, 200)
@@ -23,6 +26,8 @@ t.test('everything that happened is told on the port of the metrics', async t =>
   await admin.signIn('ada', 'wrong')
   await admin.send('POST', '/api/system/trigger-job', { job_type: 'housekeeping' })
   for (let i = 0; i < 30; i++) await new Client(url).send('GET', `/api/system/no/such/${i}?user=${i}`)
+  await app.caches.prices.refresh({ exchange: 'BINANCE', marketType: 'SPOT' })
+  for (const symbol of ['BTCUSDT', 'NOTHING']) app.caches.prices.peek('BINANCE', 'SPOT', symbol)
   const text = await scrape()
 
   for (const line of [
@@ -41,6 +46,11 @@ t.test('everything that happened is told on the port of the metrics', async t =>
     /^trading_health_job_run_duration_seconds_count\{job_id="housekeeping"\} 1$/m,
     /^trading_health_job_overdue\{job_id="housekeeping"\} 0$/m,
     /^trading_health_scheduler_running 1$/m,
+    /^trading_health_cached_prices\{exchange="BINANCE",market_type="SPOT"\} 5$/m,
+    /^trading_health_price_lookups_total\{exchange="BINANCE",market_type="SPOT",outcome="hit"\} 1$/m,
+    /^trading_health_price_lookups_total\{exchange="BINANCE",market_type="SPOT",outcome="miss"\} 1$/m,
+    /^trading_health_exchange_calls_total\{exchange="BINANCE",outcome="ok"\} 1$/m,
+    /^trading_health_outbox_waiting 0$/m,
     /^trading_health_database_pool_max 10$/m,
     /^trading_health_database_pool_connections [1-9]\d*$/m,
     /^trading_health_database_calls_total\{outcome="succeeded"\} [1-9]\d*$/m,

@@ -110,6 +110,10 @@ t.test('every route does what it is for', async t => {
   await ask(t, admin, run, { path: `/api/system/job-runs/${run_id}` }, 200)
   await ask(t, admin, run, { path: '/api/system/job-runs/0199e3a0-5c1b-7d2e-9f40-3b6a8c2d1e5f' }, 404)
 
+  await ask(t, admin, 'GET /api/system/cache-stats', {}, 200)
+  await ask(t, admin, 'POST /api/system/cache-clear', { body: { type: 'price', dry_run: true } }, 200)
+  await ask(t, admin, 'GET /api/system/exchange-metadata', {}, 200)
+
   await ask(t, admin, 'POST /api/system/test-telegram', {}, 200)
   bot.queue('getMe', failWith(401, 'Unauthorized'))
   await ask(t, admin, 'POST /api/system/test-telegram', {}, 502)
