@@ -79,13 +79,14 @@ export class DemoMarket {
       apiSecret: apiSecret ?? '',
       ...(needsPassphrase && passphrase !== undefined && { passphrase })
     })
-    for (const market of exchange.markets) exchange.setBalance(simulated, market, quote, String(25_000 * rate))
+    const market = markets.FUTURES === undefined ? 'SPOT' : 'FUTURES'
+    exchange.setBalance(simulated, market, quote, String(25_000 * rate))
     return {
       exchange: exchange.exchange,
       name: `${name} demo`,
       secrets: [apiKey ?? '', apiSecret ?? '', ...(needsPassphrase ? [passphrase ?? ''] : [])],
       simulated,
-      market: markets.FUTURES === undefined ? 'SPOT' : 'FUTURES',
+      market,
       quote
     }
   }

@@ -7,6 +7,8 @@ import type { CachedPrice, PriceSource } from './price-source.ts'
 
 const SECOND = 1_000
 export const MAX_PRICES = 50_000
+/** No exchange lists as many symbols on one market; room for them is reserved per market. */
+const MAX_PER_MARKET = 20_000
 /** A market that was read so lately is not read again for a symbol that it does not have. */
 const READ_AGAIN_MS = 5 * SECOND
 /** Refreshes in a row, with the same price, after which a symbol is taken for frozen: some ten minutes. */
@@ -78,7 +80,9 @@ interface Entry extends CachedPrice {
   unchanged: number
 }
 
+/** One market: with a cache for itself, a look-up needs no key put together of exchange, market and symbol. */
 interface MarketBook extends Market {
+  entries: LRUCache<string, Entry>
   hits: number
   misses: number
   reading: Promise<number> | undefined
@@ -88,7 +92,6 @@ interface MarketBook extends Market {
 /** Last prices, kept for so long that each refresh finds the one before, and never served when they are older. */
 export class PriceCache implements PriceSource {
   readonly #options: PriceCacheOptions
-  readonly #entries: LRUCache<string, Entry>
   readonly #books: Record<ExchangeName, Partial<Record<MarketType, MarketBook>>> = {
     BINANCE: {},
     BYBIT: {},
@@ -101,22 +104,16 @@ export class PriceCache implements PriceSource {
   #updates = 0
 
   constructor(options: PriceCacheOptions) {
-    const { ttlSeconds, max = MAX_PRICES, monotonic } = options
     this.#options = options
     this.#now = options.now ?? Date.now
-    this.#monotonic = monotonic ?? (() => performance.now())
-    this.#entries = new LRUCache({
-      max,
-      ttl: ttlSeconds * SECOND,
-      ...(monotonic && { perf: { now: monotonic }, ttlResolution: 0 })
-    })
+    this.#monotonic = options.monotonic ?? (() => performance.now())
   }
 
   peek(exchange: ExchangeName, marketType: MarketType, symbol: string): CachedPrice | undefined {
-    const entry = this.#entries.get(keyOf(exchange, marketType, symbol))
-    const book = this.#book(exchange, marketType)
-    if (entry) book.hits++
-    else book.misses++
+    const book = this.#books[exchange][marketType] ?? this.#book(exchange, marketType)
+    const entry = book.entries.get(symbol)
+    if (entry === undefined) book.misses++
+    else book.hits++
     return entry
   }
 
@@ -145,7 +142,7 @@ export class PriceCache implements PriceSource {
       )
     }
     for (const symbol of missing) {
-      const price = this.#entries.get(keyOf(exchange, marketType, symbol))
+      const price = book.entries.get(symbol)
       if (price) found.set(symbol, price)
     }
     return found
@@ -166,21 +163,16 @@ export class PriceCache implements PriceSource {
 
   /** @returns how many entries, expired ones included, were dropped, or would be */
   clear({ exchange, marketType, symbol }: PriceFilter, { dryRun = false } = {}): number {
-    const prefix = exchange === undefined ? '' : `${exchange}:`
-    const market = marketType === undefined ? '' : `:${marketType}:`
     const spelling = symbol?.toUpperCase()
     let cleared = 0
-    for (const [key, { value }] of this.#entries.dump()) {
-      if (!key.startsWith(prefix) || !key.includes(market)) continue
-      if (
-        spelling !== undefined &&
-        key.slice(key.lastIndexOf(':') + 1) !== spelling &&
-        value.exchangeSymbol.toUpperCase() !== spelling
-      ) {
-        continue
+    for (const book of this.#known()) {
+      if (exchange !== undefined && book.exchange !== exchange) continue
+      if (marketType !== undefined && book.marketType !== marketType) continue
+      for (const [key, { value }] of book.entries.dump()) {
+        if (spelling !== undefined && key !== spelling && value.exchangeSymbol.toUpperCase() !== spelling) continue
+        cleared++
+        if (!dryRun) book.entries.delete(key)
       }
-      cleared++
-      if (!dryRun) this.#entries.delete(key)
     }
     return cleared
   }
@@ -188,38 +180,33 @@ export class PriceCache implements PriceSource {
   /** Walks over every entry: for people who ask, not for the path of a request that others wait for. */
   stats(): PriceCacheStats {
     const now = this.#now()
-    const markets = new Map<string, MarketStats>()
-    let entries = 0
-    let frozen = 0
-    let oldest = 0
-    for (const book of this.#known()) {
-      const { exchange, marketType: market_type, hits, misses } = book
-      const stats = { exchange, market_type, entries: 0, hits, misses, oldest_age_seconds: 0 }
-      markets.set(keyOf(exchange, market_type, ''), stats)
+    const exchanges: MarketStats[] = []
+    let [entries, size, frozen, oldest] = [0, 0, 0, 0]
+    for (const { exchange, marketType: market_type, hits, misses, entries: cached } of this.#known()) {
+      const market = { exchange, market_type, entries: 0, hits, misses, oldest_age_seconds: 0 }
+      for (const entry of cached.values()) {
+        market.entries++
+        if (entry.unchanged >= FROZEN_REFRESHES) frozen++
+        const age = tenths(Math.max(0, now - entry.readAt.getTime()) / SECOND)
+        market.oldest_age_seconds = Math.max(market.oldest_age_seconds, age)
+      }
+      exchanges.push(market)
+      entries += market.entries
+      size += cached.size
+      oldest = Math.max(oldest, market.oldest_age_seconds)
     }
-    for (const [key, entry] of this.#entries.entries()) {
-      const age = Math.max(0, now - entry.readAt.getTime()) / SECOND
-      const market = markets.get(key.slice(0, key.lastIndexOf(':') + 1))
-      entries++
-      if (entry.unchanged >= FROZEN_REFRESHES) frozen++
-      oldest = Math.max(oldest, age)
-      if (!market) continue
-      market.entries++
-      market.oldest_age_seconds = Math.max(market.oldest_age_seconds, tenths(age))
-    }
-    const exchanges = [...markets.values()]
     const hits = exchanges.reduce((sum, market) => sum + market.hits, 0)
     const misses = exchanges.reduce((sum, market) => sum + market.misses, 0)
     return {
       entries,
-      expired: this.#entries.size - entries,
-      max_entries: this.#entries.max,
+      expired: size - entries,
+      max_entries: this.#options.max ?? MAX_PRICES,
       ttl_seconds: this.#options.ttlSeconds,
       hits,
       misses,
       updates: this.#updates,
       hit_rate: hits + misses === 0 ? 0 : Math.round((hits / (hits + misses)) * 10_000) / 10_000,
-      oldest_age_seconds: tenths(oldest),
+      oldest_age_seconds: oldest,
       frozen,
       exchanges
     }
@@ -241,8 +228,7 @@ export class PriceCache implements PriceSource {
     const moved = changed > prices.length * MOVED_SHARE
     let began = performance.now()
     for (const [i, { symbol, exchangeSymbol, price }] of prices.entries()) {
-      const key = keyOf(exchange, marketType, symbol)
-      const before = this.#entries.peek(key, { allowStale: true })
+      const before = book.entries.peek(symbol, { allowStale: true })
       const still = before?.price === price
       const unchanged = still ? (before?.unchanged ?? 0) + (moved ? 1 : 0) : 0
       const entry = {
@@ -251,7 +237,7 @@ export class PriceCache implements PriceSource {
         exchangeSymbol: before?.exchangeSymbol ?? exchangeSymbol,
         unchanged
       }
-      this.#entries.set(key, entry)
+      book.entries.set(symbol, entry)
       if (moved && unchanged === FROZEN_REFRESHES) frozen.push(entry)
       if (i % SLICE === 0 && performance.now() - began > SLICE_MS) {
         await turn()
@@ -259,6 +245,7 @@ export class PriceCache implements PriceSource {
       }
     }
     this.#updates += prices.length
+    this.#makeRoom()
     if (frozen.length > 0) {
       const symbols = frozen.slice(0, 10).map(entry => entry.exchangeSymbol)
       this.#options.log.warn(
@@ -269,11 +256,19 @@ export class PriceCache implements PriceSource {
     return prices.length
   }
 
+  /** Drops what was used least of the markets that were read longest ago, until no more is kept than the limit. */
+  #makeRoom(): void {
+    const { max = MAX_PRICES } = this.#options
+    const books = this.#known().sort((a, b) => a.readAt - b.readAt)
+    let surplus = books.reduce((sum, { entries }) => sum + entries.size, 0) - max
+    for (const { entries } of books) while (surplus > 0 && entries.pop()) surplus--
+  }
+
   /** How many symbols have another price than before. */
-  #changed({ exchange, marketType }: Market, prices: readonly Price[]): number {
+  #changed({ entries }: MarketBook, prices: readonly Price[]): number {
     let changed = 0
     for (const { symbol, price } of prices) {
-      const before = this.#entries.peek(keyOf(exchange, marketType, symbol), { allowStale: true })
+      const before = entries.peek(symbol, { allowStale: true })
       if (before && before.price !== price) changed++
     }
     return changed
@@ -281,9 +276,15 @@ export class PriceCache implements PriceSource {
 
   #book(exchange: ExchangeName, marketType: MarketType): MarketBook {
     const books = this.#books[exchange]
+    const { ttlSeconds, monotonic } = this.#options
     books[marketType] ??= {
       exchange,
       marketType,
+      entries: new LRUCache({
+        max: MAX_PER_MARKET,
+        ttl: ttlSeconds * SECOND,
+        ...(monotonic && { perf: { now: monotonic }, ttlResolution: 0 })
+      }),
       hits: 0,
       misses: 0,
       reading: undefined,
@@ -295,10 +296,6 @@ export class PriceCache implements PriceSource {
   #known(): MarketBook[] {
     return Object.values(this.#books).flatMap(books => Object.values(books))
   }
-}
-
-function keyOf(exchange: string, marketType: string, symbol: string): string {
-  return `${exchange}:${marketType}:${symbol}`
 }
 
 function tenths(seconds: number): number {
