@@ -95,7 +95,7 @@ t.test('PROBE_PORT=off leaves the probes on the main port', async t => {
 t.test('draining turns readiness off and nothing else', async t => {
   const { url: databaseUrl } = await createTestDatabase(t)
   const { app, url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl })
-  await untilStatus(`${url}/health/ready`, 200)
+  await untilStatus(`${url}/health/startup`, 200)
   app.health.state.setDraining()
   for (const base of [url, probeUrl]) {
     const ready = await fetch(`${base}/health/ready`)

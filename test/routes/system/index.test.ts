@@ -95,6 +95,7 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
         { name: 'database', status: 'ok', code: null, latency_ms: Number, age_ms: Number, since: /Z$/ },
         { name: 'main_loop', status: 'ok' },
         { name: 'probe_thread', status: 'ok' },
+        { name: 'telegram', status: 'ok', code: 'not_configured' },
         { name: 'scheduler', status: 'ok' }
       ],
       event_loop: { delay_ms: Number, pressure: false },
