@@ -18,6 +18,7 @@ const USAGE = `usage: npm run admin -- COMMAND
   user:create NAME [--admin]   the password is asked for, or the first line of standard input
   user:list
   user:disable NAME            ends the user's sessions
+  user:telegram NAME --chat=ID the chat of a user's daily summaries, or none
   user:password NAME           the password is asked for, or the first line of standard input
   account:add --user NAME --exchange EXCHANGE --name NAME [--testnet]
                                key, secret and, for OKX, passphrase are asked for, or lines of standard input
@@ -32,11 +33,14 @@ const USAGE = `usage: npm run admin -- COMMAND
 /** Stands for a secret that a command does not need, such as that of the cookies: it signs nobody in. */
 const UNUSED_SECRET = Buffer.alloc(32).toString('base64')
 
+const TELEGRAM_CHAT = /^(-?\d{1,20}|none)$/
+
 interface Context {
   database: Database
   users: Users
   passwords: Passwords
   name: () => string
+  chat: string
   isAdmin: boolean
   /** Writes the command down in the transaction of its change. */
   audited: (target: string) => (tx: TransactionSql) => Promise<void>
@@ -68,6 +72,15 @@ const commands: Record<string, (context: Context) => Promise<string>> = {
     if (!(await users.disable(username, audited(username)))) throw new CommandError(`there is no user ${username}`)
     return `${username} disabled`
   },
+  'user:telegram': async ({ users, name, chat, audited }) => {
+    const username = name()
+    if (!TELEGRAM_CHAT.test(chat)) throw new CommandError('--chat= is a number, as Telegram gives it, or none')
+    const chatId = chat === 'none' ? null : chat
+    if (!(await users.setTelegramChat(username, chatId, audited(username)))) {
+      throw new CommandError(`there is no user ${username}`)
+    }
+    return `summaries of ${username} go to ${chatId ?? 'nobody'}`
+  },
   'user:password': async ({ users, passwords, name, audited }) => {
     const username = name()
     if (!(await users.find(username))) throw new CommandError(`there is no user ${username}`)
@@ -85,6 +98,7 @@ async function main(): Promise<number> {
       allowPositionals: true,
       options: {
         admin: { type: 'boolean', default: false },
+        chat: { type: 'string', default: '' },
         url: { type: 'string' },
         user: { type: 'string' },
         exchange: { type: 'string' },
@@ -104,7 +118,8 @@ async function main(): Promise<number> {
         passwords: new Passwords(),
         isAdmin: values.admin,
         audited: target => tx => new AuditLog(database).record(entryOf(commandName, target), tx),
-        name: () => usernameOf(names)
+        name: () => usernameOf(names),
+        chat: values.chat
       })
     )
     if (said) process.stdout.write(`${said}\n`)

@@ -89,6 +89,16 @@ export class Users {
     })
   }
 
+  /** Where a user's summaries go; null: nowhere. @returns whether there is such a user */
+  async setTelegramChat(username: string, chatId: string | null, also: Also = nothing): Promise<boolean> {
+    return this.#database.transaction(async tx => {
+      const { count } = await tx`
+        update users set telegram_chat_id = ${chatId} where lower(username) = lower(${username})`
+      if (count > 0) await also(tx)
+      return count > 0
+    })
+  }
+
   /**
    * Sets a password, which is then no longer due to be changed, and ends the sessions of that user.
    * @param keep hash of the one session that stays

@@ -39,6 +39,12 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   t.match(await run('', 'user:list'), { code: 0, stdout: 'ops\tadmin\tactive\tnever\n' })
   t.match(await run('another password\n', 'user:password', 'ops'), { code: 0 })
   t.match(await run('', 'user:password', 'nobody'), { code: 2, stderr: 'there is no user nobody\n' })
+  t.match(await run('', 'user:telegram', 'ops', '--chat=-1004242'), {
+    code: 0,
+    stdout: 'summaries of ops go to -1004242\n'
+  })
+  t.match(await run('', 'user:telegram', 'ops', '--chat=@somewhere'), { code: 2, stderr: /--chat= is a number/ })
+  t.match(await run('', 'user:telegram', 'nobody', '--chat=none'), { code: 2, stderr: 'there is no user nobody\n' })
   t.match(await run('', 'user:disable', 'ops'), { code: 0, stdout: 'ops disabled\n' })
   t.match(await run('', 'user:list'), { stdout: 'ops\tadmin\tdisabled\tnever\n' })
   for (const word of ['nonsense', 'constructor']) t.match(await run('', word), { code: 2, stderr: /^usage/ }, word)
@@ -48,6 +54,7 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   t.match(await sql`select actor, action, target, outcome from audit_log order by audit_id`, [
     { actor: /^cli:./, action: 'user:create', target: 'ops', outcome: 'succeeded' },
     { actor: /^cli:./, action: 'user:password', target: 'ops', outcome: 'succeeded' },
+    { actor: /^cli:./, action: 'user:telegram', target: 'ops', outcome: 'succeeded' },
     { actor: /^cli:./, action: 'user:disable', target: 'ops', outcome: 'succeeded' }
   ])
 })

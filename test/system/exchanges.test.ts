@@ -108,6 +108,33 @@ t.test('the jobs keep prices, balances and orders true on every exchange', async
         }
       })
 
+      await t.test('refused keys are flagged, and no secret is told to anybody', async t => {
+        account.state = 'revoked'
+        const tested = await command([], 'account:test', owner.account_id)
+        t.match(tested, { code: 1, stdout: /\tauthentication/ })
+        t.match(await trigger('sync_balances'), { refused: 1 })
+        const [row] = await sql`select state from accounts where account_id = ${owner.account_id}`
+        t.equal(row?.state, 'credentials_refused')
+        t.match(await trigger('sync_balances'), { refused: 0 }, 'it is left alone for a while')
+        account.state = 'ok'
+        t.match(await command([], 'account:test', owner.account_id), { code: 0, stdout: /\tbalances\tok/ })
+        const listed = await command([], 'account:list')
+        const [everything] = await sql`select json_agg(audit_log)::text as audit from audit_log`
+        const told = [
+          service.text(),
+          JSON.stringify(service.log),
+          tested.stdout,
+          listed.stdout,
+          String(everything?.audit)
+        ]
+        for (const secret of [...Object.values(secrets), 'a phrase', 'signature=']) {
+          t.notOk(
+            told.some(text => text.includes(secret)),
+            'neither in the log, nor by a command, nor in the audit log'
+          )
+        }
+      })
+
       await t.test('its markets stand in the cache', async t => {
         const { answer } = await admin.send('GET', '/api/system/cache-stats')
         for (const market_type of exchange.markets) {
