@@ -175,7 +175,7 @@ function operator(): string {
 /** Works on the database that the service uses: the named one, or the embedded one, running or not. */
 async function withDatabase<T>(work: (database: Database) => Promise<T>): Promise<T> {
   const quiet = () => undefined
-  const log = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet, fatal: quiet }
+  const log = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet, fatal: quiet, child: () => log }
   const { DATABASE_URL, DATA_DIR, SERVICE_NAME } = loadConfig({
     SESSION_SECRET: UNUSED_SECRET,
     ENCRYPTION_KEY: UNUSED_SECRET,

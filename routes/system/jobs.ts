@@ -92,7 +92,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       if (!job) throw new ServiceError('JOB_NOT_FOUND')
       if (date !== undefined && !job.takesDate) throw refuse('date', language)
 
-      const triggered = await scheduler.trigger(job, { actor: request.admin.username, date, unlessRunWithinSeconds })
+      const { id: requestId, admin } = request
+      const triggered = await scheduler.trigger(job, { actor: admin.username, requestId, date, unlessRunWithinSeconds })
       if (triggered.kind === 'recent') {
         const { run_id, duration_ms, result } = triggered.run
         return reply.code(200).send({

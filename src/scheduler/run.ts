@@ -31,6 +31,8 @@ export interface RunOptions {
   scheduledFor?: Date
   startedAt: Date
   date?: string
+  /** The request that asked for it, as the log knows it. */
+  requestId?: string | undefined
 }
 
 /** How a run ended for its runner. `lost`: it was not the runner's any more, and another has recorded its end. */
@@ -62,7 +64,13 @@ export class Run {
   constructor(options: RunOptions) {
     this.options = options
     this.runId = options.claim.runId
-    this.#log = options.log
+    const { log, job, requestId } = options
+    // By these every line of the run is found, those of its job and of its calls included.
+    this.#log = log.child({
+      job_id: job.id,
+      run_id: this.runId,
+      ...(requestId !== undefined && { request_id: requestId })
+    })
     this.finished = this.#execute()
   }
 
@@ -88,7 +96,7 @@ export class Run {
     clearTimeout(this.#renewing)
     await this.#renewal
     const durationMs = Math.round(performance.now() - begunMs)
-    const line = { job_id: job.id, run_id: this.runId, duration_ms: durationMs }
+    const line = { duration_ms: durationMs }
     if (!recorded) {
       this.#log.warn(line, 'run lost')
       return { outcome: 'lost', durationMs }
@@ -120,7 +128,7 @@ export class Run {
       return { outcome: 'succeeded', result, errorCode: null }
     } catch (err) {
       const cause = signal.aborted ? signal.reason : err
-      this.#log.error({ err: cause, job_id: job.id, run_id: this.runId }, 'job failed')
+      this.#log.error({ err: cause }, 'job failed')
       return { outcome: 'failed', result: null, errorCode: cause instanceof JobError ? cause.code : 'JOB_FAILED' }
     } finally {
       clearTimeout(grace)
@@ -166,7 +174,7 @@ export class Run {
   }
 
   async #renew(): Promise<void> {
-    const { claim, ledger, job } = this.options
+    const { claim, ledger } = this.options
     await this.#renewal
     if (this.#ended) return
     this.#progressDirty = false
@@ -176,7 +184,7 @@ export class Run {
       if (!(await ledger.renew(claim, this.#progress))) this.abort(new LeaseLostError())
       this.#leaseMs = begunMs
     } catch (err) {
-      this.#log.warn({ err, job_id: job.id, run_id: this.runId }, 'lease not renewed')
+      this.#log.warn({ err }, 'lease not renewed')
       if (this.#leaseOver()) this.abort(new LeaseLostError({ cause: err }))
       nextMs = RETRY_MS
     }
@@ -193,7 +201,7 @@ export class Run {
       try {
         return await attempt()
       } catch (err) {
-        this.#log.warn({ err, job_id: this.options.job.id, run_id: this.runId }, 'end of run not recorded')
+        this.#log.warn({ err }, 'end of run not recorded')
         if (this.#leaseOver()) return false
       }
       await new Promise(resolve => setTimeout(resolve, RETRY_MS))

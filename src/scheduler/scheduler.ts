@@ -55,9 +55,7 @@ export interface RunEndEvent {
 }
 
 /** Who asks for a run: the clock for a fire that is due, or an admin's hand. */
-type RunRequest =
-  | { by: 'clock'; fire: Fire }
-  | { by: 'admin'; actor: string; date?: string | undefined; unlessRunWithinSeconds?: number | undefined }
+type RunRequest = { by: 'clock'; fire: Fire } | ({ by: 'admin' } & TriggerOptions)
 
 type RunAnswer =
   | { kind: 'started'; run: Run }
@@ -72,6 +70,8 @@ export interface TriggerOptions {
   actor: string
   date?: string | undefined
   unlessRunWithinSeconds?: number | undefined
+  /** The request that asks, as the log knows it. */
+  requestId?: string | undefined
 }
 
 export type Triggered = { kind: 'started'; run: Run } | { kind: 'recent'; run: RunRecord }
@@ -367,8 +367,9 @@ export class Scheduler {
     if (request.by === 'admin') {
       const claimed = await this.#store.claimManual(job.id, claim, request)
       if (claimed.kind !== 'started') return claimed
-      const { actor, date } = request
-      return this.#begin(entry, this.#store, { claim, trigger: 'manual', actor, startedAt: claimed.startedAt, date })
+      const { actor, date, requestId } = request
+      const { startedAt } = claimed
+      return this.#begin(entry, this.#store, { claim, trigger: 'manual', actor, startedAt, date, requestId })
     }
     const { fire } = request
     const claimed = await this.#store.claimFire(job.id, fire, claim)
@@ -388,13 +389,14 @@ export class Scheduler {
     const claim = newClaim(this.#options.instance)
     const ledger = this.#memory()
     if (request.by === 'admin') {
-      const { actor, date, unlessRunWithinSeconds: within } = request
+      const { actor, date, requestId, unlessRunWithinSeconds: within } = request
       const { lastRun } = entry
       const ageMs = this.#nowMs() - (lastRun?.finished_at?.getTime() ?? Number.NEGATIVE_INFINITY)
       if (lastRun?.outcome === 'succeeded' && within !== undefined && ageMs <= within * SECOND) {
         return { kind: 'recent', run: lastRun }
       }
-      return this.#begin(entry, ledger, { claim, trigger: 'manual', actor, startedAt: new Date(this.#nowMs()), date })
+      const startedAt = new Date(this.#nowMs())
+      return this.#begin(entry, ledger, { claim, trigger: 'manual', actor, startedAt, date, requestId })
     }
     this.#tellMissed(entry.job, request.fire)
     return request.fire.run ? this.#beginFire(entry, ledger, claim, request.fire.run) : { kind: 'none' }
@@ -416,7 +418,7 @@ export class Scheduler {
     {
       date,
       ...rest
-    }: Pick<Run['options'], 'claim' | 'trigger' | 'actor' | 'startedAt' | 'scheduledFor'> & {
+    }: Pick<Run['options'], 'claim' | 'trigger' | 'actor' | 'startedAt' | 'scheduledFor' | 'requestId'> & {
       date?: string | undefined
     }
   ): RunAnswer {

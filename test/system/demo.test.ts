@@ -11,6 +11,11 @@ import { projectRoot } from '../support/service.ts'
 
 const noHttpie = spawnSync('http', ['--version']).error && 'HTTPie is not installed (Debian package httpie)'
 
+const JOBS = [
+  ...['update_orders', 'calculate_pnl', 'daily_summary', 'calculate_performance'],
+  ...['sync_balances', 'update_prices', 'housekeeping']
+]
+
 t.test('the demo shows living data, and leaves nothing behind', { skip: noHttpie ?? false }, async t => {
   const home = t.testdir()
   const env = { PORT: String(await freePort()), PROBE_PORT: '0', METRICS_PORT: 'off', HOME: home }
@@ -42,12 +47,17 @@ t.test('the demo shows living data, and leaves nothing behind', { skip: noHttpie
 
   const lines = said.split('\n').filter(line => line.startsWith('  http '))
   t.equal(lines.length, 6, 'the sign-in and five lines to try')
+  const path = `:${env.PORT}/api/system/trigger-job`
+  for (const job of JOBS) lines.push(`http --session=demo ${path} job_type=${job}`)
   for (const line of lines) {
     const command = line.trim().replace(/^http /, 'http --ignore-stdin --check-status --body ')
     const http = spawn('env', ['-i', `PATH=${process.env.PATH}`, `HOME=${home}`, 'sh', '-c', command])
     const [answer, [code]] = await Promise.all([text(http.stdout), once(http, 'exit')])
+    const { success, code: refusal } = JSON.parse(answer)
+    // The clock may just be at it.
+    if (refusal === 'JOB_ALREADY_RUNNING') continue
     t.equal(code, 0, line)
-    t.equal(JSON.parse(answer).success, true)
+    t.equal(success, true)
   }
   await until(/^--- Telegram ---$/m)
   t.equal(errors, '', 'nothing goes wrong in it')

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { housekeeping } from '../../../src/jobs/housekeeping.ts'
 import { JobError } from '../../../src/scheduler/job.ts'
-import { startApp, untilStatus } from '../../support/app.ts'
+import { captureLog, startApp, untilStatus } from '../../support/app.ts'
 import { createTestDatabase } from '../../support/database.ts'
 import { heldJob, testJob } from '../../support/jobs.ts'
 import { adminOf } from '../../support/session.ts'
@@ -11,7 +11,8 @@ const held = heldJob('held')
 const local = heldJob('local', { scope: 'replica' })
 const days: (string | undefined)[] = []
 const jobs = [
-  testJob('fine', async ({ progress }) => {
+  testJob('fine', async ({ progress, log }) => {
+    log.info('from within')
     progress(3, 3)
     return { rows: 3 }
   }),
@@ -33,7 +34,8 @@ const jobs = [
   held.job,
   local.job
 ]
-const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, INSTANCE_ID: 'one' }, { jobs })
+const { lines, logger } = captureLog()
+const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, INSTANCE_ID: 'one' }, { jobs, logger })
 await untilStatus(`${url}/health/startup`, 200)
 await untilRegistered()
 const admin = await adminOf(app)
@@ -48,6 +50,18 @@ async function call(method: string, path: string, body?: object) {
 }
 
 const trigger = (job_type: string, rest: object = {}) => call('POST', 'trigger-job', { job_type, ...rest })
+
+t.test('the log has every line of a run under its run and the request that asked for it', async t => {
+  const { headers, answer } = await admin.send('POST', '/api/system/trigger-job', { job_type: 'fine' })
+  const run = { job_id: 'fine', run_id: answer.run_id, request_id: headers.get('request-id') }
+  for (const msg of ['from within', 'run succeeded']) {
+    t.match(
+      lines.findLast(line => line.msg === msg),
+      run,
+      msg
+    )
+  }
+})
 
 t.test('a trigger answers with what the run did, and the history has it', async t => {
   const { status, body } = await trigger('fine')
