@@ -116,6 +116,8 @@ async function measureSize(strategies: number, executions: number) {
     cleanups.unshift(() => child.kill('SIGKILL'))
     const [{ url }] = await once(child, 'message')
     await generate(server.url, strategies, executions)
+    // The first requests and statements of a process compile their schemas and open their connections.
+    for (let i = 0; i < 200; i++) await Promise.all([fetch(`${url}/health/live`), fetch(`${url}/health/ready`)])
 
     const run = async (name: string, message: object): Promise<Measured> => {
       const probes: number[] = []
@@ -186,8 +188,8 @@ async function generate(url: string, strategies: number, executions: number): Pr
       insert into trade_executions (order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol,
         currency, side, price, quantity, fee, fee_asset, fee_value, realized_pnl, executed_at, recorded_at)
       select sa, sa, sa % ${accounts}::int + 1, 'FUTURES', n, 'BTCUSDT', 'USDT', case when n % 2 = 0 then 'BUY' else 'SELL' end,
-        90000 + (n * 7919 % 10007) / 100.0, 0.001 * (n % 9 + 1), 0.05, 'USDT', 0.05 + (n % 7) / 1000.0,
-        case when n % 3 > 0 then ((n * 7919::bigint) % 20011 - 9900) / 1000.0 end, at, at + interval '20 seconds'
+        90000 + (n::bigint * 7919 % 10007) / 100.0, 0.001 * (n % 9 + 1), 0.05, 'USDT', 0.05 + (n % 7) / 1000.0,
+        case when n % 3 > 0 then (n::bigint * 7919 % 20011 - 9900) / 1000.0 end, at, at + interval '20 seconds'
       from generate_series(1, ${executions}::int) n
       cross join lateral (
         select n % ${strategies}::int + 1 as sa,

@@ -16,7 +16,9 @@ export interface Series {
   isTestnet: boolean
   /** Allocated, as it is now. */
   capital: string
-  /** The days to compute, `YYYY-MM-DD`, both included. */
+  /** The day of the first execution, `YYYY-MM-DD`. */
+  since: string
+  /** The days to compute, both included. */
   from: string
   to: string
 }
@@ -87,7 +89,7 @@ export async function planPerformance(
         and (p.computed_at is null or e.recorded_at > p.computed_at - ${unseen(tx)})
       group by sa.strategy_id, sa.capital_currency, a.is_testnet
     ), planned as (
-      select strategy_id, currency, is_testnet, capital,
+      select strategy_id, currency, is_testnet, capital, first_day,
         least(
           coalesce(last_day + 1, first_day), late.day, case when first_day <= ${date ?? null}::date then ${date ?? null}::date end
         ) as from_day,
@@ -96,7 +98,7 @@ export async function planPerformance(
       left join computed using (strategy_id, currency, is_testnet)
       left join late using (strategy_id, currency, is_testnet)
     )
-    select strategy_id as "strategyId", currency, is_testnet as "isTestnet", capital, from_day::text as "from",
+    select strategy_id as "strategyId", currency, is_testnet as "isTestnet", capital, first_day::text as since, from_day::text as "from",
       to_day::text as "to"
     from planned where from_day <= to_day
     order by from_day, strategy_id, currency, is_testnet`

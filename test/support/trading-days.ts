@@ -1,6 +1,5 @@
 /** Databases with accounts, strategies and executions, and runs of jobs on them. */
 import type { Test } from 'tap'
-import type { TransactionSql } from '../../src/database/client.ts'
 import { Database } from '../../src/database/database.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import type { JobContext, JobResult } from '../../src/scheduler/job.ts'
@@ -25,7 +24,7 @@ export async function tradingDatabase(t: Pick<Test, 'teardown'>): Promise<Databa
 }
 
 /** How a run began, and what is to happen to it. */
-export interface RunSeams extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor'>> {
+export interface RunSeams extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor' | 'signal'>> {
   /** Called before each transaction with its number from 1: what it throws ends the run there. */
   before?: (transaction: number) => void
 }
@@ -49,7 +48,8 @@ export async function runJob(
     ...(date !== undefined && { date }),
     progress: (done, total) => progress.push([done, total]),
     transaction: (work, { deadlineMs = TRANSACTION_DEADLINE_MS } = {}) => {
-      before?.(++transactions)
+      transactions++
+      before?.(transactions)
       return database.transaction(work, { deadlineMs })
     }
   })
@@ -167,12 +167,4 @@ export function trade(database: Database, executions: readonly ExecutionRow[]): 
         side text, price numeric, quantity numeric, fee_value numeric, pnl numeric)
       join strategy_accounts sa on sa.strategy_account_id = "on"`
   })
-}
-
-/** The rows of a query as text. */
-export function textRows(
-  database: Database,
-  query: (tx: TransactionSql) => Promise<readonly Record<string, unknown>[]>
-): Promise<Record<string, unknown>[]> {
-  return database.transaction(async tx => (await query(tx)).map(row => ({ ...row })))
 }
