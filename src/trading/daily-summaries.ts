@@ -2,7 +2,7 @@
 import type { TransactionSql } from '../database/client.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ratio, winRate } from './performance-metrics.ts'
-import { type PlanOptions, unseen, unseenSince } from './performance-store.ts'
+import { byIndex, type PlanOptions, unseen, unseenSince } from './performance-store.ts'
 
 /** What is held when a day ends is known for so long after: later, marks have moved too far. */
 const HELD_HOURS = 3
@@ -73,8 +73,11 @@ export async function summarise(
         count(*) filter (where realized_pnl is not null) as closes,
         sum(realized_pnl) as realized_pnl, sum(fee_value) as fees, count(*) filter (where fee_value is null) as fees_unknown,
         sum(price * quantity) as volume
-      from account join trade_executions e using (account_id) cross join day
-      where executed_at >= begins and executed_at < ends
+      from account cross join day cross join lateral (
+        select currency, price, quantity, realized_pnl, fee_value from trade_executions e
+        where e.account_id = account.account_id and e.executed_at >= begins and e.executed_at < ends
+        ${byIndex(tx)}
+      ) e
       group by account_id, currency
     ), held as (
       select sa.account_id, p.currency, sum(p.unrealized_pnl) as unrealized_pnl

@@ -132,8 +132,11 @@ export async function computePerformance(
       from asked
       join strategy_accounts sa on sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency
       join accounts a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
-      join trade_executions e on e.strategy_account_id = sa.strategy_account_id
-        and e.executed_at >= begins and e.executed_at < ends
+      cross join lateral (
+        select currency, realized_pnl, fee_value, executed_at from trade_executions t
+        where t.strategy_account_id = sa.strategy_account_id and t.executed_at >= begins and t.executed_at < ends
+        ${byIndex(tx)}
+      ) e
       cross join lateral (select e.currency = asked.currency as own) quoted
       group by 1, 2
     ), days as (
@@ -142,9 +145,13 @@ export async function computePerformance(
       select series, date, coalesce(pnl, 0) as pnl, capital
       from days join asked using (series) left join executed using (series, date)
       union all
-      select series, p.date, p.daily_pnl, asked.capital
-      from asked join strategy_performance p on p.strategy_id = asked.strategy_id and p.currency = asked.currency
-        and p.is_testnet = asked.is_testnet and p.date < from_day
+      select series, past.date, past.daily_pnl, capital
+      from asked cross join lateral (
+        select p.date, p.daily_pnl from strategy_performance p
+        where p.strategy_id = asked.strategy_id and p.currency = asked.currency and p.is_testnet = asked.is_testnet
+          and p.date < from_day
+        ${byIndex(tx)}
+      ) past
     ), measured as (
       ${performanceMetrics(tx)}
     ), written as (
@@ -190,6 +197,14 @@ export function unseenSince(tx: TransactionSql, earliest: Fragment): Fragment {
 /** How long a row may stay unseen after its `recorded_at`. */
 export function unseen(tx: TransactionSql): Fragment {
   return tx`make_interval(secs => ${UNSEEN_SECONDS}::int)`
+}
+
+/**
+ * At the end of a lateral subquery: it is looked up for each row of what stands before it. Without it the planner, which
+ * does not know how much it is asked for, may read all of a table that has grown since it was last analysed.
+ */
+export function byIndex(tx: TransactionSql): Fragment {
+  return tx`offset 0`
 }
 
 type Fragment = ReturnType<TransactionSql>
