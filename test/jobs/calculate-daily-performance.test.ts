@@ -6,6 +6,7 @@ import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-perfor
 import { JobError } from '../../src/scheduler/job.ts'
 import {
   type ExecutionRow,
+  plain,
   type RunSeams,
   runJob,
   seedTrading,
@@ -382,12 +383,3 @@ t.test('for random executions, recorded in random order between runs, it equals 
     { numRuns: 25 }
   )
 })
-
-/** Decimals without the zeros at their end. */
-function plain(row: Record<string, unknown> | undefined): Record<string, unknown> {
-  const entries = Object.entries(row ?? {}).map(([name, value]) => [
-    name,
-    typeof value === 'string' && /^-?\d+\.\d+$/.test(value) ? new Big(value).toFixed() : value
-  ])
-  return Object.fromEntries(entries)
-}
