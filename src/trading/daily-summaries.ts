@@ -120,6 +120,8 @@ export async function summarise(
             and h.at >= coalesce(opening.at, begins) and h.at < ends
         ) balances
       ) balances
+      -- Two jobs write here: in one order, so that neither waits for the other in a circle.
+      order by account_id, currency
       on conflict (account_id, date, currency) do update set
         start_balance = excluded.start_balance, end_balance = excluded.end_balance,
         realized_pnl = excluded.realized_pnl,
@@ -159,10 +161,10 @@ export async function unfinishedDays(
   { timeZone }: Pick<PlanOptions, 'timeZone'>
 ): Promise<string[]> {
   const rows = await tx<{ day: string }[]>`
-    select day::date::text as day from (
+    select day::text as day from (
       select ${yesterday}::date as day
       union select date from daily_account_summaries where not is_final
-      union select generate_series(max(date) + 1, ${yesterday}::date, interval '1 day') from daily_account_summaries
+      union select ${yesterday}::date - generate_series(0, ${yesterday}::date - 1 - max(date)) from daily_account_summaries
       where date < ${yesterday}::date
       union select (e.executed_at at time zone ${timeZone})::date
       from trade_executions e

@@ -140,7 +140,7 @@ export async function computePerformance(
       cross join lateral (select e.currency = asked.currency as own) quoted
       group by 1, 2
     ), days as (
-      select series, day::date as date from asked cross join generate_series(from_day, to_day, interval '1 day') day
+      select series, from_day + n as date from asked cross join generate_series(0, to_day - from_day) n
     ), daily as (
       select series, date, coalesce(pnl, 0) as pnl, capital
       from days join asked using (series) left join executed using (series, date)
