@@ -5,7 +5,6 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
-import postgres from 'postgres'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 import { calculateDailyPerformance } from '../src/jobs/calculate-daily-performance.ts'
@@ -14,11 +13,11 @@ import type { Job } from '../src/scheduler/job.ts'
 import { every, HOUR } from '../src/scheduler/trigger.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
 import { tableOutbox } from '../test/support/table-outbox.ts'
+import { generateTrading } from '../test/support/trading-year.ts'
 
 const STRATEGIES = Number(process.env.STRATEGIES ?? 500)
 const EXECUTIONS = Number(process.env.EXECUTIONS ?? 1_000_000)
 const DAYS = 365
-const STRATEGIES_PER_ACCOUNT = 5
 const TIME_ZONE = 'Asia/Seoul'
 const PROBE_EVERY_MS = 10
 
@@ -115,7 +114,9 @@ async function measureSize(strategies: number, executions: number) {
     const child = fork(fileURLToPath(import.meta.url), { env: { ...process.env, DATABASE_URL: server.url } })
     cleanups.unshift(() => child.kill('SIGKILL'))
     const [{ url }] = await once(child, 'message')
-    await generate(server.url, strategies, executions)
+    await generateTrading(server.url, { strategies, executions, days: DAYS })
+    // The first requests and statements of a process compile their schemas and open their connections.
+    for (let i = 0; i < 200; i++) await Promise.all([fetch(`${url}/health/live`), fetch(`${url}/health/ready`)])
 
     const run = async (name: string, message: object): Promise<Measured> => {
       const probes: number[] = []
@@ -158,51 +159,5 @@ async function measureSize(strategies: number, executions: number) {
     return measured
   } finally {
     for (const cleanup of cleanups) await cleanup()
-  }
-}
-
-/** A year of trading up to now, the same for the same size: each strategy trades around the clock. */
-async function generate(url: string, strategies: number, executions: number): Promise<void> {
-  const accounts = Math.ceil(strategies / STRATEGIES_PER_ACCOUNT)
-  const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => undefined })
-  try {
-    await sql`insert into users (username, password_hash, telegram_chat_id) values ('bench', '', '2')`
-    await sql`
-      insert into accounts (user_id, name, exchange, api_key_encrypted, api_secret_encrypted, key_id, created_at)
-      select 1, 'account ' || n, (array['BINANCE', 'BYBIT', 'OKX'])[n % 3 + 1], '', '', 'key', now() - interval '2 years'
-      from generate_series(1, ${accounts}::int) n`
-    await sql`
-      insert into strategies (user_id, name, market_type)
-      select 1, 'strategy ' || n, 'FUTURES' from generate_series(1, ${strategies}::int) n`
-    await sql`
-      insert into strategy_accounts (strategy_id, account_id, allocated_capital, capital_currency)
-      select n, n % ${accounts}::int + 1, 10000, 'USDT' from generate_series(1, ${strategies}::int) n`
-    await sql`
-      insert into orders (strategy_account_id, account_id, market_type, symbol, exchange_symbol, side, order_type,
-        quantity, status)
-      select strategy_account_id, account_id, 'FUTURES', 'BTCUSDT', 'BTCUSDT', 'BUY', 'LIMIT', 1, 'filled'
-      from strategy_accounts order by 1`
-    await sql`
-      insert into trade_executions (order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol,
-        currency, side, price, quantity, fee, fee_asset, fee_value, realized_pnl, executed_at, recorded_at)
-      select sa, sa, sa % ${accounts}::int + 1, 'FUTURES', n, 'BTCUSDT', 'USDT', case when n % 2 = 0 then 'BUY' else 'SELL' end,
-        90000 + (n * 7919 % 10007) / 100.0, 0.001 * (n % 9 + 1), 0.05, 'USDT', 0.05 + (n % 7) / 1000.0,
-        case when n % 3 > 0 then ((n * 7919::bigint) % 20011 - 9900) / 1000.0 end, at, at + interval '20 seconds'
-      from generate_series(1, ${executions}::int) n
-      cross join lateral (
-        select n % ${strategies}::int + 1 as sa,
-          now() - make_interval(days => ${DAYS}::int) * (1 - n / ${executions}::float8) as at
-      ) trade`
-    await sql`
-      insert into account_balance_history (account_id, at, currency, total)
-      select account_id, at, 'USDT', 50000 + (account_id * 7919 + extract(epoch from at)::bigint / 3600 * 104729) % 1009
-      from generate_series(1, ${accounts}::int) account_id,
-        generate_series(now() - make_interval(days => ${DAYS}::int), now(), interval '6 hours') at`
-    await sql`
-      insert into strategy_positions (strategy_account_id, market_type, symbol, currency, quantity, entry_price, unrealized_pnl)
-      select n, 'FUTURES', 'BTCUSDT', 'USDT', 0.1, 90000, 12.5 from generate_series(1, ${strategies}::int) n`
-    await sql`analyze`
-  } finally {
-    await sql.end({ timeout: 5 })
   }
 }

@@ -2,7 +2,7 @@
 import type { TransactionSql } from '../database/client.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ratio, winRate } from './performance-metrics.ts'
-import { type PlanOptions, unseen, unseenSince } from './performance-store.ts'
+import { byIndex, type PlanOptions, unseen, unseenSince } from './performance-store.ts'
 
 /** What is held when a day ends is known for so long after: later, marks have moved too far. */
 const HELD_HOURS = 3
@@ -73,8 +73,11 @@ export async function summarise(
         count(*) filter (where realized_pnl is not null) as closes,
         sum(realized_pnl) as realized_pnl, sum(fee_value) as fees, count(*) filter (where fee_value is null) as fees_unknown,
         sum(price * quantity) as volume
-      from account join trade_executions e using (account_id) cross join day
-      where executed_at >= begins and executed_at < ends
+      from account cross join day cross join lateral (
+        select currency, price, quantity, realized_pnl, fee_value from trade_executions e
+        where e.account_id = account.account_id and e.executed_at >= begins and e.executed_at < ends
+        ${byIndex(tx)}
+      ) e
       group by account_id, currency
     ), held as (
       select sa.account_id, p.currency, sum(p.unrealized_pnl) as unrealized_pnl
@@ -117,6 +120,8 @@ export async function summarise(
             and h.at >= coalesce(opening.at, begins) and h.at < ends
         ) balances
       ) balances
+      -- Two jobs write here: in one order, so that neither waits for the other in a circle.
+      order by account_id, currency
       on conflict (account_id, date, currency) do update set
         start_balance = excluded.start_balance, end_balance = excluded.end_balance,
         realized_pnl = excluded.realized_pnl,
@@ -156,10 +161,10 @@ export async function unfinishedDays(
   { timeZone }: Pick<PlanOptions, 'timeZone'>
 ): Promise<string[]> {
   const rows = await tx<{ day: string }[]>`
-    select day::date::text as day from (
+    select day::text as day from (
       select ${yesterday}::date as day
       union select date from daily_account_summaries where not is_final
-      union select generate_series(max(date) + 1, ${yesterday}::date, interval '1 day') from daily_account_summaries
+      union select ${yesterday}::date - generate_series(0, ${yesterday}::date - 1 - max(date)) from daily_account_summaries
       where date < ${yesterday}::date
       union select (e.executed_at at time zone ${timeZone})::date
       from trade_executions e

@@ -16,7 +16,9 @@ export interface Series {
   isTestnet: boolean
   /** Allocated, as it is now. */
   capital: string
-  /** The days to compute, `YYYY-MM-DD`, both included. */
+  /** The day of the first execution, `YYYY-MM-DD`. */
+  since: string
+  /** The days to compute, both included. */
   from: string
   to: string
 }
@@ -87,7 +89,7 @@ export async function planPerformance(
         and (p.computed_at is null or e.recorded_at > p.computed_at - ${unseen(tx)})
       group by sa.strategy_id, sa.capital_currency, a.is_testnet
     ), planned as (
-      select strategy_id, currency, is_testnet, capital,
+      select strategy_id, currency, is_testnet, capital, first_day,
         least(
           coalesce(last_day + 1, first_day), late.day, case when first_day <= ${date ?? null}::date then ${date ?? null}::date end
         ) as from_day,
@@ -96,7 +98,7 @@ export async function planPerformance(
       left join computed using (strategy_id, currency, is_testnet)
       left join late using (strategy_id, currency, is_testnet)
     )
-    select strategy_id as "strategyId", currency, is_testnet as "isTestnet", capital, from_day::text as "from",
+    select strategy_id as "strategyId", currency, is_testnet as "isTestnet", capital, first_day::text as since, from_day::text as "from",
       to_day::text as "to"
     from planned where from_day <= to_day
     order by from_day, strategy_id, currency, is_testnet`
@@ -130,19 +132,26 @@ export async function computePerformance(
       from asked
       join strategy_accounts sa on sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency
       join accounts a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
-      join trade_executions e on e.strategy_account_id = sa.strategy_account_id
-        and e.executed_at >= begins and e.executed_at < ends
+      cross join lateral (
+        select currency, realized_pnl, fee_value, executed_at from trade_executions t
+        where t.strategy_account_id = sa.strategy_account_id and t.executed_at >= begins and t.executed_at < ends
+        ${byIndex(tx)}
+      ) e
       cross join lateral (select e.currency = asked.currency as own) quoted
       group by 1, 2
     ), days as (
-      select series, day::date as date from asked cross join generate_series(from_day, to_day, interval '1 day') day
+      select series, from_day + n as date from asked cross join generate_series(0, to_day - from_day) n
     ), daily as (
       select series, date, coalesce(pnl, 0) as pnl, capital
       from days join asked using (series) left join executed using (series, date)
       union all
-      select series, p.date, p.daily_pnl, asked.capital
-      from asked join strategy_performance p on p.strategy_id = asked.strategy_id and p.currency = asked.currency
-        and p.is_testnet = asked.is_testnet and p.date < from_day
+      select series, past.date, past.daily_pnl, capital
+      from asked cross join lateral (
+        select p.date, p.daily_pnl from strategy_performance p
+        where p.strategy_id = asked.strategy_id and p.currency = asked.currency and p.is_testnet = asked.is_testnet
+          and p.date < from_day
+        ${byIndex(tx)}
+      ) past
     ), measured as (
       ${performanceMetrics(tx)}
     ), written as (
@@ -188,6 +197,14 @@ export function unseenSince(tx: TransactionSql, earliest: Fragment): Fragment {
 /** How long a row may stay unseen after its `recorded_at`. */
 export function unseen(tx: TransactionSql): Fragment {
   return tx`make_interval(secs => ${UNSEEN_SECONDS}::int)`
+}
+
+/**
+ * At the end of a lateral subquery: it is looked up for each row of what stands before it. Without it the planner, which
+ * does not know how much it is asked for, may read all of a table that has grown since it was last analysed.
+ */
+export function byIndex(tx: TransactionSql): Fragment {
+  return tx`offset 0`
 }
 
 type Fragment = ReturnType<TransactionSql>

@@ -79,7 +79,7 @@ function figures(summary: AccountSummary, language: Language): string[] {
   const currency = escapeHtml(summary.currency)
   const net = new Big(summary.realized_pnl).minus(summary.fees).toFixed()
   const [start, end] = [summary.start_balance, summary.end_balance].map(total => (total === null ? '?' : amount(total)))
-  const counts = [say('trades', `${trades} (${wins}${words.wins[language]} ${losses}${words.losses[language]})`)]
+  const counts = [say('trades', `${trades} (${say('wins', `${wins}`)}, ${say('losses', `${losses}`)})`)]
   if (summary.win_rate !== null) counts.push(say('winRate', percent(summary.win_rate)))
   const money = [
     say('net', signed(net)),

@@ -43,8 +43,8 @@ t.test('a job that is due runs, stands for its due time, and the status shows wh
   const due: Date[] = []
   const job = testJob(
     'due',
-    async ({ scheduledFor }) => {
-      due.push(scheduledFor)
+    async ({ scheduledFor, trigger }) => {
+      if (trigger === 'schedule') due.push(scheduledFor)
       return {}
     },
     { trigger: every(SECOND) }
@@ -64,10 +64,11 @@ t.test('a job that is due runs, stands for its due time, and the status shows wh
 })
 
 t.test('a replica with SCHEDULER_ENABLED=false runs nothing but by hand', async t => {
-  const job = testJob('due', nothing, { trigger: every(SECOND) })
+  const job = testJob('due', async ({ trigger }) => ({ trigger }), { trigger: every(SECOND) })
   const { scheduler, sql } = await start(t, [job], { environment: { SCHEDULER_ENABLED: 'false' } })
   const triggered = await scheduler.trigger(job, { actor: 'ada' })
   t.equal(triggered.kind, 'started')
+  if (triggered.kind === 'started') t.match(await triggered.run.finished, { result: { trigger: 'manual' } })
   const [clock] = await sql`select next_fire_at from scheduled_jobs`
   t.equal(clock?.next_fire_at, null, 'nobody sets its clock')
 })

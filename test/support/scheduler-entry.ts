@@ -4,10 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
+import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
+import { sendDailySummary } from '../../src/jobs/send-daily-summary.ts'
 import type { JobContext } from '../../src/scheduler/job.ts'
 import { every, SECOND } from '../../src/scheduler/trigger.ts'
 import { ENCRYPTION_KEY, SESSION_SECRET, TEST_ENVIRONMENT } from './app.ts'
 import { testJob } from './jobs.ts'
+import { tableOutbox } from './table-outbox.ts'
 
 const config = {
   SESSION_SECRET,
@@ -53,7 +56,12 @@ const jobs = [
       await sleep(100)
     }
     throw signal.reason
-  })
+  }),
+  testJob('daily_performance', calculateDailyPerformance({ timeZone: config.TIME_ZONE })),
+  testJob(
+    'daily_summary',
+    sendDailySummary({ timeZone: config.TIME_ZONE, language: 'en', operatorChatId: '1', outbox: tableOutbox })
+  )
 ].filter(({ id }) => process.env.TEST_JOBS?.split(',').includes(id))
 
 const app = buildApp(config, { logger: log, jobs })

@@ -1,6 +1,6 @@
 /** Databases with accounts, strategies and executions, and runs of jobs on them. */
+import { Big } from 'big.js'
 import type { Test } from 'tap'
-import type { TransactionSql } from '../../src/database/client.ts'
 import { Database } from '../../src/database/database.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import type { JobContext, JobResult } from '../../src/scheduler/job.ts'
@@ -25,7 +25,7 @@ export async function tradingDatabase(t: Pick<Test, 'teardown'>): Promise<Databa
 }
 
 /** How a run began, and what is to happen to it. */
-export interface RunSeams extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor'>> {
+export interface RunSeams extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor' | 'signal'>> {
   /** Called before each transaction with its number from 1: what it throws ends the run there. */
   before?: (transaction: number) => void
 }
@@ -49,7 +49,8 @@ export async function runJob(
     ...(date !== undefined && { date }),
     progress: (done, total) => progress.push([done, total]),
     transaction: (work, { deadlineMs = TRANSACTION_DEADLINE_MS } = {}) => {
-      before?.(++transactions)
+      transactions++
+      before?.(transactions)
       return database.transaction(work, { deadlineMs })
     }
   })
@@ -169,10 +170,78 @@ export function trade(database: Database, executions: readonly ExecutionRow[]): 
   })
 }
 
-/** The rows of a query as text. */
-export function textRows(
+/** Balances as they were recorded; a currency is USDT unless given. Accounts by index, from 0. */
+export function recordBalances(
   database: Database,
-  query: (tx: TransactionSql) => Promise<readonly Record<string, unknown>[]>
-): Promise<Record<string, unknown>[]> {
-  return database.transaction(async tx => (await query(tx)).map(row => ({ ...row })))
+  balances: readonly { account?: number; at: string; currency?: string; total: string }[]
+): Promise<void> {
+  const rows = balances.map(({ account = 0, currency = 'USDT', at, total }) => ({
+    account_id: account + 1,
+    at,
+    currency,
+    total
+  }))
+  return database.transaction(async tx => {
+    await tx`
+      insert into account_balance_history (account_id, at, currency, total)
+      select account_id, at, currency, total
+      from jsonb_to_recordset(${tx.json(rows)}) as b (account_id bigint, at timestamptz, currency text, total numeric)`
+  })
+}
+
+/** Sets positions of strategy accounts, by index, from 0. */
+export function holdPositions(
+  database: Database,
+  positions: readonly { on?: number; symbol: string; currency?: string; quantity?: string; unrealized: string }[]
+): Promise<void> {
+  const rows = positions.map(({ on = 0, symbol, currency = 'USDT', quantity = '1', unrealized }) => ({
+    on: on + 1,
+    symbol,
+    currency,
+    quantity,
+    unrealized
+  }))
+  return database.transaction(async tx => {
+    await tx`
+      insert into strategy_positions (strategy_account_id, market_type, symbol, currency, quantity, unrealized_pnl)
+      select "on", 'FUTURES', symbol, currency, quantity, unrealized
+      from jsonb_to_recordset(${tx.json(rows)})
+        as p ("on" bigint, symbol text, currency text, quantity numeric, unrealized numeric)
+      on conflict (strategy_account_id, market_type, symbol, position_side) do update set
+        quantity = excluded.quantity, unrealized_pnl = excluded.unrealized_pnl`
+  })
+}
+
+const HOUR_MS = 3_600_000
+
+/** A day in a zone where it is now some time in a given hour: what the clock says there does not change meanwhile. */
+export interface LocalDay {
+  timeZone: string
+  /** The day that it is there now, `YYYY-MM-DD`. */
+  date: string
+  /** A moment of that day or, by negative hours, of one before it, ISO 8601. */
+  at(hours: number): string
+}
+
+/** @param hour 0 to 23, not too near to the end of a day */
+export function localDay(hour: number): LocalDay {
+  const now = Date.now()
+  const ahead = hour - new Date(now).getUTCHours()
+  const offset = ahead > 14 ? ahead - 24 : ahead < -12 ? ahead + 24 : ahead
+  const midnight = Math.floor((now + offset * HOUR_MS) / (24 * HOUR_MS)) * 24 * HOUR_MS
+  return {
+    // The names of these zones have the sign of POSIX: west is positive.
+    timeZone: `Etc/GMT${offset > 0 ? '-' : '+'}${Math.abs(offset)}`,
+    date: new Date(midnight).toISOString().slice(0, 10),
+    at: hours => new Date(midnight + (hours - offset) * HOUR_MS).toISOString()
+  }
+}
+
+/** Decimals without the zeros at their end. */
+export function plain(row: Record<string, unknown> | undefined): Record<string, unknown> {
+  const entries = Object.entries(row ?? {}).map(([name, value]) => [
+    name,
+    typeof value === 'string' && /^-?\d+\.\d+$/.test(value) ? new Big(value).toFixed() : value
+  ])
+  return Object.fromEntries(entries)
 }

@@ -1,0 +1,385 @@
+import { Big } from 'big.js'
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import type { Database } from '../../src/database/database.ts'
+import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
+import { JobError } from '../../src/scheduler/job.ts'
+import {
+  type ExecutionRow,
+  plain,
+  type RunSeams,
+  runJob,
+  seedTrading,
+  trade,
+  tradingDatabase
+} from '../support/trading-days.ts'
+
+const SEOUL = 'Asia/Seoul'
+
+/** Runs the job in the night after a day. */
+function run(database: Database, at: string, seams: RunSeams = {}, timeZone = SEOUL) {
+  return runJob(database, calculateDailyPerformance({ timeZone }), { scheduledFor: new Date(at), ...seams })
+}
+
+/** The rows of all strategies, but for the time at which they were computed. */
+async function performanceOf(database: Database, columns?: readonly string[]): Promise<Record<string, unknown>[]> {
+  const rows = await database.run(
+    sql => sql<Record<string, unknown>[]>`
+      select strategy_id, date::text, currency, is_testnet, daily_pnl, cumulative_pnl, daily_return, cumulative_return,
+        trades, wins, win_rate, max_drawdown, volatility, sharpe, sortino, fees, fees_unknown, executions_apart
+      from strategy_performance order by strategy_id, currency, is_testnet, date`
+  )
+  return rows.map(row => (columns ? Object.fromEntries(columns.map(name => [name, row[name]])) : { ...row }))
+}
+
+/** The days from one to another, `YYYY-MM-DD`, both included. */
+function days(from: string, to: string): string[] {
+  const list: string[] = []
+  for (let ms = Date.parse(from); ms <= Date.parse(to); ms += 86_400_000) {
+    list.push(new Date(ms).toISOString().slice(0, 10))
+  }
+  return list
+}
+
+t.test('three days of one strategy, worked by hand', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await trade(database, [
+    { at: '2026-03-01T10:00:00+09:00', fee_value: '1' },
+    { at: '2026-03-01T11:00:00+09:00', pnl: '101', fee_value: '0' },
+    { at: '2026-03-02T00:00:00+09:00', pnl: '-60', fee_value: '0.5' },
+    { at: '2026-03-02T23:59:59.999+09:00', pnl: '10.5', fee_value: null },
+    { at: '2026-03-04T00:00:00+09:00', pnl: '999' }
+  ])
+  const { result, progress } = await run(database, '2026-03-04T00:00:13+09:00')
+  t.match(result, { strategies: 1, days: 3, trades: 4, executions_apart: 0, fees_unknown: 1 })
+  t.equal(progress.at(-1)?.[0], progress.at(-1)?.[1], 'progress ends at its total')
+
+  const rows = await performanceOf(database)
+  t.match(rows, [
+    {
+      ...{ date: '2026-03-01', currency: 'USDT', is_testnet: false, daily_pnl: '100', cumulative_pnl: '100' },
+      ...{ daily_return: '0.1', cumulative_return: '0.1', trades: 2, wins: 1, win_rate: '1', max_drawdown: '0' },
+      ...{ volatility: null, sharpe: null, sortino: null, fees: '1', fees_unknown: 0 }
+    },
+    // A peak of 1100, then 1050.
+    {
+      ...{ date: '2026-03-02', daily_pnl: '-50.0', cumulative_pnl: '50.0', daily_return: '-0.05', trades: 2, wins: 1 },
+      ...{ win_rate: '0.5', max_drawdown: '-0.04545454545454545455', fees: '0.5', fees_unknown: 1 }
+    },
+    {
+      ...{ date: '2026-03-03', daily_pnl: '0', cumulative_pnl: '50.0', daily_return: '0', trades: 0, wins: 0 },
+      ...{ win_rate: null, max_drawdown: '-0.04545454545454545455', fees: '0' }
+    }
+  ])
+  // Returns 0.1, −0.05, 0: mean 1/60, std √(7/1200), downside √(0.0025/3), times √365.
+  const last = rows.at(-1)
+  const near = (got: unknown, wanted: number) => t.ok(Math.abs(Number(got) - wanted) < 1e-14, `${got} is ${wanted}`)
+  near(last?.volatility, Math.sqrt(7 / 1200) * Math.sqrt(365))
+  near(last?.sharpe, (1 / 60 / Math.sqrt(7 / 1200)) * Math.sqrt(365))
+  near(last?.sortino, (1 / 60 / Math.sqrt(0.0025 / 3)) * Math.sqrt(365))
+})
+
+t.test('a strategy that has never traded has no rows', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  const { result } = await run(database, '2026-03-04T00:00:13+09:00')
+  t.match(result, { strategies: 0, days: 0, trades: 0 })
+  t.strictSame(await performanceOf(database), [])
+})
+
+t.test('currencies stay apart: figures in the currency of the capital, others counted', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database, {
+    accounts: [{}, { exchange: 'UPBIT' }],
+    strategyAccounts: [
+      { strategy: 0, account: 0, capital: '1000', currency: 'USDT' },
+      { strategy: 0, account: 1, capital: '5000000', currency: 'KRW' }
+    ]
+  })
+  await trade(database, [
+    { on: 0, at: '2026-03-01T10:00:00+09:00', pnl: '10' },
+    { on: 0, at: '2026-03-01T11:00:00+09:00', pnl: '700', currency: 'USDC', fee_value: null },
+    { on: 1, at: '2026-03-01T12:00:00+09:00', pnl: '-25000', currency: 'KRW' }
+  ])
+  const { result } = await run(database, '2026-03-02T00:00:13+09:00')
+  t.match(result, { strategies: 1, days: 2, trades: 2, executions_apart: 1, fees_unknown: 0 })
+  t.match(await performanceOf(database), [
+    { currency: 'KRW', daily_pnl: '-25000', daily_return: '-0.005', trades: 1, executions_apart: 0 },
+    { currency: 'USDT', daily_pnl: '10', daily_return: '0.01', trades: 1, executions_apart: 1 }
+  ])
+})
+
+t.test('accounts of one currency share their capital; play money has rows of its own', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database, {
+    accounts: [{}, {}, { is_testnet: true }],
+    strategyAccounts: [0, 1, 2].map(account => ({ strategy: 0, account, capital: '500', currency: 'USDT' }))
+  })
+  await trade(
+    database,
+    [0, 1, 2].map(on => ({ on, at: '2026-03-01T10:00:00+09:00', pnl: '100' }))
+  )
+  await run(database, '2026-03-02T00:00:13+09:00')
+  t.match(await performanceOf(database), [
+    { is_testnet: false, daily_pnl: '200', daily_return: '0.2' },
+    { is_testnet: true, daily_pnl: '100', daily_return: '0.2' }
+  ])
+})
+
+t.test('days that were missed are filled in, and a run finds nothing to do twice', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await trade(database, [{ at: '2026-03-01T10:00:00+09:00', pnl: '10' }])
+  await run(database, '2026-03-02T00:00:13+09:00')
+  await trade(database, [{ at: '2026-03-04T10:00:00+09:00', pnl: '-5' }])
+  const { result } = await run(database, '2026-03-07T00:00:13+09:00')
+  t.match(result, { strategies: 1, days: 5 })
+  t.strictSame(
+    await performanceOf(database, ['date', 'cumulative_pnl']),
+    ['10', '10', '10', '5', '5', '5'].map((cumulative_pnl, i) => ({ date: `2026-03-0${i + 1}`, cumulative_pnl }))
+  )
+  t.match((await run(database, '2026-03-07T00:00:13+09:00')).result, { strategies: 0, days: 0 })
+})
+
+t.test('executions recorded late: their day is computed again, the following rolled forward', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  const early: ExecutionRow = { at: '2026-02-27T23:59:00+09:00', pnl: '7', fee_value: '1' }
+  const late: ExecutionRow = { at: '2026-03-02T09:00:00+09:00', pnl: '-40', fee_value: '2' }
+  const others: ExecutionRow[] = days('2026-03-01', '2026-03-05').map((day, i) => ({
+    at: `${day}T12:00:00+09:00`,
+    pnl: String(i * 10 - 15)
+  }))
+  await trade(database, others)
+  await run(database, '2026-03-06T00:00:13+09:00')
+  const now = new Date().toISOString()
+  await trade(database, [{ ...late, recorded: now }])
+  t.match((await run(database, '2026-03-06T00:00:13+09:00')).result, { days: 4 }, 'from the day of the late one')
+  await trade(database, [{ ...early, recorded: now }])
+  t.match((await run(database, '2026-03-06T00:00:13+09:00')).result, { days: 7 }, 'before the first day, too')
+
+  const undisturbed = await tradingDatabase(t)
+  await seedTrading(undisturbed)
+  await trade(undisturbed, [...others, late, early])
+  await run(undisturbed, '2026-03-06T00:00:13+09:00')
+  t.strictSame(await performanceOf(database), await performanceOf(undisturbed))
+})
+
+t.test('a day asked for by hand', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await trade(
+    database,
+    days('2026-03-01', '2026-03-05').map((day, i) => ({ at: `${day}T12:00:00+09:00`, pnl: String(7 - i * 3) }))
+  )
+  const at = '2026-03-06T09:00:00+09:00'
+  t.match(
+    (await run(database, at, { trigger: 'manual', date: '2026-03-03' })).result,
+    { days: 3 },
+    'those before it come first'
+  )
+  await run(database, at)
+  const before = await performanceOf(database)
+  t.match(
+    (await run(database, at, { trigger: 'manual', date: '2026-03-03' })).result,
+    { days: 3 },
+    'those after it rest on it'
+  )
+  t.strictSame(await performanceOf(database), before, 'repeating it gives the same rows')
+  t.match(
+    (await run(database, at, { trigger: 'manual', date: '2025-12-31' })).result,
+    { days: 0 },
+    'nothing was traded yet'
+  )
+  for (const date of ['2026-03-06', '2027-01-01']) {
+    await t.rejects(
+      run(database, at, { trigger: 'manual', date }),
+      new JobError('DAY_NOT_OVER'),
+      'a day that is not over'
+    )
+  }
+  t.strictSame(await performanceOf(database), before)
+})
+
+t.test('a day of a zone lasts as long as it does there', async t => {
+  // Havana has its midnight twice in November, São Paulo lacked it in November 2018, Apia lacked a whole day.
+  const zones = [
+    ['Europe/Berlin', '2026-03-29T21:59:59.999Z', '2026-03-29T22:00:00Z', '2026-03-29'],
+    ['Europe/Berlin', '2026-10-24T21:59:59.999Z', '2026-10-24T22:00:00Z', '2026-10-24'],
+    ['America/Havana', '2026-11-01T03:59:59.999Z', '2026-11-01T04:00:00Z', '2026-10-31'],
+    ['America/Havana', '2026-11-02T04:59:59.999Z', '2026-11-02T05:00:00Z', '2026-11-01'],
+    ['America/Sao_Paulo', '2018-11-04T02:59:59.999Z', '2018-11-04T03:00:00Z', '2018-11-03'],
+    ['Pacific/Apia', '2011-12-30T09:59:59.999Z', '2011-12-30T10:00:00Z', '2011-12-29']
+  ] as const
+  for (const [zone, last, first, day] of zones) {
+    const database = await tradingDatabase(t)
+    await seedTrading(database)
+    await trade(database, [
+      { at: last, pnl: '1' },
+      { at: first, pnl: '10' }
+    ])
+    const later = new Date(Date.parse(first) + 3 * 86_400_000).toISOString()
+    await run(database, later, {}, zone)
+    const rows = await performanceOf(database, ['date', 'daily_pnl'])
+    t.strictSame(rows[0], { date: day, daily_pnl: '1' }, `${zone}: ${day} ends at its last moment`)
+    const next = rows.find(({ daily_pnl }) => daily_pnl === '10')
+    t.equal(next?.date, zone === 'Pacific/Apia' ? '2011-12-31' : days(day, '2099-01-01')[1], `${zone}: the next begins`)
+  }
+})
+
+t.test('a run that dies before any of its transactions is completed by the next, to the same rows', async t => {
+  const executions: ExecutionRow[] = days('2026-01-01', '2026-04-30').map((day, i) => ({
+    on: i % 3,
+    at: `${day}T12:00:00+09:00`,
+    pnl: String(((i * 7919) % 211) - 100),
+    fee_value: '0.25'
+  }))
+  const prepared = async (t: Test) => {
+    const database = await tradingDatabase(t)
+    await seedTrading(database, {
+      strategyAccounts: [0, 1, 2].map(strategy => ({ strategy, account: 0, capital: '1000', currency: 'USDT' }))
+    })
+    await trade(database, executions)
+    return database
+  }
+  const at = '2026-05-01T00:00:13+09:00'
+  const undisturbed = await prepared(t)
+  const { transactions } = await run(undisturbed, at)
+  const wanted = await performanceOf(undisturbed)
+  t.ok(transactions > 6, 'a month at a time')
+  for (let dies = 1; dies <= transactions; dies++) {
+    const database = await prepared(t)
+    const killed = run(database, at, {
+      before: transaction => {
+        if (transaction === dies) throw new Error('killed')
+      }
+    })
+    await t.rejects(killed, { message: 'killed' })
+    await run(database, at)
+    t.strictSame(await performanceOf(database), wanted, `died before transaction ${dies}`)
+  }
+})
+
+t.test('it stops between two transactions when it is told to end', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await trade(database, [{ at: '2026-01-01T10:00:00+09:00', pnl: '10' }])
+  const controller = new AbortController()
+  await t.rejects(
+    run(database, '2026-05-01T00:00:13+09:00', {
+      signal: controller.signal,
+      before: transaction => {
+        if (transaction === 3) controller.abort(new Error('told to end'))
+      }
+    }),
+    { message: 'told to end' }
+  )
+  t.equal((await performanceOf(database)).length, 31, 'a month was done')
+})
+
+/** Everything of `strategy_performance` in its naive form: day by day over lists, in big.js with many digits. */
+function naively(
+  executions: readonly Dealt[],
+  first: string,
+  last: string,
+  capital: number
+): Record<string, unknown>[] {
+  const Wide = Big()
+  Wide.DP = 60
+  const sum = (list: readonly Big[]) => list.reduce((a, b) => a.plus(b), new Wide(0))
+  const root365 = new Wide(365).sqrt()
+  const rounded = (value: Big | null | undefined) => value?.round(20, Big.roundHalfUp).toFixed() ?? null
+  const returns: Big[] = []
+  let equity = new Wide(capital)
+  let peak = equity
+  let drawdown = new Wide(0)
+  return days(first, last).map(day => {
+    const own = executions.filter(({ at, currency }) => seoulDay(at) === day && currency === 'USDT')
+    const closes = own.flatMap(({ pnl }) => (pnl === null ? [] : [new Wide(pnl)]))
+    const wins = closes.filter(pnl => pnl.gt(0)).length
+    const fees = sum(own.map(({ fee_value }) => new Wide(fee_value ?? 0)))
+    const daily = sum(closes).minus(fees)
+    returns.push(daily.div(capital))
+    equity = equity.plus(daily)
+    if (equity.gt(peak)) peak = equity
+    const fall = equity.div(peak).minus(1)
+    if (fall.lt(drawdown)) drawdown = fall
+    const n = returns.length
+    const mean = sum(returns).div(n)
+    const squares = (list: readonly Big[]) => sum(list.map(r => r.times(r)))
+    const deviation =
+      n > 1
+        ? squares(returns.map(r => r.minus(mean)))
+            .div(n - 1)
+            .sqrt()
+        : null
+    const downside =
+      n > 1
+        ? squares(returns.filter(r => r.lt(0)))
+            .div(n)
+            .sqrt()
+        : null
+    // Below the digits that are kept, a difference of equal returns is nothing but rounding.
+    const per = (risk: Big | null) => (risk?.gt('1e-25') ? mean.div(risk).times(root365) : null)
+    return {
+      date: day,
+      daily_pnl: daily.toFixed(),
+      cumulative_pnl: equity.minus(capital).toFixed(),
+      daily_return: rounded(daily.div(capital)),
+      cumulative_return: rounded(equity.minus(capital).div(capital)),
+      trades: own.length,
+      wins,
+      win_rate: closes.length === 0 ? null : rounded(new Wide(wins).div(closes.length)),
+      max_drawdown: rounded(drawdown),
+      volatility: rounded(deviation?.times(root365)),
+      sharpe: rounded(per(deviation)),
+      sortino: rounded(per(downside)),
+      fees: fees.toFixed(),
+      fees_unknown: own.filter(({ fee_value }) => fee_value === null).length,
+      executions_apart: executions.filter(({ at, currency }) => seoulDay(at) === day && currency !== 'USDT').length
+    }
+  })
+}
+
+type Dealt = { at: string; currency: string; pnl: string | null; fee_value: string | null }
+const seoulDay = (at: string) => new Date(Date.parse(at) + 9 * 3_600_000).toISOString().slice(0, 10)
+
+const amounts = fc.integer({ min: -1_000_000, max: 1_000_000 }).map(n => new Big(n).div(10_000).toFixed())
+const dealt: fc.Arbitrary<Dealt> = fc.record({
+  at: fc
+    .integer({ min: 0, max: 8 * 86_400 - 1 })
+    .map(seconds => new Date(Date.parse('2026-03-01T00:00:00+09:00') + seconds * 1_000).toISOString()),
+  currency: fc.constantFrom('USDT', 'USDT', 'USDT', 'USDC'),
+  pnl: fc.option(amounts),
+  fee_value: fc.option(fc.integer({ min: -10, max: 1_000 }).map(n => new Big(n).div(1_000).toFixed()))
+})
+
+t.test('for random executions, recorded in random order between runs, it equals a naive computation', async t => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(dealt, { minLength: 1, maxLength: 30 }),
+      fc.integer({ min: 1, max: 1_000_000 }),
+      fc.integer({ min: 0, max: 30 }),
+      fc.integer({ min: 2, max: 9 }),
+      async (executions, capital, split, firstRun) => {
+        const database = await tradingDatabase(t)
+        const strategyAccounts = [{ strategy: 0, account: 0, capital: String(capital), currency: 'USDT' }]
+        await seedTrading(database, { strategyAccounts })
+        const recorded = new Date().toISOString()
+        const rows = executions.map(execution => ({ ...execution, recorded }))
+        await trade(database, rows.slice(0, split))
+        await run(database, `2026-03-${String(firstRun).padStart(2, '0')}T00:00:13+09:00`)
+        await trade(database, rows.slice(split))
+        await run(database, '2026-03-09T00:00:13+09:00')
+
+        const first = executions.map(({ at }) => seoulDay(at)).sort()[0] ?? ''
+        const wanted = naively(executions, first, '2026-03-08', capital)
+        const got = await performanceOf(database)
+        t.equal(got.length, wanted.length)
+        for (const [i, row] of wanted.entries()) t.match(plain(got[i]), row)
+      }
+    ),
+    { numRuns: 25 }
+  )
+})

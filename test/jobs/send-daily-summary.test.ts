@@ -1,0 +1,329 @@
+import { Big } from 'big.js'
+import fc from 'fast-check'
+import t from 'tap'
+import type { Database } from '../../src/database/database.ts'
+import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
+import { type DailySummaryServices, sendDailySummary } from '../../src/jobs/send-daily-summary.ts'
+import { tableOutbox } from '../support/table-outbox.ts'
+import {
+  holdPositions,
+  localDay,
+  plain,
+  type RunSeams,
+  recordBalances,
+  runJob,
+  seedTrading,
+  trade,
+  tradingDatabase
+} from '../support/trading-days.ts'
+
+const OPERATOR = '-100'
+/** A day that is half over, and one that has just begun. */
+const noon = localDay(12)
+const night = localDay(0)
+
+function send(database: Database, seams: RunSeams = {}, services: Partial<DailySummaryServices> = {}) {
+  const job = sendDailySummary({
+    timeZone: noon.timeZone,
+    language: 'en',
+    operatorChatId: OPERATOR,
+    outbox: tableOutbox,
+    ...services
+  })
+  return runJob(database, job, seams)
+}
+
+async function summaries(database: Database): Promise<Record<string, unknown>[]> {
+  const rows = await database.run(
+    sql => sql<Record<string, unknown>[]>`
+      select account_id, date::text, currency, start_balance, end_balance, realized_pnl, unrealized_pnl, fees,
+        fees_unknown, trades, wins, losses, win_rate, volume, max_drawdown, is_final
+      from daily_account_summaries order by account_id, date, currency`
+  )
+  return rows.map(row => plain(row))
+}
+
+function messages(database: Database): Promise<{ chat_id: string; text: string; dedupe_key: string }[]> {
+  return database.run(async sql => [
+    ...(await sql<{ chat_id: string; text: string; dedupe_key: string }[]>`
+        select chat_id, text, dedupe_key from outbox order by chat_id, message_id`)
+  ])
+}
+
+t.test('a day so far, worked by hand', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await recordBalances(database, [
+    { at: noon.at(-20), total: '900' },
+    { at: noon.at(-1), total: '1000' },
+    { at: noon.at(2), total: '1100' },
+    { at: noon.at(4), total: '990' },
+    { at: noon.at(6), total: '1050.5' }
+  ])
+  await trade(database, [
+    { at: noon.at(-0.01), pnl: '5000' },
+    { at: noon.at(0), price: '60000', quantity: '0.5', fee_value: '3' },
+    { at: noon.at(5), price: '61000.25', quantity: '0.2', pnl: '200.05', fee_value: '2.5' },
+    { at: noon.at(6), price: '59000', quantity: '0.2', pnl: '-100', fee_value: null },
+    { at: noon.at(7), price: '60000', quantity: '0.1', pnl: '0', fee_value: '-0.5' }
+  ])
+  await holdPositions(database, [
+    { symbol: 'BTCUSDT', unrealized: '12.5' },
+    { symbol: 'ETHUSDT', quantity: '-3', unrealized: '-2.25' },
+    { symbol: 'XRPUSDT', quantity: '0', unrealized: '99' }
+  ])
+  const { result, progress } = await send(database)
+  t.strictSame(result, { day: noon.date, accounts: 1, summaries: 1, fees_unknown: 1, recipients: 1, messages: 1 })
+  t.strictSame(progress.at(-1), [1, 1])
+  t.strictSame(await summaries(database), [
+    {
+      ...{ account_id: '1', date: noon.date, currency: 'USDT', start_balance: '1000', end_balance: '1050.5' },
+      ...{ realized_pnl: '100.05', unrealized_pnl: '10.25', fees: '5', fees_unknown: 1, trades: 4, wins: 1, losses: 1 },
+      ...{ win_rate: '0.33333333333333333333', volume: '60000.05', max_drawdown: '-0.1', is_final: false }
+    }
+  ])
+})
+
+t.test('the currencies that matter: traded, held, or of the exchange; never added up', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database, { accounts: [{}, { exchange: 'UPBIT' }, { is_active: false }] })
+  await trade(database, [{ at: noon.at(1), pnl: '5', currency: 'USDC' }])
+  await holdPositions(database, [{ symbol: 'ETHBTC', currency: 'BTC', unrealized: '0.001' }])
+  const { result } = await send(database)
+  t.match(result, { accounts: 2, summaries: 4 })
+  t.match(await summaries(database), [
+    { account_id: '1', currency: 'BTC', unrealized_pnl: '0.001', realized_pnl: '0', trades: 0, win_rate: null },
+    { account_id: '1', currency: 'USDC', realized_pnl: '5', unrealized_pnl: '0', trades: 1, win_rate: '1' },
+    { account_id: '1', currency: 'USDT', trades: 0, start_balance: null, end_balance: null, max_drawdown: null },
+    { account_id: '2', currency: 'KRW', trades: 0, volume: '0', fees: '0' }
+  ])
+})
+
+t.test('repeating it replaces the rows; the message of the day goes out once, and again by hand', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await trade(database, [{ at: noon.at(1), pnl: '5' }])
+  t.match((await send(database, { runId: 'a' })).result, { messages: 1 })
+  await trade(database, [{ at: noon.at(2), pnl: '6' }])
+  t.match((await send(database, { runId: 'b', trigger: 'catch_up' })).result, { messages: 0, recipients: 1 })
+  t.match(await summaries(database), [{ realized_pnl: '11' }])
+  t.match((await send(database, { runId: 'c', trigger: 'manual' })).result, { messages: 1 })
+  t.match((await send(database, { runId: 'c', trigger: 'manual' })).result, { messages: 0 }, 'once per run')
+  t.match((await send(database, { runId: 'd', trigger: 'manual' })).result, { messages: 1 })
+  t.strictSame(
+    (await messages(database)).map(({ dedupe_key }) => dedupe_key),
+    ['', ':c', ':d'].map(run => `daily_summary:${noon.date}:${OPERATOR}${run}`)
+  )
+})
+
+t.test('the operator reads all accounts, each owner their own, in one message per chat', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database, {
+    chats: ['1', null, '3', '3', OPERATOR],
+    accounts: [0, 1, 2, 3, 4].map(owner => ({ owner, name: `account of ${owner}` }))
+  })
+  const { result } = await send(database)
+  t.match(result, { recipients: 3, messages: 3 })
+  const names = (text: string) => [...text.matchAll(/account of (\d)/g)].map(([, owner]) => owner).join('')
+  t.strictSame(
+    (await messages(database)).map(({ chat_id, text }) => [chat_id, names(text)]),
+    [
+      [OPERATOR, '01234'],
+      ['1', '0'],
+      ['3', '23']
+    ]
+  )
+})
+
+t.test('without a recipient the rows are written all the same', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database, { chats: ['1'] })
+  await database.run(sql => sql`update users set is_active = false`)
+  const { result } = await send(database, {}, { operatorChatId: undefined })
+  t.match(result, { summaries: 1, recipients: 0, messages: 0 })
+})
+
+t.test('messages that cannot be written leave no rows behind', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  const outbox = { enqueue: () => Promise.reject(new Error('no outbox')) }
+  await t.rejects(send(database, {}, { outbox }), { message: 'no outbox' })
+  t.strictSame(await summaries(database), [])
+})
+
+t.test('the message tells amounts digit by digit, in the language of the service, whatever the names', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database, {
+    accounts: [
+      { name: '<b>\n& "x" \u202e', exchange: 'BYBIT', is_testnet: true },
+      { name: 'plain', exchange: 'UPBIT', state: 'credentials_refused' }
+    ]
+  })
+  await recordBalances(database, [
+    { at: noon.at(-1), total: '1234567.890100000000001' },
+    { at: noon.at(1), total: '1234000' }
+  ])
+  await trade(database, [
+    { at: noon.at(1), price: '1000.5', quantity: '2', pnl: '-1500.25', fee_value: '0.75' },
+    { at: noon.at(1), price: '1', quantity: '1', pnl: '1', fee_value: null }
+  ])
+  await send(database, { scheduledFor: new Date(noon.at(11.5)) })
+  await send(database, { scheduledFor: new Date(noon.at(11.5)), trigger: 'manual' }, { language: 'ko' })
+  const [english, korean] = await messages(database)
+  t.equal(
+    english?.text,
+    `📊 <b>Daily summary ${noon.date}</b>
+As of: ${noon.date} 11:30 (${noon.timeZone})
+
+<b>&lt;b&gt; &amp; &quot;x&quot;</b> (Bybit) [testnet]
+• <b>USDT</b> Balance 1,234,567.890100000000001 → 1,234,000
+  Net -1,500, Realised -1,499.25, Fees 0.75, fees of unknown value 1
+  Trades 2 (won 1, lost 1), Win rate 50.00%, Volume 2,002
+  Unrealised 0, Drawdown -0.05%
+
+<b>plain</b> (Upbit)
+⚠️ the exchange refuses the credentials: figures may be old
+• <b>KRW</b> Balance ? → ?
+  No trades
+  Unrealised 0
+
+<i>Net = realised − fees. Funding of perpetuals is not included. Amounts in different currencies are not added.</i>`
+  )
+  t.match(korean?.text, /일일 요약.*\[테스트넷\].*순손익 -1,500.*승률 50\.00%.*거래 없음.*펀딩/s)
+})
+
+t.test('the day is the one that the run stands for, also when it is caught up after midnight', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await trade(database, [
+    { at: night.at(-5), pnl: '5' },
+    { at: night.at(0), pnl: '70' }
+  ])
+  const { timeZone } = night
+  await send(database, { scheduledFor: new Date(night.at(-3)), trigger: 'catch_up' }, { timeZone })
+  const [row, ...others] = await summaries(database)
+  t.match(row, { realized_pnl: '5', is_final: true }, 'and over by then')
+  t.strictSame(others, [])
+})
+
+t.test(
+  'after midnight the performance job completes the day, those missed, and those with late executions',
+  async t => {
+    const database = await tradingDatabase(t)
+    await seedTrading(database)
+    const { timeZone } = night
+    const dayBefore = (days: number) => new Date(Date.parse(night.date) - days * 86_400_000).toISOString().slice(0, 10)
+    const complete = () =>
+      runJob(database, calculateDailyPerformance({ timeZone }), { scheduledFor: new Date(night.at(0.01)) })
+    await database.run(
+      sql => sql`
+      insert into daily_account_summaries (account_id, date, currency, realized_pnl, unrealized_pnl, fees, trades, wins,
+        losses, volume, is_final, computed_at)
+      values (1, ${dayBefore(4)}, 'USDT', 0, 0, 0, 0, 0, 0, 0, true, '2000-01-01'),
+        (1, ${dayBefore(3)}, 'USDT', 1, 33, 0, 1, 1, 0, 0, false, '2000-01-01')`
+    )
+    await recordBalances(database, [
+      { at: night.at(-30), total: '100' },
+      { at: night.at(-1), total: '80' },
+      { at: night.at(0.001), total: '7' }
+    ])
+    await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '4' }])
+    await trade(database, [
+      { at: night.at(-71), pnl: '3', recorded: '2001-01-01T00:00:00Z' },
+      { at: night.at(-23), pnl: '-4', recorded: '2001-01-01T00:00:00Z' }
+    ])
+    t.match((await complete()).result, { summaries: 3 })
+    t.match(await summaries(database), [
+      { date: dayBefore(4), realized_pnl: '0' },
+      { date: dayBefore(3), realized_pnl: '3', unrealized_pnl: '33', is_final: true },
+      { date: dayBefore(2), realized_pnl: '0', unrealized_pnl: null, end_balance: '100', is_final: true },
+      {
+        ...{ date: dayBefore(1), realized_pnl: '-4', unrealized_pnl: '4', is_final: true },
+        ...{ start_balance: '100', end_balance: '80', max_drawdown: '-0.2' }
+      }
+    ])
+
+    await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '5000' }])
+    await trade(database, [{ at: night.at(-90), pnl: '10', recorded: new Date().toISOString() }])
+    await complete()
+    t.match(await summaries(database), [
+      { date: dayBefore(4), realized_pnl: '10', trades: 1 },
+      { date: dayBefore(3), unrealized_pnl: '33' },
+      { date: dayBefore(2) },
+      { date: dayBefore(1), realized_pnl: '-4', unrealized_pnl: '4' }
+    ])
+  }
+)
+
+const amounts = fc.integer({ min: -1_000_000, max: 1_000_000 }).map(n => new Big(n).div(10_000).toFixed())
+const positive = fc.integer({ min: 1, max: 1_000_000 }).map(n => new Big(n).div(1_000).toFixed())
+const executions = fc.array(
+  fc.record({
+    hours: fc.double({ min: -3, max: 11, noNaN: true }),
+    currency: fc.constantFrom('USDT', 'USDC'),
+    price: positive,
+    quantity: positive,
+    pnl: fc.option(amounts),
+    fee_value: fc.option(amounts)
+  }),
+  { maxLength: 30 }
+)
+const balances = fc.uniqueArray(fc.record({ hour: fc.integer({ min: -5, max: 11 }), total: positive }), {
+  selector: ({ hour }) => hour,
+  maxLength: 10
+})
+
+t.test('for random executions and balances it equals a naive computation', async t => {
+  const sum = (list: readonly string[]) => list.reduce((a, b) => a.plus(b), new Big(0)).toFixed()
+  await fc.assert(
+    fc.asyncProperty(executions, balances, async (dealt, totals) => {
+      const database = await tradingDatabase(t)
+      await seedTrading(database)
+      await trade(
+        database,
+        dealt.map(({ hours, ...rest }) => ({ at: noon.at(hours), ...rest }))
+      )
+      await recordBalances(
+        database,
+        totals.map(({ hour, total }) => ({ at: noon.at(hour), total }))
+      )
+      await send(database)
+      const rows = await summaries(database)
+      // Dates have milliseconds: what is rounded into the day is of the day.
+      const own = dealt.filter(({ hours }) => noon.at(hours) >= noon.at(0))
+      for (const currency of ['USDC', 'USDT']) {
+        const traded = own.filter(execution => execution.currency === currency)
+        const row = rows.find(found => found.currency === currency)
+        if (currency === 'USDC' && traded.length === 0) {
+          t.equal(row, undefined)
+          continue
+        }
+        const closes = traded.flatMap(({ pnl }) => (pnl === null ? [] : [pnl]))
+        const wins = closes.filter(pnl => Number(pnl) > 0).length
+        t.match(row, {
+          realized_pnl: sum(closes),
+          fees: sum(traded.flatMap(({ fee_value }) => (fee_value === null ? [] : [fee_value]))),
+          fees_unknown: traded.filter(({ fee_value }) => fee_value === null).length,
+          trades: traded.length,
+          wins,
+          losses: closes.filter(pnl => Number(pnl) < 0).length,
+          volume: sum(traded.map(({ price, quantity }) => new Big(price).times(quantity).toFixed()))
+        })
+        t.equal(Number(row?.win_rate ?? -1).toFixed(12), (closes.length === 0 ? -1 : wins / closes.length).toFixed(12))
+      }
+      const ordered = [...totals].sort((a, b) => a.hour - b.hour)
+      const opening = ordered.filter(({ hour }) => hour < 0).at(-1)
+      const upto = ordered.filter(({ hour }) => hour >= 0)
+      let peak = 0
+      const falls = [...(opening ? [opening] : []), ...upto].map(({ total }) => {
+        peak = Math.max(peak, Number(total))
+        return Number(total) / peak - 1
+      })
+      const row = rows.find(({ currency }) => currency === 'USDT')
+      t.equal(row?.start_balance, opening?.total ?? null)
+      t.equal(row?.end_balance, ordered.at(-1)?.total ?? null)
+      t.equal(Number(row?.max_drawdown ?? 1).toFixed(12), (falls.length === 0 ? 1 : Math.min(...falls)).toFixed(12))
+    }),
+    { numRuns: 20 }
+  )
+})
