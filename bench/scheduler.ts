@@ -19,6 +19,8 @@ const SECONDS = Number(process.env.SECONDS ?? 60)
 const JOBS = Number(process.env.JOBS ?? 5)
 const CLAIMS = 500
 const IDLE_SECONDS = 30
+const SESSION_SECRET = 'a secret of a bench and of nothing else'
+const ENCRYPTION_KEY = Buffer.alloc(32).toString('base64')
 const IDLE_LIMIT = 2
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
@@ -117,9 +119,6 @@ async function idleQueries(): Promise<void> {
   )
   if (!holds) process.exitCode = 1
 }
-
-const SESSION_SECRET = 'a secret of a bench and of nothing else'
-const ENCRYPTION_KEY = Buffer.alloc(32).toString('base64')
 
 async function replica(jobs: Job[] | undefined, enabled = true) {
   const config = loadConfig({

@@ -3,7 +3,6 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { notReady } from '../src/health/verdict.ts'
-import { AlertRunner } from '../src/notifications/alert-runner.ts'
 
 /** A call to Telegram when there is no outbox, in milliseconds. */
 const DIRECT_MS = 10_000
@@ -12,6 +11,7 @@ const DIRECT_MS = 10_000
 async function alerts(app: FastifyInstance, { config }: { config: Config }) {
   const { TELEGRAM_BOT_TOKEN: token, TELEGRAM_CHAT_ID: chatId, LANGUAGE: language, TIME_ZONE: timeZone } = config
   if (token === undefined || chatId === undefined) return
+  const { AlertRunner } = await import('../src/notifications/alert-runner.ts')
   const { db, log, scheduler, telegram, health } = app
   const closing = new AbortController()
   const runner = new AlertRunner({

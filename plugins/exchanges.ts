@@ -2,11 +2,11 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
-import { URL_SETTINGS } from '../src/exchanges/catalogue.ts'
 import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
 import type { ExchangeStatus } from '../src/exchanges/exchange-gateway.ts'
 import type { ClientOptions, ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
 import { countExchangeCall, tellExchanges } from '../src/exchanges/figures.ts'
+import { URL_SETTINGS } from '../src/exchanges/url-settings.ts'
 import { exchangeDetails } from '../src/health/details.ts'
 
 declare module 'fastify' {

@@ -1,7 +1,6 @@
 // @FEAT:exchanges @COMP:route @TYPE:core
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { exchangeMetadata } from '../../src/exchanges/catalogue.ts'
 import { closed, errors } from './schemas.ts'
 
 const Metadata = Type.Object(
@@ -30,7 +29,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         }
       }
     },
-    async (_request, reply) => reply.code(200).send({ success: true, payload: exchangeMetadata() })
+    async (_request, reply) => {
+      // With it come the adapters: they are no part of a start.
+      const { exchangeMetadata } = await import('../../src/exchanges/catalogue.ts')
+      return reply.code(200).send({ success: true, payload: exchangeMetadata() })
+    }
   )
 }
 

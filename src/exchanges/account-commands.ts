@@ -7,10 +7,11 @@ import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import type { Account } from './account.ts'
 import { Accounts } from './accounts.ts'
-import { CATALOGUE, URL_SETTINGS } from './catalogue.ts'
+import { CATALOGUE } from './catalogue.ts'
 import { ExchangeError, isExchangeName, MARKET_TYPES, type MarketType } from './exchange-client.ts'
 import { assertOffered, ExchangeRegistry, NotOffered } from './exchange-registry.ts'
 import { KeyRing } from './key-ring.ts'
+import { URL_SETTINGS } from './url-settings.ts'
 
 const NAME = /^[^\p{Control}]{1,64}$/u
 /** No exchange's secret is longer, and none holds anything but printable ASCII. */

@@ -6,6 +6,7 @@ import { BybitClient } from './bybit.ts'
 import type { ExchangeClient, ExchangeName, MarketType } from './exchange-client.ts'
 import { OkxClient } from './okx.ts'
 import { UpbitClient } from './upbit.ts'
+import type { UrlSetting } from './url-settings.ts'
 
 /** What `GET /api/system/exchange-metadata` tells about an exchange. */
 export interface ExchangeMetadata {
@@ -16,17 +17,6 @@ export interface ExchangeMetadata {
   has_testnet: boolean
   quote_currencies: string[]
 }
-
-/** The settings that override a base URL. */
-export const URL_SETTINGS = [
-  'BINANCE_URL',
-  'BINANCE_FUTURES_URL',
-  'BYBIT_URL',
-  'OKX_URL',
-  'UPBIT_URL',
-  'BITHUMB_URL'
-] as const
-export type UrlSetting = (typeof URL_SETTINGS)[number]
 
 /** Where one market of an exchange is reached. */
 export interface MarketAddress {

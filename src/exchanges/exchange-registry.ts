@@ -1,6 +1,6 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 import type { Dispatcher } from 'undici'
-import { CATALOGUE, type MarketAddress, URL_SETTINGS, type UrlSetting } from './catalogue.ts'
+import { CATALOGUE, type MarketAddress } from './catalogue.ts'
 import {
   type Credentials,
   EXCHANGE_NAMES,
@@ -9,6 +9,7 @@ import {
   type MarketType
 } from './exchange-client.ts'
 import { ExchangeGateway, type ExchangeStatus, type GatewayOptions } from './exchange-gateway.ts'
+import { URL_SETTINGS, type UrlSetting } from './url-settings.ts'
 
 /** An exchange does not offer what was asked for, or a base URL cannot be used. Its message is a sentence for people. */
 export class NotOffered extends Error {

@@ -1,9 +1,13 @@
 // @FEAT:trading @COMP:job @TYPE:core
+import { setImmediate as letOthersRun } from 'node:timers/promises'
 import type { TransactionSql } from '../database/client.ts'
 import type { Language } from '../messages.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { type AccountSummary, dayOf, summariesOf, summarise } from '../trading/daily-summaries.ts'
-import { summaryText } from '../trading/summary-text.ts'
+import { accountText, summaryText } from '../trading/summary-text.ts'
+
+/** Accounts whose texts are written without a pause: some milliseconds. */
+const ACCOUNTS_AT_ONCE = 100
 
 export interface DailySummaryServices {
   /** IANA name: a day is a day of this zone. */
@@ -33,10 +37,10 @@ export function sendDailySummary({
     const result = await transaction(async tx => {
       const day = await dayOf(tx, scheduledFor, { timeZone })
       const counts = await summarise(tx, day, { timeZone })
-      const summaries = await summariesOf(tx, day)
-      const messages = Array.from(byRecipient(summaries, operatorChatId), ([chatId, own]) => ({
+      const accounts = await accountTexts(await summariesOf(tx, day), language)
+      const messages = Array.from(byRecipient(accounts, operatorChatId), ([chatId, texts]) => ({
         chatId,
-        text: summaryText(own, { day, at: scheduledFor, language, timeZone }),
+        text: summaryText(texts, { day, at: scheduledFor, language, timeZone }),
         key: `daily_summary:${day}:${chatId}${trigger === 'manual' ? `:${runId}` : ''}`
       }))
       const written = await outbox.enqueue(tx, messages)
@@ -47,16 +51,42 @@ export function sendDailySummary({
   }
 }
 
-/** The operator reads every account; a chat that owners share reads the accounts of all of them. */
-function byRecipient(summaries: readonly AccountSummary[], operatorChatId?: string): Map<string, AccountSummary[]> {
-  const recipients = new Map<string, AccountSummary[]>()
-  if (operatorChatId !== undefined && summaries.length > 0) recipients.set(operatorChatId, [...summaries])
+interface AccountText {
+  /** Of the owner. */
+  chatId: string | null
+  text: string
+}
+
+/** The text of each account, in pauses in which the process answers its probes. */
+async function accountTexts(summaries: readonly AccountSummary[], language: Language): Promise<AccountText[]> {
+  const accounts = new Map<string, [AccountSummary, ...AccountSummary[]]>()
   for (const summary of summaries) {
-    const chatId = summary.chat_id
+    const own = accounts.get(summary.account_id)
+    if (own) own.push(summary)
+    else accounts.set(summary.account_id, [summary])
+  }
+  const texts: AccountText[] = []
+  for (const own of accounts.values()) {
+    texts.push({ chatId: own[0].chat_id, text: accountText(own, language) })
+    if (texts.length % ACCOUNTS_AT_ONCE === 0) await letOthersRun()
+  }
+  return texts
+}
+
+/** The operator reads every account; a chat that owners share reads the accounts of all of them. */
+function byRecipient(accounts: readonly AccountText[], operatorChatId?: string): Map<string, string[]> {
+  const recipients = new Map<string, string[]>()
+  if (operatorChatId !== undefined && accounts.length > 0) {
+    recipients.set(
+      operatorChatId,
+      accounts.map(({ text }) => text)
+    )
+  }
+  for (const { chatId, text } of accounts) {
     if (chatId === null || chatId === operatorChatId) continue
     const own = recipients.get(chatId)
-    if (own) own.push(summary)
-    else recipients.set(chatId, [summary])
+    if (own) own.push(text)
+    else recipients.set(chatId, [text])
   }
   return recipients
 }

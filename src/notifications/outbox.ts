@@ -1,7 +1,6 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
-import { splitMessage } from './split-message.ts'
 
 /** The channel on which a new message is announced. */
 export const OUTBOX_CHANNEL = 'outbox'
@@ -35,6 +34,8 @@ export class Outbox {
    * @returns how many rows were new
    */
   async enqueue(tx: TransactionSql, messages: readonly Message[]): Promise<number> {
+    // Loaded with the first message.
+    const { splitMessage } = await import('./split-message.ts')
     const rows = messages.flatMap(({ chatId, text, key }) =>
       splitMessage(text).map((part, i) => ({ chat_id: chatId, text: part, key: i === 0 ? key : `${key}#${i + 1}` }))
     )

@@ -45,22 +45,19 @@ const words = {
   }
 } satisfies Record<string, Sentence>
 
-/** A day of some accounts as one message in Telegram's HTML, of any length. Amounts are told to their last digit. */
-export function summaryText(summaries: readonly AccountSummary[], options: SummaryTextOptions): string {
-  const { day, at, language, timeZone } = options
+/** A day of some accounts as one message in Telegram's HTML, of any length: `accountText` of each. */
+export function summaryText(accounts: readonly string[], { day, at, language, timeZone }: SummaryTextOptions): string {
   const time = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'short' }).format(at)
-  const lines = [
+  const title = [
     `📊 <b>${words.title[language]} ${escapeHtml(day)}</b>`,
     `${words.asOf[language]}: ${time} (${escapeHtml(timeZone)})`
   ]
-  let account: string | undefined
-  for (const summary of summaries) {
-    if (summary.account_id !== account) lines.push('', ...heading(summary, language))
-    account = summary.account_id
-    lines.push(...figures(summary, language))
-  }
-  lines.push('', `<i>${words.footnote[language]}</i>`)
-  return lines.join('\n')
+  return [title.join('\n'), ...accounts, `<i>${words.footnote[language]}</i>`].join('\n\n')
+}
+
+/** The day of one account in Telegram's HTML, a summary per currency. Amounts are told to their last digit. */
+export function accountText(summaries: readonly [AccountSummary, ...AccountSummary[]], language: Language): string {
+  return [...heading(summaries[0], language), ...summaries.flatMap(summary => figures(summary, language))].join('\n')
 }
 
 function heading({ account, exchange, is_testnet, credentials_refused }: AccountSummary, language: Language): string[] {

@@ -1,7 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Big } from 'big.js'
-import type { UrlSetting } from '../../../src/exchanges/catalogue.ts'
 import type {
   ExchangeName,
   MarketType,
@@ -9,6 +8,7 @@ import type {
   OrderState,
   PositionSide
 } from '../../../src/exchanges/exchange-client.ts'
+import type { UrlSetting } from '../../../src/exchanges/url-settings.ts'
 import { BINANCE_WEIGHTS, binance } from './binance.ts'
 import { bybit } from './bybit.ts'
 import { type Book, json, Refused, type SimulatedAnswer, type SimulatedDialect } from './dialect.ts'
