@@ -1,7 +1,10 @@
 // @FEAT:trading @COMP:job @TYPE:core
+import { setMaxListeners } from 'node:events'
+import type { TransactionSql } from '../database/client.ts'
+import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { Account, TradingAccounts } from '../exchanges/account.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
-import { ExchangeError } from '../exchanges/exchange-client.ts'
+import { ExchangeError, type MarketType } from '../exchanges/exchange-client.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { recordBalances, type Wallet } from '../trading/balances.ts'
 import { eachAtMost } from './bounded.ts'
@@ -9,52 +12,102 @@ import { eachAtMost } from './bounded.ts'
 /** Accounts whose exchanges are asked side by side. */
 const AT_ONCE = 8
 
+export interface SyncAccountBalancesServices {
+  accounts: TradingAccounts
+  timeZone: string
+}
+
+/** What came of asking for the wallets of an account. */
+interface Reading {
+  wallets: Wallet[]
+  failures: { marketType: MarketType; err: unknown }[]
+}
+
+type Outcome = 'synced' | 'refused' | 'failed'
+
 /**
  * Takes over the balances of every active account, one transaction each. An account of which any wallet cannot be read is
- * left as it was: a total without it would be wrong.
+ * left as it was: a total without it would be wrong. A wallet that has never been read and that the exchange keeps from
+ * keys which open another one, as Binance keeps futures from keys for spot alone, is none of the account's. An account
+ * that cannot be asked at all is counted as failed, and the others go on.
  */
 export function syncAccountBalances({
   accounts,
   timeZone
-}: {
-  accounts: TradingAccounts
-  timeZone: string
-}): (context: JobContext) => Promise<JobResult> {
+}: SyncAccountBalancesServices): (context: JobContext) => Promise<JobResult> {
   return async ({ signal, log, progress, transaction }) => {
+    // Each call under way listens to it, and there are as many as may be.
+    setMaxListeners(0, signal)
     const active = await accounts.active()
-    const result = { accounts: active.length, synced: 0, balances: 0, history_rows: 0, refused: 0, failed: 0 }
+    const counts = { synced: 0, balances: 0, history_rows: 0, wallets_closed: 0, refused: 0, failed: 0 }
     let done = 0
 
     await eachAtMost(AT_ONCE, active, async account => {
       signal.throwIfAborted()
-      try {
-        const wallets = await walletsOf(account)
-        result.history_rows += await transaction(async tx => {
-          const written = await recordBalances(tx, account.accountId, wallets, timeZone)
-          await accounts.accepted(tx, account)
-          return written
-        })
-        result.synced++
-        result.balances += wallets.reduce((sum, { balances }) => sum + balances.length, 0)
-      } catch (err) {
-        if (!(err instanceof ExchangeError) || signal.aborted) throw err
-        log.warn({ err, account_id: account.accountId }, 'balances not read')
-        if (err.code === 'authentication') {
-          await transaction(tx => accounts.refused(tx, account))
-          result.refused++
-        } else result.failed++
-      }
+      const reading = await read(account)
+      counts[await conclude(account, reading)]++
       progress(++done, active.length)
     })
-    return result
+    return { accounts: active.length, ...counts }
 
-    async function walletsOf(account: Account): Promise<Wallet[]> {
-      return Promise.all(
+    /** Waits for every wallet, whatever becomes of the others: nothing of it goes on behind the run. */
+    async function read(account: Account): Promise<Reading> {
+      const reading: Reading = { wallets: [], failures: [] }
+      await Promise.all(
         CATALOGUE[account.exchange].wallets.map(async marketType => {
-          const client = await accounts.client(account, marketType)
-          return { marketType, balances: await client.balances({ signal }) }
+          try {
+            const client = await accounts.client(account, marketType)
+            reading.wallets.push({ marketType, balances: await client.balances({ signal }) })
+          } catch (err) {
+            reading.failures.push({ marketType, err })
+          }
         })
       )
+      signal.throwIfAborted()
+      return reading
+    }
+
+    async function conclude(account: Account, { wallets, failures }: Reading): Promise<Outcome> {
+      for (const { marketType, err } of failures) {
+        if (err instanceof DatabaseUnavailableError) throw err
+        const line = { account_id: account.accountId, exchange: account.exchange, market_type: marketType, err }
+        // An exchange that is down says the same of every account: the exchange's own health tells it once.
+        if (err instanceof ExchangeError) log.debug({ ...line, code: err.code }, 'balances not read')
+        else log.warn(line, 'balances not read')
+      }
+      if (wallets.length === 0 && failures.some(({ err }) => isRefusal(err))) {
+        await transaction(tx => accounts.refused(tx, account))
+        return 'refused'
+      }
+      if (!failures.every(({ err }) => isRefusal(err) || isForbidden(err)) || wallets.length === 0) return 'failed'
+      const closed = failures.map(({ marketType }) => marketType)
+      const written = await transaction(async tx => {
+        if (await anyKnown(tx, account, closed)) return null
+        const rows = await recordBalances(tx, account.accountId, wallets, { timeZone })
+        await accounts.accepted(tx, account)
+        return rows
+      })
+      if (written === null) return 'failed'
+      counts.history_rows += written
+      counts.wallets_closed += closed.length
+      counts.balances += wallets.reduce((sum, { balances }) => sum + balances.length, 0)
+      return 'synced'
     }
   }
+}
+
+/** Whether anything was ever read of one of these wallets. */
+async function anyKnown(tx: TransactionSql, { accountId }: Account, marketTypes: MarketType[]): Promise<boolean> {
+  if (marketTypes.length === 0) return false
+  const found = await tx`
+    select from account_balances where account_id = ${accountId} and market_type in ${tx(marketTypes)} limit 1`
+  return found.length > 0
+}
+
+function isRefusal(err: unknown): boolean {
+  return err instanceof ExchangeError && err.code === 'authentication'
+}
+
+function isForbidden(err: unknown): boolean {
+  return err instanceof ExchangeError && err.code === 'permission'
 }

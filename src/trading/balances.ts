@@ -4,55 +4,83 @@ import type { Balance, MarketType } from '../exchanges/exchange-client.ts'
 
 /** A total is written down again when it changed, but not more often than this. */
 const HISTORY_EVERY = '10 minutes'
+/** The job runs every 59 s: once in the end of each day, in which a change is written down however soon it comes. */
+const DAY_ENDS = '59 seconds'
 
 export interface Wallet {
   marketType: MarketType
   balances: readonly Balance[]
 }
 
+export interface RecordOptions {
+  /** Whose days these are. */
+  timeZone: string
+  /** When the wallets were read; the transaction's time unless given. Never before that of an earlier call. */
+  at?: Date
+}
+
 /**
- * Takes over what an account holds: every wallet of it, whole. Assets that are gone stay with zero. The history gets the
- * total of each asset over the wallets: when it changed, at most once in ten minutes, and first of all on each day.
- * Idempotent.
- * @param timeZone whose days these are
+ * Takes over what an account holds: every wallet of it that there is, whole. Assets that are gone stay with zero. The
+ * history gets the total of each asset over the wallets when it changed, at most once in ten minutes; and with the first
+ * call on a day what the last one before it found, at the time of that one, changed or not. So the last row before a day
+ * began is what the account held when it began, which summaries start from, and end the day before with. A change in the
+ * last minute of a day is written at once, for those who read soon after midnight. Idempotent.
+ *
  * @returns how many rows of the history were written
  */
 export async function recordBalances(
   tx: TransactionSql,
   accountId: string,
   wallets: readonly Wallet[],
-  timeZone: string
+  { timeZone, at }: RecordOptions
 ): Promise<number> {
+  const moment = tx`coalesce(${at?.toISOString() ?? null}::timestamptz, now())`
   const rows = wallets.flatMap(({ marketType, balances }) =>
     balances.map(({ asset, free, locked, total }) => ({ market_type: marketType, asset, free, locked, total }))
   )
+  const closing = await tx`
+    insert into account_balance_history (account_id, at, currency, total)
+    select ${accountId}, synced_at, asset, held.total
+    from (
+      select asset, max(synced_at) as synced_at, sum(total) as total
+      from account_balances where account_id = ${accountId} group by asset
+    ) held
+    ${lastRow(tx, accountId)}
+    where synced_at < day_begin((${moment} at time zone ${timeZone}::text)::date, ${timeZone})
+      and (held.total <> 0 or last.total <> 0)
+    on conflict do nothing`
   await tx`
     with held as (
       select * from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb)
         as held (market_type text, asset text, free numeric, locked numeric, total numeric)
     ), gone as (
-      update account_balances b set free = 0, locked = 0, total = 0, synced_at = now()
+      update account_balances b set free = 0, locked = 0, total = 0, synced_at = ${moment}
       where account_id = ${accountId}
         and not exists (select from held where held.market_type = b.market_type and held.asset = b.asset)
     )
     insert into account_balances (account_id, market_type, asset, free, locked, total, synced_at)
-    select ${accountId}, market_type, asset, free, locked, total, now() from held
+    select ${accountId}, market_type, asset, free, locked, total, ${moment} from held
     on conflict (account_id, market_type, asset)
       do update set free = excluded.free, locked = excluded.locked, total = excluded.total, synced_at = excluded.synced_at`
-  const { count } = await tx`
+  const changed = await tx`
     insert into account_balance_history (account_id, at, currency, total)
-    select ${accountId}, now(), asset, held.total
+    select ${accountId}, ${moment}, asset, held.total
     from (select asset, sum(total) as total from account_balances where account_id = ${accountId} group by asset) held
+    ${lastRow(tx, accountId)}
+    where held.total <> coalesce(last.total, 0) and (
+      last.at is null
+      or last.at <= ${moment} - ${HISTORY_EVERY}::interval
+      or ${moment} >= day_begin((${moment} at time zone ${timeZone}::text)::date + 1, ${timeZone}) - ${DAY_ENDS}::interval
+    )
+    on conflict do nothing`
+  return closing.count + changed.count
+}
+
+/** Joins to `held` the last row of the history of its asset. */
+function lastRow(tx: TransactionSql, accountId: string) {
+  return tx`
     left join lateral (
       select at, total from account_balance_history h
       where h.account_id = ${accountId} and h.currency = asset order by at desc limit 1
-    ) last on true
-    where case
-      when last.at is null then held.total <> 0
-      when (last.at at time zone ${timeZone}::text)::date < (now() at time zone ${timeZone}::text)::date
-        then last.total <> 0 or held.total <> 0
-      else last.total <> held.total and last.at <= now() - ${HISTORY_EVERY}::interval
-    end
-    on conflict do nothing`
-  return count
+    ) last on true`
 }

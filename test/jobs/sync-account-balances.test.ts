@@ -46,7 +46,10 @@ async function rowsOf(database: Database) {
 
 /** As if so much time had passed since everything that is there. */
 async function pass(database: Database, interval: string) {
-  await database.run(sql => sql`update account_balance_history set at = at - ${interval}::interval`)
+  await database.transaction(async tx => {
+    await tx`update account_balance_history set at = at - ${interval}::interval`
+    await tx`update account_balances set synced_at = synced_at - ${interval}::interval`
+  })
 }
 
 t.test('balances of each wallet, and totals per currency over them', async t => {
@@ -77,7 +80,7 @@ t.test('balances of each wallet, and totals per currency over them', async t => 
   t.strictSame(await rowsOf(database), whole, 'a repeat changes nothing')
 })
 
-t.test('a total is written down when it changed, not more than once in ten minutes, and on each day', async t => {
+t.test('a total is written down when it changed, not more than once in ten minutes, and for each day', async t => {
   const { database, exchange, wallet, sync } = await setUp(t)
   exchange.setBalance(wallet, 'SPOT', 'USDT', '1')
   await sync()
@@ -85,8 +88,9 @@ t.test('a total is written down when it changed, not more than once in ten minut
   t.match(await sync(), { history_rows: 0 }, 'too early')
   await pass(database, '10 minutes')
   t.match(await sync(), { history_rows: 1 })
+  t.match(await sync(), { history_rows: 0 }, 'nothing changed')
   await pass(database, '24 hours')
-  t.match(await sync(), { history_rows: 1 }, 'the first of a day, though nothing changed')
+  t.match(await sync(), { history_rows: 1 }, 'what the day before ended with, though nothing changed')
   wallet.balances.SPOT.clear()
   await pass(database, '10 minutes')
   t.match(await sync(), { history_rows: 1 }, 'what is gone is zero')
@@ -107,6 +111,54 @@ t.test('a wallet that cannot be read leaves the account as it was', async t => {
   exchange.fault({ kind: 'status', status: 503 }, { path: /fapi/ })
   t.match(await sync(), { synced: 0, failed: 1, history_rows: 0 })
   t.strictSame(await rowsOf(database), before)
+})
+
+t.test('a run waits for every wallet, also when the first has failed', async t => {
+  const { exchange, wallet, sync } = await setUp(t)
+  exchange.setBalance(wallet, 'FUTURES', 'USDT', '1')
+  exchange.fault({ kind: 'status', status: 401, body: '{"code":-1002,"msg":"no"}' }, { path: /^\/api/ })
+  exchange.fault({ kind: 'slow', ms: 100 }, { path: /^\/fapi/ })
+  t.match(await sync(), { synced: 1, wallets_closed: 1, balances: 1 })
+})
+
+t.test('a wallet that the keys do not open is none of the account, until something was read of it', async t => {
+  const { database, exchange, wallet, account, accounts, sync } = await setUp(t)
+  const refusal = {
+    kind: 'status' as const,
+    status: 401,
+    body: '{"code":-2015,"msg":"Invalid API-key, IP, or permissions"}'
+  }
+  exchange.fault(refusal, { path: /^\/fapi/ })
+  exchange.setBalance(wallet, 'SPOT', 'USDT', '1')
+  exchange.setBalance(wallet, 'FUTURES', 'USDT', '5')
+  t.match(await sync(), { synced: 1, refused: 0, failed: 0, wallets_closed: 1, history_rows: 1 })
+  t.strictSame(accounts.refusals, [], 'keys for spot alone are no refused keys')
+  t.match(await rowsOf(database), { history: [{ currency: 'USDT', total: '1' }] })
+
+  exchange.clearFaults()
+  await pass(database, '10 minutes')
+  t.match(await sync(), { synced: 1, wallets_closed: 0, history_rows: 1 })
+  const whole = await rowsOf(database)
+  exchange.fault(refusal, { path: /^\/fapi/ })
+  await pass(database, '10 minutes')
+  t.match(await sync(), { synced: 0, failed: 1, refused: 0 }, 'now a total without it would be wrong')
+  t.strictSame(await rowsOf(database), whole)
+  t.strictSame(accounts.acceptances, [account.accountId, account.accountId])
+})
+
+t.test('an account that no exchange can be asked for keeps nobody else from being read', async t => {
+  const { database, exchange, wallet, account } = await setUp(t)
+  exchange.setBalance(wallet, 'SPOT', 'USDT', '1')
+  const odd = { ...(await seedAccount(database, { exchange: 'UPBIT' })), isTestnet: true }
+  const dispatcher = new Agent()
+  t.teardown(() => dispatcher.close())
+  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls })
+  const accounts = new TestAccounts([odd, account], ({ exchange, isTestnet }, marketType) =>
+    registry.client({ exchange, marketType, isTestnet, credentials })
+  )
+  const { context, progress } = testContext(database)
+  t.match(await syncAccountBalances({ accounts, timeZone })(context), { accounts: 2, synced: 1, failed: 1 })
+  t.strictSame(progress.at(-1), [2, 2])
 })
 
 t.test('refused credentials are said, and so is that they are taken again', async t => {
@@ -135,7 +187,7 @@ t.test('totals are sums, digit for digit', async t => {
           marketType: marketType === 'SPOT' ? ('SPOT' as const) : ('FUTURES' as const),
           balances: [{ asset: 'USDT', free: held[0], locked: held[1], total: total(held).toFixed() }]
         }))
-        await recordBalances(tx, accountId, rows, timeZone)
+        await recordBalances(tx, accountId, rows, { timeZone })
       })
       const { history } = await rowsOf(database)
       const sum = total(SPOT).plus(total(FUTURES))
@@ -145,3 +197,101 @@ t.test('totals are sums, digit for digit', async t => {
   )
   t.notOk(outcome.failed, fc.defaultReportMessage(outcome) ?? '50 accounts')
 })
+
+const MINUTE = 60_000
+/** Midnight in Seoul. */
+const MIDNIGHT = Date.parse('2026-11-23T15:00:00Z')
+
+/** Records one balance of an account at a moment; nothing is held where the total is 0. */
+async function holdAt(database: Database, accountId: string, at: number, total: string) {
+  const balances = new Big(total).eq(0) ? [] : [{ asset: 'USDT', free: total, locked: '0', total }]
+  await database.transaction(tx =>
+    recordBalances(tx, accountId, [{ marketType: 'SPOT', balances }], { timeZone, at: new Date(at) })
+  )
+}
+
+async function historyOf(database: Database, accountId: string) {
+  const rows = await database.run(
+    sql => sql<{ at: Date; total: string }[]>`
+      select at, trim_scale(total)::text as total from account_balance_history where account_id = ${accountId} order by at`
+  )
+  return rows.map(({ at, total }) => ({ at: at.getTime(), total }))
+}
+
+t.test('the last row before a day is what was held when it began, however late the change', async t => {
+  const database = await tradingDatabase(t)
+  const { accountId } = await seedAccount(database)
+  const at = (minutes: number) => MIDNIGHT + minutes * MINUTE
+  await holdAt(database, accountId, at(-11), '1')
+  await holdAt(database, accountId, at(-7), '2')
+  await holdAt(database, accountId, at(-2), '3')
+  t.strictSame(await historyOf(database, accountId), [{ at: at(-11), total: '1' }], 'too early')
+  await holdAt(database, accountId, at(2), '4')
+  const turned = [
+    { at: at(-11), total: '1' },
+    { at: at(-2), total: '3' }
+  ]
+  t.strictSame(await historyOf(database, accountId), turned, 'the deposits before midnight belong to the day before')
+  await holdAt(database, accountId, at(3), '4')
+  t.strictSame(await historyOf(database, accountId), turned, 'once a day')
+  await holdAt(database, accountId, at(9), '5')
+  t.strictSame(await historyOf(database, accountId), [...turned, { at: at(9), total: '5' }])
+})
+
+t.test('in the last minute of a day a change is written down at once, for the job right after midnight', async t => {
+  const database = await tradingDatabase(t)
+  const { accountId } = await seedAccount(database)
+  await holdAt(database, accountId, MIDNIGHT - 3 * MINUTE, '1')
+  await holdAt(database, accountId, MIDNIGHT - 60_000, '2')
+  t.equal((await historyOf(database, accountId)).length, 1)
+  await holdAt(database, accountId, MIDNIGHT - 59_000, '2')
+  t.strictSame((await historyOf(database, accountId)).at(-1), { at: MIDNIGHT - 59_000, total: '2' })
+  await holdAt(database, accountId, MIDNIGHT, '2')
+  t.equal((await historyOf(database, accountId)).length, 2, 'and not a second time after it')
+})
+
+t.test('whatever is held when, each day begins with what the last look before it found', async t => {
+  const database = await tradingDatabase(t)
+  const step = fc.record({
+    afterMs: fc.oneof(fc.integer({ min: 1, max: 70_000 }), fc.integer({ min: 1, max: 40 * 60 * MINUTE })),
+    total: fc.constantFrom('0', '1', '1.000000000000000001', '2.50')
+  })
+  const outcome = await fc.check(
+    fc.asyncProperty(
+      fc.integer({ min: 0, max: 20 * MINUTE }),
+      fc.array(step, { maxLength: 12 }),
+      async (from, steps) => {
+        const { accountId } = await seedAccount(database)
+        const looks: { at: number; total: string }[] = []
+        let at = MIDNIGHT - from
+        for (const { afterMs, total } of steps) {
+          at += afterMs
+          looks.push({ at, total })
+          await holdAt(database, accountId, at, total)
+          await holdAt(database, accountId, at, total)
+        }
+        const history = await historyOf(database, accountId)
+        const before = (rows: { at: number; total: string }[], moment: number) =>
+          new Big(rows.findLast(row => row.at < moment)?.total ?? '0')
+        const days = Array.from({ length: 22 }, (_, day) => MIDNIGHT + day * 24 * 60 * MINUTE).filter(day => day <= at)
+        const endings = days.flatMap(day => looks.findLast(look => look.at < day)?.at ?? [])
+        return (
+          days.every(day => before(history, day).eq(before(looks, day))) &&
+          history.every(row => looks.some(look => look.at === row.at && new Big(look.total).eq(row.total))) &&
+          history.every((row, i) => {
+            const last = history[i - 1]
+            const isAllowed = isLastMinute(row.at) || endings.includes(row.at)
+            return last === undefined || row.at - last.at >= 10 * MINUTE || isAllowed
+          })
+        )
+      }
+    ),
+    { numRuns: 60 }
+  )
+  t.notOk(outcome.failed, fc.defaultReportMessage(outcome) ?? '60 histories')
+})
+
+function isLastMinute(at: number): boolean {
+  const day = 24 * 60 * MINUTE
+  return (((MIDNIGHT - at) % day) + day) % day <= 59_000
+}
