@@ -64,7 +64,7 @@ export async function runAccountCommand(
         return said(`account ${accountId} (${name}) disabled`)
       }
       case 'keys:rotate':
-        return await rotate(accounts, keyRing)
+        return await rotate(accounts, keyRing, audited)
       default:
         return undefined
     }
@@ -141,8 +141,14 @@ async function test(accounts: Accounts, account: Account): Promise<CommandOutcom
   return { text: lines.join('\n'), exitCode: failed ? 1 : 0 }
 }
 
-async function rotate(accounts: Accounts, { currentKeyId }: KeyRing): Promise<CommandOutcome> {
-  const { rotated, unreadable } = await accounts.rotateKeys()
+async function rotate(
+  accounts: Accounts,
+  { currentKeyId }: KeyRing,
+  audited: AccountCommandContext['audited']
+): Promise<CommandOutcome> {
+  const { rotated, unreadable } = await accounts.rotateKeys((tx, count) =>
+    audited(`${count} accounts to key ${currentKeyId}`)(tx)
+  )
   const told = `${rotated} accounts encrypted with key ${currentKeyId}`
   if (unreadable.length === 0) return said(told)
   return { text: `${told}; no key reads account ${unreadable.join(', ')}`, exitCode: 1 }

@@ -146,9 +146,12 @@ export class Accounts implements TradingAccounts {
   /**
    * Encrypts every account's secrets with the current key, in place, in batches that each stand by themselves: it may
    * be interrupted and repeated, and a service beside it reads either form.
+   * @param also what else belongs to the change of a batch, in its transaction
    * @returns how many accounts were changed, and those that no key of the ring reads
    */
-  async rotateKeys(): Promise<{ rotated: number; unreadable: string[] }> {
+  async rotateKeys(
+    also: (tx: TransactionSql, rotated: number) => Promise<void>
+  ): Promise<{ rotated: number; unreadable: string[] }> {
     let rotated = 0
     const unreadable: string[] = []
     let after = '0'
@@ -174,6 +177,7 @@ export class Accounts implements TradingAccounts {
           from jsonb_to_recordset(${JSON.stringify(changed.map(hexed))}::text::jsonb)
             as new (account_id bigint, key_id text, api_key text, api_secret text, passphrase text)
           where a.account_id = new.account_id`
+        if (changed.length > 0) await also(tx, changed.length)
         rotated += changed.length
         return rows
       })

@@ -87,19 +87,22 @@ t.test('all accounts are encrypted anew with the current key, however often, and
       from accounts, generate_series(1, 450) i`
   )
   const during = await setUp(database, `${newer},${older}`)
+  const batches: number[] = []
+  const unexpected = () => Promise.reject(new Error('nothing was changed'))
   const all = await during.accounts.active()
   const [rotated] = await Promise.all([
-    during.accounts.rotateKeys(),
+    during.accounts.rotateKeys(async (_tx, count) => void batches.push(count)),
     ...all.slice(0, 50).map(account => during.accounts.client(account, 'SPOT'))
   ])
   t.strictSame(rotated, { rotated: 451, unreadable: [] })
-  t.strictSame(await during.accounts.rotateKeys(), { rotated: 0, unreadable: [] })
+  t.strictSame(batches, [200, 200, 51], 'each batch is written down in its transaction')
+  t.strictSame(await during.accounts.rotateKeys(unexpected), { rotated: 0, unreadable: [] })
   const after = await setUp(database, newer)
   for (const account of (await after.accounts.active()).slice(-3)) await after.accounts.client(account, 'SPOT')
   for (const read of [...during.given, ...after.given]) t.strictSame(read, credentials)
 
   const lost = await setUp(database, newKey())
-  const outcome = await lost.accounts.rotateKeys()
+  const outcome = await lost.accounts.rotateKeys(unexpected)
   t.match(outcome, { rotated: 0 })
   t.equal(outcome.unreadable.length, 451, 'what no key reads is told and left')
 })

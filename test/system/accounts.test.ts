@@ -1,0 +1,130 @@
+// The operator's commands for accounts and keys, by the real command line, against a simulated exchange.
+import { randomBytes } from 'node:crypto'
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
+import { runCommand } from '../support/command.ts'
+import { createTestDatabase } from '../support/database.ts'
+import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
+
+const PASSWORD = 'correct horse battery'
+const SECRETS = ['the-key-of-ada-9f31', 'the-secret-of-ada-77c0', 'the-phrase-of-ada-5d2e'] as const
+const newKey = () => randomBytes(32).toString('base64')
+
+async function setUp(t: Test) {
+  const { url } = await createTestDatabase(t)
+  const exchange = await SimulatedExchange.start({ exchange: 'OKX' })
+  const sql = postgres(url, { max: 1 })
+  t.teardown(async () => {
+    await sql.end()
+    await exchange.close()
+  })
+  const [apiKey, apiSecret, passphrase] = SECRETS
+  const wallet = exchange.addAccount({ apiKey, apiSecret, passphrase })
+  const told: string[] = []
+  /** Runs a command, and keeps all that it says. */
+  const run = async (keys: string, lines: readonly string[], ...words: string[]) => {
+    const said = await runCommand({ DATABASE_URL: url, ENCRYPTION_KEY: keys, ...exchange.urls }, lines, ...words)
+    told.push(said.stdout, said.stderr)
+    return said
+  }
+  const key = newKey()
+  await run(key, [PASSWORD], 'user:create', 'ada')
+  const add = (...words: string[]) => run(key, SECRETS, 'account:add', '--user', 'ada', '--exchange', 'okx', ...words)
+  return { url, exchange, sql, wallet, key, run, add, told }
+}
+
+t.test('an account is added, listed, tested and disabled; what cannot be is refused in a sentence', async t => {
+  const { sql, wallet, key, run, add, told } = await setUp(t)
+  t.match(await add('--name', 'main'), { code: 0, stdout: 'OKX account main added\n' })
+  t.match(await add('--name', 'Main'), { code: 2, stderr: 'ada has an account Main already\n' })
+  t.match(await add('--name', 'a\tb'), { code: 2, stderr: /--name/ })
+  t.match(await add('--name', 'x'.repeat(65)), { code: 2, stderr: /--name/ })
+  const words = ['account:add', '--user', 'ada', '--name', 'other']
+  t.match(await run(key, SECRETS, ...words, '--exchange', 'mtgox'), { code: 2, stderr: /BINANCE, BYBIT, OKX/ })
+  t.match(await run(key, SECRETS, ...words, '--exchange', 'upbit', '--testnet'), { code: 2, stderr: /no testnet/ })
+  t.match(await run(key, SECRETS.slice(0, 2), ...words, '--exchange', 'okx'), { code: 1, stderr: /no secret/ })
+  t.match(await run(key, ['', 'b'], ...words, '--exchange', 'upbit'), { code: 2, stderr: /1 to 512/ })
+  t.match(await run(key, ['x'.repeat(513), 'b'], ...words, '--exchange', 'upbit'), { code: 2, stderr: /1 to 512/ })
+  t.match(await run(key, [...SECRETS.slice(0, 1), 'café'], ...words, '--exchange', 'upbit'), { code: 2 })
+  t.match(await run(key, [], ...words, `--secret=${SECRETS[1]}`), { code: 2 }, 'secrets are no arguments')
+  t.match(await run(key, [], 'account:list'), { code: 0, stdout: '1\tada\tOKX\treal\tactive\tok\tmain\n' })
+
+  const lines = ['SPOT\tserver time\tok', 'SPOT\tbalances\tok', 'SPOT\topen orders\tok', 'FUTURES\tserver time\tok']
+  const tested = await run(key, [], 'account:test', '1')
+  t.equal(tested.code, 0, tested.stderr)
+  t.strictSame(tested.stdout.split('\n').slice(0, 4), lines)
+  wallet.state = 'revoked'
+  t.match(await run(key, [], 'account:test', '1'), { code: 1, stdout: /^SPOT\tserver time\tok\nSPOT\tbalances\tauth/ })
+  for (const number of ['2', '1 or true', '']) {
+    t.match(await run(key, [], 'account:test', number), { code: 2, stderr: /by its number/ })
+  }
+  t.match(await run(key, [], 'account:disable', '1'), { code: 0, stdout: 'account 1 (main) disabled\n' })
+  t.match(await run(key, [], 'account:list'), { stdout: /\tdisabled\t/ })
+  t.match(await run(key, [], 'account:nonsense'), { code: 2, stderr: /^usage/ })
+
+  const audit = await sql`select action, target, outcome from audit_log where action like 'account:%' order by audit_id`
+  t.strictSame(
+    audit.map(row => ({ ...row })),
+    [
+      { action: 'account:add', target: 'OKX main', outcome: 'succeeded' },
+      { action: 'account:disable', target: '1', outcome: 'succeeded' }
+    ]
+  )
+  untold(t, told.join(''), key)
+})
+
+t.test(
+  'keys are rotated in place, and a key that is missing or a row that was changed is told without a value',
+  async t => {
+    const { url, sql, key, run, add, told } = await setUp(t)
+    await add('--name', 'main')
+    await add('--name', 'second')
+    const newer = newKey()
+    t.match(await run(newer, [], 'account:test', '1'), { code: 2, stderr: /authentication: no key [0-9a-f]{16} in/ })
+    t.match(await run(`${newer},${key}`, [], 'keys:rotate'), {
+      code: 0,
+      stdout: /^2 accounts encrypted with key \w+\n$/
+    })
+    t.match(await run(`${newer},${key}`, [], 'keys:rotate'), { code: 0, stdout: /^0 accounts/ })
+    t.match(await run(newer, [], 'account:test', '1'), { code: 0 }, 'the older key is not needed any more')
+    const [row] = await sql`select target from audit_log where action = 'keys:rotate'`
+    t.match(row, { target: /^2 accounts to key [0-9a-f]{16}$/ })
+
+    await sql`update accounts set api_secret_encrypted = api_key_encrypted where account_id = 2`
+    t.match(await run(newer, [], 'account:test', '2'), { code: 2, stderr: /changed since it was encrypted/ })
+    const newest = newKey()
+    t.match(await run(`${newest},${newer}`, [], 'keys:rotate'), {
+      code: 1,
+      stdout: /^1 accounts .*; no key reads account 2\n$/
+    })
+    t.match(await run(newest, [], 'account:test', '1'), { code: 0 }, 'the others are rotated all the same')
+    const [left] = await sql`select key_id from accounts where account_id = 2`
+    const [done] = await sql`select key_id from accounts where account_id = 1`
+    t.not(left?.key_id, done?.key_id, 'what cannot be read is left as it was')
+
+    const missing = await runCommand({ DATABASE_URL: url, ENCRYPTION_KEY: '' }, [], 'account:list')
+    t.match(missing, { code: 2, stderr: 'ENCRYPTION_KEY must be set when DATABASE_URL is\n' })
+    const wrong = await runCommand({ DATABASE_URL: url, ENCRYPTION_KEY: 'a2V5' }, [], 'account:list')
+    t.match(wrong, { code: 2, stderr: /^ENCRYPTION_KEY must be 32 bytes in base64/ })
+    untold(t, told.join('') + wrong.stderr, key, newer, newest, 'a2V5')
+  }
+)
+
+t.test('on the embedded default the key is made once, and kept for nobody else to read', async t => {
+  const dataDir = t.testdir()
+  const environment = { DATA_DIR: dataDir, ENCRYPTION_KEY: '' }
+  t.match(await runCommand(environment, [PASSWORD], 'user:create', 'ada'), { code: 0 })
+  const words = ['--user', 'ada', '--exchange', 'UPBIT', '--name', 'main']
+  t.match(await runCommand(environment, SECRETS.slice(0, 2), 'account:add', ...words), { code: 0 })
+  const path = join(dataDir, 'encryption-key')
+  const key = await readFile(path, 'utf8')
+  t.equal((await stat(path)).mode & 0o777, 0o600)
+  t.match(await runCommand(environment, [], 'keys:rotate'), { code: 0, stdout: /^0 accounts/ })
+  t.equal(await readFile(path, 'utf8'), key)
+})
+
+function untold(t: Test, text: string, ...keys: string[]): void {
+  for (const secret of [...SECRETS, PASSWORD, ...keys]) t.notOk(text.includes(secret), 'no secret is told')
+}
