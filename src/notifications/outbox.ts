@@ -36,13 +36,20 @@ export class Outbox {
    */
   async enqueue(tx: TransactionSql, messages: readonly Message[]): Promise<number> {
     const rows = messages.flatMap(({ chatId, text, key }) =>
-      splitMessage(text).map((part, i) => ({ chat_id: chatId, text: part, key: i === 0 ? key : `${key}#${i + 1}` }))
+      splitMessage(text).map((part, i) => ({
+        chatId,
+        text: part,
+        message: key,
+        key: i === 0 ? key : `${key}#${i + 1}`
+      }))
     )
     if (rows.length === 0) return 0
     const { count } = await tx`
       insert into outbox (chat_id, text, dedupe_key)
-      select message->>'chat_id', message->>'text', message->>'key'
-      from jsonb_array_elements(${JSON.stringify(rows)}::text::jsonb) with ordinality as part (message, at)
+      select part->>'chatId', part->>'text', part->>'key'
+      from jsonb_array_elements(${JSON.stringify(rows)}::text::jsonb) with ordinality as parts (part, at)
+      -- A message that is told again, longer than before, adds no part to what was told.
+      where not exists (select from outbox where dedupe_key = part->>'message')
       order by at on conflict do nothing`
     if (count > 0) await tx`select pg_notify(${OUTBOX_CHANNEL}, '')`
     return count

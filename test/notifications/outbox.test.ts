@@ -75,6 +75,7 @@ t.test('a message is written once per key, and one that is too long in parts', a
     ['a', 'long', 'long#2', 'long#3']
   )
   t.match(await outboxDepth(database), { waiting: 4, givenUp: 0, errorCode: null })
+  t.equal(await write(['1', 'line\n'.repeat(9_000), 'long']), 0, 'nothing is added to what was told')
 })
 
 t.test('messages of a chat arrive in their order, once, from however many replicas', async t => {
