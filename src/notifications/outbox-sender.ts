@@ -3,7 +3,7 @@ import type { Sql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import type { Log } from '../log.ts'
 import { Listener } from '../scheduler/listener.ts'
-import { OUTBOX_CHANNEL } from './outbox.ts'
+import { OUTBOX_CHANNEL, type OutboxDepth, outboxDepth } from './outbox.ts'
 import { TelegramError, type TelegramErrorCode } from './telegram-error.ts'
 import { sleep, systemTimers } from './timers.ts'
 
@@ -77,15 +77,15 @@ export class OutboxSender {
   #again = false
   #failing = false
   #closed = false
-  #lastErrorCode: DeliveryErrorCode | null = null
+  #depth: OutboxDepth | undefined
 
   constructor(options: OutboxSenderOptions) {
     this.#options = options
   }
 
-  /** Why the last message was not delivered; null when it was, or before the first. */
-  get lastErrorCode(): DeliveryErrorCode | null {
-    return this.#lastErrorCode
+  /** How the outbox stood at the last look at it, whoever sends; undefined before the first. */
+  get depth(): OutboxDepth | undefined {
+    return this.#depth
   }
 
   /** Begins to send; call it when the schema is there. Idempotent. */
@@ -95,14 +95,27 @@ export class OutboxSender {
     if (this.#closed || this.#listener) return
     this.#listener = new Listener({ url, channel: OUTBOX_CHANNEL, applicationName, log, heard: () => this.#wake() })
     this.#listener.restart()
-    this.#timer = setInterval(() => this.#wake(), LOOK_MS).unref()
+    this.#timer = setInterval(() => {
+      this.#wake()
+      void this.measure()
+    }, LOOK_MS).unref()
     this.#wake()
+    void this.measure()
   }
 
   /** Sends everything that is due, and waits until nothing is under way. Never rejects. */
   async look(): Promise<void> {
     this.#wake()
     while (this.#claiming || this.#delivering.size > 0) await Promise.all([this.#claiming, ...this.#delivering])
+  }
+
+  /** Takes in how the outbox stands. Never rejects: what was known stays. */
+  async measure(): Promise<void> {
+    try {
+      this.#depth = await outboxDepth(this.#options.database)
+    } catch (err) {
+      this.#options.log.debug({ err }, 'outbox not measured')
+    }
   }
 
   /**
@@ -181,7 +194,6 @@ export class OutboxSender {
     } catch (err) {
       return this.#failed(message, err)
     }
-    this.#lastErrorCode = null
     const { messageId } = message
     // Whoever holds it by now: it did arrive.
     await this.#record(
@@ -198,7 +210,6 @@ export class OutboxSender {
     const known = err instanceof TelegramError
     const aborted = this.#closing.signal.aborted || (known && err.code === 'TELEGRAM_ABORTED')
     const code = known ? err.code : 'INTERNAL'
-    if (!aborted) this.#lastErrorCode = code
     const givenUp = !aborted && ageMs >= PATIENCE_MS[code]
     const backOffMs = Math.min(SECOND * 2 ** Math.min(attempts, 20), MAX_BACK_OFF_MS)
     const waitMs = aborted ? 0 : Math.max(backOffMs, known ? (err.retryAfterMs ?? 0) : 0)
@@ -212,6 +223,7 @@ export class OutboxSender {
           error_code = coalesce(${aborted ? null : code}, error_code), given_up_at = case when ${givenUp} then now() end
         where message_id = ${messageId} and leased_by = ${instanceId} and delivered_at is null`
     )
+    if (!aborted) await this.measure()
   }
 
   /** Tries until it is written, as long as the lease lasts: a message must not arrive twice for a moment without database. */

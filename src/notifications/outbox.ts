@@ -24,8 +24,10 @@ export interface OutboxDepth {
   oldestSeconds: number
   /** Messages given up in the last day. */
   givenUp: number
-  /** Of the newest message that waits or was given up after an attempt. */
+  /** Of the newest message that waits or was given up after an attempt, in the last day. */
   errorCode: string | null
+  /** Why the newest message that waits for another attempt, or was given up in the last hour, did not arrive. */
+  failing: string | null
 }
 
 /** Messages on their way to Telegram. They are written with the change that causes them, and sent later. */
@@ -56,17 +58,21 @@ export class Outbox {
   }
 }
 
+/** How the outbox stands. @throws {DatabaseUnavailableError} */
 export async function outboxDepth(database: Database): Promise<OutboxDepth> {
   const [depth] = await database.run(
     sql => sql<OutboxDepth[]>`
       select count(*) filter (where given_up_at is null)::int as waiting,
         coalesce(extract(epoch from now() - min(created_at) filter (where given_up_at is null)), 0)::float8 as "oldestSeconds",
         count(*) filter (where given_up_at is not null)::int as "givenUp",
-        (array_agg(error_code order by message_id desc) filter (where error_code is not null))[1] as "errorCode"
+        (array_agg(error_code order by message_id desc) filter (where error_code is not null))[1] as "errorCode",
+        (array_agg(error_code order by message_id desc) filter (
+          where error_code is not null and (given_up_at is null or given_up_at > now() - interval '1 hour')
+        ))[1] as failing
       from outbox
       where delivered_at is null and (given_up_at is null or given_up_at > now() - interval '1 day')`
   )
-  return depth ?? { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null }
+  return depth ?? { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null, failing: null }
 }
 
 /** Gives up what no replica could send for a day, and forgets what was sent or given up a month ago. */
