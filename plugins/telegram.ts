@@ -69,7 +69,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   })
   // Without a token nobody sends from here: what is written waits for a replica that has one, or is given up.
   if (token !== undefined) app.startUpSteps.push(() => sender.start())
-  app.healthChecks.push(() => telegramDetails({ configured: token !== undefined, code: sender.lastErrorCode }))
+  app.healthChecks.push(() => telegramDetails({ configured: token !== undefined, depth: sender.depth }))
   metrics.collect(async reading => {
     if (app.health.state.snapshot().migrated) tellOutbox(reading, await outboxDepth(db))
   })

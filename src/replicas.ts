@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+import type { Sql } from './database/client.ts'
 import type { Database } from './database/database.ts'
 import type { Log } from './log.ts'
 
@@ -24,6 +26,8 @@ export interface ReplicasOptions {
 /** Shows this replica to the others, and the others to whoever asks. */
 export class Replicas {
   readonly #options: ReplicasOptions
+  readonly #incarnation = randomUUID()
+  #shown = false
   #timer: NodeJS.Timeout | undefined
   #failing = false
 
@@ -46,15 +50,27 @@ export class Replicas {
     this.#timer = setInterval(() => void this.beat(), BEAT_MS).unref()
   }
 
-  /** Shows itself once, now. Never rejects. */
+  /**
+   * Shows itself once, now. A row that a process of the same name left behind is taken over, with the time when that was
+   * last seen. Never rejects.
+   */
   async beat(): Promise<void> {
     const { database, log, instanceId, version, isDraining } = this.#options
+    // Only at the first sign of life: two that live under one name would else take each other for dead.
+    const isSuccessor = (sql: Sql) =>
+      this.#shown ? sql`false` : sql`shown.incarnation is distinct from excluded.incarnation`
     try {
       await database.run(
         sql => sql`
-          insert into replicas (instance_id, version, draining) values (${instanceId}, ${version}, ${isDraining()})
-          on conflict (instance_id) do update set last_seen_at = now(), version = excluded.version, draining = excluded.draining`
+          insert into replicas as shown (instance_id, version, draining, incarnation)
+          values (${instanceId}, ${version}, ${isDraining()}, ${this.#incarnation}::uuid)
+          on conflict (instance_id) do update
+          set last_seen_at = now(), version = excluded.version, draining = excluded.draining,
+            incarnation = excluded.incarnation,
+            started_at = case when ${isSuccessor(sql)} then now() else shown.started_at end,
+            lost_at = case when ${isSuccessor(sql)} then shown.last_seen_at else shown.lost_at end`
       )
+      this.#shown = true
       this.#failing = false
     } catch (err) {
       if (!this.#failing) log.warn({ err }, 'replica not shown to the others')

@@ -1,5 +1,6 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import type { ExchangeStatus } from '../exchanges/exchange-gateway.ts'
+import type { OutboxDepth } from '../notifications/outbox.ts'
 import type { SchedulerHealth } from '../scheduler/scheduler.ts'
 import type { Snapshot } from './state.ts'
 import { databaseCheck, HEARTBEAT_LIMIT_MS } from './verdict.ts'
@@ -77,14 +78,24 @@ export function exchangeDetails(statuses: readonly ExchangeStatus[], now: number
   })
 }
 
-/** How it stands with Telegram, by the last message. Not to be configured is no fault. */
-export function telegramDetails({ configured, code }: { configured: boolean; code: string | null }): CheckDetails {
+/**
+ * How it stands with Telegram, by what the outbox holds, whichever replica sends it; the age is that of the oldest message
+ * that waits. Not to be configured is no fault.
+ */
+export function telegramDetails({
+  configured,
+  depth
+}: {
+  configured: boolean
+  depth: OutboxDepth | undefined
+}): CheckDetails {
+  const code = depth?.failing ?? null
   return {
     name: 'telegram',
     status: code === null ? 'ok' : 'degraded',
     code: configured ? code : 'not_configured',
     latency_ms: null,
-    age_ms: null,
+    age_ms: depth && depth.waiting > 0 ? Math.round(depth.oldestSeconds * 1_000) : null,
     since: null
   }
 }

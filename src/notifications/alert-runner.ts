@@ -3,8 +3,16 @@ import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { Log } from '../log.ts'
+import type { Job } from '../scheduler/job.ts'
 import { noticeText, restartNotice, type TextOptions } from './alert-text.ts'
-import { AlertBook, type AlertRules, type Conditions, type Notice, type Observation } from './alerts.ts'
+import {
+  AlertBook,
+  type AlertDetails,
+  type AlertRules,
+  type Conditions,
+  type Notice,
+  type Observation
+} from './alerts.ts'
 import type { Outbox } from './outbox.ts'
 
 const SECOND = 1_000
@@ -13,13 +21,14 @@ const WATCH_MS = SECOND
 /** By then every replica that lives has shown itself again, even after an outage of the database. */
 const SETTLED_MS = 20 * SECOND
 const DEAD_AFTER = '30 seconds'
+/** Ends of runs of one job that one look takes in. */
+const MAX_ENDS = 100
+/** A process that is frozen in a transaction holds the lock of all replicas: the server ends it. */
+const SILENT_CLIENT_MS = 5 * SECOND
 const MAX_UNSENT = 20
 
 /** A job as far as alerts know it. */
-export interface WatchedJob {
-  id: string
-  name: string
-}
+export type WatchedJob = Pick<Job, 'id' | 'name' | 'trigger' | 'maxRunMs'>
 
 export interface AlertRunnerOptions {
   database: Database
@@ -53,11 +62,12 @@ export class AlertRunner {
   #unsent: Notice[] = []
   #isEldest = true
   #startedAt = 0
+  /** Since when every look at the database succeeded. */
+  #contactSince: number | undefined
   #tickTimer: NodeJS.Timeout | undefined
   #watchTimer: NodeJS.Timeout | undefined
   #ticking: Promise<void> | undefined
   #failing = false
-  #endsTold = false
   #closed = false
 
   constructor(options: AlertRunnerOptions) {
@@ -110,13 +120,16 @@ export class AlertRunner {
     const own = this.#unsent
     try {
       await database.transaction(async tx => {
+        await tx`select set_config('idle_in_transaction_session_timeout', ${String(SILENT_CLIENT_MS)}, true)`
         await this.#tellOwn(tx, own)
         const [lock] = await tx<{ held: boolean }[]>`select pg_try_advisory_xact_lock(hashtext('alerts')) as held`
         if (lock?.held) await this.#tellCluster(tx)
       })
       this.#unsent = this.#unsent.filter(notice => !own.includes(notice))
       this.#failing = false
+      this.#contactSince ??= this.#now()
     } catch (err) {
+      this.#contactSince = undefined
       if (err instanceof DatabaseUnavailableError) await this.#tellDirectly()
       else if (!this.#failing) log.warn({ err }, 'alerts not looked at')
       this.#failing = true
@@ -136,10 +149,14 @@ export class AlertRunner {
     const kept = await tx<{ key: string; condition: Conditions[string] }[]>`select key, condition from alerts`
     const conditions = Object.fromEntries(kept.map(({ key, condition }) => [key, condition]))
     const book = new AlertBook({ conditions, now: this.#now, ...(rules && { rules }) })
-    const seen = await this.#observations(tx)
+    const notices = book.observe(...(await this.#endsOfRuns(tx)))
+    const troubles = book.snapshot()
+    const seen = await this.#observations(tx, id => troubles[jobKey(id)]?.trouble?.failing === true)
     const failing = new Set(seen.map(({ key }) => key))
-    const well: Observation[] = kept.filter(({ key }) => !failing.has(key)).map(({ key }) => ({ key, failing: false }))
-    const notices = [...book.observe(...seen, ...well), ...book.tick()]
+    const well: Observation[] = kept
+      .filter(({ key }) => !failing.has(key) && !key.startsWith(jobKey('')))
+      .map(({ key }) => ({ key, failing: false }))
+    notices.push(...book.observe(...seen, ...well), ...book.tick())
     const after = book.snapshot()
     const rows = Object.entries(after).map(([key, condition]) => ({ key, condition }))
     if (rows.length > 0 || kept.length > 0) {
@@ -153,33 +170,63 @@ export class AlertRunner {
         on conflict (key) do update set condition = excluded.condition, updated_at = now()`
     }
     await this.#enqueue(tx, notices)
-    if (!this.#endsTold && this.#now() - this.#startedAt >= SETTLED_MS) await this.#tellEnds(tx)
+    if (this.#contactSince !== undefined && this.#now() - this.#contactSince >= SETTLED_MS) await this.#tellEnds(tx)
   }
 
-  /** What fails now, of all that the database knows. */
-  async #observations(tx: TransactionSql): Promise<Observation[]> {
+  /**
+   * The ends of runs since the last look, of each job in their order, which is that of `seq`: a job has one unfinished
+   * run at most. At the first look, the last end of each job.
+   */
+  async #endsOfRuns(tx: TransactionSql): Promise<Observation[]> {
+    const names = new Map(this.#options.jobs.map(({ id, name }) => [id, name]))
+    const ends = await tx<RunEnd[]>`
+      with ended as (
+        select run.* from jsonb_array_elements_text(${JSON.stringify([...names.keys()])}::text::jsonb) as job (job_id)
+        left join alert_progress progress using (job_id)
+        cross join lateral (
+          select job_id, seq, run_id, outcome, instance, error_code, finished_at as at from job_runs
+          where job_id = job.job_id and outcome in ('succeeded', 'failed', 'abandoned')
+            -- What is older than a day is nobody's news, as when nobody was to be told for long.
+            and finished_at > now() - interval '1 day'
+            and seq > coalesce(progress.seq, (
+            select max(seq) - 1 from job_runs
+            where job_id = job.job_id and outcome in ('succeeded', 'failed', 'abandoned')
+          ))
+          order by seq limit ${MAX_ENDS}
+        ) run
+      ), moved as (
+        insert into alert_progress (job_id, seq) select job_id, max(seq) from ended group by job_id
+        on conflict (job_id) do update set seq = excluded.seq
+      )
+      select * from ended order by seq`
+    return ends.flatMap(({ job_id, run_id, outcome, instance, error_code, at }): Observation[] => {
+      const job = { jobId: job_id, jobName: names.get(job_id) ?? job_id, runId: run_id }
+      const end = { key: jobKey(job_id), at: Math.min(at.getTime(), this.#now()) }
+      if (outcome === 'succeeded') return [{ ...end, failing: false }]
+      // A replica that is replaced is no trouble of the job: the next run goes on.
+      if (error_code === 'SHUTDOWN') return []
+      const details: AlertDetails =
+        outcome === 'failed'
+          ? { kind: 'job_failed', ...job, errorCode: error_code ?? 'JOB_FAILED' }
+          : { kind: 'job_abandoned', ...job, instance }
+      return [{ ...end, failing: true, details, episode: run_id }]
+    })
+  }
+
+  /** What fails now, of all that the database knows. A job that is known to fail is not told to be late as well. */
+  async #observations(tx: TransactionSql, fails: (jobId: string) => boolean): Promise<Observation[]> {
     const { jobs, overdue } = this.#options
     const names = new Map(jobs.map(({ id, name }) => [id, name]))
-    const ended = await tx<
-      { job_id: string; run_id: string; outcome: string; instance: string; error_code: string | null; at: Date }[]
-    >`
-      select job.job_id, run.run_id, run.outcome, run.instance, run.error_code, run.finished_at as at
-      from jsonb_array_elements_text(${JSON.stringify([...names.keys()])}::text::jsonb) as job (job_id)
-      cross join lateral (
-        select * from job_runs
-        where job_id = job.job_id and outcome in ('succeeded', 'failed', 'abandoned') order by seq desc limit 1
-      ) run
-      where run.outcome <> 'succeeded'`
-    const observations: Observation[] = ended.map(({ job_id, run_id, outcome, instance, error_code, at }) => {
-      const job = { jobId: job_id, jobName: names.get(job_id) ?? job_id, runId: run_id }
-      const details =
-        outcome === 'failed'
-          ? { kind: 'job_failed' as const, ...job, errorCode: error_code ?? 'JOB_FAILED' }
-          : { kind: 'job_abandoned' as const, ...job, instance }
-      return { key: `${details.kind}:${job_id}`, failing: true, details, since: at.getTime(), episode: run_id }
-    })
+    const observations: Observation[] = []
 
-    const late = overdue().filter(id => names.has(id))
+    const [cluster] = await tx<{ since: Date | null }[]>`
+      select min(started_at) as since from replicas where last_seen_at > now() - ${DEAD_AFTER}::interval`
+    const upSince = cluster?.since?.getTime() ?? this.#startedAt
+    const isLate = new Set(overdue())
+    // While nothing ran, nothing could be on time: a job is late once it had its chance and the time for it.
+    const late = jobs
+      .filter(({ id, trigger, maxRunMs }) => isLate.has(id) && this.#now() > trigger.next(upSince) + maxRunMs)
+      .flatMap(({ id }) => (fails(id) ? [] : [id]))
     const dues = await tx<{ job_id: string; due: Date }[]>`
       select job_id, coalesce(greatest(first_due_at, last_success_at), now()) as due from scheduled_jobs
       where job_id in (select jsonb_array_elements_text(${JSON.stringify(late)}::text::jsonb))`
@@ -207,25 +254,44 @@ export class AlertRunner {
     return observations
   }
 
-  /** Tells of replicas that ended without a word before this one began, and of what was missed until then. */
+  /**
+   * Tells of replicas that ended without a word and of which, or in place of which, one has started since; and of what
+   * was missed. Each such end is taken from the list: it is told once.
+   */
   async #tellEnds(tx: TransactionSql): Promise<void> {
-    const { chatId, outbox, instanceId, text, jobs } = this.#options
-    this.#endsTold = true
-    const [end] = await tx<{ instance_id: string; last_seen_at: Date }[]>`
-      with ended as (
-        delete from replicas where last_seen_at < now() - ${DEAD_AFTER}::interval
-          and last_seen_at < (select started_at from replicas where instance_id = ${instanceId})
+    const { chatId, outbox, text, jobs } = this.#options
+    const ends = await tx<{ instance_id: string; seen: Date; restarted: Date }[]>`
+      with living as (
+        select instance_id, started_at from replicas where last_seen_at >= now() - ${DEAD_AFTER}::interval
+      ), gone as (
+        delete from replicas dead
+        where last_seen_at < now() - ${DEAD_AFTER}::interval
+          and exists (select from living where living.started_at > dead.last_seen_at)
         returning instance_id, last_seen_at
+      ), returned as (
+        update replicas set lost_at = null
+        from (
+          select instance_id, lost_at from replicas
+          where lost_at is not null and last_seen_at >= now() - ${DEAD_AFTER}::interval for update
+        ) as before
+        where replicas.instance_id = before.instance_id
+        returning replicas.instance_id, before.lost_at, replicas.started_at
       )
-      select * from ended order by last_seen_at desc limit 1`
-    if (!end) return
+      select instance_id, last_seen_at as seen,
+        (select min(started_at) from living where started_at > last_seen_at) as restarted from gone
+      union all
+      select instance_id, lost_at, started_at from returned
+      order by seen`
+    const [first] = ends
+    const last = ends.at(-1)
+    if (!first || !last) return
     const missed = await tx<{ job_id: string; count: number }[]>`
       select job_id, sum(skipped_count)::int as count from job_runs
-      where outcome = 'skipped' and started_at > ${end.last_seen_at} group by job_id order by job_id`
+      where outcome = 'skipped' and started_at > ${first.seen} group by job_id order by job_id`
     const restart = {
-      instance: end.instance_id,
-      startedAt: this.#startedAt,
-      lastSeenAt: end.last_seen_at.getTime(),
+      instance: ends.map(({ instance_id }) => instance_id).join(', '),
+      startedAt: last.restarted.getTime(),
+      lastSeenAt: last.seen.getTime(),
       missed: missed.map(({ job_id, count }) => ({
         jobName: jobs.find(({ id }) => id === job_id)?.name ?? job_id,
         count
@@ -256,6 +322,19 @@ export class AlertRunner {
       }
     }
   }
+}
+
+interface RunEnd {
+  job_id: string
+  run_id: string
+  outcome: string
+  instance: string
+  error_code: string | null
+  at: Date
+}
+
+function jobKey(jobId: string): string {
+  return `job:${jobId}`
 }
 
 function isOfDatabase(details: Notice['details']): boolean {

@@ -23,8 +23,10 @@ export interface OutboxDepth {
   oldestSeconds: number
   /** Messages given up in the last day. */
   givenUp: number
-  /** Of the newest message that waits or was given up after an attempt. */
+  /** Of the newest message that waits or was given up after an attempt, in the last day. */
   errorCode: string | null
+  /** Why the newest message that waits for another attempt, or was given up in the last hour, did not arrive. */
+  failing: string | null
 }
 
 /** Messages on their way to Telegram. They are written with the change that causes them, and sent later. */
@@ -37,30 +39,41 @@ export class Outbox {
     // Loaded with the first message.
     const { splitMessage } = await import('./split-message.ts')
     const rows = messages.flatMap(({ chatId, text, key }) =>
-      splitMessage(text).map((part, i) => ({ chat_id: chatId, text: part, key: i === 0 ? key : `${key}#${i + 1}` }))
+      splitMessage(text).map((part, i) => ({
+        chatId,
+        text: part,
+        message: key,
+        key: i === 0 ? key : `${key}#${i + 1}`
+      }))
     )
     if (rows.length === 0) return 0
     const { count } = await tx`
       insert into outbox (chat_id, text, dedupe_key)
-      select message->>'chat_id', message->>'text', message->>'key'
-      from jsonb_array_elements(${JSON.stringify(rows)}::text::jsonb) with ordinality as part (message, at)
+      select part->>'chatId', part->>'text', part->>'key'
+      from jsonb_array_elements(${JSON.stringify(rows)}::text::jsonb) with ordinality as parts (part, at)
+      -- A message that is told again, longer than before, adds no part to what was told.
+      where not exists (select from outbox where dedupe_key = part->>'message')
       order by at on conflict do nothing`
     if (count > 0) await tx`select pg_notify(${OUTBOX_CHANNEL}, '')`
     return count
   }
 }
 
+/** How the outbox stands. @throws {DatabaseUnavailableError} */
 export async function outboxDepth(database: Database): Promise<OutboxDepth> {
   const [depth] = await database.run(
     sql => sql<OutboxDepth[]>`
       select count(*) filter (where given_up_at is null)::int as waiting,
         coalesce(extract(epoch from now() - min(created_at) filter (where given_up_at is null)), 0)::float8 as "oldestSeconds",
         count(*) filter (where given_up_at is not null)::int as "givenUp",
-        (array_agg(error_code order by message_id desc) filter (where error_code is not null))[1] as "errorCode"
+        (array_agg(error_code order by message_id desc) filter (where error_code is not null))[1] as "errorCode",
+        (array_agg(error_code order by message_id desc) filter (
+          where error_code is not null and (given_up_at is null or given_up_at > now() - interval '1 hour')
+        ))[1] as failing
       from outbox
       where delivered_at is null and (given_up_at is null or given_up_at > now() - interval '1 day')`
   )
-  return depth ?? { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null }
+  return depth ?? { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null, failing: null }
 }
 
 /** Gives up what no replica could send for a day, and forgets what was sent or given up a month ago. */

@@ -4,11 +4,14 @@ import type { Database } from '../../src/database/database.ts'
 import { DatabaseUnavailableError } from '../../src/database/failure.ts'
 import { AlertRunner, type AlertRunnerOptions } from '../../src/notifications/alert-runner.ts'
 import { Outbox } from '../../src/notifications/outbox.ts'
+import { Replicas } from '../../src/replicas.ts'
+import { every, MINUTE, SECOND } from '../../src/scheduler/trigger.ts'
 import { captureLog } from '../support/app.ts'
 import { seedAccount, tradingDatabase } from '../support/trading.ts'
 
-const MINUTE = 60_000
-const jobs = [{ id: 'update_open_orders', name: 'Update Open Orders Status' }]
+const jobs = [
+  { id: 'update_open_orders', name: 'Update Open Orders Status', trigger: every(29 * SECOND), maxRunMs: MINUTE }
+]
 
 /** Replicas on one database, with one clock that the test moves. */
 async function setUp(t: Test) {
@@ -212,4 +215,150 @@ t.test('a restart after an unclean end is told once, with what was missed', asyn
   for (const one of replicas) await one.close()
   t.equal((await told()).length, 1)
   t.match(await told(), [/Restarted after an unclean end[\s\S]*gone[\s\S]*Update Open Orders Status × 10/])
+})
+
+t.test('what ended a run is told although the next run succeeded before anybody looked', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  await endRun(database, 'succeeded')
+  await replica('one').tick()
+  await endRun(database, 'abandoned')
+  await endRun(database, 'succeeded')
+  await replica('two').tick()
+  t.match(await told(), [/Job run abandoned/])
+  clock.now += 11 * MINUTE
+  await replica('one').tick()
+  t.match(await told(), [/Job run abandoned/, /Job succeeds again/])
+})
+
+t.test('a job is said to succeed again only when it did, however its runs failed', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  const one = replica()
+  await endRun(database, 'failed')
+  await one.tick()
+  await endRun(database, 'abandoned')
+  for (let i = 0; i < 3; i++) {
+    await one.tick()
+    clock.now += 10 * MINUTE
+  }
+  t.match(await told(), [/Job failed/])
+  t.equal((await told()).length, 1)
+})
+
+t.test('a run that a replica cut off because it shuts down is no failure of the job', async t => {
+  const { database, replica, told } = await setUp(t)
+  await endRun(database, 'failed', 'SHUTDOWN')
+  await replica().tick()
+  t.strictSame(await told(), [])
+})
+
+t.test('a job that fails is not told to be late as well', async t => {
+  const { database, replica, told } = await setUp(t)
+  await database.run(
+    sql => sql`insert into scheduled_jobs (job_id, definition, first_due_at) values ('update_open_orders', 'x', now())`
+  )
+  await endRun(database, 'failed')
+  await replica('one', { overdue: () => ['update_open_orders'] }).tick()
+  t.match(await told(), [/Job failed/])
+  t.equal((await told()).length, 1)
+})
+
+t.test('a job is not late before it had its chance since the cluster came up', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  await database.run(
+    sql => sql`
+      insert into scheduled_jobs (job_id, definition, first_due_at, last_success_at)
+      values ('update_open_orders', 'x', now() - interval '2 hours', now() - interval '1 hour')`
+  )
+  await show(database, 'one')
+  const one = replica('one', { overdue: () => ['update_open_orders'] })
+  await one.tick()
+  t.strictSame(await told(), [])
+  clock.now += 2 * MINUTE
+  await one.tick()
+  t.match(await told(), [/Job overdue/])
+})
+
+t.test('a restart is told however fast it was', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  await show(database, 'gone', 22)
+  await show(database, 'one')
+  const one = replica('one')
+  await one.tick()
+  clock.now += 21 * SECOND
+  await one.tick()
+  t.strictSame(await told(), [], 'it may only be late')
+  await show(database, 'gone', 32)
+  clock.now += 10 * SECOND
+  await one.tick()
+  await one.tick()
+  t.match(await told(), [/Restarted after an unclean end[\s\S]*gone/])
+  t.equal((await told()).length, 1)
+})
+
+t.test('a process that takes the place of one of its name is told of, unless that said goodbye', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  const process = () =>
+    new Replicas({ database, log: captureLog().logger, instanceId: 'pod-0', version: '1', isDraining: () => false })
+  const watch = async () => {
+    const one = replica('pod-0')
+    await one.tick()
+    clock.now += 21 * SECOND
+    await one.tick()
+    await one.tick()
+  }
+  const clean = process()
+  clean.start()
+  await clean.beat()
+  await clean.stop()
+  const killed = process()
+  await killed.beat()
+  await killed.beat()
+  await watch()
+  t.strictSame(await told(), [])
+  const successor = process()
+  await successor.beat()
+  await killed.beat()
+  await successor.beat()
+  await watch()
+  t.match(await told(), [/Restarted after an unclean end[\s\S]*pod-0/])
+  t.equal((await told()).length, 1)
+})
+
+t.test('replicas that an outage of the database kept from showing themselves are not taken for dead', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  let down = false
+  const flaky = new Proxy(database, {
+    get(target, name) {
+      if (name === 'transaction' && down) return () => Promise.reject(new DatabaseUnavailableError('database_timeout'))
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    }
+  })
+  const one = replica('one', { database: flaky })
+  await show(database, 'other', 300)
+  await show(database, 'one')
+  down = true
+  await one.tick()
+  clock.now += 5 * MINUTE
+  down = false
+  await one.tick()
+  await show(database, 'other')
+  clock.now += MINUTE
+  await one.tick()
+  t.strictSame(await told(), [])
+})
+
+t.test('a replica that freezes while it looks holds the others up for seconds at most', async t => {
+  const { database, replica } = await setUp(t)
+  await endRun(database, 'failed')
+  let limit: unknown
+  class Frozen extends Outbox {
+    override async enqueue(...[tx, messages]: Parameters<Outbox['enqueue']>) {
+      const [row] = await tx`select current_setting('idle_in_transaction_session_timeout') as limit`
+      limit = row?.limit
+      return super.enqueue(tx, messages)
+    }
+  }
+  await replica('one', { outbox: new Frozen() }).tick()
+  t.equal(limit, '5s')
 })

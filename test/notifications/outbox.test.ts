@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { Agent } from 'undici'
 import type { Database } from '../../src/database/database.ts'
+import { DatabaseUnavailableError } from '../../src/database/failure.ts'
 import { Outbox, outboxDepth, sweepOutbox } from '../../src/notifications/outbox.ts'
 import { OutboxSender } from '../../src/notifications/outbox-sender.ts'
 import { TelegramClient } from '../../src/notifications/telegram-client.ts'
@@ -24,13 +25,13 @@ async function setUp(t: Test, options: { chats?: string[] } = {}) {
     )
   const senders: OutboxSender[] = []
   t.teardown(async () => {
-    for (const sender of senders) await sender.close()
+    for (const sender of senders) await sender.close(0)
     await dispatcher.destroy()
     await bot.close()
   })
-  const sender = (instanceId = 'one', send = viaTelegram) => {
+  const sender = (instanceId = 'one', send = viaTelegram, used = database) => {
     const made = new OutboxSender({
-      database,
+      database: used,
       log: logger,
       instanceId,
       applicationName: 'test',
@@ -53,7 +54,7 @@ async function setUp(t: Test, options: { chats?: string[] } = {}) {
         update outbox set created_at = created_at - ${interval}::interval, next_attempt_at = next_attempt_at - ${interval}::interval,
           leased_until = leased_until - ${interval}::interval`
     )
-  return { database, bot, sender, write, pass, lines, text }
+  return { database, bot, dispatcher, sender, write, pass, lines, text }
 }
 
 async function rowsOf(database: Database) {
@@ -75,6 +76,7 @@ t.test('a message is written once per key, and one that is too long in parts', a
     ['a', 'long', 'long#2', 'long#3']
   )
   t.match(await outboxDepth(database), { waiting: 4, givenUp: 0, errorCode: null })
+  t.equal(await write(['1', 'line\n'.repeat(9_000), 'long']), 0, 'nothing is added to what was told')
 })
 
 t.test('messages of a chat arrive in their order, once, from however many replicas', async t => {
@@ -101,7 +103,7 @@ t.test('what cannot be sent now is tried again later, and holds up its own chat 
   await write(['1', 'first', 'a'])
   const one = sender()
   await one.look()
-  t.equal(one.lastErrorCode, 'TELEGRAM_RATE_LIMITED')
+  t.match(one.depth, { waiting: 1, failing: 'TELEGRAM_RATE_LIMITED' })
   await write(['1', 'second', 'b'], ['2', 'elsewhere', 'c'])
   await one.look()
   t.strictSame(
@@ -117,7 +119,9 @@ t.test('what cannot be sent now is tried again later, and holds up its own chat 
     bot.delivered.map(({ text }) => text),
     ['elsewhere', 'first', 'second']
   )
-  t.equal(one.lastErrorCode, null)
+  const other = sender('two')
+  await other.measure()
+  t.match(other.depth, { waiting: 0, failing: null }, 'whoever sent it')
   t.match((await rowsOf(database))[0], { attempts: 2, delivered: true, error_code: null })
 })
 
@@ -164,10 +168,16 @@ t.test('an outage of hours loses nothing', async t => {
 t.test('a sender that dies after the message arrived makes it arrive again; one that closes gives it back', async t => {
   const { database, bot, sender, write, pass } = await setUp(t)
   await write(['1', 'message', 'a'])
-  const died = sender('died', async () => {
-    throw new Error('the process is gone')
+  let begin: () => void = () => undefined
+  const begun = new Promise<void>(resolve => {
+    begin = resolve
   })
-  await died.look()
+  const died = sender('died', (_chatId, _text, { signal } = {}) => {
+    begin()
+    return new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+  })
+  void died.look()
+  await begun
   const other = sender('other')
   await other.look()
   t.equal(bot.delivered.length, 0, 'leased by another')
@@ -180,11 +190,95 @@ t.test('a sender that dies after the message arrived makes it arrive again; one 
   const closing = sender('closing')
   const looking = closing.look()
   while (!bot.received.some(({ body }) => body.text === 'under way')) await new Promise(setImmediate)
-  await closing.close()
+  await closing.close(0)
   await looking
   t.match((await rowsOf(database))[1], { attempts: 0, delivered: false })
   await other.look()
   t.equal(bot.delivered.at(-1)?.text, 'under way')
+})
+
+t.test('a chat that takes its time holds up nobody else', async t => {
+  const { bot, dispatcher, sender, write } = await setUp(t)
+  await write(['1', 'hangs', 'a'], ['1', 'waits for it', 'b'])
+  let begin: () => void = () => undefined
+  const begun = new Promise<void>(resolve => {
+    begin = resolve
+  })
+  const one = sender('one', (chatId, text, options) => {
+    const client = new TelegramClient({ token: bot.token, dispatcher, baseUrl: bot.url })
+    if (chatId !== '1') return client.sendMessage(chatId, text, options)
+    begin()
+    return new Promise((_resolve, reject) => options?.signal?.addEventListener('abort', reject))
+  })
+  await one.start()
+  await begun
+  await write(['2', 'first', 'c'], ['3', 'second', 'd'])
+  await bot.deliveredCount(2)
+  t.strictSame(bot.delivered.map(({ text }) => text).sort(), ['first', 'second'])
+})
+
+t.test('a message that arrived is not sent again because the database was away for a moment', async t => {
+  const { database, bot, dispatcher, sender, write } = await setUp(t)
+  let down = false
+  const flaky = new Proxy(database, {
+    get(target, name) {
+      if (name === 'run' && down) {
+        down = false
+        return () => Promise.reject(new DatabaseUnavailableError('database_unreachable'))
+      }
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    }
+  })
+  await write(['1', 'message', 'a'])
+  const one = sender('one', viaFlaky, flaky)
+  async function viaFlaky(...[chatId, text, options]: Parameters<TelegramClient['sendMessage']>) {
+    const client = new TelegramClient({ token: bot.token, dispatcher, baseUrl: bot.url })
+    const sent = await client.sendMessage(chatId, text, options)
+    down = true
+    return sent
+  }
+  await one.look()
+  t.equal(bot.delivered.length, 1)
+  t.match(await rowsOf(database), [{ delivered: true, attempts: 1 }])
+})
+
+t.test('a sender that is closed lets what is under way arrive', async t => {
+  const { database, bot, sender, write } = await setUp(t)
+  let answer: () => void = () => undefined
+  const until = new Promise<void>(resolve => {
+    answer = resolve
+  })
+  bot.queue('sendMessage', { kind: 'slow', until })
+  await write(['1', 'under way', 'a'], ['1', 'next', 'b'])
+  const one = sender('one')
+  void one.look()
+  await bot.receivedCount(1)
+  const closed = one.close(60_000)
+  answer()
+  await closed
+  t.match(await rowsOf(database), [
+    { delivered: true, attempts: 1 },
+    { delivered: false, attempts: 0 }
+  ])
+})
+
+t.test('a fault of the service itself is recorded, and the message is tried again', async t => {
+  const { database, bot, sender, write, pass, lines } = await setUp(t)
+  await write(['1', 'message', 'a'], ['2', 'message', 'b'])
+  const broken = sender('one', async () => {
+    throw new Error('no module')
+  })
+  await broken.look()
+  t.match(broken.depth, { waiting: 2, failing: 'INTERNAL' })
+  t.match(await rowsOf(database), [
+    { attempts: 1, error_code: 'INTERNAL' },
+    { attempts: 1, error_code: 'INTERNAL' }
+  ])
+  t.equal(lines.filter(({ msg }) => msg === 'message not sent').length, 2)
+  await pass('2 seconds')
+  await sender('two').look()
+  t.equal(bot.delivered.length, 2)
 })
 
 t.test('a new message wakes the sender', async t => {

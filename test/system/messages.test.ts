@@ -1,0 +1,68 @@
+// Messages over the death of their sender, and the alert that tells of it.
+import postgres from 'postgres'
+import t from 'tap'
+import { startBotApiServer, TEST_TOKEN } from '../support/bot-api-server.ts'
+import { createTestDatabase } from '../support/database.ts'
+import { until } from '../support/replica.ts'
+import { startService } from '../support/service.ts'
+
+t.test('kill -9 while a message is under way: it arrives again, once, and the restart is told once', async t => {
+  const { url } = await createTestDatabase(t)
+  const bot = await startBotApiServer()
+  t.teardown(() => bot.close())
+  const sql = postgres(url, { max: 1 })
+  t.teardown(() => sql.end({ timeout: 0 }))
+  const start = () =>
+    startService(t, {
+      DATABASE_URL: url,
+      // As a container that is started again in its pod.
+      INSTANCE_ID: 'pod-0',
+      LANGUAGE: 'en',
+      TELEGRAM_API_URL: bot.url,
+      TELEGRAM_BOT_TOKEN: TEST_TOKEN,
+      TELEGRAM_CHAT_ID: '42'
+    })
+  const arrived = (text: string) => bot.delivered.filter(message => message.text.includes(text)).length
+
+  const killed = await start()
+  await killed.logged('schema up to date')
+  let answer: () => void = () => undefined
+  const answered = new Promise<void>(resolve => {
+    answer = resolve
+  })
+  bot.queue('sendMessage', { kind: 'slow', until: answered })
+  await sql`insert into outbox (chat_id, text, dedupe_key) values ('42', 'first', 'first'), ('42', 'second', 'second')`
+  await sql`select pg_notify('outbox', '')`
+  await bot.receivedCount(1)
+  await killed.end('SIGKILL')
+  answer()
+
+  const restarted = await start()
+  await until(
+    async () => arrived('Restarted after an unclean end'),
+    count => count > 0
+  )
+  await until(
+    async () => (await sql`select from outbox where delivered_at is null`).length,
+    count => count === 0
+  )
+  t.equal(arrived('Restarted after an unclean end'), 1)
+  const texts = bot.delivered.map(({ text }) => text)
+  t.ok(arrived('first') >= 1 && arrived('first') <= 2, 'at least once; again only because nobody heard that it arrived')
+  t.equal(arrived('second'), 1)
+  t.ok(texts.lastIndexOf('first') < texts.indexOf('second'), 'in order')
+  t.strictSame(await restarted.end(), { code: 0, signal: null })
+
+  const after = await start()
+  await after.logged('schema up to date')
+  await until(
+    async () => (await sql`select from replicas where instance_id = 'pod-0'`).length,
+    count => count === 1
+  )
+  t.strictSame(
+    (await sql<{ lost_at: Date | null }[]>`select lost_at from replicas`).map(({ lost_at }) => lost_at),
+    [null],
+    'an end by a signal is none to tell of'
+  )
+  for (const { text } of [killed, restarted, after]) t.notOk(text().includes(TEST_TOKEN.split(':')[1] ?? ''))
+})
