@@ -6,11 +6,11 @@ import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
 import { sendDailySummary } from '../../src/jobs/send-daily-summary.ts'
+import { Outbox } from '../../src/notifications/outbox.ts'
 import type { JobContext } from '../../src/scheduler/job.ts'
 import { every, SECOND } from '../../src/scheduler/trigger.ts'
 import { ENCRYPTION_KEY, SESSION_SECRET, TEST_ENVIRONMENT } from './app.ts'
 import { testJob } from './jobs.ts'
-import { tableOutbox } from './table-outbox.ts'
 
 const config = {
   SESSION_SECRET,
@@ -57,10 +57,10 @@ const jobs = [
     }
     throw signal.reason
   }),
-  testJob('daily_performance', calculateDailyPerformance({ timeZone: config.TIME_ZONE })),
+  testJob('daily_performance', calculateDailyPerformance({ timeZone: config.TIME_ZONE }), { takesDate: true }),
   testJob(
     'daily_summary',
-    sendDailySummary({ timeZone: config.TIME_ZONE, language: 'en', operatorChatId: '1', outbox: tableOutbox })
+    sendDailySummary({ timeZone: config.TIME_ZONE, language: 'en', operatorChatId: '1', outbox: new Outbox() })
   )
 ].filter(({ id }) => process.env.TEST_JOBS?.split(',').includes(id))
 
