@@ -9,10 +9,10 @@ import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 import { calculateDailyPerformance } from '../src/jobs/calculate-daily-performance.ts'
 import { sendDailySummary } from '../src/jobs/send-daily-summary.ts'
-import type { Job } from '../src/scheduler/job.ts'
-import { every, HOUR } from '../src/scheduler/trigger.ts'
+import { Outbox } from '../src/notifications/outbox.ts'
+import { HOUR } from '../src/scheduler/trigger.ts'
+import { testJob } from '../test/support/jobs.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
-import { tableOutbox } from '../test/support/table-outbox.ts'
 import { generateTrading } from '../test/support/trading-year.ts'
 
 const STRATEGIES = Number(process.env.STRATEGIES ?? 500)
@@ -30,20 +30,14 @@ else await measure()
 
 /** Runs in a process of its own: the service with both jobs, run when the parent says so. */
 async function serve(): Promise<void> {
-  const job = (id: string, run: Job['run']): Job => ({
-    id,
-    type: id,
-    name: id,
-    trigger: every(100_000 * HOUR),
-    scope: 'cluster',
-    misfire: { policy: 'skip' },
-    maxRunMs: HOUR,
-    takesDate: true,
-    run
-  })
+  const settings = { maxRunMs: HOUR, takesDate: true }
   const jobs = [
-    job('performance', calculateDailyPerformance({ timeZone: TIME_ZONE })),
-    job('summary', sendDailySummary({ timeZone: TIME_ZONE, language: 'en', operatorChatId: '1', outbox: tableOutbox }))
+    testJob('performance', calculateDailyPerformance({ timeZone: TIME_ZONE }), settings),
+    testJob(
+      'summary',
+      sendDailySummary({ timeZone: TIME_ZONE, language: 'en', operatorChatId: '1', outbox: new Outbox() }),
+      settings
+    )
   ]
   const secrets = { SESSION_SECRET: 'a secret of a bench and of nothing else', ENCRYPTION_KEY: '' }
   secrets.ENCRYPTION_KEY = Buffer.alloc(32).toString('base64')

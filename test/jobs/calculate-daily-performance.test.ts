@@ -4,15 +4,8 @@ import t, { type Test } from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
 import { JobError } from '../../src/scheduler/job.ts'
-import {
-  type ExecutionRow,
-  plain,
-  type RunSeams,
-  runJob,
-  seedTrading,
-  trade,
-  tradingDatabase
-} from '../support/trading-days.ts'
+import { tradingDatabase } from '../support/trading.ts'
+import { type ExecutionRow, plain, type RunSeams, runJob, seedTrading, trade } from '../support/trading-days.ts'
 
 const SEOUL = 'Asia/Seoul'
 

@@ -4,7 +4,8 @@ import t from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
 import { type DailySummaryServices, sendDailySummary } from '../../src/jobs/send-daily-summary.ts'
-import { tableOutbox } from '../support/table-outbox.ts'
+import { Outbox } from '../../src/notifications/outbox.ts'
+import { tradingDatabase } from '../support/trading.ts'
 import {
   holdPositions,
   localDay,
@@ -13,8 +14,7 @@ import {
   recordBalances,
   runJob,
   seedTrading,
-  trade,
-  tradingDatabase
+  trade
 } from '../support/trading-days.ts'
 
 const OPERATOR = '-100'
@@ -27,7 +27,7 @@ function send(database: Database, seams: RunSeams = {}, services: Partial<DailyS
     timeZone: noon.timeZone,
     language: 'en',
     operatorChatId: OPERATOR,
-    outbox: tableOutbox,
+    outbox: new Outbox(),
     ...services
   })
   return runJob(database, job, seams)

@@ -1,28 +1,9 @@
 /** Databases with accounts, strategies and executions, and runs of jobs on them. */
 import { Big } from 'big.js'
-import type { Test } from 'tap'
-import { Database } from '../../src/database/database.ts'
-import { migrate } from '../../src/database/migrate.ts'
+import type { Database } from '../../src/database/database.ts'
 import type { JobContext, JobResult } from '../../src/scheduler/job.ts'
 import { TRANSACTION_DEADLINE_MS } from '../../src/scheduler/store.ts'
 import { captureLog } from './app.ts'
-import { createTestDatabase } from './database.ts'
-
-async function migrated(url: string): Promise<void> {
-  const database = new Database({ max: 1, applicationName: 'test', log: captureLog('silent').logger })
-  database.open(url)
-  await migrate(database)
-  await database.close()
-}
-
-/** A migrated database of its own, closed at teardown. */
-export async function tradingDatabase(t: Pick<Test, 'teardown'>): Promise<Database> {
-  const { url } = await createTestDatabase(t, migrated)
-  const database = new Database({ max: 4, applicationName: 'test', log: captureLog('silent').logger })
-  database.open(url)
-  t.teardown(() => database.close())
-  return database
-}
 
 /** How a run began, and what is to happen to it. */
 export interface RunSeams extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor' | 'signal'>> {

@@ -2,7 +2,7 @@ import { Big } from 'big.js'
 import t, { type Test } from 'tap'
 import { performanceMetrics, winRate } from '../../src/trading/performance-metrics.ts'
 import { fixture, fixturesMissing } from '../exchanges/fixtures.ts'
-import { tradingDatabase } from '../support/trading-days.ts'
+import { tradingDatabase } from '../support/trading.ts'
 
 const database = await tradingDatabase(t)
 const skip = fixturesMissing
