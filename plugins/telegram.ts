@@ -52,7 +52,10 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   }
 
   const send: OutboxSenderOptions['send'] = async ({ chatId, text }, options) => {
-    await (await client())?.sendMessage(chatId, text, options)
+    const connected = await client()
+    // Else a message would count as delivered.
+    if (!connected) throw new Error('no bot is configured')
+    await connected.sendMessage(chatId, text, options)
   }
   const sender = new OutboxSender({
     database: db,
