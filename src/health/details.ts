@@ -59,14 +59,15 @@ export function probeThreadDetails(snapshot: Snapshot): CheckDetails {
 }
 
 /**
- * How it stands with the exchanges that were called. They never gate readiness.
+ * How it stands with the exchanges that were called. They never gate readiness; one that has not answered yet is degraded.
  * @param now milliseconds since the epoch
  */
 export function exchangeDetails(statuses: readonly ExchangeStatus[], now: number): CheckDetails[] {
   return statuses.map(({ exchange, circuit, lastSuccessAt, lastErrorAt, lastErrorCode, blockedForMs }) => {
     const failing = (lastErrorAt ?? 0) > (lastSuccessAt ?? 0)
+    const silent = lastSuccessAt === null ? 'no_answer' : null
     const code =
-      circuit !== 'closed' ? 'circuit_open' : blockedForMs > 0 ? 'rate_limited' : failing ? lastErrorCode : null
+      circuit !== 'closed' ? 'circuit_open' : blockedForMs > 0 ? 'rate_limited' : failing ? lastErrorCode : silent
     return {
       name: `exchange_${exchange.toLowerCase()}`,
       status: code === null ? 'ok' : 'degraded',

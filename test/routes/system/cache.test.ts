@@ -222,6 +222,16 @@ t.test('an exchange that says nothing holds the start-up for its deadline, never
   t.match(await during.json(), { status: 'starting', error: 'starting' })
   await untilStatus(`${base}/health/startup`, 200)
   t.match(app.caches.prices.stats(), { entries: 5, exchanges: [{ exchange: 'BINANCE', entries: 5 }] })
+  const { answer } = await (await adminOf(app)).send('GET', '/api/system/health/details')
+  const checks = answer.checks as { name: string; status: string; code: string | null }[]
+  t.match(
+    checks.find(({ name }) => name === 'exchange_upbit'),
+    { status: 'degraded', code: /^(no_answer|timeout)$/ }
+  )
+  t.match(
+    checks.find(({ name }) => name === 'exchange_binance'),
+    { status: 'ok', code: null }
+  )
   t.ok(lines.some(({ msg, exchange }) => msg === 'prices not there at the start' && exchange === 'UPBIT'))
 })
 
