@@ -27,8 +27,8 @@ export interface ClientOptions {
   connectTimeoutMs: number
 }
 
-/** Longest pause between two connection attempts, in seconds: postgres.js' own grows to 20. */
-const MAX_BACKOFF_SECONDS = 1
+/** Longest pause between two connection attempts, in seconds: a call that must wait for it still ends in time. postgres.js' own grows to 20. */
+const MAX_BACKOFF_SECONDS = 0.1
 
 /**
  * Makes a client; it connects with its first statement. It works through a transaction-pooling pgbouncer: no prepared
@@ -75,51 +75,44 @@ export function createClient(url: string, { max, applicationName, connectTimeout
   return { sql, connections: () => sockets.size, destroy, retire }
 }
 
-/** Connects to the first of the addresses that answers; each has the whole deadline, in milliseconds. */
+/**
+ * Connects to the first of the addresses that answers; each has the whole deadline, in milliseconds. The last one is
+ * handed over as it connects, and its failure is told by its events: postgres.js never uses a connection of its pool
+ * again for which this rejected.
+ */
 async function openFirst(
   { host, port, path }: { host: string[]; port: number[]; path: string | false },
   timeoutMs: number,
   track: (socket: Socket) => void
 ): Promise<Socket> {
   const targets = path ? [{ path }] : host.map((name, i) => ({ host: name, port: port[i] ?? 5432 }))
-  let failure: unknown
-  for (const target of targets) {
-    try {
-      const socket = await open(target, timeoutMs, track)
+  for (const [i, target] of targets.entries()) {
+    const socket = open(target, timeoutMs)
+    track(socket)
+    if (i === targets.length - 1 || (await connected(socket))) {
       // postgres.js reads the name from the socket for the TLS server name.
       return 'host' in target ? Object.assign(socket, target) : socket
-    } catch (err) {
-      failure = err
     }
   }
-  throw failure
+  throw new Error('the URL names no host')
 }
 
-function open(
-  target: { path: string } | { host: string; port: number },
-  timeoutMs: number,
-  track: (socket: Socket) => void
-): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(target)
-    track(socket)
-    const timer = setTimeout(() => {
-      socket.destroy(
-        Object.assign(new Error('the database did not accept the connection in time'), { code: 'ETIMEDOUT' })
-      )
-    }, timeoutMs)
-    const settle = (err?: Error) => {
-      clearTimeout(timer)
-      socket.off('connect', settle)
-      socket.off('error', settle)
-      socket.off('close', closed)
-      if (err) reject(err)
-      else resolve(socket)
-    }
-    const closed = () =>
-      settle(Object.assign(new Error('the connection was given up'), { code: 'CONNECTION_DESTROYED' }))
-    socket.once('connect', settle)
-    socket.once('error', settle)
-    socket.once('close', closed)
+function open(target: { path: string } | { host: string; port: number }, timeoutMs: number): Socket {
+  const socket = connect(target)
+  const timer = setTimeout(() => {
+    socket.destroy(
+      Object.assign(new Error('the database did not accept the connection in time'), { code: 'ETIMEDOUT' })
+    )
+  }, timeoutMs)
+  socket.once('connect', () => clearTimeout(timer)).once('close', () => clearTimeout(timer))
+  return socket
+}
+
+function connected(socket: Socket): Promise<boolean> {
+  return new Promise(resolve => {
+    socket
+      .once('connect', () => resolve(true))
+      .once('error', () => resolve(false))
+      .once('close', () => resolve(false))
   })
 }

@@ -6,6 +6,7 @@ import { asUnavailable, failureOf } from '../../src/database/failure.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import { captureLog } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
+import { startTestPostgres } from '../support/postgres.ts'
 
 function opened(t: Test, url: string, max = 2) {
   const { lines, logger } = captureLog()
@@ -45,6 +46,20 @@ t.test('a call to a mute peer ends at its deadline, and the pool is replaced onc
   await database.close(0)
   while (sockets.size > 0) await new Promise(resolve => setTimeout(resolve, 10))
   t.pass('no connection to the mute peer stays open')
+})
+
+t.test('connections that were refused are no loss to the pool: it works as soon as the server is back', async t => {
+  const postgres = await startTestPostgres(t)
+  const { database, lines } = opened(t, postgres.url)
+  const ask = () => database.run(sql => sql`select 1`)
+  await ask()
+  await postgres.stop()
+  for (let i = 0; i < 10; i++) await t.rejects(ask(), { code: 'database_unreachable' })
+  const together = await Promise.allSettled(Array.from({ length: 10 }, ask))
+  t.ok(together.every(({ status }) => status === 'rejected'))
+  await postgres.start()
+  await ask()
+  t.notOk(lines.find(({ msg }) => msg === 'database pool replaced'))
 })
 
 t.test('nobody at the address is unreachable, a wrong database is refused', async t => {
