@@ -27,7 +27,10 @@ export interface ClientOptions {
   connectTimeoutMs: number
 }
 
-/** Longest pause between two connection attempts, in seconds: a call that must wait for it still ends in time. postgres.js' own grows to 20. */
+/**
+ * Longest pause between two connection attempts, in seconds: a call that must wait for it still ends in time.
+ * postgres.js' own grows to 20.
+ */
 const MAX_BACKOFF_SECONDS = 0.1
 
 /**

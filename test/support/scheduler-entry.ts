@@ -57,7 +57,7 @@ const jobs = [
     }
     throw signal.reason
   }),
-  testJob('daily_performance', calculateDailyPerformance({ timeZone: config.TIME_ZONE }), { takesDate: true }),
+  testJob('daily_performance', calculateDailyPerformance({ timeZone: config.TIME_ZONE })),
   testJob(
     'daily_summary',
     sendDailySummary({ timeZone: config.TIME_ZONE, language: 'en', operatorChatId: '1', outbox: new Outbox() })

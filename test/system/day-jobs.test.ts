@@ -2,9 +2,11 @@
 import t, { type Test } from 'tap'
 import { startTestPostgres } from '../support/postgres.ts'
 import { observe, startReplica, until } from '../support/replica.ts'
+import { localDay } from '../support/trading-days.ts'
 import { generateTrading } from '../support/trading-year.ts'
 
-const TIME_ZONE = 'Asia/Seoul'
+/** It is noon there: no day ends while a test runs. */
+const { timeZone: TIME_ZONE, date: today } = localDay(12)
 
 async function twoReplicas(t: Test, job: string) {
   const postgres = await startTestPostgres(t)
@@ -16,9 +18,9 @@ async function twoReplicas(t: Test, job: string) {
   ])
   const trigger = { job_type: job, wait: false }
   /** Runs the job on the replica that is left, as soon as the lease of the other is over. */
-  const again = async (options = {}) => {
+  const again = async () => {
     const { body } = await until(
-      () => two.call('POST', 'trigger-job', { ...trigger, ...options }),
+      () => two.call('POST', 'trigger-job', trigger),
       ({ status }) => status === 202
     )
     const ended = await until(
@@ -29,13 +31,7 @@ async function twoReplicas(t: Test, job: string) {
     t.match(ended, [{ outcome: 'succeeded' }])
     return ended[0]?.result
   }
-  return {
-    postgres,
-    sql,
-    one,
-    begin: (options = {}) => one.call('POST', 'trigger-job', { ...trigger, ...options }),
-    again
-  }
+  return { postgres, sql, one, begin: () => one.call('POST', 'trigger-job', trigger), again }
 }
 
 t.test('performance: killed in the middle, it ends with the rows of an undisturbed run', async t => {
@@ -45,15 +41,13 @@ t.test('performance: killed in the middle, it ends with the rows of an undisturb
     await sql`
       select count(*)::int, md5(string_agg((to_jsonb(p) - 'computed_at')::text, ',' order by strategy_id, date))
       from strategy_performance p`
-  // Of a day that is given, not of the last one: that changes at midnight.
-  const [{ date, days } = { date: '', days: 0 }] = await sql<{ date: string; days: number }[]>`
-    with day as (select (max(executed_at) at time zone ${TIME_ZONE})::date - 2 as date from trade_executions)
-    select date::text, sum(date - first_day + 1)::int as days
-    from day, (
+  // From the day of its first execution to yesterday each strategy has a row.
+  const [{ days } = { days: 0 }] = await sql<{ days: number }[]>`
+    select sum(${today}::date - first_day)::int as days
+    from (
       select (min(executed_at) at time zone ${TIME_ZONE})::date as first_day from trade_executions group by strategy_account_id
-    ) each_strategy
-    group by date`
-  await begin({ date })
+    ) each_strategy`
+  await begin()
   await until(
     () => sql`select from strategy_performance limit 1`,
     rows => rows.length === 1,
@@ -62,12 +56,12 @@ t.test('performance: killed in the middle, it ends with the rows of an undisturb
   await one.end('SIGKILL')
   const [{ count } = { count: 0 }] = await sql`select count(*)::int from strategy_performance`
   t.ok(count > 0 && count < days, `killed after ${count} of ${days} rows`)
-  const result = await again({ date })
+  const result = await again()
   t.match(result, { strategies: 100 })
   const got = await digest()
   t.equal(got[0]?.count, days)
   await sql`truncate strategy_performance, performance_progress`
-  await again({ date })
+  await again()
   t.strictSame([...(await digest())], [...got])
 })
 
