@@ -62,6 +62,14 @@ t.test('connections that were refused are no loss to the pool: it works as soon 
   t.notOk(lines.find(({ msg }) => msg === 'database pool replaced'))
 })
 
+t.test('of several addresses the first that answers is used, whichever does not', async t => {
+  const { username, password, host, pathname } = new URL((await startTestPostgres(t)).url)
+  for (const hosts of [`127.0.0.1:1,${host}`, `${host},127.0.0.1:1`]) {
+    const { database } = opened(t, `postgres://${username}:${password}@${hosts}${pathname}`)
+    t.match(await database.run(sql => sql`select 1 as one`), [{ one: 1 }], hosts.replace(host, 'the server'))
+  }
+})
+
 t.test('nobody at the address is unreachable, a wrong database is refused', async t => {
   const { database } = opened(t, 'postgres://nobody@127.0.0.1:1/none')
   await t.rejects(
