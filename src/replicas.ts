@@ -6,6 +6,8 @@ import type { Log } from './log.ts'
 /** How often a replica shows itself, and for how long it then counts as alive, in milliseconds. */
 const BEAT_MS = 3_000
 const ALIVE = '10 seconds'
+/** How long saying goodbye may take, in milliseconds. */
+const GOODBYE_MS = 1_000
 
 export interface Replica {
   instance_id: string
@@ -29,6 +31,7 @@ export class Replicas {
   readonly #incarnation = randomUUID()
   #shown = false
   #timer: NodeJS.Timeout | undefined
+  #beating: Promise<void> | undefined
   #failing = false
 
   constructor(options: ReplicasOptions) {
@@ -51,10 +54,17 @@ export class Replicas {
   }
 
   /**
-   * Shows itself once, now. A row that a process of the same name left behind is taken over, with the time when that was
-   * last seen. Never rejects.
+   * Shows itself once; while it is at it, another call waits for the same. A row that a process of the same name left
+   * behind is taken over, with the time when that was last seen. Never rejects.
    */
-  async beat(): Promise<void> {
+  beat(): Promise<void> {
+    this.#beating ??= this.#show().finally(() => {
+      this.#beating = undefined
+    })
+    return this.#beating
+  }
+
+  async #show(): Promise<void> {
     const { database, log, instanceId, version, isDraining } = this.#options
     // Only at the first sign of life: two that live under one name would else take each other for dead.
     const isSuccessor = (sql: Sql) =>
@@ -94,7 +104,12 @@ export class Replicas {
     if (!this.#timer) return
     this.#timer = undefined
     try {
-      await database.run(sql => sql`delete from replicas where instance_id = ${instanceId}`, { deadlineMs: 1_000 })
+      const leave = async (sql: Sql) => {
+        // It would put the row back, and the others would miss this replica for one that died.
+        await this.#beating
+        await sql`delete from replicas where instance_id = ${instanceId}`
+      }
+      await database.run(leave, { deadlineMs: GOODBYE_MS })
     } catch (err) {
       log.debug({ err }, 'replica not taken from the list')
     }
