@@ -1,11 +1,16 @@
 import t from 'tap'
 import type { Sql } from '../src/database/client.ts'
+import { Database } from '../src/database/database.ts'
 import { Replicas } from '../src/replicas.ts'
 import { captureLog } from './support/app.ts'
 import { tradingDatabase } from './support/trading.ts'
 
 t.test('a replica that says goodbye while it shows itself stays away', async t => {
-  const database = await tradingDatabase(t)
+  const { logger: log } = captureLog()
+  // One connection: statements take effect in the order in which they are given.
+  const database = new Database({ max: 1, applicationName: 'test', log })
+  database.open(await (await tradingDatabase(t)).address)
+  t.teardown(() => database.close(0))
   let letGo = () => {}
   const held = new Promise<void>(resolve => {
     letGo = resolve
@@ -21,10 +26,12 @@ t.test('a replica that says goodbye while it shows itself stays away', async t =
       }
     }
   })
-  const options = { log: captureLog().logger, instanceId: 'one', version: '1', isDraining: () => false }
+  const options = { log, instanceId: 'one', version: '1', isDraining: () => false }
   const replica = new Replicas({ ...options, database: slow })
   replica.start()
   const stopped = replica.stop()
+  // By then a goodbye that waited for nothing has been said.
+  await database.run(sql => sql`select 1`)
   letGo()
   await stopped
   t.strictSame([...(await new Replicas({ ...options, database }).alive())], [])
