@@ -42,6 +42,7 @@ const LOG_CHECK = 10 * SECOND
 const LOG_BYTES = 4 * 1024 * 1024
 const ADOPT_DEADLINE = 10 * SECOND
 const ADOPT_POLL = SECOND / 10
+const LISTENING_AFTER_DEATH = 2 * SECOND
 
 /** Where the data of root go, when they must belong to another user and he may not enter the data directory. */
 const REFUGE = '/var/lib/trading-health'
@@ -283,7 +284,7 @@ class Supervisor {
       if (found === undefined) return false
       if (!(await isPostmasterOf(found.pid, this.#dir))) {
         // Of another container: out of sight, beyond the lock, and its data all the same.
-        if (await isListening(found.socketDir)) {
+        if (await keepsListening(found.socketDir, signal)) {
           throw new Error(
             `the data in ${dirname(this.#dir)} are in use by another service, in another container: stop it, or set another DATA_DIR`
           )
@@ -341,6 +342,17 @@ class Supervisor {
       if (errorCode(err) !== 'ENOENT') this.#log.warn({ err }, 'embedded postgres log cannot be bounded')
     }
   }
+}
+
+/** A killed process is no longer one some time before the kernel closes its sockets. */
+async function keepsListening(socketDir: string, signal: AbortSignal | undefined): Promise<boolean> {
+  const deadline = Date.now() + LISTENING_AFTER_DEATH
+  while (await isListening(socketDir)) {
+    signal?.throwIfAborted()
+    if (Date.now() > deadline) return true
+    await delay(ADOPT_POLL)
+  }
+  return false
 }
 
 async function isListening(socketDir: string): Promise<boolean> {

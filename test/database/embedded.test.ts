@@ -14,6 +14,7 @@ import {
   symlink,
   writeFile
 } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -221,6 +222,26 @@ t.test('backends that outlive a killed server do not hold up the start', async t
   t.match(await query(embedded.url, 'select 1 as one'), [{ one: 1 }])
   await embedded.stop()
   t.strictSame(await processesIn(dataDir), [])
+})
+
+t.test('a killed server whose socket the kernel has yet to close does not hold up the start', async t => {
+  const dataDir = await scratch(t)
+  const { log } = recorder()
+  await (await startEmbeddedPostgres({ dataDir, log })).stop()
+  const cluster = join(dataDir, 'postgres')
+  const socketDir = join(dataDir, 'socket')
+  await mkdir(socketDir)
+  const dying = createServer(socket => {
+    socket.destroy()
+    dying.close()
+  })
+  await once(dying.listen(join(socketDir, '.s.PGSQL.5432')), 'listening')
+  await writeFile(join(cluster, 'postmaster.pid'), `${process.ppid}\n${cluster}\n0\n5432\n${socketDir}\n\n\nready   \n`)
+
+  const embedded = await startEmbeddedPostgres({ dataDir, log })
+  t.teardown(() => embedded.stop())
+  t.notOk(dying.listening, 'it was looked at')
+  t.match(await query(embedded.url, 'select 1 as one'), [{ one: 1 }])
 })
 
 t.test('a postmaster.pid that now names another process does not hold up the start', async t => {
