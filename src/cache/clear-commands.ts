@@ -6,8 +6,11 @@ import type { Log } from '../log.ts'
 import { Listener } from '../scheduler/listener.ts'
 
 const CHANNEL = 'cache_commands'
-/** Behind a transaction-pooling pgbouncer nothing is heard: then a command is obeyed so much later at most. */
-const LOOK_MS = 2_000
+/**
+ * How often a replica looks for commands unasked. Behind a transaction-pooling pgbouncer nothing is heard: then a
+ * command is obeyed so much later at most. One that hears looks in case it no longer does.
+ */
+const LOOK_MS = { deaf: 2_000, hearing: 20_000 }
 const ACKNOWLEDGED_WITHIN_MS = 1_000
 const ASK_AGAIN_MS = 40
 /** As `Replicas.alive`, less those that drain. */
@@ -43,6 +46,8 @@ export interface ClearCommandsOptions {
   log: Log
   /** Clears the caches of this replica. */
   clear: (filter: ClearFilter) => Cleared
+  /** Default 2 s and 20 s. */
+  lookMs?: { deaf: number; hearing: number } | undefined
 }
 
 /**
@@ -56,6 +61,7 @@ export class ClearCommands {
   #timer: NodeJS.Timeout | undefined
   #looking: Promise<void> | undefined
   #lookAgain = false
+  #hears = false
   #failing = false
   #closed = false
 
@@ -72,9 +78,16 @@ export class ClearCommands {
     this.#seen ??= newest?.id ?? '0'
     const url = await database.address
     if (this.#closed || this.#listener) return
-    this.#listener = new Listener({ url, channel: CHANNEL, applicationName, log, heard: () => void this.look() })
+    this.#listener = new Listener({
+      url,
+      channel: CHANNEL,
+      applicationName,
+      log,
+      heard: () => this.#hear(),
+      listening: () => void this.#tryToHear()
+    })
     this.#listener.restart()
-    this.#timer = setInterval(() => void this.look(), LOOK_MS).unref()
+    this.#lookUnasked()
   }
 
   /**
@@ -135,10 +148,48 @@ export class ClearCommands {
     await this.look()
   }
 
+  /** Whether notifications arrive, as far as it has been seen. */
+  get hears(): boolean {
+    return this.#hears
+  }
+
+  #hear(): void {
+    this.#hears = true
+    void this.look()
+  }
+
+  /** That one listens does not mean that one hears: see `LOOK_MS`. */
+  async #tryToHear(): Promise<void> {
+    this.#hears = false
+    try {
+      await this.#options.database.run(sql => sql`select pg_notify(${CHANNEL}, '')`)
+    } catch (err) {
+      this.#options.log.debug({ err }, 'hearing cache commands not tried')
+    }
+  }
+
+  #lookUnasked(): void {
+    if (this.#closed) return
+    const { deaf, hearing } = this.#options.lookMs ?? LOOK_MS
+    this.#timer = setTimeout(
+      async () => {
+        const seen = this.#seen
+        await this.look()
+        if (this.#hears && this.#seen !== seen) {
+          this.#options.log.debug({ command_id: this.#seen }, 'cache command not heard')
+          this.#hears = false
+          this.#listener?.restart()
+        }
+        this.#lookUnasked()
+      },
+      this.#hears ? hearing : deaf
+    ).unref()
+  }
+
   /** Releases timer and connection. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
     this.#listener?.close()
     await this.#looking
   }
