@@ -30,7 +30,7 @@ else await measure()
 
 /** Runs in a process of its own: the service with both jobs, run when the parent says so. */
 async function serve(): Promise<void> {
-  const settings = { maxRunMs: HOUR, takesDate: true }
+  const settings = { maxRunMs: HOUR, takesDate: () => true }
   const jobs = [
     testJob('performance', calculateDailyPerformance({ timeZone: TIME_ZONE }), settings),
     testJob(

@@ -49,7 +49,7 @@ const TriggerSchema = Type.Object(
     job_type: Type.String({ minLength: 1, maxLength: 64 }),
     wait: Type.Optional(Type.Boolean({ description: 'answer when the run has ended, true unless given' })),
     unless_run_within_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
-    date: Type.Optional(Type.String({ format: 'date', description: 'only for a job of a day' }))
+    date: Type.Optional(Type.String({ format: 'date', description: 'only for a job of a day: one that is over' }))
   },
   { ...closed, examples: [{ job_type: 'housekeeping', unless_run_within_seconds: 60 }] }
 )
@@ -90,7 +90,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       const language = languageOf(request.headers['accept-language'])
       const job = scheduler.jobOfType(job_type)
       if (!job) throw new ServiceError('JOB_NOT_FOUND')
-      if (date !== undefined && !job.takesDate) throw refuse('date', language)
+      if (date !== undefined && !scheduler.takesDate(job, date)) throw refuse('date', language)
 
       const { id: requestId, admin } = request
       const triggered = await scheduler.trigger(job, { actor: admin.username, requestId, date, unlessRunWithinSeconds })

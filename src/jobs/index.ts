@@ -63,7 +63,7 @@ export function jobTable(services: JobServices): readonly Job[] {
       trigger: daily({ hour: 0, minute: 0, second: 13 }, services.timeZone),
       misfire: { policy: 'catch_up', graceMs: 24 * HOUR },
       maxRunMs: 15 * MINUTE,
-      takesDate: true,
+      takesDate: (date, nowMs) => date < dayAt(nowMs, services.timeZone),
       run: loaded(async () => (await import('./calculate-daily-performance.ts')).calculateDailyPerformance(services))
     },
     {
@@ -100,4 +100,9 @@ export function jobTable(services: JobServices): readonly Job[] {
 /** A job whose code is loaded with its first run: a service that starts owes nobody the time and the memory. */
 function loaded(load: () => Promise<Job['run']>): (context: JobContext) => Promise<JobResult> {
   return async context => (await load())(context)
+}
+
+/** The day of a time in a zone, `YYYY-MM-DD`. */
+function dayAt(ms: number, timeZone: string): string {
+  return new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short' }).format(ms)
 }

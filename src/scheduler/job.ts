@@ -43,8 +43,8 @@ export interface Job {
   readonly misfire: Misfire
   /** A run is aborted and fails with `JOB_TIMEOUT` after this many milliseconds. */
   readonly maxRunMs: number
-  /** Whether a manual run may name a day. */
-  readonly takesDate?: boolean
+  /** Whether a manual run may name this day, `YYYY-MM-DD`, at this time; no day where it is absent. */
+  readonly takesDate?: (date: string, nowMs: number) => boolean
   run(context: JobContext): Promise<JobResult>
 }
 

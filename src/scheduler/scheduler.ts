@@ -219,6 +219,11 @@ export class Scheduler {
     return this.#options.jobs.find(job => job.type === type)
   }
 
+  /** Whether a manual run of the job may name this day, by the clock of the cluster. */
+  takesDate(job: Job, date: string): boolean {
+    return job.takesDate?.(date, this.#nowMs()) ?? false
+  }
+
   /**
    * Runs a job now, by an admin's hand: also while the clock is stopped or the job paused.
    * @throws {ServiceError} `JOB_ALREADY_RUNNING` with the running run, `DRAINING` while this replica shuts down

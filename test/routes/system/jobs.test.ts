@@ -28,7 +28,7 @@ const jobs = [
       days.push(date)
       return {}
     },
-    { takesDate: true }
+    { takesDate: (date, nowMs) => Date.parse(date) < nowMs }
   ),
   testJob('housekeeping', housekeeping()),
   held.job,
@@ -159,7 +159,8 @@ t.test('what is not asked rightly is refused before anything runs', async t => {
     [{ job_type: 'fine', force: true }, 400, 'VALIDATION_FAILED'],
     [{ job_type: 'fine', unless_run_within_seconds: 0 }, 400, 'VALIDATION_FAILED'],
     [{ job_type: 'fine', date: '2026-11-22' }, 400, 'VALIDATION_FAILED'],
-    [{ job_type: 'of_a_day', date: '2026-02-30' }, 400, 'VALIDATION_FAILED']
+    [{ job_type: 'of_a_day', date: '2026-02-30' }, 400, 'VALIDATION_FAILED'],
+    [{ job_type: 'of_a_day', date: '9999-12-31' }, 400, 'VALIDATION_FAILED']
   ] as const) {
     const answer = await call('POST', 'trigger-job', body)
     t.equal(answer.status, status, JSON.stringify(body))
