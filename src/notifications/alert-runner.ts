@@ -170,7 +170,11 @@ export class AlertRunner {
         on conflict (key) do update set condition = excluded.condition, updated_at = now()`
     }
     await this.#enqueue(tx, notices)
-    if (this.#contactSince !== undefined && this.#now() - this.#contactSince >= SETTLED_MS) await this.#tellEnds(tx)
+    if (this.#isSettled) await this.#tellEnds(tx)
+  }
+
+  get #isSettled(): boolean {
+    return this.#contactSince !== undefined && this.#now() - this.#contactSince >= SETTLED_MS
   }
 
   /**
@@ -251,7 +255,28 @@ export class AlertRunner {
       const details = { kind: 'credentials_refused' as const, exchange, account: name }
       observations.push({ key: `credentials_refused:${account_id}`, failing: true, details })
     }
+    observations.push(...(await this.#silentReplicas(tx)))
     return observations
+  }
+
+  /**
+   * Replicas that neither show themselves nor have said goodbye, and in place of which none has started: dead, frozen,
+   * or cut off from the database, of which only the eldest can tell by itself.
+   */
+  async #silentReplicas(tx: TransactionSql): Promise<Observation[]> {
+    if (!this.#isSettled) return []
+    const silent = await tx<{ instance_id: string; seen: Date }[]>`
+      select instance_id, last_seen_at as seen from replicas silent
+      where last_seen_at < now() - ${DEAD_AFTER}::interval and not draining
+        and not exists (
+          select from replicas living
+          where living.last_seen_at >= now() - ${DEAD_AFTER}::interval and living.started_at > silent.last_seen_at
+        )`
+    return silent.map(({ instance_id: instance, seen }) => {
+      const since = seen.getTime()
+      const details = { kind: 'replica_silent' as const, instance, lastSeenAt: since }
+      return { key: `replica_silent:${instance}`, failing: true, details, since, episode: String(since) }
+    })
   }
 
   /**

@@ -48,6 +48,11 @@ const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
     alert: { ko: '거래소 인증 거부됨', en: 'Exchange refused the credentials' },
     reminder: { ko: '거래소 인증이 계속 거부됨', en: 'Exchange still refuses the credentials' },
     recovery: { ko: '거래소 인증 회복', en: 'Exchange takes the credentials again' }
+  },
+  replica_silent: {
+    alert: { ko: '인스턴스 응답 없음', en: 'Replica shows no sign of life' },
+    reminder: { ko: '인스턴스가 아직 응답 없음', en: 'Replica still shows no sign of life' },
+    recovery: { ko: '응답 없던 인스턴스 해소', en: 'Replica no longer missed' }
   }
 }
 
@@ -139,6 +144,11 @@ function facts(details: AlertDetails, type: Notice['type'], options: TextOptions
       )
     case 'credentials_refused':
       return [fact('exchange', quoteText(details.exchange)), fact('account', quoteText(details.account))]
+    case 'replica_silent':
+      return [
+        fact('instance', quoteText(details.instance)),
+        ...whileItLasts(fact('lastSeen', formatTime(details.lastSeenAt, options)))
+      ]
   }
 }
 

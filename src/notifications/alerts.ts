@@ -12,6 +12,7 @@ export type AlertDetails =
   | { kind: 'job_abandoned'; jobId: string; jobName: string; runId: string; instance: string }
   | { kind: 'scheduler_stopped'; by: string; reason: string | null; until: number | null }
   | { kind: 'credentials_refused'; exchange: string; account: string }
+  | { kind: 'replica_silent'; instance: string; lastSeenAt: number }
 
 export type AlertKind = AlertDetails['kind']
 
@@ -38,7 +39,9 @@ export const alertRules: AlertRules = {
   job_abandoned: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: null },
   // Somebody stops or starts it: that does not flutter, and whoever started it wants to see it told.
   scheduler_stopped: { confirmMs: 0, recoverMs: 0, minIntervalMs: MINUTE, remindMs: HOUR },
-  credentials_refused: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: HOUR, remindMs: 24 * HOUR }
+  credentials_refused: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: HOUR, remindMs: 24 * HOUR },
+  // After an outage of the database nobody is missed for a while; one who was missed before is not back for that.
+  replica_silent: { confirmMs: 0, recoverMs: MINUTE, minIntervalMs: 10 * MINUTE, remindMs: HOUR }
 }
 
 /**

@@ -278,6 +278,59 @@ t.test('a job is not late before it had its chance since the cluster came up', a
   t.match(await told(), [/Job overdue/])
 })
 
+t.test('a replica that falls silent beside others that live is missed, until it is back or replaced', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  // Started before: whoever starts after the last sign of life of another takes its place.
+  const started = new Date(clock.now - 60 * MINUTE)
+  const living = async (instanceId: string) => {
+    await show(database, instanceId)
+    await database.run(sql => sql`update replicas set started_at = ${started} where instance_id = ${instanceId}`)
+  }
+  const silent = (instanceId: string) =>
+    database.run(
+      sql => sql`update replicas set last_seen_at = now() - interval '31 seconds' where instance_id = ${instanceId}`
+    )
+  await living('one')
+  await living('two')
+  const replicas = [replica('one'), replica('another')]
+  const watch = async (seconds: number) => {
+    for (let i = 0; i < seconds; i += 10) {
+      clock.now += 10 * SECOND
+      for (const one of replicas) await one.tick()
+    }
+  }
+  await watch(30)
+  await silent('two')
+  await watch(60)
+  t.match(await told(), [/shows no sign of life[\s\S]*two[\s\S]*Last seen/])
+  t.equal((await told()).length, 1, 'once')
+  await living('two')
+  await watch(90)
+  t.match((await told())[1], /no longer missed[\s\S]*two/)
+
+  clock.now += 15 * MINUTE
+  await silent('two')
+  await watch(20)
+  t.equal((await told()).length, 3)
+  await show(database, 'three')
+  await watch(90)
+  const end = (await told()).slice(3)
+  t.equal(end.length, 2)
+  t.match(end, [/Restarted after an unclean end[\s\S]*two/, /Replica no longer missed[\s\S]*two/])
+})
+
+t.test('a replica that drains is not missed', async t => {
+  const { database, clock, replica, told } = await setUp(t)
+  await show(database, 'draining', 60)
+  await database.run(sql => sql`update replicas set draining = true`)
+  const one = replica('one')
+  for (let i = 0; i < 6; i++) {
+    await one.tick()
+    clock.now += 10 * SECOND
+  }
+  t.strictSame(await told(), [])
+})
+
 t.test('a restart is told however fast it was', async t => {
   const { database, clock, replica, told } = await setUp(t)
   await show(database, 'gone', 22)

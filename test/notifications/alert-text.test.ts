@@ -62,7 +62,8 @@ t.test('every kind and type is a message that Telegram takes, in both languages,
     { kind: 'job_overdue', ...jobs },
     { kind: 'job_abandoned', ...jobs },
     { kind: 'scheduler_stopped', by: name, reason: name, until: since },
-    { kind: 'credentials_refused', exchange: name, account: name }
+    { kind: 'credentials_refused', exchange: name, account: name },
+    { kind: 'replica_silent', instance: name, lastSeenAt: 0 }
   ]
   const texts = new Set<string>()
   for (const details of all) {
