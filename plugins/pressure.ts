@@ -5,6 +5,12 @@ import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { ServiceError } from '../src/errors.ts'
 
+if (!('patch' in underPressure) || underPressure.patch !== 'trading-health.1') {
+  throw new Error(
+    'the installed package @fastify/under-pressure is not patched: run `node scripts/patch-dependencies.js`'
+  )
+}
+
 export interface PressureOptions {
   config: Config
 }

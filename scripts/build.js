@@ -13,6 +13,9 @@ const source = join(root, 'src')
 const target = join(root, 'dist/src')
 const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
 
+// An install without scripts has not done it.
+const patched = spawnSync(process.execPath, [join(root, 'scripts/patch-dependencies.js')], { stdio: 'inherit' })
+if (patched.status !== 0) process.exit(1)
 rmSync(join(root, 'dist'), { recursive: true, force: true })
 const { status } = spawnSync(process.execPath, [tsc, '--project', root], { stdio: 'inherit' })
 if (status !== 0) process.exit(status ?? 1)
