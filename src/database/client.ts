@@ -1,29 +1,34 @@
-import { connect, type Socket } from 'node:net'
 import postgres from 'postgres'
+import { type DatabaseTarget, parseDatabaseUrl } from './database-url.ts'
+import { HostConnector } from './host-connector.ts'
 
 export type Sql = postgres.Sql
 export type TransactionSql = postgres.TransactionSql
 
-/** A postgres.js client whose sockets can be taken away from it. */
+/** The changes of patches/postgres+*.patch that this file relies on. */
+const DRIVER_PATCH = 'trading-health.1'
+
+if (!('patch' in postgres) || postgres.patch !== DRIVER_PATCH) {
+  throw new Error('the installed package postgres is not patched: run `node scripts/patch-dependencies.js`')
+}
+
+/** A postgres.js client with sockets of ours, so that they can be closed whatever the peer does. */
 export interface Client {
   sql: Sql
-  /** How many sockets are open, those that are still connecting included. */
+  /** Number of sockets that are not closed, those that are still connecting included. */
   connections(): number
-  /**
-   * Ends the client at once: everything under way is rejected, every socket is closed, the half-open ones too.
-   * Idempotent.
-   */
+  /** Ends the client at once: everything under way is rejected and every socket is closed. Idempotent. */
   destroy(): void
-  /** Lets what is under way finish for at most `seconds`, then destroys. Idempotent, never rejects. */
+  /** Lets what is under way finish for at most `seconds`, then destroys the client. Idempotent, never rejects. */
   retire(seconds: number): Promise<void>
 }
 
 export interface ClientOptions {
-  /** Connections at most. */
+  /** Maximum number of connections. */
   max: number
-  /** Shown in `pg_stat_activity` and in the server's log. */
+  /** Shown in `pg_stat_activity` and in the server's log, unless the URL names another. */
   applicationName: string
-  /** Deadline of one connection attempt, in milliseconds. */
+  /** Deadline of one connection attempt on one host, and of the sign-in after it, in milliseconds. */
   connectTimeoutMs: number
 }
 
@@ -33,38 +38,50 @@ export interface ClientOptions {
  */
 const MAX_BACKOFF_SECONDS = 0.1
 
+/** Parsed once: hosts are remembered by identity, and the file of `sslrootcert` is read once. */
+const targets = new Map<string, DatabaseTarget>()
+
 /**
  * Makes a client; it connects with its first statement. It works through a transaction-pooling pgbouncer: no prepared
- * statements, no start-up parameters but the application name, no type look-up of its own.
- *
- * postgres.js ends a connection by asking the peer to hang up, which a mute peer never does, so the sockets are ours:
- * whoever gives the client up closes them.
+ * statements, no start-up parameters but the application name, no look-up of types.
+ * @throws {DatabaseUrlError}
  */
 export function createClient(url: string, { max, applicationName, connectTimeoutMs }: ClientOptions): Client {
-  const sockets = new Set<Socket>()
-  let destroyed = false
+  const target = targets.get(url) ?? parseDatabaseUrl(url)
+  targets.set(url, target)
+  const connector = new HostConnector(target, connectTimeoutMs)
+  const [first] = target.hosts
 
-  const sql = postgres(url, {
+  // The driver reads options that are not given from PG* variables of the environment.
+  const options = {
+    // One, for messages; the connector tries them all. The driver drops errors where it knows of several.
+    host: ['path' in first ? first.path : first.host],
+    port: ['path' in first ? 0 : first.port],
+    user: target.user,
+    pass: () => target.password ?? '',
+    database: target.database,
+    target_session_attrs: target.targetSessionAttrs,
+    ssl: false,
+    sslnegotiation: null,
     max,
+    max_pipeline: 100,
     prepare: false,
     fetch_types: false,
+    debug: false,
+    idle_timeout: null,
     connect_timeout: connectTimeoutMs / 1000,
+    keep_alive: 60,
     backoff: (retries: number) => Math.min(0.05 * 2 ** retries, MAX_BACKOFF_SECONDS),
-    connection: { application_name: applicationName },
+    connection: { application_name: target.applicationName ?? applicationName },
     onnotice: () => undefined,
-    socket: (options: { host: string[]; port: number[]; path: string | false }) =>
-      openFirst(options, connectTimeoutMs, socket => {
-        if (destroyed) socket.destroy()
-        sockets.add(socket)
-        socket.once('close', () => sockets.delete(socket))
-      })
-  } as postgres.Options<Record<string, never>>) as Sql
+    socket: () => connector.connect()
+  }
+  const sql = postgres(options as unknown as postgres.Options<Record<string, never>>) as Sql
 
   function destroy() {
-    destroyed = true
-    // Its promise settles when every peer has hung up, which a mute one never does.
+    // Its promise settles when every peer has closed its connection, which an unresponsive one never does.
     void sql.end({ timeout: 0 })
-    for (const socket of sockets) socket.destroy()
+    connector.destroy()
   }
 
   async function retire(seconds: number) {
@@ -75,47 +92,5 @@ export function createClient(url: string, { max, applicationName, connectTimeout
     }
   }
 
-  return { sql, connections: () => sockets.size, destroy, retire }
-}
-
-/**
- * Connects to the first of the addresses that answers; each has the whole deadline, in milliseconds. The last one is
- * handed over as it connects, and its failure is told by its events: postgres.js never uses a connection of its pool
- * again for which this rejected.
- */
-async function openFirst(
-  { host, port, path }: { host: string[]; port: number[]; path: string | false },
-  timeoutMs: number,
-  track: (socket: Socket) => void
-): Promise<Socket> {
-  const targets = path ? [{ path }] : host.map((name, i) => ({ host: name, port: port[i] ?? 5432 }))
-  for (const [i, target] of targets.entries()) {
-    const socket = open(target, timeoutMs)
-    track(socket)
-    if (i === targets.length - 1 || (await connected(socket))) {
-      // postgres.js reads the name from the socket for the TLS server name.
-      return 'host' in target ? Object.assign(socket, target) : socket
-    }
-  }
-  throw new Error('the URL names no host')
-}
-
-function open(target: { path: string } | { host: string; port: number }, timeoutMs: number): Socket {
-  const socket = connect(target)
-  const timer = setTimeout(() => {
-    socket.destroy(
-      Object.assign(new Error('the database did not accept the connection in time'), { code: 'ETIMEDOUT' })
-    )
-  }, timeoutMs)
-  socket.once('connect', () => clearTimeout(timer)).once('close', () => clearTimeout(timer))
-  return socket
-}
-
-function connected(socket: Socket): Promise<boolean> {
-  return new Promise(resolve => {
-    socket
-      .once('connect', () => resolve(true))
-      .once('error', () => resolve(false))
-      .once('close', () => resolve(false))
-  })
+  return { sql, connections: () => connector.size, destroy, retire }
 }

@@ -8,7 +8,8 @@ import { chmod, copyFile, mkdir, realpath, stat, truncate } from 'node:fs/promis
 import { connect } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import postgres from 'postgres'
+import { createClient } from './client.ts'
+import { withDeadline } from './deadline.ts'
 import {
   chooseRunner,
   exists,
@@ -369,15 +370,13 @@ async function isListening(socketDir: string): Promise<boolean> {
 }
 
 async function answers(url: string, dir: string): Promise<boolean> {
-  const sql = postgres(url, { max: 1, connect_timeout: 1, fetch_types: false, onnotice: () => {} })
-  const timeout = new AbortController()
+  const client = createClient(url, { max: 1, applicationName: 'embedded', connectTimeoutMs: SECOND })
   try {
-    const query = sql`show data_directory`.then(([row]) => row?.data_directory === dir)
-    return await Promise.race([query, delay(SECOND, false, { signal: timeout.signal })])
+    const [row] = await withDeadline(client.sql`show data_directory`, SECOND)
+    return row?.data_directory === dir
   } catch {
     return false
   } finally {
-    timeout.abort()
-    await sql.end({ timeout: 0 })
+    client.destroy()
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Why the database cannot be used, as probes say it:
- * - `database_unreachable`: nobody answers at its address, or the connection broke
+ * Why the database cannot be used, as probes report it:
+ * - `database_unreachable`: nothing answers at its address, or the connection broke
  * - `database_timeout`: it did not answer within the deadline
- * - `database_refused`: it answered, and would not serve us
+ * - `database_refused`: it answered and refused the session
  */
 export type DatabaseFailure = 'database_unreachable' | 'database_timeout' | 'database_refused'
 
@@ -23,12 +23,39 @@ export class DatabaseUnavailableError extends Error {
   }
 }
 
-const timeouts = new Set(['DEADLINE', 'ETIMEDOUT', 'CONNECT_TIMEOUT'])
+/**
+ * No host accepted a connection. `code`: `ETIMEDOUT`, `TLS_REFUSED` (the server has no TLS), `UNSUITABLE` (no host has
+ * the wanted session attributes), `CLOSED` (the client is closed), or the code of the socket's or TLS' error.
+ */
+export class ConnectError extends Error {
+  override name = 'ConnectError'
+  readonly code: string
 
-/** SQLSTATE of a server that ends our session because it goes away: for us the connection broke. */
-const goodbyes = new Set(['57P01', '57P02'])
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
 
-/** SQLSTATE classes (and codes) with which a server turns a session away: authorisation, catalogue, resources, start-up. */
+  /** Wraps the error of a socket; a `ConnectError` is returned as it is. */
+  static from(err: unknown): ConnectError {
+    if (err instanceof ConnectError) return err
+    return new ConnectError(codeOf(err), 'the database does not accept a connection', { cause: err })
+  }
+}
+
+/** Deadlines of ours, of a connection attempt, and of the server: of a statement, and of its wait for a lock. */
+const timeouts = new Set(['DEADLINE', 'ETIMEDOUT', 'CONNECT_TIMEOUT', '57014', '55P03'])
+
+/** SQLSTATE with which the server ends a session that was in use: shutdown, crash, and its limits on idle sessions. */
+const sessionEnds = new Set(['57P01', '57P02', '57P05', '25P03', '25P04'])
+
+/** Connections that were not accepted though the server answered. */
+const connectRefusals = new Set(['TLS_REFUSED', 'UNSUITABLE'])
+
+/** Codes of a connection that broke: of the system, of Node's sockets and TLS, of the driver. */
+const brokenConnection = /^(E[A-Z]+|ERR_(SOCKET|SSL|STREAM|TLS)_[A-Z_]+|CONNECTION_[A-Z]+|SASL_[A-Z_]+)$/
+
+/** SQLSTATE classes and codes with which a server refuses a session: authorisation, catalogue, resources, start-up. */
 const refusals = /^(28|3D|08P01|53300|53400|57P03|58000)/
 
 function codeOf(err: unknown): string {
@@ -44,18 +71,26 @@ export function isServerError(err: unknown): boolean {
 export function failureOf(err: unknown): DatabaseFailure {
   const code = codeOf(err)
   if (timeouts.has(code)) return 'database_timeout'
-  if (isServerError(err)) return goodbyes.has(code) ? 'database_unreachable' : 'database_refused'
+  if (isServerError(err)) return sessionEnds.has(code) ? 'database_unreachable' : 'database_refused'
+  if (err instanceof ConnectError) return isRefusal(err) ? 'database_refused' : 'database_unreachable'
   return 'database_unreachable'
 }
 
+/** The server answered and there is no session with it: no TLS, a certificate that is not accepted, other attributes. */
+function isRefusal({ code, cause }: ConnectError): boolean {
+  return connectRefusals.has(code) || (cause !== undefined && code !== '' && !/^E[A-Z]+$/.test(code))
+}
+
 /**
- * Tells an unusable database from a statement that failed: the former becomes a `DatabaseUnavailableError`,
- * the latter (a constraint, a syntax error, our own code's error) is handed back as it is.
+ * Separates an unusable database from a statement that failed.
+ * @returns a `DatabaseUnavailableError` for the former; the latter (a constraint, a syntax error, an error of our own
+ * code) is returned as it is
  */
 export function asUnavailable(err: unknown): unknown {
+  if (err instanceof DatabaseUnavailableError) return err
   const code = codeOf(err)
   const unusable = isServerError(err)
-    ? goodbyes.has(code) || refusals.test(code)
-    : timeouts.has(code) || /^(E[A-Z]+|CONNECTION_[A-Z]+)$/.test(code)
+    ? timeouts.has(code) || sessionEnds.has(code) || refusals.test(code)
+    : err instanceof ConnectError || timeouts.has(code) || brokenConnection.test(code)
   return unusable ? new DatabaseUnavailableError(failureOf(err), err) : err
 }

@@ -25,10 +25,11 @@ const IMMEDIATE_SHUTDOWN = 5 * SECOND
 const SOCKET_PATH_BYTES = 107
 
 /**
- * postgres.js takes the host of a URL for a directory only where it decodes it, and decodes it only when it holds a
- * comma (a list of hosts). The port is part of what it decodes. Hence the name of the directory.
+ * The comma is for tests, which hand `socketUrl` to postgres.js as it is: its parser decodes a host only where it holds
+ * a comma. Versions up to 0.1 named the directory otherwise; their servers may still run.
  */
-const SOCKET_DIR = 's,:5432'
+const SOCKET_DIR = 's,'
+const FORMER_SOCKET_DIR = 's,:5432'
 const SOCKET_PARENT = 'trading-health-pg-'
 
 export type ServerSettings = Record<string, string | number>
@@ -128,15 +129,14 @@ export async function makeSocketDir(home: string, runner: Runner): Promise<strin
 
 /** Removes what makeSocketDir made, by its path. Idempotent. */
 export async function removeSocketDir(path: string): Promise<void> {
-  if (basename(path) !== SOCKET_DIR) return
+  if (![SOCKET_DIR, FORMER_SOCKET_DIR].includes(basename(path))) return
   const parent = dirname(path)
   await rm(basename(parent).startsWith(SOCKET_PARENT) ? parent : path, { recursive: true, force: true })
 }
 
-/** The URL with which postgres.js reaches `database` as superuser over the socket in a directory of makeSocketDir. */
+/** The URL of `database` as superuser over the socket in `dir`, for `createClient`. */
 export function socketUrl(dir: string, database = 'postgres'): string {
-  const host = encodeURIComponent(dir.slice(0, -':5432'.length))
-  return `postgres://postgres@${host}:5432/${encodeURIComponent(database)}`
+  return `postgres://postgres@${encodeURIComponent(dir)}/${encodeURIComponent(database)}`
 }
 
 /** A running postmaster, ours or found. */

@@ -127,7 +127,7 @@ t.test('waiting for a lock costs the transaction, not the pool', async t => {
   await database.transaction(async holder => {
     await holder`select pg_advisory_xact_lock(7)`
     const waiter = database.transaction(tx => tx`select pg_advisory_xact_lock(7)`, { deadlineMs: 100 })
-    await t.rejects(waiter, { code: '57014' })
+    await t.rejects(waiter, { code: 'database_timeout', cause: { code: '57014' } })
   })
   t.notOk(lines.find(({ msg }) => msg === 'database pool replaced'))
 })
