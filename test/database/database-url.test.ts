@@ -518,8 +518,8 @@ function fault(url: string, secrets: string[]): string | undefined {
   } catch (err) {
     if (!(err instanceof DatabaseUrlError)) return `another error: ${String(err)}`
     if (!isRule(err.message)) return `no rule: ${err.message}`
-    // Everything that a logger may print of it: message, stack, cause.
-    return leaks(inspect(err), secrets) ? `a secret in ${err.message}` : undefined
+    // What a logger may print of it, less the stack: its file:/// may be in a secret, too.
+    return leaks(inspect([err.message, { ...err }, err.cause]), secrets) ? `a secret in ${err.message}` : undefined
   }
 }
 
