@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import envSchema from 'env-schema'
+import { DatabaseUrlError, parseDatabaseUrl } from './database/database-url.ts'
 import { isTimeZone } from './scheduler/trigger.ts'
 
 const port = (fallback: number, description: string) =>
@@ -55,14 +56,13 @@ export const configSchema = Type.Object({
   PORT: port(5001, 'main port; `0` takes any free one and prints it'),
   /** Port of the probe thread; 0 takes any free one. */
   PROBE_PORT: optionalPort(5002, 'port of the probe thread; `off` turns it off, `0` takes any free one and prints it'),
-  /** Postgres to use; unset: the embedded one. */
+  /** Postgres to use; unset: the embedded one. `parseDatabaseUrl` checks what the pattern does not. */
   DATABASE_URL: Type.Optional(
     Type.String({
       pattern: '^postgres(ql)?://',
-      maxLength: 4096,
       secret: true,
       rule: 'must be a postgres:// address',
-      description: 'the database; unset: the embedded Postgres'
+      description: 'the database, see [below](#database_url); unset: the embedded Postgres'
     })
   ),
   /** Where the embedded Postgres and generated secrets live. */
@@ -244,7 +244,10 @@ export type Config = Omit<Static<typeof configSchema>, 'PROBE_PORT' | 'METRICS_P
   INSTANCE_ID: string
 }
 
-/** A setting that breaks its rule. The message names the key and the rule, never the value. */
+/**
+ * A setting that breaks its rule. The message is one line that names the key and the rule, never the value. For
+ * `DATABASE_URL` the rule may concern the file of its `sslrootcert`.
+ */
 export class ConfigError extends Error {
   override name = 'ConfigError'
 }
@@ -260,6 +263,7 @@ export function loadConfig(environment: Environment): Config {
     if (value) given[key] = value
   }
   const settings = validate(given)
+  if (settings.DATABASE_URL !== undefined) checkDatabaseUrl(settings.DATABASE_URL)
   for (const secret of ['SESSION_SECRET', 'ENCRYPTION_KEY'] as const) {
     if (settings.DATABASE_URL !== undefined && settings[secret] === undefined) {
       throw new ConfigError(`${secret} must be set when DATABASE_URL is`)
@@ -270,6 +274,15 @@ export function loadConfig(environment: Environment): Config {
     PROBE_PORT: portOf(settings.PROBE_PORT),
     METRICS_PORT: portOf(settings.METRICS_PORT),
     INSTANCE_ID: settings.INSTANCE_ID ?? `${hostname()}-${randomBytes(4).toString('hex')}`
+  }
+}
+
+function checkDatabaseUrl(url: string): void {
+  try {
+    parseDatabaseUrl(url)
+  } catch (cause) {
+    if (!(cause instanceof DatabaseUrlError)) throw cause
+    throw new ConfigError(`DATABASE_URL: ${cause.message}`, { cause })
   }
 }
 

@@ -7,6 +7,17 @@ const SESSION_SECRET = 's'.repeat(32)
 const ENCRYPTION_KEY = Buffer.alloc(32).toString('base64')
 const secrets = { SESSION_SECRET, ENCRYPTION_KEY }
 
+/** @returns the exact message of the ConfigError; undefined when the settings are accepted */
+function refusal(environment: Record<string, string>): string | undefined {
+  try {
+    loadConfig(environment)
+    return undefined
+  } catch (err) {
+    if (err instanceof ConfigError) return err.message
+    throw err
+  }
+}
+
 t.test('every key has a default or may be unset', async t => {
   const config = loadConfig({})
   t.match(config, { HOST: '127.0.0.1', PORT: 5001, PROBE_PORT: 5002, CHECK_TIMEOUT_MS: 400, LANGUAGE: 'ko' })
@@ -85,6 +96,31 @@ t.test('a secret may come from a file', async t => {
   t.test('a key that is no secret does not', async t => {
     t.equal(loadConfig({ PORT_FILE: join(directory, 'url') }).PORT, 5001)
   })
+})
+
+t.test('a DATABASE_URL that cannot be used stops the start with the rule that it breaks', async t => {
+  const directory = t.testdir({ url: 'postgres://u:hunter2@h/d?sslmode=hunter2\n' })
+  const sslmode = 'DATABASE_URL: sslmode must be one of disable, prefer, require, verify-ca, verify-full'
+  const cases: [environment: Record<string, string>, message: string][] = [
+    [{ DATABASE_URL: 'postgres://u:hunter2@h/d?sslmode=hunter2' }, sslmode],
+    [{ DATABASE_URL_FILE: join(directory, 'url') }, sslmode],
+    [
+      { DATABASE_URL: 'postgres://h:hunter2@/d' },
+      'DATABASE_URL: must name a host or a socket directory, and no host may be empty'
+    ],
+    [{ DATABASE_URL: `postgres://h/${'d'.repeat(4096)}` }, 'DATABASE_URL: must have at most 4096 characters'],
+    [
+      { DATABASE_URL: `postgres://h?sslmode=verify-full&sslrootcert=${join(directory, 'absent')}` },
+      'DATABASE_URL: sslrootcert must be system or a readable file of valid PEM certificates'
+    ]
+  ]
+  for (const [environment, message] of cases) t.equal(refusal({ ...secrets, ...environment }), message)
+  t.equal(refusal({ DATABASE_URL: 'postgres://h?sslmode=hunter2' }), sslmode, 'before the secrets are asked for')
+})
+
+t.test('a DATABASE_URL that can be used is kept as it was given', async t => {
+  const url = 'postgresql://u:a%40b@a:1,[::1]/d?sslmode=verify-full&application_name=x'
+  t.equal(loadConfig({ ...secrets, DATABASE_URL: url }).DATABASE_URL, url)
 })
 
 t.test('a named database asks for the secrets, the embedded one does not', async t => {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { untilStatus } from '../support/app.ts'
+import { runCommand } from '../support/command.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { spawnNode } from '../support/node-process.ts'
 import { Prober } from '../support/prober.ts'
@@ -23,6 +24,46 @@ t.test('a bad setting stops the start with one line and exit code 2', async t =>
   t.equal(stdout, '')
   t.equal(stderr, 'configuration: DATABASE_URL must be a postgres:// address\n')
 })
+
+t.test(
+  'a DATABASE_URL that cannot be used stops service and commands with one line, exit code 2, and no secret',
+  async t => {
+    const directory = scratch(t)
+    const cases: [url: string, rule: string][] = [
+      [
+        'postgres://hunter2user:hunter2password@hunter2host/d?sslmode=hunter2mode',
+        'sslmode must be one of disable, prefer, require, verify-ca, verify-full'
+      ],
+      ['postgres://hunter2user:hunter2password@hunter2host:hunter2port/d', 'port must be an integer from 1 to 65535'],
+      [
+        'postgres://hunter2user:hunter2password@hunter2host/d?hunter2name=hunter2value',
+        'a parameter is not supported; its name is not shown, because libpq does not define it'
+      ],
+      [
+        `postgres://hunter2user:hunter2password@hunter2host/d?sslmode=verify-full&sslrootcert=${join(directory, 'hunter2.pem')}`,
+        'sslrootcert must be system or a readable file of valid PEM certificates'
+      ]
+    ]
+    for (const [url, rule] of cases) {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [join(projectRoot, 'dist/src/server.js')], {
+        env: { DATABASE_URL: url },
+        encoding: 'utf8'
+      })
+      t.strictSame(
+        { status, stdout, stderr },
+        { status: 2, stdout: '', stderr: `configuration: DATABASE_URL: ${rule}\n` }
+      )
+    }
+    const [[url, rule] = ['', '']] = cases
+    for (const command of ['user:list', 'account:list', 'migrate']) {
+      t.strictSame(
+        await runCommand({ DATABASE_URL: url }, [], command),
+        { code: 2, stdout: '', stderr: `DATABASE_URL: ${rule}\n` },
+        command
+      )
+    }
+  }
+)
 
 t.test('SIGTERM drains and exits with 0', async t => {
   const { url } = await createTestDatabase(t)
