@@ -60,9 +60,9 @@ const PARAMETERS = [
   'connect_timeout'
 ] as const
 type ParameterName = (typeof PARAMETERS)[number]
-type Parameters = ReadonlyMap<ParameterName, string>
+type QueryParameters = ReadonlyMap<ParameterName, string>
 
-/** Parameters of libpq 18 and of its URIs that are not supported. Only these names may appear in an error. */
+/** QueryParameters of libpq 18 and of its URIs that are not supported. Only these names may appear in an error. */
 const UNSUPPORTED_PARAMETERS: ReadonlySet<string> = new Set([
   'client_encoding',
   'fallback_application_name',
@@ -177,7 +177,7 @@ function split(url: string): { credentials: string; hosts: string; path: string;
 }
 
 /** Reads the query into values that are still percent-encoded. */
-function readParameters(query: string): Parameters {
+function readParameters(query: string): QueryParameters {
   const parameters = new Map<ParameterName, string>()
   // Like libpq, ignore one & at the end.
   for (const pair of query === '' ? [] : query.replace(/&$/, '').split('&')) {
@@ -207,7 +207,7 @@ function givenTwice(name: ParameterName): DatabaseUrlError {
 }
 
 /** The encoded value of a part of the URL that may be a parameter instead. Empty: not given. */
-function given(parameters: Parameters, name: ParameterName, part: string): string {
+function given(parameters: QueryParameters, name: ParameterName, part: string): string {
   const parameter = parameters.get(name)
   if (part !== '' && parameter !== undefined) throw givenTwice(name)
   return part || (parameter ?? '')
@@ -224,7 +224,11 @@ function decode(text: string): string {
   return decoded
 }
 
-function choiceOf<T extends string>(parameters: Parameters, name: ParameterName, values: readonly T[]): T | undefined {
+function choiceOf<T extends string>(
+  parameters: QueryParameters,
+  name: ParameterName,
+  values: readonly T[]
+): T | undefined {
   const parameter = parameters.get(name)
   if (parameter === undefined) return undefined
   const text = decode(parameter)
@@ -233,7 +237,7 @@ function choiceOf<T extends string>(parameters: Parameters, name: ParameterName,
   return value
 }
 
-function readHosts(text: string, parameters: Parameters): DatabaseTarget['hosts'] {
+function readHosts(text: string, parameters: QueryParameters): DatabaseTarget['hosts'] {
   const pairs = text.split(',').map(splitPort)
   const named = pairs.length > 1 || pairs[0]?.host !== ''
   if (named && parameters.has('host')) throw givenTwice('host')
@@ -282,7 +286,7 @@ function socketPath(directory: string, port: number): string {
   return path
 }
 
-function readTls(parameters: Parameters): DatabaseTarget['tls'] {
+function readTls(parameters: QueryParameters): DatabaseTarget['tls'] {
   const path = decode(parameters.get('sslrootcert') ?? '')
   // The defaults are those of libpq.
   const mode = choiceOf(parameters, 'sslmode', TLS_MODES) ?? (path === 'system' ? 'verify-full' : 'prefer')
@@ -302,7 +306,7 @@ function readTls(parameters: Parameters): DatabaseTarget['tls'] {
   return { mode: mode === 'require' ? 'verify-ca' : mode, ca }
 }
 
-function readApplicationName(parameters: Parameters): string | undefined {
+function readApplicationName(parameters: QueryParameters): string | undefined {
   const name = decode(parameters.get('application_name') ?? '')
   if (name === '') return undefined
   if (!/^[ -~]{1,63}$/.test(name)) {
@@ -312,7 +316,7 @@ function readApplicationName(parameters: Parameters): string | undefined {
 }
 
 /** Hosted databases put it into their URLs. It has no effect: the service has deadlines of its own. */
-function checkConnectTimeout(parameters: Parameters): void {
+function checkConnectTimeout(parameters: QueryParameters): void {
   const text = parameters.get('connect_timeout')
   if (text !== undefined && !/^[1-9][0-9]{0,8}$/.test(decode(text))) {
     throw new DatabaseUrlError('connect_timeout must be a positive integer')

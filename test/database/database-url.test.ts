@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
 import { inspect } from 'node:util'
@@ -11,6 +12,7 @@ import {
   DatabaseUrlError,
   parseDatabaseUrl
 } from '../../src/database/database-url.ts'
+import { projectRoot } from '../support/service.ts'
 
 /** The user of the operating system, as these tests have it. */
 const OS_USER = 'operator'
@@ -162,6 +164,7 @@ t.test('hosts are names, addresses and lists of them, each with its port', async
     ['postgres://db.example:6432/d', [{ host: 'db.example', port: 6432 }]],
     ['postgres://%64b', [{ host: 'db', port: 5432 }]],
     ['postgres://bücher_1.example', [{ host: 'bücher_1.example', port: 5432 }]],
+    [`postgres://${'a'.repeat(253)}`, [{ host: 'a'.repeat(253), port: 5432 }]],
     ['postgres://10.0.0.1', [{ host: '10.0.0.1', port: 5432 }]],
     ['postgres://[::1]', [{ host: '::1', port: 5432 }]],
     ['postgres://u:p@[2001:db8::1]:1/d', [{ host: '2001:db8::1', port: 1 }]],
@@ -342,6 +345,7 @@ t.test('a URL that breaks a rule is rejected with the rule', async t => {
     [SCHEME, '', 'h', 'postgres:/h', 'postgre://h', 'POSTGRES://h', ' postgres://h', 'https://h', 'host=h user=u'],
     [LENGTH, `postgres://h/${'d'.repeat(4096)}`],
     [UNICODE, 'postgres://u:\ud800@h', 'postgres://u:\udca3@h', 'postgres://u:\udca3\ud83d@h'],
+    [SPACE, 'postgres://u:p\u00a0w@h', 'postgres://h\ufeff'],
     [SPACE, 'postgres://u:p w@h', 'postgres://u:p#w@h', 'postgres://h\n', 'postgres://u:\0@h', 'postgres://u:\x7f@h'],
     [
       AT,
@@ -372,7 +376,7 @@ t.test('a URL that breaks a rule is rejected with the rule', async t => {
     [HOST, 'postgres://[::g]', 'postgres://[fe80::1%25eth0]', 'postgres://[h]', 'postgres://a[::1]', 'postgres://a]'],
     [HOST, 'postgres://a%2Cb', 'postgres://a%20b', 'postgres://a%3A1', 'postgres://dir%2Fname', 'postgres://%40name'],
     [HOST, 'postgres:///d?host=a%2Cb', 'postgres:///d?host=a:1', 'postgres:///d?host=run/postgresql'],
-    [HOST, 'postgres:///d?host=fe80::1%25eth0', `postgres://${'a'.repeat(254)}`],
+    [HOST, 'postgres:///d?host=fe80::1%25eth0', 'postgres:///d?host=[/dir]', `postgres://${'a'.repeat(254)}`],
     [PORT, 'postgres://h:0', 'postgres://h:65536', 'postgres://h:-1', 'postgres://h:1.5', 'postgres://h:x'],
     [
       PORT,
@@ -419,6 +423,7 @@ t.test('a value that is given twice is rejected, whatever the places', async t =
     ['password', 'postgres://me:p@h?password=p'],
     ['host', 'postgres://h?host=h'],
     ['host', 'postgres://a,b?host=a,b'],
+    ['host', 'postgres://,b?host=a'],
     ['port', 'postgres://h:1?port=1'],
     ['port', 'postgres://a,b:1?port=1'],
     ['dbname', 'postgres://h/d?dbname=d']
@@ -441,6 +446,13 @@ t.test('a parameter of libpq that is not supported is named', async t => {
   ]) {
     t.equal(ruleOf(`postgres://h?${name}=1`), `the parameter ${name} is not supported`)
   }
+})
+
+t.test('README.md documents every parameter that is supported, and no other', async t => {
+  const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8')
+  const [, section = ''] = /\n### `DATABASE_URL`\n(.*?)\n#/s.exec(readme) ?? []
+  const documented = [...section.matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, name]) => name)
+  t.strictSame(documented.sort(), [...SUPPORTED].sort())
 })
 
 /** Any text that Postgres can store: no character 0, no lone surrogate. */
