@@ -62,7 +62,7 @@ const PARAMETERS = [
 type ParameterName = (typeof PARAMETERS)[number]
 type QueryParameters = ReadonlyMap<ParameterName, string>
 
-/** QueryParameters of libpq 18 and of its URIs that are not supported. Only these names may appear in an error. */
+/** Parameters of libpq 18 and of its URIs that are not supported. Only these names may appear in an error. */
 const UNSUPPORTED_PARAMETERS: ReadonlySet<string> = new Set([
   'client_encoding',
   'fallback_application_name',
