@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -48,6 +48,33 @@ t.test('its password counts, and its superuser does not need it', async t => {
   ])
   await server.query(`alter role trading password 'another'`)
   await t.rejects(client(t, server.url)`select 1`, { code: '28P01' })
+})
+
+t.test('with TLS, a TCP connection needs TLS and the password, and its certificate can be verified', async t => {
+  const server = await startTestPostgres(t, { tls: true })
+  const session = `select ssl, current_user::text as name from pg_stat_ssl where pid = pg_backend_pid()`
+  t.strictSame([...(await client(t, server.url).unsafe(session))], [{ ssl: true, name: 'trading' }])
+
+  const { caFile } = server
+  if (caFile === undefined) throw new Error('no CA')
+  const ca = await readFile(caFile, 'utf8')
+  for (const name of ['127.0.0.1', 'localhost']) {
+    const { port, username, password, pathname } = new URL(server.url)
+    const verified = postgres({
+      ...{ host: name, port: Number(port), user: username, pass: password, database: pathname.slice(1) },
+      ...{ ssl: { ca, servername: name }, max: 1, fetch_types: false }
+    })
+    t.teardown(() => verified.end({ timeout: 0 }))
+    t.strictSame([...(await verified.unsafe(session))], [{ ssl: true, name: 'trading' }], name)
+  }
+
+  const plain = new URL(server.url)
+  plain.search = ''
+  await t.rejects(client(t, plain.href)`select 1`, { code: '28000' }, 'without TLS')
+  const wrong = new URL(server.url)
+  wrong.password = 'another'
+  await t.rejects(client(t, wrong.href)`select 1`, { code: '28P01' }, 'with another password')
+  t.equal((await server.query('show password_encryption'))[0]?.password_encryption, 'scram-sha-256')
 })
 
 t.test('its connections can be exhausted, but not for the superuser', async t => {

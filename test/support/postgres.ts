@@ -1,16 +1,17 @@
 /** Real Postgres servers for tests: the one that test files share, and private ones that a test may break. */
-import { createHash, randomInt } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, open, realpath } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { appendFile, chmod, copyFile, mkdir, mkdtemp, open, realpath, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import postgres from 'postgres'
 import type { Test } from 'tap'
-import { chooseRunner, openInstallation } from '../../src/database/postgres-binaries.ts'
+import { chooseRunner, openInstallation, type Runner } from '../../src/database/postgres-binaries.ts'
 import {
+  giveTo,
   initCluster,
   launchPostmaster,
   makeSocketDir,
@@ -21,14 +22,23 @@ import {
 import { errorCode } from '../../src/database/process-lock.ts'
 import { spawnNode } from './node-process.ts'
 import { signalTree } from './process-tree.ts'
+import { stablePort } from './stable-port.ts'
 
 const KEEPER = fileURLToPath(new URL('./postgres-keeper.js', import.meta.url))
 const REAPER = fileURLToPath(new URL('./postgres-reaper.js', import.meta.url))
 const KEEPER_DEADLINE = 60_000
 const POLL = 50
 
-/** Below the ephemeral ports, of which any client may take one while a server is stopped. */
-const PORTS = { min: 20_000, max: 30_000 }
+/**
+ * A key pair for `localhost` and 127.0.0.1 and the CA that signed it, valid from 2020 to 2119. Files of the source tree:
+ * the compiler does not copy them.
+ */
+const TLS = fileURLToPath(new URL('../../../test/support/tls/', import.meta.url))
+/** Without TLS a TCP connection is rejected; the superuser's unix socket needs no password. */
+const TLS_RULES = `local all all trust
+hostssl all all 127.0.0.1/32 scram-sha-256
+hostnossl all all all reject
+`
 const PASSWORD = 'trading'
 
 type Teardown = Pick<Test, 'teardown'>
@@ -95,6 +105,8 @@ function askKeeper(path: string): Promise<string | undefined> {
 export interface TestPostgres {
   /** TCP on 127.0.0.1 with a password, as an ordinary role that owns its database. The same after `start()`. */
   readonly url: string
+  /** PEM file of the CA that signed the server's certificate; undefined without TLS. */
+  readonly caFile: string | undefined
   /** Its unix socket, on which it asks for no password. */
   readonly socket: string
   /** What the server logs. */
@@ -114,8 +126,9 @@ export interface TestPostgres {
 /**
  * Starts a private server; it ends, and its data are removed, with `t`, or with this process however that ends.
  * @param maxConnections `max_connections` of the server, three of which are for superusers. Default 50
+ * @param tls TCP only with TLS and SCRAM; the URL says `sslmode=require`. Default false
  */
-export async function startTestPostgres(t: Teardown, { maxConnections = 50 } = {}): Promise<TestPostgres> {
+export async function startTestPostgres(t: Teardown, { maxConnections = 50, tls = false } = {}): Promise<TestPostgres> {
   const home = await realpath(await mkdtemp(join(tmpdir(), 'trading-health-private-')))
   await chmod(home, 0o711)
   const dir = join(home, 'postgres')
@@ -124,8 +137,9 @@ export async function startTestPostgres(t: Teardown, { maxConnections = 50 } = {
   const installation = await openInstallation(runner, home)
   const socketDir = await makeSocketDir(home, runner)
   await initCluster(installation, dir, ['--auth-local=trust', '--auth-host=scram-sha-256', '--no-sync'])
+  if (tls) await enableTls(dir, runner)
 
-  const port = await freePort()
+  const port = await stablePort()
   const settings = { listen_addresses: '127.0.0.1', port, max_connections: maxConnections, fsync: 'off' }
   let postmaster: Postmaster | undefined
   const running = () => {
@@ -134,7 +148,8 @@ export async function startTestPostgres(t: Teardown, { maxConnections = 50 } = {
   }
 
   const server: TestPostgres = {
-    url: `postgres://trading:${PASSWORD}@127.0.0.1:${port}/trading`,
+    url: `postgres://trading:${PASSWORD}@127.0.0.1:${port}/trading${tls ? '?sslmode=require' : ''}`,
+    caFile: tls ? join(TLS, 'ca.pem') : undefined,
     socket: join(socketDir, `.s.PGSQL.${port}`),
     logFile: join(home, 'postgres.log'),
     async stop() {
@@ -199,17 +214,12 @@ function reapWithMe(home: string): () => Promise<void> {
   }
 }
 
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(PORTS.min, PORTS.max)
-    const server = createServer().listen(port, '127.0.0.1')
-    try {
-      await once(server, 'listening')
-      return port
-    } catch (err) {
-      if (errorCode(err) !== 'EADDRINUSE') throw err
-    } finally {
-      server.close()
-    }
-  }
+async function enableTls(dir: string, runner: Runner): Promise<void> {
+  await copyFile(join(TLS, 'server-cert.pem'), join(dir, 'server.crt'))
+  await copyFile(join(TLS, 'server-key.pem'), join(dir, 'server.key'))
+  // Postgres refuses a key that other users can read.
+  await chmod(join(dir, 'server.key'), 0o600)
+  await writeFile(join(dir, 'pg_hba.conf'), TLS_RULES)
+  await appendFile(join(dir, 'postgresql.conf'), 'ssl = on\n')
+  await giveTo(runner, dir)
 }
