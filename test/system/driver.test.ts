@@ -1,0 +1,250 @@
+// The driver as this service uses it, behind a network that fails: each call settles by its deadline with its own rows
+// or one typed error, and the next call on the same pool is correct. An uncaught error fails the test by itself.
+import { readdirSync, readlinkSync } from 'node:fs'
+import t, { type Test } from 'tap'
+import { Database } from '../../src/database/database.ts'
+import { DatabaseUnavailableError } from '../../src/database/failure.ts'
+import { Listener } from '../../src/scheduler/listener.ts'
+import { captureLog } from '../support/app.ts'
+import type { Cut } from '../support/fault-proxy/commands.ts'
+import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
+import { startTestPostgres, type TestPostgres } from '../support/postgres.ts'
+import { type Settled, settled } from '../support/settled.ts'
+
+/** Of one call; the suite fails when a call takes longer. */
+const DEADLINE_MS = 3_000
+/** Rows of the statement that is cut, several packets' worth. */
+const ROWS = 40
+
+/** One kind of call, and the rows that it returns when nothing fails. */
+interface Call {
+  name: string
+  run(database: Database, tag: string): Promise<readonly object[]>
+  rows(tag: string): object[]
+}
+
+const numbered = (tag: string) => Array.from({ length: ROWS }, (_, i) => ({ tag, i: i + 1 }))
+
+const calls: Call[] = [
+  {
+    name: 'statement',
+    run: (database, tag) =>
+      database.run(sql => sql`select ${tag}::text as tag, i from generate_series(1, ${ROWS}::int) i`, {
+        deadlineMs: DEADLINE_MS
+      }),
+    rows: numbered
+  },
+  {
+    name: 'transaction',
+    run: (database, tag) =>
+      database.transaction(
+        async tx => {
+          await tx`insert into written (tag) values (${tag})`
+          const rows = await tx`select ${tag}::text as tag, i from generate_series(1, ${ROWS}::int) i`
+          await tx`insert into written (tag) values (${`${tag} again`})`
+          return rows
+        },
+        { deadlineMs: DEADLINE_MS }
+      ),
+    rows: numbered
+  }
+]
+
+/** A pool of its own behind a proxy of its own. */
+interface Lane {
+  proxy: FaultProxy
+  database: Database
+}
+
+async function openLane(t: Test, postgres: TestPostgres, delayMs: number, max: number): Promise<Lane> {
+  const { hostname, port } = new URL(postgres.url)
+  const proxy = await startFaultProxy(t, { host: hostname, port: Number(port) })
+  await proxy.setConditions({ delayMs })
+  const database = new Database({ max, applicationName: 'test', log: captureLog().logger })
+  database.open(proxy.url(postgres.url))
+  t.teardown(() => database.close(0))
+  return { proxy, database }
+}
+
+/** @returns what is wrong with the end of a call; undefined when nothing is */
+function fault(call: Call, tag: string, { value, error }: Settled<readonly object[]>): string | undefined {
+  if (value === undefined) {
+    return error instanceof DatabaseUnavailableError ? undefined : `${tag}: an error of another kind: ${error}`
+  }
+  const expected = JSON.stringify(call.rows(tag))
+  return JSON.stringify(value) === expected ? undefined : `${tag}: other rows: ${JSON.stringify(value).slice(0, 200)}`
+}
+
+/** Runs a call through one cut, and the same call again without. @returns what is wrong, with the cut */
+async function throughCut({ proxy, database }: Lane, call: Call, cut: Cut): Promise<string[]> {
+  const tag = `${call.name} ${cut.direction} ${cut.how} ${cut.connections} ${cut.bytes}`
+  await proxy.cutAfter(cut)
+  const begunMs = performance.now()
+  const first = await settled(call.run(database, tag))
+  const tookMs = performance.now() - begunMs
+  await proxy.disarm()
+  const faults = [fault(call, tag, first)]
+  // A cut after the last byte of the call hits the next one, so that one may fail; the one after it may not.
+  let next: Settled<readonly object[]> = { error: undefined }
+  for (const again of ['next', 'last']) {
+    if (next.value !== undefined) continue
+    next = await settled(call.run(database, `${tag} ${again}`))
+    faults.push(fault(call, `${tag} ${again}`, next))
+  }
+  if (next.value === undefined) faults.push(`${tag}: the next call failed: ${String(next.error)}`)
+  if (tookMs > DEADLINE_MS + 1_000) faults.push(`${tag}: settled after ${Math.round(tookMs)} ms`)
+  return faults.filter(text => text !== undefined)
+}
+
+/** Bytes of one call in each direction, on a new connection and on an open one. */
+async function measure({ proxy, database }: Lane, call: Call) {
+  const connected = async (tag: string) => {
+    const before = (await proxy.stats()).connections
+    await call.run(database, tag)
+    const after = (await proxy.stats()).connections
+    const last = after.at(-1) ?? { toClient: 0, toServer: 0 }
+    const same = before.length === after.length ? before.at(-1) : undefined
+    return { to_client: last.toClient - (same?.toClient ?? 0), to_server: last.toServer - (same?.toServer ?? 0) }
+  }
+  await settled(call.run(database, `${call.name} clears the pool`))
+  await proxy.reset()
+  await new Promise(resolve => setTimeout(resolve, 50))
+  return { next: await connected(`${call.name} new`), present: await connected(`${call.name} open`) }
+}
+
+/** At most `count` numbers from 0 to `bytes`, evenly spread, both ends included. */
+function spread(bytes: number, count: number): number[] {
+  const step = Math.max(1, bytes / (count - 1))
+  const points = Array.from({ length: count }, (_, i) => Math.round(i * step))
+  return [...new Set(points.filter(point => point < bytes)), bytes]
+}
+
+function openSockets(): number {
+  return readdirSync('/proc/self/fd').filter(fd => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:')
+    } catch {
+      // Closed since it was listed.
+      return false
+    }
+  }).length
+}
+
+/** Waits until the number of open sockets is the given one; the time-out of the test bounds it. */
+async function untilSockets(count: number): Promise<void> {
+  while (openSockets() > count) await new Promise(resolve => setTimeout(resolve, 20))
+}
+
+/** How many bytes of each direction are cut at; the lanes work side by side. */
+const cases = [
+  { tls: false, delayMs: 0, points: 100 },
+  { tls: true, delayMs: 0, points: 60 },
+  { tls: false, delayMs: 10, points: 12 },
+  { tls: true, delayMs: 10, points: 12 },
+  { tls: false, delayMs: 75, points: 4 },
+  { tls: true, delayMs: 75, points: 4 }
+]
+const LANES = 8
+
+for (const { tls, delayMs, points } of cases) {
+  const name = `${tls ? 'TLS and SCRAM' : 'plain'} at ${2 * delayMs} ms`
+  t.test(`${name}: a call whose connection is cut at any byte has its own rows or a typed error`, async t => {
+    const postgres = await startTestPostgres(t, { tls })
+    const sockets = openSockets()
+    const lanes = await Promise.all(Array.from({ length: LANES }, () => openLane(t, postgres, delayMs, 1)))
+    const [first] = lanes
+    if (!first) throw new Error('there is no lane')
+    await first.database.run(sql => sql`create table written (tag text primary key)`)
+
+    const cuts: { call: Call; cut: Cut }[] = []
+    for (const call of calls) {
+      const bytes = await measure(first, call)
+      for (const connections of ['next', 'present'] as const) {
+        for (const direction of ['to_client', 'to_server'] as const) {
+          const at = spread(bytes[connections][direction], process.env.CUT_EVERY_BYTE ? 1_000_000 : points)
+          for (const how of ['reset', 'end'] as const) {
+            const chosen = at.filter((_, i) => process.env.CUT_EVERY_BYTE || (i % 2 === 0) === (how === 'reset'))
+            cuts.push(...chosen.map(bytes => ({ call, cut: { bytes, direction, connections, how } })))
+          }
+        }
+      }
+    }
+    const faults: string[] = []
+    const waiting = [...cuts]
+    const work = async (lane: Lane) => {
+      for (let next = waiting.shift(); next; next = waiting.shift()) {
+        if (next.cut.connections === 'next') await lane.proxy.reset()
+        faults.push(...(await throughCut(lane, next.call, next.cut)))
+      }
+    }
+    await Promise.all(lanes.map(work))
+    t.comment(`${cuts.length} cuts`)
+    t.strictSame(faults, [])
+
+    const halves = await first.database.run(
+      sql => sql`
+        select tag from written one where tag not like '% again'
+          and not exists (select from written two where two.tag = one.tag || ' again')`
+    )
+    t.strictSame([...halves], [], 'every transaction is whole or not there')
+    await Promise.all(lanes.map(({ database }) => database.close(0)))
+    await Promise.all(lanes.map(({ proxy }) => proxy.close()))
+    await untilSockets(sockets)
+  })
+}
+
+for (const { tls, delayMs } of cases) {
+  const name = `${tls ? 'TLS and SCRAM' : 'plain'} at ${2 * delayMs} ms`
+
+  t.test(`${name}: calls that wait for an exhausted pool settle when its connections are reset`, async t => {
+    const postgres = await startTestPostgres(t, { tls })
+    const { proxy, database } = await openLane(t, postgres, delayMs, 2)
+    await database.run(sql => sql`create table written (tag text primary key)`)
+    const faults: string[] = []
+    for (let round = 0; round < 5; round++) {
+      const together = Array.from({ length: 10 }, (_, i) => {
+        const call = calls[i % calls.length]
+        if (!call) throw new Error('there is no call')
+        const tag = `${call.name} ${round} ${i}`
+        return settled(call.run(database, tag)).then(end => fault(call, tag, end))
+      })
+      await Promise.race(together)
+      await proxy.reset()
+      faults.push(...(await Promise.all(together)).filter(text => text !== undefined))
+    }
+    t.strictSame(faults, [])
+    const [call] = calls
+    t.strictSame([...((await call?.run(database, 'after')) ?? [])], call?.rows('after'), 'the pool works afterwards')
+  })
+
+  t.test(`${name}: a listener whose connection is lost listens again`, async t => {
+    const postgres = await startTestPostgres(t, { tls })
+    const { proxy, database } = await openLane(t, postgres, delayMs, 1)
+    let listening = () => {}
+    let notified = () => {}
+    const listener = new Listener({
+      url: proxy.url(postgres.url),
+      channel: 'tests',
+      applicationName: 'test',
+      log: captureLog().logger,
+      heard: () => notified(),
+      listening: () => listening()
+    })
+    t.teardown(() => listener.close())
+    for (let round = 0; round < 4; round++) {
+      const begun = new Promise<void>(resolve => {
+        listening = resolve
+      })
+      if (round === 0) listener.restart()
+      else await proxy.reset()
+      await begun
+      const arrived = new Promise<void>(resolve => {
+        notified = resolve
+      })
+      // The pool's own connection was reset, too.
+      while ((await settled(database.run(sql => sql`select pg_notify('tests', '')`))).error !== undefined);
+      await arrived
+      t.pass(`notified in round ${round}`)
+    }
+  })
+}
