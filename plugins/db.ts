@@ -3,12 +3,15 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { Database } from '../src/database/database.ts'
+import type { EmbeddedPostgres } from '../src/database/embedded.ts'
 import { tellPool } from '../src/database/figures.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** The main pool. It has its address, and connects, only after the port is open. */
     db: Database
+    /** Stops the embedded Postgres, if there is one, without waiting: for a process that exits. Idempotent. */
+    stopEmbeddedPostgres(): void
   }
 }
 
@@ -27,11 +30,13 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
   app.metrics.collect(reading => tellPool(reading, database.usage()))
 
   const closing = new AbortController()
-  let embedded: Promise<{ stop(): Promise<void> } | undefined> = Promise.resolve(undefined)
+  let embedded: Promise<EmbeddedPostgres | undefined> = Promise.resolve(undefined)
+  let running: EmbeddedPostgres | undefined
+  app.decorate('stopEmbeddedPostgres', () => running?.stopNow())
 
   app.addHook('onListen', () => {
     if (config.DATABASE_URL !== undefined) database.open(config.DATABASE_URL)
-    // Nobody can go on without it: where it fails, the rejection ends the process.
+    // Without it the service cannot work: a failure is an unhandled rejection, which ends the process.
     else embedded = startEmbedded()
   })
 
@@ -46,6 +51,7 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
     // Loaded only here: production installs without the embedded packages.
     const { startEmbeddedPostgres } = await import('../src/database/embedded.ts')
     const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: app.log, signal: closing.signal })
+    running = server
     database.open(server.url)
     return server
   }

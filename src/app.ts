@@ -77,6 +77,8 @@ export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute
     clientErrorHandler
   })
 
+  // A connection that cannot be accepted, for want of a descriptor, concerns that client alone.
+  app.server.on('error', err => logger.debug({ err }, 'main port failed'))
   if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
   app.register(openapi, { version: VERSION, errorAnswer: ErrorAnswer })

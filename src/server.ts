@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { buildApp, type ServiceConfig } from './app.ts'
 import { generatedSecret } from './auth/generated-secret.ts'
 import { ConfigError, loadConfig } from './config.ts'
+import { logDestination } from './log-destination.ts'
 
 /** Exit codes: 0 drained and closed, 1 failed or forced, 2 the configuration breaks a rule. */
 const EXIT_FAILED = 1
@@ -15,23 +16,42 @@ const SAME_SIGNAL_MS = 300
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 const config = await readConfig()
-const log = pino({
-  level: config.LOG_LEVEL,
-  base: { service: config.SERVICE_NAME, instance: config.INSTANCE_ID },
-  timestamp: pino.stdTimeFunctions.isoTime
-})
+const log = pino(
+  {
+    level: config.LOG_LEVEL,
+    base: { service: config.SERVICE_NAME, instance: config.INSTANCE_ID },
+    timestamp: pino.stdTimeFunctions.isoTime
+  },
+  logDestination()
+)
+// Its own writers are the announcement and libraries; the reader of the output may be gone.
+process.stdout.on('error', () => undefined)
+process.stderr.on('error', () => undefined)
 const app = buildApp(config, { logger: log, announce: text => void process.stdout.write(text) })
 
 const { close } = closeWithGrace(
   {
     delay: (config.DRAIN_SECONDS + config.SHUTDOWN_SECONDS) * 1_000,
-    skip: [...signals, 'SIGQUIT', 'beforeExit'],
+    skip: [...signals, 'SIGQUIT', 'beforeExit', 'uncaughtException', 'unhandledRejection'],
     logger: { error: (err: unknown) => log.fatal({ err }, 'shutdown failed') },
-    onTimeout: () => log.fatal('shutdown took too long'),
-    onSecondError: err => log.fatal({ err }, 'failed during shutdown')
+    onTimeout: () => log.fatal('shutdown took too long')
   },
   shutDown
 )
+
+/** The error that no promise or callback caught. It ends the process, in order: see `shutDown`. */
+let uncaught: unknown
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, err => {
+    // Of a service that is ending already, a further error changes nothing: leases and the database are still released.
+    log.fatal({ err, event }, uncaught === undefined ? 'uncaught error, shutting down' : 'uncaught error')
+    if (uncaught !== undefined) return
+    uncaught = err ?? new Error('rejected without a reason')
+    if (signalledMs === undefined) void close()
+  })
+}
+// Whatever ends the process, the embedded Postgres does not outlive it.
+process.on('exit', () => app.stopEmbeddedPostgres())
 
 let signalledMs: number | undefined
 for (const signal of signals) {
@@ -40,7 +60,7 @@ for (const signal of signals) {
     if (signalledMs === undefined) {
       signalledMs = now
       log.info({ signal }, 'signal received')
-      void close()
+      if (uncaught === undefined) void close()
     } else if (now - signalledMs > SAME_SIGNAL_MS) {
       log.warn({ signal }, 'second signal, exiting at once')
       process.exit(EXIT_FAILED)
@@ -82,12 +102,15 @@ async function listen(): Promise<void> {
   }
 }
 
-/** Drain: not ready, still serving. Then close: in-flight requests, jobs, connections, the embedded database last. */
-async function shutDown({ err }: { err?: Error }): Promise<void> {
-  if (err) log.fatal({ err }, 'failed')
-  else await drain()
+/**
+ * Drain: not ready, still serving. Then close: in-flight requests, jobs with their leases, connections, the embedded
+ * database last. After an uncaught error there is no drain, and the exit code is 1.
+ */
+async function shutDown(): Promise<void> {
+  if (uncaught === undefined) await drain()
   await app.close()
   log.info('closed')
+  if (uncaught !== undefined) process.exit(EXIT_FAILED)
 }
 
 async function drain(): Promise<void> {

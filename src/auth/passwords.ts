@@ -59,8 +59,9 @@ export class Passwords {
     clearTimeout(this.#idle)
     const id = ++this.#lastId
     return new Promise<PasswordResult>((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject })
+      // May throw, without a free descriptor or thread: then this promise rejects and nothing waits.
       const worker = this.#thread()
+      this.#waiting.set(id, { resolve, reject })
       // It keeps the process alive for as long as somebody waits for it, no longer.
       worker.ref()
       worker.postMessage({ id, ...task })

@@ -85,11 +85,8 @@ export function createClient(url: string, { max, applicationName, connectTimeout
   }
 
   async function retire(seconds: number) {
-    try {
-      await sql.end({ timeout: seconds })
-    } finally {
-      destroy()
-    }
+    await sql.end({ timeout: seconds }).catch(() => undefined)
+    destroy()
   }
 
   return { sql, connections: () => connector.size, destroy, retire }

@@ -16,7 +16,8 @@ import {
   type Installation,
   openInstallation,
   type Runner,
-  type RunnerOptions
+  type RunnerOptions,
+  signalProcess
 } from './postgres-binaries.ts'
 import {
   clearRemains,
@@ -73,6 +74,11 @@ export interface EmbeddedPostgres {
   readonly url: string
   /** Shuts the server down, within 20 s, losing nothing that was committed. Idempotent. */
   stop(): Promise<void>
+  /**
+   * Asks the server for a fast shutdown and returns at once, for a process that exits; nothing restarts it. The next
+   * start waits for its end. Idempotent.
+   */
+  stopNow(): void
 }
 
 /**
@@ -101,6 +107,9 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
     stop() {
       stopped ??= server.stop().finally(() => lock.release())
       return stopped
+    },
+    stopNow() {
+      server.stopNow()
     }
   }
 }
@@ -223,6 +232,7 @@ class Supervisor {
   readonly #settings: ServerSettings
   readonly #stopping = new AbortController()
   #socketDir = ''
+  #stopped = false
   #postmaster: Postmaster | undefined
   #watching: Promise<void> | undefined
   #logTimer: NodeJS.Timeout | undefined
@@ -260,8 +270,16 @@ class Supervisor {
     clearInterval(this.#logTimer)
     if (this.#postmaster !== undefined) await stopPostmaster(this.#postmaster)
     await this.#watching
+    // From here on the pid may belong to another process.
+    this.#stopped = true
     await removeSocketDir(this.#socketDir)
     if (this.#watching !== undefined) this.#log.info({ data: this.#dir }, 'embedded postgres stopped')
+  }
+
+  stopNow(): void {
+    if (this.#stopped) return
+    this.#stopping.abort()
+    if (this.#postmaster !== undefined) signalProcess(this.#postmaster.pid, 'SIGINT')
   }
 
   async #launch(signal: AbortSignal | undefined): Promise<Postmaster> {

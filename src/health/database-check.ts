@@ -4,8 +4,8 @@ import { failureOf } from '../database/failure.ts'
 import type { CheckResult } from './monitor.ts'
 
 /**
- * Checks the database on a connection of its own, so that a busy pool cannot make it wait. A connection that failed or
- * missed the deadline is burnt: the next check opens a fresh one.
+ * Checks the database on a connection of its own, so that a busy pool cannot delay it. A connection that failed or
+ * missed the deadline is closed: the next check opens a new one.
  */
 export class DatabaseCheck {
   readonly #url: string
@@ -20,10 +20,10 @@ export class DatabaseCheck {
     this.#deadlineMs = deadlineMs
   }
 
-  /** One look: settles within the deadline, never rejects. */
+  /** Runs one check: settles within the deadline, never rejects. */
   async check(): Promise<CheckResult> {
-    const client = this.#connected()
     try {
+      const client = this.#connected()
       await withDeadline(client.sql.unsafe('select 1').simple(), this.#deadlineMs)
       return { state: 'ok' }
     } catch (err) {

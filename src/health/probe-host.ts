@@ -133,14 +133,15 @@ export class ProbeHost {
 
   #spawn(): void {
     const born = monotonicMs()
-    const worker = new Worker(join(sourceDir, 'health/probe-thread.js'), {
-      name: 'probe',
-      workerData: { ...this.#settings, state: this.#options.state.buffer, tally: this.tally.buffer },
-      // Whatever secrets the environment holds are none of its business.
-      env: {},
-      execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4, codeRangeSizeMb: 16 }
-    })
+    let worker: Worker
+    try {
+      worker = this.#createWorker()
+    } catch (err) {
+      // Without a free descriptor or thread: this runs in a timer, where an error would end the process.
+      this.#options.log.error({ err, restart_ms: this.#restartMs }, 'probe thread not started')
+      this.#restartLater()
+      return
+    }
     this.#worker = worker
     worker.on('message', (message: FromThread) => this.#hear(message))
     worker.on('error', err => this.#options.log.error({ err }, 'probe thread failed'))
@@ -150,13 +151,28 @@ export class ProbeHost {
       if (this.#closing) return
       if (monotonicMs() - born > SETTLED_MS) this.#restartMs = RESTART_MIN_MS
       this.#options.log.error({ code, restart_ms: this.#restartMs }, 'probe thread ended')
-      this.#restart = setTimeout(() => {
-        this.#restarts++
-        this.#spawn()
-      }, this.#restartMs)
-      this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MAX_MS)
+      this.#restartLater()
     })
     if (this.#url !== undefined) this.setDatabase(this.#url)
+  }
+
+  #createWorker(): Worker {
+    return new Worker(join(sourceDir, 'health/probe-thread.js'), {
+      name: 'probe',
+      workerData: { ...this.#settings, state: this.#options.state.buffer, tally: this.tally.buffer },
+      // The thread needs no secret of the environment.
+      env: {},
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4, codeRangeSizeMb: 16 }
+    })
+  }
+
+  #restartLater(): void {
+    this.#restart = setTimeout(() => {
+      this.#restarts++
+      this.#spawn()
+    }, this.#restartMs)
+    this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MAX_MS)
   }
 
   #hear(message: FromThread): void {

@@ -3,6 +3,7 @@
 // of it but the shared state.
 import { parentPort, workerData } from 'node:worker_threads'
 import { pino } from 'pino'
+import { logDestination } from '../log-destination.ts'
 import { DatabaseCheck } from './database-check.ts'
 import { Monitor } from './monitor.ts'
 import { createProbeServer } from './probe-server.ts'
@@ -16,10 +17,10 @@ if (!parentPort) throw new Error('the probe thread is started by the service')
 const main = parentPort
 const settings: ThreadSettings = workerData
 const { level, bindings } = settings.log
-// Its own synchronous line to standard output: while the main loop stands still nobody else would write.
+// The thread writes to standard output by itself: a blocked main loop would not.
 const log = pino(
   { level, base: { ...bindings, thread: 'probe' }, timestamp: pino.stdTimeFunctions.isoTime },
-  pino.destination({ fd: 1, sync: true })
+  logDestination()
 )
 const state = new SharedState(settings.state)
 const tell = (note: FromThread) => main.postMessage(note)
@@ -45,7 +46,11 @@ main.on('message', (message: ToThread) => {
 if (settings.port === 'off') {
   tell({ type: 'listening', port: undefined })
 } else {
-  server.on('error', (err: NodeJS.ErrnoException) => tell({ type: 'failed', code: err.code ?? 'UNKNOWN' }))
+  server.on('error', (err: NodeJS.ErrnoException) => {
+    // A connection that cannot be accepted, for want of a descriptor, concerns that client alone.
+    if (server.listening) log.debug({ err }, 'probe port failed')
+    else tell({ type: 'failed', code: err.code ?? 'UNKNOWN' })
+  })
   server.listen({ host: settings.host, port: settings.port }, () => {
     const address = server.address()
     tell({ type: 'listening', port: typeof address === 'object' && address ? address.port : undefined })

@@ -68,13 +68,15 @@ export class StallWatch {
 
   /** Reads the stack of the main thread. Ended by `#endInspection` at the latest when the stall is over. */
   async #inspect(): Promise<void> {
-    const { Session } = await import('node:inspector')
-    if (this.#longestMs === 0 || this.#session) return
-    const session = new Session()
-    this.#session = session
     try {
+      const { Session } = await import('node:inspector')
+      if (this.#longestMs === 0 || this.#session) return
+      const session = new Session()
+      this.#session = session
       session.connectToMainThread()
       session.once('Debugger.paused', ({ params }: { params: { callFrames: CallFrame[] } }) => {
+        // Ended meanwhile: the session is disconnected and its calls would throw.
+        if (this.#session !== session) return
         session.post('Debugger.resume')
         this.#options.log.warn({ running: params.callFrames.slice(0, FRAMES).map(frameText) }, 'main loop was running')
         this.#endInspection()

@@ -47,6 +47,8 @@ export class MetricsServer {
       }
     )
     this.#server.maxConnections = MAX_CONNECTIONS
+    // A connection that cannot be accepted, for want of a descriptor, concerns that client alone.
+    this.#server.on('error', err => this.#options.log.debug({ err }, 'metrics port failed'))
   }
 
   /**

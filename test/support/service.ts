@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { TEST_ENVIRONMENT } from './app.ts'
-import { spawnNode } from './node-process.ts'
+import { type NodeProcessOptions, spawnNode } from './node-process.ts'
 
 /** The root of the project: this file runs from dist/test/support. */
 export const projectRoot = dirname(dirname(dirname(import.meta.dirname)))
@@ -37,17 +37,20 @@ export interface Service {
  * Starts the built service on free ports and waits until it listens. It is killed at teardown.
  * @param environment settings beside the test's own
  * @param nodeArguments before the script, such as a preload
+ * @param options limits and standard streams of the process
  */
 export async function startService(
   t: Test,
   environment: Record<string, string>,
-  nodeArguments: string[] = []
+  nodeArguments: string[] = [],
+  options: Pick<NodeProcessOptions, 'openFiles'> = {}
 ): Promise<Service> {
   const [first = '', ...rest] = [...nodeArguments, join(projectRoot, 'dist/src/server.js')]
   const child = spawnNode(first, rest, {
     cwd: projectRoot,
     env: { ...TEST_ENVIRONMENT, DRAIN_SECONDS: '0', ...environment },
-    stdio: ['ignore', 'pipe', 'pipe']
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...options
   })
   const { stdout, stderr } = child
   if (!stdout || !stderr) throw new Error('the service has no output')
