@@ -3,7 +3,7 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { DatabaseHost, DatabaseTarget } from './database-url.ts'
 import { ConnectError } from './failure.ts'
 
-/** A host that refused or did not answer is tried after the others for this long, in milliseconds. */
+/** A host that gave no session is tried after the others for this long, in milliseconds. */
 const UNREACHABLE_MS = 10_000
 /** A host whose sessions have other attributes than asked for is left out for this long, in milliseconds. */
 const UNSUITABLE_MS = 1_000
@@ -41,8 +41,9 @@ export class HostConnector {
 
   /**
    * Connects to the first host that accepts, in the order of the URL; hosts that failed lately come last. The user of
-   * the socket emits `unsuitable` on it when the session has other attributes than asked for: then the host is left out
-   * for a second.
+   * the socket emits on it `session` when the server has accepted the session, or `unsuitable` when the session has
+   * other attributes than asked for. A host without a session comes last for ten seconds, an unsuitable one is left
+   * out for one second.
    * @throws {ConnectError} when no host accepts
    */
   async connect(): Promise<Socket> {
@@ -51,7 +52,7 @@ export class HostConnector {
       try {
         return await this.#open(host, this.#target.tls.mode !== 'disable' && !('path' in host))
       } catch (err) {
-        unreachableUntil.set(host, performance.now() + UNREACHABLE_MS)
+        setUnreachable(host)
         failure = ConnectError.from(err)
       }
     }
@@ -97,8 +98,16 @@ export class HostConnector {
     } finally {
       clearTimeout(timer)
     }
-    connection.socket.once('unsuitable', () => unsuitableUntil.set(host, performance.now() + UNSUITABLE_MS))
+    let session = false
     return connection.socket
+      .once('session', () => {
+        session = true
+        unreachableUntil.delete(host)
+      })
+      .once('unsuitable', () => unsuitableUntil.set(host, performance.now() + UNSUITABLE_MS))
+      .once('close', () => {
+        if (!session) setUnreachable(host)
+      })
   }
 
   /**
@@ -113,6 +122,10 @@ export class HostConnector {
     if (answer === TLS_NOT_SUPPORTED && this.#target.tls.mode === 'prefer') return false
     throw new ConnectError('TLS_REFUSED', 'the server does not accept TLS')
   }
+}
+
+function setUnreachable(host: DatabaseHost): void {
+  unreachableUntil.set(host, performance.now() + UNREACHABLE_MS)
 }
 
 function tlsOptions(host: DatabaseHost, { tls: { mode, ca } }: DatabaseTarget): ConnectionOptions {

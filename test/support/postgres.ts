@@ -116,6 +116,10 @@ export interface TestPostgres {
   /** Starts again on the same port with the same data. */
   start(): Promise<void>
   restart(): Promise<void>
+  /** Restarts it as a hot standby without a primary: it answers, and writes nothing until `promote`. */
+  demote(): Promise<void>
+  /** Ends the recovery of a hot standby. */
+  promote(): Promise<void>
   /** SIGSTOP to the whole tree: it accepts connections, and says nothing. */
   freeze(): Promise<void>
   thaw(): Promise<void>
@@ -140,7 +144,14 @@ export async function startTestPostgres(t: Teardown, { maxConnections = 50, tls 
   if (tls) await enableTls(dir, runner)
 
   const port = await stablePort()
-  const settings = { listen_addresses: '127.0.0.1', port, max_connections: maxConnections, fsync: 'off' }
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    port,
+    max_connections: maxConnections,
+    fsync: 'off',
+    // Without it a cluster cannot become a standby.
+    wal_level: 'replica'
+  }
   let postmaster: Postmaster | undefined
   const running = () => {
     if (postmaster === undefined) throw new Error('the server is stopped')
@@ -170,6 +181,15 @@ export async function startTestPostgres(t: Teardown, { maxConnections = 50, tls 
     async restart() {
       await server.stop()
       await server.start()
+    },
+    async demote() {
+      await server.stop()
+      await writeFile(join(dir, 'standby.signal'), '')
+      await giveTo(runner, dir)
+      await server.start()
+    },
+    async promote() {
+      await server.query('select pg_promote()')
     },
     async freeze() {
       await signalTree(running().pid, 'SIGSTOP')
