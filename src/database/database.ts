@@ -1,7 +1,8 @@
 import type { Log } from '../log.ts'
 import { type Client, createClient, type Sql, type TransactionSql } from './client.ts'
+import { isConflict, repeatOnConflict } from './conflict.ts'
 import { withDeadline } from './deadline.ts'
-import { asUnavailable, DatabaseUnavailableError, DeadlineError } from './failure.ts'
+import { asUnavailable, DatabaseUnavailableError, DeadlineError, failureOf } from './failure.ts'
 
 /** Longest wait for one statement, unless its caller says otherwise, in milliseconds. */
 export const STATEMENT_DEADLINE_MS = 5_000
@@ -17,8 +18,10 @@ export interface DatabaseOptions {
 }
 
 export interface CallOptions {
-  /** Deadline in milliseconds; `STATEMENT_DEADLINE_MS` unless given. */
+  /** Deadline in milliseconds, repetitions included; `STATEMENT_DEADLINE_MS` unless given. */
   deadlineMs?: number
+  /** False: `work` is called once, for one that must not be repeated after a conflict. Default true. */
+  retry?: boolean
 }
 
 export interface PoolUsage {
@@ -78,21 +81,28 @@ export class Database {
   }
 
   /**
-   * Runs statements on the pool.
-   * @throws {DatabaseUnavailableError} when the database cannot be used or missed the deadline; a write may then have
-   * taken effect all the same, so it must be idempotent
+   * Runs statements on the pool. After a deadlock or a serialization failure `work` is called again, as
+   * `repeatOnConflict` does: it is one statement, which had no effect then, or several that may be repeated.
+   * @throws {DatabaseUnavailableError} when the database cannot be used, missed the deadline, or reported a conflict
+   * again and again; after a missed deadline a write may have taken effect all the same, so it must be idempotent
    */
-  async run<T>(work: (sql: Sql) => Promise<T>, { deadlineMs = STATEMENT_DEADLINE_MS }: CallOptions = {}): Promise<T> {
+  async run<T>(
+    work: (sql: Sql) => Promise<T>,
+    { deadlineMs = STATEMENT_DEADLINE_MS, retry = true }: CallOptions = {}
+  ): Promise<T> {
     const client = this.#client
     this.#inFlight++
     try {
       if (!client) throw new DatabaseUnavailableError('database_unreachable')
-      const result = await withDeadline(work(client.sql), deadlineMs)
+      const attempt = () => work(client.sql)
+      const onRepeat = (err: unknown) => this.#options.log.warn({ err }, 'repeated after a database conflict')
+      const working = retry ? repeatOnConflict(attempt, { deadlineMs, onRepeat }) : attempt()
+      const result = await withDeadline(working, deadlineMs)
       this.#calls.succeeded++
       return result
     } catch (err) {
       if (client && err instanceof DeadlineError) this.#replace(client, err)
-      const told = asUnavailable(err)
+      const told = isConflict(err) ? new DatabaseUnavailableError(failureOf(err), err) : asUnavailable(err)
       this.#calls[told instanceof DatabaseUnavailableError ? 'unavailable' : 'failed']++
       throw told
     } finally {
@@ -101,20 +111,26 @@ export class Database {
   }
 
   /**
-   * Runs one transaction; it is rolled back when `work` rejects. The server gives up a statement that takes longer than
-   * the deadline, so that waiting for a lock costs the caller its transaction and not everybody the pool.
+   * Runs one transaction; it is rolled back when `work` rejects. The server cancels a statement that lasts beyond the
+   * deadline, so that waiting for a lock costs the caller the transaction and not everybody the pool.
+   *
+   * After a deadlock or a serialization failure `work` is called again in a new transaction, as `repeatOnConflict` does.
+   * So everything that `work` changes must be in the database, or must be the same after a second call; give
+   * `retry: false` where that is not so.
    * @throws {DatabaseUnavailableError} as `run`
    */
   transaction<T>(
     work: (sql: TransactionSql) => Promise<T>,
-    { deadlineMs = STATEMENT_DEADLINE_MS }: CallOptions = {}
+    { deadlineMs = STATEMENT_DEADLINE_MS, ...options }: CallOptions = {}
   ): Promise<T> {
+    const endMs = performance.now() + deadlineMs
     const begun = (sql: Sql) =>
       sql.begin(async tx => {
-        await tx`select set_config('statement_timeout', ${String(deadlineMs)}, true)`
+        const leftMs = Math.max(1, Math.ceil(endMs - performance.now()))
+        await tx`select set_config('statement_timeout', ${String(leftMs)}, true)`
         return await work(tx)
       }) as Promise<T>
-    return this.run(begun, { deadlineMs: deadlineMs + 500 })
+    return this.run(begun, { deadlineMs: deadlineMs + 500, ...options })
   }
 
   /** Replaces the pool, as after a time in which the database was mute: its connections may be dead without a sign. */

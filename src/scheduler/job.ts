@@ -22,9 +22,10 @@ export interface JobContext {
   /** Says how far the run is; kept at most once a second. */
   progress(done: number, total: number): void
   /**
-   * Runs one transaction in the name of the run, and the only way for a job to write: of a cluster job it first locks the
-   * run's row, so that nothing of a runner that lost its lease ever counts.
-   * @param options.deadlineMs at most `TRANSACTION_DEADLINE_MS`, which it is unless given
+   * Runs one transaction of the run. A job writes in no other way: for a cluster job the transaction first locks the
+   * run's row, so that a runner that lost its lease changes nothing. After a deadlock or a serialization failure `work` is
+   * called again, so it changes nothing outside of the database that a second call would change again.
+   * @param options.deadlineMs at most `TRANSACTION_DEADLINE_MS`, which is the default
    * @throws {LeaseLostError} when the run is not this runner's any more
    * @throws {DatabaseUnavailableError} when the database cannot be used
    */

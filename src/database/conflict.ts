@@ -1,0 +1,44 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isServerError } from './failure.ts'
+
+/** How often a statement or transaction is repeated after a conflict. */
+export const CONFLICT_RETRIES = 3
+/** Longest wait before the first repetition, in milliseconds. It doubles with each further one. */
+const FIRST_WAIT_MS = 25
+
+/** SQLSTATE `deadlock_detected` and `serialization_failure`. The server has rolled the transaction back. */
+const conflicts: ReadonlySet<unknown> = new Set(['40P01', '40001'])
+
+/** Whether the server rolled a transaction back because of a concurrent one: repeating it can succeed. */
+export function isConflict(err: unknown): boolean {
+  return isServerError(err) && err instanceof Error && 'code' in err && conflicts.has(err.code)
+}
+
+export interface RepeatOptions {
+  /** Time for all attempts together, in milliseconds. No attempt begins after it. */
+  deadlineMs: number
+  /** Called before each repetition. */
+  onRepeat?: (err: unknown) => void
+}
+
+/**
+ * Runs a statement or transaction, and repeats it after a conflict: at most `CONFLICT_RETRIES` times, after a random wait
+ * of at most 25, 50 and 100 ms, so that the parties of a deadlock do not meet again.
+ * @throws the error of the last attempt; any other error at once
+ */
+export async function repeatOnConflict<T>(
+  attempt: () => Promise<T>,
+  { deadlineMs, onRepeat }: RepeatOptions
+): Promise<T> {
+  const endMs = performance.now() + deadlineMs
+  for (let repeated = 0; ; repeated++) {
+    try {
+      return await attempt()
+    } catch (err) {
+      const waitMs = Math.random() * FIRST_WAIT_MS * 2 ** repeated
+      if (!isConflict(err) || repeated === CONFLICT_RETRIES || performance.now() + waitMs >= endMs) throw err
+      await sleep(waitMs)
+      onRepeat?.(err)
+    }
+  }
+}
