@@ -94,7 +94,7 @@ export class Accounts implements TradingAccounts {
 
   async refused(tx: TransactionSql, account: Account): Promise<void> {
     const [before] = await tx<{ state: Account['state'] }[]>`
-      select state from accounts where account_id = ${account.accountId} for update`
+      select state from accounts where account_id = ${account.accountId} for no key update`
     await tx`
       update accounts set state = 'credentials_refused', updated_at = now() where account_id = ${account.accountId}`
     if (before?.state === 'ok') await this.#options.onRefused?.(tx, account)
@@ -161,13 +161,14 @@ export class Accounts implements TradingAccounts {
           select account_id as "accountId", user_id as "userId", exchange, key_id as "keyId",
             api_key_encrypted as "apiKey", api_secret_encrypted as "apiSecret", passphrase_encrypted as passphrase
           from accounts where key_id <> ${this.#options.keyRing.currentKeyId} and account_id > ${after}
-          order by account_id limit ${ROTATION_BATCH} for update`
+          order by account_id limit ${ROTATION_BATCH} for no key update`
+        const unread: string[] = []
         const changed = rows.flatMap(({ accountId, ...row }) => {
           try {
             return [{ accountId, ...this.#seal(row, this.#open(row)) }]
           } catch (err) {
             if (!(err instanceof UnreadableSecret)) throw err
-            unreadable.push(accountId)
+            unread.push(accountId)
             return []
           }
         })
@@ -178,11 +179,12 @@ export class Accounts implements TradingAccounts {
             as new (account_id bigint, key_id text, api_key text, api_secret text, passphrase text)
           where a.account_id = new.account_id`
         if (changed.length > 0) await also(tx, changed.length)
-        rotated += changed.length
-        return rows
+        return { read: rows.length, last: rows.at(-1)?.accountId, changed: changed.length, unread }
       })
-      after = batch.at(-1)?.accountId ?? after
-      if (batch.length < ROTATION_BATCH) return { rotated, unreadable }
+      rotated += batch.changed
+      unreadable.push(...batch.unread)
+      after = batch.last ?? after
+      if (batch.read < ROTATION_BATCH) return { rotated, unreadable }
     }
   }
 

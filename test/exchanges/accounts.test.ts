@@ -107,6 +107,22 @@ t.test('all accounts are encrypted anew with the current key, however often, and
   t.equal(outcome.unreadable.length, 451, 'what no key reads is told and left')
 })
 
+t.test('a batch that is repeated after a conflict is counted once', async t => {
+  const database = await tradingDatabase(t)
+  const [older, newer, other] = [newKey(), newKey(), newKey()]
+  await add((await setUp(database, older)).accounts, database, 'readable')
+  await add((await setUp(database, other)).accounts, database, 'unreadable')
+  const { accounts } = await setUp(database, `${newer},${older}`)
+  let calls = 0
+  const { rotated, unreadable } = await accounts.rotateKeys(async tx => {
+    calls++
+    if (calls === 1) await tx`do $$ begin raise exception using errcode = '40P01'; end $$`
+  })
+  t.equal(calls, 2, 'the batch was repeated')
+  t.equal(rotated, 1)
+  t.equal(unreadable.length, 1)
+})
+
 t.test('refused credentials are told once, tried again after ten minutes, and told when they are taken', async t => {
   const database = await tradingDatabase(t)
   const told: string[] = []
