@@ -1,5 +1,6 @@
 import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
+import { DatabaseUnavailableError } from '../database/failure.ts'
 import { type JobResult, LeaseLostError } from './job.ts'
 import type { Fire } from './misfire.ts'
 import { SECOND } from './trigger.ts'
@@ -126,20 +127,22 @@ export class SchedulerStore {
     this.#database = database
   }
 
-  /** Makes the jobs known; one whose schedule is another than before starts afresh. Idempotent. */
+  /** Registers the jobs. A job with another schedule than before gets a new next fire time. Idempotent. */
   async register(jobs: { jobId: string; definition: string }[]): Promise<void> {
     await this.#database.run(
       sql => sql`
         insert into scheduled_jobs (job_id, definition)
         select "jobId", definition from jsonb_to_recordset(${sql.json(jobs)}) as job ("jobId" text, definition text)
+        order by "jobId"
         on conflict (job_id) do update set definition = excluded.definition, next_fire_at = null, first_due_at = null
         where scheduled_jobs.definition <> excluded.definition`
     )
   }
 
   /**
-   * The one statement of an idle replica: sets the jobs of dead runners free, ends a stop whose time is over, and reads
-   * the clock and what every job's clock stands at.
+   * The one statement of an idle replica: abandons the runs whose lease has expired, ends a stop whose time is over, and
+   * reads the clock and the next fire time of every job. It skips locked rows: it waits for no lock, so its own locks can
+   * be taken in any order. What it skips is left for the next call.
    */
   async look(): Promise<Look> {
     const [row] = await this.#database.run(
@@ -152,7 +155,9 @@ export class SchedulerStore {
         ), resumed as (
           update scheduler_state
           set running = true, changed_by = 'scheduler', changed_at = now(), reason = null, resumes_at = null
-          where not running and resumes_at <= now()
+          where is_only in (
+            select is_only from scheduler_state where not running and resumes_at <= now() for update skip locked
+          )
           returning true
         )
         select
@@ -179,20 +184,31 @@ export class SchedulerStore {
     }
   }
 
-  /** Sets the clocks of jobs that stand at nothing, where they may run. */
+  /** Sets the next fire time of jobs that have none and that may run. Idempotent. */
   async setClocks(clocks: { jobId: string; nextFireMs: number }[]): Promise<void> {
     await this.#database.run(
       sql => sql`
-        with allowed as (select from scheduler_state where running for share)
+        with allowed as (
+          select from scheduler_state where running for share
+        ), unset as (
+          select job_id, "nextFireMs"
+          from scheduled_jobs join jsonb_to_recordset(${sql.json(clocks)}) as clock ("jobId" text, "nextFireMs" float8)
+            on job_id = "jobId"
+          where next_fire_at is null and not paused and exists (select from allowed)
+          order by job_id for no key update of scheduled_jobs
+        )
         update scheduled_jobs job
-        set next_fire_at = ${fromMs(sql, sql`clock."nextFireMs"`)},
-          first_due_at = coalesce(first_due_at, ${fromMs(sql, sql`clock."nextFireMs"`)})
-        from jsonb_to_recordset(${sql.json(clocks)}) as clock ("jobId" text, "nextFireMs" float8)
-        where job.job_id = clock."jobId" and next_fire_at is null and not paused and exists (select from allowed)`
+        set next_fire_at = ${fromMs(sql, sql`"nextFireMs"`)},
+          first_due_at = coalesce(first_due_at, ${fromMs(sql, sql`"nextFireMs"`)})
+        from unset where job.job_id = unset.job_id and next_fire_at is null`
     )
   }
 
-  /** Claims a fire for a replica, records what was missed before it, and moves the job's clock on: one statement. */
+  /**
+   * Claims a fire for a replica, records the fires that were missed before it, and sets the job's next fire time: one
+   * statement. Each part reads the result of the one before it, so that the locks are taken in order: the state of the
+   * scheduler, the job, its runs.
+   */
   async claimFire(jobId: string, fire: Fire, { runId, token, instance }: Claim): Promise<FireClaim> {
     const { run, missed } = fire
     const lastMs = run?.scheduledForMs ?? missed?.untilMs ?? fire.dueMs
@@ -235,7 +251,7 @@ export class SchedulerStore {
     return run ? 'busy' : 'missed'
   }
 
-  /** Counts a fire that came due while a run lasted on that run's row. */
+  /** Counts a fire that came due during a run, on the row of that run. */
   async countOverrun(jobId: string): Promise<void> {
     await this.#database.run(
       sql => sql`update job_runs set skipped_count = skipped_count + 1 where job_id = ${jobId} and outcome = 'running'`
@@ -243,37 +259,61 @@ export class SchedulerStore {
   }
 
   /**
-   * Claims a run for an admin's hand. The lock on the job's row makes the answers exact: a run that ends meanwhile is
-   * seen either as running or as ended.
+   * Claims a manual run. The lock on the job's row makes the answer exact: a run that ends at the same time counts either
+   * as running or as ended.
+   *
+   * The claim is one statement, because the lock is then held for no network round trip: of many claims at once on a
+   * distant database each waits only for the server. The time of the last success is read from the locked row, which
+   * is current even when the statement has waited for the lock; the statement's view of `job_runs` is older.
+   * @throws {DatabaseUnavailableError}
    */
-  claimManual(
+  async claimManual(
     jobId: string,
     { runId, token, instance }: Claim,
     { actor, unlessRunWithinSeconds }: { actor: string; unlessRunWithinSeconds?: number | undefined }
   ): Promise<ManualClaim> {
-    return this.transaction(async tx => {
-      await tx`select from scheduled_jobs where job_id = ${jobId} for update`
-      if (unlessRunWithinSeconds !== undefined) {
-        const [recent] = await tx<RunRecord[]>`
-          select ${runColumns(tx)} from job_runs run
-          where job_id = ${jobId} and outcome = 'succeeded'
-            and finished_at >= clock_timestamp() - make_interval(secs => ${unlessRunWithinSeconds}::int)
-          order by finished_at desc limit 1`
+    let withinSeconds = unlessRunWithinSeconds ?? null
+    const endMs = performance.now() + TRANSACTION_DEADLINE_MS
+    do {
+      const [claimed] = await this.#database.run(
+        sql => sql<{ started_at: Date | null; is_recent: boolean | null }[]>`
+          with job as (
+            select last_success_at >= clock_timestamp() - make_interval(secs => ${withinSeconds}::int) as is_recent
+            from scheduled_jobs where job_id = ${jobId} for no key update
+          ), abandoned as (
+            ${abandonExpired(sql, sql`job_id = ${jobId} and (select is_recent from job) is not true`)}
+            returning true
+          ), started as (
+            insert into job_runs (run_id, job_id, trigger, actor, instance, lease_token, lease_expires_at, outcome)
+            select ${runId}::uuid, ${jobId}, 'manual', ${actor}, ${instance}, ${token}::uuid, ${leaseEnd(sql)}, 'running'
+            where (select is_recent from job) is not true and (select count(*) from abandoned) >= 0
+            on conflict do nothing
+            returning started_at
+          )
+          select (select started_at from started) as started_at, (select is_recent from job) as is_recent`,
+        { deadlineMs: TRANSACTION_DEADLINE_MS }
+      )
+      if (claimed?.started_at) return { kind: 'started', startedAt: claimed.started_at }
+      if (claimed?.is_recent) {
+        const [recent] = await this.#latest(jobId, 'succeeded')
         if (recent) return { kind: 'recent', run: recent }
-      }
-      await abandonExpired(tx, jobId)
-      for (;;) {
-        const [started] = await tx<{ started_at: Date }[]>`
-          insert into job_runs (run_id, job_id, trigger, actor, instance, lease_token, lease_expires_at, outcome)
-          values (${runId}::uuid, ${jobId}, 'manual', ${actor}, ${instance}, ${token}::uuid, ${leaseEnd(tx)}, 'running')
-          on conflict do nothing
-          returning started_at`
-        if (started) return { kind: 'started', startedAt: started.started_at }
-        const [running] = await tx<RunRecord[]>`
-          select ${runColumns(tx)} from job_runs run where job_id = ${jobId} and outcome = 'running'`
+        // The history no longer has that run.
+        withinSeconds = null
+      } else {
+        const [running] = await this.#latest(jobId, 'running')
         if (running) return { kind: 'busy', running }
       }
-    })
+      // The run that was in the way has ended: the job is free, or the run counts as recent.
+    } while (performance.now() < endMs)
+    throw new DatabaseUnavailableError('database_timeout')
+  }
+
+  #latest(jobId: string, outcome: RunOutcome): Promise<RunRecord[]> {
+    return this.#database.run(
+      sql => sql<RunRecord[]>`
+        select ${runColumns(sql)} from job_runs run
+        where job_id = ${jobId} and outcome = ${outcome} order by finished_at desc limit 1`
+    )
   }
 
   /** Renews a lease and keeps the progress. @returns false when the run is not the runner's any more */
@@ -288,20 +328,29 @@ export class SchedulerStore {
     })
   }
 
-  /** Records the end of a run. Idempotent. @returns false when the run is not the runner's any more */
+  /**
+   * Records the end of a run. The row of the job is locked before that of the run, as claims lock them, and only for a run
+   * that succeeded: its time is written there. Idempotent.
+   * @returns false when the run is not the runner's any more
+   */
   finish({ runId, token }: Claim, end: RunEnd, progress?: Progress): Promise<boolean> {
     return this.transaction(async tx => {
       const { count } = await tx`
-        with ended as (
+        with job as (
+          select job_id from scheduled_jobs
+          where job_id = (select job_id from job_runs where run_id = ${runId}) and ${end.outcome === 'succeeded'}
+          for no key update
+        ), ended as (
           update job_runs
           set outcome = ${end.outcome}, finished_at = clock_timestamp(), lease_expires_at = null,
             progress_done = ${progress?.done ?? null}::int, progress_total = ${progress?.total ?? null}::int,
             result = ${end.result === null ? null : tx.json(end.result)}::jsonb, error_code = ${end.errorCode}
           where run_id = ${runId} and lease_token = ${token} and outcome = 'running'
-          returning job_id, outcome
+            and (select count(*) from job) >= 0
+          returning job_id
         ), succeeded as (
           update scheduled_jobs set last_success_at = clock_timestamp()
-          where job_id = (select job_id from ended where outcome = 'succeeded')
+          where job_id = (select job_id from job) and exists (select from ended)
         )
         select from ended`
       if (count === 1) return true
@@ -313,6 +362,8 @@ export class SchedulerStore {
 
   /**
    * A transaction of a run: it holds the run's row from its start, so that the run cannot become another's before it ends.
+   * `work` may be called again, as `Database.transaction` says, and locks nothing that comes before `job_runs` in
+   * `LOCK_ORDER`.
    * @throws {LeaseLostError} when the run is not the runner's any more
    */
   fenced<T>(
@@ -342,40 +393,59 @@ export class SchedulerStore {
     )
   }
 
-  /** Starts or stops the clock of the whole cluster. What is so already is left alone, but for a stop's end and reason. */
+  /**
+   * Starts or stops the scheduler of the whole cluster. A start of a running one changes nothing; a stop of a stopped one
+   * changes its end and reason. The statements are sent together, so that the locks are held for one network round
+   * trip and the commit.
+   * @param beside what else belongs to the transaction; it locks nothing that comes before `scheduled_jobs` in
+   * `LOCK_ORDER`
+   */
   control({ running, restart, actor, reason, forMinutes }: ControlChange, beside?: Beside): Promise<void> {
     return this.transaction(async tx => {
-      const [before] = await tx<{ running: boolean }[]>`select running from scheduler_state for update`
-      if (restart || !running || !before?.running) {
-        await tx`
-          update scheduler_state
-          set running = ${running}, changed_by = ${actor}, changed_at = clock_timestamp(), reason = ${reason},
-            resumes_at = clock_timestamp() + make_interval(mins => ${forMinutes}::int)`
-        // Without a time to stand at, no claim succeeds; a job that only starts afresh keeps what it owes.
-        await tx`
+      await Promise.all([
+        // Without a next fire time no claim succeeds. A restart keeps the time since when a job is due.
+        tx`
+          with before as (
+            select running from scheduler_state for no key update
+          ), changed as (
+            update scheduler_state state
+            set running = ${running}, changed_by = ${actor}, changed_at = clock_timestamp(), reason = ${reason},
+              resumes_at = clock_timestamp() + make_interval(mins => ${forMinutes}::int)
+            from before where ${restart || !running} or not before.running
+            returning before.running as was_running
+          ), job as (
+            select job_id from scheduled_jobs where exists (select from changed) order by job_id for no key update
+          )
           update scheduled_jobs
-          set next_fire_at = null, first_due_at = case when ${restart && before?.running === true} then first_due_at end`
-      }
-      await beside?.(tx)
-      await tx`select pg_notify(${CHANNEL}, '')`
+          set next_fire_at = null,
+            first_due_at = case when ${restart} and (select was_running from changed) then first_due_at end
+          from job where scheduled_jobs.job_id = job.job_id`,
+        beside?.(tx),
+        tx`select pg_notify(${CHANNEL}, '')`
+      ])
     })
   }
 
-  /** Pauses or resumes one job in the whole cluster. Idempotent. */
+  /**
+   * Pauses or resumes one job in the whole cluster. The statements are sent together, as those of `control`. Idempotent.
+   * @param beside as of `control`
+   */
   pause(
     jobId: string,
     { paused, actor, reason }: { paused: boolean; actor: string; reason: string | null },
     beside?: Beside
   ): Promise<void> {
     return this.transaction(async tx => {
-      await tx`
-        update scheduled_jobs
-        set paused = ${paused}, paused_by = ${paused ? actor : null}, paused_reason = ${paused ? reason : null},
-          next_fire_at = case when paused = ${paused} then next_fire_at end,
-          first_due_at = case when paused = ${paused} then first_due_at end
-        where job_id = ${jobId}`
-      await beside?.(tx)
-      await tx`select pg_notify(${CHANNEL}, '')`
+      await Promise.all([
+        tx`
+          update scheduled_jobs
+          set paused = ${paused}, paused_by = ${paused ? actor : null}, paused_reason = ${paused ? reason : null},
+            next_fire_at = case when paused = ${paused} then next_fire_at end,
+            first_due_at = case when paused = ${paused} then first_due_at end
+          where job_id = ${jobId}`,
+        beside?.(tx),
+        tx`select pg_notify(${CHANNEL}, '')`
+      ])
     })
   }
 
@@ -474,14 +544,16 @@ function leaseEnd(sql: AnySql) {
   return sql`clock_timestamp() + make_interval(secs => ${LEASE_MS / SECOND}::int)`
 }
 
-/** A row that is locked has a runner that is alive in its transaction: it is passed over, and nobody waits. */
-function abandonExpired(sql: AnySql, jobId?: string) {
+/**
+ * Abandons the runs whose lease has expired. A locked row is skipped: its runner is alive and in a transaction.
+ * @param condition only rows of which this is true
+ */
+function abandonExpired(sql: AnySql, condition = sql`true`) {
   return sql`
     update job_runs set outcome = 'abandoned', finished_at = clock_timestamp(), error_code = 'LEASE_EXPIRED'
     where run_id in (
       select run_id from job_runs
-      where outcome = 'running' and lease_expires_at < clock_timestamp()
-        ${jobId === undefined ? sql`` : sql`and job_id = ${jobId}`}
+      where outcome = 'running' and lease_expires_at < clock_timestamp() and ${condition}
       for update skip locked
     )`
 }
