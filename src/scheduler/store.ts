@@ -116,7 +116,7 @@ export interface JobStatusRecord {
   last_run: RunRecord | null
 }
 
-/** What is done in the transaction of a change beside it, such as its row in the audit log. */
+/** What else belongs to the transaction of a change, such as its row in the audit log. */
 export type Beside = (tx: TransactionSql) => Promise<unknown>
 
 /** All SQL of the scheduler. Every time that decides anything is the database's. */
@@ -386,8 +386,9 @@ export class SchedulerStore {
   ): Promise<T> {
     return this.#database.transaction(
       async tx => {
-        await tx`select set_config('idle_in_transaction_session_timeout', ${String(SILENT_CLIENT_MS)}, true)`
-        return await work(tx)
+        const limit = tx.unsafe(`set local idle_in_transaction_session_timeout = ${SILENT_CLIENT_MS}`).execute()
+        const [, result] = await Promise.all([limit, work(tx)])
+        return result
       },
       { deadlineMs: Math.min(deadlineMs, TRANSACTION_DEADLINE_MS) }
     )
@@ -395,39 +396,37 @@ export class SchedulerStore {
 
   /**
    * Starts or stops the scheduler of the whole cluster. A start of a running one changes nothing; a stop of a stopped one
-   * changes its end and reason. The statements are sent together, so that the locks are held for one network round
-   * trip and the commit.
-   * @param beside what else belongs to the transaction; it locks nothing that comes before `scheduled_jobs` in
-   * `LOCK_ORDER`
+   * changes its end and reason. All locks are taken by the last statement, so that they are held for one network round
+   * trip.
+   * @param beside what else belongs to the transaction. It runs first, and locks nothing that another transaction waits for
    */
   control({ running, restart, actor, reason, forMinutes }: ControlChange, beside?: Beside): Promise<void> {
     return this.transaction(async tx => {
-      await Promise.all([
-        // Without a next fire time no claim succeeds. A restart keeps the time since when a job is due.
-        tx`
-          with before as (
-            select running from scheduler_state for no key update
-          ), changed as (
-            update scheduler_state state
-            set running = ${running}, changed_by = ${actor}, changed_at = clock_timestamp(), reason = ${reason},
-              resumes_at = clock_timestamp() + make_interval(mins => ${forMinutes}::int)
-            from before where ${restart || !running} or not before.running
-            returning before.running as was_running
-          ), job as (
-            select job_id from scheduled_jobs where exists (select from changed) order by job_id for no key update
-          )
+      await beside?.(tx)
+      // Without a next fire time no claim succeeds. A restart keeps the time since when a job is due.
+      await tx`
+        with before as (
+          select running from scheduler_state for no key update
+        ), changed as (
+          update scheduler_state state
+          set running = ${running}, changed_by = ${actor}, changed_at = clock_timestamp(), reason = ${reason},
+            resumes_at = clock_timestamp() + make_interval(mins => ${forMinutes}::int)
+          from before where ${restart || !running} or not before.running
+          returning before.running as was_running
+        ), job as (
+          select job_id from scheduled_jobs where exists (select from changed) order by job_id for no key update
+        ), reset as (
           update scheduled_jobs
           set next_fire_at = null,
             first_due_at = case when ${restart} and (select was_running from changed) then first_due_at end
-          from job where scheduled_jobs.job_id = job.job_id`,
-        beside?.(tx),
-        tx`select pg_notify(${CHANNEL}, '')`
-      ])
+          from job where scheduled_jobs.job_id = job.job_id
+        )
+        select pg_notify(${CHANNEL}, '')`
     })
   }
 
   /**
-   * Pauses or resumes one job in the whole cluster. The statements are sent together, as those of `control`. Idempotent.
+   * Pauses or resumes one job in the whole cluster. Idempotent.
    * @param beside as of `control`
    */
   pause(
@@ -436,16 +435,16 @@ export class SchedulerStore {
     beside?: Beside
   ): Promise<void> {
     return this.transaction(async tx => {
-      await Promise.all([
-        tx`
+      await beside?.(tx)
+      await tx`
+        with changed as (
           update scheduled_jobs
           set paused = ${paused}, paused_by = ${paused ? actor : null}, paused_reason = ${paused ? reason : null},
             next_fire_at = case when paused = ${paused} then next_fire_at end,
             first_due_at = case when paused = ${paused} then first_due_at end
-          where job_id = ${jobId}`,
-        beside?.(tx),
-        tx`select pg_notify(${CHANNEL}, '')`
-      ])
+          where job_id = ${jobId}
+        )
+        select pg_notify(${CHANNEL}, '')`
     })
   }
 
