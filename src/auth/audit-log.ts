@@ -54,21 +54,33 @@ export class AuditLog {
   }
 
   /**
-   * Records an attempt that was not even looked at: one row for all of a slot in a window, so that nobody can fill the
-   * table.
+   * Records an attempt that was rejected without a check: one row for all attempts of a slot in a window, so that attempts
+   * cannot fill the table. Not idempotent.
+   * @throws {DatabaseUnavailableError}
    */
   async recordThrottled(slot: number, entry: Omit<AuditEntry, 'outcome'>): Promise<void> {
-    await this.#database.transaction(async tx => {
-      await tx`select from sign_in_limits where slot = ${slot} for update`
-      const [counted] = await tx`
-        update audit_log a set details = jsonb_set(a.details, '{attempts}', to_jsonb((a.details->>'attempts')::int + 1))
-        from sign_in_limits l
-        where l.slot = ${slot} and a.audit_id = l.throttled_audit_id and a.at > now() - ${THROTTLED_WINDOW}::interval
-        returning a.audit_id`
-      if (counted) return
-      const auditId = await insert(tx, { ...entry, outcome: 'refused', details: { ...entry.details, attempts: 1 } })
-      await tx`update sign_in_limits set throttled_audit_id = ${auditId} where slot = ${slot}`
-    })
+    const { actor, address, action, target = null, requestId, details = {} } = entry
+    const first = JSON.stringify({ ...details, attempts: 1 })
+    await this.#database.transaction(tx =>
+      // Two statements: the second sees the row that another transaction added while the first waited for the slot.
+      Promise.all([
+        tx`select from sign_in_limits where slot = ${slot} for update`,
+        tx`
+          with counted as (
+            update audit_log a
+            set details = jsonb_set(a.details, '{attempts}', to_jsonb((a.details->>'attempts')::int + 1))
+            from sign_in_limits l
+            where l.slot = ${slot} and a.audit_id = l.throttled_audit_id and a.at > now() - ${THROTTLED_WINDOW}::interval
+            returning a.audit_id
+          ), added as (
+            insert into audit_log (actor, address, action, target, outcome, request_id, details)
+            select ${actor}, ${address}, ${action}, ${target}, 'refused', ${requestId}, ${first}::text::jsonb
+            where not exists (select from counted)
+            returning audit_id
+          )
+          update sign_in_limits set throttled_audit_id = audit_id from added where slot = ${slot}`
+      ])
+    )
   }
 
   /** Newest first. */
@@ -85,12 +97,9 @@ export class AuditLog {
   }
 }
 
-async function insert(sql: Sql | TransactionSql, entry: AuditEntry): Promise<string> {
+async function insert(sql: Sql | TransactionSql, entry: AuditEntry): Promise<void> {
   const { actor, address, action, target = null, outcome, requestId, details = {} } = entry
-  const [row] = await sql<{ audit_id: string }[]>`
+  await sql`
     insert into audit_log (actor, address, action, target, outcome, request_id, details)
-    values (${actor}, ${address}, ${action}, ${target}, ${outcome}, ${requestId}, ${JSON.stringify(details)}::text::jsonb)
-    returning audit_id`
-  if (!row) throw new Error('the audit row was not written')
-  return row.audit_id
+    values (${actor}, ${address}, ${action}, ${target}, ${outcome}, ${requestId}, ${JSON.stringify(details)}::text::jsonb)`
 }
