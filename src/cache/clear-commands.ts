@@ -92,7 +92,9 @@ export class ClearCommands {
 
   /**
    * Clears in the whole cluster, and waits a second at most for the replicas to acknowledge it.
-   * @param also what belongs to the command, in its transaction
+   * @param also what else belongs to the transaction of the command. It runs first, and locks nothing that another
+   * transaction waits for
+   * @throws {DatabaseUnavailableError}
    */
   async request(
     filter: ClearFilter,
@@ -101,13 +103,17 @@ export class ClearCommands {
   ): Promise<ClearedEverywhere> {
     const { database, instanceId } = this.#options
     const id = await database.transaction(async tx => {
-      // Numbers are given out before they can be seen: in this order no replica can pass one over.
-      await tx`select pg_advisory_xact_lock(hashtext(${CHANNEL}))`
-      const [command] = await tx<{ command_id: string }[]>`
-        insert into cache_commands (actor, filter) values (${actor}, ${JSON.stringify(filter)}::text::jsonb)
-        returning command_id`
-      await tx`select pg_notify(${CHANNEL}, '')`
       await also(tx)
+      // A number is assigned before its row is visible: without the lock a replica could skip a command. It is taken last,
+      // so that it is held for one network round trip.
+      const [command] = await tx<{ command_id: string }[]>`
+        with locked as materialized (
+          select pg_advisory_xact_lock(hashtext(${CHANNEL}))
+        ), command as (
+          insert into cache_commands (actor, filter)
+          select ${actor}, ${JSON.stringify(filter)}::text::jsonb from locked returning command_id
+        )
+        select command_id, pg_notify(${CHANNEL}, '') from command`
       return command?.command_id ?? ''
     })
     const deadline = performance.now() + ACKNOWLEDGED_WITHIN_MS
@@ -210,12 +216,16 @@ export class ClearCommands {
         // Whatever becomes of the acknowledgement: it is done, and must not be done again to what comes after it.
         this.#seen = command_id
         log.info({ command_id, ...filter, cleared }, 'caches cleared')
-        await database.transaction(async tx => {
-          await tx`
-            insert into cache_command_results (command_id, instance_id, price, exchange)
-            values (${command_id}, ${instanceId}, ${cleared.price}, ${cleared.exchange}) on conflict do nothing`
-          await tx`update replicas set cache_command_seen = ${command_id} where instance_id = ${instanceId}`
-        })
+        await database.run(
+          sql => sql`
+            with result as (
+              insert into cache_command_results (command_id, instance_id, price, exchange)
+              values (${command_id}, ${instanceId}, ${cleared.price}, ${cleared.exchange})
+              on conflict do nothing returning command_id
+            )
+            update replicas set cache_command_seen = ${command_id}
+            where instance_id = ${instanceId} and (select count(*) from result) >= 0`
+        )
       }
       if (commands.length === BATCH) this.#lookAgain = true
     } catch (err) {
@@ -225,11 +235,12 @@ export class ClearCommands {
   }
 }
 
-/** Commands of days ago: who slept for so long has nothing left in its caches. */
+/** Deletes up to `limit` commands older than a day: no cache entry is that old. Idempotent. @returns how many */
 export async function sweepCacheCommands(tx: TransactionSql, limit: number): Promise<number> {
   const { count } = await tx`
     delete from cache_commands where command_id in (
       select command_id from cache_commands where at < now() - ${KEPT}::interval order by command_id limit ${limit}
+      for update skip locked
     )`
   return count
 }
