@@ -13,19 +13,20 @@ import {
   type Notice,
   type Observation
 } from './alerts.ts'
-import type { Outbox } from './outbox.ts'
+import type { Message, Outbox } from './outbox.ts'
 
 const SECOND = 1_000
 const TICK_MS = 10 * SECOND
 const WATCH_MS = SECOND
 /** By then every replica that lives has shown itself again, even after an outage of the database. */
 const SETTLED_MS = 20 * SECOND
-const DEAD_AFTER = '30 seconds'
 /** Ends of runs of one job that one look takes in. */
 const MAX_ENDS = 100
 /** A process that is frozen in a transaction holds the lock of all replicas: the server ends it. */
 const SILENT_CLIENT_MS = 5 * SECOND
 const MAX_UNSENT = 20
+/** One look has some fifteen round trips to the database. */
+const LOOK_DEADLINE_MS = 8 * SECOND
 
 /** A job as far as alerts know it. */
 export type WatchedJob = Pick<Job, 'id' | 'name' | 'trigger' | 'maxRunMs'>
@@ -116,15 +117,24 @@ export class AlertRunner {
   }
 
   async #look(): Promise<void> {
-    const { database, log } = this.#options
+    const { database, outbox, log } = this.#options
     const own = this.#unsent
     try {
-      await database.transaction(async tx => {
-        await tx`select set_config('idle_in_transaction_session_timeout', ${String(SILENT_CLIENT_MS)}, true)`
-        await this.#tellOwn(tx, own)
-        const [lock] = await tx<{ held: boolean }[]>`select pg_try_advisory_xact_lock(hashtext('alerts')) as held`
-        if (lock?.held) await this.#tellCluster(tx)
-      })
+      await database.transaction(
+        async tx => {
+          // Sent together, run one after the other, here and below: each wait costs a network round trip. A statement with
+          // parameters costs two and is not sent together with the next one, so constants are written into the text.
+          const [, , [lock]] = await Promise.all([
+            tx.unsafe(`set local idle_in_transaction_session_timeout = ${SILENT_CLIENT_MS}`).execute(),
+            this.#findEldest(tx),
+            tx<{ held: boolean }[]>`select pg_try_advisory_xact_lock(hashtext('alerts')) as held`
+          ])
+          const ofCluster = lock?.held ? await this.#observeCluster(tx) : []
+          // Last: the outbox comes after replicas and alerts in LOCK_ORDER.
+          await outbox.enqueue(tx, [...this.#messagesOf(own), ...ofCluster])
+        },
+        { deadlineMs: LOOK_DEADLINE_MS }
+      )
       this.#unsent = this.#unsent.filter(notice => !own.includes(notice))
       this.#failing = false
       this.#contactSince ??= this.#now()
@@ -136,20 +146,23 @@ export class AlertRunner {
     }
   }
 
-  async #tellOwn(tx: TransactionSql, notices: readonly Notice[]): Promise<void> {
-    await this.#enqueue(tx, notices)
+  async #findEldest(tx: TransactionSql): Promise<void> {
     const [eldest] = await tx<{ instance_id: string }[]>`
-      select instance_id from replicas where last_seen_at > now() - ${DEAD_AFTER}::interval and not draining
+      select instance_id from replicas where last_seen_at > now() - ${deadAfter(tx)} and not draining
       order by started_at, instance_id limit 1`
     this.#isEldest = eldest === undefined || eldest.instance_id === this.#options.instanceId
   }
 
-  async #tellCluster(tx: TransactionSql): Promise<void> {
+  /** Observes what concerns the whole cluster, and keeps it. @returns the messages that have become due */
+  async #observeCluster(tx: TransactionSql): Promise<Message[]> {
     const { rules } = this.#options
-    const kept = await tx<{ key: string; condition: Conditions[string] }[]>`select key, condition from alerts`
+    const [kept, ends] = await Promise.all([
+      tx<{ key: string; condition: Conditions[string] }[]>`select key, condition from alerts`,
+      this.#endsOfRuns(tx)
+    ])
     const conditions = Object.fromEntries(kept.map(({ key, condition }) => [key, condition]))
     const book = new AlertBook({ conditions, now: this.#now, ...(rules && { rules }) })
-    const notices = book.observe(...(await this.#endsOfRuns(tx)))
+    const notices = book.observe(...ends)
     const troubles = book.snapshot()
     const seen = await this.#observations(tx, id => troubles[jobKey(id)]?.trouble?.failing === true)
     const failing = new Set(seen.map(({ key }) => key))
@@ -169,8 +182,7 @@ export class AlertRunner {
         insert into alerts (key, condition) select key, condition from now_kept
         on conflict (key) do update set condition = excluded.condition, updated_at = now()`
     }
-    await this.#enqueue(tx, notices)
-    if (this.#isSettled) await this.#tellEnds(tx)
+    return [...this.#messagesOf(notices), ...(this.#isSettled ? await this.#ends(tx) : [])]
   }
 
   get #isSettled(): boolean {
@@ -223,25 +235,27 @@ export class AlertRunner {
     const names = new Map(jobs.map(({ id, name }) => [id, name]))
     const observations: Observation[] = []
 
-    const [cluster] = await tx<{ since: Date | null }[]>`
-      select min(started_at) as since from replicas where last_seen_at > now() - ${DEAD_AFTER}::interval`
+    const [[cluster], [stopped], refused, silent] = await Promise.all([
+      tx<{ since: Date | null }[]>`
+        select min(started_at) as since from replicas where last_seen_at > now() - ${deadAfter(tx)}`,
+      tx<{ by: string | null; at: Date; reason: string | null; until: Date | null }[]>`
+        select changed_by as by, changed_at as at, reason, resumes_at as until from scheduler_state
+        where not running and (resumes_at is null or resumes_at > now())`,
+      tx<{ account_id: string; name: string; exchange: string }[]>`
+        select account_id, name, exchange from accounts where is_active and state = 'credentials_refused'`,
+      this.#silentReplicas(tx)
+    ])
     const upSince = cluster?.since?.getTime() ?? this.#startedAt
     const isLate = new Set(overdue())
     // While nothing ran, nothing could be on time: a job is late once it had its chance and the time for it.
     const late = jobs
       .filter(({ id, trigger, maxRunMs }) => isLate.has(id) && this.#now() > trigger.next(upSince) + maxRunMs)
       .flatMap(({ id }) => (fails(id) ? [] : [id]))
-    const dues = await tx<{ job_id: string; due: Date }[]>`
-      select job_id, coalesce(greatest(first_due_at, last_success_at), now()) as due from scheduled_jobs
-      where job_id in (select jsonb_array_elements_text(${JSON.stringify(late)}::text::jsonb))`
-    for (const { job_id: jobId, due } of dues) {
+    for (const { job_id: jobId, due } of late.length === 0 ? [] : await this.#dues(tx, late)) {
       const details = { kind: 'job_overdue' as const, jobId, jobName: names.get(jobId) ?? jobId, dueAt: due.getTime() }
       observations.push({ key: `job_overdue:${jobId}`, failing: true, details, episode: String(due.getTime()) })
     }
 
-    const [stopped] = await tx<{ by: string | null; at: Date; reason: string | null; until: Date | null }[]>`
-      select changed_by as by, changed_at as at, reason, resumes_at as until from scheduler_state
-      where not running and (resumes_at is null or resumes_at > now())`
     if (stopped) {
       const { by, at, reason, until } = stopped
       const details = { kind: 'scheduler_stopped' as const, by: by ?? '', reason, until: until?.getTime() ?? null }
@@ -249,14 +263,18 @@ export class AlertRunner {
       observations.push({ key: 'scheduler_stopped', failing: true, details, since, episode: String(since) })
     }
 
-    const refused = await tx<{ account_id: string; name: string; exchange: string }[]>`
-      select account_id, name, exchange from accounts where is_active and state = 'credentials_refused'`
     for (const { account_id, name, exchange } of refused) {
       const details = { kind: 'credentials_refused' as const, exchange, account: name }
       observations.push({ key: `credentials_refused:${account_id}`, failing: true, details })
     }
-    observations.push(...(await this.#silentReplicas(tx)))
-    return observations
+    return [...observations, ...silent]
+  }
+
+  /** Since when each of the jobs has been due. */
+  #dues(tx: TransactionSql, jobIds: readonly string[]): Promise<{ job_id: string; due: Date }[]> {
+    return tx<{ job_id: string; due: Date }[]>`
+      select job_id, coalesce(greatest(first_due_at, last_success_at), now()) as due from scheduled_jobs
+      where job_id in (select jsonb_array_elements_text(${JSON.stringify(jobIds)}::text::jsonb))`
   }
 
   /**
@@ -267,10 +285,10 @@ export class AlertRunner {
     if (!this.#isSettled) return []
     const silent = await tx<{ instance_id: string; seen: Date }[]>`
       select instance_id, last_seen_at as seen from replicas silent
-      where last_seen_at < now() - ${DEAD_AFTER}::interval and not draining
+      where last_seen_at < now() - ${deadAfter(tx)} and not draining
         and not exists (
           select from replicas living
-          where living.last_seen_at >= now() - ${DEAD_AFTER}::interval and living.started_at > silent.last_seen_at
+          where living.last_seen_at >= now() - ${deadAfter(tx)} and living.started_at > silent.last_seen_at
         )`
     return silent.map(({ instance_id: instance, seen }) => {
       const since = seen.getTime()
@@ -280,24 +298,29 @@ export class AlertRunner {
   }
 
   /**
-   * Tells of replicas that ended without a word and of which, or in place of which, one has started since; and of what
-   * was missed. Each such end is taken from the list: it is told once.
+   * Removes the ends of replicas that stopped without a sign-off and that have started again or been replaced. Locked rows
+   * are left for the next time: their replicas write to them now.
+   * @returns a message about them and about the fires that were missed, if there are any
    */
-  async #tellEnds(tx: TransactionSql): Promise<void> {
-    const { chatId, outbox, text, jobs } = this.#options
+  async #ends(tx: TransactionSql): Promise<Message[]> {
+    const { chatId, text, jobs } = this.#options
     const ends = await tx<{ instance_id: string; seen: Date; restarted: Date }[]>`
       with living as (
-        select instance_id, started_at from replicas where last_seen_at >= now() - ${DEAD_AFTER}::interval
+        select instance_id, started_at from replicas where last_seen_at >= now() - ${deadAfter(tx)}
       ), gone as (
-        delete from replicas dead
-        where last_seen_at < now() - ${DEAD_AFTER}::interval
-          and exists (select from living where living.started_at > dead.last_seen_at)
+        delete from replicas
+        where instance_id in (
+          select instance_id from replicas dead
+          where last_seen_at < now() - ${deadAfter(tx)}
+            and exists (select from living where living.started_at > dead.last_seen_at)
+          for update skip locked
+        )
         returning instance_id, last_seen_at
       ), returned as (
         update replicas set lost_at = null
         from (
           select instance_id, lost_at from replicas
-          where lost_at is not null and last_seen_at >= now() - ${DEAD_AFTER}::interval for update
+          where lost_at is not null and last_seen_at >= now() - ${deadAfter(tx)} for update skip locked
         ) as before
         where replicas.instance_id = before.instance_id
         returning replicas.instance_id, before.lost_at, replicas.started_at
@@ -309,7 +332,7 @@ export class AlertRunner {
       order by seen`
     const [first] = ends
     const last = ends.at(-1)
-    if (!first || !last) return
+    if (!first || !last) return []
     const missed = await tx<{ job_id: string; count: number }[]>`
       select job_id, sum(skipped_count)::int as count from job_runs
       where outcome = 'skipped' and started_at > ${first.seen} group by job_id order by job_id`
@@ -323,15 +346,12 @@ export class AlertRunner {
       }))
     }
     const { dedupeKey, text: html } = restartNotice(restart, text)
-    await outbox.enqueue(tx, [{ chatId, text: html, key: dedupeKey }])
+    return [{ chatId, text: html, key: dedupeKey }]
   }
 
-  async #enqueue(tx: TransactionSql, notices: readonly Notice[]): Promise<void> {
-    const { outbox, chatId, text } = this.#options
-    await outbox.enqueue(
-      tx,
-      notices.map(notice => ({ chatId, text: noticeText(notice, text), key: notice.dedupeKey }))
-    )
+  #messagesOf(notices: readonly Notice[]): Message[] {
+    const { chatId, text } = this.#options
+    return notices.map(notice => ({ chatId, text: noticeText(notice, text), key: notice.dedupeKey }))
   }
 
   /** Without the database there is no outbox: what concerns it cannot wait for it. */
@@ -356,6 +376,11 @@ interface RunEnd {
   instance: string
   error_code: string | null
   at: Date
+}
+
+/** How long a replica that does not show itself counts as alive. */
+function deadAfter(tx: TransactionSql) {
+  return tx`interval '30 seconds'`
 }
 
 function jobKey(jobId: string): string {
