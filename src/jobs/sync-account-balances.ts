@@ -7,7 +7,7 @@ import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ExchangeError, type MarketType } from '../exchanges/exchange-client.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { recordBalances, type Wallet } from '../trading/balances.ts'
-import { eachAtMost } from './bounded.ts'
+import { eachAtMost, oneAtATime } from './bounded.ts'
 
 /** Accounts whose exchanges are asked side by side. */
 const AT_ONCE = 8
@@ -36,6 +36,8 @@ export function syncAccountBalances({
   timeZone
 }: SyncAccountBalancesServices): (context: JobContext) => Promise<JobResult> {
   return async ({ signal, log, progress, transaction }) => {
+    // The run's row serialises the transactions anyway. Waiting for it here holds no connection of the pool.
+    const inTurn = oneAtATime()
     // Each call under way listens to it, and there are as many as may be.
     setMaxListeners(0, signal)
     const active = await accounts.active()
@@ -76,17 +78,19 @@ export function syncAccountBalances({
         else log.warn(line, 'balances not read')
       }
       if (wallets.length === 0 && failures.some(({ err }) => isRefusal(err))) {
-        await transaction(tx => accounts.refused(tx, account))
+        await inTurn(() => transaction(tx => accounts.refused(tx, account)))
         return 'refused'
       }
       if (!failures.every(({ err }) => isRefusal(err) || isForbidden(err)) || wallets.length === 0) return 'failed'
       const closed = failures.map(({ marketType }) => marketType)
-      const written = await transaction(async tx => {
-        if (await anyKnown(tx, account, closed)) return null
-        const rows = await recordBalances(tx, account.accountId, wallets, { timeZone })
-        await accounts.accepted(tx, account)
-        return rows
-      })
+      const written = await inTurn(() =>
+        transaction(async tx => {
+          if (await anyKnown(tx, account, closed)) return null
+          // Accounts are locked before balances: see LOCK_ORDER.
+          await accounts.accepted(tx, account)
+          return await recordBalances(tx, account.accountId, wallets, { timeZone })
+        })
+      )
       if (written === null) return 'failed'
       counts.history_rows += written
       counts.wallets_closed += closed.length
