@@ -66,10 +66,11 @@ async function sweepOldRuns(tx: TransactionSql, limit: number): Promise<number> 
 async function sweepSurplusRuns(tx: TransactionSql, limit: number): Promise<number> {
   const { count } = await tx`
     delete from job_runs where run_id in (
-      select surplus.run_id from scheduled_jobs job cross join lateral (
-        select run_id, outcome from job_runs run where run.job_id = job.job_id order by seq desc offset ${RUNS_PER_JOB}
-      ) surplus
-      where surplus.outcome <> 'running' limit ${limit}
+      select run_id from job_runs where outcome <> 'running' and run_id in (
+        select surplus.run_id from scheduled_jobs job cross join lateral (
+          select run_id from job_runs run where run.job_id = job.job_id order by seq desc offset ${RUNS_PER_JOB}
+        ) surplus
+      ) limit ${limit} for update skip locked
     )`
   return count
 }

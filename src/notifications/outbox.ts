@@ -76,17 +76,25 @@ export async function outboxDepth(database: Database): Promise<OutboxDepth> {
   return depth ?? { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null, failing: null }
 }
 
-/** Gives up what no replica could send for a day, and forgets what was sent or given up a month ago. */
+/**
+ * Gives up the messages that no replica could send for a day, and deletes up to `limit` that were sent or given up a month
+ * ago. Idempotent. @returns how many were deleted
+ */
 export async function sweepOutbox(tx: TransactionSql, limit: number): Promise<number> {
   await tx`
     update outbox set given_up_at = now(), error_code = coalesce(error_code, 'TELEGRAM_NOT_CONFIGURED')
-    where delivered_at is null and given_up_at is null and created_at < now() - make_interval(hours => ${UNSENT_HOURS}::int)`
+    where message_id in (
+      select message_id from outbox
+      where delivered_at is null and given_up_at is null
+        and created_at < now() - make_interval(hours => ${UNSENT_HOURS}::int)
+      for update skip locked
+    )`
   const { count } = await tx`
     delete from outbox where message_id in (
       select message_id from outbox
       where created_at < now() - make_interval(days => ${KEPT_DAYS}::int)
         and (delivered_at is not null or given_up_at is not null)
-      order by created_at limit ${limit}
+      order by created_at limit ${limit} for update skip locked
     )`
   return count
 }

@@ -89,7 +89,11 @@ export class OrderStore {
 
   /** Notes that orders were checked and are as they were. */
   async checked(tx: TransactionSql, orderIds: readonly string[]): Promise<void> {
-    await tx`update orders set last_checked_at = now() where order_id = ${anyOf(tx, orderIds)}`
+    await tx`
+      with checked as (
+        select order_id from orders where order_id = ${anyOf(tx, orderIds)} order by order_id for no key update
+      )
+      update orders o set last_checked_at = now() from checked where o.order_id = checked.order_id`
   }
 
   /**
@@ -192,6 +196,7 @@ async function write(
         strategy_account_id bigint, market_type text, symbol text, position_side text, currency text, quantity numeric,
         entry_price numeric, realized_pnl numeric, fees numeric
       )
+      order by strategy_account_id, market_type, symbol, position_side
       on conflict (strategy_account_id, market_type, symbol, position_side) do update set
         quantity = excluded.quantity,
         entry_price = excluded.entry_price,
@@ -341,7 +346,8 @@ async function lockedOrders(
   // Sent together, run one after the other: the second sees what was committed before the rows were locked.
   const [rows, executions] = await Promise.all([
     tx<Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>[]>`
-      select ${orderColumns(tx)} from orders o where o.order_id = ${anyOf(tx, orderIds)} order by o.order_id for update`,
+      select ${orderColumns(tx)} from orders o where o.order_id = ${anyOf(tx, orderIds)} order by o.order_id
+      for no key update`,
     tx<ExecutionRow[]>`
       select order_id, execution_id, exchange_trade_id, side, price, quantity, fee, fee_asset, executed_at
       from trade_executions where order_id = ${anyOf(tx, orderIds)} order by execution_id`

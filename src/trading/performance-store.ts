@@ -164,6 +164,7 @@ export async function computePerformance(
         coalesce(executions_apart, 0), now()
       from measured join asked using (series) left join executed using (series, date)
       where date >= from_day
+      order by strategy_id, currency, is_testnet, date
       on conflict (strategy_id, date, currency, is_testnet) do update set
         daily_pnl = excluded.daily_pnl, cumulative_pnl = excluded.cumulative_pnl,
         daily_return = excluded.daily_return, cumulative_return = excluded.cumulative_return,

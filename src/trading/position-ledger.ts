@@ -157,7 +157,7 @@ async function lockedHoldings(tx: TransactionSql, rows: readonly EntryRow[]): Pr
     where strategy_account_id = ${accountsOf(tx, rows)} and (strategy_account_id, market_type, symbol, position_side) in (
       select strategy_account_id, market_type, symbol, position_side from ${entriesIn(tx, rows)}
     )
-    order by strategy_account_id, market_type, symbol, position_side for update`
+    order by strategy_account_id, market_type, symbol, position_side for no key update`
   return new Map(held.map(row => [idOfRow(row), holdingOf(row.quantity, row.entry_price)]))
 }
 
