@@ -20,7 +20,9 @@ t.test('a partial match with an array literal is found, at any depth and behind 
       `t.match(answer, { runs })`,
       `await t.rejects(call, { missing: ['a'] })`,
       `t.throws(() => call(), { missing: ['a'] })`,
-      `t.match(answer, ['a'].map(id => ({ id })))`
+      `t.match(answer, ['a'].map(id => ({ id })))`,
+      `const one = id => [{ id }]`,
+      `t.match(answer, one('a'))`
     ),
     [
       '1: match accepts surplus elements of an array',
@@ -30,7 +32,8 @@ t.test('a partial match with an array literal is found, at any depth and behind 
       '7: match accepts surplus elements of an array',
       '8: rejects accepts surplus elements of an array',
       '9: throws accepts surplus elements of an array',
-      '10: match accepts surplus elements of an array'
+      '10: match accepts surplus elements of an array',
+      '12: match accepts surplus elements of an array'
     ]
   )
 })

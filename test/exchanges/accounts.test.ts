@@ -5,6 +5,7 @@ import type { Account } from '../../src/exchanges/account.ts'
 import { Accounts, type AccountsOptions } from '../../src/exchanges/accounts.ts'
 import type { Credentials, ExchangeClient } from '../../src/exchanges/exchange-client.ts'
 import { KeyRing } from '../../src/exchanges/key-ring.ts'
+import { picked } from '../support/picked.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
 const newKey = () => randomBytes(32).toString('base64')
@@ -42,7 +43,7 @@ t.test('keys are stored encrypted, and reach a client as they were given', async
   const someone = { username: 'nobody', exchange: 'OKX' as const, name: 'x', isTestnet: false, credentials }
   t.equal(await accounts.add(someone, nothing), 'no_user')
   const [account] = await accounts.active()
-  t.match(account, { name: 'main', exchange: 'OKX', isTestnet: false, state: 'ok' })
+  t.hasStrict(account, { name: 'main', exchange: 'OKX', isTestnet: false, state: 'ok' })
   if (account) await accounts.client(account, 'SPOT')
   t.strictSame(given, [credentials])
   const [row] = await database.run(sql => sql<{ text: string }[]>`select accounts::text as text from accounts`)
@@ -103,8 +104,8 @@ t.test('all accounts are encrypted anew with the current key, however often, and
 
   const lost = await setUp(database, newKey())
   const outcome = await lost.accounts.rotateKeys(unexpected)
-  t.match(outcome, { rotated: 0 })
-  t.equal(outcome.unreadable.length, 451, 'what no key reads is told and left')
+  t.equal(outcome.rotated, 0)
+  t.equal(outcome.unreadable.length, 451, 'what no key reads is reported and left')
 })
 
 t.test('a batch that is repeated after a conflict is counted once', async t => {
@@ -136,13 +137,13 @@ t.test('refused credentials are told once, tried again after ten minutes, and to
   await inTransaction('refused')
   t.equal((await accounts.active()).length, 0, 'left alone for a while')
   await database.run(sql => sql`update accounts set updated_at = now() - interval '11 minutes'`)
-  t.match(await accounts.active(), [{ name: 'main', state: 'credentials_refused' }])
+  t.strictSame(picked(await accounts.active(), 'name', 'state'), [{ name: 'main', state: 'credentials_refused' }])
   await inTransaction('refused')
   t.strictSame(told, ['main refused'])
   await inTransaction('accepted')
   t.strictSame(told, ['main refused', 'main accepted'])
-  t.match(await accounts.active(), [{ state: 'ok' }])
+  t.strictSame(picked(await accounts.active(), 'name', 'state'), [{ name: 'main', state: 'ok' }])
   t.ok(await accounts.disable(account.accountId, nothing))
   t.equal((await accounts.active()).length, 0)
-  t.match(await accounts.list(), [{ name: 'main', isActive: false }])
+  t.strictSame(picked(await accounts.list(), 'name', 'isActive'), [{ name: 'main', isActive: false }])
 })

@@ -132,7 +132,7 @@ t.test('an answer that nests without end is refused, not followed', async t => {
 
 t.test('order ids above 2^53 survive there and back', { skip: fixturesMissing }, async t => {
   const rows = rowsOf(fixture('order_ids/binance_usdm_longer_than_2_53.json').rows, 'rows')
-  t.ok(rows.length > 0)
+  t.not(rows.length, 0)
   const agent = new Agent()
   t.teardown(() => agent.close())
   for (const row of rows) {

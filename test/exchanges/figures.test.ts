@@ -4,6 +4,7 @@ import { Agent } from 'undici'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { countExchangeCall, tellExchanges } from '../../src/exchanges/figures.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
+import { picked } from '../support/picked.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 
 t.test('each call counts once, by exchange and outcome, whatever it took', async t => {
@@ -34,10 +35,17 @@ t.test('each call counts once, by exchange and outcome, whatever it took', async
     of('authentication', 1),
     of('aborted', 1)
   ])
-  const [durations] = figures.get('trading_health_exchange_call_duration_seconds') ?? []
-  const upbit = (value: unknown) => [{ labels: { exchange: 'UPBIT' }, value }]
-  t.match(figures.get('trading_health_exchange_circuit_open'), upbit(0))
-  t.match(figures.get('trading_health_exchange_last_success_timestamp_seconds'), upbit(Number))
-  t.match(figures.get('trading_health_exchange_clock_skew_seconds'), upbit(Number))
-  t.match(durations, { labels: { exchange: 'UPBIT' }, sum: Number })
+  const exchange = 'UPBIT'
+  t.strictSame(figures.get('trading_health_exchange_circuit_open'), [{ labels: { exchange }, value: 0 }])
+  for (const name of [
+    'trading_health_exchange_last_success_timestamp_seconds',
+    'trading_health_exchange_clock_skew_seconds'
+  ] as const) {
+    const series = figures.get(name) ?? []
+    t.strictSame(picked(series, 'labels'), [{ labels: { exchange } }], name)
+    t.match(series[0], { value: Number }, name)
+  }
+  const durations = figures.get('trading_health_exchange_call_duration_seconds') ?? []
+  t.strictSame(picked(durations, 'labels'), [{ labels: { exchange } }])
+  t.match(durations[0], { sum: Number })
 })

@@ -3,11 +3,13 @@ import {
   type CallExpression,
   type Expression,
   isArrayLiteralExpression,
+  isArrowFunction,
   isBinaryExpression,
   isCallExpression,
   isElementAccessExpression,
   isIdentifier,
   isNoSubstitutionTemplateLiteral,
+  isParenthesizedExpression,
   isPropertyAccessExpression,
   isPropertyAssignment,
   isShorthandPropertyAssignment,
@@ -49,7 +51,7 @@ export interface TestSource {
  * - `ok`, `notOk`, and `equal` with true or false, of an order comparison (`<`, `<=`, `>`, `>=`) whose message has no
  *   expression with a name of the compared values.
  *
- * Names of the expected value are resolved to variables with an initializer in the same file.
+ * Names in the expected value are resolved to variables of the same file, and to its functions of one expression.
  * @returns one line per assertion: `file:line: reason`, in the order of the files
  */
 export function looseAssertions(sources: readonly TestSource[]): string[] {
@@ -120,10 +122,20 @@ function valuesIn(expected: Expression, variables: Variables): Node[] {
   const follow = (name: string) => {
     if (followed.has(name)) return
     followed.add(name)
-    for (const initializer of variables.get(name) ?? []) if (isLiteral(initializer)) enter(initializer)
+    for (const initializer of variables.get(name) ?? []) {
+      const value = valueOfVariable(initializer)
+      if (isLiteral(value)) enter(value)
+    }
   }
   enter(expected)
   return values
+}
+
+/** What a variable stands for in an expected value: what a function of one expression returns, or the value itself. */
+function valueOfVariable(initializer: Expression): Node {
+  if (isParenthesizedExpression(initializer)) return valueOfVariable(initializer.expression)
+  if (!isArrowFunction(initializer)) return initializer
+  return isParenthesizedExpression(initializer.body) ? initializer.body.expression : initializer.body
 }
 
 function isLiteral(node: Node): boolean {

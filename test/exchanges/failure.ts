@@ -1,0 +1,15 @@
+import { ExchangeError } from '../../src/exchanges/exchange-client.ts'
+
+/**
+ * The error that a call of an exchange rejects with, for exact comparison of its fields.
+ * @throws {Error} when the call succeeds, and whatever else the call rejects with
+ */
+export async function failureOf(call: Promise<unknown>): Promise<ExchangeError> {
+  try {
+    await call
+  } catch (err) {
+    if (err instanceof ExchangeError) return err
+    throw err
+  }
+  throw new Error('the call did not fail')
+}
