@@ -14,10 +14,11 @@ t.test('the same versions of Node are tested there and here, from the oldest tha
   const [, here = ''] = /SUPPORTED = (\[.*\])/.exec(read('scripts/test-nodes.js')) ?? []
   t.strictSame(parse(here), node)
   t.equal(`>=${node[0]}`, JSON.parse(read('package.json')).engines.node)
-  t.match(jobs.ci.steps.at(-1), { run: 'bash .ci/run' })
+  t.equal(jobs.ci.steps.at(-1)?.run, 'bash .ci/run')
 })
 
 t.test('what the tests use beside Node is installed there, too', async t => {
   const [, tools = ''] = /^tools=\((.*)\)$/m.exec(read('.ci/run')) ?? []
-  t.match(read('.github/workflows/ci.yml'), `--no-install-recommends ${tools}\n`)
+  const installed = /--no-install-recommends (.*)$/m.exec(read('.github/workflows/ci.yml'))?.[1]
+  t.equal(installed, tools)
 })

@@ -35,7 +35,7 @@ t.test('it keeps the schema of compose files', async t => {
   const ajv = new ajv2019.default({ strict: false, allErrors: true, formats: { duration: true, ports: true } })
   formats.default(ajv, ['uri'])
   const { $schema, ...definition } = schema
-  t.match($schema, '2019-09')
+  t.equal($schema, 'http://json-schema.org/draft/2019-09/schema#')
   const validate = ajv.compile(definition)
   // The schema is older than the project's name.
   const { name, ...rest } = compose
@@ -69,12 +69,14 @@ t.test('two replicas, with settings that the service takes and time to drain', a
   }
   const plain = Object.entries(environment).filter(([name]) => !name.endsWith('_FILE'))
   const { DRAIN_SECONDS, SHUTDOWN_SECONDS } = loadConfig(Object.fromEntries(plain))
-  t.ok(Number.parseInt(service?.stop_grace_period ?? '', 10) > DRAIN_SECONDS + SHUTDOWN_SECONDS)
+  const graceSeconds = Number.parseInt(service?.stop_grace_period ?? '', 10)
+  const neededSeconds = DRAIN_SECONDS + SHUTDOWN_SECONDS
+  t.ok(graceSeconds > neededSeconds, `${graceSeconds} s, more than ${neededSeconds} s`)
 })
 
 t.test('Prometheus scrapes the service by its name, on the port of the metrics', async t => {
   const { scrape_configs } = parse(readFileSync(join(folder, 'prometheus/prometheus.yaml'), 'utf8'))
-  t.match(scrape_configs, [
-    { dns_sd_configs: [{ names: ['trading-health'], port: Number(configSchema.properties.METRICS_PORT.default) }] }
-  ])
+  const port = Number(configSchema.properties.METRICS_PORT.default)
+  const dns_sd_configs = [{ names: ['trading-health'], type: 'A', port, refresh_interval: '10s' }]
+  t.strictSame(scrape_configs, [{ job_name: 'trading-health', dns_sd_configs }])
 })

@@ -17,7 +17,8 @@ t.test('HAProxy takes its file, without a warning', { skip: missingTool('haproxy
 t.test('it asks the probe port whether a replica is ready, and sends clients to the main port', async t => {
   const text = readFileSync(file, 'utf8')
   const { PORT, PROBE_PORT } = configSchema.properties
-  t.match(text, 'option httpchk GET /health/ready')
-  t.match(text, `check port ${PROBE_PORT.default} `)
-  t.match(text, `trading-health:${PORT.default}\n`)
+  const found = (pattern: RegExp) => [...text.matchAll(pattern)].map(([, value]) => value)
+  t.strictSame(found(/^\s*option httpchk GET (.*)$/gm), ['/health/ready'])
+  t.strictSame(found(/check port (\d+)/g), [String(PROBE_PORT.default)])
+  t.strictSame(found(/trading-health:(\d+)$/gm), [String(PORT.default)])
 })
