@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { ConfigError, configSchema, loadConfig } from '../src/config.ts'
 
 const SESSION_SECRET = 's'.repeat(32)
@@ -18,9 +18,14 @@ function refusal(environment: Record<string, string>): string | undefined {
   }
 }
 
+/** Asserts that the settings are refused with exactly this message. */
+function refused(t: Test, environment: Record<string, string>, message: string): void {
+  t.equal(refusal(environment), message)
+}
+
 t.test('every key has a default or may be unset', async t => {
   const config = loadConfig({})
-  t.match(config, { HOST: '127.0.0.1', PORT: 5001, PROBE_PORT: 5002, CHECK_TIMEOUT_MS: 400, LANGUAGE: 'ko' })
+  t.hasStrict(config, { HOST: '127.0.0.1', PORT: 5001, PROBE_PORT: 5002, CHECK_TIMEOUT_MS: 400, LANGUAGE: 'ko' })
   t.equal(config.DATABASE_URL, undefined)
 })
 
@@ -30,7 +35,7 @@ t.test('a replica without a name gets one of its own', async t => {
 })
 
 t.test('numbers are read from their text', async t => {
-  t.match(loadConfig({ PORT: '0', PROBE_PORT: '7000', DRAIN_SECONDS: '3' }), {
+  t.hasStrict(loadConfig({ PORT: '0', PROBE_PORT: '7000', DRAIN_SECONDS: '3' }), {
     PORT: 0,
     PROBE_PORT: 7000,
     DRAIN_SECONDS: 3
@@ -50,7 +55,7 @@ t.test('variables that are not settings are left alone', async t => {
 })
 
 t.test('a bad value is refused with its key and rule, never the value', async t => {
-  const refused: [key: string, value: string, rule: string][] = [
+  const rules: [key: string, value: string, rule: string][] = [
     ['PORT', 'eight', 'must be integer'],
     ['PORT', '70000', 'must be <= 65535'],
     ['PORT', '-1', 'must be >= 0'],
@@ -65,8 +70,8 @@ t.test('a bad value is refused with its key and rule, never the value', async t 
     ['TELEGRAM_API_URL', 'https://user@host', 'must be an https address, or an http one on loopback'],
     ['TRUST_PROXY', 'true', 'must be a comma-separated list of addresses or networks']
   ]
-  for (const [key, value, rule] of refused) {
-    t.throws(() => loadConfig({ [key]: value }), new ConfigError(`${key} ${rule}`))
+  for (const [key, value, rule] of rules) {
+    refused(t, { [key]: value }, `${key} ${rule}`)
   }
 })
 
@@ -83,14 +88,14 @@ t.test('a secret may come from a file', async t => {
   })
 
   t.test('a file that cannot be read stops the start', async t => {
-    const refusal = new ConfigError('DATABASE_URL_FILE must name a readable file')
-    t.throws(() => loadConfig({ DATABASE_URL_FILE: join(directory, 'absent') }), refusal)
+    const message = 'DATABASE_URL_FILE must name a readable file'
+    refused(t, { DATABASE_URL_FILE: join(directory, 'absent') }, message)
   })
 
   t.test('a bad value in a file is not repeated', async t => {
     writeFileSync(join(directory, 'bad'), 'hunter2')
-    const refusal = new ConfigError('DATABASE_URL must be a postgres:// address')
-    t.throws(() => loadConfig({ DATABASE_URL_FILE: join(directory, 'bad') }), refusal)
+    const message = 'DATABASE_URL must be a postgres:// address'
+    refused(t, { DATABASE_URL_FILE: join(directory, 'bad') }, message)
   })
 
   t.test('a key that is no secret does not', async t => {
@@ -125,25 +130,25 @@ t.test('a DATABASE_URL that can be used is kept as it was given', async t => {
 
 t.test('a named database asks for the secrets, the embedded one does not', async t => {
   for (const secret of ['SESSION_SECRET', 'ENCRYPTION_KEY']) {
-    const refusal = new ConfigError(`${secret} must be set when DATABASE_URL is`)
-    t.throws(() => loadConfig({ DATABASE_URL: 'postgres://h/d', ...secrets, [secret]: '' }), refusal)
+    const message = `${secret} must be set when DATABASE_URL is`
+    refused(t, { DATABASE_URL: 'postgres://h/d', ...secrets, [secret]: '' }, message)
     t.notOk(Object.hasOwn(loadConfig({}), secret))
   }
 })
 
 t.test('an encryption key, or each of a list, has 32 bytes', async t => {
-  const refusal = new ConfigError('ENCRYPTION_KEY must be 32 bytes in base64, or a comma-separated list of such keys')
+  const message = 'ENCRYPTION_KEY must be 32 bytes in base64, or a comma-separated list of such keys'
   const short = Buffer.alloc(31).toString('base64')
   for (const bad of [short, `${ENCRYPTION_KEY},${short}`, `${ENCRYPTION_KEY},`, 'k'.repeat(44)]) {
-    t.throws(() => loadConfig({ ENCRYPTION_KEY: bad }), refusal)
+    refused(t, { ENCRYPTION_KEY: bad }, message)
   }
   t.ok(loadConfig({ ENCRYPTION_KEY: `${ENCRYPTION_KEY},${ENCRYPTION_KEY}` }))
 })
 
 t.test('a session secret, or each of a list, has 32 characters', async t => {
-  const refusal = new ConfigError('SESSION_SECRET must be at least 32 characters, or a comma-separated list of such')
+  const message = 'SESSION_SECRET must be at least 32 characters, or a comma-separated list of such'
   for (const bad of ['s'.repeat(31), `${SESSION_SECRET},short`, `${SESSION_SECRET},`]) {
-    t.throws(() => loadConfig({ SESSION_SECRET: bad }), refusal)
+    refused(t, { SESSION_SECRET: bad }, message)
   }
   t.ok(loadConfig({ SESSION_SECRET: `${SESSION_SECRET},${SESSION_SECRET}` }))
 })
