@@ -83,8 +83,10 @@ t.test('no request breaks a route, hangs, or changes anything when it is refused
   t.notOk(failed, `nothing is broken (FUZZ_SEED=${SEED}): ${String(errorInstance)}`)
   t.comment(`seed ${SEED}; answers by status: ${[...statuses].sort(([a], [b]) => a - b).join(' ')}`)
 
-  t.ok((statuses.get(200) ?? 0) > REQUESTS / 50, 'some requests were good')
-  t.ok((statuses.get(400) ?? 0) > REQUESTS / 50, 'some requests were bad')
+  for (const status of [200, 400]) {
+    const requests = statuses.get(status) ?? 0
+    t.ok(requests > REQUESTS / 50, `enough answers with ${status}: ${requests} of ${REQUESTS}`)
+  }
   t.equal((await fetch(`${url}/health/ready`)).status, 200, 'the service still serves')
 })
 

@@ -7,7 +7,7 @@ t.test('every sentence is there in both languages, with the same places to fill'
     const raw = (language: 'ko' | 'en') =>
       message(key, language, new Proxy({}, { get: (_o, name) => `{${String(name)}}` }))
     t.ok(raw('ko') && raw('en'), key)
-    t.same(places(raw('ko')), places(raw('en')), key)
+    t.strictSame(places(raw('ko')), places(raw('en')), key)
   }
 })
 

@@ -11,7 +11,8 @@ function search(command: string): string[] {
 const all = 'grep -r "@FEAT:health-monitoring" --include="*.ts" --exclude-dir=node_modules --exclude-dir=test .'
 
 t.test('the quick searches of the specification find the files that serve the feature', async t => {
-  t.ok(search(all).length >= 8, 'all health-monitoring code')
+  const found = search(all).length
+  t.ok(found >= 8, `all health-monitoring code: ${found} files`)
   const routes = search(`${all} | grep "@COMP:route"`)
   for (const file of ['./routes/health.ts', './routes/system/health.ts']) t.ok(routes.includes(file), file)
   t.ok(search(`${all} | grep "scheduler"`).includes('./routes/system/scheduler.ts'))
