@@ -4,9 +4,11 @@ import {
   differs,
   type KnownOrder,
   needsFills,
+  type Reconciliation,
   type RecordedExecution,
   reconcile
 } from '../../src/trading/order-reconciliation.ts'
+import { assertRows } from '../support/assert-rows.ts'
 
 const AT = Date.parse('2026-11-24T00:00:00Z')
 
@@ -74,6 +76,12 @@ const execution = (exchangeTradeId: string, quantity: string, price: string): Re
   executedAt: new Date(AT)
 })
 
+/** The decision to write something. @throws {Error} for a decision that writes nothing */
+function applied(decision: Reconciliation) {
+  if (!('executions' in decision)) throw new Error(`decided: ${decision.kind}`)
+  return decision
+}
+
 const seen = (order: UnifiedOrder, fills: Fill[] | null = null) => ({ kind: 'seen' as const, order, fills, at: AT })
 
 t.test('what is as it was needs nothing, however the digits are written', async t => {
@@ -103,7 +111,9 @@ t.test('a fill that is listed twice, or recorded already, is taken once', async 
     [execution('1', '1', '10')],
     seen(told({ filledQuantity: '2', status: 'filled' }), fills)
   )
-  t.match(decision, { executions: [{ exchangeTradeId: '2' }], corrections: [] })
+  const { executions, corrections } = applied(decision)
+  assertRows(t, executions, [{ exchangeTradeId: '2', price: '12', quantity: '1' }])
+  t.strictSame(corrections, [])
   t.hasStrict(decision, { change: { status: 'filled', filledQuantity: '2', averagePrice: '11' } })
 })
 
@@ -122,10 +132,13 @@ t.test('a difference is priced so that the sums stay exact, unless that price we
       [execution('1', '1', '10')],
       seen(told({ filledQuantity, averagePrice, status: 'filled' }), [])
     )
-  t.hasStrict(difference('3', '12'), {
-    executions: [{ exchangeTradeId: 'cum:77:3', price: '13', quantity: '2', fee: '0', feeAsset: null }],
-    change: { status: 'filled', averagePrice: '12', fillChecks: 0 }
-  })
-  t.hasStrict(difference('1.01', '9'), { executions: [{ price: '9', quantity: '0.01' }] })
-  t.hasStrict(difference('3', null), { executions: [], change: { status: 'partially_filled', fillChecks: 3 } })
+  const exact = applied(difference('3', '12'))
+  assertRows(t, exact.executions, [
+    { exchangeTradeId: 'cum:77:3', price: '13', quantity: '2', fee: '0', feeAsset: null }
+  ])
+  t.hasStrict(exact.change, { status: 'filled', averagePrice: '12', fillChecks: 0 })
+  assertRows(t, applied(difference('1.01', '9')).executions, [{ price: '9', quantity: '0.01' }])
+  const unpriced = applied(difference('3', null))
+  t.strictSame(unpriced.executions, [])
+  t.hasStrict(unpriced.change, { status: 'partially_filled', fillChecks: 3 })
 })
