@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
 import { JobError } from '../../src/scheduler/job.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { tradingDatabase } from '../support/trading.ts'
 import { type ExecutionRow, plain, type RunSeams, runJob, seedTrading, trade } from '../support/trading-days.ts'
 
@@ -45,11 +46,11 @@ t.test('three days of one strategy, worked by hand', async t => {
     { at: '2026-03-04T00:00:00+09:00', pnl: '999' }
   ])
   const { result, progress } = await run(database, '2026-03-04T00:00:13+09:00')
-  t.match(result, { strategies: 1, days: 3, trades: 4, executions_apart: 0, fees_unknown: 1 })
+  t.hasStrict(result, { strategies: 1, days: 3, trades: 4, executions_apart: 0, fees_unknown: 1 })
   t.equal(progress.at(-1)?.[0], progress.at(-1)?.[1], 'progress ends at its total')
 
   const rows = await performanceOf(database)
-  t.match(rows, [
+  assertRows(t, rows, [
     {
       ...{ date: '2026-03-01', currency: 'USDT', is_testnet: false, daily_pnl: '100', cumulative_pnl: '100' },
       ...{ daily_return: '0.1', cumulative_return: '0.1', trades: 2, wins: 1, win_rate: '1', max_drawdown: '0' },
@@ -77,7 +78,7 @@ t.test('a strategy that has never traded has no rows', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   const { result } = await run(database, '2026-03-04T00:00:13+09:00')
-  t.match(result, { strategies: 0, days: 0, trades: 0 })
+  t.hasStrict(result, { strategies: 0, days: 0, trades: 0 })
   t.strictSame(await performanceOf(database), [])
 })
 
@@ -96,8 +97,8 @@ t.test('currencies stay apart: figures in the currency of the capital, others co
     { on: 1, at: '2026-03-01T12:00:00+09:00', pnl: '-25000', currency: 'KRW' }
   ])
   const { result } = await run(database, '2026-03-02T00:00:13+09:00')
-  t.match(result, { strategies: 1, days: 2, trades: 2, executions_apart: 1, fees_unknown: 0 })
-  t.match(await performanceOf(database), [
+  t.hasStrict(result, { strategies: 1, days: 2, trades: 2, executions_apart: 1, fees_unknown: 0 })
+  assertRows(t, await performanceOf(database), [
     { currency: 'KRW', daily_pnl: '-25000', daily_return: '-0.005', trades: 1, executions_apart: 0 },
     { currency: 'USDT', daily_pnl: '10', daily_return: '0.01', trades: 1, executions_apart: 1 }
   ])
@@ -114,7 +115,7 @@ t.test('accounts of one currency share their capital; play money has rows of its
     [0, 1, 2].map(on => ({ on, at: '2026-03-01T10:00:00+09:00', pnl: '100' }))
   )
   await run(database, '2026-03-02T00:00:13+09:00')
-  t.match(await performanceOf(database), [
+  assertRows(t, await performanceOf(database), [
     { is_testnet: false, daily_pnl: '200', daily_return: '0.2' },
     { is_testnet: true, daily_pnl: '100', daily_return: '0.2' }
   ])
@@ -127,12 +128,12 @@ t.test('days that were missed are filled in, and a run finds nothing to do twice
   await run(database, '2026-03-02T00:00:13+09:00')
   await trade(database, [{ at: '2026-03-04T10:00:00+09:00', pnl: '-5' }])
   const { result } = await run(database, '2026-03-07T00:00:13+09:00')
-  t.match(result, { strategies: 1, days: 5 })
+  t.hasStrict(result, { strategies: 1, days: 5 })
   t.strictSame(
     await performanceOf(database, ['date', 'cumulative_pnl']),
     ['10', '10', '10', '5', '5', '5'].map((cumulative_pnl, i) => ({ date: `2026-03-0${i + 1}`, cumulative_pnl }))
   )
-  t.match((await run(database, '2026-03-07T00:00:13+09:00')).result, { strategies: 0, days: 0 })
+  t.hasStrict((await run(database, '2026-03-07T00:00:13+09:00')).result, { strategies: 0, days: 0 })
 })
 
 t.test('executions recorded late: their day is computed again, the following rolled forward', async t => {
@@ -148,9 +149,9 @@ t.test('executions recorded late: their day is computed again, the following rol
   await run(database, '2026-03-06T00:00:13+09:00')
   const now = new Date().toISOString()
   await trade(database, [{ ...late, recorded: now }])
-  t.match((await run(database, '2026-03-06T00:00:13+09:00')).result, { days: 4 }, 'from the day of the late one')
+  t.hasStrict((await run(database, '2026-03-06T00:00:13+09:00')).result, { days: 4 }, 'from the day of the late one')
   await trade(database, [{ ...early, recorded: now }])
-  t.match((await run(database, '2026-03-06T00:00:13+09:00')).result, { days: 7 }, 'before the first day, too')
+  t.hasStrict((await run(database, '2026-03-06T00:00:13+09:00')).result, { days: 7 }, 'before the first day, too')
 
   const undisturbed = await tradingDatabase(t)
   await seedTrading(undisturbed)
@@ -167,20 +168,20 @@ t.test('a day asked for by hand', async t => {
     days('2026-03-01', '2026-03-05').map((day, i) => ({ at: `${day}T12:00:00+09:00`, pnl: String(7 - i * 3) }))
   )
   const at = '2026-03-06T09:00:00+09:00'
-  t.match(
+  t.hasStrict(
     (await run(database, at, { trigger: 'manual', date: '2026-03-03' })).result,
     { days: 3 },
     'those before it come first'
   )
   await run(database, at)
   const before = await performanceOf(database)
-  t.match(
+  t.hasStrict(
     (await run(database, at, { trigger: 'manual', date: '2026-03-03' })).result,
     { days: 3 },
     'those after it rest on it'
   )
   t.strictSame(await performanceOf(database), before, 'repeating it gives the same rows')
-  t.match(
+  t.hasStrict(
     (await run(database, at, { trigger: 'manual', date: '2025-12-31' })).result,
     { days: 0 },
     'nothing was traded yet'
@@ -240,7 +241,7 @@ t.test('a run that dies before any of its transactions is completed by the next,
   const undisturbed = await prepared(t)
   const { transactions } = await run(undisturbed, at)
   const wanted = await performanceOf(undisturbed)
-  t.ok(transactions > 6, 'a month at a time')
+  t.ok(transactions > 6, `a month at a time: ${transactions} transactions`)
   for (let dies = 1; dies <= transactions; dies++) {
     const database = await prepared(t)
     const killed = run(database, at, {
@@ -370,7 +371,7 @@ t.test('for random executions, recorded in random order between runs, it equals 
         const wanted = naively(executions, first, '2026-03-08', capital)
         const got = await performanceOf(database)
         t.equal(got.length, wanted.length)
-        for (const [i, row] of wanted.entries()) t.match(plain(got[i]), row)
+        for (const [i, row] of wanted.entries()) t.hasStrict(plain(got[i]), row)
       }
     ),
     { numRuns: 25 }

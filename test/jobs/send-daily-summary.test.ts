@@ -5,6 +5,7 @@ import type { Database } from '../../src/database/database.ts'
 import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
 import { type DailySummaryServices, sendDailySummary } from '../../src/jobs/send-daily-summary.ts'
 import { Outbox } from '../../src/notifications/outbox.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { tradingDatabase } from '../support/trading.ts'
 import {
   holdPositions,
@@ -90,8 +91,8 @@ t.test('the currencies that matter: traded, held, or of the exchange; never adde
   await trade(database, [{ at: noon.at(1), pnl: '5', currency: 'USDC' }])
   await holdPositions(database, [{ symbol: 'ETHBTC', currency: 'BTC', unrealized: '0.001' }])
   const { result } = await send(database)
-  t.match(result, { accounts: 2, summaries: 4 })
-  t.match(await summaries(database), [
+  t.hasStrict(result, { accounts: 2, summaries: 4 })
+  assertRows(t, await summaries(database), [
     { account_id: '1', currency: 'BTC', unrealized_pnl: '0.001', realized_pnl: '0', trades: 0, win_rate: null },
     { account_id: '1', currency: 'USDC', realized_pnl: '5', unrealized_pnl: '0', trades: 1, win_rate: '1' },
     { account_id: '1', currency: 'USDT', trades: 0, start_balance: null, end_balance: null, max_drawdown: null },
@@ -103,13 +104,13 @@ t.test('repeating it replaces the rows; the message of the day goes out once, an
   const database = await tradingDatabase(t)
   await seedTrading(database)
   await trade(database, [{ at: noon.at(1), pnl: '5' }])
-  t.match((await send(database, { runId: 'a' })).result, { messages: 1 })
+  t.hasStrict((await send(database, { runId: 'a' })).result, { messages: 1 })
   await trade(database, [{ at: noon.at(2), pnl: '6' }])
-  t.match((await send(database, { runId: 'b', trigger: 'catch_up' })).result, { messages: 0, recipients: 1 })
-  t.match(await summaries(database), [{ realized_pnl: '11' }])
-  t.match((await send(database, { runId: 'c', trigger: 'manual' })).result, { messages: 1 })
-  t.match((await send(database, { runId: 'c', trigger: 'manual' })).result, { messages: 0 }, 'once per run')
-  t.match((await send(database, { runId: 'd', trigger: 'manual' })).result, { messages: 1 })
+  t.hasStrict((await send(database, { runId: 'b', trigger: 'catch_up' })).result, { messages: 0, recipients: 1 })
+  assertRows(t, await summaries(database), [{ realized_pnl: '11' }])
+  t.hasStrict((await send(database, { runId: 'c', trigger: 'manual' })).result, { messages: 1 })
+  t.hasStrict((await send(database, { runId: 'c', trigger: 'manual' })).result, { messages: 0 }, 'once per run')
+  t.hasStrict((await send(database, { runId: 'd', trigger: 'manual' })).result, { messages: 1 })
   t.strictSame(
     (await messages(database)).map(({ dedupe_key }) => dedupe_key),
     ['', ':c', ':d'].map(run => `daily_summary:${noon.date}:${OPERATOR}${run}`)
@@ -123,7 +124,7 @@ t.test('the operator reads all accounts, each owner their own, in one message pe
     accounts: [0, 1, 2, 3, 4].map(owner => ({ owner, name: `account of ${owner}` }))
   })
   const { result } = await send(database)
-  t.match(result, { recipients: 3, messages: 3 })
+  t.hasStrict(result, { recipients: 3, messages: 3 })
   const names = (text: string) => [...text.matchAll(/account of (\d)/g)].map(([, owner]) => owner).join('')
   t.strictSame(
     (await messages(database)).map(({ chat_id, text }) => [chat_id, names(text)]),
@@ -140,7 +141,7 @@ t.test('without a recipient the rows are written all the same', async t => {
   await seedTrading(database, { chats: ['1'] })
   await database.run(sql => sql`update users set is_active = false`)
   const { result } = await send(database, {}, { operatorChatId: undefined })
-  t.match(result, { summaries: 1, recipients: 0, messages: 0 })
+  t.hasStrict(result, { summaries: 1, recipients: 0, messages: 0 })
 })
 
 t.test('messages that cannot be written leave no rows behind', async t => {
@@ -202,7 +203,7 @@ t.test('the day is the one that the run stands for, also when it is caught up af
   const { timeZone } = night
   await send(database, { scheduledFor: new Date(night.at(-3)), trigger: 'catch_up' }, { timeZone })
   const [row, ...others] = await summaries(database)
-  t.match(row, { realized_pnl: '5', is_final: true }, 'and over by then')
+  t.hasStrict(row, { realized_pnl: '5', is_final: true }, 'and over by then')
   t.strictSame(others, [])
 })
 
@@ -232,8 +233,8 @@ t.test(
       { at: night.at(-71), pnl: '3', recorded: '2001-01-01T00:00:00Z' },
       { at: night.at(-23), pnl: '-4', recorded: '2001-01-01T00:00:00Z' }
     ])
-    t.match((await complete()).result, { summaries: 3 })
-    t.match(await summaries(database), [
+    t.hasStrict((await complete()).result, { summaries: 3 })
+    assertRows(t, await summaries(database), [
       { date: dayBefore(4), realized_pnl: '0' },
       { date: dayBefore(3), realized_pnl: '3', unrealized_pnl: '33', is_final: true },
       { date: dayBefore(2), realized_pnl: '0', unrealized_pnl: null, end_balance: '100', is_final: true },
@@ -246,7 +247,7 @@ t.test(
     await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '5000' }])
     await trade(database, [{ at: night.at(-90), pnl: '10', recorded: new Date().toISOString() }])
     await complete()
-    t.match(await summaries(database), [
+    assertRows(t, await summaries(database), [
       { date: dayBefore(4), realized_pnl: '10', trades: 1 },
       { date: dayBefore(3), unrealized_pnl: '33' },
       { date: dayBefore(2) },
@@ -300,9 +301,10 @@ t.test('for random executions and balances it equals a naive computation', async
         }
         const closes = traded.flatMap(({ pnl }) => (pnl === null ? [] : [pnl]))
         const wins = closes.filter(pnl => Number(pnl) > 0).length
-        t.match(row, {
+        const fees = traded.flatMap(({ fee_value }) => (fee_value === null ? [] : [fee_value]))
+        t.hasStrict(row, {
           realized_pnl: sum(closes),
-          fees: sum(traded.flatMap(({ fee_value }) => (fee_value === null ? [] : [fee_value]))),
+          fees: sum(fees),
           fees_unknown: traded.filter(({ fee_value }) => fee_value === null).length,
           trades: traded.length,
           wins,

@@ -4,6 +4,7 @@ import type { Database } from '../../src/database/database.ts'
 import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../../src/exchanges/exchange-client.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { type NewOrder, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import {
   booksOf,
@@ -61,11 +62,11 @@ for (const name of EXCHANGE_NAMES) {
         await place({ market, quantity: '2' }),
         await place({ market, quantity: '1' })
       ]
-      t.match(await run(), { checked: 3, failed: 0, fills: 0 })
+      t.hasStrict(await run(), { checked: 3, failed: 0, fills: 0 })
 
       exchange.fill(steps, { quantity: '1', price: '100.5' })
       exchange.fill(canceled, { quantity: '0.5', price: '102' })
-      t.match(await run(), { changed: 2, fills: 2, failed: 0 })
+      t.hasStrict(await run(), { changed: 2, fills: 2, failed: 0 })
       exchange.fill(steps, { quantity: '2', price: '92.25' })
       exchange.cancel(canceled)
       t.hasStrict(await run(), { changed: 2, fills: 1, failed: 0 })
@@ -137,8 +138,8 @@ for (const name of ['BINANCE', 'OKX'] as const) {
     exchange.fill(exchange.trigger(stop), { quantity: '2', price: '89' })
     t.hasStrict(await run(), { fills: 1, failed: 0 })
     const { orders, positions } = await books()
-    t.hasStrict(orders, [{ exchange_order_id: stop.exchangeOrderId, status: 'filled', filled_quantity: '2' }])
-    t.hasStrict(positions, [{ quantity: '-2', entry_price: '89' }])
+    assertRows(t, orders, [{ exchange_order_id: stop.exchangeOrderId, status: 'filled', filled_quantity: '2' }])
+    assertRows(t, positions, [{ quantity: '-2', entry_price: '89' }])
   })
 }
 

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
 import { LeaseLostError } from '../../src/scheduler/job.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { ScriptedExchange } from '../support/scripted-exchange.ts'
 import {
   booksOf,
@@ -52,12 +53,12 @@ t.test('an order that fills in steps is recorded fill by fill, and its position 
   t.strictSame(exchange.calls, ['openOrders', 'order', 'fills'])
 
   const { orders, executions, positions } = await books()
-  t.hasStrict(orders, [{ status: 'filled', filled_quantity: '3', average_price: '120', misses: 0, error_code: null }])
-  t.hasStrict(executions, [
+  assertRows(t, orders, [{ status: 'filled', filled_quantity: '3', average_price: '120', misses: 0, error_code: null }])
+  assertRows(t, executions, [
     { price: '100', quantity: '1', fee_value: '0.1', realized_pnl: null, currency: 'USDT' },
     { price: '130', quantity: '2', fee_value: '0.2', realized_pnl: null }
   ])
-  t.hasStrict(positions, [{ quantity: '3', entry_price: '120', realized_pnl: '0', fees: '0.3', currency: 'USDT' }])
+  assertRows(t, positions, [{ quantity: '3', entry_price: '120', realized_pnl: '0', fees: '0.3', currency: 'USDT' }])
   t.hasStrict(await run(), { accounts: 0, checked: 0 })
   t.strictSame(exchange.calls, [], 'nobody is asked when nothing is open')
 })
@@ -77,7 +78,7 @@ t.test('a close realises against the average, two orders of one symbol share the
     executions.map(({ realized_pnl }) => realized_pnl),
     [null, '10', '-5']
   )
-  t.hasStrict(positions, [{ quantity: '0.5', entry_price: '100', realized_pnl: '5' }])
+  assertRows(t, positions, [{ quantity: '0.5', entry_price: '100', realized_pnl: '5' }])
 })
 
 t.test('an order cancelled after a part keeps its fills, rejected and expired ones end as such', async t => {
@@ -92,12 +93,12 @@ t.test('an order cancelled after a part keeps its fills, rejected and expired on
   t.hasStrict(await run(), { fills: 1, changed: 3 })
   t.strictSame(exchange.calls.sort(), ['fills', 'openOrders', 'order', 'order', 'order'])
   const { orders: rows, positions } = await books()
-  t.hasStrict(rows, [
+  assertRows(t, rows, [
     { status: 'canceled', filled_quantity: '0.5', average_price: '10' },
     { status: 'rejected', filled_quantity: '0' },
     { status: 'expired', filled_quantity: '0', average_price: null }
   ])
-  t.hasStrict(positions, [{ quantity: '0.5' }])
+  assertRows(t, positions, [{ quantity: '0.5' }])
 })
 
 t.test(
@@ -107,9 +108,9 @@ t.test(
     const order = await place({ quantity: '1' })
     exchange.forget(order)
     for (let miss = 1; miss < 5; miss++) t.hasStrict(await run(), { changed: 1, unknown: 0 }, `miss ${miss}`)
-    t.hasStrict((await books()).orders, [{ status: 'pending', misses: 4, error_code: 'order_not_found' }])
+    assertRows(t, (await books()).orders, [{ status: 'pending', misses: 4, error_code: 'order_not_found' }])
     t.hasStrict(await run(), { unknown: 1 })
-    t.hasStrict((await books()).orders, [{ status: 'unknown', misses: 5 }])
+    assertRows(t, (await books()).orders, [{ status: 'unknown', misses: 5 }])
     t.hasStrict(await run(), { accounts: 0 }, 'not asked for again at once')
 
     const age = (interval: string) =>
@@ -125,7 +126,7 @@ t.test(
     exchange.fill(order, { quantity: '1', price: '5' })
     await age('3 minutes')
     t.hasStrict(await run(), { fills: 1 })
-    t.hasStrict((await books()).orders, [{ status: 'filled', misses: 0, error_code: null }])
+    assertRows(t, (await books()).orders, [{ status: 'filled', misses: 0, error_code: null }])
   }
 )
 
@@ -139,7 +140,7 @@ t.test('an order that the exchange has not answered yet is left alone', async t 
     quantity: '1'
   })
   t.hasStrict(await run(), { accounts: 0 })
-  t.hasStrict((await books()).orders, [{ status: 'pending', misses: 0 }])
+  assertRows(t, (await books()).orders, [{ status: 'pending', misses: 0 }])
 })
 
 t.test('what cannot be learnt leaves its orders as they are, and the others go on', async t => {
@@ -209,7 +210,7 @@ t.test('fees: the base asset lowers a spot holding, another asset is valued, wha
     executions.map(({ fee_value }) => fee_value),
     ['0.1', '0.06', null, null]
   )
-  t.hasStrict(positions, [{ quantity: '3.999', entry_price: '100', fees: '0.16' }])
+  assertRows(t, positions, [{ quantity: '3.999', entry_price: '100', fees: '0.16' }])
 })
 
 t.test('a fee that the exchange tells otherwise later is put right, with what follows from it', async t => {
@@ -222,18 +223,18 @@ t.test('a fee that the exchange tells otherwise later is put right, with what fo
   exchange.fill(order, { quantity: '1', price: '100', fee: '0.01', feeAsset: 'BTC' })
   t.hasStrict(await run(), { fills: 1 })
   const { executions, positions } = await books()
-  t.hasStrict(executions, [
+  assertRows(t, executions, [
     { fee: '0.02', fee_value: '2' },
     { fee: '0.01', fee_value: '1' }
   ])
-  t.hasStrict(positions, [{ quantity: '1.97', fees: '3' }])
+  assertRows(t, positions, [{ quantity: '1.97', fees: '3' }])
 })
 
 t.test('a spot sale beyond what is recorded goes below zero, and is counted', async t => {
   const { exchange, place, run, books } = await desk(t)
   exchange.fill(await place({ quantity: '2', side: 'SELL' }), { quantity: '2', price: '50' })
   t.hasStrict(await run(), { fills: 1, oversold: 1 })
-  t.hasStrict((await books()).positions, [{ quantity: '-2', entry_price: '50', realized_pnl: '0' }])
+  assertRows(t, (await books()).positions, [{ quantity: '-2', entry_price: '50', realized_pnl: '0' }])
 })
 
 t.test('the two sides of hedge mode are two positions, and crossing zero opens at the crossing price', async t => {
@@ -255,7 +256,7 @@ t.test('the two sides of hedge mode are two positions, and crossing zero opens a
   await trade('SELL', 'BOTH', '3', '90')
   await run()
   const { executions, positions } = await books()
-  t.hasStrict(positions, [
+  assertRows(t, positions, [
     { position_side: 'BOTH', quantity: '-2', entry_price: '90', realized_pnl: '-10' },
     { position_side: 'LONG', quantity: '1', entry_price: '100', realized_pnl: '20' },
     { position_side: 'SHORT', quantity: '-2', entry_price: '100', realized_pnl: '-20' }
@@ -275,11 +276,11 @@ t.test('a fill that is learnt late takes its place in the order of execution', a
   exchange.fill(sale, { quantity: '1', price: '300' })
   exchange.failures.set(`order ${late.exchangeOrderId}`, 'timeout')
   await run()
-  t.hasStrict((await books()).positions, [{ quantity: '0', entry_price: null, realized_pnl: '200' }])
+  assertRows(t, (await books()).positions, [{ quantity: '0', entry_price: null, realized_pnl: '200' }])
   exchange.failures.clear()
   await run()
   const { executions, positions } = await books()
-  t.hasStrict(positions, [{ quantity: '1', entry_price: '150', realized_pnl: '150' }])
+  assertRows(t, positions, [{ quantity: '1', entry_price: '150', realized_pnl: '150' }])
   t.strictSame(
     executions.map(({ price, realized_pnl }) => [price, realized_pnl]),
     [
@@ -304,7 +305,7 @@ t.test('a late fill among executions that others recorded counts their whole his
   )
   exchange.failures.clear()
   await run()
-  t.hasStrict((await books()).positions, [{ quantity: '2', entry_price: '200' }])
+  assertRows(t, (await books()).positions, [{ quantity: '2', entry_price: '200' }])
 })
 
 t.test(
@@ -317,7 +318,8 @@ t.test(
     exchange.fill(order, { quantity: '2', price: '103' })
     exchange.fillsTold = 1
     t.hasStrict(await run(), { fills: 0, waiting: 1 })
-    t.hasStrict(
+    assertRows(
+      t,
       (await books()).orders,
       [{ status: 'partially_filled', filled_quantity: '1' }],
       'it is not taken for filled'
@@ -325,9 +327,9 @@ t.test(
     t.hasStrict(await run(), { fills: 0, waiting: 1 })
     t.hasStrict(await run(), { fills: 1, waiting: 0, fees_unknown: 1 })
     const { orders, executions, positions } = await books()
-    t.hasStrict(orders, [{ status: 'filled', filled_quantity: '3', average_price: '102' }])
+    assertRows(t, orders, [{ status: 'filled', filled_quantity: '3', average_price: '102' }])
     t.hasStrict(executions[1], { exchange_trade_id: `cum:${order.exchangeOrderId}:3`, price: '103', quantity: '2' })
-    t.hasStrict(positions, [{ quantity: '3', entry_price: '102' }])
+    assertRows(t, positions, [{ quantity: '3', entry_price: '102' }])
   }
 )
 
@@ -342,7 +344,7 @@ t.test('fills that come while they are waited for are recorded as they are', asy
   t.hasStrict(await run(), { waiting: 1, fills: 1 })
   exchange.fillsTold = 2
   t.hasStrict(await run(), { waiting: 0, fills: 1 })
-  t.hasStrict((await books()).orders, [{ status: 'filled', filled_quantity: '2', average_price: '10.5' }])
+  assertRows(t, (await books()).orders, [{ status: 'filled', filled_quantity: '2', average_price: '10.5' }])
 })
 
 t.test('one trade number on two symbols, and on both sides of a trade with oneself, is as many executions', async t => {
@@ -355,7 +357,7 @@ t.test('one trade number on two symbols, and on both sides of a trade with onese
     exchange.fill(await place({ symbol, side, quantity: '1' }), { quantity: '1', price: '5', tradeId: '28457' })
   }
   t.hasStrict(await run(), { fills: 3 })
-  t.hasStrict((await books()).positions, [
+  assertRows(t, (await books()).positions, [
     { symbol: 'BTCUSDT', quantity: '0' },
     { symbol: 'ETHUSDT', quantity: '1' }
   ])
@@ -374,7 +376,7 @@ t.test('an answer that cannot be of this order is flagged and books nothing', as
   fill.price = '-5'
   exchange.fill(strange, { quantity: '1', price: '5' })
   t.hasStrict(await run(), { fills: 0, flagged: 3 })
-  t.hasStrict((await books()).orders, [
+  assertRows(t, (await books()).orders, [
     { error_code: 'side_differs', status: 'pending', filled_quantity: '0' },
     { error_code: 'invalid_answer', status: 'pending' },
     { error_code: 'unknown_quote', status: 'pending' }
@@ -400,12 +402,12 @@ t.test('what another writer recorded meanwhile is built upon, and an ended order
   })
   t.hasStrict(result, { skipped: 2, changed: 0, fills: 0 })
   const { orders, executions, positions } = await books()
-  t.hasStrict(orders, [
+  assertRows(t, orders, [
     { status: 'filled', filled_quantity: '2', average_price: '15' },
     { status: 'filled', filled_quantity: '1' }
   ])
   t.equal(executions.length, 3)
-  t.hasStrict(positions, [{ quantity: '3' }])
+  assertRows(t, positions, [{ quantity: '3' }])
   t.equal(account.state, 'ok')
 })
 
