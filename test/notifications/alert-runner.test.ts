@@ -7,6 +7,7 @@ import { Outbox } from '../../src/notifications/outbox.ts'
 import { Replicas } from '../../src/replicas.ts'
 import { every, MINUTE, SECOND } from '../../src/scheduler/trigger.ts'
 import { captureLog } from '../support/app.ts'
+import { assertTexts } from '../support/assert-texts.ts'
 import { seedAccount, tradingDatabase } from '../support/trading.ts'
 
 const jobs = [
@@ -68,15 +69,14 @@ t.test('a job that fails is told once, by whichever replica, and so is that it s
   await endRun(database, 'failed', 'EXCHANGES_UNAVAILABLE')
   clock.now += MINUTE
   await tick()
-  t.equal((await told()).length, 1)
-  t.match(await told(), [/Job failed[\s\S]*Update Open Orders Status[\s\S]*EXCHANGES_UNAVAILABLE/])
+  assertTexts(t, await told(), [/Job failed[\s\S]*Update Open Orders Status[\s\S]*EXCHANGES_UNAVAILABLE/])
   await endRun(database, 'succeeded')
   clock.now += MINUTE
   await tick()
   t.equal((await told()).length, 1, 'it may fail again at once')
   clock.now += 11 * MINUTE
   await tick()
-  t.match((await told()).slice(1), [/Job succeeds again/])
+  assertTexts(t, (await told()).slice(1), [/Job succeeds again/])
   clock.now += 60 * MINUTE
   await tick()
   t.equal((await told()).length, 2)
@@ -87,12 +87,12 @@ t.test('what one replica has begun another goes on with', async t => {
   const { database, clock, replica, told } = await setUp(t)
   await endRun(database, 'abandoned')
   await replica('one').tick()
-  t.match(await told(), [/Job run abandoned/])
+  assertTexts(t, await told(), [/Job run abandoned/])
   await endRun(database, 'succeeded')
   await replica('two').tick()
   clock.now += 11 * MINUTE
   await replica('three').tick()
-  t.match(await told(), [/Job run abandoned/, /Job succeeds again/])
+  assertTexts(t, await told(), [/Job run abandoned/, /Job succeeds again/])
 })
 
 t.test('a stopped scheduler is told with who, why and until when, is reminded of, and told when it runs', async t => {
@@ -105,13 +105,13 @@ t.test('a stopped scheduler is told with who, why and until when, is reminded of
   )
   await one.tick()
   await one.tick()
-  t.match(await told(), [/Scheduler stopped[\s\S]*By: ada[\s\S]*Reason: deploy[\s\S]*Until: \d{4}/])
+  assertTexts(t, await told(), [/Scheduler stopped[\s\S]*By: ada[\s\S]*Reason: deploy[\s\S]*Until: \d{4}/])
   clock.now += 61 * MINUTE
   await one.tick()
-  t.match((await told()).slice(1), [/Scheduler still stopped/])
+  assertTexts(t, (await told()).slice(1), [/Scheduler still stopped/])
   await database.run(sql => sql`update scheduler_state set running = true`)
   await one.tick()
-  t.match((await told()).slice(2), [/Scheduler runs again/])
+  assertTexts(t, (await told()).slice(2), [/Scheduler runs again/])
 })
 
 t.test('overdue jobs and refused credentials are told', async t => {
@@ -129,10 +129,9 @@ t.test('overdue jobs and refused credentials are told', async t => {
     messages.find(text => text.includes('overdue')),
     /Job overdue[\s\S]*Update Open Orders Status/
   )
-  t.match(
-    messages.find(text => text.includes('UPBIT')),
-    new RegExp(`Exchange refused the credentials[\\s\\S]*${name}`)
-  )
+  const ofExchange = messages.find(text => text.includes('UPBIT')) ?? ''
+  t.match(ofExchange, /Exchange refused the credentials/)
+  t.ok(ofExchange.includes(name), ofExchange)
 })
 
 t.test('lost readiness is told when it lasts, and its end', async t => {
@@ -155,8 +154,7 @@ t.test('lost readiness is told when it lasts, and its end', async t => {
   await watch(60)
   error = null
   await watch(60)
-  t.match(await told(), [/Service not ready[\s\S]*overloaded/, /Service ready again/])
-  t.equal((await told()).length, 2)
+  assertTexts(t, await told(), [/Service not ready[\s\S]*overloaded/, /Service ready again/])
 })
 
 t.test('of a database that is gone the eldest replica tells directly', async t => {
@@ -188,12 +186,10 @@ t.test('of a database that is gone the eldest replica tells directly', async t =
   for (const one of replicas) await one.tick()
   down = true
   await watch(10)
-  t.match(sent, [/^elder: .*Service not ready[\s\S]*database_unreachable/])
-  t.equal(sent.length, 1)
+  assertTexts(t, sent, [/^elder: .*Service not ready[\s\S]*database_unreachable/])
   down = false
   await watch(10)
-  t.match(await told(), [/Service ready again/])
-  t.equal((await told()).length, 1)
+  assertTexts(t, await told(), [/Service ready again/])
 })
 
 t.test('a restart after an unclean end is told once, with what was missed', async t => {
@@ -213,8 +209,7 @@ t.test('a restart after an unclean end is told once, with what was missed', asyn
   clock.now += 21_000
   for (const one of replicas) await one.tick()
   for (const one of replicas) await one.close()
-  t.equal((await told()).length, 1)
-  t.match(await told(), [/Restarted after an unclean end[\s\S]*gone[\s\S]*Update Open Orders Status × 10/])
+  assertTexts(t, await told(), [/Restarted after an unclean end[\s\S]*gone[\s\S]*Update Open Orders Status × 10\b/])
 })
 
 t.test('what ended a run is told although the next run succeeded before anybody looked', async t => {
@@ -224,10 +219,10 @@ t.test('what ended a run is told although the next run succeeded before anybody 
   await endRun(database, 'abandoned')
   await endRun(database, 'succeeded')
   await replica('two').tick()
-  t.match(await told(), [/Job run abandoned/])
+  assertTexts(t, await told(), [/Job run abandoned/])
   clock.now += 11 * MINUTE
   await replica('one').tick()
-  t.match(await told(), [/Job run abandoned/, /Job succeeds again/])
+  assertTexts(t, await told(), [/Job run abandoned/, /Job succeeds again/])
 })
 
 t.test('a job is said to succeed again only when it did, however its runs failed', async t => {
@@ -240,8 +235,7 @@ t.test('a job is said to succeed again only when it did, however its runs failed
     await one.tick()
     clock.now += 10 * MINUTE
   }
-  t.match(await told(), [/Job failed/])
-  t.equal((await told()).length, 1)
+  assertTexts(t, await told(), [/Job failed/])
 })
 
 t.test('a run that a replica cut off because it shuts down is no failure of the job', async t => {
@@ -258,8 +252,7 @@ t.test('a job that fails is not told to be late as well', async t => {
   )
   await endRun(database, 'failed')
   await replica('one', { overdue: () => ['update_open_orders'] }).tick()
-  t.match(await told(), [/Job failed/])
-  t.equal((await told()).length, 1)
+  assertTexts(t, await told(), [/Job failed/])
 })
 
 t.test('a job is not late before it had its chance since the cluster came up', async t => {
@@ -275,7 +268,7 @@ t.test('a job is not late before it had its chance since the cluster came up', a
   t.strictSame(await told(), [])
   clock.now += 2 * MINUTE
   await one.tick()
-  t.match(await told(), [/Job overdue/])
+  assertTexts(t, await told(), [/Job overdue/])
 })
 
 t.test('a replica that falls silent beside others that live is missed, until it is back or replaced', async t => {
@@ -302,11 +295,10 @@ t.test('a replica that falls silent beside others that live is missed, until it 
   await watch(30)
   await silent('two')
   await watch(60)
-  t.match(await told(), [/shows no sign of life[\s\S]*two[\s\S]*Last seen/])
-  t.equal((await told()).length, 1, 'once')
+  assertTexts(t, await told(), [/shows no sign of life[\s\S]*two[\s\S]*Last seen/])
   await living('two')
   await watch(90)
-  t.match((await told())[1], /no longer missed[\s\S]*two/)
+  assertTexts(t, (await told()).slice(1), [/no longer missed[\s\S]*two/])
 
   clock.now += 15 * MINUTE
   await silent('two')
@@ -315,8 +307,7 @@ t.test('a replica that falls silent beside others that live is missed, until it 
   await show(database, 'three')
   await watch(90)
   const end = (await told()).slice(3)
-  t.equal(end.length, 2)
-  t.match(end, [/Restarted after an unclean end[\s\S]*two/, /Replica no longer missed[\s\S]*two/])
+  assertTexts(t, end, [/Restarted after an unclean end[\s\S]*two/, /Replica no longer missed[\s\S]*two/])
 })
 
 t.test('a replica that drains is not missed', async t => {
@@ -344,8 +335,7 @@ t.test('a restart is told however fast it was', async t => {
   clock.now += 10 * SECOND
   await one.tick()
   await one.tick()
-  t.match(await told(), [/Restarted after an unclean end[\s\S]*gone/])
-  t.equal((await told()).length, 1)
+  assertTexts(t, await told(), [/Restarted after an unclean end[\s\S]*gone/])
 })
 
 t.test('a process that takes the place of one of its name is told of, unless that said goodbye', async t => {
@@ -373,8 +363,7 @@ t.test('a process that takes the place of one of its name is told of, unless tha
   await killed.beat()
   await successor.beat()
   await watch()
-  t.match(await told(), [/Restarted after an unclean end[\s\S]*pod-0/])
-  t.equal((await told()).length, 1)
+  assertTexts(t, await told(), [/Restarted after an unclean end[\s\S]*pod-0/])
 })
 
 t.test('replicas that an outage of the database kept from showing themselves are not taken for dead', async t => {

@@ -102,7 +102,7 @@ t.test('alerts of one key keep their distance; one that still holds then is told
   t.strictSame(alerts.told(), ['alert 0', 'recovery 29'])
   alerts.tick(15 * MINUTE)
   t.strictSame(alerts.told(), ['alert 0', 'recovery 29', 'alert 900'])
-  t.match(alerts.notices[2]?.details, { runId: '3' })
+  t.hasStrict(alerts.notices[2]?.details, { runId: '3' })
 })
 
 t.test('an alert that was held back has no recovery', async t => {
@@ -123,7 +123,7 @@ t.test('what has become due is told before what is seen next, however seldom any
   t.strictSame(alerts.told(), ['alert 100', 'recovery 3600'], 'its end, before the next one begins')
   t.equal(alerts.notices[1]?.lastedMs, 100 * SECOND)
   alerts.tick(HOUR + 30 * SECOND)
-  t.match(alerts.notices[2], { type: 'alert', since: HOUR })
+  t.hasStrict(alerts.notices[2], { type: 'alert', since: HOUR })
 })
 
 t.test('short failures far from each other do not add up', async t => {
@@ -218,7 +218,8 @@ t.test('keys do not touch each other', async t => {
 })
 
 t.test('every kind has its rule with a least distance of alerts', async t => {
-  for (const { minIntervalMs } of Object.values(alertRules)) t.ok(minIntervalMs > 0)
+  for (const [kind, { minIntervalMs }] of Object.entries(alertRules))
+    t.ok(minIntervalMs > 0, `${kind}: ${minIntervalMs} ms`)
 })
 
 t.test('whatever is observed: alerts keep their distance, and each has one recovery, after it', async () => {

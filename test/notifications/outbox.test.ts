@@ -6,6 +6,7 @@ import { Outbox, outboxDepth, sweepOutbox } from '../../src/notifications/outbox
 import { OutboxSender } from '../../src/notifications/outbox-sender.ts'
 import { TelegramClient } from '../../src/notifications/telegram-client.ts'
 import { captureLog } from '../support/app.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { failWith, startBotApiServer, tooManyRequests } from '../support/bot-api-server.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
@@ -75,7 +76,7 @@ t.test('a message is written once per key, and one that is too long in parts', a
     (await rowsOf(database)).map(({ key }) => key),
     ['a', 'long', 'long#2', 'long#3']
   )
-  t.match(await outboxDepth(database), { waiting: 4, givenUp: 0, errorCode: null })
+  t.hasStrict(await outboxDepth(database), { waiting: 4, givenUp: 0, errorCode: null })
   t.equal(await write(['1', 'line\n'.repeat(9_000), 'long']), 0, 'nothing is added to what was told')
 })
 
@@ -103,7 +104,7 @@ t.test('what cannot be sent now is tried again later, and holds up its own chat 
   await write(['1', 'first', 'a'])
   const one = sender()
   await one.look()
-  t.match(one.depth, { waiting: 1, failing: 'TELEGRAM_RATE_LIMITED' })
+  t.hasStrict(one.depth, { waiting: 1, failing: 'TELEGRAM_RATE_LIMITED' })
   await write(['1', 'second', 'b'], ['2', 'elsewhere', 'c'])
   await one.look()
   t.strictSame(
@@ -121,8 +122,8 @@ t.test('what cannot be sent now is tried again later, and holds up its own chat 
   )
   const other = sender('two')
   await other.measure()
-  t.match(other.depth, { waiting: 0, failing: null }, 'whoever sent it')
-  t.match((await rowsOf(database))[0], { attempts: 2, delivered: true, error_code: null })
+  t.hasStrict(other.depth, { waiting: 0, failing: null }, 'whoever sent it')
+  t.hasStrict((await rowsOf(database))[0], { attempts: 2, delivered: true, error_code: null })
 })
 
 t.test('what will never arrive is given up in time, visibly, and the next one is sent', async t => {
@@ -130,20 +131,23 @@ t.test('what will never arrive is given up in time, visibly, and the next one is
   const one = sender()
   await write(['9', 'to nobody', 'a'], ['9', 'to nobody either', 'b'], ['1', 'to somebody', 'c'])
   await one.look()
-  t.match(await rowsOf(database), [
+  assertRows(t, await rowsOf(database), [
     { attempts: 1, given_up: false, error_code: 'TELEGRAM_CHAT_NOT_FOUND' },
     { attempts: 0 },
     { delivered: true }
   ])
   await pass('61 minutes')
   await one.look()
-  t.match(await rowsOf(database), [{ given_up: true }, { given_up: true, attempts: 1 }, {}])
+  assertRows(t, await rowsOf(database), [{ given_up: true }, { given_up: true, attempts: 1 }, {}])
   t.equal(lines.filter(({ msg }) => msg === 'message given up').length, 2)
-  t.match(await outboxDepth(database), { waiting: 0, givenUp: 2, errorCode: 'TELEGRAM_CHAT_NOT_FOUND' })
+  t.hasStrict(await outboxDepth(database), { waiting: 0, givenUp: 2, errorCode: 'TELEGRAM_CHAT_NOT_FOUND' })
   bot.queue('sendMessage', failWith(400, "Bad Request: can't parse entities"))
   await write(['1', 'refused as it is', 'd'], ['1', 'next', 'e'])
   await one.look()
-  t.match((await rowsOf(database)).slice(3), [{ given_up: true, error_code: 'TELEGRAM_REJECTED' }, { delivered: true }])
+  assertRows(t, (await rowsOf(database)).slice(3), [
+    { given_up: true, error_code: 'TELEGRAM_REJECTED' },
+    { delivered: true }
+  ])
 })
 
 t.test('an outage of hours loses nothing', async t => {
@@ -192,7 +196,7 @@ t.test('a sender that dies after the message arrived makes it arrive again; one 
   while (!bot.received.some(({ body }) => body.text === 'under way')) await new Promise(setImmediate)
   await closing.close(0)
   await looking
-  t.match((await rowsOf(database))[1], { attempts: 0, delivered: false })
+  t.hasStrict((await rowsOf(database))[1], { attempts: 0, delivered: false })
   await other.look()
   t.equal(bot.delivered.at(-1)?.text, 'under way')
 })
@@ -240,7 +244,7 @@ t.test('a message that arrived is not sent again because the database was away f
   }
   await one.look()
   t.equal(bot.delivered.length, 1)
-  t.match(await rowsOf(database), [{ delivered: true, attempts: 1 }])
+  assertRows(t, await rowsOf(database), [{ delivered: true, attempts: 1 }])
 })
 
 t.test('a sender that is closed lets what is under way arrive', async t => {
@@ -257,7 +261,7 @@ t.test('a sender that is closed lets what is under way arrive', async t => {
   const closed = one.close(60_000)
   answer()
   await closed
-  t.match(await rowsOf(database), [
+  assertRows(t, await rowsOf(database), [
     { delivered: true, attempts: 1 },
     { delivered: false, attempts: 0 }
   ])
@@ -270,8 +274,8 @@ t.test('a fault of the service itself is recorded, and the message is tried agai
     throw new Error('no module')
   })
   await broken.look()
-  t.match(broken.depth, { waiting: 2, failing: 'INTERNAL' })
-  t.match(await rowsOf(database), [
+  t.hasStrict(broken.depth, { waiting: 2, failing: 'INTERNAL' })
+  assertRows(t, await rowsOf(database), [
     { attempts: 1, error_code: 'INTERNAL' },
     { attempts: 1, error_code: 'INTERNAL' }
   ])
@@ -295,7 +299,7 @@ t.test('the sweep gives up what nobody could send, and forgets what is over', as
   t.equal(await sweep(), 0)
   await pass('26 hours')
   t.equal(await sweep(), 0)
-  t.match(await rowsOf(database), [{ given_up: true, error_code: 'TELEGRAM_NOT_CONFIGURED' }])
+  assertRows(t, await rowsOf(database), [{ given_up: true, error_code: 'TELEGRAM_NOT_CONFIGURED' }])
   await pass('30 days')
   t.equal(await sweep(), 1)
 })

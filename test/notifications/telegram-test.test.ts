@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { Agent } from 'undici'
 import { type CallOptions, TelegramClient } from '../../src/notifications/telegram-client.ts'
 import { testTelegram } from '../../src/notifications/telegram-test.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import {
   type BotApiOptions,
   failWith,
@@ -32,7 +33,7 @@ t.test('all three stages are passed in order, each timed, and the message arrive
   const { server, request } = await prepare(t)
   let clock = 0
   const result = await testTelegram({ ...request, now: () => (clock += 10.4) })
-  t.match(result, { ok: true })
+  t.hasStrict(result, { ok: true })
   t.strictSame(result.stages, [
     { stage: 'get_me', ok: true, duration_ms: 10 },
     { stage: 'get_chat', ok: true, duration_ms: 10 },
@@ -64,16 +65,16 @@ t.test('without a token or a chat it is not configured, and nobody is asked', as
 t.test('a wrong token breaks at get_me', async t => {
   const { request } = await prepare(t, { clientToken: '1:wrong' })
   const result = await testTelegram(request)
-  t.match(result, { ok: false, code: 'TELEGRAM_UNAUTHORIZED', stage: 'get_me' })
-  t.match(result.stages, [{ stage: 'get_me', ok: false, duration_ms: Number }])
-  t.equal(result.stages.length, 1)
+  t.hasStrict(result, { ok: false, code: 'TELEGRAM_UNAUTHORIZED', stage: 'get_me' })
+  assertRows(t, result.stages, [{ stage: 'get_me', ok: false }])
+  t.match(result.stages[0], { duration_ms: Number })
 })
 
 t.test('a wrong chat breaks at get_chat', async t => {
   const { request } = await prepare(t, { chats: ['1'] })
   const result = await testTelegram(request)
-  t.match(result, { ok: false, code: 'TELEGRAM_CHAT_NOT_FOUND', stage: 'get_chat' })
-  t.match(result.stages, [
+  t.hasStrict(result, { ok: false, code: 'TELEGRAM_CHAT_NOT_FOUND', stage: 'get_chat' })
+  assertRows(t, result.stages, [
     { stage: 'get_me', ok: true },
     { stage: 'get_chat', ok: false }
   ])
@@ -92,7 +93,7 @@ t.test('each error at each stage is one of the codes that the contract knows', a
       const { server, request } = await prepare(t)
       server.queue(method, behaviour)
       const result = await testTelegram(request)
-      t.match(result, { ok: false, code, stage })
+      t.hasStrict(result, { ok: false, code, stage })
       t.notMatch(inspect(result, { depth: Infinity, showHidden: true }), TEST_TOKEN.slice(11))
     }
   }
@@ -107,7 +108,7 @@ t.test('a refusal that has no code of its own is put down to the chat', async t 
   ] as const) {
     const { server, request } = await prepare(t)
     server.queue(method, odd)
-    t.match(await testTelegram(request), { ok: false, code, error: { code: 'TELEGRAM_REJECTED' } })
+    t.hasStrict(await testTelegram(request), { ok: false, code, error: { code: 'TELEGRAM_REJECTED' } })
   }
 })
 
@@ -128,7 +129,7 @@ t.test(
       const { server, request } = await prepare(t)
       const { response } = JSON.parse(readFileSync(`${fixtures}/${name}.json`, 'utf8'))
       server.queue('sendMessage', { kind: 'answer', status: response.status, body: response.body })
-      t.match(await testTelegram(request), { ok: false, code, stage: 'send_message' }, name)
+      t.hasStrict(await testTelegram(request), { ok: false, code, stage: 'send_message' }, name)
     }
   }
 )
@@ -136,7 +137,7 @@ t.test(
 t.test('a chat that has moved passes, and its new id is told', async t => {
   const { server, request } = await prepare(t)
   server.queue('getChat', failWith(400, 'Bad Request: group chat was upgraded', { migrate_to_chat_id: -100 }))
-  t.match(await testTelegram(request), { ok: true, migratedTo: '-100' })
+  t.hasStrict(await testTelegram(request), { ok: true, migratedTo: '-100' })
   t.equal(server.delivered[0]?.chatId, '-100')
 })
 
@@ -168,7 +169,7 @@ t.test('each stage gets what the stages before it left of the deadline', async t
 t.test('a test that takes too long or is aborted ends', async t => {
   const { server, request } = await prepare(t)
   server.queue('getMe', { kind: 'hang' })
-  t.match(await testTelegram({ ...request, deadlineMs: 20 }), { ok: false, code: 'TELEGRAM_UNREACHABLE' })
+  t.hasStrict(await testTelegram({ ...request, deadlineMs: 20 }), { ok: false, code: 'TELEGRAM_UNREACHABLE' })
   const signal = AbortSignal.abort()
-  t.match(await testTelegram({ ...request, signal }), { ok: false, code: 'TELEGRAM_UNREACHABLE', stage: 'get_me' })
+  t.hasStrict(await testTelegram({ ...request, signal }), { ok: false, code: 'TELEGRAM_UNREACHABLE', stage: 'get_me' })
 })

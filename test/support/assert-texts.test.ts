@@ -1,0 +1,31 @@
+import t from 'tap'
+import { assertTexts } from './assert-texts.ts'
+
+/** Whether the assertion passes. */
+function passes(texts: readonly string[], patterns: readonly RegExp[]): boolean {
+  const results: boolean[] = []
+  const record = (result: boolean) => {
+    results.push(result)
+    return result
+  }
+  assertTexts(
+    {
+      equal: (found: unknown, wanted: unknown) => record(found === wanted),
+      match: (text: unknown, pattern: unknown) => record(pattern instanceof RegExp && pattern.test(String(text)))
+    },
+    texts,
+    patterns
+  )
+  return results.every(result => result)
+}
+
+t.test('as many texts as patterns pass, each with the pattern at its place', async t => {
+  t.equal(passes(['one', 'two'], [/one/, /two/]), true)
+  t.equal(passes([], []), true)
+})
+
+t.test('surplus, missing and exchanged texts fail', async t => {
+  t.equal(passes(['one', 'two'], [/one/]), false)
+  t.equal(passes(['one'], [/one/, /two/]), false)
+  t.equal(passes(['two', 'one'], [/one/, /two/]), false)
+})
