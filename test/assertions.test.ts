@@ -90,6 +90,7 @@ t.test('exact assertions, and comparisons that show their values, pass', async t
       `t.hasStrict(row, { outcome: 'skipped', pnl: '11' })`,
       `t.match(answer, { status: 200, body: { code: 'not_found', 'key-1': String } }, 'message 1')`,
       `t.match(text, /port 80/)`,
+      `t.match(text, new RegExp('port 80'))`,
       `t.notMatch(text, 'port 80')`,
       `t.match(answer, { id: ids['1'], name: texts.v1 })`,
       `text.match('1')`,

@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { definitions } from '../../src/metrics/definitions.ts'
+import { MetricsPortError } from '../../src/metrics/metrics-server.ts'
 import { startApp, untilStatus } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { adminOf, Client } from '../support/session.ts'
@@ -99,10 +100,10 @@ t.test('a metrics port in use stops the start, off opens none', async t => {
   t.teardown(() => other.close())
   const address = other.address()
   const port = typeof address === 'object' && address ? address.port : 0
-  await t.rejects(startApp(t, { DATABASE_URL, PROBE_PORT: 'off', METRICS_PORT: String(port) }), {
-    name: 'MetricsPortError',
-    message: `the metrics port 127.0.0.1:${port} cannot be listened on: EADDRINUSE`
-  })
+  const start = startApp(t, { DATABASE_URL, PROBE_PORT: 'off', METRICS_PORT: String(port) })
+  const failure = await start.catch((err: unknown) => err)
+  const message = `the metrics port 127.0.0.1:${port} cannot be listened on: EADDRINUSE`
+  t.equal(failure instanceof MetricsPortError ? failure.message : failure, message)
   const { app } = await startApp(t, { DATABASE_URL, PROBE_PORT: 'off', METRICS_PORT: 'off' })
   t.equal(app.metricsPort, undefined)
 })

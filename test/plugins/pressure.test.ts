@@ -26,7 +26,7 @@ t.test(
     while (shed.status === 200)
     t.equal(shed.status, 503)
     t.equal(shed.headers.get('retry-after'), '5')
-    t.match(await shed.json(), { success: false, code: 'OVERLOADED' })
+    t.hasStrict(await shed.json(), { success: false, code: 'OVERLOADED' })
     while (!app.health.state.snapshot().pressure) await new Promise(resolve => setTimeout(resolve, 10))
     t.equal((await fetch(`${url}/health/live`)).status, 200)
     clearInterval(blocking)

@@ -81,7 +81,7 @@ t.test('on the probe port everything else is 404', async t => {
   ] as const) {
     const response = await fetch(probeUrl + path, { method })
     t.equal(response.status, 404, `${method} ${path}`)
-    t.match(await response.json(), { success: false, code: 'NOT_FOUND' })
+    t.hasStrict(await response.json(), { success: false, code: 'NOT_FOUND' })
   }
 })
 
@@ -100,7 +100,7 @@ t.test('draining turns readiness off and nothing else', async t => {
   for (const base of [url, probeUrl]) {
     const ready = await fetch(`${base}/health/ready`)
     t.equal(ready.status, 503)
-    t.match(await ready.json(), { status: 'not_ready', error: 'draining', checks: { database: 'ok' } })
+    t.hasStrict(await ready.json(), { status: 'not_ready', error: 'draining', checks: { database: 'ok' } })
     for (const path of ['/health', '/health/live', '/health/startup', '/api/system/health']) {
       t.equal((await fetch(base + path)).status, 200, path)
     }

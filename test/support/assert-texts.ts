@@ -1,11 +1,15 @@
-import type { Test } from 'tap'
+/** What it needs of a test. */
+interface Asserts {
+  equal(found: unknown, wanted: unknown, message: string): boolean
+  match(found: unknown, pattern: RegExp, message: string): boolean
+}
 
 /**
  * Asserts that there are exactly as many texts as patterns, and that each text matches the pattern at its place.
  * @param message shown with a failure, in front of the texts
  */
 export function assertTexts(
-  t: Pick<Test, 'equal' | 'match'>,
+  t: Asserts,
   texts: readonly string[],
   patterns: readonly RegExp[],
   message = 'texts'

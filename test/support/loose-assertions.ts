@@ -8,6 +8,7 @@ import {
   isCallExpression,
   isElementAccessExpression,
   isIdentifier,
+  isNewExpression,
   isNoSubstitutionTemplateLiteral,
   isParenthesizedExpression,
   isPropertyAccessExpression,
@@ -113,6 +114,7 @@ function valuesIn(expected: Expression, variables: Variables): Node[] {
     if (isIdentifier(node)) follow(node.text)
     else if (isPropertyAssignment(node)) enter(node.initializer)
     else if (isShorthandPropertyAssignment(node)) enter(node.name)
+    else if (isNewExpression(node) && node.expression.getText() === 'RegExp') return
     else if (isPropertyAccessExpression(node) || isElementAccessExpression(node)) enterOwner(node.expression)
     else node.forEachChild(enter)
   }

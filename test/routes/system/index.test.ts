@@ -2,6 +2,7 @@ import { request as httpRequest } from 'node:http'
 import type { FastifyPluginAsync } from 'fastify'
 import t from 'tap'
 import { startApp, untilStatus } from '../../support/app.ts'
+import { assertRows } from '../../support/assert-rows.ts'
 import { createTestDatabase } from '../../support/database.ts'
 import { Client, createUser } from '../../support/session.ts'
 
@@ -46,14 +47,14 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
   await untilStatus(`${url}/health/startup`, 200)
   const admin = new Client(url)
   await admin.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
-  t.match(await admin.send('GET', '/api/system/nothing'), { status: 404, answer: { code: 'NOT_FOUND' } })
+  t.hasStrict(await admin.send('GET', '/api/system/nothing'), { status: 404, answer: { code: 'NOT_FOUND' } })
   const wrong = await admin.send('POST', '/api/system/audit-log')
-  t.match(wrong, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } })
+  t.hasStrict(wrong, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } })
   t.equal(wrong.headers.get('allow'), 'GET, HEAD')
 
   t.equal(wrong.headers.get('x-content-type-options'), 'nosniff', 'a browser is kept in bounds')
   const probe = await new Client(url).send('POST', '/api/system/health')
-  t.match(probe, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } }, 'the public probe asks nobody to sign in')
+  t.hasStrict(probe, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } }, 'the public probe asks nobody to sign in')
   t.equal((await new Client(url).send('POST', '/api/system/health?x=1')).status, 405)
 
   t.test('the audit log is read by pages', async t => {
@@ -67,7 +68,8 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
     const second = await page(`actor=robot&limit=3&before=${String(first.next_before)}`)
     t.equal((second.entries as unknown[]).length, 2)
     t.equal(second.next_before, null)
-    t.match(await page('action=sign_in'), { entries: [{ actor: 'ops', outcome: 'succeeded', address: '127.0.0.1' }] })
+    const { entries } = await page('action=sign_in')
+    assertRows(t, entries, [{ actor: 'ops', outcome: 'succeeded', address: '127.0.0.1' }])
   })
 
   t.test('a mistyped filter is refused', async t => {
@@ -81,7 +83,7 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
       'actor=%00',
       'action=a%00'
     ]) {
-      t.match(await admin.send('GET', `/api/system/audit-log?${query}`), { status: 400 }, query)
+      t.hasStrict(await admin.send('GET', `/api/system/audit-log?${query}`), { status: 400 }, query)
     }
   })
 
@@ -91,19 +93,20 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
     t.match(answer, {
       success: true,
       draining: false,
-      checks: [
-        { name: 'database', status: 'ok', code: null, latency_ms: Number, age_ms: Number, since: /Z$/ },
-        { name: 'main_loop', status: 'ok' },
-        { name: 'probe_thread', status: 'ok' },
-        { name: 'telegram', status: 'ok', code: 'not_configured' },
-        { name: 'scheduler', status: 'ok' }
-      ],
       event_loop: { delay_ms: Number, pressure: false },
-      probe_thread: { restarts: 0 },
-      replicas: [
-        { instance: String, version: /^\d+\.\d+\.\d+$/, started_at: /Z$/, last_seen_at: /Z$/, draining: false }
-      ]
+      probe_thread: { restarts: 0 }
     })
+    const { checks, replicas } = answer as { checks: object[]; replicas: object[] }
+    assertRows(t, checks, [
+      { name: 'database', status: 'ok', code: null },
+      { name: 'main_loop', status: 'ok' },
+      { name: 'probe_thread', status: 'ok' },
+      { name: 'telegram', status: 'ok', code: 'not_configured' },
+      { name: 'scheduler', status: 'ok' }
+    ])
+    t.match(checks[0], { latency_ms: Number, age_ms: Number, since: /Z$/ })
+    assertRows(t, replicas, [{ instance: app.replicas.instanceId, draining: false }])
+    t.match(replicas[0], { version: /^\d+\.\d+\.\d+$/, started_at: /Z$/, last_seen_at: /Z$/ })
   })
 })
 
@@ -143,7 +146,7 @@ t.test('an admin action is written down when it is requested and with its outcom
     app.db.run(
       sql => sql`select action, target, outcome, details from audit_log where action like 'POST %' order by audit_id`
     )
-  t.match(await rows(), [
+  assertRows(t, await rows(), [
     { action: 'POST /test/plain', outcome: 'requested' },
     { action: 'POST /test/plain', outcome: 'succeeded', details: { status: 200 } },
     { action: 'POST /test/fails', outcome: 'requested' },
@@ -161,7 +164,7 @@ t.test('an admin action is written down when it is requested and with its outcom
     await gone
     leave()
     while ((await rows()).length < 8);
-    t.match((await rows()).slice(6), [
+    assertRows(t, (await rows()).slice(6), [
       { action: 'POST /test/slow', outcome: 'requested' },
       { action: 'POST /test/slow', outcome: 'succeeded' }
     ])

@@ -68,7 +68,7 @@ t.test('a trigger answers with what the run did, and the history has it', async 
   t.equal(status, 200)
   t.match(body, { success: true, outcome: 'succeeded', result: { rows: 3 }, duration_ms: Number })
   const { body: one } = await call('GET', `job-runs/${body.run_id}`)
-  t.match(one, {
+  t.hasStrict(one, {
     run: {
       run_id: body.run_id,
       job_id: 'fine',
@@ -89,7 +89,7 @@ t.test('the sentence is the one of the specification', async t => {
     headers: { 'content-type': 'application/json', cookie: String(admin.cookie) },
     body: JSON.stringify({ job_type: 'fine' })
   })
-  t.match(await response.json(), { success: true, message: '작업 완료' })
+  t.hasStrict(await response.json(), { success: true, message: '작업 완료' })
 })
 
 t.test('a job that failed never answers success, and tells nothing of why', async t => {
@@ -98,11 +98,11 @@ t.test('a job that failed never answers success, and tells nothing of why', asyn
   t.match(body, { success: false, code: 'JOB_FAILED', run_id: String })
   t.notMatch(JSON.stringify(body), /secret/)
   const { body: history } = await call('GET', `job-runs/${body.run_id}`)
-  t.match(history, { run: { outcome: 'failed', error: 'JOB_FAILED', result: null } })
+  t.hasStrict(history, { run: { outcome: 'failed', error: 'JOB_FAILED', result: null } })
 
   const { body: picky } = await trigger('picky')
   const { body: known } = await call('GET', `job-runs/${picky.run_id}`)
-  t.match(known, { run: { outcome: 'failed', error: 'NO_MONEY' } }, 'a failure that the job names')
+  t.hasStrict(known, { run: { outcome: 'failed', error: 'NO_MONEY' } }, 'a failure that the job names')
 })
 
 t.test('a run under way is answered with 202 and refuses a second with its own id', async t => {
@@ -112,14 +112,14 @@ t.test('a run under way is answered with 202 and refuses a second with its own i
   t.equal(location, `/api/system/job-runs/${body.run_id}`)
   await begun
   const { body: running } = await call('GET', `job-runs/${body.run_id}`)
-  t.match(running, { run: { outcome: 'running', finished_at: null } })
+  t.hasStrict(running, { run: { outcome: 'running', finished_at: null } })
   const second = await trigger('held')
   t.equal(second.status, 409)
   t.match(second.body, { code: 'JOB_ALREADY_RUNNING', run_id: body.run_id, instance: 'one', started_at: String })
 
   const { body: status1 } = await call('GET', 'scheduler-status')
   const shown = (status1.status as { jobs: { id: string }[] }).jobs.find(({ id }) => id === 'held')
-  t.match(shown, { running: { run_id: body.run_id, instance: 'one' } })
+  t.hasStrict(shown, { running: { run_id: body.run_id, instance: 'one' } })
   held.letGo()
   await untilOutcome(String(body.run_id), 'succeeded')
 })
@@ -145,7 +145,7 @@ t.test('a run that succeeded just now can stand for another', async t => {
   const { body: first } = await trigger('fine')
   const { status, body } = await trigger('fine', { unless_run_within_seconds: 60 })
   t.equal(status, 200)
-  t.match(body, { success: true, skipped: true, run_id: first.run_id, outcome: 'succeeded', result: { rows: 3 } })
+  t.hasStrict(body, { success: true, skipped: true, run_id: first.run_id, outcome: 'succeeded', result: { rows: 3 } })
   const { body: failed } = await trigger('broken', { unless_run_within_seconds: 60 })
   const { body: again } = await trigger('broken', { unless_run_within_seconds: 60 })
   t.not(again.run_id, failed.run_id, 'a failed run stands for nothing')
@@ -188,7 +188,8 @@ t.test('the history is read in pages and by filter', async t => {
   const second = await call('GET', `job-runs?job_id=fine&limit=2&before=${first.body.next_before}`)
   const older = second.body.runs as { run_id: string; started_at: string }[]
   t.notOk(older.some(({ run_id }) => runs.some(run => run.run_id === run_id)))
-  t.ok(String(older[0]?.started_at) <= String(runs[1]?.started_at), 'newest first')
+  const starts = [...runs, ...older].map(({ started_at }) => started_at)
+  t.strictSame(starts, [...starts].sort().reverse(), 'newest first')
   const failed = await call('GET', 'job-runs?outcome=failed')
   t.ok((failed.body.runs as { outcome: string }[]).every(({ outcome }) => outcome === 'failed'))
 })
@@ -198,11 +199,11 @@ t.test('a replica job runs here, once at a time, and its last run is kept', asyn
   const { status, body } = await trigger('local', { wait: false })
   t.equal(status, 202)
   await begun
-  t.match(await trigger('local'), { status: 409, body: { run_id: body.run_id } })
-  t.match((await call('GET', `job-runs/${body.run_id}`)).body, { run: { outcome: 'running' } })
+  t.hasStrict(await trigger('local'), { status: 409, body: { run_id: body.run_id } })
+  t.hasStrict((await call('GET', `job-runs/${body.run_id}`)).body, { run: { outcome: 'running' } })
   local.letGo()
   await untilOutcome(String(body.run_id), 'succeeded')
-  t.match(await trigger('local', { unless_run_within_seconds: 60 }), { status: 200, body: { skipped: true } })
+  t.hasStrict(await trigger('local', { unless_run_within_seconds: 60 }), { status: 200, body: { skipped: true } })
 })
 
 t.test('housekeeping sweeps what is too old, in the name of its run', async t => {
@@ -216,7 +217,7 @@ t.test('housekeeping sweeps what is too old, in the name of its run', async t =>
   )
   const { status, body: swept } = await trigger('housekeeping')
   t.equal(status, 200)
-  t.match(swept.result, { old_runs: 1, surplus_runs: 0, dead_replicas: 1 })
+  t.hasStrict(swept.result, { old_runs: 1, surplus_runs: 0, dead_replicas: 1 })
   t.equal((await call('GET', `job-runs/${body.run_id}`)).status, 404)
 })
 
