@@ -59,7 +59,7 @@ t.test('readiness that is lost is told once it is confirmed, and its return once
   t.strictSame(alerts.told(), ['alert 30'])
   alerts.tick(130 * SECOND)
   t.strictSame(alerts.told(), ['alert 30', 'recovery 130'])
-  t.match(alerts.notices[1], { since: 0, lastedMs: 100 * SECOND, details: notReady, key: 'k' })
+  t.hasStrict(alerts.notices[1], { since: 0, lastedMs: 100 * SECOND, details: notReady, key: 'k' })
 })
 
 t.test('a short failure is nobody told of', async t => {
@@ -144,7 +144,7 @@ t.test('a job that fails every other time is told once', async t => {
   }
   t.strictSame(alerts.told(), ['alert 0'])
   alerts.tick(10 * HOUR)
-  t.match(alerts.notices[1], { type: 'recovery', lastedMs: 99 * 307 * SECOND })
+  t.hasStrict(alerts.notices[1], { type: 'recovery', lastedMs: 99 * 307 * SECOND })
 })
 
 t.test('a stopped scheduler is called to mind, counted from when it stopped', async t => {
