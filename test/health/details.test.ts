@@ -4,18 +4,18 @@ import { telegramDetails } from '../../src/health/details.ts'
 const empty = { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null, failing: null }
 
 t.test('Telegram is as well as its messages', async t => {
-  t.match(telegramDetails({ configured: false, depth: undefined }), {
+  t.hasStrict(telegramDetails({ configured: false, depth: undefined }), {
     status: 'ok',
     code: 'not_configured',
     age_ms: null
   })
-  t.match(telegramDetails({ configured: true, depth: undefined }), { status: 'ok', code: null, age_ms: null })
-  t.match(telegramDetails({ configured: true, depth: empty }), { status: 'ok', code: null, age_ms: null })
-  t.match(telegramDetails({ configured: true, depth: { ...empty, waiting: 1, oldestSeconds: 1.5 } }), {
+  t.hasStrict(telegramDetails({ configured: true, depth: undefined }), { status: 'ok', code: null, age_ms: null })
+  t.hasStrict(telegramDetails({ configured: true, depth: empty }), { status: 'ok', code: null, age_ms: null })
+  t.hasStrict(telegramDetails({ configured: true, depth: { ...empty, waiting: 1, oldestSeconds: 1.5 } }), {
     status: 'ok',
     age_ms: 1_500
   })
-  t.match(telegramDetails({ configured: true, depth: { ...empty, waiting: 1, failing: 'TELEGRAM_BLOCKED' } }), {
+  t.hasStrict(telegramDetails({ configured: true, depth: { ...empty, waiting: 1, failing: 'TELEGRAM_BLOCKED' } }), {
     status: 'degraded',
     code: 'TELEGRAM_BLOCKED'
   })

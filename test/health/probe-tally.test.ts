@@ -1,6 +1,7 @@
 import t from 'tap'
 import { ProbeTally } from '../../src/health/probe-tally.ts'
 import { PROBE_BUCKETS } from '../../src/metrics/definitions.ts'
+import { assertRows } from '../support/assert-rows.ts'
 
 t.test('what each thread counts is read from the one memory', async t => {
   const tally = new ProbeTally()
@@ -14,7 +15,7 @@ t.test('what each thread counts is read from the one memory', async t => {
   const counted = tally.series().filter(({ counts }) => counts.some(Boolean))
   const at = (...buckets: number[]) =>
     [...PROBE_BUCKETS, Number.POSITIVE_INFINITY].map((_bound, i) => buckets.filter(bucket => bucket === i).length)
-  t.match(counted, [
+  assertRows(t, counted, [
     { port: 'main', route: '/health/ready', code: 503, counts: at(PROBE_BUCKETS.length), sum: 5 },
     { port: 'main', route: '/health/live', code: 200, counts: at(0, 1), sum: 0.001 },
     { port: 'probe', route: '/health/ready', code: 200, counts: at(PROBE_BUCKETS.length - 1), sum: 1 }
