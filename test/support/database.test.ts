@@ -1,5 +1,6 @@
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
+import { assertRows } from './assert-rows.ts'
 import { createTestDatabase } from './database.ts'
 import { sharedPostgres } from './postgres.ts'
 
@@ -22,13 +23,13 @@ t.test('databases are copies of one prepared template, and strangers to each oth
   t.equal(prepared, 1)
   const [first, second] = [client(t, one.url), client(t, two.url)]
   await first`insert into plants values ('fern')`
-  t.match(await first`select count(*)::int from plants`, [{ count: 2 }])
-  t.match(await second`select count(*)::int from plants`, [{ count: 1 }])
+  assertRows(t, await first`select count(*)::int from plants`, [{ count: 2 }])
+  assertRows(t, await second`select count(*)::int from plants`, [{ count: 1 }])
 })
 
 t.test('without a template a database is empty', async t => {
   const { url } = await createTestDatabase(t)
-  t.match(await client(t, url)`select count(*)::int from pg_tables where schemaname = 'public'`, [{ count: 0 }])
+  assertRows(t, await client(t, url)`select count(*)::int from pg_tables where schemaname = 'public'`, [{ count: 0 }])
 })
 
 t.test('a prepare that fails spoils nothing', async t => {

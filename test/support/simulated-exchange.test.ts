@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { assertRows } from './assert-rows.ts'
 import { type NewOrder, SimulatedExchange } from './simulated-exchange/simulated-exchange.ts'
 
 async function simulate(t: Test, seed = 1) {
@@ -36,12 +37,12 @@ t.test('futures fills keep a position by average cost, across zero too', async t
   }
   t.equal(trade('BUY', '1', '100'), '0')
   t.equal(trade('BUY', '1', '110'), '0')
-  t.match(account.positions, [{ quantity: '2', entryPrice: '105' }])
+  assertRows(t, account.positions, [{ quantity: '2', entryPrice: '105' }])
   t.equal(trade('SELL', '1', '115'), '10')
   t.equal(trade('SELL', '3', '100'), '-5')
-  t.match(account.positions, [{ quantity: '-2', entryPrice: '100' }])
+  assertRows(t, account.positions, [{ quantity: '-2', entryPrice: '100' }])
   t.equal(trade('BUY', '2', '90'), '20')
-  t.match(account.positions, [{ quantity: '0' }])
+  assertRows(t, account.positions, [{ quantity: '0' }])
   t.equal(account.balances.FUTURES.get('USDT')?.free, '25')
 })
 
