@@ -5,6 +5,8 @@ import { Database } from '../../src/database/database.ts'
 import { asUnavailable, failureOf } from '../../src/database/failure.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import { captureLog } from '../support/app.ts'
+import { assertRows } from '../support/assert-rows.ts'
+import { codeOf } from '../support/code-of.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { startTestPostgres } from '../support/postgres.ts'
 
@@ -66,7 +68,7 @@ t.test('of several addresses the first that answers is used, whichever does not'
   const { username, password, host, pathname } = new URL((await startTestPostgres(t)).url)
   for (const hosts of [`127.0.0.1:1,${host}`, `${host},127.0.0.1:1`]) {
     const { database } = opened(t, `postgres://${username}:${password}@${hosts}${pathname}`)
-    t.match(await database.run(sql => sql`select 1 as one`), [{ one: 1 }], hosts.replace(host, 'the server'))
+    assertRows(t, await database.run(sql => sql`select 1 as one`), [{ one: 1 }], hosts.replace(host, 'the server'))
   }
 })
 
@@ -97,10 +99,9 @@ t.test('before there is an address every call is refused, not kept', async t => 
 t.test('the error of a statement is handed on as it is', async t => {
   const { url } = await createTestDatabase(t)
   const { database } = opened(t, url)
-  await t.rejects(
-    database.run(sql => sql`select 1 / 0`),
-    { name: 'PostgresError', code: '22012' }
-  )
+  const fail = () => database.run(sql => sql`select 1 / 0`)
+  await t.rejects(fail(), { name: 'PostgresError' })
+  t.equal(await codeOf(fail()), '22012')
 })
 
 t.test('a transaction is whole or not there', async t => {
@@ -127,7 +128,7 @@ t.test('waiting for a lock costs the transaction, not the pool', async t => {
   await database.transaction(async holder => {
     await holder`select pg_advisory_xact_lock(7)`
     const waiter = database.transaction(tx => tx`select pg_advisory_xact_lock(7)`, { deadlineMs: 100 })
-    await t.rejects(waiter, { code: 'database_timeout', cause: { code: '57014' } })
+    t.equal(await codeOf(waiter), 'database_timeout')
   })
   t.notOk(lines.find(({ msg }) => msg === 'database pool replaced'))
 })
