@@ -53,7 +53,7 @@ t.test('a database is dropped with its test, open connections or not', async t =
     const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} })
     const [row] = await sql`select current_database() as name`
     name = row?.name
-    t.match(await admin`select from pg_database where datname = ${name}`, { length: 1 })
+    t.equal((await admin`select from pg_database where datname = ${name}`).length, 1)
   })
-  t.match(await admin`select from pg_database where datname = ${name}`, { length: 0 })
+  t.equal((await admin`select from pg_database where datname = ${name}`).length, 0)
 })

@@ -61,7 +61,7 @@ t.test('it checks who asks', async t => {
   const { simulated } = await simulate(t)
   const headers = { 'x-mbx-apikey': 'k' }
   const unsigned = await fetch(`${simulated.url}/api/v3/account?timestamp=${Date.now()}&signature=00`, { headers })
-  t.match(await unsigned.json(), { code: -1022 })
+  t.hasStrict(await unsigned.json(), { code: -1022 })
   const unknown = await fetch(`${simulated.url}/api/v3/account`)
-  t.match(await unknown.json(), { code: -2015 })
+  t.hasStrict(await unknown.json(), { code: -2015 })
 })
