@@ -37,8 +37,8 @@ async function setUp(t: Test) {
 
 t.test('an account is added, listed, tested and disabled; what cannot be is refused in a sentence', async t => {
   const { sql, wallet, key, run, add, told } = await setUp(t)
-  t.match(await add('--name', 'main'), { code: 0, stdout: 'OKX account main added\n' })
-  t.match(await add('--name', 'Main'), { code: 2, stderr: 'ada has an account Main already\n' })
+  t.hasStrict(await add('--name', 'main'), { code: 0, stdout: 'OKX account main added\n' })
+  t.hasStrict(await add('--name', 'Main'), { code: 2, stderr: 'ada has an account Main already\n' })
   t.match(await add('--name', 'a\tb'), { code: 2, stderr: /--name/ })
   t.match(await add('--name', 'x'.repeat(65)), { code: 2, stderr: /--name/ })
   const words = ['account:add', '--user', 'ada', '--name', 'other']
@@ -47,9 +47,9 @@ t.test('an account is added, listed, tested and disabled; what cannot be is refu
   t.match(await run(key, SECRETS.slice(0, 2), ...words, '--exchange', 'okx'), { code: 1, stderr: /no secret/ })
   t.match(await run(key, ['', 'b'], ...words, '--exchange', 'upbit'), { code: 2, stderr: /1 to 512/ })
   t.match(await run(key, ['x'.repeat(513), 'b'], ...words, '--exchange', 'upbit'), { code: 2, stderr: /1 to 512/ })
-  t.match(await run(key, [...SECRETS.slice(0, 1), 'café'], ...words, '--exchange', 'upbit'), { code: 2 })
-  t.match(await run(key, [], ...words, `--secret=${SECRETS[1]}`), { code: 2 }, 'secrets are no arguments')
-  t.match(await run(key, [], 'account:list'), { code: 0, stdout: '1\tada\tOKX\treal\tactive\tok\tmain\n' })
+  t.hasStrict(await run(key, [...SECRETS.slice(0, 1), 'café'], ...words, '--exchange', 'upbit'), { code: 2 })
+  t.hasStrict(await run(key, [], ...words, `--secret=${SECRETS[1]}`), { code: 2 }, 'secrets are no arguments')
+  t.hasStrict(await run(key, [], 'account:list'), { code: 0, stdout: '1\tada\tOKX\treal\tactive\tok\tmain\n' })
 
   const lines = ['SPOT\tserver time\tok', 'SPOT\tbalances\tok', 'SPOT\topen orders\tok', 'FUTURES\tserver time\tok']
   const tested = await run(key, [], 'account:test', '1')
@@ -60,7 +60,7 @@ t.test('an account is added, listed, tested and disabled; what cannot be is refu
   for (const number of ['2', '1 or true', '']) {
     t.match(await run(key, [], 'account:test', number), { code: 2, stderr: /by its number/ })
   }
-  t.match(await run(key, [], 'account:disable', '1'), { code: 0, stdout: 'account 1 (main) disabled\n' })
+  t.hasStrict(await run(key, [], 'account:disable', '1'), { code: 0, stdout: 'account 1 (main) disabled\n' })
   t.match(await run(key, [], 'account:list'), { stdout: /\tdisabled\t/ })
   t.match(await run(key, [], 'account:nonsense'), { code: 2, stderr: /^usage/ })
 
@@ -88,7 +88,7 @@ t.test(
       stdout: /^2 accounts encrypted with key \w+\n$/
     })
     t.match(await run(`${newer},${key}`, [], 'keys:rotate'), { code: 0, stdout: /^0 accounts/ })
-    t.match(await run(newer, [], 'account:test', '1'), { code: 0 }, 'the older key is not needed any more')
+    t.hasStrict(await run(newer, [], 'account:test', '1'), { code: 0 }, 'the older key is not needed any more')
     const [row] = await sql`select target from audit_log where action = 'keys:rotate'`
     t.match(row, { target: /^2 accounts to key [0-9a-f]{16}$/ })
 
@@ -99,13 +99,13 @@ t.test(
       code: 1,
       stdout: /^1 accounts .*; no key reads account 2\n$/
     })
-    t.match(await run(newest, [], 'account:test', '1'), { code: 0 }, 'the others are rotated all the same')
+    t.hasStrict(await run(newest, [], 'account:test', '1'), { code: 0 }, 'the others are rotated all the same')
     const [left] = await sql`select key_id from accounts where account_id = 2`
     const [done] = await sql`select key_id from accounts where account_id = 1`
     t.not(left?.key_id, done?.key_id, 'what cannot be read is left as it was')
 
     const missing = await runCommand({ DATABASE_URL: url, ENCRYPTION_KEY: '' }, [], 'account:list')
-    t.match(missing, { code: 2, stderr: 'ENCRYPTION_KEY must be set when DATABASE_URL is\n' })
+    t.hasStrict(missing, { code: 2, stderr: 'ENCRYPTION_KEY must be set when DATABASE_URL is\n' })
     const wrong = await runCommand({ DATABASE_URL: url, ENCRYPTION_KEY: 'a2V5' }, [], 'account:list')
     t.match(wrong, { code: 2, stderr: /^ENCRYPTION_KEY must be 32 bytes in base64/ })
     untold(t, told.join('') + wrong.stderr, key, newer, newest, 'a2V5')
@@ -115,9 +115,9 @@ t.test(
 t.test('on the embedded default the key is made once, and kept for nobody else to read', async t => {
   const dataDir = t.testdir()
   const environment = { DATA_DIR: dataDir, ENCRYPTION_KEY: '' }
-  t.match(await runCommand(environment, [PASSWORD], 'user:create', 'ada'), { code: 0 })
+  t.hasStrict(await runCommand(environment, [PASSWORD], 'user:create', 'ada'), { code: 0 })
   const words = ['--user', 'ada', '--exchange', 'UPBIT', '--name', 'main']
-  t.match(await runCommand(environment, SECRETS.slice(0, 2), 'account:add', ...words), { code: 0 })
+  t.hasStrict(await runCommand(environment, SECRETS.slice(0, 2), 'account:add', ...words), { code: 0 })
   const path = join(dataDir, 'encryption-key')
   const key = await readFile(path, 'utf8')
   t.equal((await stat(path)).mode & 0o777, 0o600)

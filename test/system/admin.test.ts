@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { untilStatus } from '../support/app.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { spawnNode } from '../support/node-process.ts'
 import { projectRoot, startService } from '../support/service.ts'
@@ -30,33 +31,42 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   const { url } = await createTestDatabase(t)
   const run = (input: string, ...words: string[]) => admin({ DATABASE_URL: url }, input, ...words)
 
-  t.match(await run('', 'migrate'), { code: 0, stdout: 'schema up to date\n' })
-  t.match(await run(`${PASSWORD}\n`, 'user:create', 'ops', '--admin'), { code: 0, stdout: 'ops created, an admin\n' })
-  t.match(await run(`${PASSWORD}\n`, 'user:create', 'OPS'), { code: 2, stderr: 'OPS exists already\n' })
+  t.hasStrict(await run('', 'migrate'), { code: 0, stdout: 'schema up to date\n' })
+  t.hasStrict(await run(`${PASSWORD}\n`, 'user:create', 'ops', '--admin'), {
+    code: 0,
+    stdout: 'ops created, an admin\n'
+  })
+  t.hasStrict(await run(`${PASSWORD}\n`, 'user:create', 'OPS'), { code: 2, stderr: 'OPS exists already\n' })
   t.match(await run('short\n', 'user:create', 'other'), { code: 2, stderr: /8 to 256/ })
   t.match(await run('', 'user:create', 'other'), { code: 1, stderr: /no secret/ })
   t.match(await run('', 'user:create', 'a b'), { code: 2, stderr: /user name/ })
-  t.match(await run('', 'user:list'), { code: 0, stdout: 'ops\tadmin\tactive\tnever\n' })
-  t.match(await run('another password\n', 'user:password', 'ops'), { code: 0 })
-  t.match(await run('', 'user:password', 'nobody'), { code: 2, stderr: 'there is no user nobody\n' })
-  t.match(await run('', 'user:telegram', 'ops', '--chat=-1004242'), {
+  t.hasStrict(await run('', 'user:list'), { code: 0, stdout: 'ops\tadmin\tactive\tnever\n' })
+  t.hasStrict(await run('another password\n', 'user:password', 'ops'), { code: 0 })
+  t.hasStrict(await run('', 'user:password', 'nobody'), { code: 2, stderr: 'there is no user nobody\n' })
+  t.hasStrict(await run('', 'user:telegram', 'ops', '--chat=-1004242'), {
     code: 0,
     stdout: 'summaries of ops go to -1004242\n'
   })
   t.match(await run('', 'user:telegram', 'ops', '--chat=@somewhere'), { code: 2, stderr: /--chat= is a number/ })
-  t.match(await run('', 'user:telegram', 'nobody', '--chat=none'), { code: 2, stderr: 'there is no user nobody\n' })
-  t.match(await run('', 'user:disable', 'ops'), { code: 0, stdout: 'ops disabled\n' })
-  t.match(await run('', 'user:list'), { stdout: 'ops\tadmin\tdisabled\tnever\n' })
+  t.hasStrict(await run('', 'user:telegram', 'nobody', '--chat=none'), { code: 2, stderr: 'there is no user nobody\n' })
+  t.hasStrict(await run('', 'user:disable', 'ops'), { code: 0, stdout: 'ops disabled\n' })
+  t.hasStrict(await run('', 'user:list'), { stdout: 'ops\tadmin\tdisabled\tnever\n' })
   for (const word of ['nonsense', 'constructor']) t.match(await run('', word), { code: 2, stderr: /^usage/ }, word)
 
   const sql = postgres(url, { max: 1 })
   t.teardown(() => sql.end())
-  t.match(await sql`select actor, action, target, outcome from audit_log order by audit_id`, [
-    { actor: /^cli:./, action: 'user:create', target: 'ops', outcome: 'succeeded' },
-    { actor: /^cli:./, action: 'user:password', target: 'ops', outcome: 'succeeded' },
-    { actor: /^cli:./, action: 'user:telegram', target: 'ops', outcome: 'succeeded' },
-    { actor: /^cli:./, action: 'user:disable', target: 'ops', outcome: 'succeeded' }
-  ])
+  const audit = await sql<{ actor: string }[]>`
+    select actor, action, target, outcome from audit_log order by audit_id`
+  assertRows(
+    t,
+    audit,
+    ['user:create', 'user:password', 'user:telegram', 'user:disable'].map(action => ({
+      action,
+      target: 'ops',
+      outcome: 'succeeded'
+    }))
+  )
+  for (const { actor } of audit) t.match(actor, /^cli:./)
 })
 
 t.test(
@@ -67,7 +77,7 @@ t.test(
     await untilStatus(`${first.main}/health/startup`, 200)
     const told = /first admin: user name admin, password (\S+)/.exec(first.text())
     const password = told?.[1] ?? ''
-    t.ok(password.length >= 20)
+    t.ok(password.length >= 20, `${password.length} characters`)
     t.notOk(JSON.stringify(first.log).includes(password))
     const response = await fetch(`${first.main}/api/auth/login`, {
       method: 'POST',
@@ -102,11 +112,16 @@ t.test('HTTPie signs in, looks and signs out as the README says', { skip: noHttp
   const http = (...words: string[]) => httpie(t, ['--session', session, ...words])
   const at = (path: string) => service.main.replace('http://', '') + path
   const login = await http('POST', at('/api/auth/login'), 'username=ops', `password=${PASSWORD}`)
-  t.match(login, { code: 0, answer: { success: true, user: { username: 'ops', is_admin: true } } })
-  t.match(await http(at('/api/system/audit-log')), { code: 0, answer: { entries: [{ action: 'sign_in' }] } })
-  t.match(await http(at('/api/system/health/details')), { code: 0, answer: { checks: [{ name: 'database' }] } })
-  t.match(await http('--json', 'POST', at('/api/auth/logout')), { code: 0, answer: { success: true } })
-  t.match(await http(at('/api/auth/me')), { code: 4, answer: { code: 'UNAUTHENTICATED' } })
+  t.hasStrict(login, { code: 0, answer: { success: true, user: { username: 'ops', is_admin: true } } })
+  const log = await http(at('/api/system/audit-log'))
+  t.equal(log.code, 0)
+  assertRows(t, log.answer.entries, [{ action: 'sign_in' }, { action: 'user:create' }])
+  const details = await http(at('/api/system/health/details'))
+  t.equal(details.code, 0)
+  const [check] = details.answer.checks as object[]
+  t.match(check, { name: 'database', status: 'ok' })
+  t.hasStrict(await http('--json', 'POST', at('/api/auth/logout')), { code: 0, answer: { success: true } })
+  t.hasStrict(await http(at('/api/auth/me')), { code: 4, answer: { code: 'UNAUTHENTICATED' } })
 })
 
 async function httpie(t: Test, words: string[]) {

@@ -95,7 +95,7 @@ t.test(
       lost.sentMs + lost.tookMs - openedMs <= 2_000,
       `told after ${Math.round(lost.sentMs + lost.tookMs - openedMs)} ms`
     )
-    t.match(lost.body, { error: 'database_timeout' })
+    t.hasStrict(lost.body, { error: 'database_timeout' })
 
     // Requests that fall into the hole fill the pool with connections that are dead without a sign.
     const fallen = await Promise.all(Array.from({ length: 20 }, () => fetch(`${url}/pool`)))
@@ -111,6 +111,7 @@ t.test(
     t.ok(after <= 5_000, `the pool works ${Math.round(after)} ms after the hole closed`)
     await prober.until(({ status }) => status === 200)
     await prober.stop()
-    t.ok(Math.max(...prober.results.map(({ tookMs }) => tookMs)) <= 1_000, 'no probe over 1 s')
+    const slowestMs = Math.max(...prober.results.map(({ tookMs }) => tookMs))
+    t.ok(slowestMs <= 1_000, `no probe over 1 s: ${Math.round(slowestMs)} ms`)
   }
 )

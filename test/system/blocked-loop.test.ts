@@ -58,11 +58,12 @@ t.test('blocked 2 s of every 5 s for a minute', async t => {
     const into = sentMs - block
     // The signal's own way takes a moment; the edges are left to either answer.
     if (into > 1_150 && into < 1_950)
-      t.match({ status, body }, { status: 503, body: { error: 'overloaded' } }, `${into}`)
+      t.hasStrict({ status, body }, { status: 503, body: { error: 'overloaded' } }, `${into}`)
     if (into > 3_050) t.equal(status, 200, `ready within 1 s after the block: ${into}`)
   }
   t.ok(service.log.find(({ msg }) => msg === 'main loop stalled'))
-  t.ok(service.log.find(({ msg, stalled_ms }) => msg === 'main loop runs again' && Number(stalled_ms) > 1_000))
+  const stalledMs = service.log.filter(({ msg }) => msg === 'main loop runs again').map(line => Number(line.stalled_ms))
+  t.ok(Math.max(...stalledMs) > 1_000, `stalled for over 1 s: ${stalledMs.join(', ')} ms`)
   const running = service.log.find(({ msg }) => msg === 'main loop was running')
   t.match(JSON.stringify(running), /blockTheLoop/, 'what was running is told')
 })
@@ -92,7 +93,8 @@ t.test('a frozen database at the same time as a block: both are told', async t =
   await prober.until(({ body }) => body.error === 'overloaded')
   await prober.until(({ url, status }) => status === 200 && url.endsWith('/ready'))
   await prober.stop()
-  t.ok(Math.max(...prober.results.map(({ tookMs }) => tookMs)) <= 1_000, 'no answer over 1 s')
+  const slowestMs = Math.max(...prober.results.map(({ tookMs }) => tookMs))
+  t.ok(slowestMs <= 1_000, `no answer over 1 s: ${Math.round(slowestMs)} ms`)
 })
 
 t.test('both cores saturated by others', async t => {

@@ -1,5 +1,6 @@
 // Two replicas, real processes on one Postgres, one of which is killed in the middle of a job of the day.
 import t, { type Test } from 'tap'
+import { assertRows } from '../support/assert-rows.ts'
 import { startTestPostgres } from '../support/postgres.ts'
 import { observe, startReplica, until } from '../support/replica.ts'
 import { localDay } from '../support/trading-days.ts'
@@ -28,7 +29,7 @@ async function twoReplicas(t: Test, job: string) {
         select outcome, result from job_runs where run_id = ${String(body.run_id)} and outcome <> 'running'`,
       rows => rows.length === 1
     )
-    t.match(ended, [{ outcome: 'succeeded' }])
+    assertRows(t, ended, [{ outcome: 'succeeded' }])
     return ended[0]?.result
   }
   return { postgres, sql, one, begin: () => one.call('POST', 'trigger-job', trigger), again }
@@ -57,7 +58,7 @@ t.test('performance: killed in the middle, it ends with the rows of an undisturb
   const [{ count } = { count: 0 }] = await sql`select count(*)::int from strategy_performance`
   t.ok(count > 0 && count < days, `killed after ${count} of ${days} rows`)
   const result = await again()
-  t.match(result, { strategies: 100 })
+  t.hasStrict(result, { strategies: 100 })
   const got = await digest()
   t.equal(got[0]?.count, days)
   await sql`truncate strategy_performance, performance_progress`
@@ -79,7 +80,7 @@ t.test('summary: killed before its message is written, the next run writes rows 
     await one.end('SIGKILL')
   })
   await blocked
-  t.match(await again(), { accounts: 20, messages: 2 })
+  t.hasStrict(await again(), { accounts: 20, messages: 2 })
   const [rows] = await sql`
     select (select count(*)::int from daily_account_summaries) as summaries,
       (select count(*)::int from outbox) as messages`

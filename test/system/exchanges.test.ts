@@ -23,7 +23,7 @@ t.test('the jobs keep prices, balances and orders true on every exchange', async
   const sql = postgres(url, { max: 1 })
   t.teardown(() => sql.end())
   const command = (lines: string[], ...words: string[]) => runCommand({ DATABASE_URL: url, ...urls }, lines, ...words)
-  t.match(await command([PASSWORD], 'user:create', 'ada', '--admin'), { code: 0 })
+  t.hasStrict(await command([PASSWORD], 'user:create', 'ada', '--admin'), { code: 0 })
   const admin = new Client(service.main)
   await admin.signIn('ada', PASSWORD)
   const trigger = async (job_type: string) => {
@@ -42,7 +42,7 @@ t.test('the jobs keep prices, balances and orders true on every exchange', async
         [...Object.values(secrets), ...(needsPassphrase ? ['a phrase'] : [])],
         ...['account:add', '--user', 'ada', '--exchange', exchange.exchange, '--name', exchange.exchange]
       )
-      t.match(added, { code: 0 }, added.stderr)
+      t.hasStrict(added, { code: 0 }, added.stderr)
       for (const market of exchange.markets) exchange.setBalance(account, market, quote, '5000000.000000001')
 
       const [owner] = await sql<{ strategy_account_id: string; account_id: string }[]>`
@@ -73,11 +73,11 @@ t.test('the jobs keep prices, balances and orders true on every exchange', async
           }
           exchange.fill(order, { quantity: '0.5', price: '99' })
           await trigger('update_orders')
-          t.match(await read(), { status: 'partially_filled', fills: 1, filled: '0.5' })
+          t.hasStrict(await read(), { status: 'partially_filled', fills: 1, filled: '0.5' })
           exchange.fill(order)
           await trigger('update_orders')
           await trigger('update_orders')
-          t.match(await read(), { status: 'filled', fills: 2 })
+          t.hasStrict(await read(), { status: 'filled', fills: 2 })
           t.ok(new Big(String((await read())?.filled)).eq(2))
           exchange.setPrice(market, symbol, '130')
           await trigger('update_prices')
@@ -112,10 +112,10 @@ t.test('the jobs keep prices, balances and orders true on every exchange', async
         account.state = 'revoked'
         const tested = await command([], 'account:test', owner.account_id)
         t.match(tested, { code: 1, stdout: /\tauthentication/ })
-        t.match(await trigger('sync_balances'), { refused: 1 })
+        t.hasStrict(await trigger('sync_balances'), { refused: 1 })
         const [row] = await sql`select state from accounts where account_id = ${owner.account_id}`
         t.equal(row?.state, 'credentials_refused')
-        t.match(await trigger('sync_balances'), { refused: 0 }, 'it is left alone for a while')
+        t.hasStrict(await trigger('sync_balances'), { refused: 0 }, 'it is left alone for a while')
         account.state = 'ok'
         t.match(await command([], 'account:test', owner.account_id), { code: 0, stdout: /\tbalances\tok/ })
         const listed = await command([], 'account:list')

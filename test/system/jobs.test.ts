@@ -41,7 +41,7 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
   await runCommand(environment, [PASSWORD], 'user:create', 'ada', '--admin')
   const account = exchange.addAccount(secrets)
   const add = ['account:add', '--user', 'ada', '--exchange', 'BINANCE', '--name', 'main']
-  t.match(await runCommand(environment, Object.values(secrets), ...add), { code: 0 })
+  t.hasStrict(await runCommand(environment, Object.values(secrets), ...add), { code: 0 })
 
   const sql = postgres(url, { max: 3 })
   t.teardown(() => sql.end())
@@ -76,7 +76,7 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
     select order_id, strategy_account_id, account_id, 'SPOT', 'old', 'OLDUSDT', 'USDT', 'SELL', 10, 1, 1, 'USDT', 1, 11,
       now() - interval '24 hours', now() - interval '24 hours' from old`
   const [admin, other] = [new Client(one.main), new Client(two.main)]
-  for (const client of [admin, other]) t.match(await client.signIn('ada', PASSWORD), { status: 200 })
+  for (const client of [admin, other]) t.hasStrict(await client.signIn('ada', PASSWORD), { status: 200 })
   const trigger = (client: Client, job_type: string, wait: boolean) =>
     client.send('POST', '/api/system/trigger-job', { job_type, wait })
   // A first half of the fills is booked, so that there are positions.
@@ -88,7 +88,7 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
     const locks = await sql.reserve()
     await locks`begin`
     for (const table of Object.values(jobs)) await locks`lock table ${locks(table)} in exclusive mode`
-    for (const job of Object.keys(jobs)) t.match(await trigger(admin, job, false), { status: 202 }, job)
+    for (const job of Object.keys(jobs)) t.hasStrict(await trigger(admin, job, false), { status: 202 }, job)
     for (;;) {
       const waiting = await sql`
         select distinct query from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`
@@ -105,7 +105,7 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
       for (;;) {
         const { status, answer } = await trigger(other, job, true)
         if (status === 200) break
-        t.match({ status, answer }, { status: 409, answer: { code: 'JOB_ALREADY_RUNNING' } }, job)
+        t.hasStrict({ status, answer }, { status: 409, answer: { code: 'JOB_ALREADY_RUNNING' } }, job)
         await sleep(500)
       }
     }
@@ -113,7 +113,7 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
     t.equal(abandoned.length, Object.keys(jobs).length)
     await check(t)
     for (const job of Object.keys(jobs)) {
-      t.match(await trigger(other, job, true), { status: 200 }, `${job} once more`)
+      t.hasStrict(await trigger(other, job, true), { status: 200 }, `${job} once more`)
     }
     await check(t)
   })
