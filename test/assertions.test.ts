@@ -1,5 +1,8 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { looseAssertions } from './support/loose-assertions.ts'
+import { projectRoot } from './support/service.ts'
 
 /** The reasons against the statements of a file, without its name. */
 function check(...lines: string[]): string[] {
@@ -7,6 +10,15 @@ function check(...lines: string[]): string[] {
     line.replace('sample.test.ts:', '')
   )
 }
+
+t.test('the assertions of all tests are exact and show the numbers that they compare', async t => {
+  const sources = readdirSync(join(projectRoot, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.ts'))
+    .sort()
+    .map(name => ({ file: join('test', name), text: readFileSync(join(projectRoot, 'test', name), 'utf8') }))
+  t.ok(sources.length > 80, `files: ${sources.length}`)
+  t.strictSame(looseAssertions(sources), [])
+})
 
 t.test('a partial match with an array literal is found, at any depth and behind the name of a variable', async t => {
   t.strictSame(
