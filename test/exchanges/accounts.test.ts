@@ -5,7 +5,7 @@ import type { Account } from '../../src/exchanges/account.ts'
 import { Accounts, type AccountsOptions } from '../../src/exchanges/accounts.ts'
 import type { Credentials, ExchangeClient } from '../../src/exchanges/exchange-client.ts'
 import { KeyRing } from '../../src/exchanges/key-ring.ts'
-import { picked } from '../support/picked.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
 const newKey = () => randomBytes(32).toString('base64')
@@ -137,13 +137,13 @@ t.test('refused credentials are told once, tried again after ten minutes, and to
   await inTransaction('refused')
   t.equal((await accounts.active()).length, 0, 'left alone for a while')
   await database.run(sql => sql`update accounts set updated_at = now() - interval '11 minutes'`)
-  t.strictSame(picked(await accounts.active(), 'name', 'state'), [{ name: 'main', state: 'credentials_refused' }])
+  assertRows(t, await accounts.active(), [{ name: 'main', state: 'credentials_refused' }])
   await inTransaction('refused')
   t.strictSame(told, ['main refused'])
   await inTransaction('accepted')
   t.strictSame(told, ['main refused', 'main accepted'])
-  t.strictSame(picked(await accounts.active(), 'name', 'state'), [{ name: 'main', state: 'ok' }])
+  assertRows(t, await accounts.active(), [{ name: 'main', state: 'ok' }])
   t.ok(await accounts.disable(account.accountId, nothing))
   t.equal((await accounts.active()).length, 0)
-  t.strictSame(picked(await accounts.list(), 'name', 'isActive'), [{ name: 'main', isActive: false }])
+  assertRows(t, await accounts.list(), [{ name: 'main', isActive: false }])
 })

@@ -4,7 +4,7 @@ import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
 import type { ExchangeClient, ExchangeName, MarketType } from '../../src/exchanges/exchange-client.ts'
 import { EXCHANGE_NAMES, MARKET_TYPES } from '../../src/exchanges/exchange-client.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
-import { picked } from '../support/picked.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { type SimulatedAccount, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { failureOf } from './failure.ts'
 
@@ -97,7 +97,7 @@ for (const { exchange, market } of MARKETS) {
     )
     const { exchangeOrderId } = placed
     const ofOrder = { exchangeOrderId, side: 'SELL', symbol: bench.symbol }
-    t.strictSame(picked(fills, 'exchangeOrderId', 'side', 'symbol'), [ofOrder, ofOrder])
+    assertRows(t, fills, [ofOrder, ofOrder])
   })
 
   test('tells a cancelled order from one that is unknown', async (t, bench) => {
@@ -145,7 +145,7 @@ for (const { exchange, market } of MARKETS) {
     simulated.fill(simulated.trigger(placed), { price: '89', quantity: '1' })
     const order = await client.order(ref)
     t.hasStrict(order, { exchangeOrderId, status: 'filled', averagePrice: '89' })
-    t.strictSame(picked(await client.fills(ref), 'exchangeOrderId', 'price'), [{ exchangeOrderId, price: '89' }])
+    assertRows(t, await client.fills(ref), [{ exchangeOrderId, price: '89' }])
   })
 
   test('reads balances exactly and leaves empty ones out', async (t, bench) => {
@@ -178,13 +178,10 @@ for (const { exchange, market } of MARKETS) {
       simulated.setPosition(account, { symbol: third, quantity: '0', entryPrice: '0' })
       const positions = await client.positions()
       const markPrice = '100'
-      t.strictSame(
-        picked(positions, 'symbol', 'positionSide', 'quantity', 'entryPrice', 'markPrice', 'unrealizedPnl'),
-        [
-          { symbol: first, positionSide: 'BOTH', quantity: '-0.5', entryPrice: '110', markPrice, unrealizedPnl: '5' },
-          { symbol: second, positionSide: 'SHORT', quantity: '-2', entryPrice: '90', markPrice, unrealizedPnl: '-20' }
-        ]
-      )
+      assertRows(t, positions, [
+        { symbol: first, positionSide: 'BOTH', quantity: '-0.5', entryPrice: '110', markPrice, unrealizedPnl: '5' },
+        { symbol: second, positionSide: 'SHORT', quantity: '-2', entryPrice: '90', markPrice, unrealizedPnl: '-20' }
+      ])
     }
   )
 

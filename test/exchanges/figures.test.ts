@@ -4,7 +4,7 @@ import { Agent } from 'undici'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { countExchangeCall, tellExchanges } from '../../src/exchanges/figures.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
-import { picked } from '../support/picked.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 
 t.test('each call counts once, by exchange and outcome, whatever it took', async t => {
@@ -42,10 +42,10 @@ t.test('each call counts once, by exchange and outcome, whatever it took', async
     'trading_health_exchange_clock_skew_seconds'
   ] as const) {
     const series = figures.get(name) ?? []
-    t.strictSame(picked(series, 'labels'), [{ labels: { exchange } }], name)
+    assertRows(t, series, [{ labels: { exchange } }], name)
     t.match(series[0], { value: Number }, name)
   }
   const durations = figures.get('trading_health_exchange_call_duration_seconds') ?? []
-  t.strictSame(picked(durations, 'labels'), [{ labels: { exchange } }])
+  assertRows(t, durations, [{ labels: { exchange } }])
   t.match(durations[0], { sum: Number })
 })
