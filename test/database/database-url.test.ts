@@ -662,7 +662,8 @@ t.test('the longest URLs are parsed or rejected within a second', async t => {
       const url = `${start}${piece.repeat(4096)}`.slice(0, 4096)
       const began = performance.now()
       t.equal(fault(url, []), undefined, `${start}${piece}…`)
-      t.ok(performance.now() - began < 1_000, `${start}${piece}… in time`)
+      const tookMs = performance.now() - began
+      t.ok(tookMs < 1_000, `${start}${piece}… took ${Math.round(tookMs)} ms`)
     }
   }
   t.equal(ruleOf(`postgres://${'%'.repeat(10_000_000)}`), LENGTH)

@@ -105,7 +105,7 @@ for (const [scenario, expected] of Object.entries(right)) {
     const patched = await run(installed)
     t.strictSame(patched.result, expected, patched.stderr)
     const published = await run(driver)
-    t.notSame({ status: published.status, result: published.result }, { status: 0, result: expected })
+    t.strictNotSame({ status: published.status, result: published.result }, { status: 0, result: expected })
     t.comment(published.status === 0 ? JSON.stringify(published.result) : published.stderr.split('\n')[4])
   })
 }
