@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { probes as probePaths } from '../../src/health/probes.ts'
-import { reportFault } from '../support/fault-report.ts'
+import { reportFault, shown } from '../support/fault-report.ts'
 import { type Network, networks } from '../support/networks.ts'
 import type { TestPostgres } from '../support/postgres.ts'
 import { type Probed, Prober } from '../support/prober.ts'
@@ -107,7 +107,7 @@ for (const network of networks) {
       }
       const transitions = service.log.filter(({ msg }) => msg === 'database not usable').length
       t.ok(transitions <= 4, `transitions are logged, not states: ${transitions}`)
-      await reportFault(t, { service, results: prober.results, databaseUrl: postgres.url })
+      await reportFault(t, { service, prober, databaseUrl: postgres.url })
     })
   }
 
@@ -120,13 +120,12 @@ for (const network of networks) {
     await prober.stop()
     judgeAnswers(t, prober.results)
     judgeRecovery(t, prober.results, healedMs)
-    await reportFault(t, { service, results: prober.results, databaseUrl: postgres.url })
+    await reportFault(t, { service, prober, databaseUrl: postgres.url })
   })
 }
 
 const of = (results: Probed[], path: string) => results.filter(({ url }) => new URL(url).pathname === path)
 const worstOf = (results: Probed[]) => results.reduce((a, b) => (b.tookMs > a.tookMs ? b : a))
-const brief = ({ url, sentMs, tookMs, status, body }: Probed) => ({ url, sentMs, tookMs, status, body })
 
 function judge(t: Test, results: Probed[], { faultMs, endingMs, healedMs }: Times, codes: string[]) {
   for (const path of paths) {
@@ -142,12 +141,12 @@ function judge(t: Test, results: Probed[], { faultMs, endingMs, healedMs }: Time
   )
   t.ok(during.length > 30, `readiness was probed in the fault: ${during.length}`)
   t.strictSame(
-    during.filter(({ status }) => status === 200).map(brief),
+    shown(during.filter(({ status }) => status === 200)),
     [],
     `no 200 later than 600 ms after the fault, which began at ${faultMs} and ended from ${endingMs} on`
   )
   t.strictSame(
-    during.filter(({ body }) => !codes.includes(String(body.error))).map(brief),
+    shown(during.filter(({ body }) => !codes.includes(String(body.error)))),
     [],
     `no other reason than ${codes.join(' or ')}`
   )
@@ -158,10 +157,10 @@ function judge(t: Test, results: Probed[], { faultMs, endingMs, healedMs }: Time
 function judgeAnswers(t: Test, results: Probed[]) {
   const worst = worstOf(results)
   t.ok(worst.tookMs <= 1_000, `no answer over 1 s: ${Math.round(worst.tookMs)} ms on ${worst.url}`)
-  t.strictSame(results.filter(({ status }) => status === 0).map(brief), [], 'every probe was answered')
+  t.strictSame(shown(results.filter(({ status }) => status === 0)), [], 'every probe was answered')
 
   const live = of(results, '/health/live')
-  t.strictSame(live.filter(({ status }) => status !== 200).map(brief), [], 'liveness stays 200')
+  t.strictSame(shown(live.filter(({ status }) => status !== 200)), [], 'liveness stays 200')
   const worstLive = worstOf(live)
   t.ok(worstLive.tookMs <= 100, `no liveness answer over 100 ms: ${Math.round(worstLive.tookMs)} ms`)
 }
@@ -169,5 +168,5 @@ function judgeAnswers(t: Test, results: Probed[]) {
 function judgeRecovery(t: Test, results: Probed[], healedMs: number) {
   const after = of(results, '/health/ready').filter(({ sentMs }) => sentMs > healedMs + 1_000)
   t.ok(after.length > 20, `readiness was probed after the fault: ${after.length}`)
-  t.strictSame(after.filter(({ status }) => status !== 200).map(brief), [], 'ready within 1 s of the end')
+  t.strictSame(shown(after.filter(({ status }) => status !== 200)), [], 'ready within 1 s of the end')
 }
