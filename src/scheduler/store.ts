@@ -263,8 +263,9 @@ export class SchedulerStore {
    * as running or as ended.
    *
    * The claim is one statement, because the lock is then held for no network round trip: of many claims at once on a
-   * distant database each waits only for the server. The time of the last success is read from the locked row, which
-   * is current even when the statement has waited for the lock; the statement's view of `job_runs` is older.
+   * distant database each waits only for the server. A claim that sees a run under way, or a recent one, takes no lock.
+   * The time of the last success is read again from the locked row, which is current even when the statement has waited
+   * for it; the statement's view of `job_runs` is older then.
    * @throws {DatabaseUnavailableError}
    */
   async claimManual(
@@ -273,24 +274,36 @@ export class SchedulerStore {
     { actor, unlessRunWithinSeconds }: { actor: string; unlessRunWithinSeconds?: number | undefined }
   ): Promise<ManualClaim> {
     let withinSeconds = unlessRunWithinSeconds ?? null
+    const isRecent = (sql: Sql) =>
+      sql`last_success_at >= clock_timestamp() - make_interval(secs => ${withinSeconds}::int)`
     const endMs = performance.now() + TRANSACTION_DEADLINE_MS
     do {
       const [claimed] = await this.#database.run(
         sql => sql<{ started_at: Date | null; is_recent: boolean | null }[]>`
-          with job as (
-            select last_success_at >= clock_timestamp() - make_interval(secs => ${withinSeconds}::int) as is_recent
-            from scheduled_jobs where job_id = ${jobId} for no key update
+          with seen as (
+            select ${isRecent(sql)} as is_recent, exists (
+              select from job_runs
+              where job_id = ${jobId} and outcome = 'running' and lease_expires_at > clock_timestamp()
+            ) as is_busy
+            from scheduled_jobs where job_id = ${jobId}
+          ), job as (
+            select ${isRecent(sql)} as is_recent
+            from scheduled_jobs where job_id = ${jobId} and (select is_busy or is_recent from seen) is not true
+            for no key update
+          ), decided as (
+            select true where (select is_busy or is_recent from seen) is not true and (select is_recent from job) is not true
           ), abandoned as (
-            ${abandonExpired(sql, sql`job_id = ${jobId} and (select is_recent from job) is not true`)}
+            ${abandonExpired(sql, sql`job_id = ${jobId} and exists (select from decided)`)}
             returning true
           ), started as (
             insert into job_runs (run_id, job_id, trigger, actor, instance, lease_token, lease_expires_at, outcome)
             select ${runId}::uuid, ${jobId}, 'manual', ${actor}, ${instance}, ${token}::uuid, ${leaseEnd(sql)}, 'running'
-            where (select is_recent from job) is not true and (select count(*) from abandoned) >= 0
+            from decided where (select count(*) from abandoned) >= 0
             on conflict do nothing
             returning started_at
           )
-          select (select started_at from started) as started_at, (select is_recent from job) as is_recent`,
+          select (select started_at from started) as started_at,
+            coalesce((select is_recent from job), (select is_recent from seen)) as is_recent`,
         { deadlineMs: TRANSACTION_DEADLINE_MS }
       )
       if (claimed?.started_at) return { kind: 'started', startedAt: claimed.started_at }

@@ -45,35 +45,77 @@ t.test('of many manual claims at once one starts, and the others get its run', a
   t.strictSame([...new Set(others)], [started[0]?.runId])
 })
 
-t.test('a manual claim that waits for the end of a run counts that run as ended', async t => {
+t.test('a manual claim beside the end of a run counts that run as running, and then as ended', async t => {
   const { database, store } = await prepared(t)
   const first = newClaim()
   await store.claimManual(JOB, first, { actor: 'ada' })
   const holder = await openTransaction(t, database)
   await holder.sql`select from scheduled_jobs where job_id = ${JOB} for update`
   const ending = store.finish(first, SUCCEEDED)
-  await untilWaiting(database, 1)
-  const recent = store.claimManual(JOB, newClaim(), { actor: 'ada', unlessRunWithinSeconds: 60 })
-  await untilWaiting(database, 2)
+  await untilWaiting(database)
+  const during = await store.claimManual(JOB, newClaim(), { actor: 'ada', unlessRunWithinSeconds: 60 })
+  t.equal(during.kind === 'busy' && during.running.run_id, first.runId)
   await holder.commit()
   t.equal(await ending, true)
-  const answer = await recent
-  t.equal(answer.kind === 'recent' && answer.run.run_id, first.runId)
+  const after = await store.claimManual(JOB, newClaim(), { actor: 'ada', unlessRunWithinSeconds: 60 })
+  t.equal(after.kind === 'recent' && after.run.run_id, first.runId)
   t.equal(kindOf(await store.claimManual(JOB, newClaim(), { actor: 'ada' })), 'started')
 })
 
-t.test('a success that is recorded while a manual claim waits is recent', async t => {
+t.test('a run that began and succeeded while a manual claim waited is recent', async t => {
   const { database, store } = await prepared(t)
-  const first = newClaim()
-  await store.claimManual(JOB, first, { actor: 'ada' })
+  const other = newClaim()
   const holder = await openTransaction(t, database)
   await holder.sql`update scheduled_jobs set last_success_at = clock_timestamp() where job_id = ${JOB}`
   await holder.sql`
-    update job_runs set outcome = 'succeeded', finished_at = clock_timestamp() where run_id = ${first.runId}`
+    insert into job_runs (run_id, job_id, trigger, instance, finished_at, outcome)
+    values (${other.runId}, ${JOB}, 'manual', 'two', clock_timestamp(), 'succeeded')`
   const recent = store.claimManual(JOB, newClaim(), { actor: 'ada', unlessRunWithinSeconds: 60 })
   await untilWaiting(database)
   await holder.commit()
   const answer = await recent
+  t.equal(answer.kind === 'recent' && answer.run.run_id, other.runId)
+})
+
+t.test('a run that began while a manual claim waited is the one under way', async t => {
+  const { database, store } = await prepared(t)
+  const other = newClaim()
+  const holder = await openTransaction(t, database)
+  await holder.sql`select from scheduled_jobs where job_id = ${JOB} for update`
+  await holder.sql`
+    insert into job_runs (run_id, job_id, trigger, instance, lease_token, lease_expires_at, outcome)
+    values (${other.runId}, ${JOB}, 'manual', 'two', ${other.token}, now() + interval '1 minute', 'running')`
+  const busy = store.claimManual(JOB, newClaim(), { actor: 'ada' })
+  await untilWaiting(database)
+  await holder.commit()
+  const answer = await busy
+  t.equal(answer.kind === 'busy' && answer.running.run_id, other.runId)
+})
+
+t.test('a manual claim waits for no lock while a run is under way or a recent one has succeeded', async t => {
+  const { database, store } = await prepared(t)
+  const first = newClaim()
+  await store.claimManual(JOB, first, { actor: 'ada' })
+  const holder = await openTransaction(t, database)
+  await holder.sql`select from scheduled_jobs where job_id = ${JOB} for update`
+  const busy = await store.claimManual(JOB, newClaim(), { actor: 'ada' })
+  t.equal(busy.kind === 'busy' && busy.running.run_id, first.runId)
+  await holder.commit()
+  await store.finish(first, SUCCEEDED)
+  const second = await openTransaction(t, database)
+  await second.sql`select from scheduled_jobs where job_id = ${JOB} for update`
+  const recent = await store.claimManual(JOB, newClaim(), { actor: 'ada', unlessRunWithinSeconds: 60 })
+  t.equal(recent.kind === 'recent' && recent.run.run_id, first.runId)
+  await second.commit()
+})
+
+t.test('a recent success goes before a run under way', async t => {
+  const { store } = await prepared(t)
+  const first = newClaim()
+  await store.claimManual(JOB, first, { actor: 'ada' })
+  await store.finish(first, SUCCEEDED)
+  await store.claimManual(JOB, newClaim(), { actor: 'ada' })
+  const answer = await store.claimManual(JOB, newClaim(), { actor: 'ada', unlessRunWithinSeconds: 60 })
   t.equal(answer.kind === 'recent' && answer.run.run_id, first.runId)
 })
 
