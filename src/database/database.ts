@@ -116,7 +116,7 @@ export class Database {
    *
    * After a deadlock or a serialization failure `work` is called again in a new transaction, as `repeatOnConflict` does.
    * So everything that `work` changes must be in the database, or must be the same after a second call; give
-   * `retry: false` where that is not so.
+   * `retry: false` where that is not so. Locks are taken in the order of `LOCK_ORDER`.
    * @throws {DatabaseUnavailableError} as `run`
    */
   transaction<T>(
