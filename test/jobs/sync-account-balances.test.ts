@@ -298,3 +298,29 @@ function isLastMinute(at: number): boolean {
   const day = 24 * 60 * MINUTE
   return (((MIDNIGHT - at) % day) + day) % day <= 59_000
 }
+
+t.test('the transactions of a run follow one another, so that they do not occupy the pool', async t => {
+  const { database, exchange, account } = await setUp(t)
+  const dispatcher = new Agent()
+  t.teardown(() => dispatcher.close())
+  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, deadlineMs: 500 })
+  const several = [account, await seedAccount(database), await seedAccount(database)]
+  const accounts = new TestAccounts(several, ({ exchange }, marketType) =>
+    registry.client({ exchange, marketType, credentials })
+  )
+  let open = 0
+  const counts: number[] = []
+  const { context } = testContext(database, {
+    transaction: async work => {
+      counts.push(++open)
+      try {
+        return await database.transaction(work)
+      } finally {
+        open--
+      }
+    }
+  })
+  const result = await syncAccountBalances({ accounts, timeZone })(context)
+  t.equal(result.synced, 3)
+  t.strictSame(counts, [1, 1, 1])
+})
