@@ -5,6 +5,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import t from 'tap'
 import { DatabaseUnavailableError } from '../../src/database/failure.ts'
 import { captureLog, startApp } from '../support/app.ts'
+import { createTestDatabase } from '../support/database.ts'
 
 const absent = 'postgres://nobody:hunter2@127.0.0.1:1/none'
 
@@ -139,4 +140,19 @@ t.test('one line per request names the route, never the address with its query',
   const line = log.lines.find(({ msg }) => msg === 'request')
   t.match(line, { method: 'GET', route: '/test/things/:id', status: 200, duration_ms: Number })
   t.notMatch(log.text(), /hunter2/)
+})
+
+t.test('a deadlock that comes back at every repetition is answered with 503, not 500', async t => {
+  const { url: databaseUrl } = await createTestDatabase(t)
+  const conflicts: FastifyPluginAsync = async app => {
+    app.get('/test/conflict', async () => {
+      await app.db.transaction(tx => tx`do $$ begin raise exception using errcode = '40P01'; end $$`)
+    })
+  }
+  const { url } = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' }, { api: conflicts })
+  const response = await fetch(`${url}/test/conflict`)
+  const answer: unknown = await response.json()
+  t.equal(response.status, 503)
+  t.equal(response.headers.get('retry-after'), '5')
+  t.equal(typeof answer === 'object' && answer !== null && 'code' in answer && answer.code, 'DATABASE_UNAVAILABLE')
 })
