@@ -19,8 +19,6 @@ const PROBE_TIMEOUT_MS = 5_000
 /** Sends probes as an orchestrator does and keeps every answer. */
 export class Prober {
   readonly results: Probed[] = []
-  /** The longest delay between the due time of a probe and its sending, in ms: how long this process was held up. */
-  worstDelayMs = 0
   readonly #agent = new Agent({ connections: 64, pipelining: 1 })
   #running = true
   readonly #underWay = new Set<Promise<unknown>>()
@@ -75,7 +73,6 @@ export class Prober {
 
   async #pace(url: string, everyMs: number): Promise<void> {
     for (let due = performance.now(); this.#running; due += everyMs) {
-      this.worstDelayMs = Math.max(this.worstDelayMs, performance.now() - due)
       const probe = this.probe(url)
       this.#underWay.add(probe)
       void probe.finally(() => this.#underWay.delete(probe))
