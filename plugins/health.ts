@@ -104,7 +104,7 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
 
   app.addHook('onListen', () => {
     // Not before: it would take the processor from the main port's first answer.
-    startThread().catch(err => app.log.error({ err }, 'no probe port'))
+    startThread().catch(err => app.log.error({ err }, 'probe port not open'))
     void app.db.address.then(url => host.setDatabase(url))
     started = startUp({ database: app.db, state, log: app.log, steps: app.startUpSteps }, closing.signal)
   })

@@ -83,7 +83,7 @@ export class Replicas {
       this.#shown = true
       this.#failing = false
     } catch (err) {
-      if (!this.#failing) log.warn({ err }, 'replica not shown to the others')
+      if (!this.#failing) log.warn({ err }, 'replica heartbeat failed')
       this.#failing = true
     }
   }
@@ -111,7 +111,7 @@ export class Replicas {
       }
       await database.run(leave, { deadlineMs: GOODBYE_MS })
     } catch (err) {
-      log.debug({ err }, 'replica not taken from the list')
+      log.debug({ err }, 'replica not deregistered')
     }
   }
 }

@@ -28,7 +28,7 @@ export async function startUp(
       return
     } catch (err) {
       const failure = err instanceof Error ? err.message : String(err)
-      if (failure !== lastFailure) log.warn({ err }, 'not started yet')
+      if (failure !== lastFailure) log.warn({ err }, 'start-up step failed, retrying')
       lastFailure = failure
     }
     await pause(retryMs, aborted)

@@ -170,7 +170,7 @@ export class ClearCommands {
     try {
       await this.#options.database.run(sql => sql`select pg_notify(${CHANNEL}, '')`)
     } catch (err) {
-      this.#options.log.debug({ err }, 'hearing cache commands not tried')
+      this.#options.log.debug({ err }, 'cache notification not tested')
     }
   }
 
@@ -182,7 +182,7 @@ export class ClearCommands {
         const seen = this.#seen
         await this.look()
         if (this.#hears && this.#seen !== seen) {
-          this.#options.log.debug({ command_id: this.#seen }, 'cache command not heard')
+          this.#options.log.debug({ command_id: this.#seen }, 'cache command without notification')
           this.#hears = false
           this.#listener?.restart()
         }
@@ -229,7 +229,7 @@ export class ClearCommands {
       }
       if (commands.length === BATCH) this.#lookAgain = true
     } catch (err) {
-      if (!this.#failing) log.warn({ err }, 'cache commands not read')
+      if (!this.#failing) log.warn({ err }, 'cache commands not polled')
       this.#failing = true
     }
   }

@@ -31,7 +31,7 @@ export async function warmUp({
         return await unlessAborted(prices.refresh(market), late)
       } catch (err) {
         const { exchange, marketType } = market
-        log.warn({ err, exchange, market_type: marketType }, 'prices not there at the start')
+        log.warn({ err, exchange, market_type: marketType }, 'price cache not warmed up')
         return 0
       }
     })

@@ -332,7 +332,7 @@ class Supervisor {
       this.#log.error({ data: this.#dir, end }, 'embedded postgres died')
       const died = Date.now()
       current = await this.#relaunch(signal)
-      if (current !== undefined) this.#log.info({ duration_ms: Date.now() - died }, 'embedded postgres is back')
+      if (current !== undefined) this.#log.info({ duration_ms: Date.now() - died }, 'embedded postgres restarted')
     }
   }
 

@@ -50,16 +50,16 @@ export class StallWatch {
     const { heartbeatAgeMs } = state.snapshot()
     if (heartbeatAgeMs > HEARTBEAT_LIMIT_MS) {
       if (this.#longestMs === 0) {
-        log.warn({ stalled_ms: heartbeatAgeMs }, 'main loop stalled')
+        log.warn({ stalled_ms: heartbeatAgeMs }, 'main loop blocked')
         void this.#inspect()
       }
       this.#longestMs = heartbeatAgeMs
       if (heartbeatAgeMs >= stallMs && !this.#toldLiveness) {
         this.#toldLiveness = true
-        log.error({ stalled_ms: heartbeatAgeMs }, 'main loop stalled for too long, liveness fails')
+        log.error({ stalled_ms: heartbeatAgeMs }, 'main loop blocked for too long, liveness fails')
       }
     } else if (this.#longestMs > 0) {
-      log.warn({ stalled_ms: this.#longestMs }, 'main loop runs again')
+      log.warn({ stalled_ms: this.#longestMs }, 'main loop unblocked')
       this.#longestMs = 0
       this.#toldLiveness = false
       this.#endInspection()
@@ -78,7 +78,7 @@ export class StallWatch {
         // Ended meanwhile: the session is disconnected and its calls would throw.
         if (this.#session !== session) return
         session.post('Debugger.resume')
-        this.#options.log.warn({ running: params.callFrames.slice(0, FRAMES).map(frameText) }, 'main loop was running')
+        this.#options.log.warn({ running: params.callFrames.slice(0, FRAMES).map(frameText) }, 'main loop stack')
         this.#endInspection()
       })
       session.post('Debugger.enable')

@@ -79,7 +79,7 @@ export class MetricsServer {
       const { type, text } = await this.#options.render()
       send(response, 200, text, type)
     } catch (err) {
-      this.#options.log.error({ err }, 'metrics not told')
+      this.#options.log.error({ err }, 'metrics not rendered')
       fail()
     }
   }

@@ -91,7 +91,7 @@ export class Metrics {
       return points
     } catch (err) {
       this.count('trading_health_collector_failures_total', {})
-      this.#log.warn({ err }, 'figures not collected')
+      this.#log.warn({ err }, 'metrics not collected')
       return []
     }
   }

@@ -141,7 +141,7 @@ export class AlertRunner {
     } catch (err) {
       this.#contactSince = undefined
       if (err instanceof DatabaseUnavailableError) await this.#tellDirectly()
-      else if (!this.#failing) log.warn({ err }, 'alerts not looked at')
+      else if (!this.#failing) log.warn({ err }, 'alerts not evaluated')
       this.#failing = true
     }
   }
@@ -362,7 +362,7 @@ export class AlertRunner {
         await sendDirectly(noticeText(notice, text))
         this.#unsent = this.#unsent.filter(one => one !== notice)
       } catch (err) {
-        log.warn({ err }, 'alert not sent; it waits for the database')
+        log.warn({ err }, 'alert not sent, waiting for the database')
         return
       }
     }

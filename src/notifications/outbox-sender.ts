@@ -237,7 +237,7 @@ export class OutboxSender {
         return
       } catch (err) {
         if (this.#closed || performance.now() - begunMs > RECORD_MS) {
-          log.warn({ err, message_id: messageId }, 'end of a message not recorded: it is sent again')
+          log.warn({ err, message_id: messageId }, 'message delivery not recorded, it is sent again')
           return
         }
       }

@@ -537,7 +537,7 @@ export class Scheduler {
       this.#lookedMs = performance.now()
     } catch (err) {
       const failure = err instanceof Error ? err.message : String(err)
-      if (failure !== this.#lastFailure) this.#log.warn({ err }, 'scheduler cannot look at the clock')
+      if (failure !== this.#lastFailure) this.#log.warn({ err }, 'scheduler poll failed')
       this.#lastFailure = failure
     }
   }
@@ -547,7 +547,7 @@ export class Scheduler {
       this.#log.warn(run, 'run abandoned')
       if (this.#entries.has(run.job_id)) this.#options.onRunEnd?.({ jobId: run.job_id, outcome: 'abandoned' })
     }
-    if (this.#clockRuns !== look.running) this.#log.info({ running: look.running }, 'scheduler clock')
+    if (this.#clockRuns !== look.running) this.#log.info({ running: look.running }, 'scheduler state changed')
     this.#clockRuns = look.running
     const afresh = this.#changedAtMs !== undefined && this.#changedAtMs !== look.changedAtMs
     this.#changedAtMs = look.changedAtMs

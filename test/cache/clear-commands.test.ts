@@ -67,6 +67,6 @@ t.test('a replica that finds a command of which it heard nothing listens afresh'
   await until(() => commands.hears)
   await command(database)
   await obeyed
-  await until(() => lines.some(line => line.msg === 'cache command not heard'))
+  await until(() => lines.some(line => line.msg === 'cache command without notification'))
   await until(() => commands.hears)
 })

@@ -348,7 +348,7 @@ t.test('a server that dies by itself comes back under the same URL, and the log 
     const { info } = log
     log.info = (fields, message) => {
       info(fields, message)
-      if (message === 'embedded postgres is back') resolve()
+      if (message === 'embedded postgres restarted') resolve()
     }
   })
   const embedded = await startEmbeddedPostgres({ dataDir, log })

@@ -39,7 +39,7 @@ t.test('figures that cannot be told are an error without details', async t => {
   const page = await fetch(`${url}/metrics`)
   t.equal(page.status, 500)
   t.notMatch(await page.text(), 'hidden')
-  t.ok(lines.find(({ msg }) => msg === 'metrics not told'))
+  t.ok(lines.find(({ msg }) => msg === 'metrics not rendered'))
 })
 
 t.test('a port in use is a clear error', async t => {

@@ -64,7 +64,7 @@ t.test('a collector that fails costs its own figures, and is counted', async t =
   t.equal(figures.get('trading_health_ready'), undefined)
   t.strictSame(figures.get('trading_health_started'), [{ labels: {}, value: 1 }])
   t.strictSame(figures.get('trading_health_collector_failures_total'), [{ labels: {}, value: 2 }])
-  t.equal(lines.filter(({ msg }) => msg === 'figures not collected').length, 2)
+  t.equal(lines.filter(({ msg }) => msg === 'metrics not collected').length, 2)
 })
 
 t.test('what is not a finite number is not told', async t => {

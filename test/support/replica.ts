@@ -28,7 +28,7 @@ export async function startReplica(
 ): Promise<Replica> {
   // The first script that node is given is the one it runs.
   const service = await startService(t, { INSTANCE_ID: name, TEST_JOBS: jobs, ...environment }, [ENTRY])
-  await service.logged('scheduler clock')
+  await service.logged('scheduler state changed')
   const client = new Client(service.main)
   await createAdmin(String(environment.DATABASE_URL))
   // Three that start at once on a small machine may shed load for a moment.

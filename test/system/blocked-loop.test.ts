@@ -61,10 +61,10 @@ t.test('blocked 2 s of every 5 s for a minute', async t => {
       t.hasStrict({ status, body }, { status: 503, body: { error: 'overloaded' } }, `${into}`)
     if (into > 3_050) t.equal(status, 200, `ready within 1 s after the block: ${into}`)
   }
-  t.ok(service.log.find(({ msg }) => msg === 'main loop stalled'))
-  const stalledMs = service.log.filter(({ msg }) => msg === 'main loop runs again').map(line => Number(line.stalled_ms))
+  t.ok(service.log.find(({ msg }) => msg === 'main loop blocked'))
+  const stalledMs = service.log.filter(({ msg }) => msg === 'main loop unblocked').map(line => Number(line.stalled_ms))
   t.ok(Math.max(...stalledMs) > 1_000, `stalled for over 1 s: ${stalledMs.join(', ')} ms`)
-  const running = service.log.find(({ msg }) => msg === 'main loop was running')
+  const running = service.log.find(({ msg }) => msg === 'main loop stack')
   t.match(JSON.stringify(running), /blockTheLoop/, 'what was running is told')
 })
 
@@ -78,7 +78,7 @@ t.test('blocked for 40 s: stalled after 30', async t => {
   t.ok(into > 29_500 && into < 31_000, `liveness fails 30 s into the block: ${Math.round(into)} ms`)
   t.match(stalled.body, { status: 'stalled', timestamp: String })
   await prober.until(({ status }) => status === 200)
-  await service.logged('main loop stalled for too long, liveness fails')
+  await service.logged('main loop blocked for too long, liveness fails')
 })
 
 t.test('a frozen database at the same time as a block: both are told', async t => {

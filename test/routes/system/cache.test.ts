@@ -244,7 +244,7 @@ t.test('an exchange that says nothing holds the start-up for its deadline, never
     checks.find(({ name }) => name === 'exchange_binance'),
     { status: 'ok', code: null }
   )
-  t.ok(lines.some(({ msg, exchange }) => msg === 'prices not there at the start' && exchange === 'UPBIT'))
+  t.ok(lines.some(({ msg, exchange }) => msg === 'price cache not warmed up' && exchange === 'UPBIT'))
 })
 
 /** An active account on each of the two exchanges. */
