@@ -61,12 +61,14 @@ t.test('a replica that hears is told by its own notification, and then needs to 
   await obeyed
 })
 
-t.test('a replica that finds a command of which it heard nothing listens afresh', async t => {
+t.test('a replica that finds a command without a notification listens again', async t => {
   const database = await tradingDatabase(t)
-  const { commands, obeyed, lines } = await replica(t, database, { deaf: 5, hearing: 5 })
+  const { commands, lines } = await replica(t, database, { deaf: 5, hearing: 5 })
   await until(() => commands.hears)
-  await command(database)
-  await obeyed
-  await until(() => lines.some(line => line.msg === 'cache command without notification'))
+  // A notification starts a poll of its own. Where that one finds the command, nothing was missed.
+  while (!lines.some(line => line.msg === 'cache command without notification')) {
+    await command(database)
+    await delay(1)
+  }
   await until(() => commands.hears)
 })
