@@ -31,8 +31,8 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
 
   const closing = new AbortController()
   let embedded: Promise<EmbeddedPostgres | undefined> = Promise.resolve(undefined)
-  let running: EmbeddedPostgres | undefined
-  app.decorate('stopEmbeddedPostgres', () => running?.stopNow())
+  let interrupt = () => {}
+  app.decorate('stopEmbeddedPostgres', () => interrupt())
 
   app.addHook('onListen', () => {
     if (config.DATABASE_URL !== undefined) database.open(config.DATABASE_URL)
@@ -49,9 +49,9 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
 
   async function startEmbedded() {
     // Loaded only here: production installs without the embedded packages.
-    const { startEmbeddedPostgres } = await import('../src/database/embedded.ts')
+    const { startEmbeddedPostgres, interruptPostmasters } = await import('../src/database/embedded.ts')
+    interrupt = interruptPostmasters
     const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: app.log, signal: closing.signal })
-    running = server
     database.open(server.url)
     return server
   }

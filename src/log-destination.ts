@@ -11,8 +11,8 @@ export interface LogDestination {
 
 /**
  * Writes lines to standard output at once, so that they are in order with those of the other thread and none is lost
- * when the process ends. Never throws and waits for at most 100 ms: a line that cannot be written (the disk is full,
- * the reader is gone) is dropped. pino's own destination retries for ever, in the way of the event loop, or throws
+ * when the process ends. Never throws: a line that cannot be written (the disk is full, the reader is gone or does not read)
+ * is dropped. The first such line waits for at most 100 ms, the following ones do not wait. pino's own destination retries for ever, in the way of the event loop, or throws
  * outside of every promise. The first line that can be written again follows one that counts the dropped ones.
  * @param fd the file descriptor; standard output unless given
  */
@@ -24,7 +24,7 @@ export function logDestination(fd = STDOUT): LogDestination {
     write(line) {
       const gap = dropped === 0 ? '' : `${incomplete ? '\n' : ''}${droppedLine(dropped)}`
       const bytes = Buffer.from(gap + line)
-      const written = writeAll(fd, bytes)
+      const written = writeAll(fd, bytes, dropped === 0 ? FULL_PIPE_MS : 0)
       if (written === bytes.length) {
         dropped = 0
         incomplete = false
@@ -41,15 +41,15 @@ function droppedLine(lines: number): string {
 }
 
 /** @returns the number of bytes that were written before the first error */
-function writeAll(fd: number, bytes: Buffer): number {
+function writeAll(fd: number, bytes: Buffer, patienceMs: number): number {
   let written = 0
-  const deadline = performance.now() + FULL_PIPE_MS
+  const deadline = performance.now() + patienceMs
   while (written < bytes.length) {
     try {
       written += writeSync(fd, bytes, written)
     } catch (err) {
       const full = err instanceof Error && 'code' in err && err.code === 'EAGAIN'
-      if (!full || performance.now() > deadline) return written
+      if (!full || performance.now() >= deadline) return written
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
     }
   }

@@ -12,7 +12,7 @@ if (!('patch' in postgres) || postgres.patch !== DRIVER_PATCH) {
   throw new Error('the installed package postgres is not patched: run `node scripts/patch-dependencies.js`')
 }
 
-/** A postgres.js client with sockets of ours, so that they can be closed whatever the peer does. */
+/** A postgres.js client with sockets of ours, so that they can be closed even when the peer does not respond. */
 export interface Client {
   sql: Sql
   /** Number of sockets that are not closed, those that are still connecting included. */
@@ -30,6 +30,8 @@ export interface ClientOptions {
   applicationName: string
   /** Deadline of one connection attempt on one host, and of the sign-in after it, in milliseconds. */
   connectTimeoutMs: number
+  /** Pause between two connection attempts, in milliseconds. Default 50 after a lost connection, 100 after a failed one. */
+  reconnectMs?: number
 }
 
 /**
@@ -46,14 +48,15 @@ const targets = new Map<string, DatabaseTarget>()
  * statements, no start-up parameters but the application name, no look-up of types.
  * @throws {DatabaseUrlError}
  */
-export function createClient(url: string, { max, applicationName, connectTimeoutMs }: ClientOptions): Client {
+export function createClient(url: string, options: ClientOptions): Client {
+  const { max, applicationName, connectTimeoutMs, reconnectMs } = options
   const target = targets.get(url) ?? parseDatabaseUrl(url)
   targets.set(url, target)
   const connector = new HostConnector(target, connectTimeoutMs)
   const [first] = target.hosts
 
   // The driver reads options that are not given from PG* variables of the environment.
-  const options = {
+  const driverOptions = {
     // One, for messages; the connector tries them all. The driver drops errors where it knows of several.
     host: ['path' in first ? first.path : first.host],
     port: ['path' in first ? 0 : first.port],
@@ -71,15 +74,16 @@ export function createClient(url: string, { max, applicationName, connectTimeout
     idle_timeout: null,
     connect_timeout: connectTimeoutMs / 1000,
     keep_alive: 60,
-    backoff: (retries: number) => Math.min(0.05 * 2 ** retries, MAX_BACKOFF_SECONDS),
+    backoff: (retries: number) =>
+      reconnectMs === undefined ? Math.min(0.05 * 2 ** retries, MAX_BACKOFF_SECONDS) : reconnectMs / 1000,
     connection: { application_name: target.applicationName ?? applicationName },
     onnotice: () => undefined,
     socket: () => connector.connect()
   }
-  const sql = postgres(options as unknown as postgres.Options<Record<string, never>>) as Sql
+  const sql = postgres(driverOptions as unknown as postgres.Options<Record<string, never>>) as Sql
 
   function destroy() {
-    // Its promise settles when every peer has closed its connection, which an unresponsive one never does.
+    // It asks each peer to close, which an unresponsive one never does.
     void sql.end({ timeout: 0 })
     connector.destroy()
   }

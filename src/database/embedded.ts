@@ -16,8 +16,7 @@ import {
   type Installation,
   openInstallation,
   type Runner,
-  type RunnerOptions,
-  signalProcess
+  type RunnerOptions
 } from './postgres-binaries.ts'
 import {
   clearRemains,
@@ -49,6 +48,8 @@ const LISTENING_AFTER_DEATH = 2 * SECOND
 /** Where the data of root go, when they must belong to another user and he may not enter the data directory. */
 const REFUGE = '/var/lib/trading-health'
 
+export { interruptPostmasters } from './postgres-server.ts'
+
 /** Object first, as pino takes it. */
 export interface EmbeddedLog {
   debug(fields: object, message: string): void
@@ -74,11 +75,6 @@ export interface EmbeddedPostgres {
   readonly url: string
   /** Shuts the server down, within 20 s, losing nothing that was committed. Idempotent. */
   stop(): Promise<void>
-  /**
-   * Asks the server for a fast shutdown and returns at once, for a process that exits; nothing restarts it. The next
-   * start waits for its end. Idempotent.
-   */
-  stopNow(): void
 }
 
 /**
@@ -107,9 +103,6 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
     stop() {
       stopped ??= server.stop().finally(() => lock.release())
       return stopped
-    },
-    stopNow() {
-      server.stopNow()
     }
   }
 }
@@ -232,7 +225,6 @@ class Supervisor {
   readonly #settings: ServerSettings
   readonly #stopping = new AbortController()
   #socketDir = ''
-  #stopped = false
   #postmaster: Postmaster | undefined
   #watching: Promise<void> | undefined
   #logTimer: NodeJS.Timeout | undefined
@@ -270,16 +262,8 @@ class Supervisor {
     clearInterval(this.#logTimer)
     if (this.#postmaster !== undefined) await stopPostmaster(this.#postmaster)
     await this.#watching
-    // From here on the pid may belong to another process.
-    this.#stopped = true
     await removeSocketDir(this.#socketDir)
     if (this.#watching !== undefined) this.#log.info({ data: this.#dir }, 'embedded postgres stopped')
-  }
-
-  stopNow(): void {
-    if (this.#stopped) return
-    this.#stopping.abort()
-    if (this.#postmaster !== undefined) signalProcess(this.#postmaster.pid, 'SIGINT')
   }
 
   async #launch(signal: AbortSignal | undefined): Promise<Postmaster> {

@@ -49,8 +49,9 @@ const timeouts = new Set(['DEADLINE', 'ETIMEDOUT', 'CONNECT_TIMEOUT', '57014', '
 /** SQLSTATE with which the server ends a session that was in use: shutdown, crash, and its limits on idle sessions. */
 const sessionEnds = new Set(['57P01', '57P02', '57P05', '25P03', '25P04'])
 
-/** Connections that were not accepted though the server answered. */
-const connectRefusals = new Set(['TLS_REFUSED', 'UNSUITABLE'])
+/** The server answered and there is no usable session: no TLS, other attributes, a certificate that is not accepted. */
+const connectRefusals =
+  /^(TLS_REFUSED|UNSUITABLE|ERR_(TLS|SSL)_|CERT_|CRL_|DEPTH_|HOSTNAME_|INVALID_|PATH_|SELF_SIGNED_|UNABLE_TO_)/
 
 /** Codes of a connection that broke: of the system, of Node's sockets and TLS, of the driver. */
 const brokenConnection = /^(E[A-Z]+|ERR_(SOCKET|SSL|STREAM|TLS)_[A-Z_]+|CONNECTION_[A-Z]+|SASL_[A-Z_]+)$/
@@ -72,13 +73,8 @@ export function failureOf(err: unknown): DatabaseFailure {
   const code = codeOf(err)
   if (timeouts.has(code)) return 'database_timeout'
   if (isServerError(err)) return sessionEnds.has(code) ? 'database_unreachable' : 'database_refused'
-  if (err instanceof ConnectError) return isRefusal(err) ? 'database_refused' : 'database_unreachable'
+  if (err instanceof ConnectError && connectRefusals.test(code)) return 'database_refused'
   return 'database_unreachable'
-}
-
-/** The server answered and there is no session with it: no TLS, a certificate that is not accepted, other attributes. */
-function isRefusal({ code, cause }: ConnectError): boolean {
-  return connectRefusals.has(code) || (cause !== undefined && code !== '' && !/^E[A-Z]+$/.test(code))
 }
 
 /**

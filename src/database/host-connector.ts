@@ -49,8 +49,10 @@ export class HostConnector {
   async connect(): Promise<Socket> {
     let failure = new ConnectError('UNSUITABLE', 'no host of the URL has sessions with the target_session_attrs')
     for (const host of this.#candidates()) {
+      // Otherwise the hosts that were not tried would count as unreachable.
+      if (this.#destroyed) throw new ConnectError('CLOSED', 'the client is closed')
       try {
-        return await this.#open(host, this.#target.tls.mode !== 'disable' && !('path' in host))
+        return await this.#open(host, this.#target.tls.mode !== 'disable' && !('path' in host), this.#timeoutMs)
       } catch (err) {
         setUnreachable(host)
         failure = ConnectError.from(err)
@@ -72,7 +74,8 @@ export class HostConnector {
     return [...suitable.filter(host => !isUnreachable(host)), ...suitable.filter(isUnreachable)]
   }
 
-  async #open(host: DatabaseHost, tls: boolean): Promise<Socket> {
+  async #open(host: DatabaseHost, tls: boolean, timeoutMs: number): Promise<Socket> {
+    const endMs = performance.now() + timeoutMs
     if (this.#destroyed) throw new ConnectError('CLOSED', 'the client is closed')
     const raw = connect(host)
     const connection = { socket: raw }
@@ -81,7 +84,7 @@ export class HostConnector {
     const timer = setTimeout(
       () =>
         connection.socket.destroy(new ConnectError('ETIMEDOUT', 'the database did not accept a connection in time')),
-      this.#timeoutMs
+      timeoutMs
     )
     try {
       await emitted(raw, 'connect')
@@ -93,13 +96,16 @@ export class HostConnector {
     } catch (err) {
       connection.socket.destroy()
       // As libpq: with `prefer`, a server whose TLS does not work is used without TLS.
-      if (connection.socket !== raw && this.#target.tls.mode === 'prefer') return await this.#open(host, false)
+      const leftMs = endMs - performance.now()
+      const withoutTls = connection.socket !== raw && this.#target.tls.mode === 'prefer' && leftMs > 0
+      if (withoutTls) return await this.#open(host, false, leftMs)
       throw err
     } finally {
       clearTimeout(timer)
     }
     let session = false
-    return connection.socket
+    // The driver names the host in the messages of its errors.
+    return Object.assign(connection.socket, 'path' in host ? { host: host.path, port: 0 } : host)
       .once('session', () => {
         session = true
         unreachableUntil.delete(host)

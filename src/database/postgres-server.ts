@@ -212,7 +212,25 @@ async function spawnPostmaster(
   if (child.pid === undefined) throw new Error(`postgres cannot be run: ${await exited}`)
   // A server must not keep alive a process that has nothing else to do.
   child.unref()
-  return { pid: child.pid, exited }
+  return known({ pid: child.pid, exited })
+}
+
+/** The servers that this process has launched or adopted and that have not ended, starting ones included. */
+const pids = new Set<number>()
+
+function known(postmaster: Postmaster): Postmaster {
+  pids.add(postmaster.pid)
+  // Afterwards the pid may belong to another process.
+  void postmaster.exited.then(() => pids.delete(postmaster.pid))
+  return postmaster
+}
+
+/**
+ * Asks every server of this process for a fast shutdown and returns at once: for a process that exits. A start waits for
+ * the end of the former server. Idempotent.
+ */
+export function interruptPostmasters(): void {
+  for (const pid of pids) signalProcess(pid, 'SIGINT')
 }
 
 /**
@@ -309,5 +327,5 @@ export function watchPostmaster(pid: number, dir: string): Postmaster {
     }, SECOND / 4)
     timer.unref()
   })
-  return { pid, exited }
+  return known({ pid, exited })
 }

@@ -2,6 +2,8 @@ import { type Client, createClient } from '../database/client.ts'
 import type { Log } from '../log.ts'
 
 const CONNECT_TIMEOUT_MS = 3_000
+/** Between two attempts: the driver makes them without end while the database refuses or is away. */
+const RECONNECT_MS = 500
 
 export interface ListenerOptions {
   url: string
@@ -31,7 +33,12 @@ export class Listener {
     if (this.#closed) return
     const { url, channel, applicationName, log, heard, listening } = this.#options
     this.#client?.destroy()
-    const client = createClient(url, { max: 1, applicationName, connectTimeoutMs: CONNECT_TIMEOUT_MS })
+    const client = createClient(url, {
+      max: 1,
+      applicationName,
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      reconnectMs: RECONNECT_MS
+    })
     this.#client = client
     client.sql.listen(channel, heard, listening).catch(err => {
       if (client === this.#client) log.debug({ err }, 'not listening')

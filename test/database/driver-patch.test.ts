@@ -91,6 +91,8 @@ const right: Record<string, unknown> = {
   lost_in_transaction: [Array.from({ length: 5 }, () => 'CONNECTION_CLOSED'), { one: 1 }],
   continued_after_loss: ['CONNECTION_CLOSED', 'CONNECTION_CLOSED', { rows: 0 }],
   failed_amid_rows: ['22012', [{ x: 7 }]],
+  cannot_be_built: ['first', 'UNDEFINED_VALUE', 'third'],
+  continued_after_rollback: ['22012', 'TRANSACTION_ENDED', { rows: 0 }],
   lost_amid_rows: ['string', [{ x: 7 }]]
 }
 

@@ -360,7 +360,7 @@ t.test('a server that dies by itself comes back under the same URL, and the log 
   assertRows(t, await query(embedded.url, 'select answer from kept'), [{ answer: 42 }])
   t.strictSame(
     lines.filter(({ level }) => level !== 'debug').map(({ level, message }) => `${level}: ${message}`),
-    ['info: embedded postgres started', 'error: embedded postgres died', 'info: embedded postgres is back']
+    ['info: embedded postgres started', 'error: embedded postgres died', 'info: embedded postgres restarted']
   )
 })
 

@@ -2,6 +2,7 @@ import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { type Client, createClient } from '../../src/database/client.ts'
 import { failureOf } from '../../src/database/failure.ts'
+import { DatabaseCheck } from '../../src/health/database-check.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { startTestPostgres } from '../support/postgres.ts'
 import { settled } from '../support/settled.ts'
@@ -84,6 +85,19 @@ t.test('the hosts of a URL are tried in turn, and one that gave no session comes
     { ssl: false, port },
     'a refused connection costs no call'
   )
+})
+
+t.test('a check whose deadline is that of a connection finds the host behind a silent one', async t => {
+  const [postgres, silent] = await Promise.all([startTestPostgres(t), startTestPostgres(t)])
+  const proxy = await startFaultProxy(t, { host: '127.0.0.1', port: Number(new URL(silent.url).port) })
+  await proxy.blackHole(true)
+  for (const sslmode of ['disable', 'prefer']) {
+    const url = withHosts(postgres.url, `127.0.0.1:${proxy.port},${hostOf(postgres.url)}`, `?sslmode=${sslmode}`)
+    const check = new DatabaseCheck(url, { applicationName: 'test', deadlineMs: 400 })
+    t.teardown(() => check.close())
+    const states = [(await check.check()).state, (await check.check()).state]
+    t.strictSame(states, ['database_timeout', 'ok'], sslmode)
+  }
 })
 
 t.test('target_session_attrs leaves out a standby and a read-only server', async t => {

@@ -71,6 +71,37 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     return [await failed, [...(await sql`select 7 as x`)]]
   },
 
+  /** A statement that cannot be built follows another on the same connection, and a third one follows it. */
+  async cannot_be_built() {
+    const sql = open(1)
+    await sql`select 1`
+    const first = outcome(sql`select pg_sleep(0.05), 'first' as name`.then(rows => rows[0]?.name))
+    const second = outcome(sql`select ${undefined as unknown as string} as name`)
+    const third = outcome(sql`select 'third' as name`.then(rows => rows[0]?.name))
+    const late = new Promise(resolve => setTimeout(() => resolve('not settled'), 2_000))
+    return Promise.all([first, second, third].map(call => Promise.race([call, late])))
+  },
+
+  /** A branch of a transaction goes on after another has failed and the transaction was rolled back. */
+  async continued_after_rollback() {
+    const sql = open(1)
+    await killer`create table left_over (x int)`
+    let late: unknown
+    const transaction = sql.begin(tx =>
+      Promise.all([
+        tx`select 1 / 0`,
+        (async () => {
+          await new Promise(resolve => setTimeout(resolve, 100))
+          late = await outcome(tx`insert into left_over values (1)`)
+        })()
+      ])
+    )
+    const end = await outcome(transaction)
+    while (late === undefined) await new Promise(resolve => setTimeout(resolve, 5))
+    const [row] = await killer`select count(*)::int as rows from left_over`
+    return [end, late === 'TRANSACTION_ENDED' ? late : 'not rejected', row]
+  },
+
   /** A connection is terminated amid the rows of a statement; another follows on the same connection of the pool. */
   async lost_amid_rows() {
     const sql = open(1)

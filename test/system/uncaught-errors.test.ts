@@ -53,6 +53,26 @@ t.test('the embedded Postgres ends with a process that a second signal ends', as
   t.pass('the server is gone')
 })
 
+t.test('a Postgres that is still starting ends with a process that a second signal ends', async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'trading-health-uncaught-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const service = await startService(t, { DATA_DIR: directory, DRAIN_SECONDS: '60', SHUTDOWN_SECONDS: '60' })
+  let pid = Number.NaN
+  while (Number.isNaN(pid)) {
+    try {
+      pid = Number(readFileSync(join(directory, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0] || Number.NaN)
+    } catch {
+      // Not launched yet.
+    }
+    await sleep(1)
+  }
+  service.child.kill('SIGTERM')
+  await sleep(350)
+  t.hasStrict(await service.end('SIGTERM'), { code: 1 })
+  while ((await processIdentity(pid)) !== undefined) await sleep(20)
+  t.pass('the server is gone')
+})
+
 t.test('a run ends and its lease is released when an uncaught error ends its process', async t => {
   const { url } = await createTestDatabase(t)
   const environment = { DATABASE_URL: url, SCHEDULER_ENABLED: 'false', SHUTDOWN_SECONDS: '6' }
