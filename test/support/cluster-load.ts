@@ -1,5 +1,6 @@
 // Three replicas with all real jobs, and everything that admins and operators can do with them, at once.
 import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import type { Test } from 'tap'
@@ -12,10 +13,12 @@ import { KeyRing } from '../../src/exchanges/key-ring.ts'
 import { captureLog, untilStatus } from './app.ts'
 import { startBotApiServer } from './bot-api-server.ts'
 import { runCommand } from './command.ts'
-import { type Service, startService } from './service.ts'
+import { until } from './replica.ts'
+import { projectRoot, type Service, startService } from './service.ts'
 import { Client } from './session.ts'
 import { TradingLoad } from './trading-load.ts'
 
+const ENTRY = join(projectRoot, 'dist/test/support/steady-entry.js')
 const NAMES = ['one', 'two', 'three']
 /** Triggers of one job that are sent at the same time, over all replicas. */
 const WAVE = 60
@@ -58,7 +61,6 @@ export async function startCluster(t: Test, { url, directUrl }: { url: string; d
   const environment = {
     DATABASE_URL: url,
     ENCRYPTION_KEY: KEYS.join(),
-    MAX_EVENT_LOOP_DELAY_MS: '10000',
     TRUST_PROXY: '127.0.0.1',
     LOG_LEVEL: 'warn',
     TELEGRAM_API_URL: bot.url,
@@ -67,7 +69,7 @@ export async function startCluster(t: Test, { url, directUrl }: { url: string; d
     ...trading.urls
   }
   const services = await Promise.all(
-    NAMES.map(name => startService(t, { ...environment, INSTANCE_ID: name, LOG_LEVEL: 'info' }))
+    NAMES.map(name => startService(t, { ...environment, INSTANCE_ID: name, LOG_LEVEL: 'info' }, [ENTRY]))
   )
   for (const { main } of services) await untilStatus(`${main}/health/startup`, 200)
 
@@ -156,7 +158,8 @@ export class Answers {
 }
 
 /**
- * Everything that admins, the operator and the scheduler do, at once.
+ * Everything that admins, the operator and the scheduler do, at once. Each job runs at least once, and no run is under way
+ * at the end.
  * @param durationMs no activity begins after it
  */
 export async function load(cluster: Cluster, durationMs: number): Promise<Answers> {
@@ -171,6 +174,10 @@ export async function load(cluster: Cluster, durationMs: number): Promise<Answer
     }
   }
   await Promise.all([
+    ...Object.keys(CLUSTER_JOBS).map((job_type, i) => {
+      const body = { job_type, wait: false }
+      return answers.of('trigger', nth(cluster.replicas, i).admin.send('POST', '/api/system/trigger-job', body))
+    }),
     repeat('wave', round => wave(cluster, answers, round)),
     repeat('fires', round => makeDue(cluster, round)),
     repeat('trade', () => Promise.all([cluster.trading.trade(cluster.sql), sleep(200)])),
@@ -186,6 +193,10 @@ export async function load(cluster: Cluster, durationMs: number): Promise<Answer
       repeat('sign-in', round => signInAndOut(answers, main, name, round))
     ])
   ])
+  await until(
+    () => cluster.sql`select from job_runs where outcome = 'running'`,
+    rows => rows.length === 0
+  )
   return answers
 }
 
@@ -205,7 +216,7 @@ async function trigger(answers: Answers, admin: Client, round: number): Promise<
   const yesterday = new Date(Date.now() - 2 * 86_400_000).toISOString().slice(0, 10)
   const body = {
     job_type,
-    ...(round % 2 === 1 && { unless_run_within_seconds: 1 }),
+    ...(round % 2 === 1 && { unless_run_within_seconds: 1, wait: false }),
     ...(job_type === 'calculate_performance' && round % 4 > 1 && { date: yesterday })
   }
   await answers.of('trigger', admin.send('POST', '/api/system/trigger-job', body))
