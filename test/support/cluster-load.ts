@@ -158,8 +158,8 @@ export class Answers {
 }
 
 /**
- * Everything that admins, the operator and the scheduler do, at once. Each job runs at least once, and no run is under way
- * at the end.
+ * Everything that admins, the operator and the scheduler do, at once. Each job runs at least once, one of them by its
+ * schedule, and no run is under way at the end.
  * @param durationMs no activity begins after it
  */
 export async function load(cluster: Cluster, durationMs: number): Promise<Answers> {
@@ -193,6 +193,14 @@ export async function load(cluster: Cluster, durationMs: number): Promise<Answer
       repeat('sign-in', round => signInAndOut(answers, main, name, round))
     ])
   ])
+  await nth(cluster.replicas, 0).admin.send('POST', '/api/system/scheduler-control', { action: 'start' })
+  await until(
+    async () => {
+      await makeDue(cluster, 0)
+      return cluster.sql`select from job_runs where trigger = 'schedule' and outcome <> 'skipped'`
+    },
+    rows => rows.length > 0
+  )
   await until(
     () => cluster.sql`select from job_runs where outcome = 'running'`,
     rows => rows.length === 0

@@ -5,6 +5,7 @@ import { LOCK_ORDER } from '../../src/database/lock-order.ts'
 import { load, startCluster } from '../support/cluster-load.ts'
 import { locksOf, readTransactions, TRACE_SETTINGS, violationsOf } from '../support/lock-trace.ts'
 import { startTestPostgres } from '../support/postgres.ts'
+import { until } from '../support/replica.ts'
 
 const LOAD_MS = 15_000
 /** Written by the order-entry side, or by migrations alone. */
@@ -19,6 +20,12 @@ t.test('every transaction of the service locks tables in the order of LOCK_ORDER
   await server.query('select pg_reload_conf()')
   const answers = await load(cluster, LOAD_MS)
   t.strictSame(answers.withoutSuccess, [])
+  // A condition that alerts keep.
+  await cluster.replicas[0]?.admin.send('POST', '/api/system/scheduler-control', { action: 'stop' })
+  await until(
+    () => cluster.sql`select from alerts`,
+    rows => rows.length > 0
+  )
 
   const transactions = readTransactions(await readFile(server.logFile, 'utf8'))
   const locked = transactions.map(statements => statements.flatMap(statement => locksOf(statement)))
