@@ -10,7 +10,7 @@ export interface HelperProcess {
   end(): Promise<void>
 }
 
-/** @param script compiled, below `dist/bench` */
+/** @param script compiled, below `build/bench` */
 export function startHelper(script: string, args: string[]): HelperProcess {
   const child = spawnNode(join(import.meta.dirname, script), args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const { stdin, stdout } = child

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../test/support/free-port.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
+import { serverScript } from '../test/support/project.ts'
 import { type Launched, type Load, launch, load, requireTools, shuffled, summary } from './launch.ts'
 
 const LAUNCHES = Number(process.env.LAUNCHES ?? 10)
@@ -18,8 +19,6 @@ const IDLE_MS = 3_000
 
 requireTools('wrk', 'taskset')
 
-const dist = join(import.meta.dirname, '..')
-const service = join(dist, 'src/server.js')
 const bare = join(import.meta.dirname, 'servers/bare.js')
 const fastify = join(import.meta.dirname, 'servers/fastify.js')
 
@@ -53,7 +52,7 @@ try {
     fastify: { script: fastify, path: '/health/live', env: {}, loads: both('fastify', '/health/live') },
     query: { script: fastify, path: '/health/live', env: { DATABASE_URL }, loads: both('query', '/health/ready') },
     service: {
-      script: service,
+      script: serverScript,
       path: '/health/live',
       env: { DATABASE_URL, SESSION_SECRET, ENCRYPTION_KEY, PROBE_PORT: String(probePort), DATA_DIR: dataDir },
       loads: {

@@ -1,4 +1,4 @@
-// npm run build && node dist/bench/scheduler.js: how late fires start, beside croner alone with the same jobs; what a
+// npm run build && node build/bench/scheduler.js: how late fires start, beside croner alone with the same jobs; what a
 // claim costs; what an idle replica asks of the database.
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'

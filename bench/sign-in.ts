@@ -2,10 +2,10 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../test/support/free-port.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
+import { cliScript, serverScript } from '../test/support/project.ts'
 import { summary } from './launch.ts'
 
 const ROUNDS = 5
@@ -16,7 +16,6 @@ const BAR_MS = 100
 const cleanups: (() => unknown)[] = []
 const postgres = await startTestPostgres({ teardown: cleanup => void cleanups.unshift(cleanup) })
 const [main, probe] = [await freePort(), await freePort()]
-const dist = join(import.meta.dirname, '..')
 const env = {
   PATH: process.env.PATH,
   DATABASE_URL: postgres.url,
@@ -28,14 +27,14 @@ const env = {
 }
 
 try {
-  const service = spawn(process.execPath, [join(dist, 'src/server.js')], {
+  const service = spawn(process.execPath, [serverScript], {
     env,
     stdio: ['ignore', 'ignore', 'inherit']
   })
   cleanups.unshift(() => service.kill('SIGKILL'))
   while ((await timed(main, '/health/startup')).status !== 200) await sleep(20)
   for (let i = 0; i < AT_ONCE; i++) {
-    const created = spawn(process.execPath, [join(dist, 'src/cli.js'), 'user:create', `user${i}`], {
+    const created = spawn(process.execPath, [cliScript, 'user:create', `user${i}`], {
       env,
       stdio: ['pipe', 'ignore', 'inherit']
     })

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { runningEmbeddedPostgres } from '../src/database/embedded.ts'
 import { startBotApiServer } from '../test/support/bot-api-server.ts'
+import { cliScript, serverScript } from '../test/support/project.ts'
 import { inventHistory } from './history.ts'
 import { DemoMarket } from './market.ts'
 
@@ -17,7 +18,6 @@ const CHAT = '4242'
 const START_JOBS = ['update_prices', 'sync_balances', 'update_orders', 'calculate_pnl', 'calculate_performance']
 const TRADE_MS = 1_500
 
-const source = join(import.meta.dirname, '../src')
 const stopping = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
 
@@ -39,7 +39,7 @@ const environment = {
   TELEGRAM_CHAT_ID: CHAT
 }
 const base = `http://127.0.0.1:${PORT}`
-const service = spawn(process.execPath, [join(source, 'server.js')], {
+const service = spawn(process.execPath, [serverScript], {
   env: environment,
   stdio: ['ignore', 'ignore', 'inherit'],
   // Its own group: an interrupt of the terminal comes here first, and is passed on.
@@ -114,7 +114,7 @@ function post(path: string, body: unknown, cookie = ''): Promise<Response> {
 
 /** Runs one of the operator's commands on the demo's database. */
 async function command(secrets: readonly string[], ...words: string[]): Promise<void> {
-  const child: ChildProcess = spawn(process.execPath, [join(source, 'cli.js'), ...words], {
+  const child: ChildProcess = spawn(process.execPath, [cliScript, ...words], {
     env: environment,
     stdio: ['pipe', 'ignore', 'inherit']
   })

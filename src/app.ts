@@ -9,6 +9,7 @@ import Fastify, {
   LogController,
   type RouteOptions
 } from 'fastify'
+import manifest from '../package.json' with { type: 'json' }
 import accounts from '../plugins/accounts.ts'
 import adminAuth from '../plugins/admin-auth.ts'
 import alerts from '../plugins/alerts.ts'
@@ -52,8 +53,8 @@ export interface Seams {
   jobs?: readonly Job[]
 }
 
-/** The version of this service; a test holds package.json to it. */
-export const VERSION = '0.1.0'
+/** The version of this service, from package.json when it was built. */
+export const VERSION = manifest.version
 
 const BODY_LIMIT = 64 * 1024
 const MAX_PARAM_LENGTH = 16 * 1024

@@ -74,7 +74,7 @@ t.test('an install that cannot apply the patch fails with one line', async t => 
 
 t.test('a start without the patch fails and says what to run', async t => {
   const { root, patch } = await projectBeforePatch(t)
-  await cp(join(projectRoot, 'dist/src/database'), join(root, 'database'), { recursive: true })
+  await cp(join(projectRoot, 'build/src/database'), join(root, 'database'), { recursive: true })
   await writeFile(join(root, 'package.json'), '{"type":"module"}')
   const start = () => runNode('--input-type=module', '-e', `await import('${join(root, 'database/client.js')}')`)
   const { status, stderr } = start()

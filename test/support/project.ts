@@ -1,0 +1,16 @@
+import { dirname, join } from 'node:path'
+
+/** The root of the project: this file runs from build/test/support. */
+export const projectRoot = dirname(dirname(dirname(import.meta.dirname)))
+
+/** The service as it ships. */
+export const serverScript = join(projectRoot, 'dist/src/server.js')
+
+/** The operator's commands as they ship. */
+export const cliScript = join(projectRoot, 'dist/src/cli.js')
+
+/** scheduler-entry.ts, bundled as the service is. */
+export const schedulerScript = join(projectRoot, 'build/system/scheduler-entry.js')
+
+/** The compiled files of tests: preloads, helper processes. */
+export const compiledTests = join(projectRoot, 'build/test')
