@@ -55,7 +55,7 @@ async function buildDist() {
     // As deep as the folder that it becomes: the paths in source maps are relative.
     const made = join(temporary, 'src/new')
     const metafile = await bundle({ server: 'src/server.ts', cli: 'src/cli.ts', ...THREADS }, made)
-    const packages = bundledPackages(root, metafile)
+    const packages = bundledPackages(made)
     const bill = await billOfMaterials(root, packages)
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     const id = filesDigest(made, filesBelow(made, '')).slice(0, 12)
@@ -111,7 +111,7 @@ function moveIntoPlace(from, to) {
   }
 }
 
-/** Names that each file exports, and whether it is an entry, as esbuild has them. */
+/** Names that each file exports, as esbuild has them. */
 function exportsOf(metafile, folder) {
   const prefix = `${folder.slice(root.length + 1)}/`
   const outputs = Object.entries(metafile.outputs).filter(([path]) => path.endsWith('.js'))

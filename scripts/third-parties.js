@@ -1,27 +1,32 @@
 import { execFile } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { filesBelow } from './inputs.js'
 
 /** Packed by @fastify/swagger-ui into its assets, and so in no lock file. */
 const SWAGGER_UI = { name: 'swagger-ui-dist', license: 'Apache-2.0' }
 
 /**
- * The packages of which a bundle has code, by name and version.
- * @param metafile of esbuild
- * @throws {Error} a package without a licence
+ * The packages of which a bundle has code, sorted by name and version: by its source maps, which also know what a
+ * package was itself bundled from.
+ * @param outdir folder of the bundle, with its source maps
+ * @throws {Error} a package is not installed, or names no licence
  */
-export function bundledPackages(root, metafile) {
+export function bundledPackages(outdir) {
+  const maps = filesBelow(outdir, '').filter(name => name.endsWith('.map'))
+  const sources = maps.flatMap(name => {
+    const { sources } = JSON.parse(readFileSync(join(outdir, name), 'utf8'))
+    return sources.map(source => resolve(dirname(join(outdir, name)), source))
+  })
   const folders = new Set(
-    Object.keys(metafile.inputs).flatMap(path => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path) ?? [])
+    sources.flatMap(path => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path) ?? []).map(installedFolder)
   )
   const packages = [...folders].map(folder => {
-    const { name, version, license, devDependencies } = JSON.parse(
-      readFileSync(join(root, folder, 'package.json'), 'utf8')
-    )
-    const file = readdirSync(join(root, folder)).find(file => /^(licen[cs]e|copying)(\.|$)/i.test(file))
+    const { name, version, license, devDependencies } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+    const file = readdirSync(folder).find(file => /^(licen[cs]e|copying)(\.|$)/i.test(file))
     if (typeof license !== 'string') throw new Error(`${name} names no licence`)
-    const text = file && readFileSync(join(root, folder, file), 'utf8').trim()
+    const text = file && readFileSync(join(folder, file), 'utf8').trim()
     return { name, version, license, text, devDependencies }
   })
   const assets = packages.find(({ name }) => name === '@fastify/swagger-ui')
@@ -29,6 +34,17 @@ export function bundledPackages(root, metafile) {
   // A version that is installed twice is one package.
   const distinct = new Map(packages.map(one => [`${one.name}@${one.version}`, one]))
   return [...distinct].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one)
+}
+
+/** What a package was bundled from was installed below it when it was published; here it may be further up. */
+function installedFolder(folder) {
+  for (let at = folder; ; ) {
+    if (existsSync(join(at, 'package.json'))) return at
+    const [, outer, name] = /^(.*)\/[^/]+\/node_modules\/((?:@[^/]+\/)?[^/]+)$/.exec(at) ?? []
+    const up = outer?.replace(/\/@[^/]+$/, '')
+    if (up === undefined || !up.endsWith('node_modules')) throw new Error(`${folder} is bundled, but not installed`)
+    at = join(up, name)
+  }
 }
 
 /** The licences of the service and of all that is bundled with it, as one text. */
