@@ -1,5 +1,5 @@
 /**
- * The folder of the built sources, from which worker threads and SQL files are found. It is asked for here, in a file
- * at the top of the sources, because a bundle stands at the top too, whatever it was made from.
+ * The folder of the built sources, in which worker threads and SQL files are found: `build/src`, or the folder of the
+ * bundle. This file is at the top of the sources because bundles and their chunks are at the top of theirs.
  */
 export const sourceDir = import.meta.dirname
