@@ -31,7 +31,7 @@ const { bundle, THREADS } = await import('./bundle.js')
 const { outputs } = await bundle({ 'scheduler-entry': 'test/support/scheduler-entry.ts', ...THREADS }, system)
 removeFrom('build/system', file => /-[A-Z0-9]{8}\.js(\.map)?$/.test(file) && !(file in outputs))
 
-/** @param isStale says of a path from the root whether its file goes */
+/** @param isStale whether a file is removed, by its path from the root */
 function removeFrom(folder, isStale) {
   for (const file of filesBelow(root, folder)) if (isStale(file)) rmSync(join(root, file))
 }

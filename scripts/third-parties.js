@@ -8,7 +8,7 @@ import { filesBelow } from './inputs.js'
 const SWAGGER_UI = { name: 'swagger-ui-dist', license: 'Apache-2.0' }
 
 /**
- * The packages of which a bundle has code, sorted by name and version: by its source maps, which also know what a
+ * The packages of which a bundle has code, sorted by name and version: from its source maps, which also list what a
  * package was itself bundled from.
  * @param outdir folder of the bundle, with its source maps
  * @throws {Error} a package is not installed, or names no licence
@@ -59,8 +59,8 @@ export function licencesText(root, packages) {
 
 /**
  * The software bill of materials, CycloneDX 1.5: what `npm sbom` makes of package-lock.json, restricted to what is
- * bundled. npm's own `--omit` will not do: it also leaves out packages that a development tool needs as well.
- * @throws {Error} npm has no such command, or does not know a bundled package
+ * bundled. npm's own `--omit=dev` also leaves out packages that a development tool needs as well.
+ * @throws {Error} npm has no such command, or does not list a bundled package
  */
 export async function billOfMaterials(root, packages) {
   const words = ['sbom', '--sbom-format=cyclonedx', '--package-lock-only']
@@ -76,7 +76,7 @@ export async function billOfMaterials(root, packages) {
   bill.components = packages.map(one => {
     const component = known.get(reference(one))
     if (component) return { ...component, scope: 'required' }
-    if (one.name !== SWAGGER_UI.name) throw new Error(`npm sbom does not know ${reference(one)}`)
+    if (one.name !== SWAGGER_UI.name) throw new Error(`npm sbom does not list ${reference(one)}`)
     return {
       'bom-ref': reference(one),
       type: 'library',

@@ -133,6 +133,9 @@ t.test('nothing is written when no input has changed, nor by a build that fails'
   writeFileSync(source, content)
   t.strictSame(await build(), good)
   t.equal(id(), first, 'the same inputs make the same build')
+  rmSync(join(root, 'dist/src', first, 'server.js'))
+  t.strictSame(await build(), good)
+  t.ok(existsSync(join(root, 'dist/src', first, 'server.js')), 'a build repairs a damaged one')
   for (const input of ['patches/postgres+3.4.9.patch', 'package-lock.json', 'scripts/bundle.js']) {
     const record = join(root, 'dist/build.json')
     const { mtimeMs } = statSync(record)
