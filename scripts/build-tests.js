@@ -1,6 +1,6 @@
-// Builds build/: tsc's output of everything, for unit tests, benches and the demo, and build/system/, the replica of the
-// system tests with jobs of its own, bundled as dist/ is. Files that have no source any more are removed afterwards, so
-// that a test that runs meanwhile keeps its own.
+// Builds build/: tsc's output of everything, for unit tests, benches and the demo, and build/system/, the replicas of
+// the system tests with jobs of their own or without load shedding, bundled as dist/ is. Files without a source are
+// removed afterwards, so that a test that runs meanwhile keeps its own.
 import { spawnSync } from 'node:child_process'
 import { cpSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -28,7 +28,8 @@ removeFrom('build', file => !file.startsWith('build/system/') && !kept.has(join(
 cpSync(join(root, 'src/database/migrations'), join(build, 'src/database/migrations'), { recursive: true })
 
 const { bundle, THREADS } = await import('./bundle.js')
-const { outputs } = await bundle({ 'scheduler-entry': 'test/support/scheduler-entry.ts', ...THREADS }, system)
+const entries = ['scheduler-entry', 'steady-entry'].map(name => [name, `test/support/${name}.ts`])
+const { outputs } = await bundle({ ...Object.fromEntries(entries), ...THREADS }, system)
 removeFrom('build/system', file => /-[A-Z0-9]{8}\.js(\.map)?$/.test(file) && !(file in outputs))
 
 /** @param isStale whether a file is removed, by its path from the root */

@@ -1,6 +1,5 @@
 // Three replicas with all real jobs, and everything that admins and operators can do with them, at once.
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import type { Test } from 'tap'
@@ -13,12 +12,12 @@ import { KeyRing } from '../../src/exchanges/key-ring.ts'
 import { captureLog, untilStatus } from './app.ts'
 import { startBotApiServer } from './bot-api-server.ts'
 import { runCommand } from './command.ts'
+import { steadyScript } from './project.ts'
 import { until } from './replica.ts'
-import { projectRoot, type Service, startService } from './service.ts'
+import { type Service, startService } from './service.ts'
 import { Client } from './session.ts'
 import { TradingLoad } from './trading-load.ts'
 
-const ENTRY = join(projectRoot, 'dist/test/support/steady-entry.js')
 const NAMES = ['one', 'two', 'three']
 /** Triggers of one job that are sent at the same time, over all replicas. */
 const WAVE = 60
@@ -69,7 +68,7 @@ export async function startCluster(t: Test, { url, directUrl }: { url: string; d
     ...trading.urls
   }
   const services = await Promise.all(
-    NAMES.map(name => startService(t, { ...environment, INSTANCE_ID: name, LOG_LEVEL: 'info' }, [ENTRY]))
+    NAMES.map(name => startService(t, { ...environment, INSTANCE_ID: name, LOG_LEVEL: 'info' }, [steadyScript]))
   )
   for (const { main } of services) await untilStatus(`${main}/health/startup`, 200)
 

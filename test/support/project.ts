@@ -12,5 +12,8 @@ export const cliScript = join(projectRoot, 'dist/src/cli.js')
 /** scheduler-entry.ts, bundled as the service is. */
 export const schedulerScript = join(projectRoot, 'build/system/scheduler-entry.js')
 
+/** steady-entry.ts, bundled as the service is. */
+export const steadyScript = join(projectRoot, 'build/system/steady-entry.js')
+
 /** The compiled files of tests: preloads, helper processes. */
 export const compiledTests = join(projectRoot, 'build/test')
