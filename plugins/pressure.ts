@@ -15,7 +15,7 @@ export interface PressureOptions {
   config: Config
 }
 
-/** How often the event-loop delay is measured and told, in milliseconds. */
+/** How often the event-loop delay is measured and published, in milliseconds. */
 const SAMPLE_MS = 500
 const RETRY_AFTER_SECONDS = 5
 

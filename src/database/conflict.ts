@@ -23,7 +23,7 @@ export interface RepeatOptions {
 
 /**
  * Runs a statement or transaction, and repeats it after a conflict: at most `CONFLICT_RETRIES` times, after a random wait
- * of at most 25, 50 and 100 ms, so that the parties of a deadlock do not meet again.
+ * of at most 25, 50 and 100 ms, so that the same transactions do not conflict again.
  * @throws the error of the last attempt; any other error at once
  */
 export async function repeatOnConflict<T>(

@@ -102,9 +102,9 @@ export class Database {
       return result
     } catch (err) {
       if (client && err instanceof DeadlineError) this.#replace(client, err)
-      const told = isConflict(err) ? new DatabaseUnavailableError(failureOf(err), err) : asUnavailable(err)
-      this.#calls[told instanceof DatabaseUnavailableError ? 'unavailable' : 'failed']++
-      throw told
+      const reported = isConflict(err) ? new DatabaseUnavailableError(failureOf(err), err) : asUnavailable(err)
+      this.#calls[reported instanceof DatabaseUnavailableError ? 'unavailable' : 'failed']++
+      throw reported
     } finally {
       this.#inFlight--
     }
@@ -112,7 +112,7 @@ export class Database {
 
   /**
    * Runs one transaction; it is rolled back when `work` rejects. The server cancels a statement that lasts beyond the
-   * deadline, so that waiting for a lock costs the caller the transaction and not everybody the pool.
+   * deadline, so that waiting for a lock costs the caller the transaction and leaves the pool as it is.
    *
    * After a deadlock or a serialization failure `work` is called again in a new transaction, as `repeatOnConflict` does.
    * So everything that `work` changes must be in the database, or must be the same after a second call; give
@@ -135,7 +135,7 @@ export class Database {
     return this.run(begun, { deadlineMs: deadlineMs + 500, ...options })
   }
 
-  /** Replaces the pool, as after a time in which the database was mute: its connections may be dead without a sign. */
+  /** Replaces the pool, as after a time without answers: its connections may be lost without an error. */
   rebuild(): void {
     if (this.#client) this.#replace(this.#client)
   }

@@ -1,5 +1,5 @@
 /**
- * The embedded Postgres: what stands in for DATABASE_URL on a machine with nothing but Node. It owns the server of
+ * The embedded Postgres: used without DATABASE_URL, on a machine with nothing but Node. It owns the server of
  * `<dataDir>/postgres` from the start to `stop()`, and finds it again after a `kill -9`.
  */
 import { createHash } from 'node:crypto'
@@ -62,7 +62,7 @@ export interface EmbeddedOptions extends RunnerOptions {
   /** Made when absent. */
   dataDir: string
   log: EmbeddedLog
-  /** Ends the start, wherever it stands; nothing is left running. Has no effect after it. */
+  /** Aborts the start; nothing is left running. Has no effect once the server has started. */
   signal?: AbortSignal | undefined
   /** Server settings beside those of postgres-server.ts. */
   settings?: ServerSettings | undefined

@@ -3,7 +3,7 @@ import Postgrator from 'postgrator'
 import { sourceDir } from '../locations.ts'
 import type { Database } from './database.ts'
 
-/** Where the migrations stand: `NNN.do.<what>.sql`, applied in the order of their numbers. */
+/** The migrations: `NNN.do.<what>.sql`, applied in the order of their numbers. */
 const MIGRATIONS = join(sourceDir, 'database/migrations/*.sql')
 
 /** Key of the advisory lock: the letters `thmi` as a number. Other users of the database must not take it. */

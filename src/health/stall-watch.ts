@@ -89,7 +89,7 @@ export class StallWatch {
     }
   }
 
-  /** Disconnecting also lets the main thread go on, wherever the inspection stands. */
+  /** Ends the session; a main thread that is paused by it continues. */
   #endInspection(): void {
     this.#session?.disconnect()
     this.#session = undefined

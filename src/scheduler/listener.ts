@@ -11,13 +11,13 @@ export interface ListenerOptions {
   applicationName: string
   log: Log
   heard: () => void
-  /** At each beginning, that after a lost connection included: what was said before it was not heard. */
+  /** Called each time when LISTEN has begun, after a lost connection too: earlier notifications were missed. */
   listening?: (() => void) | undefined
 }
 
 /**
- * Listens on one channel, on a connection of its own. It may hear nothing, as behind a transaction-pooling pgbouncer, or
- * nothing any more: whoever uses it polls as well.
+ * Listens on one channel, on a connection of its own. Notifications may never arrive, as behind a transaction-pooling
+ * pgbouncer, or stop to arrive: the caller must poll as well.
  */
 export class Listener {
   readonly #options: ListenerOptions
@@ -28,7 +28,7 @@ export class Listener {
     this.#options = options
   }
 
-  /** Listens afresh: after a failure of the database the old connection may be dead without a sign. */
+  /** Opens a new connection and listens again: after a failure of the database the old one may be lost without an error. */
   restart(): void {
     if (this.#closed) return
     const { url, channel, applicationName, log, heard, listening } = this.#options

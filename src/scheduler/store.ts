@@ -10,7 +10,7 @@ export const LEASE_MS = 15 * SECOND
 
 /**
  * Longest transaction of the scheduler and of jobs. Well below the lease, so that a lease does not run out while the
- * runner holds its row; the server ends one whose client has fallen silent, which would hold it for ever.
+ * runner holds its row; the server ends one whose client sends nothing more, which would hold it for ever.
  */
 export const TRANSACTION_DEADLINE_MS = 8 * SECOND
 const SILENT_CLIENT_MS = 5 * SECOND
@@ -44,12 +44,12 @@ export interface Look {
   nowMs: number
   running: boolean
   changedAtMs: number
-  /** Runs of dead runners that this look has set free. */
+  /** Runs that this poll has marked as abandoned. */
   abandoned: { run_id: string; job_id: string; instance: string }[]
   jobs: JobClock[]
 }
 
-/** What a job's clock stands at. */
+/** The fire times of a job; null where it has none. */
 export interface JobClock {
   jobId: string
   paused: boolean
@@ -86,7 +86,7 @@ export type ManualClaim =
 
 export interface ControlChange {
   running: boolean
-  /** Begin the timers afresh even where it runs already. */
+  /** Compute new fire times even when the scheduler runs already. */
   restart: boolean
   actor: string
   reason: string | null
