@@ -37,8 +37,8 @@ export interface PoolUsage {
 }
 
 /**
- * The main pool. Every call has a deadline of ours, because postgres.js waits for ever for a peer that is connected
- * but mute; a missed one means that such peers may be in the pool, so it is replaced.
+ * The main pool. Every call has a deadline of ours, because postgres.js waits for ever for a peer that is connected and
+ * does not respond. After a missed deadline the pool may hold such connections, so it is replaced.
  */
 export class Database {
   readonly #options: DatabaseOptions
