@@ -50,7 +50,7 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     if (signalledMs === undefined) void close()
   })
 }
-// Whatever ends the process, the embedded Postgres does not outlive it.
+// Whatever ends the process, SIGKILL excepted, the embedded Postgres is asked to stop.
 process.on('exit', () => app.stopEmbeddedPostgres())
 
 let signalledMs: number | undefined

@@ -16,7 +16,7 @@
  *   number, so that it waits for nothing and nothing waits for it.
  * - The commit of a transaction with a NOTIFY takes one more lock, after all others.
  * - Migrations lock whole tables in the order of their statements. A deadlock with a replica of the version before, during
- *   a roll-out, is repeated as any other.
+ *   a roll-out, is repeated like every other deadlock.
  *
  * The rules beside the order:
  * - Several rows of one table are locked in the order of their key (`select … order by … for no key update`, then the

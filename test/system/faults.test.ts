@@ -162,17 +162,17 @@ function judge(t: Test, { results, control, times: { faultMs, endingMs, healedMs
   judgeRecovery(t, results, healedMs)
 }
 
-/** What is promised in every state of the database, on a machine on which a bare server answers at once. */
+/** What is promised in every state of the database. The bare server shows how much of an answer's time is the machine's. */
 function judgeAnswers(t: Test, results: Probed[], control: Probed[]) {
   const ownMs = worstMs(control)
   const worst = worstMs(results)
-  t.ok(worst <= 1_000 + ownMs, `no answer over 1 s: ${worst} ms, of the control server ${ownMs} ms`)
+  t.ok(worst <= 1_000, `no answer over 1 s: ${worst} ms, of the control server ${ownMs} ms`)
   t.strictSame(shown(results.filter(({ status }) => status === 0)), [], 'every probe was answered')
 
   const live = of(results, '/health/live')
   t.strictSame(shown(live.filter(({ status }) => status !== 200)), [], 'liveness stays 200')
   const worstLive = worstMs(live)
-  t.ok(worstLive <= 100 + ownMs, `no liveness answer over 100 ms: ${worstLive} ms, of the control server ${ownMs} ms`)
+  t.ok(worstLive <= 100, `no liveness answer over 100 ms: ${worstLive} ms, of the control server ${ownMs} ms`)
 }
 
 function judgeRecovery(t: Test, results: Probed[], healedMs: number) {
