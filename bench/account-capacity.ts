@@ -2,14 +2,9 @@
 // rate budgets on a clock of our own, with an exchange that answers at once.
 import { Readable } from 'node:stream'
 import { type Dispatcher, MockAgent } from 'undici'
+import { EXCHANGE_NAMES, type ExchangeName, MARKET_TYPES, type MarketType } from '../src/domain/market.ts'
 import { CATALOGUE } from '../src/exchanges/catalogue.ts'
-import {
-  EXCHANGE_NAMES,
-  ExchangeError,
-  type ExchangeName,
-  MARKET_TYPES,
-  type MarketType
-} from '../src/exchanges/exchange-client.ts'
+import { ExchangeError } from '../src/exchanges/exchange-error.ts'
 import { ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
 
 const RUN_MS = 29_000

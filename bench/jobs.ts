@@ -1,17 +1,19 @@
 // npm run bench:jobs: open orders and unrealised PnL at the size of a large installation, probed while they run.
 // ACCOUNTS, POSITIONS make it smaller.
+
 import { execFileSync } from 'node:child_process'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Big } from 'big.js'
 import { pino } from 'pino'
 import { Agent } from 'undici'
 import { buildApp } from '../src/app.ts'
+import { HOUR } from '../src/async/durations.ts'
 import { loadConfig } from '../src/config.ts'
 import { ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
 import { calculateUnrealizedPnl } from '../src/jobs/calculate-unrealized-pnl.ts'
 import { updateOpenOrders } from '../src/jobs/update-open-orders.ts'
 import type { Job, JobResult } from '../src/scheduler/job.ts'
-import { every, HOUR } from '../src/scheduler/trigger.ts'
+import { every } from '../src/scheduler/trigger.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
 import { seedAccount, standingPrices, TestAccounts } from '../test/support/trading.ts'
 import { accountCapacities } from './account-capacity.ts'

@@ -1,16 +1,18 @@
 // npm run bench:performance: the jobs of a day over a year of trading, while the main port of the same process is
 // probed; at a tenth of the size first, for the growth. STRATEGIES and EXECUTIONS set the full size.
+
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import { buildApp } from '../src/app.ts'
+import { HOUR } from '../src/async/durations.ts'
 import { loadConfig } from '../src/config.ts'
 import { calculateDailyPerformance } from '../src/jobs/calculate-daily-performance.ts'
 import { sendDailySummary } from '../src/jobs/send-daily-summary.ts'
 import { Outbox } from '../src/notifications/outbox.ts'
-import { HOUR } from '../src/scheduler/trigger.ts'
+
 import { testJob } from '../test/support/jobs.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
 import { generateTrading } from '../test/support/trading-year.ts'

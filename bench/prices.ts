@@ -8,7 +8,7 @@ import { LRUCache } from 'lru-cache'
 import { pino } from 'pino'
 import { Agent } from 'undici'
 import { MAX_PRICES, PriceCache, type PriceCacheOptions } from '../src/cache/price-cache.ts'
-import { EXCHANGE_NAMES, type Price } from '../src/exchanges/exchange-client.ts'
+import { EXCHANGE_NAMES, type Price } from '../src/domain/market.ts'
 import { ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
 import { spawnNode } from '../test/support/node-process.ts'
 

@@ -1,5 +1,6 @@
 // npm run build && node build/bench/scheduler.js: how late fires start, beside croner alone with the same jobs; what a
 // claim costs; what an idle replica asks of the database.
+
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -7,11 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Cron } from 'croner'
 import { pino } from 'pino'
 import { buildApp } from '../src/app.ts'
+import { HOUR, SECOND } from '../src/async/durations.ts'
 import { loadConfig } from '../src/config.ts'
 import type { Job } from '../src/scheduler/job.ts'
 import { newClaim } from '../src/scheduler/run.ts'
 import { SchedulerStore } from '../src/scheduler/store.ts'
-import { every, HOUR, SECOND } from '../src/scheduler/trigger.ts'
+import { every } from '../src/scheduler/trigger.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
 
 const SECONDS = Number(process.env.SECONDS ?? 60)

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import type { Sql } from 'postgres'
+import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../src/domain/market.ts'
 import { CATALOGUE } from '../src/exchanges/catalogue.ts'
-import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../src/exchanges/exchange-client.ts'
 import type { SimulatedAccount, SimulatedOrder } from '../test/support/simulated-exchange/simulated-exchange.ts'
 import { SimulatedExchange } from '../test/support/simulated-exchange/simulated-exchange.ts'
 

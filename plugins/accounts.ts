@@ -1,8 +1,8 @@
 // @FEAT:exchanges @COMP:plugin @TYPE:integration
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { Accounts } from '../src/exchanges/accounts.ts'
-import { KeyRing } from '../src/exchanges/key-ring.ts'
+import { Accounts } from '../src/accounts/accounts.ts'
+import { KeyRing } from '../src/accounts/key-ring.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -11,7 +11,7 @@ const DIRECT_MS = 10_000
 async function alerts(app: FastifyInstance, { config }: { config: Config }) {
   const { TELEGRAM_BOT_TOKEN: token, TELEGRAM_CHAT_ID: chatId, LANGUAGE: language, TIME_ZONE: timeZone } = config
   if (token === undefined || chatId === undefined) return
-  const { AlertRunner } = await import('../src/notifications/alert-runner.ts')
+  const { AlertRunner } = await import('../src/alerts/alert-runner.ts')
   const { db, log, scheduler, telegram, health } = app
   const closing = new AbortController()
   const runner = new AlertRunner({

@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { Database } from '../src/database/database.ts'
 import type { EmbeddedPostgres } from '../src/database/embedded.ts'
-import { tellPool } from '../src/database/figures.ts'
+import { tellPool } from '../src/database/metrics.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -3,11 +3,11 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { type CheckDetails, databaseDetails, mainLoopDetails, probeThreadDetails } from '../src/health/details.ts'
-import { tellHealth } from '../src/health/figures.ts'
+import { tellHealth } from '../src/health/metrics.ts'
 import { ProbeHost } from '../src/health/probe-host.ts'
 import { type ProbeAnswer, type ProbePath, probeAnswers } from '../src/health/probes.ts'
 import { SharedState } from '../src/health/state.ts'
-import { startUp } from '../src/startup.ts'
+import { startUp } from '../src/start-up.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

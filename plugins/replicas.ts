@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
-import { Replicas } from '../src/replicas.ts'
+import { Replicas } from '../src/replicas/replicas.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

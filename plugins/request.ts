@@ -1,9 +1,9 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { holdsUnstorableText } from '../src/database/unstorable-text.ts'
 import { ServiceError } from '../src/errors.ts'
 import { languageOf, message } from '../src/messages.ts'
-import { holdsUnstorableText } from '../src/unstorable-text.ts'
 
 const NO_BODY = Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false })])
 

@@ -54,7 +54,7 @@ async function buildDist() {
   try {
     // As deep as the folder that it becomes: the paths in source maps are relative.
     const made = join(temporary, 'src/new')
-    const metafile = await bundle({ server: 'src/server.ts', cli: 'src/cli.ts', ...THREADS }, made)
+    const metafile = await bundle({ server: 'src/server.ts', cli: 'src/cli/cli.ts', ...THREADS }, made)
     const packages = bundledPackages(made)
     const bill = await billOfMaterials(root, packages)
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))

@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import envSchema from 'env-schema'
 import { DatabaseUrlError, parseDatabaseUrl } from './database/database-url.ts'
-import { isTimeZone } from './scheduler/trigger.ts'
+import { isTimeZone } from './domain/time-zone.ts'
 
 const port = (fallback: number, description: string) =>
   Type.Integer({ default: fallback, minimum: 0, maximum: 65_535, description })

@@ -4,7 +4,7 @@ import { pino } from 'pino'
 import { buildApp, type ServiceConfig } from './app.ts'
 import { generatedSecret } from './auth/generated-secret.ts'
 import { ConfigError, loadConfig } from './config.ts'
-import { logDestination } from './log-destination.ts'
+import { logDestination } from './log/log-destination.ts'
 
 /** Exit codes: 0 drained and closed, 1 failed or forced, 2 the configuration breaks a rule. */
 const EXIT_FAILED = 1

@@ -95,15 +95,67 @@ t.test('routes share schemas and helpers, never each other: only the index of th
   )
 })
 
-t.test('no file imports itself by a circle', async t => {
-  const done = new Set<string>()
-  const circles: string[] = []
-  const visit = (file: string, path: string[]) => {
-    if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(' -> '))
-    if (path.includes(file) || done.has(file)) return
-    for (const imported of sources.get(file)?.imports ?? []) visit(imported, [...path, file])
-    done.add(file)
-  }
-  for (const file of sources.keys()) visit(file, [])
-  t.strictSame(circles, [])
+/** The modules of `src/`, from the lowest layer to the highest. A module imports only from those before it. */
+const layers = [
+  'messages.ts errors.ts locations.ts http-agent.ts log async domain',
+  'metrics',
+  'database',
+  'config.ts',
+  'replicas scheduler auth notifications exchanges',
+  'accounts',
+  'cache trading',
+  'alerts jobs health',
+  'openapi cli',
+  'config-table.ts start-up.ts app.ts server.ts'
+].map(modules => modules.split(' '))
+
+const moduleOf = (file: string) => file.split('/')[1] ?? ''
+const layerOf = (file: string) => layers.findIndex(modules => modules.includes(moduleOf(file)))
+
+t.test('every module of src has a layer, and imports nothing from a higher one', async t => {
+  const modules = new Set([...sources.keys()].filter(isIn('src')).map(moduleOf))
+  t.strictSame([...modules].sort(), layers.flat().sort())
+  t.strictSame(
+    breaches(({ file }, imported) => isIn('src')(file) && isIn('src')(imported) && layerOf(imported) > layerOf(file)),
+    []
+  )
 })
+
+t.test('modules do not import each other in a cycle', async t => {
+  const imports = new Map<string, Set<string>>()
+  for (const { file, imports: targets } of [...sources.values()].filter(({ file }) => isIn('src')(file))) {
+    const known = imports.get(moduleOf(file)) ?? new Set()
+    for (const target of targets.filter(isIn('src')))
+      if (moduleOf(target) !== moduleOf(file)) known.add(moduleOf(target))
+    imports.set(moduleOf(file), known)
+  }
+  t.strictSame(cyclesOf(imports), [])
+})
+
+t.test('files do not import each other in a cycle', async t => {
+  t.strictSame(cyclesOf(new Map([...sources].map(([file, { imports }]) => [file, imports]))), [])
+  t.strictSame(
+    cyclesOf(
+      new Map([
+        ['a', ['b']],
+        ['b', ['a']]
+      ])
+    ),
+    ['a -> b -> a'],
+    'a cycle is found'
+  )
+})
+
+/** The cycles of a graph, each as `a -> b -> a`. */
+function cyclesOf(graph: Map<string, Iterable<string>>): string[] {
+  const done = new Set<string>()
+  const cycles: string[] = []
+  const visit = (node: string, path: string[]) => {
+    if (path.includes(node)) cycles.push([...path.slice(path.indexOf(node)), node].join(' -> '))
+    if (path.includes(node) || done.has(node)) return
+    for (const target of graph.get(node) ?? []) visit(target, [...path, node])
+    done.add(node)
+  }
+  for (const node of graph.keys()) visit(node, [])
+  return cycles
+}

@@ -3,7 +3,7 @@
 // commands, one per line, and answers each with one line: `advance 10` (so many per cent of the open orders fill
 // further, fill wholly or are cancelled, in turn), `count` (requests since it was last asked). Ends with its input.
 import { createInterface } from 'node:readline'
-import { isExchangeName } from '../../src/exchanges/exchange-client.ts'
+import { isExchangeName } from '../../src/domain/market.ts'
 import { SimulatedExchange } from '../../test/support/simulated-exchange/simulated-exchange.ts'
 
 const [, , name = 'OKX', accounts = '1000', orders = '10', latencyMs = '5'] = process.argv

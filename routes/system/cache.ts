@@ -2,7 +2,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
 import type { ClearFilter } from '../../src/cache/clear-commands.ts'
-import { isExchangeName, isMarketType } from '../../src/exchanges/exchange-client.ts'
+import { isExchangeName, isMarketType } from '../../src/domain/market.ts'
 import { type Language, languageOf, message } from '../../src/messages.ts'
 import { closed, errors, refuse } from './schemas.ts'
 

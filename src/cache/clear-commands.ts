@@ -1,9 +1,9 @@
 // @FEAT:price-cache @COMP:service @TYPE:core
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
-import type { ExchangeName, MarketType } from '../exchanges/exchange-client.ts'
-import type { Log } from '../log.ts'
-import { Listener } from '../scheduler/listener.ts'
+import { Listener } from '../database/listener.ts'
+import type { ExchangeName, MarketType } from '../domain/market.ts'
+import type { Log } from '../log/log.ts'
 
 const CHANNEL = 'cache_commands'
 /**

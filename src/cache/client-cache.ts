@@ -1,7 +1,8 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 import { LRUCache } from 'lru-cache'
-import type { Account } from '../exchanges/account.ts'
-import type { ExchangeClient, ExchangeName, MarketType } from '../exchanges/exchange-client.ts'
+import type { Account } from '../accounts/account.ts'
+import type { ExchangeName, MarketType } from '../domain/market.ts'
+import type { ExchangeClient } from '../exchanges/exchange-client.ts'
 
 /** The figures of `cache-stats`, by the names of the contract. */
 export interface ClientCacheStats {

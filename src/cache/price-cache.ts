@@ -1,11 +1,12 @@
 // @FEAT:price-cache @COMP:service @TYPE:core
+
 import { LRUCache } from 'lru-cache'
-import { unlessAborted } from '../abort.ts'
-import type { ExchangeName, MarketType, Price } from '../exchanges/exchange-client.ts'
-import type { Log } from '../log.ts'
+import { unlessAborted } from '../async/abort.ts'
+import { SECOND } from '../async/durations.ts'
+import type { ExchangeName, MarketType, Price } from '../domain/market.ts'
+import type { Log } from '../log/log.ts'
 import type { CachedPrice, PriceSource } from './price-source.ts'
 
-const SECOND = 1_000
 export const MAX_PRICES = 50_000
 /** No exchange lists as many symbols on one market; room for them is reserved per market. */
 const MAX_PER_MARKET = 20_000

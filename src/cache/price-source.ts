@@ -1,5 +1,6 @@
 // @FEAT:price-cache @COMP:service @TYPE:core
-import type { Decimal, ExchangeName, MarketType } from '../exchanges/exchange-client.ts'
+import type { Decimal } from '../domain/decimal.ts'
+import type { ExchangeName, MarketType } from '../domain/market.ts'
 
 export interface CachedPrice {
   price: Decimal

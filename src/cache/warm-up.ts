@@ -1,7 +1,7 @@
 // @FEAT:price-cache @COMP:service @TYPE:core
-import { unlessAborted } from '../abort.ts'
+import { unlessAborted } from '../async/abort.ts'
 import type { Database } from '../database/database.ts'
-import type { Log } from '../log.ts'
+import type { Log } from '../log/log.ts'
 import { marketsInUse } from './markets-in-use.ts'
 import type { PriceCache } from './price-cache.ts'
 

@@ -1,8 +1,8 @@
-import type { Log } from '../log.ts'
+import { DeadlineError, withDeadline } from '../async/deadline.ts'
+import type { Log } from '../log/log.ts'
 import { type Client, createClient, type Sql, type TransactionSql } from './client.ts'
 import { isConflict, repeatOnConflict } from './conflict.ts'
-import { withDeadline } from './deadline.ts'
-import { asUnavailable, DatabaseUnavailableError, DeadlineError, failureOf } from './failure.ts'
+import { asUnavailable, DatabaseUnavailableError, failureOf } from './failure.ts'
 
 /** Longest wait for one statement, unless its caller says otherwise, in milliseconds. */
 export const STATEMENT_DEADLINE_MS = 5_000

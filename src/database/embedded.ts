@@ -8,8 +8,8 @@ import { chmod, copyFile, mkdir, realpath, stat, truncate } from 'node:fs/promis
 import { connect } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { withDeadline } from '../async/deadline.ts'
 import { createClient } from './client.ts'
-import { withDeadline } from './deadline.ts'
 import {
   chooseRunner,
   exists,

@@ -6,12 +6,6 @@
  */
 export type DatabaseFailure = 'database_unreachable' | 'database_timeout' | 'database_refused'
 
-/** A call missed its deadline. The statement may still take effect: repeat only what is idempotent. */
-export class DeadlineError extends Error {
-  override name = 'DeadlineError'
-  readonly code = 'DEADLINE'
-}
-
 /** The database cannot be used right now. `code` is the closed reason, `cause` what was seen. */
 export class DatabaseUnavailableError extends Error {
   override name = 'DatabaseUnavailableError'

@@ -1,11 +1,13 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
-import type { AdapterContext } from './adapter.ts'
-import { BinanceClient } from './binance.ts'
-import { BithumbClient } from './bithumb.ts'
-import { BybitClient } from './bybit.ts'
-import type { ExchangeClient, ExchangeName, MarketType } from './exchange-client.ts'
-import { OkxClient } from './okx.ts'
-import { UpbitClient } from './upbit.ts'
+
+import type { ExchangeName, MarketType } from '../domain/market.ts'
+import type { AdapterContext } from './adapters/adapter.ts'
+import { BinanceClient } from './adapters/binance.ts'
+import { BithumbClient } from './adapters/bithumb.ts'
+import { BybitClient } from './adapters/bybit.ts'
+import { OkxClient } from './adapters/okx.ts'
+import { UpbitClient } from './adapters/upbit.ts'
+import type { ExchangeClient } from './exchange-client.ts'
 import type { UrlSetting } from './url-settings.ts'
 
 /** What `GET /api/system/exchange-metadata` tells about an exchange. */

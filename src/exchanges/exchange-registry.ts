@@ -1,14 +1,9 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 import type { Dispatcher } from 'undici'
+import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../domain/market.ts'
 import { CATALOGUE, type MarketAddress } from './catalogue.ts'
-import {
-  type Credentials,
-  EXCHANGE_NAMES,
-  type ExchangeClient,
-  type ExchangeName,
-  type MarketType
-} from './exchange-client.ts'
-import { ExchangeGateway, type ExchangeStatus, type GatewayOptions } from './exchange-gateway.ts'
+import type { Credentials, ExchangeClient } from './exchange-client.ts'
+import { ExchangeGateway, type ExchangeStatus, type GatewayOptions } from './http/exchange-gateway.ts'
 import { URL_SETTINGS, type UrlSetting } from './url-settings.ts'
 
 /** An exchange does not offer what was asked for, or a base URL cannot be used. Its message is a sentence for people. */

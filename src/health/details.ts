@@ -1,5 +1,5 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
-import type { ExchangeStatus } from '../exchanges/exchange-gateway.ts'
+import type { ExchangeStatus } from '../exchanges/http/exchange-gateway.ts'
 import type { OutboxDepth } from '../notifications/outbox.ts'
 import type { SchedulerHealth } from '../scheduler/scheduler.ts'
 import type { Snapshot } from './state.ts'

@@ -1,9 +1,6 @@
-import type { DatabaseFailure } from '../database/failure.ts'
+import type { CheckResult } from '../database/database-check.ts'
 import { type DatabaseState, monotonicMs, type SharedState } from './state.ts'
 import { FRESH_MS } from './verdict.ts'
-
-/** What a check found: nothing wrong, or the reason with what was seen. */
-export type CheckResult = { state: 'ok' } | { state: DatabaseFailure; cause: unknown }
 
 /** The state of the database changed. */
 export interface Transition {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { sourceDir } from '../locations.ts'
-import type { Log } from '../log.ts'
+import type { Log } from '../log/log.ts'
 import { ProbeTally } from './probe-tally.ts'
 import { type DatabaseState, monotonicMs, type SharedState } from './state.ts'
 import type { FromThread, ThreadSettings, ToThread } from './thread-messages.ts'

@@ -3,8 +3,8 @@
 // of it but the shared state.
 import { parentPort, workerData } from 'node:worker_threads'
 import { pino } from 'pino'
-import { logDestination } from '../log-destination.ts'
-import { DatabaseCheck } from './database-check.ts'
+import { DatabaseCheck } from '../database/database-check.ts'
+import { logDestination } from '../log/log-destination.ts'
 import { Monitor } from './monitor.ts'
 import { createProbeServer } from './probe-server.ts'
 import { ProbeTally } from './probe-tally.ts'

@@ -1,5 +1,5 @@
 import type { Session } from 'node:inspector'
-import type { Log } from '../log.ts'
+import type { Log } from '../log/log.ts'
 import type { SharedState } from './state.ts'
 import { HEARTBEAT_LIMIT_MS } from './verdict.ts'
 

@@ -1,4 +1,5 @@
 // @FEAT:trading @COMP:job @TYPE:core
+import { DAY } from '../async/durations.ts'
 import { type JobContext, JobError, type JobResult } from '../scheduler/job.ts'
 import { summarise, unfinishedDays } from '../trading/daily-summaries.ts'
 import { computePerformance, planPerformance, recordedUntil, type Series } from '../trading/performance-store.ts'
@@ -83,13 +84,11 @@ function* batches(series: readonly Series[]): Generator<Series[]> {
   }
 }
 
-const DAY_MS = 86_400_000
-
 /** Both included. */
 function daysFrom(from: string, to: string): number {
-  return (Date.parse(to) - Date.parse(from)) / DAY_MS + 1
+  return (Date.parse(to) - Date.parse(from)) / DAY + 1
 }
 
 function addDays(day: string, count: number): string {
-  return new Date(Date.parse(day) + count * DAY_MS).toISOString().slice(0, 10)
+  return new Date(Date.parse(day) + count * DAY).toISOString().slice(0, 10)
 }

@@ -1,11 +1,13 @@
 // @FEAT:scheduler @COMP:job @TYPE:core
+
+import type { TradingAccounts } from '../accounts/account.ts'
+import { HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import type { PriceCache } from '../cache/price-cache.ts'
 import type { Database } from '../database/database.ts'
-import type { TradingAccounts } from '../exchanges/account.ts'
 import type { Language } from '../messages.ts'
 import type { Outbox } from '../notifications/outbox.ts'
 import type { Job, JobContext, JobResult } from '../scheduler/job.ts'
-import { daily, every, HOUR, MINUTE, SECOND } from '../scheduler/trigger.ts'
+import { daily, every } from '../scheduler/trigger.ts'
 import { housekeeping } from './housekeeping.ts'
 import { updatePriceCache } from './update-price-cache.ts'
 

@@ -1,13 +1,14 @@
 // @FEAT:trading @COMP:job @TYPE:core
 import { setMaxListeners } from 'node:events'
+import type { Account, TradingAccounts } from '../accounts/account.ts'
+import { eachAtMost, oneAtATime } from '../async/bounded.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
-import type { Account, TradingAccounts } from '../exchanges/account.ts'
+import type { MarketType } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
-import { ExchangeError, type MarketType } from '../exchanges/exchange-client.ts'
+import { ExchangeError } from '../exchanges/exchange-error.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { recordBalances, type Wallet } from '../trading/balances.ts'
-import { eachAtMost, oneAtATime } from './bounded.ts'
 
 /** Accounts whose exchanges are asked side by side. */
 const AT_ONCE = 8

@@ -1,17 +1,19 @@
 // @FEAT:trading @COMP:job @TYPE:core
 import { setMaxListeners } from 'node:events'
+import type { Account, TradingAccounts } from '../accounts/account.ts'
+import { eachAtMost, oneAtATime, portionsOf } from '../async/bounded.ts'
 import type { PriceSource } from '../cache/price-source.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
-import type { Account, TradingAccounts } from '../exchanges/account.ts'
-import { type ExchangeClient, ExchangeError, MARKET_TYPES, type MarketType } from '../exchanges/exchange-client.ts'
+import { MARKET_TYPES, type MarketType } from '../domain/market.ts'
+import type { ExchangeClient } from '../exchanges/exchange-client.ts'
+import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { NotOffered } from '../exchanges/exchange-registry.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { groupedBy } from '../trading/grouped.ts'
 import { differs, type KnownOrder, needsFills, type Sighting } from '../trading/order-reconciliation.ts'
 import { OrderStore, type PriceOf, type SeenOrder, type Written } from '../trading/order-store.ts'
-import { eachAtMost, oneAtATime, portionsOf } from './bounded.ts'
 
 /** Accounts of one exchange that are asked at the same time, and orders of one account. */
 const ACCOUNTS_AT_ONCE = 16

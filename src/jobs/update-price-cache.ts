@@ -1,5 +1,5 @@
 // @FEAT:price-cache @COMP:job @TYPE:core
-import { unlessAborted } from '../abort.ts'
+import { unlessAborted } from '../async/abort.ts'
 import { marketsInUse } from '../cache/markets-in-use.ts'
 import type { PriceCache } from '../cache/price-cache.ts'
 import type { Database } from '../database/database.ts'

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { catalogue, type ErrorCode, errorBody } from '../errors.ts'
-import type { Log } from '../log.ts'
+import type { Log } from '../log/log.ts'
 import { languageOf } from '../messages.ts'
 
 export interface MetricsServerOptions {

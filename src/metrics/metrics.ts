@@ -1,5 +1,5 @@
-import { withDeadline } from '../database/deadline.ts'
-import type { Log } from '../log.ts'
+import { withDeadline } from '../async/deadline.ts'
+import type { Log } from '../log/log.ts'
 import { type Definition, definitions, type Labels, type MetricName, type NameOf } from './definitions.ts'
 
 /** How long one collector may take, in milliseconds: less than a scraper waits. */

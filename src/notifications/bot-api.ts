@@ -1,7 +1,6 @@
+import { HOUR, SECOND } from '../async/durations.ts'
 import { TelegramError, type TelegramErrorCode, type TelegramMethod } from './telegram-error.ts'
 
-const SECOND = 1_000
-const HOUR = 3_600 * SECOND
 const MAX_DESCRIPTION = 200
 const WITHHELD = '[withheld: it quotes the token]'
 

@@ -1,15 +1,13 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
+
+import { HOUR, MINUTE, SECOND } from '../async/durations.ts'
+import { sleep, systemTimers } from '../async/timers.ts'
 import type { Sql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
-import type { Log } from '../log.ts'
-import { Listener } from '../scheduler/listener.ts'
+import { Listener } from '../database/listener.ts'
+import type { Log } from '../log/log.ts'
 import { OUTBOX_CHANNEL, type OutboxDepth, outboxDepth } from './outbox.ts'
 import { TelegramError, type TelegramErrorCode } from './telegram-error.ts'
-import { sleep, systemTimers } from './timers.ts'
-
-const SECOND = 1_000
-const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
 
 /** Chats that are sent to side by side. */
 const AT_ONCE = 10

@@ -1,7 +1,6 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:helper
-import { systemTimers, type Timers } from './timers.ts'
-
-const SECOND = 1_000
+import { SECOND } from '../async/durations.ts'
+import { systemTimers, type Timers } from '../async/timers.ts'
 
 /** Either one may send now, or waiting would take too long: then try again after so many milliseconds. */
 export type Turn = { granted: true } | { granted: false; retryAfterMs: number }

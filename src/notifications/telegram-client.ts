@@ -1,5 +1,8 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:integration
+
 import { type Dispatcher, request } from 'undici'
+import { SECOND } from '../async/durations.ts'
+import { sleep, systemTimers, type Timers } from '../async/timers.ts'
 import { asId, asObject, notBotApi, readAnswer } from './bot-api.ts'
 import { Pacer } from './pacer.ts'
 import {
@@ -8,9 +11,7 @@ import {
   type TelegramErrorDetails,
   type TelegramMethod
 } from './telegram-error.ts'
-import { sleep, systemTimers, type Timers } from './timers.ts'
 
-const SECOND = 1_000
 const MAX_BACK_OFF_MS = 8 * SECOND
 const MAX_ANSWER_BYTES = 256 * 1_024
 /** Characters of the token's secret in a row that tell too much, and that no sentence has by chance. */

@@ -1,9 +1,8 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:integration
+import { SECOND } from '../async/durations.ts'
 import { escapeHtml } from './html.ts'
 import type { CallOptions, TelegramClient } from './telegram-client.ts'
 import { TelegramError } from './telegram-error.ts'
-
-const SECOND = 1_000
 
 export type TelegramTestStage = 'get_me' | 'get_chat' | 'send_message'
 

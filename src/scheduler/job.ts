@@ -1,5 +1,5 @@
 import type { TransactionSql } from '../database/client.ts'
-import type { Log } from '../log.ts'
+import type { Log } from '../log/log.ts'
 import type { Misfire } from './misfire.ts'
 import type { Trigger } from './trigger.ts'
 

@@ -1,4 +1,5 @@
-import { SECOND, type Trigger } from './trigger.ts'
+import { SECOND } from '../async/durations.ts'
+import type { Trigger } from './trigger.ts'
 
 /**
  * What a fire that nobody took in time means:

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { SECOND } from '../async/durations.ts'
 import type { TransactionSql } from '../database/client.ts'
-import type { Log } from '../log.ts'
+import type { Log } from '../log/log.ts'
 import { type Job, type JobContext, JobError, type JobResult, LeaseLostError } from './job.ts'
 import { type Claim, LEASE_MS, type Progress, type RunEnd, type RunTrigger } from './store.ts'
-import { SECOND } from './trigger.ts'
 
 /** How often a runner renews its lease, and how soon it tries again when the database would not take it. */
 const RENEW_MS = 5 * SECOND

@@ -1,10 +1,11 @@
+import { SECOND } from '../async/durations.ts'
 import type { Database } from '../database/database.ts'
+import { Listener } from '../database/listener.ts'
 import { ServiceError } from '../errors.ts'
-import type { Log } from '../log.ts'
+import type { Log } from '../log/log.ts'
 import { Alarm } from './alarm.ts'
 import { ClusterClock } from './cluster-clock.ts'
 import { type Job, JobError } from './job.ts'
-import { Listener } from './listener.ts'
 import { type Fire, planFire } from './misfire.ts'
 import { isOverdue } from './overdue.ts'
 import { type Ledger, newClaim, Run, type RunResult } from './run.ts'
@@ -17,7 +18,6 @@ import {
   SchedulerStore,
   type StatusRecord
 } from './store.ts'
-import { SECOND } from './trigger.ts'
 
 /** How often a replica looks at the clock in the database. */
 const LOOK_MS = 1 * SECOND

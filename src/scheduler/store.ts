@@ -1,9 +1,9 @@
+import { SECOND } from '../async/durations.ts'
 import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import { type JobResult, LeaseLostError } from './job.ts'
 import type { Fire } from './misfire.ts'
-import { SECOND } from './trigger.ts'
 
 /** A runner that does not renew its lease for this long is dead: its run is `abandoned` and the job free. */
 export const LEASE_MS = 15 * SECOND

@@ -1,9 +1,6 @@
 import { Cron } from 'croner'
-
-export const SECOND = 1_000
-export const MINUTE = 60 * SECOND
-export const HOUR = 60 * MINUTE
-export const DAY = 24 * HOUR
+import { DAY, HOUR, SECOND } from '../async/durations.ts'
+import { isTimeZone } from '../domain/time-zone.ts'
 
 /** When a job is due. All times are milliseconds since the Unix epoch; every function is pure. */
 export interface Trigger {
@@ -103,16 +100,5 @@ export function daily({ hour, minute, second = 0 }: TimeOfDay, timeZone: string)
       if (first >= untilMs) return 0
       return Math.round((latest(untilMs - 1) - first) / DAY) + 1
     }
-  }
-}
-
-/** Whether a name is a time zone of the IANA database, as this runtime knows it. */
-export function isTimeZone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name })
-    return true
-  } catch (err) {
-    if (err instanceof RangeError) return false
-    throw err
   }
 }

@@ -1,6 +1,7 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import type { TransactionSql } from '../database/client.ts'
-import type { Balance, MarketType } from '../exchanges/exchange-client.ts'
+import type { Balance } from '../domain/balance.ts'
+import type { MarketType } from '../domain/market.ts'
 
 /** A total is written down again when it changed, but not more often than this. */
 const HISTORY_EVERY = '10 minutes'

@@ -1,8 +1,10 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
-import { Exact } from '../exchanges/decimal.ts'
-import type { Decimal, MarketType, OrderSide, PositionSide } from '../exchanges/exchange-client.ts'
+import { type Decimal, Exact } from '../domain/decimal.ts'
+import type { MarketType } from '../domain/market.ts'
+import type { OrderSide } from '../domain/order.ts'
+import type { PositionSide } from '../domain/position.ts'
 import { anyOf } from './any-of.ts'
 import { groupedBy } from './grouped.ts'
 import {

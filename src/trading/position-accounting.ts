@@ -1,7 +1,8 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import type { Big } from 'big.js'
-import { Exact } from '../exchanges/decimal.ts'
-import type { Decimal, MarketType, OrderSide } from '../exchanges/exchange-client.ts'
+import { type Decimal, Exact } from '../domain/decimal.ts'
+import type { MarketType } from '../domain/market.ts'
+import type { OrderSide } from '../domain/order.ts'
 import type { SymbolParts } from './quote-currency.ts'
 
 /** What is held of a symbol. */

@@ -1,8 +1,10 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import type { Big } from 'big.js'
 import type { TransactionSql } from '../database/client.ts'
-import { Exact } from '../exchanges/decimal.ts'
-import type { Decimal, MarketType, OrderSide, PositionSide } from '../exchanges/exchange-client.ts'
+import { type Decimal, Exact } from '../domain/decimal.ts'
+import type { MarketType } from '../domain/market.ts'
+import type { OrderSide } from '../domain/order.ts'
+import type { PositionSide } from '../domain/position.ts'
 import { anyOf } from './any-of.ts'
 import { groupedBy } from './grouped.ts'
 import { changeOf, type Execution, type Holding, moved, NOTHING_HELD } from './position-accounting.ts'

@@ -1,7 +1,7 @@
 // @FEAT:trading @COMP:service @TYPE:helper
 import { Big } from 'big.js'
+import { EXCHANGE_NAMES } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
-import { EXCHANGE_NAMES } from '../exchanges/exchange-client.ts'
 import type { Language } from '../messages.ts'
 import { escapeHtml, quoteText } from '../notifications/html.ts'
 import type { AccountSummary } from './daily-summaries.ts'

@@ -1,7 +1,8 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
-import type { Decimal, ExchangeName, MarketType } from '../exchanges/exchange-client.ts'
+import type { Decimal } from '../domain/decimal.ts'
+import type { ExchangeName, MarketType } from '../domain/market.ts'
 
 /** The symbols that are held on a market. */
 export interface HeldMarket {

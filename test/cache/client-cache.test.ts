@@ -1,6 +1,6 @@
 import t from 'tap'
+import type { Account } from '../../src/accounts/account.ts'
 import { ClientCache } from '../../src/cache/client-cache.ts'
-import type { Account } from '../../src/exchanges/account.ts'
 import type { ExchangeClient } from '../../src/exchanges/exchange-client.ts'
 
 const account = (accountId: string, exchange: Account['exchange'] = 'BINANCE', version = '1'): Account => ({

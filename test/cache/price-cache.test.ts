@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { type Market, PriceCache, type PriceCacheOptions } from '../../src/cache/price-cache.ts'
-import { ExchangeError, type Price } from '../../src/exchanges/exchange-client.ts'
+import type { Price } from '../../src/domain/market.ts'
+import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
 import { captureLog } from '../support/app.ts'
 import { assertRows } from '../support/assert-rows.ts'
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Agent } from 'undici'
+import { EXCHANGE_NAMES, MARKET_TYPES } from '../../src/domain/market.ts'
 import { CATALOGUE, exchangeMetadata } from '../../src/exchanges/catalogue.ts'
-import { EXCHANGE_NAMES, MARKET_TYPES } from '../../src/exchanges/exchange-client.ts'
 import { assertBaseUrl, assertOffered, ExchangeRegistry, NotOffered } from '../../src/exchanges/exchange-registry.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'

@@ -1,4 +1,4 @@
-import { ExchangeError } from '../../src/exchanges/exchange-client.ts'
+import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
 
 /**
  * The error that a call of an exchange rejects with, for exact comparison of its fields.

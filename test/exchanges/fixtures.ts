@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse, stringify } from 'lossless-json'
-import { isRecord, type JsonRecord } from '../../src/exchanges/answer-fields.ts'
+import { isRecord, type JsonRecord } from '../../src/exchanges/http/answer-fields.ts'
 
 const ROOT = join(process.cwd(), '../shared/fixtures')
 

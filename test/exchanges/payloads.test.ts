@@ -1,17 +1,13 @@
 import { Big } from 'big.js'
 import t from 'tap'
 import { Agent } from 'undici'
-import { isRecord, type JsonRecord } from '../../src/exchanges/answer-fields.ts'
+import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../../src/domain/market.ts'
 import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
-import {
-  EXCHANGE_NAMES,
-  type ExchangeClient,
-  type ExchangeErrorCode,
-  type ExchangeName,
-  type MarketType
-} from '../../src/exchanges/exchange-client.ts'
+import type { ExchangeClient } from '../../src/exchanges/exchange-client.ts'
+import type { ExchangeErrorCode } from '../../src/exchanges/exchange-error.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
-import { RowReader } from '../../src/exchanges/row-reader.ts'
+import { isRecord, type JsonRecord } from '../../src/exchanges/http/answer-fields.ts'
+import { RowReader } from '../../src/exchanges/http/row-reader.ts'
 import { cannedExchange } from './canned-exchange.ts'
 import { failureOf } from './failure.ts'
 import { exchangeFixture, fixtureNames, fixturesMissing } from './fixtures.ts'

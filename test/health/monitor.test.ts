@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
-import { type CheckResult, Monitor, type Transition } from '../../src/health/monitor.ts'
+import type { CheckResult } from '../../src/database/database-check.ts'
+import { Monitor, type Transition } from '../../src/health/monitor.ts'
 import { SharedState } from '../../src/health/state.ts'
 
 /** A check that is answered by hand, so that a test decides what is under way and when it ends. */

@@ -2,6 +2,7 @@ import { Big } from 'big.js'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { Agent } from 'undici'
+import { MINUTE } from '../../src/async/durations.ts'
 import type { Database } from '../../src/database/database.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { syncAccountBalances } from '../../src/jobs/sync-account-balances.ts'
@@ -201,7 +202,6 @@ t.test('totals are sums, digit for digit', async t => {
   t.notOk(outcome.failed, fc.defaultReportMessage(outcome) ?? '50 accounts')
 })
 
-const MINUTE = 60_000
 /** Midnight in Seoul. */
 const MIDNIGHT = Date.parse('2026-11-23T15:00:00Z')
 

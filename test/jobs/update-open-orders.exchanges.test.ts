@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { Agent } from 'undici'
 import type { Database } from '../../src/database/database.ts'
-import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../../src/exchanges/exchange-client.ts'
+import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../../src/domain/market.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
 import { assertRows } from '../support/assert-rows.ts'

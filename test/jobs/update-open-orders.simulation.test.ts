@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { TransactionSql } from '../../src/database/client.ts'
 import type { Database } from '../../src/database/database.ts'
-import { Exact } from '../../src/exchanges/decimal.ts'
+import { Exact } from '../../src/domain/decimal.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
 import { ScriptedExchange, type ScriptedOrder } from '../support/scripted-exchange.ts'
 import {

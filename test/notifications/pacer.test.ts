@@ -1,6 +1,6 @@
 import t from 'tap'
 import { Pacer } from '../../src/notifications/pacer.ts'
-import { manualTimers } from './test-timers.ts'
+import { manualTimers } from '../support/test-timers.ts'
 
 /** Settles what is ready to be settled. */
 const settled = () => new Promise(resolve => setImmediate(resolve))

@@ -16,7 +16,7 @@ import {
   TEST_TOKEN,
   tooManyRequests
 } from '../support/bot-api-server.ts'
-import { skippingTimers } from './test-timers.ts'
+import { skippingTimers } from '../support/test-timers.ts'
 
 const fixtures = '../shared/fixtures/telegram'
 const secret = TEST_TOKEN.slice(TEST_TOKEN.indexOf(':') + 1)

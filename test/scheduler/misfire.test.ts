@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { HOUR, MINUTE, SECOND } from '../../src/async/durations.ts'
 import { type Misfire, ON_TIME_MS, planFire } from '../../src/scheduler/misfire.ts'
-import { daily, every, HOUR, MINUTE, SECOND } from '../../src/scheduler/trigger.ts'
+import { daily, every } from '../../src/scheduler/trigger.ts'
 
 const skip: Misfire = { policy: 'skip' }
 const at = (text: string) => Date.parse(text)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { DAY, daily, every, HOUR, MINUTE, SECOND } from '../../src/scheduler/trigger.ts'
+import { DAY, HOUR, MINUTE, SECOND } from '../../src/async/durations.ts'
+import { daily, every } from '../../src/scheduler/trigger.ts'
 
 const iso = (ms: number) => new Date(ms).toISOString()
 const at = (text: string) => Date.parse(text)

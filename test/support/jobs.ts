@@ -1,6 +1,7 @@
 import { once } from 'node:events'
+import { HOUR, MINUTE } from '../../src/async/durations.ts'
 import type { Job, JobContext, JobResult } from '../../src/scheduler/job.ts'
-import { every, HOUR, MINUTE } from '../../src/scheduler/trigger.ts'
+import { every } from '../../src/scheduler/trigger.ts'
 
 /** A job that no clock starts within a test, unless told otherwise. */
 export function testJob(id: string, run: (context: JobContext) => Promise<JobResult>, rest: Partial<Job> = {}): Job {

@@ -1,14 +1,16 @@
 // A replica with jobs for tests: what src/server.ts is, as far as the scheduler's tests need it. Run in place of it by
 // startReplica. The jobs write what they do to the table `effects`, in their own transactions.
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { buildApp } from '../../src/app.ts'
+import { SECOND } from '../../src/async/durations.ts'
 import { loadConfig } from '../../src/config.ts'
 import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
 import { sendDailySummary } from '../../src/jobs/send-daily-summary.ts'
 import { Outbox } from '../../src/notifications/outbox.ts'
 import type { JobContext } from '../../src/scheduler/job.ts'
-import { every, SECOND } from '../../src/scheduler/trigger.ts'
+import { every } from '../../src/scheduler/trigger.ts'
 import { ENCRYPTION_KEY, SESSION_SECRET, TEST_ENVIRONMENT } from './app.ts'
 import { testJob } from './jobs.ts'
 

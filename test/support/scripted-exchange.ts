@@ -1,15 +1,10 @@
-import { Exact } from '../../src/exchanges/decimal.ts'
-import type {
-  ExchangeClient,
-  Fill,
-  MarketType,
-  OrderRef,
-  OrderSide,
-  OrderState,
-  PositionSide,
-  UnifiedOrder
-} from '../../src/exchanges/exchange-client.ts'
-import { ExchangeError, type ExchangeErrorCode } from '../../src/exchanges/exchange-client.ts'
+import { Exact } from '../../src/domain/decimal.ts'
+import type { Fill } from '../../src/domain/fill.ts'
+import type { MarketType } from '../../src/domain/market.ts'
+import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../src/domain/order.ts'
+import type { PositionSide } from '../../src/domain/position.ts'
+import type { ExchangeClient } from '../../src/exchanges/exchange-client.ts'
+import { ExchangeError, type ExchangeErrorCode } from '../../src/exchanges/exchange-error.ts'
 
 export interface ScriptedOrder extends UnifiedOrder {
   market: MarketType

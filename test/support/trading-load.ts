@@ -1,10 +1,13 @@
 import type { Sql } from 'postgres'
 import type { Test } from 'tap'
-import type { Accounts } from '../../src/exchanges/accounts.ts'
+import type { Accounts } from '../../src/accounts/accounts.ts'
+import { EXCHANGE_NAMES, type MarketType } from '../../src/domain/market.ts'
 import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
-import { EXCHANGE_NAMES, type MarketType } from '../../src/exchanges/exchange-client.ts'
-import type { SimulatedAccount, SimulatedOrder } from './simulated-exchange/simulated-exchange.ts'
-import { SimulatedExchange } from './simulated-exchange/simulated-exchange.ts'
+import {
+  type SimulatedAccount,
+  SimulatedExchange,
+  type SimulatedOrder
+} from './simulated-exchange/simulated-exchange.ts'
 
 /** Orders of one account that are open at the same time. */
 const OPEN_ORDERS = 6

@@ -1,5 +1,6 @@
 import t from 'tap'
-import type { Fill, UnifiedOrder } from '../../src/exchanges/exchange-client.ts'
+import type { Fill } from '../../src/domain/fill.ts'
+import type { UnifiedOrder } from '../../src/domain/order.ts'
 import {
   differs,
   type KnownOrder,

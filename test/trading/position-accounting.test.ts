@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { Exact } from '../../src/exchanges/decimal.ts'
+import { Exact } from '../../src/domain/decimal.ts'
 import { changeOf, feeValueOf, type Holding, moved, NOTHING_HELD } from '../../src/trading/position-accounting.ts'
 
 const holding = (quantity: string, entryPrice: string | null): Holding => ({

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { every, SECOND } from '../../../src/scheduler/trigger.ts'
+import { SECOND } from '../../../src/async/durations.ts'
+import { every } from '../../../src/scheduler/trigger.ts'
 import { startApp } from '../../support/app.ts'
 import { assertRows } from '../../support/assert-rows.ts'
 import { createTestDatabase } from '../../support/database.ts'

@@ -1,5 +1,6 @@
 import { Big } from 'big.js'
-import type { MarketType, OrderState } from '../../../src/exchanges/exchange-client.ts'
+import type { MarketType } from '../../../src/domain/market.ts'
+import type { OrderState } from '../../../src/domain/order.ts'
 import {
   type Book,
   headerOf,

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import type { ExchangeName, MarketType } from '../../../src/exchanges/exchange-client.ts'
+import type { ExchangeName, MarketType } from '../../../src/domain/market.ts'
 import type { SimulatedAccount, SimulatedOrder, SimulatedSymbol } from './market.ts'
 
 /** What a dialect may know of the simulated exchange when it answers. */

@@ -1,5 +1,7 @@
 import { Big } from 'big.js'
-import type { MarketType, OrderSide, OrderState, PositionSide } from '../../../src/exchanges/exchange-client.ts'
+import type { MarketType } from '../../../src/domain/market.ts'
+import type { OrderSide, OrderState } from '../../../src/domain/order.ts'
+import type { PositionSide } from '../../../src/domain/position.ts'
 
 /** A pair that the simulated exchange trades. */
 export interface SimulatedSymbol {

@@ -1,5 +1,7 @@
 import { Big } from 'big.js'
-import type { MarketType, OrderState, PositionSide } from '../../../src/exchanges/exchange-client.ts'
+import type { MarketType } from '../../../src/domain/market.ts'
+import type { OrderState } from '../../../src/domain/order.ts'
+import type { PositionSide } from '../../../src/domain/position.ts'
 import {
   type Book,
   headerOf,

@@ -4,7 +4,7 @@
  * between moves of the market (0: it stands still). Prints one line of JSON, the settings that lead to it; ends with
  * its standard input.
  */
-import { isExchangeName } from '../../../src/exchanges/exchange-client.ts'
+import { isExchangeName } from '../../../src/domain/market.ts'
 import { SimulatedExchange } from './simulated-exchange.ts'
 
 const [, , exchange = 'BINANCE', symbols = '5', everyMs = '0'] = process.argv

@@ -1,13 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Big } from 'big.js'
-import type {
-  ExchangeName,
-  MarketType,
-  OrderSide,
-  OrderState,
-  PositionSide
-} from '../../../src/exchanges/exchange-client.ts'
+import { MINUTE } from '../../../src/async/durations.ts'
+import type { ExchangeName, MarketType } from '../../../src/domain/market.ts'
+import type { OrderSide, OrderState } from '../../../src/domain/order.ts'
+import type { PositionSide } from '../../../src/domain/position.ts'
 import type { UrlSetting } from '../../../src/exchanges/url-settings.ts'
 import { BINANCE_WEIGHTS, binance } from './binance.ts'
 import { bybit } from './bybit.ts'
@@ -32,7 +29,6 @@ const DIALECTS: Readonly<Record<ExchangeName, SimulatedDialect>> = {
 }
 const MAJORS = ['BTC', 'ETH', 'XRP', 'SOL', 'DOGE']
 const FIRST_PRICE: Readonly<Record<string, string>> = { USDT: '100', KRW: '148601000' }
-const MINUTE = 60_000
 const MAX_REMEMBERED_REQUESTS = 10_000
 
 /** What goes wrong with requests while it is in force. */

@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
 import { Big } from 'big.js'
-import type { OrderState } from '../../../src/exchanges/exchange-client.ts'
+import type { OrderState } from '../../../src/domain/order.ts'
 import {
   type Book,
   headerOf,

@@ -1,0 +1,238 @@
+// @FEAT:exchanges @COMP:service @TYPE:core
+import type { TransactionSql } from '../database/client.ts'
+import type { Database } from '../database/database.ts'
+import type { ExchangeName, MarketType } from '../domain/market.ts'
+import type { Credentials, ExchangeClient } from '../exchanges/exchange-client.ts'
+import { ExchangeError } from '../exchanges/exchange-error.ts'
+import type { ClientOptions } from '../exchanges/exchange-registry.ts'
+import type { Account, TradingAccounts } from './account.ts'
+import { type KeyRing, UnreadableSecret } from './key-ring.ts'
+
+/** Refused credentials are tried again after this long. */
+const RETRY_AFTER = '10 minutes'
+const ROTATION_BATCH = 200
+
+export interface NewAccount {
+  username: string
+  exchange: ExchangeName
+  name: string
+  isTestnet: boolean
+  credentials: Credentials
+}
+
+export interface ListedAccount extends Account {
+  username: string
+  isActive: boolean
+}
+
+export interface AccountsOptions {
+  database: Database
+  keyRing: KeyRing
+  /** Makes a client; typically the registry's `client`. */
+  connect: (options: ClientOptions) => ExchangeClient | Promise<ExchangeClient>
+  /** Keeps clients; without it each is made anew. */
+  clients?: {
+    getOrMake(account: Account, marketType: MarketType, make: () => Promise<ExchangeClient>): Promise<ExchangeClient>
+  }
+  /** Told in the transaction in which an account's credentials are first refused. */
+  onRefused?: (tx: TransactionSql, account: Account) => Promise<void>
+  /** Told in the transaction in which refused credentials are taken again. */
+  onAccepted?: (tx: TransactionSql, account: Account) => Promise<void>
+}
+
+interface Sealed {
+  userId: string
+  exchange: ExchangeName
+  keyId: string
+  apiKey: Buffer
+  apiSecret: Buffer
+  passphrase: Buffer | null
+}
+
+/** The accounts' table. Credentials are encrypted at rest, decrypted here, and go from here into a client alone. */
+export class Accounts implements TradingAccounts {
+  readonly #options: AccountsOptions
+
+  constructor(options: AccountsOptions) {
+    this.#options = options
+  }
+
+  async active(): Promise<Account[]> {
+    return this.#options.database.run(
+      sql => sql<Account[]>`
+        select account_id as "accountId", user_id as "userId", name, exchange, is_testnet as "isTestnet", state,
+          md5(api_key_encrypted || api_secret_encrypted || coalesce(passphrase_encrypted, '')) as version
+        from accounts
+        where is_active and (state = 'ok' or updated_at < now() - ${RETRY_AFTER}::interval)
+        order by account_id`
+    )
+  }
+
+  /** Every account, by id. */
+  async list(): Promise<ListedAccount[]> {
+    return this.#options.database.run(
+      sql => sql<ListedAccount[]>`
+        select account_id as "accountId", user_id as "userId", username, name, exchange, is_testnet as "isTestnet", state,
+          a.is_active as "isActive"
+        from accounts a join users using (user_id) order by account_id`
+    )
+  }
+
+  async client(account: Account, marketType: MarketType): Promise<ExchangeClient> {
+    const { connect, clients } = this.#options
+    const { exchange, isTestnet } = account
+    const make = async () => {
+      const credentials = await this.#credentials(account)
+      return connect({ exchange, marketType, isTestnet, credentials })
+    }
+    return clients ? clients.getOrMake(account, marketType, make) : make()
+  }
+
+  async refused(tx: TransactionSql, account: Account): Promise<void> {
+    const [before] = await tx<{ state: Account['state'] }[]>`
+      select state from accounts where account_id = ${account.accountId} for no key update`
+    await tx`
+      update accounts set state = 'credentials_refused', updated_at = now() where account_id = ${account.accountId}`
+    if (before?.state === 'ok') await this.#options.onRefused?.(tx, account)
+  }
+
+  async accepted(tx: TransactionSql, account: Account): Promise<void> {
+    const { count } = await tx`
+      update accounts set state = 'ok', updated_at = now()
+      where account_id = ${account.accountId} and state = 'credentials_refused'`
+    if (count > 0) await this.#options.onAccepted?.(tx, account)
+  }
+
+  /**
+   * Adds an account.
+   * @param also what else belongs to it, in its transaction
+   * @returns `no_user` or `name_taken` when it cannot be
+   */
+  async add(
+    { username, exchange, name, isTestnet, credentials }: NewAccount,
+    also: (tx: TransactionSql) => Promise<void>
+  ): Promise<'added' | 'no_user' | 'name_taken'> {
+    return this.#options.database.transaction(async tx => {
+      const [user] = await tx<{ userId: string }[]>`
+        select user_id as "userId" from users where lower(username) = lower(${username})`
+      if (!user) return 'no_user'
+      const sealed = this.#seal({ userId: user.userId, exchange }, credentials)
+      const added = await tx`
+        insert into accounts (user_id, name, exchange, is_testnet, api_key_encrypted, api_secret_encrypted,
+          passphrase_encrypted, key_id)
+        values (${user.userId}, ${name}, ${exchange}, ${isTestnet}, ${sealed.apiKey}, ${sealed.apiSecret},
+          ${sealed.passphrase}, ${sealed.keyId})
+        on conflict do nothing returning account_id`
+      if (added.length === 0) return 'name_taken'
+      await also(tx)
+      return 'added'
+    })
+  }
+
+  /** Takes an account out of service; nothing of it is deleted. @returns whether there is such an account */
+  async disable(accountId: string, also: (tx: TransactionSql) => Promise<void>): Promise<boolean> {
+    return this.#options.database.transaction(async tx => {
+      const { count } = await tx`
+        update accounts set is_active = false, updated_at = now() where account_id = ${accountId}`
+      if (count > 0) await also(tx)
+      return count > 0
+    })
+  }
+
+  /**
+   * Encrypts every account's secrets with the current key, in place, in batches that each stand by themselves: it may
+   * be interrupted and repeated, and a service beside it reads either form.
+   * @param also what else belongs to the change of a batch, in its transaction
+   * @returns how many accounts were changed, and those that no key of the ring reads
+   */
+  async rotateKeys(
+    also: (tx: TransactionSql, rotated: number) => Promise<void>
+  ): Promise<{ rotated: number; unreadable: string[] }> {
+    let rotated = 0
+    const unreadable: string[] = []
+    let after = '0'
+    for (;;) {
+      const batch = await this.#options.database.transaction(async tx => {
+        const rows = await tx<(Sealed & { accountId: string })[]>`
+          select account_id as "accountId", user_id as "userId", exchange, key_id as "keyId",
+            api_key_encrypted as "apiKey", api_secret_encrypted as "apiSecret", passphrase_encrypted as passphrase
+          from accounts where key_id <> ${this.#options.keyRing.currentKeyId} and account_id > ${after}
+          order by account_id limit ${ROTATION_BATCH} for no key update`
+        const unread: string[] = []
+        const changed = rows.flatMap(({ accountId, ...row }) => {
+          try {
+            return [{ accountId, ...this.#seal(row, this.#open(row)) }]
+          } catch (err) {
+            if (!(err instanceof UnreadableSecret)) throw err
+            unread.push(accountId)
+            return []
+          }
+        })
+        await tx`
+          update accounts a set key_id = new.key_id, api_key_encrypted = decode(new.api_key, 'hex'),
+            api_secret_encrypted = decode(new.api_secret, 'hex'), passphrase_encrypted = decode(new.passphrase, 'hex')
+          from jsonb_to_recordset(${JSON.stringify(changed.map(hexed))}::text::jsonb)
+            as new (account_id bigint, key_id text, api_key text, api_secret text, passphrase text)
+          where a.account_id = new.account_id`
+        if (changed.length > 0) await also(tx, changed.length)
+        return { read: rows.length, last: rows.at(-1)?.accountId, changed: changed.length, unread }
+      })
+      rotated += batch.changed
+      unreadable.push(...batch.unread)
+      after = batch.last ?? after
+      if (batch.read < ROTATION_BATCH) return { rotated, unreadable }
+    }
+  }
+
+  async #credentials({ accountId, exchange }: Account): Promise<Credentials> {
+    const [row] = await this.#options.database.run(
+      sql => sql<Sealed[]>`
+        select user_id as "userId", exchange, key_id as "keyId", api_key_encrypted as "apiKey",
+          api_secret_encrypted as "apiSecret", passphrase_encrypted as passphrase
+        from accounts where account_id = ${accountId}`
+    )
+    try {
+      if (!row) throw new UnreadableSecret('the account is gone')
+      return this.#open(row)
+    } catch (cause) {
+      if (!(cause instanceof UnreadableSecret)) throw cause
+      throw new ExchangeError('authentication', { exchange, operation: 'credentials', reason: cause.message, cause })
+    }
+  }
+
+  #seal(owner: Pick<Sealed, 'userId' | 'exchange'>, { apiKey, apiSecret, passphrase }: Credentials): Sealed {
+    const { keyRing } = this.#options
+    return {
+      ...owner,
+      keyId: keyRing.currentKeyId,
+      apiKey: keyRing.encrypt(apiKey, purposeOf(owner, 'api_key')),
+      apiSecret: keyRing.encrypt(apiSecret, purposeOf(owner, 'api_secret')),
+      passphrase: passphrase === undefined ? null : keyRing.encrypt(passphrase, purposeOf(owner, 'passphrase'))
+    }
+  }
+
+  #open(row: Sealed): Credentials {
+    const { keyRing } = this.#options
+    const { keyId } = row
+    return {
+      apiKey: keyRing.decrypt(row.apiKey, purposeOf(row, 'api_key'), keyId),
+      apiSecret: keyRing.decrypt(row.apiSecret, purposeOf(row, 'api_secret'), keyId),
+      ...(row.passphrase && { passphrase: keyRing.decrypt(row.passphrase, purposeOf(row, 'passphrase'), keyId) })
+    }
+  }
+}
+
+/** A secret that was moved to another column, user or exchange is not read there. */
+function purposeOf({ userId, exchange }: Pick<Sealed, 'userId' | 'exchange'>, column: string): string {
+  return `account ${exchange} ${userId} ${column}`
+}
+
+function hexed({ accountId, keyId, apiKey, apiSecret, passphrase }: Sealed & { accountId: string }) {
+  return {
+    account_id: accountId,
+    key_id: keyId,
+    api_key: apiKey.toString('hex'),
+    api_secret: apiSecret.toString('hex'),
+    passphrase: passphrase?.toString('hex') ?? null
+  }
+}

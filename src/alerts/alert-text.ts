@@ -1,0 +1,186 @@
+// @FEAT:health-monitoring @COMP:service @TYPE:helper
+
+import { DAY, HOUR, MINUTE, SECOND } from '../async/durations.ts'
+import { quoteText } from '../notifications/html.ts'
+import type { AlertDetails, AlertKind, Notice } from './alerts.ts'
+
+const MAX_MISSED_LINES = 20
+
+type Language = 'ko' | 'en'
+type Sentence = Record<Language, string>
+
+/** How messages are written. */
+export interface TextOptions {
+  language: Language
+  /** IANA name; times are shown in it. */
+  timeZone: string
+}
+
+const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
+  readiness: {
+    alert: { ko: '서비스 준비 안 됨', en: 'Service not ready' },
+    reminder: { ko: '서비스가 아직 준비되지 않음', en: 'Service still not ready' },
+    recovery: { ko: '서비스 준비 상태 회복', en: 'Service ready again' }
+  },
+  job_failed: {
+    alert: { ko: '작업 실패', en: 'Job failed' },
+    reminder: { ko: '작업이 계속 실패함', en: 'Job still failing' },
+    recovery: { ko: '작업 정상화', en: 'Job succeeds again' }
+  },
+  job_overdue: {
+    alert: { ko: '작업 지연', en: 'Job overdue' },
+    reminder: { ko: '작업이 계속 지연됨', en: 'Job still overdue' },
+    recovery: { ko: '작업 지연 해소', en: 'Job on time again' }
+  },
+  job_abandoned: {
+    alert: { ko: '작업이 중단됨', en: 'Job run abandoned' },
+    reminder: { ko: '중단된 작업이 아직 성공하지 못함', en: 'Job has not succeeded since its abandoned run' },
+    recovery: { ko: '중단되었던 작업 정상화', en: 'Job succeeds again' }
+  },
+  scheduler_stopped: {
+    alert: { ko: '스케줄러 중지됨', en: 'Scheduler stopped' },
+    reminder: { ko: '스케줄러가 아직 중지 상태', en: 'Scheduler still stopped' },
+    recovery: { ko: '스케줄러 재시작됨', en: 'Scheduler runs again' }
+  },
+  credentials_refused: {
+    alert: { ko: '거래소 인증 거부됨', en: 'Exchange refused the credentials' },
+    reminder: { ko: '거래소 인증이 계속 거부됨', en: 'Exchange still refuses the credentials' },
+    recovery: { ko: '거래소 인증 회복', en: 'Exchange takes the credentials again' }
+  },
+  replica_silent: {
+    alert: { ko: '인스턴스 응답 없음', en: 'Replica shows no sign of life' },
+    reminder: { ko: '인스턴스가 아직 응답 없음', en: 'Replica still shows no sign of life' },
+    recovery: { ko: '응답 없던 인스턴스 해소', en: 'Replica no longer missed' }
+  }
+}
+
+const labels = {
+  instance: { ko: '인스턴스', en: 'Instance' },
+  cause: { ko: '원인', en: 'Cause' },
+  job: { ko: '작업', en: 'Job' },
+  run: { ko: '실행', en: 'Run' },
+  due: { ko: '예정 시각', en: 'Due' },
+  by: { ko: '실행자', en: 'By' },
+  reason: { ko: '사유', en: 'Reason' },
+  until: { ko: '재개 예정', en: 'Until' },
+  untilStarted: { ko: '직접 시작할 때까지', en: 'until somebody starts it' },
+  exchange: { ko: '거래소', en: 'Exchange' },
+  account: { ko: '계정', en: 'Account' },
+  since: { ko: '시작', en: 'Since' },
+  lasted: { ko: '지속 시간', en: 'Duration' },
+  restarted: { ko: '비정상 종료 후 재시작됨', en: 'Restarted after an unclean end' },
+  lastSeen: { ko: '마지막 확인', en: 'Last seen' },
+  missed: { ko: '놓친 실행', en: 'Missed runs' },
+  nothingMissed: { ko: '없음', en: 'none' },
+  more: { ko: '그 외 작업', en: 'Further jobs' }
+} satisfies Record<string, Sentence>
+
+const marks: Record<Notice['type'], string> = { alert: '🔴', reminder: '🟠', recovery: '🟢' }
+
+/** A notice as a message in Telegram's HTML, shorter than one message may be. */
+export function noticeText({ type, details, since, lastedMs }: Notice, options: TextOptions): string {
+  const { language } = options
+  const lines = [`${marks[type]} <b>${titles[details.kind][type][language]}</b>`, ...facts(details, type, options)]
+  lines.push(line('since', formatTime(since, options), language))
+  if (type !== 'alert') lines.push(line('lasted', formatDuration(lastedMs, language), language))
+  return lines.join('\n')
+}
+
+/** A start after an end that nobody announced. Times in milliseconds since the epoch. */
+export interface UncleanRestart {
+  instance: string
+  startedAt: number
+  /** The last sign of life before. */
+  lastSeenAt: number
+  /** Scheduled runs that did not happen meanwhile. */
+  missed: readonly { jobName: string; count: number }[]
+}
+
+/** The message about an unclean restart in Telegram's HTML, and the key under which it is told once. */
+export function restartNotice(restart: UncleanRestart, options: TextOptions): { dedupeKey: string; text: string } {
+  const { instance, startedAt, lastSeenAt, missed } = restart
+  const { language } = options
+  const rest = missed.length - MAX_MISSED_LINES
+  const lines = [
+    `🟠 <b>${labels.restarted[language]}</b>`,
+    line('instance', quoteText(instance), language),
+    line('lastSeen', formatTime(lastSeenAt, options), language),
+    line('lasted', formatDuration(startedAt - lastSeenAt, language), language),
+    line('missed', missed.length === 0 ? labels.nothingMissed[language] : '', language),
+    ...missed.slice(0, MAX_MISSED_LINES).map(({ jobName, count }) => `• ${quoteText(jobName)} × ${count}`),
+    ...(rest > 0 ? [line('more', String(rest), language)] : [])
+  ]
+  return { dedupeKey: `restart:${instance}:${startedAt}`, text: lines.join('\n') }
+}
+
+/** What there is to know. At the end of it only what names it: the cause and the plan are over. */
+function facts(details: AlertDetails, type: Notice['type'], options: TextOptions): string[] {
+  const { language } = options
+  const isOver = type === 'recovery'
+  const fact = (label: keyof typeof labels, html: string) => line(label, html, language)
+  const whileItLasts = (...lines: string[]) => (isOver ? [] : lines)
+  switch (details.kind) {
+    case 'readiness':
+      return [fact('instance', quoteText(details.instance)), ...whileItLasts(fact('cause', code(details.error)))]
+    case 'job_failed':
+      return [
+        fact('job', quoteText(details.jobName)),
+        ...whileItLasts(fact('cause', code(details.errorCode)), fact('run', code(details.runId)))
+      ]
+    case 'job_overdue':
+      return [fact('job', quoteText(details.jobName)), ...whileItLasts(fact('due', formatTime(details.dueAt, options)))]
+    case 'job_abandoned':
+      return [
+        fact('job', quoteText(details.jobName)),
+        ...whileItLasts(fact('instance', quoteText(details.instance)), fact('run', code(details.runId)))
+      ]
+    case 'scheduler_stopped':
+      return whileItLasts(
+        fact('by', quoteText(details.by)),
+        ...(details.reason === null ? [] : [fact('reason', quoteText(details.reason, 500))]),
+        fact('until', details.until === null ? labels.untilStarted[language] : formatTime(details.until, options))
+      )
+    case 'credentials_refused':
+      return [fact('exchange', quoteText(details.exchange)), fact('account', quoteText(details.account))]
+    case 'replica_silent':
+      return [
+        fact('instance', quoteText(details.instance)),
+        ...whileItLasts(fact('lastSeen', formatTime(details.lastSeenAt, options)))
+      ]
+  }
+}
+
+function line(label: keyof typeof labels, html: string, language: Language): string {
+  return `${labels[label][language]}: ${html}`.trimEnd()
+}
+
+function code(text: string): string {
+  return `<code>${quoteText(text)}</code>`
+}
+
+/** A time as `2026-11-23 21:03:04 (Asia/Seoul)`. */
+function formatTime(at: number, { timeZone }: TextOptions): string {
+  const parts = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' })
+  return `${parts.format(at)} (${timeZone})`
+}
+
+const units: readonly (readonly [number, Sentence])[] = [
+  [DAY, { ko: '일', en: ' d' }],
+  [HOUR, { ko: '시간', en: ' h' }],
+  [MINUTE, { ko: '분', en: ' min' }],
+  [SECOND, { ko: '초', en: ' s' }]
+]
+
+/** A duration by its two largest units, rounded down: `3분 12초`, `3 min 12 s`. */
+function formatDuration(ms: number, language: Language): string {
+  const largest = units.findIndex(([unit]) => ms >= unit)
+  if (largest < 0) return `0${units.at(-1)?.[1][language] ?? ''}`
+  let rest = ms
+  const shown: string[] = []
+  for (const [unit, name] of units.slice(largest, largest + 2)) {
+    const count = Math.floor(rest / unit)
+    rest -= count * unit
+    if (count > 0) shown.push(`${count}${name[language]}`)
+  }
+  return shown.join(' ')
+}

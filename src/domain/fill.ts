@@ -1,0 +1,24 @@
+// @FEAT:exchanges @COMP:service @TYPE:core
+import type { Decimal } from './decimal.ts'
+import type { Millis } from './millis.ts'
+import type { OrderSide } from './order.ts'
+import type { PositionSide } from './position.ts'
+
+export interface Fill {
+  /** Unique per account and market. */
+  exchangeTradeId: string
+  exchangeOrderId: string
+  symbol: string
+  exchangeSymbol: string
+  side: OrderSide
+  positionSide: PositionSide
+  price: Decimal
+  /** In base units. */
+  quantity: Decimal
+  /** Positive when paid, negative for a rebate; null when the exchange does not tell. */
+  fee: Decimal | null
+  feeAsset: string | null
+  /** Gross, as the exchange reports it; null where it does not (always on spot). */
+  realizedPnl: Decimal | null
+  executedAt: Millis
+}

@@ -1,0 +1,32 @@
+// @FEAT:exchanges @COMP:service @TYPE:core
+import type { Decimal } from './decimal.ts'
+import type { Millis } from './millis.ts'
+
+/** The exchanges of the catalogue, as `accounts.exchange` spells them. */
+export const EXCHANGE_NAMES = ['BINANCE', 'BYBIT', 'OKX', 'UPBIT', 'BITHUMB'] as const
+export type ExchangeName = (typeof EXCHANGE_NAMES)[number]
+
+/** `FUTURES` means linear perpetuals: quoted and settled in the same stable coin. */
+export const MARKET_TYPES = ['SPOT', 'FUTURES'] as const
+export type MarketType = (typeof MARKET_TYPES)[number]
+
+export interface Price {
+  /** Base and quote in capitals, `BTCUSDT`. */
+  symbol: string
+  /** The exchange's own spelling, `KRW-BTC`. */
+  exchangeSymbol: string
+  /** Last trade, quote per one base; always above zero. */
+  price: Decimal
+  /** When the exchange says it was so; null where it does not say. */
+  at: Millis | null
+}
+
+/** Whether `text` names a market type, in capitals. */
+export function isMarketType(text: string): text is MarketType {
+  return MARKET_TYPES.some(type => type === text)
+}
+
+/** Whether `text` names an exchange of the catalogue, in capitals. */
+export function isExchangeName(text: string): text is ExchangeName {
+  return EXCHANGE_NAMES.some(name => name === text)
+}

@@ -1,0 +1,111 @@
+// @FEAT:exchanges @COMP:service @TYPE:helper
+import { parse } from 'lossless-json'
+import { type Decimal, isZero, toDecimal } from '../../domain/decimal.ts'
+import type { Millis } from '../../domain/millis.ts'
+
+/** An answer that is not what the exchange documents. Says where, never what stood there. */
+export class UnreadableAnswer extends Error {
+  override readonly name = 'UnreadableAnswer'
+}
+
+export type JsonRecord = { readonly [field: string]: unknown }
+
+const MAX_TEXT = 256
+const MAX_MILLIS = 8.64e15
+
+/**
+ * Reads JSON without losing a digit: every number arrives as the text it was written in.
+ *
+ * @throws UnreadableAnswer when it is not JSON
+ */
+export function parseLossless(text: string): unknown {
+  try {
+    return parse(text, null, number => number)
+  } catch {
+    // The parser's own message quotes the answer, which may repeat a key: it is not passed on.
+    throw new UnreadableAnswer('not JSON')
+  }
+}
+
+export function isRecord(value: unknown): value is JsonRecord {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** @throws UnreadableAnswer */
+export function recordOf(value: unknown, what: string): JsonRecord {
+  if (!isRecord(value)) throw new UnreadableAnswer(`${what} is not an object`)
+  return value
+}
+
+/** @throws UnreadableAnswer */
+export function rowsOf(value: unknown, what: string): JsonRecord[] {
+  if (!Array.isArray(value)) throw new UnreadableAnswer(`${what} is not an array`)
+  return value.map(row => recordOf(row, `a row of ${what}`))
+}
+
+/** A field's text; null when it is absent, null or empty. Booleans become their names. */
+export function optionalText(record: JsonRecord, field: string): string | null {
+  const value = record[field]
+  if (value === undefined || value === null || value === '') return null
+  if (typeof value === 'boolean') return String(value)
+  if (typeof value !== 'string' || value.length > MAX_TEXT) throw new UnreadableAnswer(`${field} is not a short text`)
+  return value
+}
+
+/** @throws UnreadableAnswer when it is absent or empty */
+export function textOf(record: JsonRecord, field: string): string {
+  const value = optionalText(record, field)
+  if (value === null) throw new UnreadableAnswer(`${field} is missing`)
+  return value
+}
+
+/** A field's decimal; null when it is absent, null or empty. */
+export function optionalDecimal(record: JsonRecord, field: string): Decimal | null {
+  const text = optionalText(record, field)
+  if (text === null) return null
+  const decimal = toDecimal(text)
+  if (decimal === null) throw new UnreadableAnswer(`${field} is not a number`)
+  return decimal
+}
+
+/** @throws UnreadableAnswer when it is absent or not a number */
+export function decimalOf(record: JsonRecord, field: string): Decimal {
+  const value = optionalDecimal(record, field)
+  if (value === null) throw new UnreadableAnswer(`${field} is missing`)
+  return value
+}
+
+/** A field's decimal, null when there is none or when it is zero: exchanges write a price that is not there as 0. */
+export function priceOf(record: JsonRecord, field: string): Decimal | null {
+  const value = optionalDecimal(record, field)
+  return value === null || isZero(value) ? null : value
+}
+
+/** A field that holds milliseconds since the epoch; null when absent or zero. */
+export function optionalMillis(record: JsonRecord, field: string): Millis | null {
+  const text = optionalText(record, field)
+  return text === null ? null : toMillis(text, field)
+}
+
+/** @throws UnreadableAnswer when it is absent or zero */
+export function millisOf(record: JsonRecord, field: string): Millis {
+  const value = optionalMillis(record, field)
+  if (value === null) throw new UnreadableAnswer(`${field} is missing`)
+  return value
+}
+
+/** A field that holds an ISO 8601 time; null when absent. */
+export function optionalTime(record: JsonRecord, field: string): Millis | null {
+  const text = optionalText(record, field)
+  if (text === null) return null
+  const millis = Date.parse(text)
+  if (Number.isNaN(millis)) throw new UnreadableAnswer(`${field} is not a time`)
+  return millis
+}
+
+/** @throws UnreadableAnswer when it is not a whole number in the range of dates; null for zero */
+export function toMillis(text: string, field: string): Millis | null {
+  const millis = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+  if (!(millis <= MAX_MILLIS)) throw new UnreadableAnswer(`${field} is not a time`)
+  return millis === 0 ? null : millis
+}

@@ -1,0 +1,49 @@
+import { randomBytes } from 'node:crypto'
+import fc from 'fast-check'
+import t from 'tap'
+import { KeyRing, UnreadableSecret } from '../../src/accounts/key-ring.ts'
+
+const [older, newer] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')]
+
+t.test('what is encrypted comes back, for the same purpose only', async t => {
+  const ring = new KeyRing(String(newer))
+  const outcome = fc.check(
+    fc.property(fc.string({ unit: 'binary' }), fc.string(), fc.string(), (secret, purpose, other) => {
+      const stored = ring.encrypt(secret, purpose)
+      if (ring.decrypt(stored, purpose, ring.currentKeyId) !== Buffer.from(secret).toString()) return false
+      if (other === purpose) return true
+      try {
+        ring.decrypt(stored, other, ring.currentKeyId)
+        return false
+      } catch (err) {
+        return err instanceof UnreadableSecret && (secret === '' || !err.message.includes(secret) || secret.length < 4)
+      }
+    })
+  )
+  t.notOk(outcome.failed, fc.defaultReportMessage(outcome) ?? '100 secrets')
+})
+
+t.test('no two ciphertexts are the same, and one that was changed anywhere is refused', async t => {
+  const ring = new KeyRing(String(newer))
+  const stored = ring.encrypt('a secret', 'test')
+  t.notOk(ring.encrypt('a secret', 'test').equals(stored))
+  for (let i = 0; i < stored.length; i++) {
+    const changed = Buffer.from(stored)
+    changed[i] = (changed[i] ?? 0) ^ 1
+    t.throws(() => ring.decrypt(changed, 'test', ring.currentKeyId), UnreadableSecret)
+  }
+  for (const length of [0, 10, stored.length - 1]) {
+    t.throws(() => ring.decrypt(stored.subarray(0, length), 'test', ring.currentKeyId), UnreadableSecret)
+  }
+})
+
+t.test('the first key encrypts, the others still decrypt', async t => {
+  const before = new KeyRing(String(older))
+  const stored = before.encrypt('a secret', 'test')
+  const during = new KeyRing(`${newer}, ${older}`)
+  t.not(during.currentKeyId, before.currentKeyId)
+  t.equal(during.decrypt(stored, 'test', before.currentKeyId), 'a secret')
+  const after = new KeyRing(String(newer))
+  t.equal(after.currentKeyId, during.currentKeyId)
+  t.throws(() => after.decrypt(stored, 'test', before.currentKeyId), /^.*no key [0-9a-f]{16} in ENCRYPTION_KEY/)
+})

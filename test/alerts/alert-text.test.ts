@@ -1,0 +1,105 @@
+import t from 'tap'
+import { noticeText, restartNotice } from '../../src/alerts/alert-text.ts'
+import type { AlertDetails, Notice } from '../../src/alerts/alerts.ts'
+import { readHtml } from '../support/bot-api-server.ts'
+
+const ko = { language: 'ko', timeZone: 'Asia/Seoul' } as const
+const en = { language: 'en', timeZone: 'UTC' } as const
+const since = Date.parse('2026-11-22T12:03:04.000Z')
+
+function notice(type: Notice['type'], details: AlertDetails, lastedMs = 0): Notice {
+  return { type, key: 'k', dedupeKey: 'k:e', details, since, at: since + lastedMs, lastedMs }
+}
+
+const stopped: AlertDetails = {
+  kind: 'scheduler_stopped',
+  by: 'admin',
+  reason: 'release',
+  until: Date.parse('2026-11-22T12:33:04.000Z')
+}
+
+t.test('a stopped scheduler is told with who, why and until when', async t => {
+  t.equal(
+    noticeText(notice('alert', stopped), ko),
+    [
+      '🔴 <b>스케줄러 중지됨</b>',
+      '실행자: admin',
+      '사유: release',
+      '재개 예정: 2026-11-22 21:33:04 (Asia/Seoul)',
+      '시작: 2026-11-22 21:03:04 (Asia/Seoul)'
+    ].join('\n')
+  )
+  t.equal(
+    noticeText(notice('reminder', { ...stopped, reason: null, until: null }, 3_600_000), en),
+    [
+      '🟠 <b>Scheduler still stopped</b>',
+      'By: admin',
+      'Until: until somebody starts it',
+      'Since: 2026-11-22 12:03:04 (UTC)',
+      'Duration: 1 h'
+    ].join('\n')
+  )
+  t.equal(
+    noticeText(notice('recovery', stopped, 93_784_000), ko),
+    ['🟢 <b>스케줄러 재시작됨</b>', '시작: 2026-11-22 21:03:04 (Asia/Seoul)', '지속 시간: 1일 2시간'].join('\n')
+  )
+})
+
+t.test('a recovery names what has recovered, not the cause that is over', async t => {
+  const details: AlertDetails = { kind: 'readiness', instance: 'replica-1', error: 'database_timeout' }
+  t.match(noticeText(notice('alert', details), en), 'Cause: <code>database_timeout</code>')
+  const recovery = noticeText(notice('recovery', details, 192_000), en)
+  t.match(recovery, /Service ready again.*\nInstance: replica-1\n(.*\n)*Duration: 3 min 12 s$/)
+  t.notMatch(recovery, 'database_timeout')
+})
+
+t.test('every kind and type is a message that Telegram takes, in both languages, whatever the names', async t => {
+  const name = `<b>&"\n🔴 <b>forged\u202E\uD800${'ש'.repeat(5_000)}`
+  const jobs = { jobId: 'x', jobName: name, runId: name, instance: name, errorCode: name, dueAt: since }
+  const all: AlertDetails[] = [
+    { kind: 'readiness', instance: name, error: name },
+    { kind: 'job_failed', ...jobs },
+    { kind: 'job_overdue', ...jobs },
+    { kind: 'job_abandoned', ...jobs },
+    { kind: 'scheduler_stopped', by: name, reason: name, until: since },
+    { kind: 'credentials_refused', exchange: name, account: name },
+    { kind: 'replica_silent', instance: name, lastSeenAt: 0 }
+  ]
+  const texts = new Set<string>()
+  for (const details of all) {
+    for (const type of ['alert', 'reminder', 'recovery'] as const) {
+      for (const options of [ko, en]) {
+        const message = readHtml(noticeText(notice(type, details), options))
+        if ('error' in message) throw new Error(message.error)
+        const { length } = message.text
+        t.ok(length < 1_000, `${length} characters`)
+        t.notMatch(message.text, /\n🔴/, 'no line is forged')
+        t.notMatch(message.text, /[\u202E\p{Surrogate}]/u, 'nothing is turned round or malformed')
+        texts.add(message.text.split('\n')[0] ?? '')
+      }
+    }
+  }
+  t.ok(texts.size > 30, `titles distinguish the kinds: ${texts.size}`)
+})
+
+t.test('an unclean restart is told with how long it took and what was missed', async t => {
+  const restart = { instance: 'replica-1', startedAt: since + 125_000, lastSeenAt: since }
+  t.strictSame(restartNotice({ ...restart, missed: [{ jobName: 'Sync Account Balances', count: 2 }] }, ko), {
+    dedupeKey: `restart:replica-1:${since + 125_000}`,
+    text: [
+      '🟠 <b>비정상 종료 후 재시작됨</b>',
+      '인스턴스: replica-1',
+      '마지막 확인: 2026-11-22 21:03:04 (Asia/Seoul)',
+      '지속 시간: 2분 5초',
+      '놓친 실행:',
+      '• Sync Account Balances × 2'
+    ].join('\n')
+  })
+  t.match(restartNotice({ ...restart, missed: [] }, en).text, /Missed runs: none$/)
+  const many = Array.from({ length: 500 }, (_, index) => ({ jobName: `<${'x'.repeat(100)}${index}>`, count: 1 }))
+  const message = readHtml(restartNotice({ ...restart, startedAt: since, missed: many }, en).text)
+  if ('error' in message) throw new Error(message.error)
+  const { length } = message.text
+  t.ok(length < 4_096, `${length} characters`)
+  t.match(message.text, /Duration: 0 s\n[\s\S]*Further jobs: 480$/)
+})

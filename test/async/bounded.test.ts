@@ -1,0 +1,50 @@
+import { setImmediate } from 'node:timers/promises'
+import t from 'tap'
+import { eachAtMost, oneAtATime, portionsOf } from '../../src/async/bounded.ts'
+import { assertRows } from '../support/assert-rows.ts'
+
+t.test('no more is under way at once than may be, and all is done', async t => {
+  let [now, most] = [0, 0]
+  const done: number[] = []
+  await eachAtMost(3, [1, 2, 3, 4, 5, 6, 7], async item => {
+    most = Math.max(most, ++now)
+    await setImmediate()
+    now--
+    done.push(item)
+  })
+  t.equal(most, 3)
+  t.strictSame(done.sort(), [1, 2, 3, 4, 5, 6, 7])
+})
+
+t.test('a failure keeps the rest from being begun, and is told once all that was begun has ended', async t => {
+  const [begun, ended]: number[][] = [[], []]
+  const work = eachAtMost(2, [1, 2, 3, 4], async item => {
+    begun?.push(item)
+    if (item === 1) throw new Error('the first')
+    await setImmediate()
+    ended?.push(item)
+  })
+  await t.rejects(work, { message: 'the first' })
+  t.strictSame([begun, ended], [[1, 2], [2]])
+})
+
+t.test('one piece of work waits for the other, also for one that fails', async t => {
+  const inTurn = oneAtATime()
+  const log: string[] = []
+  const piece = (name: string, fails = false) =>
+    inTurn(async () => {
+      log.push(`${name} begins`)
+      await setImmediate()
+      log.push(`${name} ends`)
+      if (fails) throw new Error(name)
+      return name
+    })
+  const [a, b] = await Promise.allSettled([piece('a', true), piece('b')])
+  assertRows(t, [a, b], [{ status: 'rejected' }, { status: 'fulfilled', value: 'b' }])
+  t.strictSame(log, ['a begins', 'a ends', 'b begins', 'b ends'])
+})
+
+t.test('portions hold everything once, in order', async t => {
+  t.strictSame([...portionsOf([1, 2, 3, 4, 5], 2)], [[1, 2], [3, 4], [5]])
+  t.strictSame([...portionsOf([], 2)], [])
+})

@@ -1,0 +1,33 @@
+import postgres from 'postgres'
+import t from 'tap'
+import { Listener } from '../../src/database/listener.ts'
+import { captureLog } from '../support/app.ts'
+import { createTestDatabase } from '../support/database.ts'
+
+t.test('it hears what is announced, also after it was started afresh', async t => {
+  const { url } = await createTestDatabase(t)
+  const sql = postgres(url, { max: 1 })
+  t.teardown(() => sql.end({ timeout: 0 }))
+  let heard: () => void = () => undefined
+  const listener = new Listener({
+    url,
+    channel: 'news',
+    applicationName: 'test',
+    log: captureLog().logger,
+    heard: () => heard()
+  })
+  t.teardown(() => listener.close())
+  for (let round = 0; round < 2; round++) {
+    listener.restart()
+    let told = false
+    heard = () => {
+      told = true
+    }
+    while (!told) await sql`select pg_notify('news', '')`
+    t.ok(told)
+  }
+  listener.close()
+  const left = () => sql`select from pg_stat_activity where application_name = 'test' and datname = current_database()`
+  while ((await left()).length > 0);
+  t.pass('no connection is left')
+})

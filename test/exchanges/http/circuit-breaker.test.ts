@@ -1,0 +1,79 @@
+import t from 'tap'
+import { type Admission, CircuitBreaker } from '../../../src/exchanges/http/circuit-breaker.ts'
+
+/** A breaker on a clock that stands still until it is moved. */
+function breaker() {
+  const clock = { now: 0 }
+  const circuit = new CircuitBreaker(() => clock.now)
+  const admitted = (): Admission => {
+    const admission = circuit.admit()
+    if (admission === null) throw new Error('not admitted')
+    return admission
+  }
+  const fail = (times: number) => {
+    for (let i = 0; i < times; i++) circuit.failed(admitted())
+  }
+  return { clock, circuit, admitted, fail }
+}
+
+t.test('stays closed while failures are not in a row', async t => {
+  const { circuit, fail } = breaker()
+  for (let i = 0; i < 10; i++) {
+    fail(4)
+    circuit.succeeded()
+  }
+  t.equal(circuit.state, 'closed')
+})
+
+t.test('opens after five failures in a row, and says for how long', async t => {
+  const { clock, circuit, fail } = breaker()
+  fail(5)
+  t.equal(circuit.state, 'open')
+  t.equal(circuit.admit(), null)
+  t.equal(circuit.retryAfterMs, 10_000)
+  clock.now = 9_999
+  t.equal(circuit.state, 'open')
+})
+
+t.test('closes by itself: one call is tried, and its success lets all through', async t => {
+  const { clock, circuit, fail } = breaker()
+  fail(5)
+  clock.now = 10_000
+  t.equal(circuit.state, 'half_open')
+  t.equal(circuit.admit(), 'trial')
+  t.equal(circuit.admit(), null, 'only one at a time')
+  circuit.succeeded()
+  t.equal(circuit.state, 'closed')
+  t.equal(circuit.admit(), 'call')
+})
+
+t.test('opens for twice as long after a failed trial, up to a minute', async t => {
+  const { clock, circuit, admitted, fail } = breaker()
+  fail(5)
+  for (const openFor of [20_000, 40_000, 60_000, 60_000]) {
+    clock.now += circuit.retryAfterMs
+    circuit.failed(admitted())
+    t.equal(circuit.retryAfterMs, openFor)
+  }
+})
+
+t.test('a trial that its caller gave up leaves the next one free', async t => {
+  const { clock, circuit, admitted, fail } = breaker()
+  fail(5)
+  clock.now = 10_000
+  circuit.withdrawn(admitted())
+  t.equal(circuit.admit(), 'trial')
+})
+
+t.test('late failures of calls from before do not prolong it', async t => {
+  const { clock, circuit, admitted, fail } = breaker()
+  const before = admitted()
+  fail(5)
+  clock.now = 9_000
+  circuit.failed(before)
+  t.equal(circuit.retryAfterMs, 1_000)
+  clock.now = 10_000
+  t.equal(admitted(), 'trial')
+  circuit.withdrawn(before)
+  t.equal(circuit.admit(), null, 'nor do they end another’s trial')
+})

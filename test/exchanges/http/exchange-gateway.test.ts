@@ -1,0 +1,179 @@
+import t, { type Test } from 'tap'
+import { Agent } from 'undici'
+import type { ExchangeName } from '../../../src/domain/market.ts'
+import type { ExchangeError } from '../../../src/exchanges/exchange-error.ts'
+import { ExchangeRegistry } from '../../../src/exchanges/exchange-registry.ts'
+import { SimulatedExchange } from '../../support/simulated-exchange/simulated-exchange.ts'
+import { failureOf } from '../failure.ts'
+
+const KEYS = { apiKey: 'key', apiSecret: 'secret' }
+
+const agent = new Agent()
+t.teardown(() => agent.close())
+
+/** A client on a simulated exchange, and a clock for deadlines, limits and circuits that is moved by hand. */
+async function bench(t: Test, exchange: ExchangeName = 'BINANCE') {
+  const simulated = await SimulatedExchange.start({ exchange, symbols: 2 })
+  t.teardown(() => simulated.close())
+  simulated.addAccount(KEYS)
+  const clock = { now: 0 }
+  const registry = new ExchangeRegistry({
+    dispatcher: agent,
+    urls: simulated.urls,
+    random: () => 0,
+    monotonic: () => clock.now
+  })
+  const client = registry.client({ exchange, marketType: 'SPOT', credentials: KEYS })
+  return { simulated, clock, registry, client }
+}
+
+t.test('a symbol-less list of open orders costs 80 of the address, and is not called beyond the limit', async t => {
+  const { simulated, clock, client } = await bench(t)
+  const fit = Math.floor((6_000 * 0.9) / 80)
+  for (let i = 0; i < fit; i++) await client.openOrders()
+  t.equal(simulated.usedWeight, fit * 80, 'we count as the exchange does')
+  const refused = { code: 'rate_limited', exchangeCode: null, retryAfterMs: 60_000 }
+  t.hasStrict(await failureOf(client.openOrders()), refused)
+  t.equal(simulated.requests.length, fit)
+  clock.now += 60_000
+  await client.openOrders()
+})
+
+t.test('weight that others used behind our address counts', async t => {
+  const { simulated, client } = await bench(t)
+  simulated.fault(
+    { kind: 'status', status: 200, headers: { 'x-mbx-used-weight-1m': '5999' }, body: '{"serverTime":1700000000000}' },
+    { times: 1 }
+  )
+  await client.serverTime()
+  await t.rejects(client.lastPrices(), { code: 'rate_limited' })
+})
+
+t.test('a ban is kept for as long as it says', async t => {
+  const { simulated, clock, client } = await bench(t)
+  simulated.fault({ kind: 'rate_limited', status: 418, retryAfterSeconds: 120 }, { times: 1 })
+  await t.rejects(client.lastPrices(), { code: 'rate_limited', retryAfterMs: 120_000 })
+  clock.now += 119_000
+  const before = simulated.requests.length
+  await t.rejects(client.lastPrices({ deadlineMs: 500 }), { code: 'rate_limited', retryAfterMs: 1_000 })
+  t.equal(simulated.requests.length, before)
+  clock.now += 1_000
+  t.equal((await client.lastPrices()).length, 2)
+})
+
+t.test('Retry-After may be a date, or missing', async t => {
+  const { simulated, client, registry } = await bench(t)
+  const date = new Date(Date.now() + 90_000).toUTCString()
+  simulated.fault({ kind: 'status', status: 429, headers: { 'retry-after': date } }, { times: 1 })
+  await t.rejects(client.lastPrices(), { code: 'rate_limited' })
+  const blocked = registry.status()[0]?.blockedForMs ?? 0
+  t.ok(blocked > 60_000 && blocked <= 90_000, `blocked for ${blocked} ms`)
+  const other = await bench(t)
+  other.simulated.fault({ kind: 'status', status: 429 }, { times: 1 })
+  const call = other.client.lastPrices({ deadlineMs: 1_000 })
+  await t.rejects(call, { code: 'rate_limited', retryAfterMs: 5_000 })
+})
+
+t.test('an exchange that is down is left alone, and used again once it is back', async t => {
+  const { simulated, clock, client, registry } = await bench(t)
+  simulated.fault({ kind: 'cut' })
+  await t.rejects(client.lastPrices(), { code: 'unavailable', message: /UND_ERR_SOCKET|ECONNRESET/ })
+  await t.rejects(client.lastPrices(), { code: 'unavailable' })
+  t.equal(simulated.requests.length, 5, 'five failures open the circuit')
+  t.equal(registry.status()[0]?.circuit, 'open')
+  const spared: unknown = await client.lastPrices().catch((err: ExchangeError) => err.retryAfterMs)
+  t.equal(spared, 10_000)
+  t.equal(simulated.requests.length, 5)
+  simulated.clearFaults()
+  clock.now += 10_000
+  t.equal((await client.lastPrices()).length, 2)
+  t.equal(registry.status()[0]?.circuit, 'closed')
+})
+
+t.test('refusals of a key leave the circuit closed', async t => {
+  const { simulated, client, registry } = await bench(t)
+  const stranger = registry.client({
+    exchange: 'BINANCE',
+    marketType: 'SPOT',
+    credentials: { apiKey: 'stranger', apiSecret: 's' }
+  })
+  for (let i = 0; i < 6; i++) {
+    t.hasStrict(await failureOf(stranger.balances()), { code: 'authentication', exchangeCode: '-2015' })
+  }
+  t.equal(registry.status()[0]?.circuit, 'closed')
+  t.equal(simulated.requests.length, 6, 'and none of them is repeated')
+  t.strictSame(await client.balances(), [])
+})
+
+t.test('a trial that is given up, refused by the budget or unreadable leaves the circuit able to close', async t => {
+  const { simulated, clock, client } = await bench(t)
+  simulated.fault({ kind: 'cut' })
+  await t.rejects(client.lastPrices())
+  await t.rejects(client.lastPrices())
+  simulated.clearFaults()
+  clock.now += 10_000
+  simulated.fault({ kind: 'silence' }, { times: 1 })
+  const controller = new AbortController()
+  const call = client.lastPrices({ signal: controller.signal })
+  await simulated.seen(/./, 6)
+  await t.rejects(client.lastPrices(), { code: 'unavailable' }, 'one trial at a time')
+  controller.abort(new Error('enough'))
+  await t.rejects(call, { message: 'enough' })
+  t.equal((await client.lastPrices()).length, 2)
+})
+
+t.test('a call that was given up before it began makes none', async t => {
+  const { simulated, client } = await bench(t)
+  await t.rejects(client.lastPrices({ signal: AbortSignal.abort(new Error('too late')) }), { message: 'too late' })
+  t.equal(simulated.requests.length, 0)
+})
+
+t.test('a call that waits for the limit can be given up', async t => {
+  const { simulated, client } = await bench(t, 'UPBIT')
+  for (let i = 0; i < 9; i++) await client.lastPrices()
+  const controller = new AbortController()
+  const waiting = client.lastPrices({ signal: controller.signal })
+  setImmediate(() => controller.abort(new Error('enough')))
+  await t.rejects(waiting, { message: 'enough' })
+  t.equal(simulated.requests.length, 9)
+})
+
+t.test('the clock is measured and the call repeated once when the exchange refuses our time', async t => {
+  const { simulated, client } = await bench(t)
+  simulated.clockSkewMs = 600_000
+  await client.balances()
+  const paths = simulated.requests.map(({ path }) => path)
+  t.strictSame(paths, ['/api/v3/account', '/api/v3/time', '/api/v3/account'])
+  await client.balances()
+  t.equal(simulated.requests.length, 4, 'from then on the skew is known')
+  simulated.fault({ kind: 'status', status: 400, body: '{"code":-1021,"msg":"Timestamp"}' }, { path: /account/ })
+  t.hasStrict(await failureOf(client.balances()), { code: 'authentication', exchangeCode: '-1021' })
+  t.equal(simulated.requests.length, 7, 'a clock that cannot be agreed on is no endless loop')
+})
+
+t.test('an answer without end is refused', async t => {
+  const { simulated, client } = await bench(t)
+  simulated.fault({ kind: 'status', status: 200, body: `"${'x'.repeat(5 * 1024 * 1024)}"` })
+  await t.rejects(client.balances(), { code: 'invalid_answer', message: /larger than 4 MiB/ })
+})
+
+t.test('redirects are not followed: a signed call goes nowhere else', async t => {
+  const { simulated, client } = await bench(t)
+  const elsewhere = await SimulatedExchange.start({ exchange: 'BINANCE' })
+  t.teardown(() => elsewhere.close())
+  simulated.fault({ kind: 'status', status: 302, headers: { location: `${elsewhere.url}/api/v3/account` } })
+  t.hasStrict(await failureOf(client.balances()), { code: 'invalid_answer', exchangeCode: '302' })
+  t.equal(elsewhere.requests.length, 0)
+})
+
+t.test('a host that nobody listens on is unavailable', async t => {
+  const { simulated, client } = await bench(t)
+  await simulated.close()
+  await t.rejects(client.lastPrices(), { code: 'unavailable' })
+})
+
+t.test('slow answers within the deadline are waited for', async t => {
+  const { simulated, client } = await bench(t)
+  simulated.fault({ kind: 'slow', ms: 20 })
+  t.equal((await client.lastPrices()).length, 2)
+})

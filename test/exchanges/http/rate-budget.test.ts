@@ -1,0 +1,113 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { MINUTE } from '../../../src/async/durations.ts'
+import { RateBudget } from '../../../src/exchanges/http/rate-budget.ts'
+
+const WEIGHT = { name: 'weight', weight: 100, perMs: MINUTE, scope: 'address' } as const
+const KEYED = { name: 'keyed', weight: 10, perMs: 1_000, scope: 'key' } as const
+
+/** A budget on a clock that stands still until it is moved. */
+function budget() {
+  const clock = { now: 0 }
+  return { clock, budget: new RateBudget([WEIGHT, KEYED], () => clock.now) }
+}
+
+const cost = (weight: number) => [{ limit: 'weight', weight }]
+
+t.test('spends nine tenths of a limit, then says how long to wait', async t => {
+  const { clock, budget: spent } = budget()
+  t.equal(spent.take(cost(80), ''), 0)
+  clock.now = 10_000
+  t.equal(spent.take(cost(10), ''), 0)
+  t.equal(spent.take(cost(1), ''), 50_000, 'until the first has left the window')
+  clock.now = 60_000
+  t.equal(spent.take(cost(80), ''), 0)
+})
+
+t.test('never passes nine tenths in any span of the window', async () => {
+  const steps = fc.array(fc.tuple(fc.integer({ min: 0, max: 30_000 }), fc.integer({ min: 1, max: 90 })), {
+    maxLength: 60
+  })
+  fc.assert(
+    fc.property(steps, steps => {
+      const { clock, budget: spent } = budget()
+      const taken: { at: number; weight: number }[] = []
+      for (const [pause, weight] of steps) {
+        clock.now += pause
+        if (spent.take(cost(weight), '') === 0) taken.push({ at: clock.now, weight })
+      }
+      return taken.every(({ at }) => {
+        const window = taken.filter(other => other.at > at - MINUTE && other.at <= at)
+        return window.reduce((sum, { weight }) => sum + weight, 0) <= 90
+      })
+    })
+  )
+})
+
+t.test('a wait that was said is enough', async () => {
+  const costs = fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 40 })
+  fc.assert(
+    fc.property(costs, costs => {
+      const { clock, budget: spent } = budget()
+      for (const weight of costs) {
+        const wait = spent.take(cost(weight), '')
+        clock.now += wait
+        if (wait > 0 && spent.take(cost(weight), '') !== 0) return false
+      }
+      return true
+    })
+  )
+})
+
+t.test('takes all costs of a call or none', async t => {
+  const { budget: spent } = budget()
+  const both = [...cost(10), { limit: 'keyed', weight: 9 }]
+  t.equal(spent.take(both, 'a'), 0)
+  t.equal(spent.take(both, 'a'), 1_000)
+  t.equal(spent.take(cost(80), 'a'), 0, 'the refused call took nothing of the other limit')
+})
+
+t.test('counts keys apart and the address for all', async t => {
+  const { budget: spent } = budget()
+  const keyed = [{ limit: 'keyed', weight: 9 }]
+  t.equal(spent.take(keyed, 'a'), 0)
+  t.equal(spent.take(keyed, 'b'), 0)
+  t.equal(spent.take(keyed, 'a'), 1_000)
+  t.equal(spent.take(cost(90), 'a'), 0)
+  t.equal(spent.take(cost(1), 'b'), MINUTE)
+})
+
+t.test('believes the exchange where it counts more than we do', async t => {
+  const { budget: spent } = budget()
+  spent.take(cost(10), '')
+  spent.told('weight', 5, '')
+  t.equal(spent.take(cost(10), ''), 0)
+  spent.told('weight', 90, '')
+  t.equal(spent.take(cost(1), ''), MINUTE)
+})
+
+t.test('nobody calls while the exchange says to wait', async t => {
+  const { clock, budget: spent } = budget()
+  spent.blockFor(5_000)
+  spent.blockFor(1_000)
+  t.equal(spent.take(cost(1), ''), 5_000)
+  t.equal(spent.take([{ limit: 'keyed', weight: 1 }], 'a'), 5_000)
+  clock.now = 5_000
+  t.equal(spent.take(cost(1), ''), 0)
+})
+
+t.test('a call heavier than the whole limit waits for an empty window, not for ever', async t => {
+  const { clock, budget: spent } = budget()
+  spent.take(cost(1), '')
+  t.equal(spent.take(cost(500), ''), MINUTE)
+  clock.now = MINUTE
+  t.equal(spent.take(cost(500), ''), 0)
+})
+
+t.test('forgets keys that went quiet', async t => {
+  const { clock, budget: spent } = budget()
+  for (let key = 0; key < 5_000; key++) {
+    clock.now += 1
+    t.equal(spent.take([{ limit: 'keyed', weight: 1 }], `key-${key}`), 0)
+  }
+})
