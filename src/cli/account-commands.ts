@@ -1,74 +1,88 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
+import type { Command } from 'commander'
 import { Agent } from 'undici'
 import type { Account } from '../accounts/account.ts'
 import { Accounts } from '../accounts/accounts.ts'
 import { KeyRing } from '../accounts/key-ring.ts'
-import type { Config } from '../config.ts'
-import type { TransactionSql } from '../database/client.ts'
-import type { Database } from '../database/database.ts'
+import { generatedSecret } from '../auth/generated-secret.ts'
+import { loadConfig } from '../config.ts'
 import { isExchangeName, MARKET_TYPES, type MarketType } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { assertOffered, ExchangeRegistry, NotOffered } from '../exchanges/exchange-registry.ts'
 import { URL_SETTINGS } from '../exchanges/url-settings.ts'
 import { CommandError } from './command-error.ts'
+import { type CommandResult, succeeded } from './command-result.ts'
+import { type Audit, UNUSED_SECRET, withDatabase } from './operator-database.ts'
 import { readSecret } from './read-secret.ts'
+import { table } from './table.ts'
 
 const NAME = /^[^\p{Control}]{1,64}$/u
-/** No exchange's secret is longer, and none holds anything but printable ASCII. */
+/** No exchange's secret is longer, and all consist of printable ASCII characters. */
 const SECRET = /^[\x20-\x7e]{1,512}$/
 
-/** What the operator wrote after the command. */
-export interface AccountArguments {
-  words: readonly string[]
-  user?: string | undefined
-  exchange?: string | undefined
-  name?: string | undefined
+/** Options of `account:add`. */
+interface AddOptions {
+  user: string
+  exchange: string
+  name: string
   testnet: boolean
 }
 
-export interface AccountCommandContext {
-  database: Database
-  config: Config & { ENCRYPTION_KEY: string }
-  /** Writes the command down in the transaction of its change. */
-  audited: (target: string) => (tx: TransactionSql) => Promise<void>
+interface Context {
+  accounts: Accounts
+  keyRing: KeyRing
+  audit: Audit
 }
 
-/** What a command says, and the exit code it ends with; 0 unless it says so. */
-export interface CommandOutcome {
-  text: string
-  exitCode: number
+/** Adds the commands of the exchange accounts and of the keys that encrypt them: `account:add`, `keys:rotate` and so on. */
+export function addAccountCommands(program: Command, report: (result: CommandResult) => void): void {
+  const run = async (action: string, work: (context: Context) => Promise<CommandResult>) =>
+    report(await withAccounts(action, work))
+  const exchanges = Object.keys(CATALOGUE).join(', ')
+
+  program
+    .command('account:add')
+    .description('add an account; its key, secret and, for OKX, passphrase are asked for, or lines of standard input')
+    .requiredOption('--user <name>', 'the user whose account it is')
+    .requiredOption('--exchange <exchange>', `one of ${exchanges}`)
+    .requiredOption('--name <name>', 'a name of 1 to 64 characters')
+    .option('--testnet', "an account of the exchange's testnet", false)
+    .action((options: AddOptions) => run('account:add', context => add(context, options)))
+  program
+    .command('account:list')
+    .description('list the accounts')
+    .action(() => run('account:list', list))
+  program
+    .command('account:test')
+    .description('call the exchange with the keys of an account, and report which calls succeed')
+    .argument('<number>', 'as account:list shows it')
+    .action((number: string) => run('account:test', context => test(context, number)))
+  program
+    .command('account:disable')
+    .description('disable an account')
+    .argument('<number>', 'as account:list shows it')
+    .action((number: string) => run('account:disable', context => disable(context, number)))
+  program
+    .command('keys:rotate')
+    .description('encrypt all keys with the first key of ENCRYPTION_KEY')
+    .action(() => run('keys:rotate', rotate))
 }
 
-/** Runs an `account:` or `keys:` command; undefined for any other. @throws {CommandError} */
-export async function runAccountCommand(
-  command: string,
-  given: AccountArguments,
-  { database, config, audited }: AccountCommandContext
-): Promise<CommandOutcome | undefined> {
+async function withAccounts(
+  action: string,
+  work: (context: Context) => Promise<CommandResult>
+): Promise<CommandResult> {
+  const config = loadConfig({ SESSION_SECRET: UNUSED_SECRET, ...process.env })
+  const keyRing = new KeyRing(config.ENCRYPTION_KEY ?? (await generatedSecret(config.DATA_DIR, 'encryption-key')))
+  const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
   const dispatcher = new Agent()
+  const registry = new ExchangeRegistry({ dispatcher, urls })
   try {
-    const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
-    const registry = new ExchangeRegistry({ dispatcher, urls })
-    const keyRing = new KeyRing(config.ENCRYPTION_KEY)
-    const accounts = new Accounts({ database, keyRing, connect: options => registry.client(options) })
-    switch (command) {
-      case 'account:add':
-        return said(await add(accounts, given, audited))
-      case 'account:list':
-        return said(await list(accounts))
-      case 'account:test':
-        return await test(accounts, await chosen(accounts, given))
-      case 'account:disable': {
-        const { accountId, name } = await chosen(accounts, given)
-        await accounts.disable(accountId, audited(accountId))
-        return said(`account ${accountId} (${name}) disabled`)
-      }
-      case 'keys:rotate':
-        return await rotate(accounts, keyRing, audited)
-      default:
-        return undefined
-    }
+    return await withDatabase(action, (database, audit) => {
+      const accounts = new Accounts({ database, keyRing, connect: options => registry.client(options) })
+      return work({ accounts, keyRing, audit })
+    })
   } catch (err) {
     if (err instanceof NotOffered) throw new CommandError(err.message, { cause: err })
     throw err
@@ -77,14 +91,10 @@ export async function runAccountCommand(
   }
 }
 
-async function add(
-  accounts: Accounts,
-  { user = '', exchange: given = '', name = '', testnet }: AccountArguments,
-  audited: AccountCommandContext['audited']
-): Promise<string> {
+async function add({ accounts, audit }: Context, { user, exchange: given, name, testnet }: AddOptions) {
   const exchange = given.toUpperCase()
   if (!isExchangeName(exchange)) throw new CommandError(`--exchange is one of ${Object.keys(CATALOGUE).join(', ')}`)
-  if (user === '') throw new CommandError('--user names whose account it is')
+  if (user === '') throw new CommandError('--user is the name of the user whose account it is')
   if (!NAME.test(name)) throw new CommandError('--name has 1 to 64 characters')
   for (const market of CATALOGUE[exchange].wallets) assertOffered(exchange, market, testnet)
   const credentials = {
@@ -93,72 +103,81 @@ async function add(
     ...(CATALOGUE[exchange].needsPassphrase && { passphrase: await secret('passphrase: ') })
   }
   const account = { username: user, exchange, name, isTestnet: testnet, credentials }
-  const added = await accounts.add(account, audited(`${exchange} ${name}`))
+  const added = await accounts.add(account, audit(`${exchange} ${name}`))
   if (added === 'no_user') throw new CommandError(`there is no user ${user}`)
   if (added === 'name_taken') throw new CommandError(`${user} has an account ${name} already`)
-  return `${exchange} account ${name} added`
+  return succeeded(`${exchange} account ${name} added`)
 }
 
-async function list(accounts: Accounts): Promise<string> {
-  return (await accounts.list())
-    .map(({ accountId, username, exchange, isTestnet, isActive, state, name }) =>
-      [
-        accountId,
-        username,
-        exchange,
-        isTestnet ? 'testnet' : 'real',
-        isActive ? 'active' : 'disabled',
-        state,
-        name
-      ].join('\t')
-    )
-    .join('\n')
+async function list({ accounts }: Context) {
+  const all = await accounts.list()
+  if (all.length === 0) return succeeded('There are no accounts. Add one with account:add.')
+  const rows = all.map(({ accountId, username, exchange, isTestnet, isActive, state, name }) => [
+    accountId,
+    username,
+    exchange,
+    isTestnet ? 'testnet' : 'real',
+    isActive ? 'active' : 'disabled',
+    state,
+    name
+  ])
+  return succeeded(table(['number', 'user', 'exchange', 'network', 'active', 'keys', 'name'], rows))
 }
 
-/** Calls the exchange for everything that the jobs need of it, and says what works. */
-async function test(accounts: Accounts, account: Account): Promise<CommandOutcome> {
+/** Makes each call that the jobs need. The exit code is 1 when one fails. */
+async function test({ accounts }: Context, number: string): Promise<CommandResult> {
+  const account = await find(accounts, number)
   const { markets, wallets } = CATALOGUE[account.exchange]
-  const lines: string[] = []
-  let failed = false
-  const attempt = async (market: MarketType, what: string, work: () => Promise<unknown>) => {
-    try {
-      await work()
-      lines.push(`${market}\t${what}\tok`)
-    } catch (err) {
-      if (!(err instanceof ExchangeError)) throw err
-      failed = true
-      lines.push(`${market}\t${what}\t${err.code}${err.exchangeCode === null ? '' : ` (${err.exchangeCode})`}`)
-    }
-  }
+  const rows: string[][] = []
   for (const market of MARKET_TYPES.filter(market => markets[market] !== undefined)) {
-    const client = await accounts.client(account, market).catch((err: unknown) => {
-      if (err instanceof ExchangeError) throw new CommandError(err.message, { cause: err })
-      throw err
-    })
-    await attempt(market, 'server time', () => client.serverTime())
-    if (wallets.includes(market)) await attempt(market, 'balances', () => client.balances())
-    await attempt(market, 'open orders', () => client.openOrders())
+    const client = await clientOf(accounts, account, market)
+    rows.push([market, 'server time', await resultOf(() => client.serverTime())])
+    if (wallets.includes(market)) rows.push([market, 'balances', await resultOf(() => client.balances())])
+    rows.push([market, 'open orders', await resultOf(() => client.openOrders())])
   }
-  return { text: lines.join('\n'), exitCode: failed ? 1 : 0 }
+  const text = table(['market', 'call', 'result'], rows)
+  return { text, exitCode: rows.every(([, , result]) => result === 'ok') ? 0 : 1 }
 }
 
-async function rotate(
-  accounts: Accounts,
-  { currentKeyId }: KeyRing,
-  audited: AccountCommandContext['audited']
-): Promise<CommandOutcome> {
+async function clientOf(accounts: Accounts, account: Account, market: MarketType) {
+  try {
+    return await accounts.client(account, market)
+  } catch (err) {
+    if (err instanceof ExchangeError) throw new CommandError(err.message, { cause: err })
+    throw err
+  }
+}
+
+/** `ok`, or the code of the call's failure with the exchange's own code. */
+async function resultOf(call: () => Promise<unknown>): Promise<string> {
+  try {
+    await call()
+    return 'ok'
+  } catch (err) {
+    if (!(err instanceof ExchangeError)) throw err
+    return `${err.code}${err.exchangeCode === null ? '' : ` (${err.exchangeCode})`}`
+  }
+}
+
+async function disable({ accounts, audit }: Context, number: string) {
+  const { accountId, name } = await find(accounts, number)
+  await accounts.disable(accountId, audit(accountId))
+  return succeeded(`account ${accountId} (${name}) disabled`)
+}
+
+async function rotate({ accounts, keyRing, audit }: Context): Promise<CommandResult> {
+  const { currentKeyId } = keyRing
   const { rotated, unreadable } = await accounts.rotateKeys((tx, count) =>
-    audited(`${count} accounts to key ${currentKeyId}`)(tx)
+    audit(`${count} accounts to key ${currentKeyId}`)(tx)
   )
-  const told = `${rotated} accounts encrypted with key ${currentKeyId}`
-  if (unreadable.length === 0) return said(told)
-  return { text: `${told}; no key reads account ${unreadable.join(', ')}`, exitCode: 1 }
+  const text = `${rotated} accounts encrypted with key ${currentKeyId}`
+  if (unreadable.length === 0) return succeeded(text)
+  return { text: `${text}; no key decrypts account ${unreadable.join(', ')}`, exitCode: 1 }
 }
 
-async function chosen(accounts: Accounts, { words }: AccountArguments) {
-  const [accountId = ''] = words
-  const found = (await accounts.list()).find(account => account.accountId === accountId)
-  if (!found) throw new CommandError('name an account by its number, as account:list shows it')
+async function find(accounts: Accounts, number: string) {
+  const found = (await accounts.list()).find(({ accountId }) => accountId === number)
+  if (!found) throw new CommandError(`there is no account ${number}: account:list shows the numbers`)
   return found
 }
 
@@ -166,8 +185,4 @@ async function secret(prompt: string): Promise<string> {
   const value = (await readSecret(prompt)).trim()
   if (!SECRET.test(value)) throw new CommandError('a key, secret or passphrase has 1 to 512 printable characters')
   return value
-}
-
-function said(text: string): CommandOutcome {
-  return { text, exitCode: 0 }
 }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { statusPage } from '../../src/cli/operator-status.ts'
+import { statusPage } from '../../src/cli/service-status.ts'
 
 const job = {
   id: 'update_open_orders',

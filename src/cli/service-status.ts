@@ -1,4 +1,5 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:helper
+import { cell, table } from './table.ts'
 
 const DEADLINE_MS = 5_000
 
@@ -42,15 +43,35 @@ async function ask(base: URL, path: string, { cookie = '', body }: { cookie?: st
   })
   if (response.ok) return response
   const answer: unknown = await response.json().catch(() => undefined)
-  throw new Error(`${base.origin}${path} answers ${response.status}: ${text(at(answer, 'error'))}`)
+  throw new Error(`${base.origin}${path} answers ${response.status}: ${cell(at(answer, 'error'))}`)
 }
 
-/** The answers as a page for a terminal. What an answer lacks shows as a dash. */
+/** The answers as a page for a terminal. A value that an answer lacks is a dash. */
 export function statusPage({ health, scheduler, caches }: StatusAnswers): string {
-  const status = at(scheduler, 'status')
-  const stopped = at(status, 'stopped')
-  const running = at(scheduler, 'scheduler_running') === true
-  const jobs = rows(at(status, 'jobs')).map(job => ({
+  return [
+    `${cell(at(health, 'instance'))}  version ${cell(at(health, 'version'))}  ${cell(at(health, 'timestamp'))}${at(health, 'draining') === true ? '  draining' : ''}`,
+    section('replicas', rows(at(health, 'replicas')), ['instance', 'version', 'last_seen_at', 'draining']),
+    section('checks', rows(at(health, 'checks')), ['name', 'status', 'code', 'latency_ms', 'age_ms', 'since']),
+    section(jobsTitle(scheduler), jobRows(scheduler), [
+      'job',
+      'next_run',
+      'last_outcome',
+      'last_started',
+      'duration_ms',
+      'overdue'
+    ]),
+    section('caches', cacheRows(caches), ['cache', 'entries', 'expired', 'hit_rate'])
+  ].join('\n\n')
+}
+
+function jobsTitle(scheduler: unknown): string {
+  if (at(scheduler, 'scheduler_running') === true) return 'jobs'
+  const stopped = at(at(scheduler, 'status'), 'stopped')
+  return `jobs: stopped by ${cell(at(stopped, 'by'))}, until ${cell(at(stopped, 'resumes_at'))}: ${cell(at(stopped, 'reason'))}`
+}
+
+function jobRows(scheduler: unknown): unknown[] {
+  return rows(at(at(scheduler, 'status'), 'jobs')).map(job => ({
     job: at(job, 'id'),
     next_run: at(job, 'paused') === true ? 'paused' : at(job, 'next_run_time'),
     last_outcome: at(at(job, 'last_run'), 'outcome'),
@@ -58,44 +79,28 @@ export function statusPage({ health, scheduler, caches }: StatusAnswers): string
     duration_ms: at(at(job, 'last_run'), 'duration_ms'),
     overdue: at(job, 'overdue')
   }))
+}
+
+function cacheRows(caches: unknown): unknown[] {
   const clients = at(caches, 'cache_stats')
   const prices = at(caches, 'price_cache')
   return [
-    `${text(at(health, 'instance'))}  version ${text(at(health, 'version'))}  ${text(at(health, 'timestamp'))}${at(health, 'draining') === true ? '  draining' : ''}`,
-    section('replicas', table(rows(at(health, 'replicas')), ['instance', 'version', 'last_seen_at', 'draining'])),
-    section('checks', table(rows(at(health, 'checks')), ['name', 'status', 'code', 'latency_ms', 'age_ms', 'since'])),
-    section(
-      running
-        ? 'jobs'
-        : `jobs: stopped by ${text(at(stopped, 'by'))}, until ${text(at(stopped, 'resumes_at'))}: ${text(at(stopped, 'reason'))}`,
-      table(jobs, ['job', 'next_run', 'last_outcome', 'last_started', 'duration_ms', 'overdue'])
-    ),
-    section(
-      'caches',
-      table(
-        [
-          {
-            cache: 'prices',
-            entries: at(prices, 'entries'),
-            expired: at(prices, 'expired'),
-            hit_rate: at(prices, 'hit_rate')
-          },
-          { cache: 'clients', entries: at(clients, 'total_cached_clients'), expired: at(clients, 'expired_clients') }
-        ],
-        ['cache', 'entries', 'expired', 'hit_rate']
-      )
-    )
-  ].join('\n\n')
+    {
+      cache: 'prices',
+      entries: at(prices, 'entries'),
+      expired: at(prices, 'expired'),
+      hit_rate: at(prices, 'hit_rate')
+    },
+    { cache: 'clients', entries: at(clients, 'total_cached_clients'), expired: at(clients, 'expired_clients') }
+  ]
 }
 
-function section(title: string, body: string): string {
-  return `${title}\n${body}`
-}
-
-function table(lines: readonly unknown[], columns: readonly string[]): string {
-  const cells = [columns, ...lines.map(line => columns.map(column => text(at(line, column))))]
-  const widths = columns.map((_, i) => Math.max(...cells.map(row => row[i]?.length ?? 0)))
-  return cells.map(row => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ')}`.trimEnd()).join('\n')
+function section(title: string, items: readonly unknown[], columns: readonly string[]): string {
+  const lines = table(
+    columns,
+    items.map(item => columns.map(column => at(item, column)))
+  )
+  return `${title}\n${lines.replace(/^/gm, '  ')}`
 }
 
 function at(value: unknown, key: string): unknown {
@@ -106,9 +111,4 @@ function at(value: unknown, key: string): unknown {
 
 function rows(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : []
-}
-
-/** One cell: without line breaks or anything else that moves a terminal's cursor. */
-function text(value: unknown): string {
-  return value === undefined || value === null ? '-' : String(value).replace(/\p{Control}/gu, ' ')
 }

@@ -1,0 +1,112 @@
+import type { Command } from 'commander'
+import { PASSWORD_MAX, PASSWORD_MIN, Passwords } from '../auth/passwords.ts'
+import { USERNAME_PATTERN, Users } from '../auth/users.ts'
+import { CommandError } from './command-error.ts'
+import { type CommandResult, succeeded } from './command-result.ts'
+import { type Audit, withDatabase } from './operator-database.ts'
+import { readNewSecret } from './read-secret.ts'
+import { table } from './table.ts'
+
+const TELEGRAM_CHAT = /^(-?\d{1,20}|none)$/
+const PASSWORD_SOURCE = 'the password is asked for twice, or is the first line of standard input'
+
+/** Adds the commands of the service's users: `user:create`, `user:list` and so on. */
+export function addUserCommands(program: Command, report: (result: CommandResult) => void): void {
+  const run = async (action: string, work: (users: Users, audit: Audit) => Promise<string>) =>
+    report(succeeded(await withDatabase(action, (database, audit) => work(new Users(database), audit))))
+
+  program
+    .command('user:create')
+    .description(`create a user; ${PASSWORD_SOURCE}`)
+    .argument('<name>')
+    .option('--admin', 'give the user the admin role', false)
+    .action((name: string, { admin }: { admin: boolean }) =>
+      run('user:create', (users, audit) => create(users, audit, name, admin))
+    )
+  program
+    .command('user:list')
+    .description('list the users')
+    .action(() => run('user:list', list))
+  program
+    .command('user:disable')
+    .description("disable a user, and end the user's sessions")
+    .argument('<name>')
+    .action((name: string) => run('user:disable', (users, audit) => disable(users, audit, name)))
+  program
+    .command('user:telegram')
+    .description("set the Telegram chat that receives a user's daily summaries")
+    .argument('<name>')
+    .requiredOption('--chat <id>', 'a number as Telegram gives it, or none')
+    .action((name: string, { chat }: { chat: string }) =>
+      run('user:telegram', (users, audit) => setChat(users, audit, name, chat))
+    )
+  program
+    .command('user:password')
+    .description(`set a user's password; ${PASSWORD_SOURCE}`)
+    .argument('<name>')
+    .action((name: string) => run('user:password', (users, audit) => setPassword(users, audit, name)))
+}
+
+async function create(users: Users, audit: Audit, name: string, isAdmin: boolean): Promise<string> {
+  const username = checkUsername(name)
+  const passwordHash = await hashOfNewPassword()
+  if (!(await users.create({ username, passwordHash, isAdmin }, audit(username)))) {
+    throw new CommandError(`${username} exists already`)
+  }
+  return `${username} created${isAdmin ? ', an admin' : ''}`
+}
+
+async function list(users: Users): Promise<string> {
+  const all = await users.list()
+  if (all.length === 0) return 'There are no users. Create one with user:create.'
+  return table(
+    ['name', 'role', 'state', 'last_sign_in'],
+    all.map(({ username, isAdmin, isActive, lastSignInAt }) => [
+      username,
+      isAdmin ? 'admin' : 'user',
+      isActive ? 'active' : 'disabled',
+      lastSignInAt?.toISOString() ?? 'never'
+    ])
+  )
+}
+
+async function disable(users: Users, audit: Audit, name: string): Promise<string> {
+  const username = checkUsername(name)
+  if (!(await users.disable(username, audit(username)))) throw noUser(username)
+  return `${username} disabled`
+}
+
+async function setChat(users: Users, audit: Audit, name: string, chat: string): Promise<string> {
+  const username = checkUsername(name)
+  if (!TELEGRAM_CHAT.test(chat)) throw new CommandError('--chat is a number as Telegram gives it, or none')
+  const chatId = chat === 'none' ? null : chat
+  if (!(await users.setTelegramChat(username, chatId, audit(username)))) throw noUser(username)
+  return chatId === null ? `${username} receives no summaries` : `summaries of ${username} go to ${chatId}`
+}
+
+async function setPassword(users: Users, audit: Audit, name: string): Promise<string> {
+  const username = checkUsername(name)
+  if (!(await users.find(username))) throw noUser(username)
+  await users.setPassword(username, await hashOfNewPassword(), {}, audit(username))
+  return `password of ${username} changed`
+}
+
+async function hashOfNewPassword(): Promise<string> {
+  const password = await readNewSecret('password')
+  if (password.length < PASSWORD_MIN || password.length > PASSWORD_MAX) {
+    throw new CommandError(`a password has ${PASSWORD_MIN} to ${PASSWORD_MAX} characters`)
+  }
+  return new Passwords().hash(password)
+}
+
+function noUser(username: string): CommandError {
+  return new CommandError(`there is no user ${username}`)
+}
+
+/** Returns a user name as it is. @throws {CommandError} when it breaks the rule of user names */
+export function checkUsername(name: string): string {
+  if (new RegExp(USERNAME_PATTERN).test(name)) return name
+  throw new CommandError(
+    'a user name has 1 to 64 letters, digits, dots, dashes, underscores or @, and begins with a letter or digit'
+  )
+}
