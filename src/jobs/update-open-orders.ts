@@ -12,8 +12,8 @@ import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { NotOffered } from '../exchanges/exchange-registry.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { groupedBy } from '../trading/grouped.ts'
-import { differs, type KnownOrder, needsFills, type Sighting } from '../trading/order-reconciliation.ts'
-import { OrderStore, type PriceOf, type SeenOrder, type Written } from '../trading/order-store.ts'
+import { differs, type KnownOrder, needsFills, type OrderAnswer } from '../trading/order-reconciliation.ts'
+import { type AnsweredOrder, OrderStore, type PriceOf, type Written } from '../trading/order-store.ts'
 
 /** Accounts of one exchange that are asked at the same time, and orders of one account. */
 const ACCOUNTS_AT_ONCE = 16
@@ -160,10 +160,10 @@ class OrdersRun {
   ): Promise<string[]> {
     const { accounts } = this.#services
     const client = await accounts.client(account, marketType)
-    const seen = await this.#sightings(client, orders, leave)
+    const seen = await this.#answersOf(client, orders, leave)
     if (account.state === 'credentials_refused') await this.#transaction(tx => accounts.accepted(tx, account))
     this.#counts.checked += seen.length
-    const different = seen.filter(({ order, sighting }) => differs(order, sighting))
+    const different = seen.filter(({ order, answer }) => differs(order, answer))
     for (const portion of portionsOf(different, ORDERS_PER_TRANSACTION)) {
       try {
         this.#add(await this.#transaction(tx => this.#store.record(tx, portion, this.#priceOf(account))))
@@ -181,13 +181,13 @@ class OrdersRun {
   }
 
   /** What the exchange says of the orders; those of which nothing could be learnt are left out. */
-  async #sightings(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<SeenOrder[]> {
+  async #answersOf(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<AnsweredOrder[]> {
     const { signal } = this.#context
     this.#counts.calls++
     const open = await client.openOrders({ signal })
     const at = Date.now()
     const listed = new Map(open.map(order => [`${order.exchangeSymbol} ${order.exchangeOrderId}`, order]))
-    const seen: SeenOrder[] = []
+    const seen: AnsweredOrder[] = []
     await eachAtMost(ORDERS_AT_ONCE, orders, async order => {
       const ref = {
         exchangeOrderId: order.exchangeOrderId,
@@ -201,10 +201,10 @@ class OrdersRun {
         const asked = needsFills(order, current)
         if (asked) this.#counts.calls++
         const fills = asked ? await client.fills(ref, { signal }) : null
-        seen.push({ order, sighting: { kind: 'seen', order: current, fills, at } })
+        seen.push({ order, answer: { kind: 'found', order: current, fills, at } })
       } catch (err) {
-        const sighting = missingBy(err)
-        if (sighting !== null) seen.push({ order, sighting })
+        const answer = missingBy(err)
+        if (answer !== null) seen.push({ order, answer })
         else if (err instanceof ExchangeError && err.code !== 'authentication') leave([order], err)
         else throw err
       }
@@ -245,7 +245,7 @@ class OrdersRun {
   }
 }
 
-function missingBy(err: unknown): Sighting | null {
+function missingBy(err: unknown): OrderAnswer | null {
   if (!(err instanceof ExchangeError)) return null
   return err.code === 'order_not_found' || err.code === 'bad_symbol' ? { kind: 'missing', code: err.code } : null
 }

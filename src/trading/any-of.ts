@@ -1,8 +1,8 @@
 import type { Sql, TransactionSql } from '../database/client.ts'
 
 /**
- * `any (…)` over ids of ours. Unlike rows that a function makes of JSON, the planner sees how few they are, and looks
- * them up instead of reading whole tables.
+ * `any (…)` over our own ids. The planner sees how few they are and uses an index. For rows that a function makes of
+ * JSON it would read whole tables.
  *
  * @param ids bigints as text, as the database gave them
  */

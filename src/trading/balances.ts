@@ -21,7 +21,7 @@ export interface RecordOptions {
 }
 
 /**
- * Takes over what an account holds: every wallet of it that there is, whole. Assets that are gone stay with zero. The
+ * Stores what an account holds: all assets of every wallet. An asset that the account no longer holds is stored as zero. The
  * history gets the total of each asset over the wallets when it changed, at most once in ten minutes; and with the first
  * call on a day what the last one before it found, at the time of that one, changed or not. So the last row before a day
  * began is what the account held when it began, which summaries start from, and end the day before with. A change in the

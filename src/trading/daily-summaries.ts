@@ -4,7 +4,7 @@ import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ratio, winRate } from './performance-metrics.ts'
 import { byIndex, type PlanOptions, unseen, unseenSince } from './performance-store.ts'
 
-/** What is held when a day ends is known for so long after: later, marks have moved too far. */
+/** For this long after the end of a day, the unrealised PnL of now is that of the day's end: later, prices differ too much. */
 const HELD_HOURS = 3
 
 /** What `summarise` wrote. */
@@ -41,10 +41,10 @@ export interface AccountSummary {
 }
 
 /**
- * Writes the summaries of a day: of every active account, and of one that has been switched off since but has a summary
- * of the day; one row for each currency in which it traded that day or holds a position, and for those that matter at
- * its exchange. Before the day is over it is the day so far; afterwards the row is final, and what was held at the day's
- * end stays as it was first told. Repeating it gives the same rows.
+ * Writes the summaries of a day, one row per account and currency. Accounts: the active ones, and disabled ones that
+ * already have a summary of the day. Currencies: those of that day's executions, of open positions, and the quote
+ * currencies of the account's exchange. Before the day is over, a row covers the day so far. Afterwards it is final, and
+ * the unrealised PnL of the first final row is kept. Idempotent.
  */
 export async function summarise(
   tx: TransactionSql,
@@ -67,18 +67,7 @@ export async function summarise(
         is_active or exists (select from daily_account_summaries s where s.account_id = a.account_id and s.date = day.date)
       )
     ), traded as (
-      select account_id, currency, count(*) as trades,
-        count(*) filter (where realized_pnl > 0) as wins,
-        count(*) filter (where realized_pnl < 0) as losses,
-        count(*) filter (where realized_pnl is not null) as closes,
-        sum(realized_pnl) as realized_pnl, sum(fee_value) as fees, count(*) filter (where fee_value is null) as fees_unknown,
-        sum(price * quantity) as volume
-      from account cross join day cross join lateral (
-        select currency, price, quantity, realized_pnl, fee_value from trade_executions e
-        where e.account_id = account.account_id and e.executed_at >= begins and e.executed_at < ends
-        ${byIndex(tx)}
-      ) e
-      group by account_id, currency
+      ${tradedPerCurrency(tx)}
     ), held as (
       select sa.account_id, p.currency, sum(p.unrealized_pnl) as unrealized_pnl
       from strategy_positions p join strategy_accounts sa using (strategy_account_id) join account using (account_id)
@@ -102,25 +91,8 @@ export async function summarise(
       left join traded using (account_id, currency)
       left join held using (account_id, currency)
       cross join day
-      left join lateral (
-        select at, total from account_balance_history h
-        where h.account_id = mattering.account_id and h.currency = mattering.currency and h.at < begins
-        order by at desc limit 1
-      ) opening on true
-      left join lateral (
-        select total from account_balance_history h
-        where h.account_id = mattering.account_id and h.currency = mattering.currency and h.at < ends
-        order by at desc limit 1
-      ) closing on true
-      cross join lateral (
-        select min(round(total, 40) / nullif(peak, 0) - 1) as drawdown
-        from (
-          select total, max(total) over (order by at) as peak from account_balance_history h
-          where h.account_id = mattering.account_id and h.currency = mattering.currency
-            and h.at >= coalesce(opening.at, begins) and h.at < ends
-        ) balances
-      ) balances
-      -- Two jobs write here: in one order, so that neither waits for the other in a circle.
+      ${balancesOfDay(tx)}
+      -- Two jobs write these rows. The same order prevents a deadlock.
       order by account_id, currency
       on conflict (account_id, date, currency) do update set
         start_balance = excluded.start_balance, end_balance = excluded.end_balance,
@@ -138,6 +110,46 @@ export async function summarise(
   return { ...counts }
 }
 
+/** Sums of the day's executions by account and currency, over the relations `account` and `day`. */
+function tradedPerCurrency(tx: TransactionSql) {
+  return tx`
+    select account_id, currency, count(*) as trades,
+      count(*) filter (where realized_pnl > 0) as wins,
+      count(*) filter (where realized_pnl < 0) as losses,
+      count(*) filter (where realized_pnl is not null) as closes,
+      sum(realized_pnl) as realized_pnl, sum(fee_value) as fees, count(*) filter (where fee_value is null) as fees_unknown,
+      sum(price * quantity) as volume
+    from account cross join day cross join lateral (
+      select currency, price, quantity, realized_pnl, fee_value from trade_executions e
+      where e.account_id = account.account_id and e.executed_at >= begins and e.executed_at < ends
+      ${byIndex(tx)}
+    ) e
+    group by account_id, currency`
+}
+
+/** Joins of `mattering` and `day`: the balances before the day and at its end, and the drawdown in between. */
+function balancesOfDay(tx: TransactionSql) {
+  return tx`
+    left join lateral (
+      select at, total from account_balance_history h
+      where h.account_id = mattering.account_id and h.currency = mattering.currency and h.at < begins
+      order by at desc limit 1
+    ) opening on true
+    left join lateral (
+      select total from account_balance_history h
+      where h.account_id = mattering.account_id and h.currency = mattering.currency and h.at < ends
+      order by at desc limit 1
+    ) closing on true
+    cross join lateral (
+      select min(round(total, 40) / nullif(peak, 0) - 1) as drawdown
+      from (
+        select total, max(total) over (order by at) as peak from account_balance_history h
+        where h.account_id = mattering.account_id and h.currency = mattering.currency
+          and h.at >= coalesce(opening.at, begins) and h.at < ends
+      ) balances
+    ) balances`
+}
+
 /** The summaries of a day, by account and currency. */
 export async function summariesOf(tx: TransactionSql, day: string): Promise<AccountSummary[]> {
   const rows = await tx<AccountSummary[]>`
@@ -152,8 +164,8 @@ export async function summariesOf(tx: TransactionSql, day: string): Promise<Acco
 }
 
 /**
- * The days whose summaries are to be completed, in order: `yesterday`, those that are not final, those that were missed
- * since the last final one, and those of which executions were recorded since.
+ * The days whose summaries must be computed again, in order: `yesterday`, days that are not final, days without a summary
+ * since the last final one, and days with executions that were recorded after their summary.
  */
 export async function unfinishedDays(
   tx: TransactionSql,

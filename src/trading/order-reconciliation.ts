@@ -15,11 +15,11 @@ export type OrderStatus = 'pending' | OrderState | 'unknown'
 /** An order that the exchange does not know so many times in a row is `unknown`. */
 export const MISSES_UNTIL_UNKNOWN = 5
 /**
- * So many checks in a row may tell of a filled quantity without its fills, which come later than the order's own state on
- * every exchange now and then. After that the difference is recorded as one execution.
+ * Checks in a row that may report a filled quantity without its fills: every exchange sometimes returns the fills later
+ * than the order's state. After that the difference is recorded as one execution.
  */
 export const CHECKS_UNTIL_CUMULATIVE = 3
-/** What the trade id of an execution begins with that stands for a difference of filled quantities. */
+/** Prefix of the trade id of an execution that was recorded for a difference of filled quantities. */
 export const CUMULATIVE = 'cum:'
 
 const ENDED: ReadonlySet<OrderStatus> = new Set<OrderStatus>(['filled', 'canceled', 'rejected', 'expired'])
@@ -52,11 +52,11 @@ export interface RecordedExecution extends Execution {
   executedAt: Date
 }
 
-/** What the exchange said of an order. */
-export type Sighting =
+/** The exchange's answer to a query of an order. */
+export type OrderAnswer =
   | { kind: 'missing'; code: ExchangeErrorCode }
   /** `fills` are null when they were not asked for. */
-  | { kind: 'seen'; order: UnifiedOrder; fills: readonly Fill[] | null; at: Millis }
+  | { kind: 'found'; order: UnifiedOrder; fills: readonly Fill[] | null; at: Millis }
 
 /** An execution to be recorded. */
 export interface NewExecution extends Execution {
@@ -75,18 +75,18 @@ export interface OrderChange {
 }
 
 export type Reconciliation =
-  /** The sighting is older than what is recorded, or says nothing that could be used: all stays as it is. */
+  /** The answer is older than what is recorded, or has nothing that can be used: nothing changes. */
   | { kind: 'skipped' }
   | {
       kind: 'applied'
       executions: NewExecution[]
-      /** Recorded executions whose fee the exchange tells otherwise by now. */
+      /** Recorded executions for which the exchange now reports another fee. */
       corrections: RecordedExecution[]
       change: OrderChange
     }
 
-/** Whether the exchange's word on an order differs from ours; what does not differ needs no transaction. */
-export function differs(order: KnownOrder, seen: Sighting): boolean {
+/** Whether the exchange's state of an order differs from the recorded one. Without a difference no transaction is needed. */
+export function differs(order: KnownOrder, seen: OrderAnswer): boolean {
   if (seen.kind === 'missing') return true
   return (
     stateOf(seen.order, new Exact(seen.order.filledQuantity)) !== order.status ||
@@ -103,7 +103,7 @@ export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
 }
 
 /**
- * Decides what a sighting means for an order. Pure; the same sighting twice means nothing the second time.
+ * Decides what an answer changes of an order. Pure. The same answer changes nothing the second time.
  *
  * - An ended order stays ended.
  * - `filledQuantity` is always the sum of the executions and `averagePrice` their mean (20 decimals), so that an order
@@ -112,32 +112,32 @@ export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
  *   (20 decimals, half to even). Where the exchange's rounding of the average makes that price zero or less, the average
  *   itself is the price.
  *
- * @param order as it stands under the lock of its row
+ * @param order read under the lock of its row
  */
 export function reconcile(
   order: KnownOrder,
   recorded: readonly RecordedExecution[],
-  sighting: Sighting
+  answer: OrderAnswer
 ): Reconciliation {
   if (ENDED.has(order.status)) return { kind: 'skipped' }
   const known = totalOf(recorded)
-  if (sighting.kind === 'missing') return missed(order, known, sighting.code)
-  const { order: seen, fills } = sighting
+  if (answer.kind === 'missing') return missed(order, known, answer.code)
+  const { order: seen, fills } = answer
   if (seen.side !== order.side) return flagged(order, known, 'side_differs')
   if (partsOfSymbol(order.symbol) === null) return flagged(order, known, 'unknown_quote')
   if (fills?.some(fill => !isSound(fill, order))) return flagged(order, known, 'invalid_answer')
 
   const cumulative = recorded.some(({ exchangeTradeId }) => exchangeTradeId.startsWith(CUMULATIVE))
-  const told = cumulative ? [] : (fills ?? [])
-  const executions = newAmong(told, recorded)
-  const corrections = correctedAmong(told, recorded)
+  const usable = cumulative ? [] : (fills ?? [])
+  const executions = newAmong(usable, recorded)
+  const corrections = correctedAmong(usable, recorded)
   let total = totalOf([...recorded, ...executions])
   const gap = new Exact(seen.filledQuantity).minus(total.quantity)
   if (gap.lt(0) && executions.length === 0) return { kind: 'skipped' }
 
   let complete = gap.lte(0)
   if (gap.gt(0) && (cumulative || order.fillChecks + 1 >= CHECKS_UNTIL_CUMULATIVE)) {
-    const difference = differenceOf(order, seen, total, sighting.at)
+    const difference = differenceOf(order, seen, total, answer.at)
     if (difference !== null) {
       executions.push(difference)
       total = totalOf([...recorded, ...executions])
@@ -188,7 +188,7 @@ function missed(order: KnownOrder, known: Total, code: ExchangeErrorCode): Recon
   return { kind: 'applied', executions: [], corrections: [], change }
 }
 
-/** What the exchange says cannot be booked on this order: it is left as it is, with a mark for the operator. */
+/** The answer cannot be booked on this order: only an error code is recorded, for the operator. */
 function flagged(order: KnownOrder, known: Total, errorCode: string): Reconciliation {
   const { status, misses, fillChecks } = order
   const change = { status, ...sumsOf(known), misses, fillChecks, errorCode }
@@ -215,31 +215,31 @@ function newAmong(fills: readonly Fill[], recorded: readonly RecordedExecution[]
   return fills.flatMap(({ exchangeTradeId, side, price, quantity, fee, feeAsset, executedAt }) => {
     if (known.has(exchangeTradeId)) return []
     known.add(exchangeTradeId)
-    const told = fee !== null && feeAsset !== null
+    const isFeeKnown = fee !== null && feeAsset !== null
     return {
       exchangeTradeId,
       side,
       price,
       quantity,
-      fee: told ? fee : '0',
-      feeAsset: told ? feeAsset : null,
+      fee: isFeeKnown ? fee : '0',
+      feeAsset: isFeeKnown ? feeAsset : null,
       executedAt: new Date(executedAt)
     }
   })
 }
 
-/** Some exchanges tell one fee for the whole order, and its share of each fill changes with the next. */
+/** Some exchanges report one fee for the whole order, so that the share of each fill changes with the next fill. */
 function correctedAmong(fills: readonly Fill[], recorded: readonly RecordedExecution[]): RecordedExecution[] {
-  const told = new Map(fills.map(fill => [fill.exchangeTradeId, fill]))
+  const byTradeId = new Map(fills.map(fill => [fill.exchangeTradeId, fill]))
   return recorded.flatMap(execution => {
-    const { fee, feeAsset } = told.get(execution.exchangeTradeId) ?? { fee: null, feeAsset: null }
+    const { fee, feeAsset } = byTradeId.get(execution.exchangeTradeId) ?? { fee: null, feeAsset: null }
     if (fee === null || feeAsset === null) return []
     if (feeAsset === execution.feeAsset && sameNumber(fee, execution.fee)) return []
     return { ...execution, fee, feeAsset }
   })
 }
 
-/** The execution that stands for what is filled and not recorded; null while the exchange names no average price. */
+/** One execution for the quantity that is filled but not recorded; null while the exchange reports no average price. */
 function differenceOf(order: KnownOrder, seen: UnifiedOrder, recorded: Total, at: Millis): NewExecution | null {
   if (seen.averagePrice === null) return null
   const filled = new Exact(seen.filledQuantity)

@@ -12,38 +12,38 @@ import {
   type KnownOrder,
   MISSES_UNTIL_UNKNOWN,
   type NewExecution,
+  type OrderAnswer,
   type OrderChange,
   type RecordedExecution,
-  reconcile,
-  type Sighting
+  reconcile
 } from './order-reconciliation.ts'
 import { feeValueOf } from './position-accounting.ts'
-import { type Booked, type BookedPosition, bookEntries, type Entry } from './position-ledger.ts'
+import { type BookedExecution, type BookedPosition, bookEntries, type Entry } from './position-ledger.ts'
 import { partsOfSymbol } from './quote-currency.ts'
 
-/** The pause before an order that nobody knows is asked for again: doubled each time, from the first to the last, in seconds. */
+/** Pause before an `unknown` order is queried again, in seconds: doubled each time, from the first value to the last. */
 const UNKNOWN_FIRST_SECONDS = 60
 const UNKNOWN_LAST_SECONDS = 6 * 60 * 60
 
-/** An order and what its exchange said of it. */
-export interface SeenOrder {
+/** An order with the answer of its exchange. */
+export interface AnsweredOrder {
   order: KnownOrder
-  sighting: Sighting
+  answer: OrderAnswer
 }
 
 /** What one transaction wrote, in counts. */
 export interface Written {
   /** Orders whose state, filled quantity or flag was written. */
   changed: number
-  /** Orders that were left as they were: they had ended meanwhile, or the sighting was older than what is recorded. */
+  /** Orders that did not change: they had already ended, or the answer was older than what is recorded. */
   skipped: number
   /** Executions recorded. */
   fills: number
   /** Orders that the exchange does not know, after so many misses. */
   unknown: number
-  /** Orders whose fills the exchange does not give yet. */
+  /** Orders whose fills the exchange does not return yet. */
   waiting: number
-  /** Orders whose answer cannot be booked on them: flagged, and otherwise left as they are. */
+  /** Orders whose answer cannot be booked: only an error code was recorded. */
   flagged: number
   /** Recorded executions whose fee is not known in the quote currency. */
   feesUnknown: number
@@ -51,7 +51,7 @@ export interface Written {
   oversold: number
 }
 
-/** The current price of an asset in a quote currency; null when nobody knows. */
+/** The current price of an asset in a quote currency; null when it is unknown. */
 export type PriceOf = (asset: string, quote: string) => Decimal | null
 
 /** Orders, executions and positions in the database. */
@@ -89,7 +89,7 @@ export class OrderStore {
     return rows.map(row => orderOf(row, row.recorded_quantity, row.is_cumulative))
   }
 
-  /** Notes that orders were checked and are as they were. */
+  /** Records that orders were checked and had not changed. */
   async checked(tx: TransactionSql, orderIds: readonly string[]): Promise<void> {
     await tx`
       with checked as (
@@ -99,20 +99,19 @@ export class OrderStore {
   }
 
   /**
-   * Makes the orders, their executions and their positions what the exchange says, in a fixed number of statements. The
-   * rows are locked and read again first, so that what another writer did meanwhile is built upon; recording the same
-   * twice changes nothing.
+   * Writes the exchange's state to the orders, their executions and their positions, in a fixed number of statements.
+   * The rows are locked and read again first, so that the changes of other writers are included. Idempotent.
    *
-   * A position is the outcome of its executions in the order of (executed_at, trade id), whatever the order in which they
-   * became known: executions that come late are put in their place, and what follows them is counted anew.
+   * A position is computed from its executions in the order of (executed_at, trade id). An execution that is recorded late
+   * is inserted at its place, and the executions after it are computed again.
    */
-  async record(tx: TransactionSql, seen: readonly SeenOrder[], priceOf: PriceOf): Promise<Written> {
-    const sightings = new Map(seen.map(({ order, sighting }) => [order.orderId, sighting]))
+  async record(tx: TransactionSql, seen: readonly AnsweredOrder[], priceOf: PriceOf): Promise<Written> {
+    const answers = new Map(seen.map(({ order, answer }) => [order.orderId, answer]))
     const changes: ChangedOrder[] = []
     const entries: Entry[] = []
-    for (const { order, recorded } of await lockedOrders(tx, [...sightings.keys()])) {
-      const sighting = sightings.get(order.orderId)
-      const decision = sighting === undefined ? undefined : reconcile(order, recorded, sighting)
+    for (const { order, recorded } of await lockedOrders(tx, [...answers.keys()])) {
+      const answer = answers.get(order.orderId)
+      const decision = answer === undefined ? undefined : reconcile(order, recorded, answer)
       if (decision?.kind !== 'applied') continue
       changes.push({ order, change: decision.change })
       entries.push(...entriesOf(order, [...decision.executions, ...decision.corrections], priceOf))
@@ -145,7 +144,7 @@ function entriesOf(
 ): Entry[] {
   if (executions.length === 0) return []
   const parts = partsOfSymbol(order.symbol)
-  if (parts === null) throw new Error(`nobody knows the quote currency of order ${order.orderId}`)
+  if (parts === null) throw new Error(`the quote currency of order ${order.orderId} is unknown`)
   const { orderId, accountId, strategyAccountId, marketType, symbol, positionSide } = order
   return executions.map(execution => ({
     executionId: null,
@@ -155,7 +154,7 @@ function entriesOf(
   }))
 }
 
-/** Writes it all in one statement. */
+/** Writes orders, executions and positions in one statement. */
 async function write(
   tx: TransactionSql,
   changes: readonly ChangedOrder[],
@@ -163,7 +162,7 @@ async function write(
 ): Promise<void> {
   const booked = positions.flatMap(({ executions, currency }) => executions.map(row => executionRow(row, currency)))
   const fresh = booked.filter(({ execution_id }) => execution_id === null)
-  const moved = booked.flatMap(({ execution_id }) => execution_id ?? [])
+  const recomputedIds = booked.flatMap(({ execution_id }) => execution_id ?? [])
   const ids = changes.map(({ order }) => order.orderId)
   const [written] = await tx<{ inserted: number }[]>`
     with booked as materialized (
@@ -183,29 +182,15 @@ async function write(
         entry_price_before
       from booked where execution_id is null
       on conflict do nothing returning 1
-    ), moved as (
+    ), recomputed as (
       update trade_executions e set
         fee = booked.fee, fee_asset = booked.fee_asset, fee_value = booked.fee_value,
         realized_pnl = booked.realized_pnl, quantity_before = booked.quantity_before,
         entry_price_before = booked.entry_price_before
       from booked
-      where e.execution_id = booked.execution_id and e.execution_id = ${anyOf(tx, moved)}
+      where e.execution_id = booked.execution_id and e.execution_id = ${anyOf(tx, recomputedIds)}
     ), positions as (
-      insert into strategy_positions as held (
-        strategy_account_id, market_type, symbol, position_side, currency, quantity, entry_price, realized_pnl, fees
-      )
-      select * from jsonb_to_recordset(${JSON.stringify(positions.map(positionRow))}::text::jsonb) as r(
-        strategy_account_id bigint, market_type text, symbol text, position_side text, currency text, quantity numeric,
-        entry_price numeric, realized_pnl numeric, fees numeric
-      )
-      order by strategy_account_id, market_type, symbol, position_side
-      on conflict (strategy_account_id, market_type, symbol, position_side) do update set
-        quantity = excluded.quantity,
-        entry_price = excluded.entry_price,
-        realized_pnl = held.realized_pnl + excluded.realized_pnl,
-        fees = held.fees + excluded.fees,
-        unrealized_pnl = coalesce((held.mark_price - excluded.entry_price) * excluded.quantity, 0),
-        updated_at = now()
+      ${upsertPositions(tx, positions)}
     ), changed as (
       update orders o set
         status = r.status, filled_quantity = r.filled_quantity, average_price = r.average_price, misses = r.misses,
@@ -217,11 +202,34 @@ async function write(
       where o.order_id = r.order_id and o.order_id = ${anyOf(tx, ids)}
     )
     select count(*)::int as inserted from inserted`
-  // Under the lock of its order nobody else records an execution: if somebody did, the positions above are not true.
+  // No other writer can record an execution under the lock of its order. If one did, the positions above are wrong.
   if (written?.inserted !== fresh.length) throw new Error('executions were recorded by another writer')
 }
 
-function executionRow({ entry, executionId, fee, feeAsset, feeValue, realizedPnl, before }: Booked, currency: string) {
+/** Inserts or updates the positions. Realised PnL and fees are added to the stored sums. */
+function upsertPositions(tx: TransactionSql, positions: readonly BookedPosition[]) {
+  return tx`
+    insert into strategy_positions as held (
+      strategy_account_id, market_type, symbol, position_side, currency, quantity, entry_price, realized_pnl, fees
+    )
+    select * from jsonb_to_recordset(${JSON.stringify(positions.map(positionRow))}::text::jsonb) as r(
+      strategy_account_id bigint, market_type text, symbol text, position_side text, currency text, quantity numeric,
+      entry_price numeric, realized_pnl numeric, fees numeric
+    )
+    order by strategy_account_id, market_type, symbol, position_side
+    on conflict (strategy_account_id, market_type, symbol, position_side) do update set
+      quantity = excluded.quantity,
+      entry_price = excluded.entry_price,
+      realized_pnl = held.realized_pnl + excluded.realized_pnl,
+      fees = held.fees + excluded.fees,
+      unrealized_pnl = coalesce((held.mark_price - excluded.entry_price) * excluded.quantity, 0),
+      updated_at = now()`
+}
+
+function executionRow(
+  { entry, executionId, fee, feeAsset, feeValue, realizedPnl, before }: BookedExecution,
+  currency: string
+) {
   return {
     execution_id: executionId,
     fee,
@@ -340,12 +348,12 @@ interface ExecutionRow {
   executed_at: Date
 }
 
-/** The orders under the lock of their rows, in the order of their ids, with what is recorded of them. */
+/** Locks the rows of orders, in the order of their ids, and reads them with their executions. */
 async function lockedOrders(
   tx: TransactionSql,
   orderIds: readonly string[]
 ): Promise<{ order: KnownOrder; recorded: RecordedExecution[] }[]> {
-  // Sent together, run one after the other: the second sees what was committed before the rows were locked.
+  // Sent together and executed in sequence: the second statement sees what was committed before the rows were locked.
   const [rows, executions] = await Promise.all([
     tx<Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>[]>`
       select ${orderColumns(tx)} from orders o where o.order_id = ${anyOf(tx, orderIds)} order by o.order_id

@@ -3,13 +3,13 @@ import type { TransactionSql } from '../database/client.ts'
 import { performanceMetrics, winRate } from './performance-metrics.ts'
 
 /**
- * A row carries the time at which its transaction began as `recorded_at`, and is seen when that has ended: so much later
- * at most, for transactions of jobs end within `TRANSACTION_DEADLINE_MS`. Whatever was recorded less than this before a
- * computation may have been missed by it.
+ * `recorded_at` of a row is the start of its transaction, and other transactions see the row only after its commit. A
+ * commit follows within this time, because transactions of jobs end within `TRANSACTION_DEADLINE_MS`. A computation may
+ * therefore have missed rows that were recorded less than this before it.
  */
 const UNSEEN_SECONDS = 15
 
-/** One line of figures: what a strategy does with its capital in one currency, and on testnets apart. */
+/** The performance of one strategy in one currency. Testnets have separate series. */
 export interface Series {
   strategyId: string
   currency: string
@@ -28,14 +28,14 @@ export interface PerformancePlan {
   yesterday: string
   /** Executions recorded later than this may be in no figure yet: for `recordedUntil`, once the plan is carried out. */
   asOf: string
-  /** Those of which there is anything to compute, the earliest first. */
+  /** The series with days to compute, the earliest first. */
   series: Series[]
 }
 
 export interface PlanOptions {
   /** IANA name: a day is a day of this zone. */
   timeZone: string
-  /** The moment that the run stands for. */
+  /** The time for which the run is made. */
   at: Date
   /** The day that is asked for: it is computed again, and nothing beyond it for the first time. */
   date?: string | undefined
@@ -50,9 +50,9 @@ export interface Computed {
 }
 
 /**
- * Says which days of which strategies are to be computed: from the one after the last that there is, or from the first
- * execution; from the earliest of which executions were recorded since; from the day that is asked for. Following days
- * come with them, since their cumulative figures rest on those before.
+ * Finds the days to compute of each series. The first is the earliest of: the day after the last computed one, or else
+ * the day of the first execution; the day of the earliest execution that was recorded since; `date`. All later days
+ * follow, because their cumulative values depend on it.
  */
 export async function planPerformance(
   tx: TransactionSql,
@@ -106,8 +106,7 @@ export async function planPerformance(
 }
 
 /**
- * Computes the days of the series, whose days before must be there. Replaces what there is: repeating it gives the same
- * rows.
+ * Computes the days of the series and replaces existing rows. The preceding days must exist. Idempotent.
  */
 export async function computePerformance(
   tx: TransactionSql,
@@ -121,24 +120,7 @@ export async function computePerformance(
         series int, strategy_id bigint, currency text, is_testnet boolean, capital numeric, from_day date, to_day date
       )
     ), executed as (
-      select series, (e.executed_at at time zone ${timeZone})::date as date,
-        sum(coalesce(realized_pnl, 0) - coalesce(fee_value, 0)) filter (where own) as pnl,
-        sum(fee_value) filter (where own) as fees,
-        count(*) filter (where own) as trades,
-        count(*) filter (where own and realized_pnl > 0) as wins,
-        count(*) filter (where own and realized_pnl is not null) as closes,
-        count(*) filter (where own and fee_value is null) as fees_unknown,
-        count(*) filter (where not own) as executions_apart
-      from asked
-      join strategy_accounts sa on sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency
-      join accounts a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
-      cross join lateral (
-        select currency, realized_pnl, fee_value, executed_at from trade_executions t
-        where t.strategy_account_id = sa.strategy_account_id and t.executed_at >= begins and t.executed_at < ends
-        ${byIndex(tx)}
-      ) e
-      cross join lateral (select e.currency = asked.currency as own) quoted
-      group by 1, 2
+      ${executedPerDay(tx, timeZone)}
     ), days as (
       select series, from_day + n as date from asked cross join generate_series(0, to_day - from_day) n
     ), daily as (
@@ -181,14 +163,37 @@ export async function computePerformance(
   return { ...counts }
 }
 
-/** Says that every execution recorded until then is in the figures: `asOf` of a plan that was carried out. */
+/** Sums of the executions by series and day, over the relation `asked`. `own` executions are in the series' currency. */
+function executedPerDay(tx: TransactionSql, timeZone: string): Fragment {
+  return tx`
+    select series, (e.executed_at at time zone ${timeZone})::date as date,
+      sum(coalesce(realized_pnl, 0) - coalesce(fee_value, 0)) filter (where own) as pnl,
+      sum(fee_value) filter (where own) as fees,
+      count(*) filter (where own) as trades,
+      count(*) filter (where own and realized_pnl > 0) as wins,
+      count(*) filter (where own and realized_pnl is not null) as closes,
+      count(*) filter (where own and fee_value is null) as fees_unknown,
+      count(*) filter (where not own) as executions_apart
+    from asked
+    join strategy_accounts sa on sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency
+    join accounts a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
+    cross join lateral (
+      select currency, realized_pnl, fee_value, executed_at from trade_executions t
+      where t.strategy_account_id = sa.strategy_account_id and t.executed_at >= begins and t.executed_at < ends
+      ${byIndex(tx)}
+    ) e
+    cross join lateral (select e.currency = asked.currency as own) quoted
+    group by 1, 2`
+}
+
+/** Records that every execution until then is included: `asOf` of a plan that was carried out. */
 export async function recordedUntil(tx: TransactionSql, asOf: string): Promise<void> {
   await tx`
     insert into performance_progress (recorded_until) values (${asOf}::timestamptz)
     on conflict (is_only) do update set recorded_until = greatest(performance_progress.recorded_until, excluded.recorded_until)`
 }
 
-/** From when executions may have been recorded that no run has seen; `earliest` where no run has gone through yet. */
+/** The time from which executions may have been recorded that no run has included; `earliest` before the first run. */
 export function unseenSince(tx: TransactionSql, earliest: Fragment): Fragment {
   return tx`(
     select coalesce((select recorded_until from performance_progress), (${earliest}), 'infinity') - ${unseen(tx)}
@@ -201,8 +206,8 @@ export function unseen(tx: TransactionSql): Fragment {
 }
 
 /**
- * At the end of a lateral subquery: it is looked up for each row of what stands before it. Without it the planner, which
- * does not know how much it is asked for, may read all of a table that has grown since it was last analysed.
+ * Ends a lateral subquery that the planner must run for each row of the preceding relation. Without it the planner has no
+ * estimate of the number of rows, and may read the whole of a table that has grown since its last ANALYZE.
  */
 export function byIndex(tx: TransactionSql): Fragment {
   return tx`offset 0`

@@ -5,7 +5,7 @@ import type { MarketType } from '../domain/market.ts'
 import type { OrderSide } from '../domain/order.ts'
 import type { SymbolParts } from './quote-currency.ts'
 
-/** What is held of a symbol. */
+/** The quantity held of a symbol, with its average cost. */
 export interface Holding {
   /** Signed: below zero is short. */
   quantity: Big
@@ -16,8 +16,9 @@ export interface Holding {
 export const NOTHING_HELD: Holding = { quantity: new Exact(0), entryPrice: null }
 
 /**
- * Moves a holding by average cost: what adds to it is averaged in, what takes from it keeps the average and realises the
- * difference to it, what crosses zero realises all that was held and opens the rest at its own price.
+ * Applies an execution to a holding by average cost. An addition changes the average. A reduction keeps the average and
+ * realises the difference to it. An execution that crosses zero realises the whole holding and opens the rest at its
+ * price.
  *
  * Sums and products are exact. The one quotient, the average, is rounded half to even at 20 decimals, so that realised
  * and unrealised PnL differ from cash flow and value by at most |quantity| · 0.5e-20 per addition.
@@ -25,7 +26,7 @@ export const NOTHING_HELD: Holding = { quantity: new Exact(0), entryPrice: null 
  * @param change signed; a sale is below zero
  * @returns `realizedPnl` gross, null when nothing was closed
  */
-export function moved(held: Holding, change: Big, price: Big): { holding: Holding; realizedPnl: Big | null } {
+export function applyChange(held: Holding, change: Big, price: Big): { holding: Holding; realizedPnl: Big | null } {
   const { quantity, entryPrice } = held
   if (change.eq(0)) return { holding: held, realizedPnl: null }
   const after = quantity.plus(change)
@@ -43,7 +44,7 @@ export function moved(held: Holding, change: Big, price: Big): { holding: Holdin
   return { holding: { quantity: after, entryPrice: left }, realizedPnl }
 }
 
-/** An execution as far as it moves a position. */
+/** The fields of an execution that change a position. */
 export interface Execution {
   side: OrderSide
   price: Decimal
@@ -57,7 +58,11 @@ export interface Execution {
  * By how much an execution changes the quantity held. A spot fee in the base asset lowers it: at the price of the
  * execution, for the same amount is booked as a fee, so that net PnL is cash flow and value to the last digit.
  */
-export function changeOf({ side, quantity, fee, feeAsset }: Execution, marketType: MarketType, base: string): Big {
+export function quantityChange(
+  { side, quantity, fee, feeAsset }: Execution,
+  marketType: MarketType,
+  base: string
+): Big {
   const signed = side === 'BUY' ? new Exact(quantity) : new Exact(quantity).neg()
   return marketType === 'SPOT' && feeAsset === base ? signed.minus(fee) : signed
 }
@@ -65,7 +70,7 @@ export function changeOf({ side, quantity, fee, feeAsset }: Execution, marketTyp
 /**
  * A fee in the quote currency.
  *
- * @param priceOf the current price of an asset in the quote currency, null when nobody knows
+ * @param priceOf the current price of an asset in the quote currency, null when it is unknown
  * @returns null when it cannot be known
  */
 export function feeValueOf(

@@ -7,7 +7,7 @@ import type { OrderSide } from '../domain/order.ts'
 import type { PositionSide } from '../domain/position.ts'
 import { anyOf } from './any-of.ts'
 import { groupedBy } from './grouped.ts'
-import { changeOf, type Execution, type Holding, moved, NOTHING_HELD } from './position-accounting.ts'
+import { applyChange, type Execution, type Holding, NOTHING_HELD, quantityChange } from './position-accounting.ts'
 import type { SymbolParts } from './quote-currency.ts'
 
 export interface PositionKey {
@@ -29,8 +29,8 @@ export interface Entry extends Execution, PositionKey {
 }
 
 /** An execution with what it realised and what was held before it. */
-export interface Booked {
-  /** The entry that it came from; null for a recorded one that others have moved. */
+export interface BookedExecution {
+  /** The entry that it came from; null for a recorded one that changed because of others. */
   entry: Entry | null
   executionId: string | null
   fee: Decimal
@@ -40,7 +40,7 @@ export interface Booked {
   before: Holding
 }
 
-/** What became of a position. */
+/** A position after its entries were applied. */
 export interface BookedPosition {
   key: PositionKey
   /** Quote currency. */
@@ -50,7 +50,7 @@ export interface BookedPosition {
   realizedPnl: Big
   fees: Big
   /** New executions, and recorded ones that changed. */
-  executions: Booked[]
+  executions: BookedExecution[]
 }
 
 interface KeyRow {
@@ -76,15 +76,15 @@ interface TimelineRow extends KeyRow {
 }
 
 /**
- * Puts entries in their place among the executions of their positions, in the order of (executed_at, trade id), and
- * counts on from there: what is newest, from the position as it stands, whatever its history; what comes late, from what
- * was held at its place. Locks the positions in the order of their key, as everybody must who changes several. Writes
- * nothing.
+ * Inserts entries among the executions of their positions, in the order of (executed_at, trade id), and computes from
+ * there. Entries that are newer than all executions start from the current position, whatever its history; late ones
+ * start from the holding at their place. Locks the positions in the order of their key, as every writer of several must.
+ * Writes nothing.
  */
 export async function bookEntries(tx: TransactionSql, entries: readonly Entry[]): Promise<BookedPosition[]> {
   const byPosition = groupedBy(entries, idOf)
   const rows = entries.map(rowOf)
-  // Sent together, run one after the other: the second sees what was committed before the positions were locked.
+  // Sent together and executed in sequence: the second statement sees what was committed before the positions were locked.
   const [held, since] = await Promise.all([lockedHoldings(tx, rows), timeline(tx, rows, false)])
   const recent = groupedBy(since, idOfRow)
   const startless = rows.filter(row => startOf(recent.get(idOfRow(row)) ?? [], NOTHING_HELD) === null)
@@ -97,12 +97,12 @@ export async function bookEntries(tx: TransactionSql, entries: readonly Entry[])
     const history = whole.get(id)
     const line = history ?? recent.get(id) ?? []
     const start = (history === undefined ? startOf(line, held.get(id) ?? NOTHING_HELD) : null) ?? NOTHING_HELD
-    return { key, currency: parts.quote, ...counted(line, entries, start, marketType, parts.base) }
+    return { key, currency: parts.quote, ...replay(line, entries, start, marketType, parts.base) }
   })
 }
 
-/** Counts rows on from a holding. */
-function counted(
+/** Applies rows to a holding, one after the other. */
+function replay(
   rows: readonly TimelineRow[],
   entries: readonly Entry[],
   start: Holding,
@@ -112,31 +112,31 @@ function counted(
   let holding = start
   let realizedPnl = new Exact(0)
   let fees = new Exact(0)
-  const executions: Booked[] = []
+  const executions: BookedExecution[] = []
   for (const row of rows) {
     const execution = { ...row, feeAsset: row.fee_asset }
     const before = holding
-    const step = moved(before, changeOf(execution, marketType, base), new Exact(row.price))
+    const step = applyChange(before, quantityChange(execution, marketType, base), new Exact(row.price))
     holding = step.holding
     const realized = step.realizedPnl?.toFixed() ?? null
     realizedPnl = realizedPnl.plus(realized ?? 0).minus(row.old_realized_pnl ?? 0)
     fees = fees.plus(row.fee_value ?? 0).minus(row.old_fee_value ?? 0)
     const entry = row.ref === null ? null : (entries[row.ref] ?? null)
-    if (entry === null && isAsItWas(row, before, realized)) continue
+    if (entry === null && isUnchanged(row, before, realized)) continue
     const { fee, fee_asset: feeAsset, fee_value: feeValue, execution_id: executionId } = row
     executions.push({ entry, executionId, fee, feeAsset, feeValue, realizedPnl: realized, before })
   }
   return { holding, realizedPnl, fees, executions }
 }
 
-/** What was held before the first row; null when only the whole history can tell, because others wrote the rows. */
+/** The holding before the first row; null when only the whole history gives it, because other programs wrote the rows. */
 function startOf(rows: readonly TimelineRow[], held: Holding): Holding | null {
   const recorded = rows.find(row => row.execution_id !== null)
   if (recorded === undefined) return held
   return recorded.quantity_before === null ? null : holdingOf(recorded.quantity_before, recorded.entry_price_before)
 }
 
-function isAsItWas(row: TimelineRow, before: Holding, realized: Decimal | null): boolean {
+function isUnchanged(row: TimelineRow, before: Holding, realized: Decimal | null): boolean {
   return (
     sameNumber(row.old_realized_pnl, realized) &&
     sameNumber(row.quantity_before, before.quantity.toFixed()) &&
@@ -165,7 +165,7 @@ async function lockedHoldings(tx: TransactionSql, rows: readonly EntryRow[]): Pr
 
 /**
  * The entries and, of their positions, the executions that were recorded since the earliest of them, in order.
- * Numeric trade ids of one moment are told apart as numbers.
+ * Numeric trade ids of the same time are compared as numbers.
  *
  * @param whole since the beginning
  */

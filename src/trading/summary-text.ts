@@ -9,7 +9,7 @@ import type { AccountSummary } from './daily-summaries.ts'
 export interface SummaryTextOptions {
   /** The day, `YYYY-MM-DD`. */
   day: string
-  /** The moment that the summary stands for. */
+  /** The time for which the summary is made. */
   at: Date
   language: Language
   /** IANA name; times are shown in it. */
@@ -55,7 +55,7 @@ export function summaryText(accounts: readonly string[], { day, at, language, ti
   return [title.join('\n'), ...accounts, `<i>${words.footnote[language]}</i>`].join('\n\n')
 }
 
-/** The day of one account in Telegram's HTML, a summary per currency. Amounts are told to their last digit. */
+/** The day of one account in Telegram's HTML, a summary per currency. Amounts keep all digits. */
 export function accountText(summaries: readonly [AccountSummary, ...AccountSummary[]], language: Language): string {
   return [...heading(summaries[0], language), ...summaries.flatMap(summary => figures(summary, language))].join('\n')
 }
@@ -106,7 +106,7 @@ function signed(value: string): string {
   return new Big(value).gt(0) ? `+${amount(value)}` : amount(value)
 }
 
-/** A ratio in per cent with two decimals: what it is computed from stands beside it. */
+/** A ratio in per cent with two decimals. The message also has the amounts. */
 function percent(value: string): string {
   return `${new Big(value).times(100).toFixed(2)}%`
 }

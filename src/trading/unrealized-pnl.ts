@@ -28,7 +28,7 @@ export interface AccountRange {
 }
 
 export interface Marked {
-  /** Open positions looked at. */
+  /** Open positions read. */
   checked: number
   /** Those that got a mark. */
   changed: number
@@ -36,7 +36,7 @@ export interface Marked {
   without_price: number
 }
 
-/** What is held, by market. */
+/** Symbols of open positions, by market. */
 export async function heldMarkets(database: Database): Promise<HeldMarket[]> {
   // Grouped here: asked to group a second time, the planner sorts every position instead of hashing it.
   const rows = await database.run(
@@ -84,7 +84,7 @@ export async function openPositions(
  * Values the open positions of a range in one statement: unrealised PnL is (mark - entry) · quantity, exact. A mark that
  * is newer than the price stays. Idempotent.
  *
- * Rows are locked in the order of their keys, as whoever records executions locks them.
+ * Rows are locked in the order of their keys, as the writers of executions lock them.
  */
 export async function markPositions(
   tx: TransactionSql,

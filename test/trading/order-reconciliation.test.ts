@@ -83,7 +83,7 @@ function applied(decision: Reconciliation) {
   return decision
 }
 
-const seen = (order: UnifiedOrder, fills: Fill[] | null = null) => ({ kind: 'seen' as const, order, fills, at: AT })
+const seen = (order: UnifiedOrder, fills: Fill[] | null = null) => ({ kind: 'found' as const, order, fills, at: AT })
 
 t.test('what is as it was needs nothing, however the digits are written', async t => {
   const order = known({ status: 'partially_filled', recordedQuantity: '1.50' })
@@ -96,7 +96,7 @@ t.test('what is as it was needs nothing, however the digits are written', async 
   t.ok(differs(known({ misses: 1 }), seen(told())), 'an order that is back is told so')
 })
 
-t.test('a sighting that is older than what is recorded changes nothing', async t => {
+t.test('a answer that is older than what is recorded changes nothing', async t => {
   const recorded = [execution('1', '2', '10')]
   const older = seen(told({ filledQuantity: '1', averagePrice: '10', status: 'canceled' }))
   t.strictSame(reconcile(known(), recorded, older), { kind: 'skipped' })

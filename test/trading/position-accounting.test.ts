@@ -1,18 +1,25 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { Exact } from '../../src/domain/decimal.ts'
-import { changeOf, feeValueOf, type Holding, moved, NOTHING_HELD } from '../../src/trading/position-accounting.ts'
+import {
+  applyChange,
+  feeValueOf,
+  type Holding,
+  NOTHING_HELD,
+  quantityChange
+} from '../../src/trading/position-accounting.ts'
 
 const holding = (quantity: string, entryPrice: string | null): Holding => ({
   quantity: new Exact(quantity),
   entryPrice: entryPrice === null ? null : new Exact(entryPrice)
 })
 
-function told({ holding, realizedPnl }: ReturnType<typeof moved>) {
+function told({ holding, realizedPnl }: ReturnType<typeof applyChange>) {
   return [holding.quantity.toFixed(), holding.entryPrice?.toFixed() ?? null, realizedPnl?.toFixed() ?? null]
 }
 
-const step = (held: Holding, change: string, price: string) => told(moved(held, new Exact(change), new Exact(price)))
+const step = (held: Holding, change: string, price: string) =>
+  told(applyChange(held, new Exact(change), new Exact(price)))
 
 t.test('a trade adds at its price, takes at the average, and opens the other side at its price', async t => {
   t.strictSame(step(NOTHING_HELD, '2', '10'), ['2', '10', null])
@@ -32,11 +39,11 @@ t.test('an average that does not end is rounded half to even at twenty decimals'
 
 t.test('a base fee lowers a spot holding alone', async t => {
   const bought = { side: 'BUY' as const, price: '10', quantity: '2', fee: '0.1', feeAsset: 'BTC' }
-  t.equal(changeOf(bought, 'SPOT', 'BTC').toFixed(), '1.9')
-  t.equal(changeOf({ ...bought, side: 'SELL' }, 'SPOT', 'BTC').toFixed(), '-2.1')
-  t.equal(changeOf({ ...bought, fee: '-0.1' }, 'SPOT', 'BTC').toFixed(), '2.1', 'a rebate adds to it')
-  t.equal(changeOf({ ...bought, feeAsset: 'USDT' }, 'SPOT', 'BTC').toFixed(), '2')
-  t.equal(changeOf(bought, 'FUTURES', 'BTC').toFixed(), '2')
+  t.equal(quantityChange(bought, 'SPOT', 'BTC').toFixed(), '1.9')
+  t.equal(quantityChange({ ...bought, side: 'SELL' }, 'SPOT', 'BTC').toFixed(), '-2.1')
+  t.equal(quantityChange({ ...bought, fee: '-0.1' }, 'SPOT', 'BTC').toFixed(), '2.1', 'a rebate adds to it')
+  t.equal(quantityChange({ ...bought, feeAsset: 'USDT' }, 'SPOT', 'BTC').toFixed(), '2')
+  t.equal(quantityChange(bought, 'FUTURES', 'BTC').toFixed(), '2')
 })
 
 t.test('a fee is valued in the quote currency, or not at all', async t => {
@@ -61,7 +68,7 @@ t.test('realised and unrealised are cash flow and value, for any trades', async 
       let [realized, cash, tolerance] = [new Exact(0), new Exact(0), new Exact(0)]
       for (const [buys, quantity, price] of steps) {
         const change = buys ? quantity : quantity.neg()
-        const result = moved(held, change, price)
+        const result = applyChange(held, change, price)
         held = result.holding
         realized = realized.plus(result.realizedPnl ?? 0)
         cash = cash.minus(change.times(price))
