@@ -37,19 +37,19 @@ import type { Config } from './config.ts'
 import { catalogue, type ErrorCode, errorBody } from './errors.ts'
 import type { Job } from './scheduler/job.ts'
 
-/** The settings with the secrets that were generated where none were given. */
+/** The settings, with generated secrets where none were set. */
 export type ServiceConfig = Config & { SESSION_SECRET: string; ENCRYPTION_KEY: string }
 
-/** What the process puts in, and tests in its place. */
-export interface Seams {
+/** What the process provides, and tests replace. */
+export interface Overrides {
   logger: FastifyBaseLogger
-  /** Tells the terminal what nothing else may hold. */
+  /** Prints the one-time admin password; it must not reach the log. */
   announce?: (text: string) => void
-  /** Further routes in the scope of the API. */
+  /** Additional routes in the scope of the API. */
   api?: FastifyPluginAsync
-  /** Sees every route that is registered. */
+  /** Called for every registered route. */
   onRoute?: (route: RouteOptions) => void
-  /** Jobs in place of the service's own. */
+  /** Replaces the jobs of the service. */
   jobs?: readonly Job[]
 }
 
@@ -59,11 +59,11 @@ export const VERSION = manifest.version
 const BODY_LIMIT = 64 * 1024
 const MAX_PARAM_LENGTH = 16 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
-/** Longer than load balancers keep an idle connection, so that they close it and never meet a closing one. */
+/** Longer than load balancers keep an idle connection, so that they close it and never use a connection that the service closes. */
 const KEEP_ALIVE_MS = 75_000
 
-/** The whole service, not yet listening. Nothing here connects: the plugins do, once the port is open. */
-export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute, jobs }: Seams): FastifyInstance {
+/** Builds the whole service. It does not listen yet, and connects to nothing: the plugins connect once the port is open. */
+export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute, jobs }: Overrides): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
@@ -72,13 +72,13 @@ export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     trustProxy: config.TRUST_PROXY?.split(/[\s,]+/).filter(Boolean) ?? false,
-    // Every address that fits the headers is routed, so that a guarded scope refuses it like any other.
+    // Every path that fits into the headers is routed, so that a protected scope rejects it like any other.
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     frameworkErrors: (err, req, reply) => sendError(err, req, reply),
     clientErrorHandler
   })
 
-  // A connection that cannot be accepted, for want of a descriptor, concerns that client alone.
+  // Without a free descriptor a connection cannot be accepted. Only that client is affected.
   app.server.on('error', err => logger.debug({ err }, 'main port failed'))
   if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
@@ -98,7 +98,7 @@ export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute
   app.register(apiRoutes)
   return app
 
-  /** Outside of everything that could refuse, slow down or log a probe. */
+  /** Outside of every scope that could reject, delay or log a probe. */
   async function probeRoutes(probes: FastifyInstance) {
     probes.setChildLoggerFactory(parent => parent)
     probes.setSerializerCompiler(() => JSON.stringify)
@@ -120,14 +120,14 @@ export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute
   }
 }
 
-/** Ids that no other process gives, at the cost of a counter. */
+/** Request ids that are unique among all processes: a random part for this process, and a counter. */
 function requestIds(): () => string {
   const process = randomBytes(6).toString('base64url')
   let count = 0
   return () => `${process}-${(++count).toString(36)}`
 }
 
-/** Answers what is not even HTTP: there is no request yet, so the bytes are written by hand. */
+/** Answers what is not valid HTTP. There is no request object, so the answer is written to the socket directly. */
 function clientErrorHandler(err: FastifyError & NodeJS.ErrnoException, socket: Socket): void {
   if (err.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()

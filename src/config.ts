@@ -50,13 +50,10 @@ const seconds = (fallback: number, minimum: number, maximum: number, description
  * `secret: true` marks a key that may also come from the file that `<KEY>_FILE` names.
  */
 export const configSchema = Type.Object({
-  /** Address of the main port. The container image sets 0.0.0.0. */
   HOST: Type.String({ default: '127.0.0.1', minLength: 1, maxLength: 255, description: 'address to listen on' }),
-  /** Main port; 0 takes any free one. */
   PORT: port(5001, 'main port; `0` takes any free one and prints it'),
-  /** Port of the probe thread; 0 takes any free one. */
   PROBE_PORT: optionalPort(5002, 'port of the probe thread; `off` turns it off, `0` takes any free one and prints it'),
-  /** Postgres to use; unset: the embedded one. `parseDatabaseUrl` checks what the pattern does not. */
+  // `parseDatabaseUrl` checks what the pattern does not.
   DATABASE_URL: Type.Optional(
     Type.String({
       pattern: '^postgres(ql)?://',
@@ -65,21 +62,18 @@ export const configSchema = Type.Object({
       description: 'the database, see [below](#database_url); unset: the embedded Postgres'
     })
   ),
-  /** Where the embedded Postgres and generated secrets live. */
   DATA_DIR: Type.String({
     default: './data',
     minLength: 1,
     maxLength: 4096,
     description: 'where the embedded database and generated secrets live'
   }),
-  /** Connections of the main pool. */
   DATABASE_POOL_MAX: Type.Integer({
     default: 10,
     minimum: 1,
     maximum: 1000,
     description: 'connections of the main pool'
   }),
-  /** Signs the session cookie; the first of a list is current. */
   SESSION_SECRET: Type.Optional(
     Type.String({
       pattern: '^[^,]{32,512}(,[^,]{32,512}){0,9}$',
@@ -89,34 +83,29 @@ export const configSchema = Type.Object({
         'signs the session cookie; the first of a list is current, the others are still believed. Required with `DATABASE_URL`; else generated once and kept in `DATA_DIR`'
     })
   ),
-  /** Minutes without a request after which a session ends. */
   SESSION_IDLE_MINUTES: Type.Integer({
     default: 60,
     minimum: 1,
     maximum: 1440,
     description: 'minutes without a request after which a session ends'
   }),
-  /** Hours after which a session ends. */
   SESSION_MAX_HOURS: Type.Integer({
     default: 12,
     minimum: 1,
     maximum: 720,
     description: 'hours after which a session ends'
   }),
-  /** Whether the session cookie is `Secure`. */
   COOKIE_SECURE: choice(
     ['auto', 'always'],
     'auto',
     'whether the session cookie is `Secure`: `auto` when the request came by TLS, by the word of a trusted proxy'
   ),
-  /** Name in `/health` and in `application_name`. */
   SERVICE_NAME: Type.String({
     default: 'trading-system',
     pattern: '^[A-Za-z0-9._-]{1,48}$',
     rule: 'must be 1 to 48 letters, digits, dots, dashes or underscores',
     description: 'name in `/health` and of the database sessions'
   }),
-  /** Name of this replica. */
   INSTANCE_ID: Type.Optional(
     Type.String({
       pattern: '^[A-Za-z0-9._-]{1,128}$',
@@ -124,13 +113,11 @@ export const configSchema = Type.Object({
       description: 'name of this replica; unset: host name and a random part'
     })
   ),
-  /** Lowest level that is logged. */
   LOG_LEVEL: choice(
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     'info',
     'lowest level that is logged'
   ),
-  /** Addresses or networks whose `X-Forwarded-*` headers are believed. */
   TRUST_PROXY: Type.Optional(
     Type.String({
       pattern: '^[0-9A-Fa-f.:/, ]+$',
@@ -139,7 +126,6 @@ export const configSchema = Type.Object({
       description: 'comma-separated addresses or networks whose forwarded headers are believed; unset: none'
     })
   ),
-  /** Time zone of the service's days. */
   TIME_ZONE: Type.String({
     default: 'Asia/Seoul',
     format: 'time-zone',
@@ -147,7 +133,6 @@ export const configSchema = Type.Object({
     rule: 'must be a time zone of the IANA database',
     description: 'a day is a day of this time zone'
   }),
-  /** Encrypts the keys of the accounts. */
   ENCRYPTION_KEY: Type.Optional(
     Type.String({
       pattern: KEY_LIST,
@@ -158,13 +143,10 @@ export const configSchema = Type.Object({
         'encrypts the keys of the accounts; the first of a list is current, the others still decrypt. Required with `DATABASE_URL`; else generated once and kept in `DATA_DIR`'
     })
   ),
-  /** Longest time that the cache warm-up holds start-up. */
   WARM_UP_SECONDS: seconds(10, 0, 120, 'longest time that warming the price cache holds start-up, never readiness'),
-  /** Age at which a price stops being current: longer than the 31 s between two refreshes. */
+  // The minimum is longer than the 31 s between two refreshes.
   PRICE_CACHE_TTL_SECONDS: seconds(90, 35, 3600, 'age at which a cached price stops being current'),
-  /** Lifetime of a cached exchange client. */
   CLIENT_CACHE_TTL_SECONDS: seconds(3600, 1, 86_400, 'lifetime of a cached exchange client'),
-  /** Exchange clients that are kept. */
   CLIENT_CACHE_MAX: Type.Integer({
     default: 100,
     minimum: 1,
@@ -177,29 +159,22 @@ export const configSchema = Type.Object({
   OKX_URL: baseUrl('another address of OKX'),
   UPBIT_URL: baseUrl('another address of Upbit'),
   BITHUMB_URL: baseUrl('another address of Bithumb'),
-  /** Address of the metrics port. */
   METRICS_HOST: Type.Optional(
     Type.String({ minLength: 1, maxLength: 255, description: 'address of the metrics port; unset: as `HOST`' })
   ),
-  /** Port of the metrics; 0 takes any free one. */
   METRICS_PORT: optionalPort(9464, 'port of the metrics; `off` turns it off, `0` takes any free one and prints it'),
-  /** Whether this replica claims scheduled runs. */
   SCHEDULER_ENABLED: Type.Boolean({
     default: true,
     rule: 'must be true or false',
     description: '`false`: this replica serves, and claims no scheduled run'
   }),
-  /** Language of outgoing messages. */
   LANGUAGE: choice(['ko', 'en'], 'ko', 'language of outgoing messages'),
-  /** Token of the operator's bot. */
   TELEGRAM_BOT_TOKEN: Type.Optional(
     Type.String({ minLength: 1, maxLength: 256, secret: true, description: "token of the operator's Telegram bot" })
   ),
-  /** The operator's chat. */
   TELEGRAM_CHAT_ID: Type.Optional(
     Type.String({ minLength: 1, maxLength: 64, description: "the operator's chat: a number, or @name" })
   ),
-  /** Another Bot API server. */
   TELEGRAM_API_URL: Type.String({
     default: 'https://api.telegram.org',
     pattern: SAFE_URL,
@@ -207,14 +182,12 @@ export const configSchema = Type.Object({
     rule: 'must be an https address, or an http one on loopback',
     description: 'the Bot API server, such as a self-hosted one'
   }),
-  /** Deadline of one database check, in milliseconds. */
   CHECK_TIMEOUT_MS: Type.Integer({
     default: 400,
     minimum: 50,
     maximum: 800,
     description: 'deadline of a database check, in milliseconds'
   }),
-  /** Mean event-loop delay, in milliseconds, above which the API sheds load. */
   MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
     default: 500,
     minimum: 20,
@@ -222,16 +195,13 @@ export const configSchema = Type.Object({
     description:
       'mean event-loop delay, in milliseconds, above which the API sheds load and readiness says `overloaded`'
   }),
-  /** Seconds that the main loop may stand still before liveness fails on the probe port. */
   LIVENESS_STALL_SECONDS: seconds(
     30,
     2,
     3600,
     'seconds that the main loop may stand still before liveness says `stalled` on the probe port'
   ),
-  /** Seconds between the first signal and the end of service. */
   DRAIN_SECONDS: seconds(10, 0, 600, 'seconds of not-ready service between the first signal and the shutdown'),
-  /** Seconds that the shutdown after the drain may take. */
   SHUTDOWN_SECONDS: seconds(20, 1, 600, 'seconds that the shutdown after the drain may take')
 })
 

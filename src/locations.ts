@@ -1,5 +1,5 @@
 /**
  * The folder of the built sources, in which worker threads and SQL files are found: `build/src`, or the folder of the
- * bundle. This file is at the top of the sources because bundles and their chunks are at the top of theirs.
+ * bundle. This file is in the top folder of the sources, as bundles and chunks are in the top folder of the output.
  */
 export const sourceDir = import.meta.dirname

@@ -10,7 +10,7 @@ import { logDestination } from './log/log-destination.ts'
 const EXIT_FAILED = 1
 const EXIT_CONFIG = 2
 
-/** Ctrl-C under npm reaches the process twice at once, from the terminal and from npm: that is one signal. */
+/** Ctrl-C under npm sends two signals at once, from the terminal and from npm. They count as one. */
 const SAME_SIGNAL_MS = 300
 
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
@@ -24,7 +24,7 @@ const log = pino(
   },
   logDestination()
 )
-// Its own writers are the announcement and libraries; the reader of the output may be gone.
+// Only the admin password and libraries are written here; the reader of the output may have ended.
 process.stdout.on('error', () => undefined)
 process.stderr.on('error', () => undefined)
 const app = buildApp(config, { logger: log, announce: text => void process.stdout.write(text) })
@@ -39,18 +39,18 @@ const { close } = closeWithGrace(
   shutDown
 )
 
-/** The error that no promise or callback caught. It ends the process, in order: see `shutDown`. */
+/** An uncaught error. It ends the process in order: see `shutDown`. */
 let uncaught: unknown
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, err => {
-    // Of a service that is ending already, a further error changes nothing: leases and the database are still released.
+    // The shutdown goes on after a further error, so that leases and the database are released.
     log.fatal({ err, event }, uncaught === undefined ? 'uncaught error, shutting down' : 'uncaught error')
     if (uncaught !== undefined) return
     uncaught = err ?? new Error('rejected without a reason')
     if (signalledMs === undefined) void close()
   })
 }
-// Whatever ends the process, SIGKILL excepted, the embedded Postgres is asked to stop.
+// At every end of the process but SIGKILL the embedded Postgres is asked to stop.
 process.on('exit', () => app.stopEmbeddedPostgres())
 
 let signalledMs: number | undefined
@@ -115,7 +115,7 @@ async function shutDown(): Promise<void> {
 
 async function drain(): Promise<void> {
   app.health.state.setDraining()
-  // Clients on a kept connection are asked to come back on a new one, which a load balancer leads elsewhere.
+  // Clients on a keep-alive connection open a new one for the next request, which a load balancer routes to another replica.
   app.server.prependListener('request', (_request, response) => {
     response.shouldKeepAlive = false
   })

@@ -7,7 +7,7 @@ import { asUnavailable, DatabaseUnavailableError, failureOf } from './failure.ts
 /** Longest wait for one statement, unless its caller says otherwise, in milliseconds. */
 export const STATEMENT_DEADLINE_MS = 5_000
 const CONNECT_TIMEOUT_MS = 3_000
-/** How long a pool that is replaced may go on with what the others have under way, in seconds. */
+/** How long calls under way may continue on a pool that is replaced, in seconds. */
 const RETIREMENT_SECONDS = 5
 
 export interface DatabaseOptions {
@@ -30,14 +30,14 @@ export interface PoolUsage {
   connections: number
   /** Calls that hold or await a connection. */
   inFlight: number
-  /** Calls that ended: well, because the database could not be used, or for a reason of their own. */
+  /** Calls that ended: successfully, because the database could not be used, or with an error of their own. */
   calls: { succeeded: number; unavailable: number; failed: number }
   /** How often the pool was replaced as dead. */
   replacements: number
 }
 
 /**
- * The main pool. Every call has a deadline of ours, because postgres.js waits for ever for a peer that is connected and
+ * The main pool. Every call has its own deadline, because postgres.js waits without limit for a peer that is connected and
  * does not respond. After a missed deadline the pool may hold such connections, so it is replaced.
  */
 export class Database {
@@ -57,7 +57,7 @@ export class Database {
     })
   }
 
-  /** How the pool is used, now and so far. */
+  /** Current usage of the pool, and counts since the start. */
   usage(): PoolUsage {
     return {
       max: this.#options.max,
@@ -68,7 +68,7 @@ export class Database {
     }
   }
 
-  /** The address, once it is known: that of the embedded server is not before it has started. */
+  /** Resolves with the address once it is known: for the embedded server, after its start. */
   get address(): Promise<string> {
     return this.#address
   }
@@ -140,7 +140,7 @@ export class Database {
     if (this.#client) this.#replace(this.#client)
   }
 
-  /** Lets what is under way finish for at most `seconds`, then closes every connection. Idempotent. */
+  /** Waits at most `seconds` for calls under way, then closes every connection. Idempotent. */
   async close(seconds = RETIREMENT_SECONDS): Promise<void> {
     const client = this.#client
     this.#client = undefined

@@ -11,14 +11,14 @@
  *   all controls follow the claim.
  * - `job_runs` comes before everything that jobs write: a transaction of a job begins with the row of its run.
  * - Among the tables of users, accounts and trading, owners come before what they own.
- * - `outbox` and `audit_log` come last: their rows are written beside the change that they report. An insert into
+ * - `outbox` and `audit_log` come last: their rows are written in the same transaction as the change that they report. An insert into
  *   `audit_log` alone may come earlier, where it keeps a lock that others want from being held longer: its key is a new
  *   number, so that it waits for nothing and nothing waits for it.
  * - The commit of a transaction with a NOTIFY takes one more lock, after all others.
  * - Migrations lock whole tables in the order of their statements. A deadlock with a replica of the version before, during
  *   a roll-out, is repeated like every other deadlock.
  *
- * The rules beside the order:
+ * Further rules:
  * - Several rows of one table are locked in the order of their key (`select … order by … for no key update`, then the
  *   update), or with `skip locked`, which never waits, or under the lock of one row that all take first: the row of the
  *   user for `sessions`, the row of the run for what one job writes, the row of the order for `trade_executions`.

@@ -1,7 +1,7 @@
 import type { BaseLogger } from 'pino'
 
-/** What the deciding code needs of a logger: object first, then a fixed lower-case message. */
+/** The part of a logger that `src/` uses: object first, then a fixed lower-case message. */
 export type Log = Pick<BaseLogger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'> & {
-  /** A logger whose every line has these, too. */
+  /** A logger that adds these fields to every line. */
   child(bindings: Record<string, unknown>): Log
 }

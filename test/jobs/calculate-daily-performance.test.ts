@@ -11,8 +11,8 @@ import { type ExecutionRow, plain, type RunSeams, runJob, seedTrading, trade } f
 const SEOUL = 'Asia/Seoul'
 
 /** Runs the job in the night after a day. */
-function run(database: Database, at: string, seams: RunSeams = {}, timeZone = SEOUL) {
-  return runJob(database, calculateDailyPerformance({ timeZone }), { scheduledFor: new Date(at), ...seams })
+function run(database: Database, at: string, overrides: RunSeams = {}, timeZone = SEOUL) {
+  return runJob(database, calculateDailyPerformance({ timeZone }), { scheduledFor: new Date(at), ...overrides })
 }
 
 /** The rows of all strategies, but for the time at which they were computed. */

@@ -23,7 +23,7 @@ const OPERATOR = '-100'
 const noon = localDay(12)
 const night = localDay(0)
 
-function send(database: Database, seams: RunSeams = {}, services: Partial<DailySummaryServices> = {}) {
+function send(database: Database, overrides: RunSeams = {}, services: Partial<DailySummaryServices> = {}) {
   const job = sendDailySummary({
     timeZone: noon.timeZone,
     language: 'en',
@@ -31,7 +31,7 @@ function send(database: Database, seams: RunSeams = {}, services: Partial<DailyS
     outbox: new Outbox(),
     ...services
   })
-  return runJob(database, job, seams)
+  return runJob(database, job, overrides)
 }
 
 async function summaries(database: Database): Promise<Record<string, unknown>[]> {

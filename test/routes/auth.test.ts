@@ -1,16 +1,16 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import type { Seams } from '../../src/app.ts'
+import type { Overrides } from '../../src/app.ts'
 import { Users } from '../../src/auth/users.ts'
 import { captureLog, SESSION_SECRET, startApp, untilStatus } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { Client, createUser } from '../support/session.ts'
 
-async function started(t: Test, environment: Record<string, string> = {}, seams: Partial<Seams> = {}) {
+async function started(t: Test, environment: Record<string, string> = {}, overrides: Partial<Overrides> = {}) {
   const { url: databaseUrl } = await createTestDatabase(t)
   const log = captureLog('trace')
   const start = () =>
-    startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off', ...environment }, { logger: log.logger, ...seams })
+    startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off', ...environment }, { logger: log.logger, ...overrides })
   const { app, url } = await start()
   await untilStatus(`${url}/health/startup`, 200)
   return { app, url, log, start, client: new Client(url) }

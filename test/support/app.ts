@@ -2,7 +2,7 @@ import { Writable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { type LevelWithSilent, pino } from 'pino'
 import type { Test } from 'tap'
-import { buildApp, type Seams } from '../../src/app.ts'
+import { buildApp, type Overrides } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 
 /** Signs the cookies of tests. */
@@ -31,7 +31,7 @@ export function captureLog(level: LevelWithSilent = 'trace') {
 export async function startApp(
   t: Test,
   environment: Record<string, string>,
-  seams: Partial<Seams> = {}
+  overrides: Partial<Overrides> = {}
 ): Promise<{ app: FastifyInstance; url: string; probeUrl: string }> {
   const config = {
     SESSION_SECRET,
@@ -40,7 +40,7 @@ export async function startApp(
     // For under-pressure 0 is no limit; the highest would not do, as a window without a sample counts as endless delay.
     ...(environment.MAX_EVENT_LOOP_DELAY_MS === undefined && { MAX_EVENT_LOOP_DELAY_MS: 0 })
   }
-  const app = buildApp(config, { logger: seams.logger ?? pino({ level: 'silent' }), ...seams })
+  const app = buildApp(config, { logger: overrides.logger ?? pino({ level: 'silent' }), ...overrides })
   t.teardown(() => app.close())
   const url = await app.listen({ host: config.HOST, port: config.PORT })
   const probePort = await app.health.probePort
