@@ -6,12 +6,12 @@ import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-perfor
 import { JobError } from '../../src/scheduler/job.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { tradingDatabase } from '../support/trading.ts'
-import { type ExecutionRow, plain, type RunSeams, runJob, seedTrading, trade } from '../support/trading-days.ts'
+import { type ExecutionRow, plain, type RunOverrides, runJob, seedTrading, trade } from '../support/trading-days.ts'
 
 const SEOUL = 'Asia/Seoul'
 
 /** Runs the job in the night after a day. */
-function run(database: Database, at: string, overrides: RunSeams = {}, timeZone = SEOUL) {
+function run(database: Database, at: string, overrides: RunOverrides = {}, timeZone = SEOUL) {
   return runJob(database, calculateDailyPerformance({ timeZone }), { scheduledFor: new Date(at), ...overrides })
 }
 

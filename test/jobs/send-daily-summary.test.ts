@@ -11,7 +11,7 @@ import {
   holdPositions,
   localDay,
   plain,
-  type RunSeams,
+  type RunOverrides,
   recordBalances,
   runJob,
   seedTrading,
@@ -23,7 +23,7 @@ const OPERATOR = '-100'
 const noon = localDay(12)
 const night = localDay(0)
 
-function send(database: Database, overrides: RunSeams = {}, services: Partial<DailySummaryServices> = {}) {
+function send(database: Database, overrides: RunOverrides = {}, services: Partial<DailySummaryServices> = {}) {
   const job = sendDailySummary({
     timeZone: noon.timeZone,
     language: 'en',

@@ -6,7 +6,7 @@ import { TRANSACTION_DEADLINE_MS } from '../../src/scheduler/store.ts'
 import { captureLog } from './app.ts'
 
 /** How a run began, and what is to happen to it. */
-export interface RunSeams extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor' | 'signal'>> {
+export interface RunOverrides extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor' | 'signal'>> {
   /** Called before each transaction with its number from 1: what it throws ends the run there. */
   before?: (transaction: number) => void
 }
@@ -15,7 +15,7 @@ export interface RunSeams extends Partial<Pick<JobContext, 'runId' | 'trigger' |
 export async function runJob(
   database: Database,
   job: (context: JobContext) => Promise<JobResult>,
-  { before, date, ...rest }: RunSeams = {}
+  { before, date, ...rest }: RunOverrides = {}
 ): Promise<{ result: JobResult; progress: number[][]; transactions: number }> {
   const progress: number[][] = []
   let transactions = 0
