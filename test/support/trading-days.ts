@@ -6,7 +6,8 @@ import { TRANSACTION_DEADLINE_MS } from '../../src/scheduler/store.ts'
 import { captureLog } from './app.ts'
 
 /** How a run began, and what is to happen to it. */
-export interface RunOverrides extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor' | 'signal'>> {
+export interface RunOverrides
+  extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor' | 'signal'>> {
   /** Called before each transaction with its number from 1: what it throws ends the run there. */
   before?: (transaction: number) => void
 }
