@@ -40,7 +40,16 @@ const last = lastBuild()
 const complete =
   last !== undefined && ['server.js', 'cli.js', last.id].every(name => existsSync(join(dist, 'src', name)))
 
-if (!(process.argv.includes('--if-changed') && complete && (last.inputs === inputs || cannotBuild()))) await buildDist()
+if (process.argv.includes('--if-changed') && complete && last.inputs === inputs) process.exit(0)
+if (canBuild()) await buildDist()
+else if (process.argv.includes('--if-changed') && complete) {
+  process.stderr.write('dist/ is used as it is: esbuild, which builds it, is not installed\n')
+} else {
+  process.stderr.write(
+    'dist/ cannot be built: esbuild is not installed. Run `npm ci --include=dev`, or copy a built dist/ here\n'
+  )
+  process.exitCode = 1
+}
 
 async function buildDist() {
   // An install without scripts has not done it.
@@ -89,14 +98,13 @@ function lastBuild() {
   }
 }
 
-/** A production install has the build, and not what builds. */
-function cannotBuild() {
+/** Whether the development packages are installed. A production install lacks them. */
+function canBuild() {
   try {
     createRequire(import.meta.url).resolve('esbuild')
-    return false
-  } catch {
-    process.stderr.write('dist/ is used as it is: esbuild, which builds it, is not installed\n')
     return true
+  } catch {
+    return false
   }
 }
 

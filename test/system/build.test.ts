@@ -147,7 +147,7 @@ t.test('nothing is written when no input has changed, nor by a build that fails'
 })
 
 t.test('an install without development packages uses dist/ as it is', async t => {
-  const { root, modules, build, files } = copyOfProject(t)
+  const { root, dist, modules, build, files } = copyOfProject(t)
   t.strictSame(await build(), good)
   rmSync(modules)
   mkdirSync(modules)
@@ -159,5 +159,11 @@ t.test('an install without development packages uses dist/ as it is', async t =>
     stderr: 'dist/ is used as it is: esbuild, which builds it, is not installed\n'
   })
   t.strictSame(files(), before)
-  t.equal((await build()).code, 1, 'a build that is asked for fails')
+  const refused = {
+    code: 1,
+    stderr: 'dist/ cannot be built: esbuild is not installed. Run `npm ci --include=dev`, or copy a built dist/ here\n'
+  }
+  t.strictSame(await build(), refused, 'a build without --if-changed fails')
+  rmSync(dist, { recursive: true })
+  t.strictSame(await build('--if-changed'), refused, 'without dist/ it fails')
 })
