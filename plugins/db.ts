@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { Database } from '../src/database/database.ts'
-import type { EmbeddedPostgres } from '../src/database/embedded.ts'
+import type { EmbeddedPostgres } from '../src/database/embedded/index.ts'
 import { tellPool } from '../src/database/metrics.ts'
 
 declare module 'fastify' {
@@ -49,7 +49,7 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
 
   async function startEmbedded() {
     // Loaded only here: production installs without the embedded packages.
-    const { startEmbeddedPostgres, interruptPostmasters } = await import('../src/database/embedded.ts')
+    const { startEmbeddedPostgres, interruptPostmasters } = await import('../src/database/embedded/index.ts')
     interrupt = interruptPostmasters
     const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: app.log, signal: closing.signal })
     database.open(server.url)

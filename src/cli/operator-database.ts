@@ -42,7 +42,7 @@ export async function withDatabase<T>(
 }
 
 async function openEmbedded(dataDir: string) {
-  const { runningEmbeddedPostgres, startEmbeddedPostgres } = await import('../database/embedded.ts')
+  const { runningEmbeddedPostgres, startEmbeddedPostgres } = await import('../database/embedded/index.ts')
   const url = await runningEmbeddedPostgres(dataDir)
   if (url !== undefined) return { url, stop: async () => undefined }
   return startEmbeddedPostgres({ dataDir, log: silent })

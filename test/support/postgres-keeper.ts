@@ -8,8 +8,8 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { startEmbeddedPostgres } from '../../src/database/embedded.ts'
-import { acquireProcessLock, LockHeldError } from '../../src/database/process-lock.ts'
+import { startEmbeddedPostgres } from '../../src/database/embedded/index.ts'
+import { acquireProcessLock, LockHeldError } from '../../src/database/embedded/process-lock.ts'
 
 /** Longer than the gap between two test files that run one after the other. */
 const LINGER = Number(process.argv[3] ?? 3000)

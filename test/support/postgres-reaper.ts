@@ -4,7 +4,7 @@
  */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isPostmasterOf, readPostmasterPid } from '../../src/database/postgres-server.ts'
+import { isPostmasterOf, readPostmasterPid } from '../../src/database/embedded/postmaster.ts'
 import { signalTree } from './process-tree.ts'
 
 const home = process.argv[2]

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import postgres from 'postgres'
 import type { Test } from 'tap'
-import { chooseRunner, openInstallation, type Runner } from '../../src/database/postgres-binaries.ts'
+import { chooseRunner, openInstallation, type Runner } from '../../src/database/embedded/binaries.ts'
 import {
   giveTo,
   initCluster,
@@ -18,8 +18,8 @@ import {
   type Postmaster,
   socketUrl,
   stopPostmaster
-} from '../../src/database/postgres-server.ts'
-import { errorCode } from '../../src/database/process-lock.ts'
+} from '../../src/database/embedded/postmaster.ts'
+import { errorCode } from '../../src/database/embedded/process-lock.ts'
 import { spawnNode } from './node-process.ts'
 import { signalTree } from './process-tree.ts'
 import { stablePort } from './stable-port.ts'

@@ -1,6 +1,6 @@
 /** Signals to a postmaster and all of its backends, each of which leads a process group of its own. Linux only. */
 import { readdir, readFile, readlink } from 'node:fs/promises'
-import { signalProcess } from '../../src/database/postgres-binaries.ts'
+import { signalProcess } from '../../src/database/embedded/binaries.ts'
 
 /** Processes that are gone are no error. */
 export async function signalTree(parent: number, signal: NodeJS.Signals): Promise<void> {

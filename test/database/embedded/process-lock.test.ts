@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { acquireProcessLock, LockHeldError, processIdentity } from '../../src/database/process-lock.ts'
+import { acquireProcessLock, LockHeldError, processIdentity } from '../../../src/database/embedded/process-lock.ts'
 
 async function scratch(t: Test): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'trading-health-lock-'))

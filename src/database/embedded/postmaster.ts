@@ -4,14 +4,7 @@ import { lchown, mkdir, mkdtemp, open, readdir, readFile, readlink, rename, rm }
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import {
-  type Installation,
-  lastLines,
-  type Runner,
-  runBinary,
-  signalProcess,
-  spawnBinary
-} from './postgres-binaries.ts'
+import { type Installation, lastLines, type Runner, runBinary, signalProcess, spawnBinary } from './binaries.ts'
 import { errorCode, processIdentity } from './process-lock.ts'
 
 const SECOND = 1000

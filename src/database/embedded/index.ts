@@ -8,8 +8,8 @@ import { chmod, copyFile, mkdir, realpath, stat, truncate } from 'node:fs/promis
 import { connect } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { withDeadline } from '../async/deadline.ts'
-import { createClient } from './client.ts'
+import { withDeadline } from '../../async/deadline.ts'
+import { createClient } from '../client.ts'
 import {
   chooseRunner,
   exists,
@@ -17,7 +17,7 @@ import {
   openInstallation,
   type Runner,
   type RunnerOptions
-} from './postgres-binaries.ts'
+} from './binaries.ts'
 import {
   clearRemains,
   giveTo,
@@ -33,7 +33,7 @@ import {
   socketUrl,
   stopPostmaster,
   watchPostmaster
-} from './postgres-server.ts'
+} from './postmaster.ts'
 import { acquireProcessLock, errorCode, LockHeldError, type ProcessLock } from './process-lock.ts'
 
 const SECOND = 1000
@@ -48,7 +48,7 @@ const LISTENING_AFTER_DEATH = 2 * SECOND
 /** Where the data of root go, when they must belong to another user and he may not enter the data directory. */
 const REFUGE = '/var/lib/trading-health'
 
-export { interruptPostmasters } from './postgres-server.ts'
+export { interruptPostmasters } from './postmaster.ts'
 
 /** Object first, as pino takes it. */
 export interface EmbeddedLog {

