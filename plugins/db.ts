@@ -10,8 +10,6 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The main pool. It has its address, and connects, only after the port is open. */
     db: Database
-    /** Stops the embedded Postgres, if there is one, without waiting: for a process that exits. Idempotent. */
-    stopEmbeddedPostgres(): void
   }
 }
 
@@ -31,8 +29,6 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
 
   const closing = new AbortController()
   let embedded: Promise<EmbeddedPostgres | undefined> = Promise.resolve(undefined)
-  let interrupt = () => {}
-  app.decorate('stopEmbeddedPostgres', () => interrupt())
 
   app.addHook('onListen', () => {
     if (config.DATABASE_URL !== undefined) database.open(config.DATABASE_URL)
@@ -49,8 +45,7 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
 
   async function startEmbedded() {
     // Loaded only here: production installs without the embedded packages.
-    const { startEmbeddedPostgres, interruptPostmasters } = await import('../src/database/embedded/index.ts')
-    interrupt = interruptPostmasters
+    const { startEmbeddedPostgres } = await import('../src/database/embedded/index.ts')
     const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: app.log, signal: closing.signal })
     database.open(server.url)
     return server

@@ -1,4 +1,4 @@
-// The process: settings, listening, draining, exit codes. Nothing else of the service touches process.*
+// The process: settings, listening, draining, exit codes. Only the embedded Postgres also listens for its exit.
 import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
 import { buildApp, type ServiceConfig } from './app.ts'
@@ -50,8 +50,6 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     if (signalledMs === undefined) void close()
   })
 }
-// At every end of the process but SIGKILL the embedded Postgres is asked to stop.
-process.on('exit', () => app.stopEmbeddedPostgres())
 
 let signalledMs: number | undefined
 for (const signal of signals) {

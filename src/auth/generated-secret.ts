@@ -23,8 +23,7 @@ export async function generatedSecret(directory: string, name: string): Promise<
 async function readOrMake(directory: string, path: string): Promise<string> {
   const kept = await read(path)
   if (kept !== undefined) return kept
-  // Others may pass through, not look: started as root, the embedded database steps down to another user.
-  await mkdir(directory, { recursive: true, mode: 0o711 })
+  await mkdir(directory, { recursive: true, mode: 0o700 })
   const draft = `${path}.${randomBytes(6).toString('hex')}`
   await writeThrough(draft, randomBytes(BYTES).toString('base64'))
   try {

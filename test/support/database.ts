@@ -3,8 +3,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import postgres from 'postgres'
 import type { Test } from 'tap'
-import { processIdentity } from '../../src/database/embedded/process-lock.ts'
 import { sharedPostgres } from './postgres.ts'
+import { processIdentity } from './process-identity.ts'
 
 /** Names of all that this file makes begin so, followed by the host and the run. */
 const PREFIX = 'th'

@@ -9,7 +9,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { startEmbeddedPostgres } from '../../src/database/embedded/index.ts'
-import { acquireProcessLock, LockHeldError } from '../../src/database/embedded/process-lock.ts'
+import { acquireServiceLock } from '../../src/database/embedded/service-lock.ts'
 
 /** Longer than the gap between two test files that run one after the other. */
 const LINGER = Number(process.argv[3] ?? 3000)
@@ -21,11 +21,9 @@ const dir = process.argv[2]
 if (dir === undefined) throw new Error('usage: postgres-keeper <directory>')
 
 await mkdir(dir, { recursive: true, mode: 0o700 })
-const lock = await acquireProcessLock(join(dir, 'keeper')).catch(err => {
-  // Another keeper is faster, or is still cleaning up: whoever waits for one asks again.
-  if (err instanceof LockHeldError) process.exit(0)
-  throw err
-})
+const lock = await acquireServiceLock(join(dir, 'keeper'))
+// Another keeper was faster, or is still cleaning up: the process that waits for one asks again.
+if ('heldBy' in lock) process.exit(0)
 const data = join(dir, 'data')
 const socket = join(dir, 'keeper.sock')
 const server = createServer()

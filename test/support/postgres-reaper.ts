@@ -4,7 +4,7 @@
  */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isPostmasterOf, readPostmasterPid } from '../../src/database/embedded/postmaster.ts'
+import { findPostmaster } from '../../src/database/embedded/postmaster.ts'
 import { signalTree } from './process-tree.ts'
 
 const home = process.argv[2]
@@ -12,7 +12,7 @@ if (home === undefined) throw new Error('usage: postgres-reaper <home>')
 
 for await (const _ of process.stdin);
 const dir = join(home, 'postgres')
-const left = await readPostmasterPid(dir)
+const left = await findPostmaster(dir)
 // Backends follow their postmaster, but not when they are frozen.
-if (left !== undefined && (await isPostmasterOf(left.pid, dir))) await signalTree(left.pid, 'SIGKILL')
+if (left !== undefined) await signalTree(left.pid, 'SIGKILL')
 await rm(home, { recursive: true, force: true, maxRetries: 10 })

@@ -1,6 +1,7 @@
 /** Real Postgres servers for tests: the one that test files share, and private ones that a test may break. */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { appendFileSync } from 'node:fs'
 import { appendFile, chmod, copyFile, mkdir, mkdtemp, open, realpath, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -9,17 +10,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import postgres from 'postgres'
 import type { Test } from 'tap'
-import { chooseRunner, openInstallation, type Runner } from '../../src/database/embedded/binaries.ts'
-import {
-  giveTo,
-  initCluster,
-  launchPostmaster,
-  makeSocketDir,
-  type Postmaster,
-  socketUrl,
-  stopPostmaster
-} from '../../src/database/embedded/postmaster.ts'
-import { errorCode } from '../../src/database/embedded/process-lock.ts'
+import { findBinaries } from '../../src/database/embedded/binaries.ts'
+import { initCluster } from '../../src/database/embedded/cluster.ts'
+import { socketUrl } from '../../src/database/embedded/index.ts'
+import { launchPostmaster, type Postmaster, stopPostmaster } from '../../src/database/embedded/postmaster.ts'
+import { chooseRunner } from '../../src/database/embedded/runner.ts'
+import { errorCode } from '../../src/database/error-code.ts'
 import { spawnNode } from './node-process.ts'
 import { signalTree } from './process-tree.ts'
 import { stablePort } from './stable-port.ts'
@@ -134,14 +130,14 @@ export interface TestPostgres {
  */
 export async function startTestPostgres(t: Teardown, { maxConnections = 50, tls = false } = {}): Promise<TestPostgres> {
   const home = await realpath(await mkdtemp(join(tmpdir(), 'trading-health-private-')))
-  await chmod(home, 0o711)
   const dir = join(home, 'postgres')
   const release = reapWithMe(home)
-  const runner = await chooseRunner(dir)
-  const installation = await openInstallation(runner, home)
-  const socketDir = await makeSocketDir(home, runner)
-  await initCluster(installation, dir, ['--auth-local=trust', '--auth-host=scram-sha-256', '--no-sync'])
-  if (tls) await enableTls(dir, runner)
+  const binaries = await findBinaries(await chooseRunner(dir), home)
+  // postgres.js decodes the host of a URL only when that contains a comma.
+  const socketDir = join(home, 's,')
+  await mkdir(socketDir)
+  await initCluster(binaries, dir, ['--auth-local=trust', '--auth-host=scram-sha-256', '--no-sync'])
+  if (tls) await enableTls(dir)
 
   const port = await stablePort()
   const settings = {
@@ -170,13 +166,8 @@ export async function startTestPostgres(t: Teardown, { maxConnections = 50, tls 
       postmaster = undefined
     },
     async start() {
-      postmaster ??= await launchPostmaster({
-        installation,
-        dir,
-        socketDir,
-        logFile: server.logFile,
-        settings
-      })
+      const onLine = (line: string) => appendFileSync(server.logFile, `${line}\n`)
+      postmaster ??= await launchPostmaster({ binaries, dir, socketDir, settings, onLine })
     },
     async restart() {
       await server.stop()
@@ -185,7 +176,6 @@ export async function startTestPostgres(t: Teardown, { maxConnections = 50, tls 
     async demote() {
       await server.stop()
       await writeFile(join(dir, 'standby.signal'), '')
-      await giveTo(runner, dir)
       await server.start()
     },
     async promote() {
@@ -234,12 +224,11 @@ function reapWithMe(home: string): () => Promise<void> {
   }
 }
 
-async function enableTls(dir: string, runner: Runner): Promise<void> {
+async function enableTls(dir: string): Promise<void> {
   await copyFile(join(TLS, 'server-cert.pem'), join(dir, 'server.crt'))
   await copyFile(join(TLS, 'server-key.pem'), join(dir, 'server.key'))
   // Postgres refuses a key that other users can read.
   await chmod(join(dir, 'server.key'), 0o600)
   await writeFile(join(dir, 'pg_hba.conf'), TLS_RULES)
   await appendFile(join(dir, 'postgresql.conf'), 'ssl = on\n')
-  await giveTo(runner, dir)
 }

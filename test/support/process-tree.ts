@@ -1,6 +1,6 @@
 /** Signals to a postmaster and all of its backends, each of which leads a process group of its own. Linux only. */
 import { readdir, readFile, readlink } from 'node:fs/promises'
-import { signalProcess } from '../../src/database/embedded/binaries.ts'
+import { errorCode } from '../../src/database/error-code.ts'
 
 /** Processes that are gone are no error. */
 export async function signalTree(parent: number, signal: NodeJS.Signals): Promise<void> {
@@ -36,4 +36,12 @@ async function processes(): Promise<number[]> {
 /** Empty for a process that has ended meanwhile. */
 function readProc(pid: number, file: string): Promise<string> {
   return readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '')
+}
+
+function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (err) {
+    if (errorCode(err) !== 'ESRCH') throw err
+  }
 }

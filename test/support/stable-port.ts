@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
-import { errorCode } from '../../src/database/embedded/process-lock.ts'
+import { errorCode } from '../../src/database/error-code.ts'
 
 /** Below the ephemeral ports, which outgoing connections of any process may occupy while no server listens. */
 const PORTS = { min: 20_000, max: 30_000 }

@@ -1,384 +1,234 @@
 /**
- * The embedded Postgres: used without DATABASE_URL, on a machine with nothing but Node. It owns the server of
- * `<dataDir>/postgres` from the start to `stop()`, and finds it again after a `kill -9`.
+ * The embedded Postgres: used without DATABASE_URL, on a machine with nothing but Node. One service owns the server of
+ * `<dataDir>/postgres` from the start to `stop()`.
  */
-import { createHash } from 'node:crypto'
-import { once } from 'node:events'
-import { chmod, copyFile, mkdir, realpath, stat, truncate } from 'node:fs/promises'
-import { connect } from 'node:net'
-import { dirname, join, resolve } from 'node:path'
+import { constants } from 'node:fs'
+import { access, mkdir, mkdtemp, readFile, realpath, rm, stat, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { withDeadline } from '../../async/deadline.ts'
-import { createClient } from '../client.ts'
+import { unlessAborted } from '../../async/abort.ts'
+import { SECOND } from '../../async/durations.ts'
+import { errorCode } from '../error-code.ts'
+import { findBinaries } from './binaries.ts'
+import { initCluster, removeUnfinished } from './cluster.ts'
 import {
-  chooseRunner,
-  exists,
-  type Installation,
-  openInstallation,
-  type Runner,
-  type RunnerOptions
-} from './binaries.ts'
-import {
-  clearRemains,
-  giveTo,
-  initCluster,
-  isPostmasterOf,
+  findPostmaster,
+  type LaunchOptions,
   launchPostmaster,
-  makeSocketDir,
   type Postmaster,
-  readPostmasterPid,
-  removeRemains,
-  removeSocketDir,
   type ServerSettings,
-  socketUrl,
-  stopPostmaster,
-  watchPostmaster
+  stopPostmaster
 } from './postmaster.ts'
-import { acquireProcessLock, errorCode, LockHeldError, type ProcessLock } from './process-lock.ts'
+import { chooseRunner, giveTo } from './runner.ts'
+import { acquireServiceLock } from './service-lock.ts'
 
-const SECOND = 1000
-const RESTART_DELAY_MIN = SECOND / 10
-const RESTART_DELAY_MAX = 5 * SECOND
-const LOG_CHECK = 10 * SECOND
-const LOG_BYTES = 4 * 1024 * 1024
-const ADOPT_DEADLINE = 10 * SECOND
-const ADOPT_POLL = SECOND / 10
-const LISTENING_AFTER_DEATH = 2 * SECOND
+const RESTART_DELAY_MIN_MS = SECOND / 10
+const RESTART_DELAY_MAX_MS = 5 * SECOND
 
-/** Where the data of root go, when they must belong to another user and he may not enter the data directory. */
-const REFUGE = '/var/lib/trading-health'
+/**
+ * The directory for unix sockets, in the data directory. The comma is for postgres.js, which tests use without
+ * `createClient`: it decodes the host of a URL only when that contains one.
+ */
+const SOCKETS = 'sockets,'
+/** The path of a socket has at most 103 bytes, and the longest name of one in that directory 30. */
+const SOCKETS_BYTES = 70
 
-export { interruptPostmasters } from './postmaster.ts'
+/** Object first, as in pino. */
+export type EmbeddedLog = Record<'debug' | 'info' | 'warn' | 'error', (fields: object, message: string) => void>
 
-/** Object first, as pino takes it. */
-export interface EmbeddedLog {
-  debug(fields: object, message: string): void
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
-}
-
-export interface EmbeddedOptions extends RunnerOptions {
+export interface EmbeddedOptions {
   /** Made when absent. */
   dataDir: string
   log: EmbeddedLog
   /** Aborts the start; nothing is left running. Has no effect once the server has started. */
   signal?: AbortSignal | undefined
-  /** Server settings beside those of postgres-server.ts. */
+  /** Server settings in addition to those of postmaster.ts. */
   settings?: ServerSettings | undefined
-  /** Default /var/lib/trading-health. */
-  refuge?: string | undefined
 }
 
 export interface EmbeddedPostgres {
-  /** For postgres.js. Holds until `stop()`, restarts of the server included. */
+  /** For `createClient`. It does not change until `stop()`, also when the server restarts. */
   readonly url: string
   /** Shuts the server down, within 20 s, losing nothing that was committed. Idempotent. */
   stop(): Promise<void>
 }
 
 /**
- * Starts the embedded Postgres, or adopts the one that a killed service left running.
- * @throws Error with one sentence for the operator: package missing, data in use, data of another user, no way to run
- * it as root here; or the reason of `signal`
+ * Starts the embedded Postgres. A server that a killed service left running is stopped first. The server restarts when
+ * it ends by itself, and gets the signal for a shutdown when this process exits.
+ * @throws {Error} with one sentence for the operator: package missing, data in use, of another user or of another version
+ * of Postgres, no user to run it; or the reason of `signal`
  */
-export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
-  options.signal?.throwIfAborted()
-  const { home, runner } = await openHome(options)
-  const lock = await lockHome(home, runner)
-  let server: Supervisor | undefined
-  try {
-    const installation = await openInstallation(runner, home, options.signal)
-    server = new Supervisor(installation, home, options)
-    await server.start(options.signal)
-  } catch (err) {
-    await server?.stop()
-    await lock.release()
-    throw err
+export async function startEmbeddedPostgres({
+  dataDir,
+  log,
+  settings,
+  signal
+}: EmbeddedOptions): Promise<EmbeddedPostgres> {
+  signal?.throwIfAborted()
+  const startedMs = performance.now()
+  const releases: (() => Promise<void>)[] = []
+  const release = async () => {
+    for (const step of releases.splice(0).reverse()) await step()
   }
-  const { url } = server
-  let stopped: Promise<void> | undefined
-  return {
-    url,
-    stop() {
-      stopped ??= server.stop().finally(() => lock.release())
-      return stopped
+  try {
+    const home = await openHome(dataDir)
+    const dir = join(home, 'postgres')
+    const socketDir = await openSockets(home, releases)
+    const lock = await acquireServiceLock(socketDir)
+    if ('heldBy' in lock) {
+      throw new Error(
+        `the data in ${home} are in use by another service (process ${lock.heldBy}): stop it, or set another DATA_DIR`
+      )
     }
+    releases.push(lock.release)
+    const runner = await chooseRunner(dir)
+    const binaries = await findBinaries(runner, home)
+    await removeUnfinished(dir)
+    const cold = !(await openCluster(home, binaries.majorVersion, log))
+    if (cold) await initCluster(binaries, dir, ['--auth=trust'], signal)
+    else await giveTo(runner, dir)
+    const onLine = (line: string) => log.debug({ line }, 'embedded postgres log')
+    const options = { binaries, dir, socketDir, settings, onLine, signal }
+    releases.push(supervise(await launch(options), options, log))
+    log.info({ data: dir, cold, duration_ms: sinceMs(startedMs) }, 'embedded postgres started')
+    let stopped: Promise<void> | undefined
+    return {
+      url: socketUrl(socketDir),
+      stop() {
+        stopped ??= release()
+        return stopped
+      }
+    }
+  } catch (err) {
+    await release()
+    signal?.throwIfAborted()
+    throw err
   }
 }
 
 /**
  * Finds the embedded Postgres of a running service, to use it without owning it.
- * @returns its URL, undefined when none runs on this data
+ * @returns its URL; undefined when no server accepts connections on this data
  */
-export async function runningEmbeddedPostgres(dataDir: string, refuge = REFUGE): Promise<string | undefined> {
-  for (const home of [resolve(dataDir), refugeOf(resolve(dataDir), refuge)]) {
-    const dir = join(home, 'postgres')
-    if (!(await exists(dir))) continue
-    const found = await readPostmasterPid(dir)
-    if (!found || !(await isPostmasterOf(found.pid, await realpath(dir)))) return undefined
-    const url = socketUrl(found.socketDir)
-    return (await answers(url, await realpath(dir))) ? url : undefined
-  }
-  return undefined
+export async function runningEmbeddedPostgres(dataDir: string): Promise<string | undefined> {
+  const home = await realpath(dataDir).catch(() => resolve(dataDir))
+  const found = await findPostmaster(join(home, 'postgres'))
+  return found?.ready ? socketUrl(found.socketDir) : undefined
 }
 
-function refugeOf(dataDir: string, refuge: string): string {
-  return join(refuge, createHash('sha256').update(dataDir).digest('hex').slice(0, 12))
+/** The URL of `database` as superuser over the socket in `socketDir`, for `createClient`. */
+export function socketUrl(socketDir: string, database = 'postgres'): string {
+  return `postgres://postgres@${encodeURIComponent(socketDir)}/${encodeURIComponent(database)}`
 }
 
-interface Home {
-  /** Holds the cluster, its log, its lock and, if it is short enough, its socket. A real path. */
-  home: string
-  runner: Runner
-}
-
-async function openHome(options: EmbeddedOptions): Promise<Home> {
-  const dataDir = resolve(options.dataDir)
+/** @returns the real path of the data directory, in which this user may write */
+async function openHome(dataDir: string): Promise<string> {
+  const path = resolve(dataDir)
   try {
-    const refuge = refugeOf(dataDir, options.refuge ?? REFUGE)
-    const refugee = !(await exists(join(dataDir, 'postgres'))) && (await exists(join(refuge, 'postgres')))
-    const wanted = refugee ? refuge : dataDir
-    const runner = await chooseRunner(join(wanted, 'postgres'), options)
-    if (runner.kind !== 'user') return { home: await makeHome(wanted, runner), runner }
-
-    if (await mayEnter(dirname(wanted), runner)) return { home: await makeHome(wanted, runner), runner }
-    if (await exists(join(wanted, 'postgres'))) {
-      throw new Error(
-        `Postgres refuses to run as root and no other user may enter ${dirname(wanted)}: start the service as another user, or move ${wanted} to where one may enter`
-      )
-    }
-    options.log.warn(
-      { data: refuge },
-      'postgres cannot run as root nor as another user in the data directory, its data go elsewhere'
-    )
-    return { home: await makeHome(refuge, runner), runner }
+    await mkdir(path, { recursive: true, mode: 0o700 })
+    await access(path, constants.W_OK | constants.X_OK)
   } catch (err) {
-    if (errorCode(err) !== 'EACCES' && errorCode(err) !== 'EPERM') throw err
-    throw new Error(`the data directory ${dataDir} may not be written by this user: set another DATA_DIR`, {
-      cause: err
-    })
+    if (!['EACCES', 'EPERM', 'EROFS'].includes(errorCode(err) ?? '')) throw err
+    throw new Error(`the data directory ${path} may not be written by this user: set another DATA_DIR`, { cause: err })
   }
-}
-
-async function makeHome(path: string, runner: Runner): Promise<string> {
-  const made = await mkdir(path, { recursive: true, mode: runner.kind === 'user' ? 0o711 : 0o700 })
   const home = await realpath(path)
-  const cluster = join(home, 'postgres')
-  const owner = (await exists(cluster)) ? (await stat(cluster)).uid : undefined
-  if (runner.kind !== 'user') {
-    const self = process.geteuid?.()
-    if (owner === undefined || owner === self) return home
+  const self = process.geteuid?.()
+  const { uid } = await stat(join(home, 'postgres')).catch(() => ({ uid: self }))
+  if (self === 0 || uid === self) return home
+  throw new Error(
+    `the data in ${home} belong to another user (uid ${uid}): start as that user, or set another DATA_DIR`
+  )
+}
+
+/**
+ * The directory for sockets. Where its path is too long for a socket, or the data directory contains a comma, which
+ * separates hosts in a URL, its path goes over a link in the temporary directory.
+ */
+async function openSockets(home: string, releases: (() => Promise<void>)[]): Promise<string> {
+  const path = join(home, SOCKETS)
+  if (Buffer.byteLength(path) <= SOCKETS_BYTES && !home.includes(',')) return path
+  const parent = await mkdtemp(join(tmpdir(), 'trading-health-'))
+  releases.push(() => rm(parent, { recursive: true, force: true }))
+  await symlink(home, join(parent, 'data'))
+  return join(parent, 'data', SOCKETS)
+}
+
+/** Stops the server that a killed service left running. @returns false when there is no cluster yet */
+async function openCluster(home: string, majorVersion: string, log: EmbeddedLog): Promise<boolean> {
+  const dir = join(home, 'postgres')
+  const version = await readFile(join(dir, 'PG_VERSION'), 'utf8').catch(() => undefined)
+  if (version === undefined) return false
+  if (version.trim() !== majorVersion) {
     throw new Error(
-      `the data in ${home} belong to another user (uid ${owner}): start as that user, or set another DATA_DIR`
+      `the data in ${home} are of Postgres ${version.trim()}, and this service has Postgres ${majorVersion}: export them with the former version of the service, or set another DATA_DIR`
     )
   }
-  if (made !== undefined) {
-    // What root makes in the directory of a user is the user's, who may start the service next time.
-    const ofUser = (await stat(dirname(made))).uid === runner.uid
-    for (let dir = home; ofUser && dir.length >= made.length; dir = dirname(dir)) await giveTo(runner, dir)
-  } else if (owner !== undefined && !(await mayEnter(home, runner))) {
-    await chmod(home, (await stat(home)).mode | 0o011)
+  const former = await findPostmaster(dir)
+  if (former !== undefined) {
+    log.warn({ data: dir, pid: former.pid }, 'stopping the postgres that a killed service left running')
+    await stopPostmaster(former)
   }
-  if (owner !== undefined && owner !== runner.uid) await giveTo(runner, cluster)
-  return home
+  return true
 }
 
-/** By the mode bits of the directory, or of its nearest ancestor that exists, and of all above. */
-async function mayEnter(dir: string, user: { uid: number; gid: number }): Promise<boolean> {
-  const parent = dirname(dir)
-  if (parent !== dir && !(await mayEnter(parent, user))) return false
-  if (!(await exists(dir))) return true
-  const { uid, gid, mode } = await stat(dir)
-  const bit = uid === user.uid ? 0o100 : gid === user.gid ? 0o010 : 0o001
-  return (mode & bit) !== 0
-}
-
-async function lockHome(home: string, runner: Runner): Promise<ProcessLock> {
-  const dir = join(home, 'postgres.lock')
-  try {
-    const lock = await acquireProcessLock(dir)
-    await giveTo(runner, dir)
-    return lock
-  } catch (err) {
-    if (err instanceof LockHeldError) {
-      throw new Error(
-        `the data in ${home} are in use by another service (process ${err.pid}): stop it, or set another DATA_DIR`,
-        { cause: err }
-      )
-    }
-    if (errorCode(err) === 'EACCES') {
-      throw new Error(`the data in ${home} belong to another user: start as that user, or set another DATA_DIR`, {
-        cause: err
-      })
-    }
-    throw err
-  }
-}
-
-class Supervisor {
-  readonly #installation: Installation
-  readonly #home: string
-  readonly #dir: string
-  readonly #logFile: string
-  readonly #log: EmbeddedLog
-  readonly #settings: ServerSettings
-  readonly #stopping = new AbortController()
-  #socketDir = ''
-  #postmaster: Postmaster | undefined
-  #watching: Promise<void> | undefined
-  #logTimer: NodeJS.Timeout | undefined
-
-  constructor(installation: Installation, home: string, { log, settings = {} }: EmbeddedOptions) {
-    this.#installation = installation
-    this.#home = home
-    this.#dir = join(home, 'postgres')
-    this.#logFile = join(home, 'postgres.log')
-    this.#log = log
-    this.#settings = settings
-  }
-
-  get url(): string {
-    return socketUrl(this.#socketDir)
-  }
-
-  async start(signal?: AbortSignal): Promise<void> {
-    const began = Date.now()
-    const adopted = await this.#adopt(signal)
-    const cold = !(await exists(this.#dir))
-    if (!adopted) {
-      await removeRemains(this.#dir)
-      if (cold) await initCluster(this.#installation, this.#dir, ['--auth=trust'], signal)
-      this.#socketDir = await makeSocketDir(this.#home, this.#installation.runner)
-      this.#postmaster = await this.#launch(signal)
-    }
-    this.#logTimer = setInterval(() => void this.#boundLog(), LOG_CHECK).unref()
-    this.#watching = this.#watch(this.#postmaster)
-    this.#log.info({ data: this.#dir, cold, adopted, duration_ms: Date.now() - began }, 'embedded postgres started')
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    clearInterval(this.#logTimer)
-    if (this.#postmaster !== undefined) await stopPostmaster(this.#postmaster)
-    await this.#watching
-    await removeSocketDir(this.#socketDir)
-    if (this.#watching !== undefined) this.#log.info({ data: this.#dir }, 'embedded postgres stopped')
-  }
-
-  async #launch(signal: AbortSignal | undefined): Promise<Postmaster> {
-    await this.#boundLog()
-    return launchPostmaster({
-      installation: this.#installation,
-      dir: this.#dir,
-      socketDir: this.#socketDir,
-      logFile: this.#logFile,
-      settings: this.#settings,
-      signal
-    })
-  }
-
-  /** Takes over the server that a killed service left running, or removes what is left of it. */
-  async #adopt(signal?: AbortSignal): Promise<boolean> {
-    const deadline = Date.now() + ADOPT_DEADLINE
-    for (;;) {
-      signal?.throwIfAborted()
-      const found = await readPostmasterPid(this.#dir)
-      if (found === undefined) return false
-      if (!(await isPostmasterOf(found.pid, this.#dir))) {
-        // Of another container: out of sight, beyond the lock, and its data all the same.
-        if (await keepsListening(found.socketDir, signal)) {
-          throw new Error(
-            `the data in ${dirname(this.#dir)} are in use by another service, in another container: stop it, or set another DATA_DIR`
-          )
-        }
-        await clearRemains(this.#dir)
-        await removeSocketDir(found.socketDir)
-        return false
-      }
-      if (found.status === 'ready' && (await answers(socketUrl(found.socketDir), this.#dir))) {
-        this.#socketDir = found.socketDir
-        this.#postmaster = watchPostmaster(found.pid, this.#dir)
-        return true
-      }
-      // Neither coming up nor going down nor answering: it is of no use to anybody.
-      if (Date.now() > deadline) await stopPostmaster(watchPostmaster(found.pid, this.#dir))
-      await delay(ADOPT_POLL)
-    }
-  }
-
-  /** Brings back a server that ended by itself, until it is stopped. */
-  async #watch(postmaster: Postmaster | undefined): Promise<void> {
-    const { signal } = this.#stopping
-    for (let current = postmaster; current !== undefined; ) {
-      const end = await current.exited
-      if (signal.aborted) return
-      this.#log.error({ data: this.#dir, end }, 'embedded postgres died')
-      const died = Date.now()
-      current = await this.#relaunch(signal)
-      if (current !== undefined) this.#log.info({ duration_ms: Date.now() - died }, 'embedded postgres restarted')
-    }
-  }
-
-  async #relaunch(signal: AbortSignal): Promise<Postmaster | undefined> {
-    for (let wait = RESTART_DELAY_MIN; !signal.aborted; wait = Math.min(wait * 2, RESTART_DELAY_MAX)) {
-      try {
-        await delay(wait, undefined, { signal })
-        await clearRemains(this.#dir)
-        this.#postmaster = await this.#launch(signal)
-        if (!signal.aborted) return this.#postmaster
-        await stopPostmaster(this.#postmaster)
-      } catch (err) {
-        if (!signal.aborted) this.#log.debug({ err }, 'embedded postgres does not start')
-      }
-    }
-    return undefined
-  }
-
-  /** The server appends to an open file: copied and cut, both stay at LOG_BYTES and what ten seconds add. */
-  async #boundLog(): Promise<void> {
+/**
+ * Starts the server. Backends outlive a postmaster that was killed until their statement ends: until then no other server
+ * can start, and this waits.
+ * @param isTemporary further errors after which to try again
+ */
+async function launch(
+  options: LaunchOptions,
+  isTemporary: (err: unknown) => boolean = () => false
+): Promise<Postmaster> {
+  const { dir, socketDir, signal } = options
+  for (let waitMs = RESTART_DELAY_MIN_MS; ; waitMs = Math.min(waitMs * 2, RESTART_DELAY_MAX_MS)) {
+    // The server that made these has ended. Postgres would not start when another process has got its process id, or
+    // when a power cut left a file empty. It finds backends without them, by their shared memory.
+    await rm(join(dir, 'postmaster.pid'), { force: true })
+    await rm(join(socketDir, '.s.PGSQL.5432.lock'), { force: true })
     try {
-      if ((await stat(this.#logFile)).size <= LOG_BYTES) return
-      await copyFile(this.#logFile, `${this.#logFile}.1`)
-      await truncate(this.#logFile)
+      return await launchPostmaster(options)
     } catch (err) {
-      if (errorCode(err) !== 'ENOENT') this.#log.warn({ err }, 'embedded postgres log cannot be bounded')
+      signal?.throwIfAborted()
+      if (!String(err).includes('is still in use') && !isTemporary(err)) throw err
     }
+    await delay(waitMs, undefined, { signal })
   }
 }
 
-/** A killed process is no longer one some time before the kernel closes its sockets. */
-async function keepsListening(socketDir: string, signal: AbortSignal | undefined): Promise<boolean> {
-  const deadline = Date.now() + LISTENING_AFTER_DEATH
-  while (await isListening(socketDir)) {
-    signal?.throwIfAborted()
-    if (Date.now() > deadline) return true
-    await delay(ADOPT_POLL)
-  }
-  return false
-}
-
-async function isListening(socketDir: string): Promise<boolean> {
-  const socket = connect(join(socketDir, '.s.PGSQL.5432'))
-  try {
-    await once(socket, 'connect', { signal: AbortSignal.timeout(SECOND) })
+/** Restarts a server that ends by itself. @returns stops it */
+function supervise(first: Postmaster, options: LaunchOptions, log: EmbeddedLog): () => Promise<void> {
+  const stopping = new AbortController()
+  const { signal } = stopping
+  const data = options.dir
+  const isTemporary = (err: unknown) => {
+    log.debug({ err }, 'embedded postgres does not start')
     return true
-  } catch {
-    // Refused or absent: whoever made the socket is gone.
-    return false
-  } finally {
-    socket.destroy()
+  }
+  const supervising = (async () => {
+    let postmaster = first
+    try {
+      for (;;) {
+        const end = await unlessAborted(postmaster.exited(), signal)
+        const diedMs = performance.now()
+        log.error({ data, end }, 'embedded postgres died')
+        postmaster = await launch({ ...options, signal }, isTemporary)
+        log.info({ duration_ms: sinceMs(diedMs) }, 'embedded postgres restarted')
+      }
+    } catch (err) {
+      if (!signal.aborted) throw err
+    }
+    await stopPostmaster(postmaster)
+    log.info({ data }, 'embedded postgres stopped')
+  })()
+  return () => {
+    stopping.abort()
+    return supervising
   }
 }
 
-async function answers(url: string, dir: string): Promise<boolean> {
-  const client = createClient(url, { max: 1, applicationName: 'embedded', connectTimeoutMs: SECOND })
-  try {
-    const [row] = await withDeadline(client.sql`show data_directory`, SECOND)
-    return row?.data_directory === dir
-  } catch {
-    return false
-  } finally {
-    client.destroy()
-  }
+function sinceMs(startedMs: number): number {
+  return Math.round(performance.now() - startedMs)
 }

@@ -1,36 +1,34 @@
-/** A Postgres cluster: made by initdb, launched, found, stopped. It supervises nothing: see embedded.ts. */
-import { constants } from 'node:fs'
-import { lchown, mkdir, mkdtemp, open, readdir, readFile, readlink, rename, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+/** The server process of a cluster: started, found, stopped. */
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { Socket } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Installation, lastLines, type Runner, runBinary, signalProcess, spawnBinary } from './binaries.ts'
-import { errorCode, processIdentity } from './process-lock.ts'
+import { promisify } from 'node:util'
+import { unlessAborted } from '../../async/abort.ts'
+import { withDeadline } from '../../async/deadline.ts'
+import { SECOND } from '../../async/durations.ts'
+import type { Binaries } from './binaries.ts'
 
-const SECOND = 1000
-const STATUS_POLL = 20
-/** Generous, for it includes the recovery after a crash. */
-const START_DEADLINE = 60 * SECOND
-const FAST_SHUTDOWN = 10 * SECOND
-const IMMEDIATE_SHUTDOWN = 5 * SECOND
-
-/** The longest path of a unix socket: `sun_path` on Linux less its closing zero. */
-const SOCKET_PATH_BYTES = 107
-
-/**
- * The comma is for tests, which hand `socketUrl` to postgres.js as it is: its parser decodes a host only where it holds
- * a comma. Versions up to 0.1 named the directory otherwise; their servers may still run.
- */
-const SOCKET_DIR = 's,'
-const FORMER_SOCKET_DIR = 's,:5432'
-const SOCKET_PARENT = 'trading-health-pg-'
+/** Fast: transactions are rolled back. Then immediate: the next start recovers the data. */
+const SHUTDOWNS = [
+  { signal: 'SIGINT', limitMs: 10 * SECOND },
+  { signal: 'SIGQUIT', limitMs: 5 * SECOND },
+  { signal: 'SIGKILL', limitMs: 5 * SECOND }
+] as const
+const EXIT_POLL_MS = 25
+/** Lines of the server's log in the message of an error. */
+const LINES = 3
+const READY = /database system is ready to accept (read-only )?connections/
 
 export type ServerSettings = Record<string, string | number>
 
 /**
  * Made for a service with a pool of ten and a machine that has other things to do: little shared memory, no helper
- * processes for replication, parallel queries or I/O. Given as arguments, for they belong to this version of the
- * service, not to the data.
+ * processes for replication, parallel queries or I/O. They are arguments, not part of the data, because they belong to
+ * this version of the service.
  */
 const SETTINGS: ServerSettings = {
   listen_addresses: '',
@@ -53,272 +51,123 @@ const SETTINGS: ServerSettings = {
   log_timezone: 'UTC'
 }
 
-/**
- * Makes a new cluster in `dir`: UTF-8, the built-in C.UTF-8 locale, superuser `postgres`. It is made beside `dir` and
- * renamed, so that what is found in `dir` is whole, whenever this process is killed: see `removeRemains`.
- * @param auth arguments of initdb that say who may connect
- */
-export async function initCluster(
-  installation: Installation,
-  dir: string,
-  auth: string[],
-  signal?: AbortSignal
-): Promise<void> {
-  const fresh = await mkdtemp(unfinished(dir))
-  try {
-    await giveTo(installation.runner, fresh)
-    const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
-    const args = ['-D', fresh, '-U', 'postgres', ...locale, ...auth, '--no-instructions']
-    await runBinary(installation, 'initdb', args, signal)
-    await rename(fresh, dir)
-  } catch (err) {
-    await removeTree(fresh)
-    throw err
-  }
-}
-
-/**
- * Removes what killed processes have left of making a cluster in `dir`. For the owner of `dir` alone: nobody else may
- * be making one. An initdb outlives the process that began it, so something may turn up again until it ends.
- */
-export async function removeRemains(dir: string): Promise<void> {
-  const parent = dirname(dir)
-  for (const name of await readdir(parent)) {
-    if (join(parent, name).startsWith(unfinished(dir))) await removeTree(join(parent, name))
-  }
-}
-
-function unfinished(dir: string): string {
-  return `${dir}.init-`
-}
-
-/** An initdb that was left behind may still be writing there: try again for a while. */
-async function removeTree(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true, maxRetries: 10 })
-}
-
-/** Hands a path, with all that is in it, to the user the server runs as. */
-export async function giveTo(runner: Runner, path: string): Promise<void> {
-  if (runner.kind !== 'user') return
-  for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
-    await lchown(join(entry.parentPath, entry.name), runner.uid, runner.gid)
-  }
-  await lchown(path, runner.uid, runner.gid)
-}
-
-/**
- * A private directory for the server's socket: in `home`, or in the temporary directory when `home` is too deep for
- * the path of a socket or holds a comma.
- */
-export async function makeSocketDir(home: string, runner: Runner): Promise<string> {
-  const inHome = join(home, SOCKET_DIR)
-  const fits = Buffer.byteLength(join(inHome, '.s.PGSQL.5432')) <= SOCKET_PATH_BYTES && !home.includes(',')
-  const parent = fits ? home : await mkdtemp(join(tmpdir(), SOCKET_PARENT))
-  const path = join(parent, SOCKET_DIR)
-  await mkdir(path, { recursive: true, mode: 0o700 })
-  await giveTo(runner, fits ? path : parent)
-  return path
-}
-
-/** Removes what makeSocketDir made, by its path. Idempotent. */
-export async function removeSocketDir(path: string): Promise<void> {
-  if (![SOCKET_DIR, FORMER_SOCKET_DIR].includes(basename(path))) return
-  const parent = dirname(path)
-  await rm(basename(parent).startsWith(SOCKET_PARENT) ? parent : path, { recursive: true, force: true })
-}
-
-/** The URL of `database` as superuser over the socket in `dir`, for `createClient`. */
-export function socketUrl(dir: string, database = 'postgres'): string {
-  return `postgres://postgres@${encodeURIComponent(dir)}/${encodeURIComponent(database)}`
-}
-
-/** A running postmaster, ours or found. */
+/** A running postmaster. */
 export interface Postmaster {
   pid: number
-  /** Resolves with a word on how it ended. Never rejects. */
-  exited: Promise<string>
+  /** Sends a signal. Without effect when it has ended. */
+  kill(signal: NodeJS.Signals): void
+  /** Resolves with the reason when it has ended. Never rejects. */
+  exited(): Promise<string>
 }
 
 export interface LaunchOptions {
-  installation: Installation
-  /** Of the cluster. */
+  binaries: Binaries
+  /** Of the cluster. A real path. */
   dir: string
-  /** Of makeSocketDir. */
+  /** For its unix socket; at most 70 bytes long. */
   socketDir: string
-  /** stderr is appended there. */
-  logFile: string
-  /** Beside the defaults of this file. */
-  settings?: ServerSettings
+  /** In addition to, and instead of, the defaults of this file. */
+  settings?: ServerSettings | undefined
+  /** Called with each line of the server's log. */
+  onLine?: (line: string) => void
+  /** Aborts the start; the server has ended then. */
   signal?: AbortSignal | undefined
 }
 
 /**
- * Launches the server and waits until it accepts connections.
- * @throws Error with what the server said when it ends before that, or after a minute; the server is then gone
+ * Starts the server and waits until it accepts connections, as long as the recovery after a crash takes. It does not keep
+ * this process alive, and gets the signal for a fast shutdown when this process exits. It leads a process group: Ctrl-C
+ * reaches only the service, which stops the server after it has drained.
+ * @throws {Error} with the last lines of the server's log when it ends before that; or the reason of `signal`
  */
 export async function launchPostmaster(options: LaunchOptions): Promise<Postmaster> {
-  const { dir, logFile, signal } = options
-  // Root may write in a directory of another user's here, who must not lead it elsewhere.
-  const log = await open(
-    logFile,
-    constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW,
-    0o600
-  )
-  const logStart = (await log.stat()).size
-  let postmaster: Postmaster
-  try {
-    const { runner } = options.installation
-    if (runner.kind === 'user') await log.chown(runner.uid, runner.gid)
-    postmaster = await spawnPostmaster(options, log.fd)
-  } finally {
-    await log.close()
-  }
-  let end: string | undefined
-  void postmaster.exited.then(word => {
-    end = word
-  })
-  const deadline = Date.now() + START_DEADLINE
-  while (!signal?.aborted && end === undefined && Date.now() < deadline) {
-    const found = await readPostmasterPid(dir)
-    if (found?.pid === postmaster.pid && found.status === 'ready') return postmaster
-    await delay(STATUS_POLL)
-  }
-  await stopPostmaster(postmaster)
-  signal?.throwIfAborted()
-  const said = (await readFile(logFile)).subarray(logStart).toString()
-  throw new Error(`postgres ${end ?? 'was not ready within a minute'}: ${lastLines(said)}`)
-}
-
-async function spawnPostmaster(
-  { installation, dir, socketDir, settings }: LaunchOptions,
-  log: number
-): Promise<Postmaster> {
-  // A list, in which commas separate unless quoted.
-  const sockets = `"${socketDir.replaceAll('"', '""')}"`
-  const all = { ...SETTINGS, ...settings, unix_socket_directories: sockets }
-  const args = ['-D', dir, ...Object.entries(all).flatMap(([key, value]) => ['-c', `${key}=${value}`])]
-  const child = spawnBinary(installation, 'postgres', args, ['ignore', log, log])
+  const { binaries, dir, socketDir, settings, onLine, signal } = options
+  // The setting is a list, in which commas separate unless quoted.
+  const all = { ...SETTINGS, ...settings, unix_socket_directories: `"${socketDir.replaceAll('"', '""')}"` }
+  const args = Object.entries(all).flatMap(([key, value]) => ['-c', `${key}=${value}`])
+  const [file, ...rest] = binaries.command('postgres', ['-D', dir, ...args])
+  const child = spawn(file, rest, { detached: true, cwd: '/', env: binaries.env, stdio: ['ignore', 'ignore', 'pipe'] })
   const exited = new Promise<string>(resolve => {
-    child.once('error', err => resolve(err.message))
-    child.once('exit', (code, by) => resolve(`ended with ${by ?? code}`))
+    child.once('error', err => resolve(err.message)).once('exit', (code, by) => resolve(`ended with ${by ?? code}`))
   })
-  if (child.pid === undefined) throw new Error(`postgres cannot be run: ${await exited}`)
-  // A server must not keep alive a process that has nothing else to do.
+  const closed = once(child, 'close').catch(() => exited)
+  const kill = (signal: NodeJS.Signals = 'SIGINT') => void child.kill(signal)
+  const postmaster = { pid: child.pid ?? Number.NaN, kill, exited: () => exited }
+  const interrupt = () => kill()
+  process.once('exit', interrupt)
+  void exited.then(() => process.off('exit', interrupt))
+
+  const lines: string[] = []
+  const ready = new Promise<boolean>(resolve => {
+    createInterface({ input: child.stderr }).on('line', line => {
+      if (READY.test(line)) resolve(true)
+      lines.splice(0, lines.length - LINES + 1)
+      lines.push(line)
+      onLine?.(line)
+    })
+  })
+  try {
+    const started = Promise.race([ready, closed.then(() => false)])
+    if (!(await (signal ? unlessAborted(started, signal) : started))) {
+      throw new Error(`postgres ${await exited}: ${lines.join(' / ')}`)
+    }
+  } catch (err) {
+    await stopPostmaster(postmaster)
+    throw err
+  }
   child.unref()
-  return known({ pid: child.pid, exited })
-}
-
-/** The servers that this process has launched or adopted and that have not ended, starting ones included. */
-const pids = new Set<number>()
-
-function known(postmaster: Postmaster): Postmaster {
-  pids.add(postmaster.pid)
-  // Afterwards the pid may belong to another process.
-  void postmaster.exited.then(() => pids.delete(postmaster.pid))
+  if (child.stderr instanceof Socket) child.stderr.unref()
   return postmaster
 }
 
-/**
- * Asks every server of this process for a fast shutdown and returns at once: for a process that exits. A start waits for
- * the end of the former server. Idempotent.
- */
-export function interruptPostmasters(): void {
-  for (const pid of pids) signalProcess(pid, 'SIGINT')
-}
-
-/**
- * Stops a postmaster: a fast shutdown (open transactions are rolled back), after 10 s an immediate one (recovered at
- * the next start), after 5 s more SIGKILL. Idempotent.
- */
-export async function stopPostmaster({ pid, exited }: Postmaster): Promise<void> {
-  const steps = [
-    ['SIGINT', FAST_SHUTDOWN],
-    ['SIGQUIT', IMMEDIATE_SHUTDOWN],
-    ['SIGKILL', IMMEDIATE_SHUTDOWN]
-  ] as const
-  let ended = false
-  const end = exited.then(() => {
-    ended = true
-  })
-  // Lets an end that is known already be heard, before a signal goes to a pid that may have a new owner.
-  await Promise.race([end, Promise.resolve()])
-  for (const [signal, patience] of steps) {
-    if (ended || !signalProcess(pid, signal)) return
-    // A frozen process acts on no other signal but SIGKILL.
-    signalProcess(pid, 'SIGCONT')
-    const timer = new AbortController()
-    await Promise.race([end, delay(patience, undefined, { signal: timer.signal }).catch(() => {})])
-    timer.abort()
+/** Stops a postmaster within 20 s. Nothing that was committed is lost. Idempotent. */
+export async function stopPostmaster({ kill, exited }: Postmaster): Promise<void> {
+  for (const { signal, limitMs } of SHUTDOWNS) {
+    kill(signal)
+    const ended = await withDeadline(exited(), limitMs).catch(() => undefined)
+    if (ended !== undefined) return
   }
 }
 
-export interface PostmasterPid {
-  pid: number
-  socketDir: string
-  /** `starting`, `ready`, `stopping`, … */
-  status: string
-}
-
-/** Reads `postmaster.pid` of a cluster. @returns undefined when there is none, or it is just being written */
-export async function readPostmasterPid(dir: string): Promise<PostmasterPid | undefined> {
-  let lines: string[]
-  try {
-    lines = (await readFile(join(dir, 'postmaster.pid'), 'utf8')).split('\n')
-  } catch (err) {
-    if (errorCode(err) === 'ENOENT') return undefined
-    throw err
-  }
+/**
+ * Finds the running server of the cluster in `dir`, a real path, whichever process started it.
+ * @returns also the directory of its socket, and whether it accepts connections
+ */
+export async function findPostmaster(
+  dir: string
+): Promise<(Postmaster & { socketDir: string; ready: boolean }) | undefined> {
+  // A power cut may leave an empty file.
+  const lines = (await readFile(join(dir, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')
   const pid = Number(lines[0])
-  if (!Number.isInteger(pid) || pid <= 0) return undefined
-  return { pid, socketDir: lines[4] ?? '', status: (lines[7] ?? '').trim() }
-}
-
-/** Whether the process is a postmaster of the cluster in `dir` (a real path), and not one that got its pid later. */
-export async function isPostmasterOf(pid: number, dir: string): Promise<boolean> {
-  if ((await processIdentity(pid)) === undefined) return false
-  // Elsewhere the connection that follows has to tell.
-  return process.platform !== 'linux' || (await proc(pid, 'cwd')) === dir
-}
-
-/**
- * Removes what a dead postmaster left: its pid file, which may name a stranger by now, and backends that have not
- * noticed (busy, or frozen), for as long as which no other server can start. Only for who owns the cluster.
- */
-export async function clearRemains(dir: string): Promise<void> {
-  await rm(join(dir, 'postmaster.pid'), { force: true })
-  if (process.platform !== 'linux') return
-  const left: number[] = []
-  for (const pid of (await readdir('/proc')).map(Number).filter(Number.isInteger)) {
-    const [cwd, exe] = await Promise.all([proc(pid, 'cwd'), proc(pid, 'exe')])
-    // A reinstalled package makes it `postgres (deleted)`; anything else is the shell of someone who looks around.
-    if (cwd === dir && basename(exe ?? '').startsWith('postgres')) left.push(pid)
-  }
-  for (const pid of left) signalProcess(pid, 'SIGKILL')
-  const deadline = Date.now() + IMMEDIATE_SHUTDOWN
-  for (const pid of left) {
-    while ((await processIdentity(pid)) !== undefined && Date.now() < deadline) await delay(STATUS_POLL)
+  if (!(await isPostmasterOf(dir, pid))) return undefined
+  return {
+    pid,
+    socketDir: lines[4] ?? '',
+    ready: lines[7]?.trim() === 'ready',
+    kill(signal) {
+      try {
+        process.kill(pid, signal)
+      } catch {
+        // It has ended.
+      }
+    },
+    async exited() {
+      while (await isPostmasterOf(dir, pid)) await delay(EXIT_POLL_MS)
+      return 'is gone'
+    }
   }
 }
 
-/** A link in /proc. @returns undefined for a process that is gone, or somebody else's, as the server never is */
-async function proc(pid: number, link: 'cwd' | 'exe'): Promise<string | undefined> {
+/** By the command line: every user may read that of every process, in a container too. Backends have another one. */
+async function isPostmasterOf(dir: string, pid: number): Promise<boolean> {
   try {
-    return await readlink(`/proc/${pid}/${link}`)
-  } catch (err) {
-    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(errorCode(err) ?? '')) return undefined
-    throw err
+    const command =
+      process.platform === 'linux'
+        ? (await readFile(`/proc/${pid}/cmdline`, 'utf8')).replaceAll('\0', ' ')
+        : (await promisify(execFile)('ps', ['-ww', '-o', 'command=', '-p', String(pid)])).stdout
+    return command.includes(`/bin/postgres -D ${dir} -c `)
+  } catch {
+    // There is no such process.
+    return false
   }
-}
-
-/** A postmaster that is not our child: whether it has ended is looked up four times a second. */
-export function watchPostmaster(pid: number, dir: string): Postmaster {
-  const exited = new Promise<string>(resolve => {
-    const timer = setInterval(async () => {
-      if (await isPostmasterOf(pid, dir).catch(() => true)) return
-      clearInterval(timer)
-      resolve('is gone')
-    }, SECOND / 4)
-    timer.unref()
-  })
-  return known({ pid, exited })
 }

@@ -1,0 +1,54 @@
+/** A Postgres cluster on the disk. */
+import { execFile } from 'node:child_process'
+import { readdir, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import type { Binaries } from './binaries.ts'
+
+/** Between the name of a cluster and the id of the process that makes it. */
+const UNFINISHED = '.init-'
+/** Lines of initdb in the message of an error. */
+const LINES = 3
+
+/**
+ * Makes a new cluster in `dir`: UTF-8, the built-in C.UTF-8 locale, superuser `postgres`. It is made next to `dir` and
+ * renamed, so a cluster in `dir` is complete, also after a kill -9 or a power cut. A failure leaves nothing.
+ * @param args further arguments of initdb, such as who may connect
+ * @param signal ends initdb
+ * @throws {Error} with the end of what initdb reports; or the reason of `signal`
+ */
+export async function initCluster(
+  { command, env }: Binaries,
+  dir: string,
+  args: string[],
+  signal?: AbortSignal
+): Promise<void> {
+  signal?.throwIfAborted()
+  const unfinished = `${dir}${UNFINISHED}${process.pid}`
+  const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
+  const [file, ...all] = command('initdb', ['-D', unfinished, '-U', 'postgres', ...locale, ...args])
+  const initdb = promisify(execFile)(file, all, { env, cwd: '/' })
+  const end = () => initdb.child.kill()
+  signal?.addEventListener('abort', end)
+  try {
+    await initdb
+    await rename(unfinished, dir)
+  } catch (err) {
+    await rm(unfinished, { recursive: true, force: true, maxRetries: 10 })
+    signal?.throwIfAborted()
+    const output = err instanceof Error && 'stderr' in err && err.stderr !== '' ? err.stderr : err
+    const lines = String(output).trim().split('\n').slice(-LINES).join(' / ')
+    throw new Error(`initdb failed, correct this or set DATABASE_URL: ${lines}`, { cause: err })
+  } finally {
+    signal?.removeEventListener('abort', end)
+  }
+}
+
+/** Removes what killed processes left of making a cluster in `dir`. Only for the process that holds the lock. */
+export async function removeUnfinished(dir: string): Promise<void> {
+  for (const name of await readdir(dirname(dir))) {
+    if (!name.startsWith(`${basename(dir)}${UNFINISHED}`)) continue
+    // An initdb that outlived its service may still write there until it ends: then a later start removes the rest.
+    await rm(join(dirname(dir), name), { recursive: true, force: true }).catch(() => undefined)
+  }
+}
