@@ -109,7 +109,7 @@ t.test('a replica that starts before its database is ready as soon as it is ther
   t.strictSame(await service.end(), { code: 0, signal: null })
 })
 
-t.test('kill -9, then start: the embedded database is adopted or recovered and nothing is lost', async t => {
+t.test('kill -9, then start: nothing in the embedded database is lost', async t => {
   const directory = scratch(t)
   const first = await startService(t, { DATA_DIR: directory })
   await untilStatus(`${first.main}/health/ready`, 200)
