@@ -43,7 +43,7 @@ export interface EmbeddedOptions {
   log: EmbeddedLog
   /** Aborts the start; nothing is left running. Has no effect once the server has started. */
   signal?: AbortSignal | undefined
-  /** Server settings in addition to those of postmaster.ts. */
+  /** Server settings in addition to those of postmaster.ts. With `fsync: 'off'` initdb does not wait for the disk either. */
   settings?: ServerSettings | undefined
 }
 
@@ -87,7 +87,8 @@ export async function startEmbeddedPostgres({
     const binaries = await findBinaries(runner, home)
     await removeUnfinished(dir)
     const cold = !(await openCluster(home, binaries.majorVersion, log))
-    if (cold) await initCluster(binaries, dir, ['--auth=trust'], signal)
+    const sync = settings?.fsync === 'off' ? ['--no-sync'] : []
+    if (cold) await initCluster(binaries, dir, ['--auth=trust', ...sync], signal)
     else await giveTo(runner, dir)
     const onLine = (line: string) => log.debug({ line }, 'embedded postgres log')
     const options = { binaries, dir, socketDir, settings, onLine, signal }
@@ -118,9 +119,9 @@ export async function runningEmbeddedPostgres(dataDir: string): Promise<string |
   return found?.ready ? socketUrl(found.socketDir) : undefined
 }
 
-/** The URL of `database` as superuser over the socket in `socketDir`, for `createClient`. */
-export function socketUrl(socketDir: string, database = 'postgres'): string {
-  return `postgres://postgres@${encodeURIComponent(socketDir)}/${encodeURIComponent(database)}`
+/** The URL of the superuser over the socket in `socketDir`, for `createClient`. */
+export function socketUrl(socketDir: string): string {
+  return `postgres://postgres@${encodeURIComponent(socketDir)}/postgres`
 }
 
 /** @returns the real path of the data directory, in which this user may write */
