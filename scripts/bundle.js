@@ -52,7 +52,7 @@ export async function bundle(entries, outdir) {
         'const require = createRequireOfBundle(import.meta.url), folderOfBundle = import.meta.dirname;'
       ].join('\n')
     },
-    plugins: [versionOnly, assetsOfDocs],
+    plugins: [versionsOnly, assetsOfDocs],
     logLevel: 'warning'
   })
   cpSync(join(root, 'src/database/migrations'), join(outdir, 'database/migrations'), { recursive: true })
@@ -63,14 +63,14 @@ export async function bundle(entries, outdir) {
   return metafile
 }
 
-/** Of package.json the bundle has the version, and nothing else. */
-const versionOnly = {
-  name: 'version-only',
+/** Of package.json the bundle contains the version and the supported versions of Node, and nothing else. */
+const versionsOnly = {
+  name: 'versions-only',
   setup({ onLoad }) {
     onLoad({ filter: /\/package\.json$/ }, ({ path }) => {
       if (path !== join(root, 'package.json')) return undefined
-      const { version } = JSON.parse(readFileSync(path, 'utf8'))
-      return { contents: JSON.stringify({ version }), loader: 'json' }
+      const { version, engines } = JSON.parse(readFileSync(path, 'utf8'))
+      return { contents: JSON.stringify({ version, engines }), loader: 'json' }
     })
   }
 }

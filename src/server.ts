@@ -5,6 +5,7 @@ import { buildApp, type ServiceConfig } from './app.ts'
 import { generatedSecret } from './auth/generated-secret.ts'
 import { ConfigError, loadConfig } from './config.ts'
 import { logDestination } from './log/log-destination.ts'
+import { warnOfUnsupportedNode } from './node-version.ts'
 
 /** Exit codes: 0 drained and closed, 1 failed or forced, 2 the configuration breaks a rule. */
 const EXIT_FAILED = 1
@@ -27,6 +28,7 @@ const log = pino(
 // Only the admin password and libraries are written here; the reader of the output may have ended.
 process.stdout.on('error', () => undefined)
 process.stderr.on('error', () => undefined)
+warnOfUnsupportedNode(log, process.version)
 const app = buildApp(config, { logger: log, announce: text => void process.stdout.write(text) })
 
 const { close } = closeWithGrace(

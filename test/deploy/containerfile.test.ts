@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { parse } from 'yaml'
 import { projectRoot } from '../support/project.ts'
 
 const read = (path: string) => readFileSync(join(projectRoot, path), 'utf8')
@@ -21,4 +22,13 @@ t.test('the image is built from every input of dist/', async t => {
 
 t.test('the image contains dist/ and nothing else of the project', async t => {
   t.strictSame(copied(image), ['--from=build', '/app/dist'])
+})
+
+t.test('the default base image is a line of Node that CI tests', async t => {
+  const [, major = ''] = /^ARG BASE=\S+\/node:(\d+)-/m.exec(read('Containerfile')) ?? []
+  const { jobs } = parse(read('.github/workflows/ci.yml')) as {
+    jobs: { ci: { strategy: { matrix: { node: string[] } } } }
+  }
+  const tested = jobs.ci.strategy.matrix.node
+  t.ok(tested.includes(major), `${major} is one of ${tested.join(', ')}`)
 })

@@ -10,7 +10,7 @@ import { runCommand } from '../support/command.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { spawnNode } from '../support/node-process.ts'
 import { Prober } from '../support/prober.ts'
-import { projectRoot, serverScript } from '../support/project.ts'
+import { compiledTests, projectRoot, serverScript } from '../support/project.ts'
 import { startService } from '../support/service.ts'
 
 /** The user id that Linux keeps for nobody. */
@@ -24,6 +24,21 @@ t.test('a bad setting stops the start with one line and exit code 2', async t =>
   t.equal(status, 2)
   t.equal(stdout, '')
   t.equal(stderr, 'configuration: DATABASE_URL must be a postgres:// address\n')
+})
+
+t.test('a start on an unsupported Node logs one warning, and the service serves', async t => {
+  const { url: DATABASE_URL } = await createTestDatabase(t)
+  const service = await startService(t, { DATABASE_URL }, [
+    '--import',
+    join(compiledTests, 'support/unsupported-node.js')
+  ])
+  await untilStatus(`${service.main}/health/ready`, 200)
+  const warnings = service.log.filter(({ msg }) => msg === 'unsupported Node version')
+  t.strictSame(
+    warnings.map(({ level, node_version, supported }) => ({ level, node_version, supported })),
+    [{ level: 40, node_version: 'v20.18.3', supported: '>=20.19' }]
+  )
+  t.strictSame(await service.end(), { code: 0, signal: null })
 })
 
 t.test(
