@@ -1,7 +1,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import { configSchema } from './config.ts'
 
-/** The settings as a Markdown table: name, default, bounds, meaning. README.md holds it, and a test holds README.md to it. */
+/** The settings as a Markdown table: name, default, bounds, meaning. It is the table of docs/configuration.md. */
 export function configTable(): string {
   const rows = Object.entries<TSchema>(configSchema.properties).map(([name, schema]) => {
     const names = schema.secret ? `\`${name}\`, \`${name}_FILE\`` : `\`${name}\``

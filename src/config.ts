@@ -59,7 +59,7 @@ export const configSchema = Type.Object({
       pattern: '^postgres(ql)?://',
       secret: true,
       rule: 'must be a postgres:// address',
-      description: 'the database, see [below](#database_url); unset: the embedded Postgres'
+      description: 'the database, see [`DATABASE_URL`](#database_url); unset: the embedded Postgres'
     })
   ),
   DATA_DIR: Type.String({
@@ -80,7 +80,7 @@ export const configSchema = Type.Object({
       secret: true,
       rule: 'must be at least 32 characters, or a comma-separated list of such',
       description:
-        'signs the session cookie; the first of a list is current, the others are still believed. Required with `DATABASE_URL`; else generated once and kept in `DATA_DIR`'
+        'signs the session cookie; the first of a list signs, the others are still accepted. Required with `DATABASE_URL`; else generated once and kept in `DATA_DIR`'
     })
   ),
   SESSION_IDLE_MINUTES: Type.Integer({
@@ -98,13 +98,13 @@ export const configSchema = Type.Object({
   COOKIE_SECURE: choice(
     ['auto', 'always'],
     'auto',
-    'whether the session cookie is `Secure`: `auto` when the request came by TLS, by the word of a trusted proxy'
+    'whether the session cookie is `Secure`; `auto`: when a trusted proxy reports that the request came by TLS'
   ),
   SERVICE_NAME: Type.String({
     default: 'trading-system',
     pattern: '^[A-Za-z0-9._-]{1,48}$',
     rule: 'must be 1 to 48 letters, digits, dots, dashes or underscores',
-    description: 'name in `/health` and of the database sessions'
+    description: 'name in `/health` and in `application_name` of the database sessions'
   }),
   INSTANCE_ID: Type.Optional(
     Type.String({
@@ -123,7 +123,7 @@ export const configSchema = Type.Object({
       pattern: '^[0-9A-Fa-f.:/, ]+$',
       maxLength: 4096,
       rule: 'must be a comma-separated list of addresses or networks',
-      description: 'comma-separated addresses or networks whose forwarded headers are believed; unset: none'
+      description: 'comma-separated addresses or networks whose `X-Forwarded-*` headers are accepted; unset: none'
     })
   ),
   TIME_ZONE: Type.String({
@@ -140,10 +140,15 @@ export const configSchema = Type.Object({
       secret: true,
       rule: 'must be 32 bytes in base64, or a comma-separated list of such keys',
       description:
-        'encrypts the keys of the accounts; the first of a list is current, the others still decrypt. Required with `DATABASE_URL`; else generated once and kept in `DATA_DIR`'
+        'encrypts the keys of the accounts; the first of a list encrypts, the others still decrypt. Required with `DATABASE_URL`; else generated once and kept in `DATA_DIR`'
     })
   ),
-  WARM_UP_SECONDS: seconds(10, 0, 120, 'longest time that warming the price cache holds start-up, never readiness'),
+  WARM_UP_SECONDS: seconds(
+    10,
+    0,
+    120,
+    'longest time that start-up waits for the first prices; readiness does not wait for them'
+  ),
   // The minimum is longer than the 31 s between two refreshes.
   PRICE_CACHE_TTL_SECONDS: seconds(90, 35, 3600, 'age at which a cached price stops being current'),
   CLIENT_CACHE_TTL_SECONDS: seconds(3600, 1, 86_400, 'lifetime of a cached exchange client'),
@@ -199,9 +204,9 @@ export const configSchema = Type.Object({
     30,
     2,
     3600,
-    'seconds that the main loop may stand still before liveness says `stalled` on the probe port'
+    'seconds that the main event loop may be blocked before liveness says `stalled` on the probe port'
   ),
-  DRAIN_SECONDS: seconds(10, 0, 600, 'seconds of not-ready service between the first signal and the shutdown'),
+  DRAIN_SECONDS: seconds(10, 0, 600, 'seconds between the first signal and the shutdown: not ready, still serving'),
   SHUTDOWN_SECONDS: seconds(20, 1, 600, 'seconds that the shutdown after the drain may take')
 })
 

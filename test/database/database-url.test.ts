@@ -448,9 +448,9 @@ t.test('a parameter of libpq that is not supported is named', async t => {
   }
 })
 
-t.test('README.md documents every parameter that is supported, and no other', async t => {
-  const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8')
-  const [, section = ''] = /\n### `DATABASE_URL`\n(.*?)\n#/s.exec(readme) ?? []
+t.test('docs/configuration.md documents every parameter that is supported, and no other', async t => {
+  const document = readFileSync(join(projectRoot, 'docs/configuration.md'), 'utf8')
+  const [, section = ''] = /\n## `DATABASE_URL`\n(.*?)(?:\n## |$)/s.exec(document) ?? []
   const documented = [...section.matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, name]) => name)
   t.strictSame(documented.sort(), [...SUPPORTED].sort())
 })
