@@ -106,7 +106,7 @@ const layers = [
   'cache trading',
   'alerts jobs health',
   'openapi cli',
-  'config-table.ts start-up.ts app.ts server.ts'
+  'config-table.ts node-version.ts start-up.ts app.ts server.ts'
 ].map(modules => modules.split(' '))
 
 const moduleOf = (file: string) => file.split('/')[1] ?? ''
