@@ -1,4 +1,4 @@
-// npm run test:nodes [-- 22 26]: the tests on each Node that is supported, oldest first, from the npm package `node`.
+// npm run test:nodes [-- 22 26]: runs the tests on each supported Node, oldest first, from the npm package `node`.
 import { spawnSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
