@@ -19,6 +19,7 @@ const COPIED = [
   'tsconfig.json'
 ]
 const TESTS = ['routes/documented', 'jobs/count-sessions', 'database/pool-check', 'exchanges/adapters']
+/** Longest time of one test file: other files may use the processors meanwhile. */
 const TEST_MS = 240_000
 
 const guide = readFileSync(join(projectRoot, 'CONTRIBUTING.md'), 'utf8')
@@ -114,7 +115,7 @@ t.test('the examples work as they are written', async t => {
       cwd: copy,
       encoding: 'utf8',
       timeout: TEST_MS,
-      env: { PATH: process.env.PATH }
+      env: { PATH: process.env.PATH, TAP_TIMEOUT: String(TEST_MS / 1_000) }
     })
   const built = run('scripts/build-tests.js')
   if (!t.equal(built.status, 0, built.stdout + built.stderr)) return
