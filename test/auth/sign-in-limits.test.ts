@@ -4,9 +4,11 @@ import { Database } from '../../src/database/database.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import { captureLog } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
+import { freezeClock } from '../support/frozen-clock.ts'
 
 async function limitsOf(t: Test, replicas = 1) {
   const { url } = await createTestDatabase(t)
+  const clock = await freezeClock(t, url)
   const databases = Array.from({ length: replicas }, () => {
     const database = new Database({ max: 5, applicationName: 'test', log: captureLog('silent').logger })
     database.open(url)
@@ -17,14 +19,7 @@ async function limitsOf(t: Test, replicas = 1) {
   if (!first) throw new Error('no database')
   await migrate(first)
   const limits = databases.map(database => new SignInLimits(database, 'key'))
-  /** As if so many seconds had gone by. */
-  const pass = (seconds: number) =>
-    first.run(
-      sql => sql`
-        update sign_in_limits set updated_at = updated_at - make_interval(secs => ${seconds}),
-          locked_until = locked_until - make_interval(secs => ${seconds})`
-    )
-  return { limits, pass, limit: limits[0] as SignInLimits }
+  return { limits, clock, limit: limits[0] as SignInLimits }
 }
 
 const ops = { kind: 'sign-in', name: 'ops', address: '192.0.2.1' } as const
@@ -38,7 +33,7 @@ t.test('of many attempts at once, over two replicas, no more are admitted than o
 })
 
 t.test('each failure beyond the free ones doubles the wait, to a quarter of an hour', async t => {
-  const { limit, pass } = await limitsOf(t)
+  const { limit, clock } = await limitsOf(t)
   const waits: number[] = []
   for (let i = 0; i < 16; i++) {
     const result = await limit.admit(limit.slots(ops))
@@ -46,7 +41,7 @@ t.test('each failure beyond the free ones doubles the wait, to a quarter of an h
     const refused = await limit.admit(limit.slots(ops))
     if (!isAdmitted(refused)) {
       waits.push(refused.waitSeconds)
-      await pass(refused.waitSeconds)
+      await clock.advance(refused.waitSeconds)
     } else {
       await limit.undecided(refused)
     }
@@ -55,15 +50,15 @@ t.test('each failure beyond the free ones doubles the wait, to a quarter of an h
 })
 
 t.test('failures are forgotten after an hour without one', async t => {
-  const { limit, pass } = await limitsOf(t)
+  const { limit, clock } = await limitsOf(t)
   for (let i = 0; i < 5; i++) await limit.admit(limit.slots(ops))
   t.notOk(isAdmitted(await limit.admit(limit.slots(ops))))
-  await pass(3_601)
+  await clock.advance(3_601)
   for (let i = 0; i < 5; i++) t.ok(isAdmitted(await limit.admit(limit.slots(ops))))
 })
 
 t.test('the right password forgets the failures of who from where, and not those of the address', async t => {
-  const { limit, pass } = await limitsOf(t)
+  const { limit, clock } = await limitsOf(t)
   for (let i = 0; i < 4; i++) await limit.admit(limit.slots(ops))
   const right = await limit.admit(limit.slots(ops))
   if (!isAdmitted(right)) throw new Error('not admitted')
@@ -72,7 +67,7 @@ t.test('the right password forgets the failures of who from where, and not those
 
   for (let i = 9; i < 20; i++) await limit.admit(limit.slots({ ...ops, name: `name-${i}` }))
   t.strictSame(await limit.admit(limit.slots({ ...ops, name: 'another' })), { waitSeconds: 1 })
-  await pass(1)
+  await clock.advance(1)
   const own = await limit.admit(limit.slots({ ...ops, name: 'own' }))
   if (!isAdmitted(own)) throw new Error('not admitted')
   await limit.succeeded(own)

@@ -4,13 +4,16 @@ import type { Overrides } from '../../src/app.ts'
 import { Users } from '../../src/auth/users.ts'
 import { captureLog, SESSION_SECRET, startApp, untilStatus } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
+import { freezeClock } from '../support/frozen-clock.ts'
 import { Client, createUser } from '../support/session.ts'
 
+/** A service on a database whose clock is stopped: a wait of a second lasts however slow the machine is. */
 async function started(t: Test, environment: Record<string, string> = {}, overrides: Partial<Overrides> = {}) {
   const { url: databaseUrl } = await createTestDatabase(t)
+  await freezeClock(t, databaseUrl)
   const log = captureLog('trace')
-  const start = () =>
-    startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off', ...environment }, { logger: log.logger, ...overrides })
+  const settings = { DATABASE_URL: databaseUrl, PROBE_PORT: 'off', SCHEDULER_ENABLED: 'false', ...environment }
+  const start = () => startApp(t, settings, { logger: log.logger, ...overrides })
   const { app, url } = await start()
   await untilStatus(`${url}/health/startup`, 200)
   return { app, url, log, start, client: new Client(url) }
@@ -223,8 +226,7 @@ t.test('failures delay who tries from where, alike for names that exist and not,
     t.strictSame(statuses, [401, 401, 401, 401, 401, 429], name)
     const refused = await attacker(name, password)
     t.equal(refused.status, 429, 'even with the right password')
-    const retryAfter = Number(refused.headers.get('retry-after'))
-    t.ok(retryAfter >= 1, `after ${retryAfter} s`)
+    t.equal(refused.headers.get('retry-after'), '1')
   }
   t.equal((await from('192.0.2.3')('ops', password)).status, 200, 'the user signs in from elsewhere')
 
