@@ -18,8 +18,14 @@ declare module 'fastify' {
   }
 }
 
-/** Owns this replica's caches, their warm-up, and the ear for commands that clear them. */
-async function cache(app: FastifyInstance, { config }: { config: Config }) {
+export interface CacheOptions {
+  config: Config
+  /** Longest wait for the replicas to acknowledge a clear, in milliseconds. Default 1 s. */
+  acknowledgedWithinMs?: number | undefined
+}
+
+/** Owns this replica's caches, their warm-up, and the commands that clear them. */
+async function cache(app: FastifyInstance, { config, acknowledgedWithinMs }: CacheOptions) {
   const { exchanges, db, log } = app
   const prices = new PriceCache({
     ttlSeconds: config.PRICE_CACHE_TTL_SECONDS,
@@ -33,6 +39,7 @@ async function cache(app: FastifyInstance, { config }: { config: Config }) {
     instanceId: config.INSTANCE_ID,
     applicationName: config.SERVICE_NAME,
     log,
+    acknowledgedWithinMs,
     clear: ({ type, exchange, market_type: marketType, symbol, dry_run: dryRun }: ClearFilter) => ({
       price: type === 'exchange' ? 0 : prices.clear({ exchange, marketType, symbol }, { dryRun }),
       // A client has no symbol: what names one means no client.

@@ -51,6 +51,8 @@ export interface Overrides {
   onRoute?: (route: RouteOptions) => void
   /** Replaces the jobs of the service. */
   jobs?: readonly Job[]
+  /** Longest wait for the replicas to acknowledge that they cleared their caches, in milliseconds. Default 1 s. */
+  acknowledgedWithinMs?: number
 }
 
 /** The version of this service, from package.json when it was built. */
@@ -63,7 +65,8 @@ const REQUEST_TIMEOUT_MS = 30_000
 const KEEP_ALIVE_MS = 75_000
 
 /** Builds the whole service. It does not listen yet, and connects to nothing: the plugins connect once the port is open. */
-export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute, jobs }: Overrides): FastifyInstance {
+export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyInstance {
+  const { logger, api, announce, onRoute, jobs, acknowledgedWithinMs } = overrides
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
@@ -88,7 +91,7 @@ export function buildApp(config: ServiceConfig, { logger, api, announce, onRoute
   app.register(health, { config })
   app.register(replicas, { config, version: VERSION })
   app.register(exchanges, { config })
-  app.register(cache, { config })
+  app.register(cache, { config, acknowledgedWithinMs })
   app.register(accounts, { config })
   app.register(telegram, { config })
   app.register(scheduler, { config, jobs })

@@ -48,6 +48,8 @@ export interface ClearCommandsOptions {
   clear: (filter: ClearFilter) => Cleared
   /** Default 2 s and 20 s. */
   lookMs?: { deaf: number; hearing: number } | undefined
+  /** Longest wait for the replicas to acknowledge a command, in milliseconds. Default 1 s. */
+  acknowledgedWithinMs?: number | undefined
 }
 
 /**
@@ -91,7 +93,7 @@ export class ClearCommands {
   }
 
   /**
-   * Clears in the whole cluster, and waits a second at most for the replicas to acknowledge it.
+   * Clears in the whole cluster, and waits `acknowledgedWithinMs` at most for the replicas to acknowledge it.
    * @param also what else belongs to the transaction of the command. It runs first, and locks nothing that another
    * transaction waits for
    * @throws {DatabaseUnavailableError}
@@ -101,7 +103,7 @@ export class ClearCommands {
     actor: string,
     also: (tx: TransactionSql) => Promise<void>
   ): Promise<ClearedEverywhere> {
-    const { database, instanceId } = this.#options
+    const { database, instanceId, acknowledgedWithinMs = ACKNOWLEDGED_WITHIN_MS } = this.#options
     const id = await database.transaction(async tx => {
       await also(tx)
       // A number is assigned before its row is visible: without the lock a replica could skip a command. It is taken last,
@@ -116,7 +118,7 @@ export class ClearCommands {
         select command_id, pg_notify(${CHANNEL}, '') from command`
       return command?.command_id ?? ''
     })
-    const deadline = performance.now() + ACKNOWLEDGED_WITHIN_MS
+    const deadline = performance.now() + acknowledgedWithinMs
     await this.look()
     for (;;) {
       const [told] = await database.run(

@@ -18,6 +18,8 @@ export interface MonitorOptions {
   onTransition: (transition: Transition) => void
   /** Pause between two checks when nobody asks, in milliseconds. */
   idleMs?: number
+  /** A clock that never goes back, in milliseconds. Default `monotonicMs` */
+  nowMs?: () => number
 }
 
 /**
@@ -33,7 +35,7 @@ export class Monitor {
   #stopped = false
 
   constructor(options: MonitorOptions) {
-    this.#options = { idleMs: 1_000, ...options }
+    this.#options = { idleMs: 1_000, nowMs: monotonicMs, ...options }
   }
 
   /** Begins to check, at once and then whenever nobody asked for `idleMs`. */
@@ -50,7 +52,7 @@ export class Monitor {
 
   /** Whether the verdict is younger than `FRESH_MS`. */
   isFresh(): boolean {
-    return monotonicMs() - this.#checkedMs <= FRESH_MS
+    return this.#options.nowMs() - this.#checkedMs <= FRESH_MS
   }
 
   /**
@@ -73,10 +75,10 @@ export class Monitor {
 
   async #runCheck(): Promise<void> {
     clearTimeout(this.#timer)
-    const { state, check, onTransition, idleMs } = this.#options
+    const { state, check, onTransition, idleMs, nowMs } = this.#options
     const begunMs = performance.now()
     const result = await check()
-    this.#checkedMs = monotonicMs()
+    this.#checkedMs = nowMs()
     state.setDatabase(result.state, this.#checkedMs, performance.now() - begunMs)
     const from = this.#current
     this.#current = result.state

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { CheckResult } from '../../src/database/database-check.ts'
-import { Monitor, type Transition } from '../../src/health/monitor.ts'
+import { Monitor, type MonitorOptions, type Transition } from '../../src/health/monitor.ts'
 import { SharedState } from '../../src/health/state.ts'
 
 /** A check that is answered by hand, so that a test decides what is under way and when it ends. */
@@ -26,7 +26,7 @@ function manualCheck() {
   }
 }
 
-function monitored(t: Test, options: { idleMs?: number } = {}) {
+function monitored(t: Test, options: Pick<MonitorOptions, 'idleMs' | 'nowMs'> = {}) {
   const manual = manualCheck()
   const transitions: Transition[] = []
   const state = new SharedState()
@@ -53,14 +53,20 @@ t.test('all that ask at once share one check', async t => {
   t.equal(state.snapshot().database, 'ok')
 })
 
-t.test('a fresh verdict is answered without a check', async t => {
-  const { manual, monitor } = monitored(t)
+t.test('a verdict is answered without a check for 100 ms, and checked again after that', async t => {
+  const clock = { nowMs: 5_000 }
+  const { manual, monitor } = monitored(t, { nowMs: () => clock.nowMs })
   const first = monitor.ask()
   manual.answer({ state: 'ok' })
   await first
+  clock.nowMs = 5_100
   t.ok(monitor.isFresh())
   await monitor.ask()
   t.equal(manual.count, 1)
+  clock.nowMs = 5_101
+  t.notOk(monitor.isFresh())
+  void monitor.ask()
+  t.equal(manual.count, 2)
 })
 
 t.test('without anyone asking it checks again by itself, never twice at once', async t => {
