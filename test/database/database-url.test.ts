@@ -629,7 +629,7 @@ t.test('a valid URL with damage is parsed or rejected by a rule that repeats no 
   )
 })
 
-t.test('the longest URLs are parsed or rejected within a second', async t => {
+t.test('the longest URLs are parsed or rejected within a second of processor time', async t => {
   const pieces = [
     'a',
     ',',
@@ -660,9 +660,10 @@ t.test('the longest URLs are parsed or rejected within a second', async t => {
   ]) {
     for (const piece of pieces) {
       const url = `${start}${piece.repeat(4096)}`.slice(0, 4096)
-      const began = performance.now()
+      const before = process.cpuUsage()
       t.equal(fault(url, []), undefined, `${start}${piece}…`)
-      const tookMs = performance.now() - began
+      const { user, system } = process.cpuUsage(before)
+      const tookMs = (user + system) / 1_000
       t.ok(tookMs < 1_000, `${start}${piece}… took ${Math.round(tookMs)} ms`)
     }
   }

@@ -125,6 +125,8 @@ t.test('a transaction is whole or not there', async t => {
 t.test('waiting for a lock costs the transaction, not the pool', async t => {
   const { url } = await createTestDatabase(t)
   const { database, lines } = opened(t, url)
+  // Both connections are open: the deadline is for the lock alone.
+  await Promise.all([1, 2].map(() => database.run(sql => sql`select pg_sleep(0.05)`)))
   await database.transaction(async holder => {
     await holder`select pg_advisory_xact_lock(7)`
     const waiter = database.transaction(tx => tx`select pg_advisory_xact_lock(7)`, { deadlineMs: 100 })

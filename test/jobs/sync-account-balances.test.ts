@@ -15,6 +15,8 @@ import { localDay } from '../support/trading-days.ts'
 const { timeZone: noonZone } = localDay(12)
 const timeZone = 'Asia/Seoul'
 const credentials = { apiKey: 'key', apiSecret: 'secret' }
+/** No call of these tests is meant to miss a deadline. */
+const PATIENT = { deadlineMs: 60_000, attemptMs: 30_000 }
 
 async function setUp(t: Test) {
   const database = await tradingDatabase(t)
@@ -24,7 +26,7 @@ async function setUp(t: Test) {
     await dispatcher.close()
     await exchange.close()
   })
-  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, deadlineMs: 500 })
+  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, ...PATIENT })
   const wallet = exchange.addAccount(credentials)
   const account = await seedAccount(database)
   const accounts = new TestAccounts([account], ({ exchange }, marketType) =>
@@ -303,7 +305,7 @@ t.test('the transactions of a run follow one another, so that they do not occupy
   const { database, exchange, account } = await setUp(t)
   const dispatcher = new Agent()
   t.teardown(() => dispatcher.close())
-  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, deadlineMs: 500 })
+  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, ...PATIENT })
   const several = [account, await seedAccount(database), await seedAccount(database)]
   const accounts = new TestAccounts(several, ({ exchange }, marketType) =>
     registry.client({ exchange, marketType, credentials })

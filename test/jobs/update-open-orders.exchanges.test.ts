@@ -17,6 +17,8 @@ import {
 } from '../support/trading.ts'
 
 const PATHS_OF_ONE = /order(?!s)|trade|fills|execution|algo|history/i
+/** No call of these tests is meant to miss a deadline. */
+const PATIENT = { deadlineMs: 60_000, attemptMs: 30_000 }
 const CREDENTIALS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 
 let database: Database
@@ -31,7 +33,7 @@ async function start(t: Test, name: ExchangeName) {
     await exchange.close()
     await dispatcher.close()
   })
-  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, deadlineMs: 2_000, attemptMs: 1_000 })
+  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, ...PATIENT })
   const owner = exchange.addAccount(CREDENTIALS)
   const account = await seedAccount(database, { exchange: name })
   const accounts = new TestAccounts([account], (_account, marketType) =>

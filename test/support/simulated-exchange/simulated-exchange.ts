@@ -109,7 +109,7 @@ export class SimulatedExchange {
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #sockets = new Set<Socket>()
   #faults: { fault: Fault; path: RegExp; times: number }[] = []
-  #weight = { minute: 0, used: 0 }
+  #weight = { sinceMs: Number.NEGATIVE_INFINITY, used: 0 }
   #serial = 0
   #random: number
   #pricedAt = Date.now()
@@ -431,8 +431,9 @@ export class SimulatedExchange {
   }
 
   #weigh(path: string): Record<string, string> {
-    const minute = Math.floor(Date.now() / MINUTE)
-    if (this.#weight.minute !== minute) this.#weight = { minute, used: 0 }
+    const nowMs = performance.now()
+    // From the first call on, not from a full minute of the clock: a test may begin at any time.
+    if (nowMs - this.#weight.sinceMs >= MINUTE) this.#weight = { sinceMs: nowMs, used: 0 }
     this.#weight.used += BINANCE_WEIGHTS[path] ?? 1
     return { 'x-mbx-used-weight-1m': String(this.#weight.used) }
   }
