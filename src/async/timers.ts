@@ -1,18 +1,23 @@
-/** What waits and the clock behind it, handed in so that tests need no real time. */
+/** A monotonic clock and its timers: tests replace them, so that they need no real time. */
 export interface Timers {
   /** Milliseconds of a clock that never goes back. Its zero means nothing. */
   now(): number
   /** Calls back once after `ms` milliseconds. The function that it returns cancels that, and may be called late. */
   after(ms: number, callback: () => void): () => void
+  /** As `after`, to end something under way: timers of tests skip waits, and let a deadline pass only when told to. */
+  deadline(ms: number, callback: () => void): () => void
 }
 
-/** The machine's own clock. Whoever waits holds the cancel function, and thereby the timer. */
+function after(ms: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, ms)
+  return () => clearTimeout(timer)
+}
+
+/** The clock and the timers of this process. */
 export const systemTimers: Timers = {
   now: () => performance.now(),
-  after(ms, callback) {
-    const timer = setTimeout(callback, ms)
-    return () => clearTimeout(timer)
-  }
+  after,
+  deadline: after
 }
 
 /**

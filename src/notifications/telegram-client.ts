@@ -220,10 +220,10 @@ export class TelegramClient {
     const controller = new AbortController()
     const abort = () => controller.abort()
     let isLate = false
-    const timer = setTimeout(() => {
+    const cancelDeadline = timers.deadline(timeoutMs, () => {
       isLate = true
       abort()
-    }, timeoutMs)
+    })
     signal?.addEventListener('abort', abort, { once: true })
     try {
       const answer = await request(`${baseUrl}/bot${token}/${method}`, {
@@ -240,7 +240,7 @@ export class TelegramClient {
       if (signal?.aborted) throw new TelegramError('TELEGRAM_ABORTED', method)
       throw new TelegramError('TELEGRAM_UNREACHABLE', method, broken(isLate ? 'TIMEOUT' : nameOf(err)))
     } finally {
-      clearTimeout(timer)
+      cancelDeadline()
       signal?.removeEventListener('abort', abort)
     }
   }

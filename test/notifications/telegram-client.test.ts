@@ -172,14 +172,28 @@ t.test('no retry begins that the deadline would end', async t => {
   t.equal(server.received.length, 1)
 })
 
-t.test('an answer that does not come is a time-out', async t => {
-  const { client, server, timers } = await connect(t, { attemptTimeoutMs: 20 })
+t.test('an answer that does not come is a time-out of each attempt', async t => {
+  const { client, server, timers } = await connect(t, { attemptTimeoutMs: 4_000, deadlineMs: 10_000 })
   for (const when of ['before', 'within'] as const) {
     server.queue('getMe', ...Array<Behaviour>(3).fill({ kind: 'hang', when }))
-    t.hasStrict(await failure(t, client.getMe()), { code: 'TELEGRAM_UNREACHABLE', reason: 'TIMEOUT', temporary: true })
+    const arrived = server.received.length
+    const call = failure(t, client.getMe())
+    for (const attempt of [1, 2, 3]) {
+      await server.receivedCount(arrived + attempt)
+      timers.expire()
+    }
+    t.hasStrict(await call, { code: 'TELEGRAM_UNREACHABLE', reason: 'TIMEOUT', temporary: true })
   }
-  // Between three attempts each. How many of them arrive in 20 ms depends on the machine.
+  t.equal(server.received.length, 6)
   t.strictSame(timers.waits, [1_000, 2_000, 1_000, 2_000])
+  t.strictSame(timers.deadlines, Array(6).fill(4_000))
+})
+
+t.test('an attempt ends with the deadline of its call', async t => {
+  const { client, server, timers } = await connect(t, { attemptTimeoutMs: 5_000, deadlineMs: 7_000 })
+  server.queue('getMe', ...Array<Behaviour>(2).fill(failWith(500, 'Internal Server Error')))
+  t.ok(await client.getMe())
+  t.strictSame(timers.deadlines, [5_000, 5_000, 4_000], 'after waits of 1 s and 2 s')
 })
 
 t.test('an answer that comes late is taken', async t => {
@@ -230,7 +244,7 @@ t.test('the caller can end a call: before it, under way, and while it waits', as
   const standing = clientOf(t, {
     baseUrl: server.url,
     timers: {
-      now: () => 0,
+      ...skippingTimers(),
       after: () => {
         queueMicrotask(() => waiting.abort())
         return () => {}

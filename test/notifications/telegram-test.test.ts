@@ -26,7 +26,7 @@ async function prepare(t: Test, options: BotApiOptions & { clientToken?: string 
   const timers = skippingTimers()
   const token = options.clientToken ?? TEST_TOKEN
   const client = new TelegramClient({ token, dispatcher, baseUrl: server.url, timers, maxAttempts: 1 })
-  return { server, request: { client, chatId: '42', language: 'ko', serviceName: 'trading-system' } as const }
+  return { server, timers, request: { client, chatId: '42', language: 'ko', serviceName: 'trading-system' } as const }
 }
 
 t.test('all three stages are passed in order, each timed, and the message arrives', async t => {
@@ -167,9 +167,13 @@ t.test('each stage gets what the stages before it left of the deadline', async t
 })
 
 t.test('a test that takes too long or is aborted ends', async t => {
-  const { server, request } = await prepare(t)
+  const { server, timers, request } = await prepare(t)
   server.queue('getMe', { kind: 'hang' })
-  t.hasStrict(await testTelegram({ ...request, deadlineMs: 20 }), { ok: false, code: 'TELEGRAM_UNREACHABLE' })
+  const test = testTelegram({ ...request, deadlineMs: 2_000, now: () => 0 })
+  await server.receivedCount(1)
+  t.strictSame(timers.deadlines, [2_000])
+  timers.expire()
+  t.hasStrict(await test, { ok: false, code: 'TELEGRAM_UNREACHABLE', stage: 'get_me' })
   const signal = AbortSignal.abort()
   t.hasStrict(await testTelegram({ ...request, signal }), { ok: false, code: 'TELEGRAM_UNREACHABLE', stage: 'get_me' })
 })

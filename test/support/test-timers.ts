@@ -1,13 +1,34 @@
 import { setImmediate } from 'node:timers'
 import type { Timers } from '../../src/async/timers.ts'
 
-/** Timers of which each wait is over at once: the clock jumps by its length. `waits` holds the lengths. */
-export function skippingTimers(): Timers & { waits: number[] } {
+export interface SkippingTimers extends Timers {
+  /** Lengths of the waits so far, in milliseconds. */
+  waits: number[]
+  /** Lengths of the deadlines so far, in milliseconds. */
+  deadlines: number[]
+  /** Lets every deadline pass that was not cancelled. */
+  expire(): void
+}
+
+/** Timers whose waits end at once: the clock jumps by the length of each. A deadline passes only when a test says so. */
+export function skippingTimers(): SkippingTimers {
   let clock = 0
   const waits: number[] = []
+  const deadlines: number[] = []
+  const underWay = new Set<() => void>()
   return {
     waits,
+    deadlines,
     now: () => clock,
+    deadline(ms, callback) {
+      deadlines.push(ms)
+      underWay.add(callback)
+      return () => underWay.delete(callback)
+    },
+    expire() {
+      for (const callback of [...underWay]) callback()
+      underWay.clear()
+    },
     after(ms, callback) {
       waits.push(ms)
       const due = clock + ms
@@ -20,18 +41,20 @@ export function skippingTimers(): Timers & { waits: number[] } {
   }
 }
 
-/** Timers that stand still until `advance`. */
+/** Timers that do not move until `advance`. */
 export function manualTimers(): Timers & { advance(ms: number): void; pending(): number } {
   let clock = 0
   const due = new Map<symbol, { at: number; callback: () => void }>()
+  const after = (ms: number, callback: () => void) => {
+    const id = Symbol('timer')
+    due.set(id, { at: clock + ms, callback })
+    return () => due.delete(id)
+  }
   return {
     now: () => clock,
     pending: () => due.size,
-    after(ms, callback) {
-      const id = Symbol('timer')
-      due.set(id, { at: clock + ms, callback })
-      return () => due.delete(id)
-    },
+    after,
+    deadline: after,
     advance(ms) {
       const end = clock + ms
       for (;;) {
