@@ -8,7 +8,7 @@ import t from 'tap'
 import { catalogue } from '../src/errors.ts'
 import { startApp, untilStatus } from './support/app.ts'
 import { allowed, HOSTILE, refused } from './support/arbitraries.ts'
-import { createTestDatabase } from './support/database.ts'
+import { migratedDatabase } from './support/migrated-database.ts'
 import { adminOf } from './support/session.ts'
 
 const REQUESTS = Number(process.env.FUZZ_REQUESTS ?? 1_000)
@@ -40,7 +40,7 @@ interface Answer {
 const BEFORE_THE_ROUTE = new Set([400, 401, 403, 404, 405, 413, 414, 415, 431])
 
 t.test('no request breaks a route, hangs, or changes anything when it is refused', async t => {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   const routes: Route[] = []
   const { app, url } = await startApp(
     t,

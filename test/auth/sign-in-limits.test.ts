@@ -1,23 +1,17 @@
 import t, { type Test } from 'tap'
 import { type Admitted, SignInLimits } from '../../src/auth/sign-in-limits.ts'
 import { Database } from '../../src/database/database.ts'
-import { migrate } from '../../src/database/migrate.ts'
 import { captureLog } from '../support/app.ts'
-import { createTestDatabase } from '../support/database.ts'
-import { freezeClock } from '../support/frozen-clock.ts'
+import { frozenDatabase } from '../support/migrated-database.ts'
 
 async function limitsOf(t: Test, replicas = 1) {
-  const { url } = await createTestDatabase(t)
-  const clock = await freezeClock(t, url)
+  const { url, clock } = await frozenDatabase(t)
   const databases = Array.from({ length: replicas }, () => {
     const database = new Database({ max: 5, applicationName: 'test', log: captureLog('silent').logger })
     database.open(url)
     t.teardown(() => database.close())
     return database
   })
-  const [first] = databases
-  if (!first) throw new Error('no database')
-  await migrate(first)
   const limits = databases.map(database => new SignInLimits(database, 'key'))
   return { limits, clock, limit: limits[0] as SignInLimits }
 }

@@ -5,7 +5,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import t from 'tap'
 import { DatabaseUnavailableError } from '../../src/database/failure.ts'
 import { captureLog, startApp } from '../support/app.ts'
-import { createTestDatabase } from '../support/database.ts'
+import { migratedDatabase } from '../support/migrated-database.ts'
 
 const absent = 'postgres://nobody:hunter2@127.0.0.1:1/none'
 
@@ -143,7 +143,7 @@ t.test('one line per request names the route, never the address with its query',
 })
 
 t.test('a deadlock that comes back at every repetition is answered with 503, not 500', async t => {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   const conflicts: FastifyPluginAsync = async app => {
     app.get('/test/conflict', async () => {
       await app.db.transaction(tx => tx`do $$ begin raise exception using errcode = '40P01'; end $$`)

@@ -6,12 +6,12 @@ import t from 'tap'
 import { definitions } from '../../src/metrics/definitions.ts'
 import { MetricsPortError } from '../../src/metrics/metrics-server.ts'
 import { startApp, untilStatus } from '../support/app.ts'
-import { createTestDatabase } from '../support/database.ts'
+import { migratedDatabase } from '../support/migrated-database.ts'
 import { adminOf, Client } from '../support/session.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { missingTool } from '../support/tools.ts'
 
-const { url: DATABASE_URL } = await createTestDatabase(t)
+const { url: DATABASE_URL } = await migratedDatabase(t)
 
 /** Those whose calls no test of this file makes: the tests of their clients do. */
 const silent = /^trading_health_telegram_/

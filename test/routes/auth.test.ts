@@ -3,14 +3,12 @@ import t, { type Test } from 'tap'
 import type { Overrides } from '../../src/app.ts'
 import { Users } from '../../src/auth/users.ts'
 import { captureLog, SESSION_SECRET, startApp, untilStatus } from '../support/app.ts'
-import { createTestDatabase } from '../support/database.ts'
-import { freezeClock } from '../support/frozen-clock.ts'
+import { frozenDatabase, migratedDatabase } from '../support/migrated-database.ts'
 import { Client, createUser } from '../support/session.ts'
 
 /** A service on a database whose clock is stopped: a wait of a second lasts however slow the machine is. */
 async function started(t: Test, environment: Record<string, string> = {}, overrides: Partial<Overrides> = {}) {
-  const { url: databaseUrl } = await createTestDatabase(t)
-  await freezeClock(t, databaseUrl)
+  const { url: databaseUrl } = await frozenDatabase(t)
   const log = captureLog('trace')
   const settings = { DATABASE_URL: databaseUrl, PROBE_PORT: 'off', SCHEDULER_ENABLED: 'false', ...environment }
   const start = () => startApp(t, settings, { logger: log.logger, ...overrides })
@@ -325,7 +323,7 @@ t.test('where some proxies are trusted, another one is still warned of', async t
 })
 
 t.test('a list of secrets rotates', async t => {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   const old = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })
   await untilStatus(`${old.url}/health/startup`, 200)
   const rotated = await startApp(t, {

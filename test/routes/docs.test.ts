@@ -2,10 +2,10 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import t from 'tap'
 import { ApiDocument } from '../support/api-document.ts'
 import { startApp, untilStatus } from '../support/app.ts'
-import { createTestDatabase } from '../support/database.ts'
+import { migratedDatabase } from '../support/migrated-database.ts'
 import { adminOf, Client, createUser } from '../support/session.ts'
 
-const { url: DATABASE_URL } = await createTestDatabase(t)
+const { url: DATABASE_URL } = await migratedDatabase(t)
 const routes: string[] = []
 const { app, url } = await startApp(
   t,

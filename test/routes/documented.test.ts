@@ -4,9 +4,9 @@ import { housekeeping } from '../../src/jobs/housekeeping.ts'
 import { ApiDocument } from '../support/api-document.ts'
 import { startApp, untilStatus } from '../support/app.ts'
 import { failWith, startBotApiServer, TEST_TOKEN } from '../support/bot-api-server.ts'
-import { createTestDatabase } from '../support/database.ts'
 import { freePort } from '../support/free-port.ts'
 import { heldJob, testJob } from '../support/jobs.ts'
+import { migratedDatabase } from '../support/migrated-database.ts'
 import { Client, createUser } from '../support/session.ts'
 
 const bot = await startBotApiServer()
@@ -17,7 +17,7 @@ const jobs = [
   testJob('broken', () => Promise.reject(new Error('no'))),
   held.job
 ]
-const { url: DATABASE_URL } = await createTestDatabase(t)
+const { url: DATABASE_URL } = await migratedDatabase(t)
 const telegram = { TELEGRAM_BOT_TOKEN: TEST_TOKEN, TELEGRAM_CHAT_ID: '42', TELEGRAM_API_URL: bot.url }
 const { app, url } = await startApp(t, { DATABASE_URL, PROBE_PORT: 'off', ...telegram }, { jobs })
 const deadDatabase = `postgres://nobody@127.0.0.1:${await freePort()}/none`

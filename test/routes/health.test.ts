@@ -1,12 +1,12 @@
 import t from 'tap'
 import { probes as probePaths } from '../../src/health/probes.ts'
 import { captureLog, startApp, untilStatus } from '../support/app.ts'
-import { createTestDatabase } from '../support/database.ts'
+import { migratedDatabase } from '../support/migrated-database.ts'
 
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
 t.test('with a database every probe is 200 on both ports, GET and HEAD, with the same body', async t => {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   const { lines, logger } = captureLog('info')
   const { url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl }, { logger })
   await untilStatus(`${url}/health/startup`, 200)
@@ -46,7 +46,7 @@ t.test('with a database every probe is 200 on both ports, GET and HEAD, with the
 })
 
 t.test('a query on a probe changes nothing', async t => {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   const { url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl })
   for (const base of [url, probeUrl]) t.equal((await fetch(`${base}/health/live?x=1`)).status, 200)
 })
@@ -92,14 +92,14 @@ t.test('on the probe port everything else is 404', async t => {
 })
 
 t.test('PROBE_PORT=off leaves the probes on the main port', async t => {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })
   t.equal(await app.health.probePort, undefined)
   t.equal((await untilStatus(`${url}/health/ready`, 200)).status, 200)
 })
 
 t.test('draining turns readiness off and nothing else', async t => {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   const { app, url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl })
   await untilStatus(`${url}/health/startup`, 200)
   app.health.state.setDraining()

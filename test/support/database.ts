@@ -27,7 +27,8 @@ export async function createTestDatabase(
   const name = `${run}_${randomBytes(6).toString('hex')}`
   await admin(server, async sql => {
     const template = prepare === undefined ? 'template0' : await ensureTemplate(sql, server, run, prepare, key)
-    await sql`create database ${sql(name)} template ${sql(template)}`
+    // Faster than the default here: the checkpoints that it makes cost little without fsync.
+    await sql`create database ${sql(name)} template ${sql(template)} strategy file_copy`
   })
   t.teardown(() => admin(server, sql => sql`drop database if exists ${sql(name)} with (force)`))
   return { url: databaseUrl(server, name) }

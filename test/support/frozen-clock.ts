@@ -8,17 +8,20 @@ export interface FrozenClock {
 }
 
 /**
- * Stops `now()` and `clock_timestamp()` for every session that starts afterwards: functions of these names in `public`
- * precede the ones of Postgres. Call it before anything else connects.
- * @param url of an empty database
+ * Stops `now()` and `clock_timestamp()` at the present time, for every session that starts afterwards: functions of
+ * these names in `public` precede those of Postgres. Call it before anything else connects.
  */
 export async function freezeClock(t: Pick<Test, 'teardown'>, url: string): Promise<FrozenClock> {
   const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => undefined })
   t.teardown(() => sql.end({ timeout: 0 }))
+  // A setting of a database is not copied with its template, so that this is run on a copy again.
   await sql.unsafe(`
-    create table frozen_clock as select pg_catalog.now() as at;
-    create function public.now() returns timestamptz language sql stable as 'select at from public.frozen_clock';
-    create function public.clock_timestamp() returns timestamptz language sql volatile
+    create table if not exists frozen_clock (at timestamptz not null);
+    delete from frozen_clock;
+    insert into frozen_clock values (pg_catalog.now());
+    create or replace function public.now() returns timestamptz language sql stable
+      as 'select at from public.frozen_clock';
+    create or replace function public.clock_timestamp() returns timestamptz language sql volatile
       as 'select at from public.frozen_clock';
     do $$ begin
       execute format('alter database %I set search_path = public, pg_catalog', current_database());

@@ -5,29 +5,16 @@ import type { Test } from 'tap'
 import type { Account, TradingAccounts } from '../../src/accounts/account.ts'
 import type { PriceSource } from '../../src/cache/price-source.ts'
 import type { TransactionSql } from '../../src/database/client.ts'
-import { Database } from '../../src/database/database.ts'
-import { migrate } from '../../src/database/migrate.ts'
+import type { Database } from '../../src/database/database.ts'
 import type { ExchangeName, MarketType } from '../../src/domain/market.ts'
 import type { ExchangeClient } from '../../src/exchanges/exchange-client.ts'
 import type { JobContext } from '../../src/scheduler/job.ts'
-import { createTestDatabase } from './database.ts'
+import { migratedDatabase, openDatabase } from './migrated-database.ts'
 
 const silent = pino({ level: 'silent' })
 
-export function openDatabase(url: string): Database {
-  const database = new Database({ max: 5, applicationName: 'test', log: silent })
-  database.open(url)
-  return database
-}
-
-async function migratedForTrading(url: string): Promise<void> {
-  const database = openDatabase(url)
-  await migrate(database)
-  await database.close()
-}
-
 export async function tradingDatabase(t: Pick<Test, 'teardown'>): Promise<Database> {
-  const { url } = await createTestDatabase(t, migratedForTrading)
+  const { url } = await migratedDatabase(t)
   const database = openDatabase(url)
   t.teardown(() => database.close(0))
   return database

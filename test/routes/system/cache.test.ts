@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import type { Seams } from '../../../src/app.ts'
 import { captureLog, startApp, untilStatus } from '../../support/app.ts'
 import { assertRows } from '../../support/assert-rows.ts'
-import { createTestDatabase } from '../../support/database.ts'
+import { migratedDatabase } from '../../support/migrated-database.ts'
 import { adminOf, type Client } from '../../support/session.ts'
 import { SimulatedExchange } from '../../support/simulated-exchange/simulated-exchange.ts'
 
@@ -42,7 +42,7 @@ async function replica(t: Test, url: string, seams: Partial<Seams> = PATIENT) {
 }
 
 t.test('the caches are told and cleared', async t => {
-  const { url } = await createTestDatabase(t)
+  const { url } = await migratedDatabase(t)
   const [app, other] = [await replica(t, url), await replica(t, url)]
   const admin = await adminOf(app)
   const clear = clearBy(admin)
@@ -139,7 +139,7 @@ t.test('the caches are told and cleared', async t => {
 })
 
 t.test('a replica that does not acknowledge a clear is counted, unless it drains', async t => {
-  const { url } = await createTestDatabase(t)
+  const { url } = await migratedDatabase(t)
   // The own caches are cleared before the wait begins: its length decides nothing here.
   const app = await replica(t, url, { acknowledgedWithinMs: 1 })
   const clear = clearBy(await adminOf(app))
@@ -156,7 +156,7 @@ t.test('a replica that does not acknowledge a clear is counted, unless it drains
 })
 
 t.test('a replica that starts after a clear keeps its prices', async t => {
-  const { url } = await createTestDatabase(t)
+  const { url } = await migratedDatabase(t)
   const app = await replica(t, url)
   t.hasStrict(await clearBy(await adminOf(app))({ type: 'price' }), { status: 200 })
   const late = await replica(t, url)
@@ -166,7 +166,7 @@ t.test('a replica that starts after a clear keeps its prices', async t => {
 })
 
 t.test('exchange-metadata names the five exchanges', async t => {
-  const { url } = await createTestDatabase(t)
+  const { url } = await migratedDatabase(t)
   const app = await replica(t, url)
   const admin = await adminOf(app)
   const { status, answer } = await admin.send('GET', '/api/system/exchange-metadata')
@@ -197,7 +197,7 @@ t.test('exchange-metadata names the five exchanges', async t => {
 })
 
 t.test('the markets of active accounts are warm before the start-up is done', async t => {
-  const { url } = await createTestDatabase(t)
+  const { url } = await migratedDatabase(t)
   await seed(await replica(t, url))
   const app = await replica(t, url)
   t.equal(app.caches.prices.stats().entries, 10)
@@ -241,7 +241,7 @@ t.test('start-up ends after WARM_UP_SECONDS without the exchange that does not r
 
 /** A service with an active account on Binance and one on an Upbit that never answers. */
 async function withSilentExchange(t: Test, environment: Record<string, string>) {
-  const { url } = await createTestDatabase(t)
+  const { url } = await migratedDatabase(t)
   await seed(await replica(t, url))
   const silent = await SimulatedExchange.start({ exchange: 'UPBIT' })
   t.teardown(() => silent.close())

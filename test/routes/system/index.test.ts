@@ -3,11 +3,11 @@ import type { FastifyPluginAsync } from 'fastify'
 import t from 'tap'
 import { startApp, untilStatus } from '../../support/app.ts'
 import { assertRows } from '../../support/assert-rows.ts'
-import { createTestDatabase } from '../../support/database.ts'
+import { migratedDatabase } from '../../support/migrated-database.ts'
 import { Client, createUser } from '../../support/session.ts'
 
 t.test('every route under /api/system/ but its health is for admins only, before its body is read', async t => {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   const routes: { method: string; url: string }[] = []
   const { app, url } = await startApp(
     t,
@@ -42,7 +42,7 @@ t.test('every route under /api/system/ but its health is for admins only, before
 })
 
 t.test('an admin is told what is not there and what is not allowed', async t => {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })
   await untilStatus(`${url}/health/startup`, 200)
   const admin = new Client(url)
@@ -111,7 +111,7 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
 })
 
 t.test('an admin action is written down when it is requested and with its outcome', async t => {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   let [entered, leave] = [() => {}, () => {}]
   const inside = new Promise<void>(resolve => {
     entered = resolve

@@ -2,11 +2,11 @@ import t from 'tap'
 import { housekeeping } from '../../../src/jobs/housekeeping.ts'
 import { JobError } from '../../../src/scheduler/job.ts'
 import { captureLog, startApp, untilStatus } from '../../support/app.ts'
-import { createTestDatabase } from '../../support/database.ts'
 import { heldJob, testJob } from '../../support/jobs.ts'
+import { migratedDatabase } from '../../support/migrated-database.ts'
 import { adminOf } from '../../support/session.ts'
 
-const { url: databaseUrl } = await createTestDatabase(t)
+const { url: databaseUrl } = await migratedDatabase(t)
 const held = heldJob('held')
 const local = heldJob('local', { scope: 'replica' })
 const days: (string | undefined)[] = []

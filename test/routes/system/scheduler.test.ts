@@ -4,13 +4,13 @@ import { SECOND } from '../../../src/async/durations.ts'
 import { every } from '../../../src/scheduler/trigger.ts'
 import { startApp } from '../../support/app.ts'
 import { assertRows } from '../../support/assert-rows.ts'
-import { createTestDatabase } from '../../support/database.ts'
 import { testJob } from '../../support/jobs.ts'
+import { migratedDatabase } from '../../support/migrated-database.ts'
 import { adminOf } from '../../support/session.ts'
 
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
-const { url: databaseUrl } = await createTestDatabase(t)
+const { url: databaseUrl } = await migratedDatabase(t)
 const jobs = [
   testJob('update_open_orders', async () => ({}), { name: 'Update Open Orders', trigger: every(29 * SECOND) })
 ]

@@ -2,11 +2,11 @@ import t, { type Test } from 'tap'
 import { captureLog, startApp, untilStatus } from '../../support/app.ts'
 import { assertRows } from '../../support/assert-rows.ts'
 import { failWith, startBotApiServer, TEST_TOKEN } from '../../support/bot-api-server.ts'
-import { createTestDatabase } from '../../support/database.ts'
+import { migratedDatabase } from '../../support/migrated-database.ts'
 import { adminOf } from '../../support/session.ts'
 
 async function started(t: Test, environment: Record<string, string>) {
-  const { url: databaseUrl } = await createTestDatabase(t)
+  const { url: databaseUrl } = await migratedDatabase(t)
   const log = captureLog('trace')
   const { app, url } = await startApp(
     t,
