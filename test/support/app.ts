@@ -46,7 +46,12 @@ export async function startApp(
     ...(environment.CHECK_TIMEOUT_MS === undefined && { CHECK_TIMEOUT_MS: PATIENT_CHECK_MS })
   }
   const app = buildApp(config, { logger: overrides.logger ?? pino({ level: 'silent' }), ...overrides })
-  t.teardown(() => app.close())
+  t.teardown(() => {
+    const closed = app.close()
+    // An answer whose body a test did not read would hold its connection until the garbage is collected.
+    app.server.closeAllConnections()
+    return closed
+  })
   const url = await app.listen({ host: config.HOST, port: config.PORT })
   const probePort = await app.health.probePort
   return { app, url, probeUrl: probePort === undefined ? url : `http://127.0.0.1:${probePort}` }
