@@ -3,18 +3,22 @@ import type { Test } from 'tap'
 
 export interface CannedAnswer {
   status: number
+  headers?: Readonly<Record<string, string>>
   body: string
 }
 
-/** A server on loopback that answers every request as it is told; gone with the test. Answers its URL. */
+/**
+ * Starts a server on loopback that answers every request with what a function returns. It ends with the test.
+ * @returns its URL
+ */
 export async function cannedExchange(
   t: Test,
   answerTo: (path: string, query: string) => CannedAnswer
 ): Promise<string> {
   const server = createServer((request, response) => {
     const [path = '', query = ''] = (request.url ?? '').split('?')
-    const { status, body } = answerTo(path, query)
-    response.writeHead(status, { 'content-type': 'application/json' }).end(body)
+    const { status, headers, body } = answerTo(path, query)
+    response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body)
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => {

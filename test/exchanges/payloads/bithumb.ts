@@ -1,0 +1,28 @@
+import { type PayloadCase, prices } from './payload-case.ts'
+import { tokenDialect, tokenRefusal } from './token-dialect.ts'
+
+export const bithumb: readonly PayloadCase[] = [
+  {
+    name: 'prices by the keys of their rows, the date among them left out',
+    ask: prices,
+    answers: {
+      '/public/ticker/ALL_KRW':
+        '{"status":"0000","data":{"BTC":{"opening_price":"94000000","closing_price":"95000000","units_traded":"1"},' +
+        '"SHIB":{"closing_price":"1.4E-7"},"NEW":{"closing_price":"0"},"date":"1717000000010"}}'
+    },
+    expected: [
+      { symbol: 'BTCKRW', exchangeSymbol: 'KRW-BTC', price: '95000000', at: null },
+      { symbol: 'SHIBKRW', exchangeSymbol: 'KRW-SHIB', price: '0.00000014', at: null }
+    ]
+  },
+  {
+    name: 'a refusal of generation 1, which comes in an answer of 200',
+    ask: prices,
+    answers: { '/public/ticker/ALL_KRW': '{"status":"5600","message":"..."}' },
+    expected: { refused: 'unavailable', exchangeCode: '5600' }
+  },
+  ...tokenDialect('/v1/orders'),
+  tokenRefusal('invalid_jwt', 401, 'authentication'),
+  tokenRefusal('expired_jwt', 401, 'authentication'),
+  tokenRefusal('NotAllowIP', 401, 'permission')
+]

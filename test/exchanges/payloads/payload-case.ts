@@ -1,0 +1,38 @@
+import type { MarketType } from '../../../src/domain/market.ts'
+import type { ExchangeClient } from '../../../src/exchanges/exchange-client.ts'
+import type { ExchangeErrorCode } from '../../../src/exchanges/exchange-error.ts'
+
+/** An answer of an exchange: its body, or more than that. */
+export type PayloadAnswer = string | { status?: number; headers?: Record<string, string>; body: string }
+
+/**
+ * What a client reads from an answer. The answers are written for this project, with the field names and values of the
+ * exchange's public API documentation. They are JSON texts, because a number above 2^53 has no value in JavaScript.
+ */
+export interface PayloadCase {
+  /** A sentence about what is read. */
+  name: string
+  /** Default SPOT. */
+  market?: MarketType
+  ask: (client: ExchangeClient) => Promise<unknown>
+  /** By path, or by path and query. A call of another path fails. */
+  answers: Readonly<Record<string, PayloadAnswer>>
+  /** All of what the call returns, or the error that it rejects with. */
+  expected: object | { refused: ExchangeErrorCode; exchangeCode?: string }
+}
+
+/** An answer with a status of its own, as one that repeats for every path of a refused call. */
+export function refusal(status: number, body: string, headers: Record<string, string> = {}): PayloadAnswer {
+  return { status, headers, body }
+}
+
+export const prices = (client: ExchangeClient) => client.lastPrices()
+export const openOrders = (client: ExchangeClient) => client.openOrders()
+export const balances = (client: ExchangeClient) => client.balances()
+export const positions = (client: ExchangeClient) => client.positions()
+export const order =
+  (exchangeOrderId: string, exchangeSymbol: string, orderType?: string) => (client: ExchangeClient) =>
+    client.order({ exchangeOrderId, exchangeSymbol, ...(orderType && { orderType }) })
+export const fills =
+  (exchangeOrderId: string, exchangeSymbol: string, orderType?: string) => (client: ExchangeClient) =>
+    client.fills({ exchangeOrderId, exchangeSymbol, ...(orderType && { orderType }) })
