@@ -8,7 +8,7 @@ import { parseLossless, recordOf, rowsOf, textOf, UnreadableAnswer } from '../..
 import { RowReader } from '../../src/exchanges/http/row-reader.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { cannedExchange } from './canned-exchange.ts'
-import { fixture, fixturesMissing } from './fixtures.ts'
+import { fixture, recordedTest } from './fixtures.ts'
 
 /** Decimals as exchanges write them: up to 30 digits before and after the point. */
 const decimals = fc
@@ -130,7 +130,7 @@ t.test('an answer that nests without end is refused, not followed', async t => {
   t.throws(() => parseLossless('['.repeat(500_000)), UnreadableAnswer)
 })
 
-t.test('order ids above 2^53 survive there and back', { skip: fixturesMissing }, async t => {
+recordedTest('order ids above 2^53 survive there and back', async t => {
   const rows = rowsOf(fixture('order_ids/binance_usdm_longer_than_2_53.json').rows, 'rows')
   t.not(rows.length, 0)
   const agent = new Agent()

@@ -10,7 +10,7 @@ import { isRecord, type JsonRecord } from '../../src/exchanges/http/answer-field
 import { RowReader } from '../../src/exchanges/http/row-reader.ts'
 import { cannedExchange } from './canned-exchange.ts'
 import { failureOf } from './failure.ts'
-import { exchangeFixture, fixtureNames, fixturesMissing } from './fixtures.ts'
+import { exchangeFixture, fixtureNames, recordedTest } from './fixtures.ts'
 
 /** What is asked for while the exchange gives the recorded answer. */
 type Question = (client: ExchangeClient) => Promise<unknown>
@@ -236,13 +236,13 @@ const EMPTY_LIST = '{"retCode":0,"retMsg":"OK","result":{"list":[],"nextPageCurs
 const agent = new Agent()
 t.teardown(() => agent.close())
 
-t.test('every recorded payload of every exchange is in the table', { skip: fixturesMissing }, async t => {
+recordedTest('every recorded payload of every exchange is in the table', async t => {
   const recorded = EXCHANGE_NAMES.flatMap(exchange => fixtureNames(exchange.toLowerCase()))
   t.strictSame(Object.keys(PAYLOADS).sort(), recorded.sort())
 })
 
 for (const [name, row] of Object.entries(PAYLOADS)) {
-  t.test(`reads ${name}`, { skip: fixturesMissing }, async t => {
+  recordedTest(`reads ${name}`, async t => {
     const { status, body, secondOpinion } = exchangeFixture(name)
     const answer = { status, body: row.wrapped?.(body) ?? body }
     if (row.field !== undefined) {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { inspect } from 'node:util'
 import { pino } from 'pino'
@@ -8,6 +8,7 @@ import { Pacer } from '../../src/notifications/pacer.ts'
 import { splitMessage } from '../../src/notifications/split-message.ts'
 import { TelegramClient, type TelegramClientOptions } from '../../src/notifications/telegram-client.ts'
 import { TelegramError, type TelegramErrorCode } from '../../src/notifications/telegram-error.ts'
+import { recordedTest } from '../exchanges/fixtures.ts'
 import {
   type Behaviour,
   type BotApiOptions,
@@ -80,32 +81,28 @@ t.test('a base address may have a path', async t => {
   t.throws(() => clientOf(t, { baseUrl: 'not a url' }), TypeError)
 })
 
-t.test(
-  'each error of the fixtures is told by its code',
-  { skip: !existsSync(fixtures) && `no ${fixtures}` },
-  async t => {
-    const expected: Record<string, Partial<TelegramError>> = {
-      'bad-request-chat-not-found.json': { code: 'TELEGRAM_CHAT_NOT_FOUND', temporary: false },
-      'bad-request-entities-too-long.json': { code: 'TELEGRAM_REJECTED', temporary: false },
-      'bad-request-group-chat-migrated.json': { code: 'TELEGRAM_CHAT_NOT_FOUND', migratedTo: '-123456789' },
-      'bad-request-message-text-is-empty.json': { code: 'TELEGRAM_REJECTED', temporary: false },
-      'forbidden-bot-blocked-by-user.json': { code: 'TELEGRAM_BLOCKED', temporary: false },
-      'too-many-requests-retry-after-41.json': { code: 'TELEGRAM_RATE_LIMITED', retryAfterMs: 41_000, temporary: true },
-      'too-many-requests.json': { code: 'TELEGRAM_RATE_LIMITED', retryAfterMs: 123_000, temporary: true },
-      'unauthorized.json': { code: 'TELEGRAM_UNAUTHORIZED', temporary: false }
-    }
-    t.strictSame(readdirSync(fixtures).sort(), Object.keys(expected))
-    for (const [file, error] of Object.entries(expected)) {
-      const { client, server } = await connect(t)
-      const { response } = JSON.parse(readFileSync(`${fixtures}/${file}`, 'utf8'))
-      const behaviour: Behaviour = { kind: 'answer', status: response.status, body: response.body }
-      const calls = error.migratedTo === undefined ? 1 : 2
-      server.queue('sendMessage', ...Array<Behaviour>(calls).fill(behaviour))
-      t.hasStrict(await failure(t, client.sendMessage('1', 'text')), { ...error, status: response.status }, file)
-      t.equal(server.received.length, calls, 'it is not tried again')
-    }
+recordedTest('each error of the fixtures is told by its code', async t => {
+  const expected: Record<string, Partial<TelegramError>> = {
+    'bad-request-chat-not-found.json': { code: 'TELEGRAM_CHAT_NOT_FOUND', temporary: false },
+    'bad-request-entities-too-long.json': { code: 'TELEGRAM_REJECTED', temporary: false },
+    'bad-request-group-chat-migrated.json': { code: 'TELEGRAM_CHAT_NOT_FOUND', migratedTo: '-123456789' },
+    'bad-request-message-text-is-empty.json': { code: 'TELEGRAM_REJECTED', temporary: false },
+    'forbidden-bot-blocked-by-user.json': { code: 'TELEGRAM_BLOCKED', temporary: false },
+    'too-many-requests-retry-after-41.json': { code: 'TELEGRAM_RATE_LIMITED', retryAfterMs: 41_000, temporary: true },
+    'too-many-requests.json': { code: 'TELEGRAM_RATE_LIMITED', retryAfterMs: 123_000, temporary: true },
+    'unauthorized.json': { code: 'TELEGRAM_UNAUTHORIZED', temporary: false }
   }
-)
+  t.strictSame(readdirSync(fixtures).sort(), Object.keys(expected))
+  for (const [file, error] of Object.entries(expected)) {
+    const { client, server } = await connect(t)
+    const { response } = JSON.parse(readFileSync(`${fixtures}/${file}`, 'utf8'))
+    const behaviour: Behaviour = { kind: 'answer', status: response.status, body: response.body }
+    const calls = error.migratedTo === undefined ? 1 : 2
+    server.queue('sendMessage', ...Array<Behaviour>(calls).fill(behaviour))
+    t.hasStrict(await failure(t, client.sendMessage('1', 'text')), { ...error, status: response.status }, file)
+    t.equal(server.received.length, calls, 'it is not tried again')
+  }
+})
 
 t.test('further refusals of Telegram are told by their code', async t => {
   const cases: [Behaviour, TelegramErrorCode][] = [

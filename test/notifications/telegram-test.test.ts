@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import { Agent } from 'undici'
 import { type CallOptions, TelegramClient } from '../../src/notifications/telegram-client.ts'
 import { testTelegram } from '../../src/notifications/telegram-test.ts'
+import { recordedTest } from '../exchanges/fixtures.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import {
   type BotApiOptions,
@@ -112,27 +113,23 @@ t.test('a refusal that has no code of its own is put down to the chat', async t 
   }
 })
 
-t.test(
-  'every fixture ends the test with a code of the contract',
-  { skip: !existsSync(fixtures) && `no ${fixtures}` },
-  async t => {
-    const codes: Record<string, string> = {
-      'bad-request-chat-not-found': 'TELEGRAM_CHAT_NOT_FOUND',
-      'bad-request-entities-too-long': 'TELEGRAM_BLOCKED',
-      'bad-request-message-text-is-empty': 'TELEGRAM_BLOCKED',
-      'forbidden-bot-blocked-by-user': 'TELEGRAM_BLOCKED',
-      'too-many-requests': 'TELEGRAM_RATE_LIMITED',
-      'too-many-requests-retry-after-41': 'TELEGRAM_RATE_LIMITED',
-      unauthorized: 'TELEGRAM_UNAUTHORIZED'
-    }
-    for (const [name, code] of Object.entries(codes)) {
-      const { server, request } = await prepare(t)
-      const { response } = JSON.parse(readFileSync(`${fixtures}/${name}.json`, 'utf8'))
-      server.queue('sendMessage', { kind: 'answer', status: response.status, body: response.body })
-      t.hasStrict(await testTelegram(request), { ok: false, code, stage: 'send_message' }, name)
-    }
+recordedTest('every fixture ends the test with a code of the contract', async t => {
+  const codes: Record<string, string> = {
+    'bad-request-chat-not-found': 'TELEGRAM_CHAT_NOT_FOUND',
+    'bad-request-entities-too-long': 'TELEGRAM_BLOCKED',
+    'bad-request-message-text-is-empty': 'TELEGRAM_BLOCKED',
+    'forbidden-bot-blocked-by-user': 'TELEGRAM_BLOCKED',
+    'too-many-requests': 'TELEGRAM_RATE_LIMITED',
+    'too-many-requests-retry-after-41': 'TELEGRAM_RATE_LIMITED',
+    unauthorized: 'TELEGRAM_UNAUTHORIZED'
   }
-)
+  for (const [name, code] of Object.entries(codes)) {
+    const { server, request } = await prepare(t)
+    const { response } = JSON.parse(readFileSync(`${fixtures}/${name}.json`, 'utf8'))
+    server.queue('sendMessage', { kind: 'answer', status: response.status, body: response.body })
+    t.hasStrict(await testTelegram(request), { ok: false, code, stage: 'send_message' }, name)
+  }
+})
 
 t.test('a chat that has moved passes, and its new id is told', async t => {
   const { server, request } = await prepare(t)

@@ -1,11 +1,10 @@
 import { Big } from 'big.js'
 import t, { type Test } from 'tap'
 import { performanceMetrics, winRate } from '../../src/trading/performance-metrics.ts'
-import { fixture, fixturesMissing } from '../exchanges/fixtures.ts'
+import { fixture, recordedTest } from '../exchanges/fixtures.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
 const database = await tradingDatabase(t)
-const skip = fixturesMissing
 
 const names = ['cumulative_return', 'max_drawdown', 'volatility', 'sharpe', 'sortino'] as const
 type Metrics = Record<(typeof names)[number], string | null>
@@ -61,7 +60,7 @@ const otherwise: Record<string, string> = {
 
 const tables = 'empty flat_daily mixed_daily negative_daily pair_one_daily positive_daily single_return weekly'
 for (const name of tables.split(' ')) {
-  t.test(`empyrical, ${name}: to the last digit of a double`, { skip }, t => empyrical(t, `empyrical_${name}`))
+  recordedTest(`empyrical, ${name}: to the last digit of a double`, t => empyrical(t, `empyrical_${name}`))
 }
 
 function quotient({ sharpe, volatility, sortino }: Partial<Metrics>): string | null {
@@ -90,7 +89,7 @@ async function empyrical(t: Test, name: string): Promise<void> {
   }
 }
 
-t.test('ffn: real closes', { skip }, async t => {
+recordedTest('ffn: real closes', async t => {
   const { closes } = fixture('metrics/ffn_AAPL_real_daily_closes.json')
   const [first = '', ...rest] = textsOf(closes)
   let before = new Big(first)
@@ -105,7 +104,7 @@ t.test('ffn: real closes', { skip }, async t => {
   t.equal(new Big(eleven.cumulative_return ?? 'NaN').toFixed(3), '-0.079')
 })
 
-t.test('ffn: sortino does not depend on the order of returns', { skip }, async t => {
+recordedTest('ffn: sortino does not depend on the order of returns', async t => {
   const { cases } = fixture('metrics/ffn_sortino_order.json')
   if (!Array.isArray(cases)) throw new Error('no cases')
   t.equal(cases.length, 2)
@@ -115,7 +114,7 @@ t.test('ffn: sortino does not depend on the order of returns', { skip }, async t
   }
 })
 
-t.test('freqtrade: 28 days of profits', { skip }, async t => {
+recordedTest('freqtrade: 28 days of profits', async t => {
   const { daily_profit_abs, starting_balance, expected } = fixture(
     'metrics/freqtrade_drawdown_28_daily_profits.json'
   ) as { daily_profit_abs: number[]; starting_balance: number; expected: Record<string, number> }
@@ -125,7 +124,7 @@ t.test('freqtrade: 28 days of profits', { skip }, async t => {
   t.equal(new Big(got.max_drawdown ?? 'NaN').toFixed(8, Big.roundDown), `-${expected.relative_drawdown_at_abs_max}`)
 })
 
-t.test('freqtrade: the win rate of eight trades', { skip }, async t => {
+recordedTest('freqtrade: the win rate of eight trades', async t => {
   const { closed_trade_profit, expected } = fixture('metrics/freqtrade_expectancy_8_trades.json') as {
     closed_trade_profit: number[]
     expected: Record<string, number>

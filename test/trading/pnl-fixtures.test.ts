@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { Exact } from '../../src/domain/decimal.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
+import { recordedTest } from '../exchanges/fixtures.ts'
 import { ScriptedExchange } from '../support/scripted-exchange.ts'
 import { projectRoot } from '../support/service.ts'
 import {
@@ -50,8 +51,6 @@ interface LongShort {
   }[]
 }
 
-const skip = existsSync(FIXTURES) ? false : `${FIXTURES} is not here`
-
 const read = <T>(name: string): T => JSON.parse(readFileSync(join(FIXTURES, name), 'utf8'))
 
 let database: Database
@@ -80,7 +79,20 @@ async function desk(market: 'SPOT' | 'FUTURES') {
   }
 }
 
-t.test('average cost through partial closes, to the last digit of the source', { skip }, async t => {
+t.test('by hand: a close keeps the average cost, and one beyond zero opens at its price', async t => {
+  const trade = await desk('FUTURES')
+  const figures = async (...args: Parameters<typeof trade>) => {
+    const { position, realized } = await trade(...args)
+    return { quantity: position.quantity, average: position.entry_price, realized, fees: position.fees }
+  }
+  t.strictSame(await figures('BUY', 2, 100, 0.001), { quantity: '2', average: '100', realized: null, fees: '0.2' })
+  t.strictSame(await figures('BUY', 2, 110, 0.001), { quantity: '4', average: '105', realized: null, fees: '0.42' })
+  t.strictSame(await figures('SELL', 1, 120, 0.001), { quantity: '3', average: '105', realized: '15', fees: '0.54' })
+  t.strictSame(await figures('SELL', 5, 90, 0.001), { quantity: '-2', average: '90', realized: '-45', fees: '0.99' })
+  t.strictSame(await figures('BUY', 2, 80, 0), { quantity: '0', average: null, realized: '20', fees: '0.99' })
+})
+
+recordedTest('average cost through partial closes, to the last digit of the source', async t => {
   t.comment('expected_final_ratio is not checked: a return on the sum of all purchases is no figure of these jobs')
   for (const [index, { fee_rate_each_side: rate, fills, expected_final_realized_pnl }] of read<PartialCloses>(
     'average_cost_partial_closes.json'
@@ -116,7 +128,7 @@ t.test('average cost through partial closes, to the last digit of the source', {
   }
 })
 
-t.test('long and short with fees, to the 1e-6 that the source gives', { skip }, async t => {
+recordedTest('long and short with fees, to the 1e-6 that the source gives', async t => {
   const { cases } = read<LongShort>('long_short_fees_funding.json')
   const funded = cases.filter(({ funding_received }) => funding_received !== 0)
   t.comment(
