@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import type { Seams } from '../../../src/app.ts'
+import type { Overrides } from '../../../src/app.ts'
 import { captureLog, startApp, untilStatus } from '../../support/app.ts'
 import { assertRows } from '../../support/assert-rows.ts'
 import { migratedDatabase } from '../../support/migrated-database.ts'
@@ -24,7 +24,7 @@ async function fill({ caches }: FastifyInstance): Promise<void> {
 /** Longer than a busy machine needs. Only tests of what does not come wait for the end of it. */
 const PATIENT = { acknowledgedWithinMs: 60_000 }
 
-async function replica(t: Test, url: string, seams: Partial<Seams> = PATIENT) {
+async function replica(t: Test, url: string, overrides: Partial<Overrides> = PATIENT) {
   const { app, url: base } = await startApp(
     t,
     {
@@ -35,7 +35,7 @@ async function replica(t: Test, url: string, seams: Partial<Seams> = PATIENT) {
       ...binance.urls,
       ...upbit.urls
     },
-    seams
+    overrides
   )
   await untilStatus(`${base}/health/startup`, 200)
   return app
