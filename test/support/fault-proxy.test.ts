@@ -338,7 +338,7 @@ t.test('TLS and SCRAM pass through, with a delay, and can be cut at any byte', a
   const url = proxy.url(server.url)
   t.equal(new URL(url).search, '?sslmode=require')
   const ask = async () => {
-    const sql = postgres(url, { max: 1, connect_timeout: 5, fetch_types: false })
+    const sql = postgres(url, { max: 1, connect_timeout: 60, fetch_types: false })
     try {
       return (await sql`select ssl from pg_stat_ssl where pid = pg_backend_pid()`).map(({ ssl }) => ssl)
     } finally {

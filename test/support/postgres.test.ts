@@ -14,7 +14,7 @@ import { startTestPostgres } from './postgres.ts'
 import { processesIn } from './process-tree.ts'
 
 function client(t: Test, url: string, max = 1): postgres.Sql {
-  const sql = postgres(url, { max, connect_timeout: 2, fetch_types: false, backoff: () => 0.05, onnotice: () => {} })
+  const sql = postgres(url, { max, connect_timeout: 60, fetch_types: false, backoff: () => 0.05, onnotice: () => {} })
   t.teardown(() => sql.end({ timeout: 0 }))
   return sql
 }
