@@ -19,7 +19,7 @@ async function limitsOf(t: Test, replicas = 1) {
 const ops = { kind: 'sign-in', name: 'ops', address: '192.0.2.1' } as const
 const isAdmitted = (result: Admitted | { waitSeconds: number }): result is Admitted => 'slots' in result
 
-t.test('of many attempts at once, over two replicas, no more are admitted than one after the other', async t => {
+t.test('of concurrent attempts on two replicas no more are admitted than of sequential ones', async t => {
   const { limits } = await limitsOf(t, 2)
   const attempts = Array.from({ length: 40 }, (_, i) => (limits[i % 2] as SignInLimits).slots(ops))
   const results = await Promise.all(attempts.map((slots, i) => (limits[i % 2] as SignInLimits).admit(slots)))
@@ -51,7 +51,7 @@ t.test('failures are forgotten after an hour without one', async t => {
   for (let i = 0; i < 5; i++) t.ok(isAdmitted(await limit.admit(limit.slots(ops))))
 })
 
-t.test('the right password forgets the failures of who from where, and not those of the address', async t => {
+t.test('the right password clears the failures of the pair of name and address, not those of the address', async t => {
   const { limit, clock } = await limitsOf(t)
   for (let i = 0; i < 4; i++) await limit.admit(limit.slots(ops))
   const right = await limit.admit(limit.slots(ops))
@@ -69,7 +69,7 @@ t.test('the right password forgets the failures of who from where, and not those
   t.strictSame(
     await limit.admit(limit.slots({ ...ops, name: 'another' })),
     { waitSeconds: 2 },
-    'a success of somebody else there does not start it anew'
+    'a success of another user there does not reset it'
   )
 })
 
@@ -83,7 +83,7 @@ t.test('twenty users may sign in at once from one address, again and again', asy
   }
 })
 
-t.test('an attempt that was not looked at costs nothing', async t => {
+t.test('an attempt that was not checked costs nothing', async t => {
   const { limit } = await limitsOf(t)
   for (let i = 0; i < 30; i++) {
     const result = await limit.admit(limit.slots(ops))
@@ -92,7 +92,7 @@ t.test('an attempt that was not looked at costs nothing', async t => {
   }
 })
 
-t.test('who tries from where counts, not the name alone; an IPv6 network is one address', async t => {
+t.test('attempts are counted by name and address, not by name alone; an IPv6 network is one address', async t => {
   const { limit } = await limitsOf(t)
   for (let i = 0; i < 5; i++) await limit.admit(limit.slots({ ...ops, address: '2001:db8::1' }))
   t.notOk(isAdmitted(await limit.admit(limit.slots({ ...ops, name: 'OPS', address: '2001:db8:0:0:ffff::2' }))))

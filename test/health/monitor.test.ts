@@ -3,7 +3,7 @@ import type { CheckResult } from '../../src/database/database-check.ts'
 import { Monitor, type MonitorOptions, type Transition } from '../../src/health/monitor.ts'
 import { SharedState } from '../../src/health/state.ts'
 
-/** A check that is answered by hand, so that a test decides what is under way and when it ends. */
+/** A check that the test answers, so that it decides what is under way and when it ends. */
 function manualCheck() {
   const pending: ((result: CheckResult) => void)[] = []
   const begun: (() => void)[] = []
@@ -44,7 +44,7 @@ function monitored(t: Test, options: Pick<MonitorOptions, 'idleMs' | 'nowMs'> = 
   return { manual, transitions, state, monitor }
 }
 
-t.test('all that ask at once share one check', async t => {
+t.test('concurrent requests share one check', async t => {
   const { manual, monitor, state } = monitored(t)
   const asked = Promise.all(Array.from({ length: 100 }, () => monitor.ask()))
   t.equal(manual.count, 1)
@@ -69,7 +69,7 @@ t.test('a verdict is answered without a check for 100 ms, and checked again afte
   t.equal(manual.count, 2)
 })
 
-t.test('without anyone asking it checks again by itself, never twice at once', async t => {
+t.test('without requests it checks again by itself, never twice at the same time', async t => {
   const { manual, monitor } = monitored(t, { idleMs: 1 })
   monitor.start()
   for (const _ of [1, 2, 3]) {
@@ -80,7 +80,7 @@ t.test('without anyone asking it checks again by itself, never twice at once', a
   }
 })
 
-t.test('while the database is known to be mute nobody waits for the next check', async t => {
+t.test('while the database is known to be unresponsive, no request waits for the next check', async t => {
   const { manual, monitor, state } = monitored(t)
   const first = monitor.ask()
   const again = manual.next()
@@ -92,7 +92,7 @@ t.test('while the database is known to be mute nobody waits for the next check',
   t.equal(state.snapshot().database, 'database_timeout')
 })
 
-t.test('each change is told once, with its cause', async t => {
+t.test('each change is reported once, with its cause', async t => {
   const { manual, monitor, transitions } = monitored(t, { idleMs: 1 })
   const cause = new Error('connection refused')
   monitor.start()
@@ -114,7 +114,7 @@ t.test('each change is told once, with its cause', async t => {
   ])
 })
 
-t.test('after it was stopped nothing begins', async t => {
+t.test('no check starts after stop', async t => {
   const { manual, monitor } = monitored(t)
   await monitor.stop()
   await monitor.ask()

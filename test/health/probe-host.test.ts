@@ -36,7 +36,7 @@ function hosted(t: Test, settings: Partial<ProbeHostOptions['settings']> = {}) {
   return { host, state, lines, transitions, transition }
 }
 
-t.test('a thread that dies is told, its verdict ages out, and it comes back on its port', async t => {
+t.test('a thread that ends is reported, its verdict ages out, and it is started again on its port', async t => {
   const { url } = await createTestDatabase(t)
   const { host, state, lines, transition } = hosted(t)
   const port = await host.start()
@@ -71,7 +71,7 @@ t.test('a port in use is a clear error', async t => {
   t.equal(failure instanceof ProbePortError ? failure.message : failure, message)
 })
 
-t.test('all that ask at once share one message, and nobody waits for ever', async t => {
+t.test('concurrent requests share one message, and none waits for ever', async t => {
   const { host } = hosted(t, { port: 'off', checkTimeoutMs: 1 })
   t.equal(await host.start(), undefined)
   t.equal(host.ask(), host.ask())

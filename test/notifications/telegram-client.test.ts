@@ -52,7 +52,7 @@ async function failure(t: Test, call: Promise<unknown>): Promise<TelegramError> 
   return err
 }
 
-t.test('getMe tells the bot, getChat the chat', async t => {
+t.test('getMe returns the bot, getChat the chat', async t => {
   const { client, server } = await connect(t)
   t.strictSame(await client.getMe(), { id: '1234567890', username: 'test_bot' })
   t.strictSame(await client.getChat('-1001234567890'), { id: '-1001234567890', type: 'supergroup', migrated: false })
@@ -62,7 +62,7 @@ t.test('getMe tells the bot, getChat the chat', async t => {
   ])
 })
 
-t.test('sendMessage sends HTML and tells where the message went', async t => {
+t.test('sendMessage sends HTML and returns where the message went', async t => {
   const { client, server } = await connect(t)
   t.strictSame(await client.sendMessage('42', '<b>R&amp;D</b>'), { messageId: '1', chatId: '42', migrated: false })
   t.strictSame(server.delivered, [{ chatId: '42', html: '<b>R&amp;D</b>', text: 'R&D' }])
@@ -81,7 +81,7 @@ t.test('a base address may have a path', async t => {
   t.throws(() => clientOf(t, { baseUrl: 'not a url' }), TypeError)
 })
 
-recordedTest('each error of the fixtures is told by its code', async t => {
+recordedTest('each error of the fixtures has its code', async t => {
   const expected: Record<string, Partial<TelegramError>> = {
     'bad-request-chat-not-found.json': { code: 'TELEGRAM_CHAT_NOT_FOUND', temporary: false },
     'bad-request-entities-too-long.json': { code: 'TELEGRAM_REJECTED', temporary: false },
@@ -104,7 +104,7 @@ recordedTest('each error of the fixtures is told by its code', async t => {
   }
 })
 
-t.test('further refusals of Telegram are told by their code', async t => {
+t.test('each further error of Telegram has its code', async t => {
   const cases: [Behaviour, TelegramErrorCode][] = [
     [failWith(404, 'Not Found'), 'TELEGRAM_UNAUTHORIZED'],
     [failWith(403, 'Forbidden: user is deactivated'), 'TELEGRAM_BLOCKED'],
@@ -141,18 +141,18 @@ t.test('a 429 that asks for more than the deadline leaves ends the call, and hol
     retryAfterMs: 41_000
   })
   t.hasStrict(await failure(t, client.sendMessage('1', 'text')), { code: 'TELEGRAM_RATE_LIMITED', reason: 'PACED' })
-  t.equal(server.received.length, 1, 'the second call asked nobody')
+  t.equal(server.received.length, 1, 'the second call sent no request')
   t.ok(await client.sendMessage('2', 'text'), 'another chat is served')
 })
 
-t.test('a wait that is longer than any deadline is told as an hour', async t => {
+t.test('a wait longer than any deadline is reported as an hour', async t => {
   const { client, server } = await connect(t)
   server.queue('getMe', tooManyRequests(1e12), tooManyRequests(-1), tooManyRequests(0), tooManyRequests(-5))
   t.equal((await failure(t, client.getMe())).retryAfterMs, 3_600_000)
   t.match(await failure(t, client.getMe()), { code: 'TELEGRAM_RATE_LIMITED', retryAfterMs: undefined })
 })
 
-t.test('errors of the server and broken connections are tried again, three times in all', async t => {
+t.test('server errors and broken connections are retried, with three attempts in all', async t => {
   const { client, server, timers } = await connect(t)
   server.queue('getMe', { kind: 'answer', status: 502, body: '<html>' }, { kind: 'cut', when: 'before' })
   t.ok(await client.getMe())
@@ -193,7 +193,7 @@ t.test('an attempt ends with the deadline of its call', async t => {
   t.strictSame(timers.deadlines, [5_000, 5_000, 4_000], 'after waits of 1 s and 2 s')
 })
 
-t.test('an answer that comes late is taken', async t => {
+t.test('a late answer is accepted', async t => {
   const { client, server } = await connect(t)
   let release = () => {}
   const until = new Promise<void>(resolve => {
@@ -206,7 +206,7 @@ t.test('an answer that comes late is taken', async t => {
   t.ok(await call)
 })
 
-t.test('nobody at the address, and something else than HTTP there', async t => {
+t.test('an address without a server, and one that does not speak HTTP', async t => {
   const mute = createServer(socket => socket.end('SSH-2.0-OpenSSH_9.6\r\n', () => socket.destroy()))
   await new Promise<void>(resolve => mute.listen(0, '127.0.0.1', resolve))
   const address = mute.address()
@@ -253,7 +253,7 @@ t.test('the caller can end a call: before it, under way, and while it waits', as
   t.equal(server.received.length, 2)
 })
 
-t.test('a group that became a supergroup is followed once, and told', async t => {
+t.test('a group that became a supergroup is followed once, and reported', async t => {
   const moved = failWith(400, 'Bad Request: group chat was upgraded to a supergroup chat', {
     migrate_to_chat_id: -1001234567890
   })
@@ -295,7 +295,7 @@ t.test('a long message arrives in parts that the server takes', async t => {
   t.hasStrict(await failure(t, client.sendMessage('1', html)), { code: 'TELEGRAM_REJECTED' })
 })
 
-t.test('the token shows in nothing: not when a server quotes it, nor in the client itself', async t => {
+t.test('the token appears nowhere: not when a server quotes it, nor in the client itself', async t => {
   const { client, server } = await connect(t, { maxAttempts: 1 })
   const quotes = [
     TEST_TOKEN,
@@ -318,7 +318,7 @@ t.test('the token shows in nothing: not when a server quotes it, nor in the clie
   t.notMatch(JSON.stringify(client), secret)
 })
 
-t.test('a token of the wrong form is refused without a call', async t => {
+t.test('a token of the wrong form is rejected without a call', async t => {
   for (const token of ['', 'token', '123:', '123:abc/../getMe', '123:a b']) {
     const { client, server } = await connect(t, { token })
     const error = await client.getMe().then(undefined, (err: unknown) => err)

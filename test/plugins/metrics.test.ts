@@ -16,7 +16,7 @@ const { url: DATABASE_URL } = await migratedDatabase(t)
 /** Those whose calls no test of this file makes: the tests of their clients do. */
 const silent = /^trading_health_telegram_/
 
-t.test('everything that happened is told on the port of the metrics', async t => {
+t.test('the metrics port reports everything that happened', async t => {
   const binance = await SimulatedExchange.start({ exchange: 'BINANCE' })
   t.teardown(() => binance.close())
   const { app, url, probeUrl } = await startApp(t, { DATABASE_URL, METRICS_PORT: '0', ...binance.urls })
@@ -70,7 +70,7 @@ t.test('everything that happened is told on the port of the metrics', async t =>
     }
   })
 
-  t.test('a path that nobody has makes no series of its own', async t => {
+  t.test('an unknown path makes no series of its own', async t => {
     const routes = [...text.matchAll(/_request_duration_seconds_count\{route="([^"]*)"/g)].map(([, route]) => route)
     t.strictSame([...new Set(routes)].sort(), ['/api/auth/login', '/api/system/trigger-job', 'unmatched'])
     t.notMatch(text, 'ada', 'nor a user')
@@ -84,12 +84,12 @@ t.test('everything that happened is told on the port of the metrics', async t =>
     }
   })
 
-  t.test('promtool finds nothing to say', { skip: missingTool('promtool', 'prometheus') }, async t => {
+  t.test('promtool reports no problem', { skip: missingTool('promtool', 'prometheus') }, async t => {
     const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' })
     t.equal(status, 0, stdout + stderr)
   })
 
-  t.test('the other ports do not tell them', async t => {
+  t.test('the other ports do not serve them', async t => {
     for (const origin of [url, probeUrl]) t.equal((await fetch(`${origin}/metrics`)).status, 404)
   })
 })

@@ -41,14 +41,14 @@ async function replica(t: Test, url: string, overrides: Partial<Overrides> = PAT
   return app
 }
 
-t.test('the caches are told and cleared', async t => {
+t.test('the caches are reported, and cleared on every replica', async t => {
   const { url } = await migratedDatabase(t)
   const [app, other] = [await replica(t, url), await replica(t, url)]
   const admin = await adminOf(app)
   const clear = clearBy(admin)
   while ((await app.replicas.alive()).length < 2);
 
-  await t.test('the figures have the names of the contract', async t => {
+  await t.test('the statistics have the names of the contract', async t => {
     await fill(app)
     app.caches.prices.peek('BINANCE', 'SPOT', 'BTCUSDT')
     const { status, answer } = await admin.send('GET', '/api/system/cache-stats', undefined, {
@@ -111,7 +111,7 @@ t.test('the caches are told and cleared', async t => {
     t.hasStrict(await clear({ type: 'price' }), { answer: { message: '가격 캐시 정리 완료 - 0개 항목 삭제' } })
   })
 
-  await t.test('an unknown or mistyped name is refused, and clears nothing', async t => {
+  await t.test('an unknown or mistyped name is rejected, and clears nothing', async t => {
     await fill(app)
     for (const body of [
       { exchange: 'KRAKEN' },
