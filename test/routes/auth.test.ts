@@ -17,8 +17,17 @@ async function started(t: Test, environment: Record<string, string> = {}, overri
   return { app, url, log, start, client: new Client(url) }
 }
 
+const shared = await started(t)
+
+/** The service that the tests share which change nothing but rows, without the rows of the tests before. */
+async function sharedService() {
+  const { app, url } = shared
+  await app.db.run(sql => sql`truncate users, sessions, audit_log, sign_in_limits restart identity cascade`)
+  return { app, url, client: new Client(url) }
+}
+
 t.test('an admin signs in, is known, and signs out', async t => {
-  const { app, client } = await started(t)
+  const { app, client } = await sharedService()
   const password = await createUser(app, 'Ops', { isAdmin: true })
 
   const login = await client.signIn('ops', password)
@@ -41,7 +50,7 @@ t.test('an admin signs in, is known, and signs out', async t => {
 })
 
 t.test('every kind of wrong credential has one answer', async t => {
-  const { app, client } = await started(t)
+  const { app, client } = await sharedService()
   const password = await createUser(app, 'ops')
   await createUser(app, 'gone', { password })
   await app.db.run(sql => sql`update users set is_active = false where username = 'gone'`)
@@ -59,7 +68,7 @@ t.test('every kind of wrong credential has one answer', async t => {
 })
 
 t.test('a session that was known before the sign-in is worth nothing after it', async t => {
-  const { app, client } = await started(t)
+  const { app, client } = await sharedService()
   const password = await createUser(app, 'ops', { isAdmin: true })
   await client.signIn('ops', password)
   const first = client.cookie
@@ -71,7 +80,7 @@ t.test('a session that was known before the sign-in is worth nothing after it', 
 })
 
 t.test('a tampered cookie is nobody', async t => {
-  const { app, client } = await started(t)
+  const { app, client } = await sharedService()
   await client.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
   client.cookie = `${client.cookie?.slice(0, -4)}AAAA`
   t.equal((await client.send('GET', '/api/system/audit-log')).status, 401)
@@ -94,7 +103,7 @@ t.test('roles and accounts count from the next request on, on every replica', as
 })
 
 t.test('a session ends by idleness and by age', async t => {
-  const { app, client } = await started(t)
+  const { app, client } = await sharedService()
   const password = await createUser(app, 'ops')
   await client.signIn('ops', password)
   await app.db.run(sql => sql`update sessions set last_seen_at = now() - interval '61 minutes'`)
@@ -156,7 +165,7 @@ t.test('a password that is changed, or a user who is barred, ends the sign-in th
 })
 
 t.test('a password that was set meanwhile is not overwritten by the change of one who knew the old', async t => {
-  const { app } = await started(t)
+  const { app } = await sharedService()
   const users = new Users(app.db)
   await createUser(app, 'ops')
   const before = await users.find('ops')
@@ -178,7 +187,7 @@ t.test('a session that cannot be kept is an error in the envelope, and no cookie
 })
 
 t.test('until a due password change is made nothing else is allowed, and it ends the other sessions', async t => {
-  const { app, url, client } = await started(t)
+  const { app, url, client } = await sharedService()
   const password = await createUser(app, 'ops', { isAdmin: true })
   await app.db.run(sql => sql`update users set must_change_password = true`)
   const elsewhere = new Client(url)
@@ -236,7 +245,7 @@ t.test('failures delay who tries from where, alike for names that exist and not,
 })
 
 t.test('guesses that come at once are not looked at in larger numbers', async t => {
-  const { app, client } = await started(t)
+  const { app, client } = await sharedService()
   await createUser(app, 'ops')
   const guesses = await Promise.all(Array.from({ length: 40 }, () => client.signIn('ops', 'wrong password')))
   t.equal(guesses.filter(({ status }) => status === 401).length, 5)
@@ -250,7 +259,7 @@ t.test('guesses that come at once are not looked at in larger numbers', async t 
 })
 
 t.test('a name has one spelling but for case, and what cannot be a name is nobody', async t => {
-  const { app, client } = await started(t)
+  const { app, client } = await sharedService()
   const password = await createUser(app, 'admin')
   for (const name of ['adm\u0130n', 'adm\u0131n', 'admin ', "'; --", '관리자']) {
     t.hasStrict(
@@ -264,7 +273,7 @@ t.test('a name has one spelling but for case, and what cannot be a name is nobod
 })
 
 t.test('an address that tries many names has to wait, too', async t => {
-  const { app, client } = await started(t)
+  const { app, client } = await sharedService()
   await app.db.run(sql => sql`select 1`)
   const statuses: number[] = []
   for (let i = 0; i < 21; i++) statuses.push((await client.signIn(`name-${i}`, 'wrong password')).status)
@@ -273,7 +282,7 @@ t.test('an address that tries many names has to wait, too', async t => {
 })
 
 t.test('a request from another site is refused, signed in or not', async t => {
-  const { app, client, url } = await started(t)
+  const { app, client, url } = await sharedService()
   const password = await createUser(app, 'ops', { isAdmin: true })
   const foreign = { status: 403, answer: { code: 'FOREIGN_ORIGIN' } }
   const login = (headers: Record<string, string>) =>
