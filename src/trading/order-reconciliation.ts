@@ -1,12 +1,12 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import type { Big } from 'big.js'
 import { type Decimal, Exact } from '../domain/decimal.ts'
+import type { ExchangeErrorCode } from '../domain/exchange-error-code.ts'
 import type { Fill } from '../domain/fill.ts'
 import type { MarketType } from '../domain/market.ts'
 import type { Millis } from '../domain/millis.ts'
 import type { OrderSide, OrderState, UnifiedOrder } from '../domain/order.ts'
 import type { PositionSide } from '../domain/position.ts'
-import type { ExchangeErrorCode } from '../exchanges/exchange-error.ts'
 import type { Execution } from './position-accounting.ts'
 import { partsOfSymbol } from './quote-currency.ts'
 

@@ -1,10 +1,11 @@
 import { Exact } from '../../src/domain/decimal.ts'
+import type { ExchangeErrorCode } from '../../src/domain/exchange-error-code.ts'
 import type { Fill } from '../../src/domain/fill.ts'
 import type { MarketType } from '../../src/domain/market.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../src/domain/order.ts'
 import type { PositionSide } from '../../src/domain/position.ts'
 import type { ExchangeClient } from '../../src/exchanges/exchange-client.ts'
-import { ExchangeError, type ExchangeErrorCode } from '../../src/exchanges/exchange-error.ts'
+import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
 
 export interface ScriptedOrder extends UnifiedOrder {
   market: MarketType
