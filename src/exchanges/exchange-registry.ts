@@ -3,10 +3,11 @@ import type { Dispatcher } from 'undici'
 import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../domain/market.ts'
 import { CATALOGUE, type MarketAddress } from './catalogue.ts'
 import type { Credentials, ExchangeClient } from './exchange-client.ts'
-import { ExchangeGateway, type ExchangeStatus, type GatewayOptions } from './http/exchange-gateway.ts'
+import { ExchangeGateway, type ExchangeStatus } from './http/exchange-gateway.ts'
+import type { GatewayOptions } from './http/exchange-host.ts'
 import { URL_SETTINGS, type UrlSetting } from './url-settings.ts'
 
-/** An exchange does not offer what was asked for, or a base URL cannot be used. Its message is a sentence for people. */
+/** An exchange does not offer a market or testnet, or a base URL cannot be used. Its message is a sentence for people. */
 export class NotOffered extends Error {
   override readonly name = 'NotOffered'
   readonly reason: 'no_such_market' | 'no_testnet' | 'bad_url'
@@ -18,9 +19,9 @@ export class NotOffered extends Error {
 }
 
 export interface RegistryOptions extends Omit<GatewayOptions, 'exchange' | 'dispatcher'> {
-  /** The agent of every outgoing call; whoever made it closes it. */
+  /** The agent of every outgoing call. Its owner closes it. */
   dispatcher: Dispatcher
-  /** Other base URLs, by setting. */
+  /** Base URLs that replace those of the catalogue, by setting. Default none. */
   urls?: Partial<Readonly<Record<UrlSetting, string>>>
 }
 
@@ -29,16 +30,16 @@ export interface ClientOptions {
   marketType: MarketType
   /** Default false. */
   isTestnet?: boolean
-  /** Without them the client reads prices and time alone. */
+  /** Default null: the client reads only prices and time. */
   credentials?: Credentials | null
 }
 
-/** Hands out clients that share, per exchange, rate limits, circuit and clock skew. Owns nothing that needs closing. */
+/** Makes clients that share, per exchange, rate limits, circuit and clock skew. Owns nothing that needs closing. */
 export class ExchangeRegistry {
   readonly #gateways: ReadonlyMap<ExchangeName, ExchangeGateway>
   readonly #urls: Partial<Readonly<Record<UrlSetting, string>>>
 
-  /** @throws NotOffered `bad_url` for a base URL that is neither https nor loopback */
+  /** @throws {NotOffered} `bad_url` for a base URL that is neither https nor loopback */
   constructor({ urls = {}, ...options }: RegistryOptions) {
     for (const setting of URL_SETTINGS) {
       const url = urls[setting]
@@ -51,16 +52,16 @@ export class ExchangeRegistry {
   }
 
   /**
-   * A client; cheap, makes no call and keeps no connection.
+   * A client. Cheap: makes no call and keeps no connection.
    *
-   * @throws NotOffered when the exchange has no such market or no testnet
+   * @throws {NotOffered} when the exchange has no such market or no testnet
    */
   client({ exchange, marketType, isTestnet = false, credentials = null }: ClientOptions): ExchangeClient {
     const baseUrl = this.#baseUrl(exchange, marketType, isTestnet)
     return CATALOGUE[exchange].client({ gateway: this.#gateway(exchange), marketType, isTestnet, credentials, baseUrl })
   }
 
-  /** How it stands with every exchange that was ever called or has a client; reads counters, makes no call. */
+  /** The state of every exchange for which a client was made. Reads counters; makes no call. */
   status(): ExchangeStatus[] {
     return [...this.#gateways.values()].map(gateway => gateway.status()).filter(({ hosts }) => hosts.length > 0)
   }
@@ -77,15 +78,15 @@ export class ExchangeRegistry {
     const address = (isTestnet ? testnetUrl : null) ?? url
     const override = this.#urls[setting]
     if (override === undefined) return address
-    // A loopback override is a simulated exchange: no call may slip past it to a real host, the testnet's neither.
+    // A loopback override is a simulated exchange: no call may reach a real host, not even that of the testnet.
     return address === url || isLoopback(new URL(override)) ? override : address
   }
 }
 
 /**
- * To be asked before an account is kept.
+ * Checks that an exchange has a market and a testnet, before an account is stored.
  *
- * @throws NotOffered when the exchange has no such market or no testnet
+ * @throws {NotOffered} when the exchange has no such market or no testnet
  */
 export function assertOffered(exchange: ExchangeName, marketType: MarketType, isTestnet: boolean): void {
   const { testnetUrl } = addressOf(exchange, marketType)
@@ -101,7 +102,7 @@ function addressOf(exchange: ExchangeName, marketType: MarketType): MarketAddres
   throw new NotOffered('no_such_market', `${name} has no ${marketType} market that this service supports`)
 }
 
-/** @throws NotOffered `bad_url` unless it is https, or http to a loopback address, and bears no user, query or fragment */
+/** @throws {NotOffered} `bad_url` unless it is https, or http to a loopback address, without user, query and fragment */
 export function assertBaseUrl(setting: UrlSetting, text: string): void {
   const url = URL.canParse(text) ? new URL(text) : null
   const safe = url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url))

@@ -6,7 +6,7 @@ import { signOkx } from '../../src/exchanges/adapters/okx.ts'
 import { signWithToken } from '../../src/exchanges/adapters/upbit-dialect.ts'
 import type { Credentials } from '../../src/exchanges/exchange-client.ts'
 import { isRecord, type JsonRecord, recordOf, rowsOf, textOf } from '../../src/exchanges/http/answer-fields.ts'
-import type { SignedParts } from '../../src/exchanges/http/exchange-gateway.ts'
+import type { SignedParts } from '../../src/exchanges/http/exchange-call.ts'
 import { fixture, recordedTest } from './fixtures.ts'
 
 interface Vector {
@@ -33,7 +33,7 @@ const SIGNERS: Readonly<Record<string, (vector: Vector) => { ours: SignedParts; 
   },
   okx: ({ url, headers, credentials, clockMs }) => {
     const query = url.search.slice(1)
-    const ours = signOkx(url.pathname, query, credentials, clockMs)
+    const ours = signOkx({ method: 'GET', path: url.pathname }, query, credentials, clockMs)
     return { ours, theirs: { query, headers: lowerCase(headers) } }
   },
   upbit: vector => withToken(vector, {}),

@@ -1,39 +1,38 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
 import { createHmac } from 'node:crypto'
 import { type Decimal, toDecimal } from '../../domain/decimal.ts'
+import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
+import type { Fill } from '../../domain/fill.ts'
 import type { ExchangeName, MarketType } from '../../domain/market.ts'
 import type { Credentials } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
 import { UnreadableAnswer } from '../http/answer-fields.ts'
+import type { Refusal } from '../http/exchange-call.ts'
 import type { ExchangeGateway } from '../http/exchange-gateway.ts'
 
-/** What the registry hands to an adapter to build a client from. */
+/** What an adapter builds a client from. */
 export interface AdapterContext {
   gateway: ExchangeGateway
   marketType: MarketType
   isTestnet: boolean
-  /** Null for a client that reads public figures alone. */
+  /** Null for a client that calls only routes without a signature. */
   credentials: Credentials | null
   /** Root of the API for this market, real or testnet. */
   baseUrl: string
 }
 
-/** @throws ExchangeError `authentication` when the client was built without credentials */
-export function credentialsOf(context: AdapterContext, operation: string): Credentials {
-  if (context.credentials !== null) return context.credentials
-  throw new ExchangeError('authentication', {
-    exchange: context.gateway.exchange,
-    operation,
-    reason: 'the client has no credentials'
-  })
-}
-
-/** A contract or pair that the port does not carry: dated, inverse, coin-margined. */
+/** A contract or pair that `ExchangeClient` does not support: dated, inverse, coin-margined. */
 export class UnsupportedSymbol extends Error {
   override readonly name = 'UnsupportedSymbol'
 }
 
-/** Encodes a query in the order of its entries; undefined values are left out. */
+/** The unified symbol of a supported market. @throws {UnsupportedSymbol} for null */
+export function supportedContract(symbol: string | null): string {
+  if (symbol !== null) return symbol
+  throw new UnsupportedSymbol('inverse, coin-margined and dated contracts are not supported, only linear perpetuals')
+}
+
+/** Encodes a query in the order of its entries. Undefined values are left out. */
 export function queryOf(entries: Readonly<Record<string, string | number | undefined>>): string {
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries(entries)) if (value !== undefined) query.append(name, String(value))
@@ -44,7 +43,7 @@ export function hmacSha256(secret: string, text: string, encoding: 'hex' | 'base
   return createHmac('sha256', secret).update(text).digest(encoding)
 }
 
-/** `parse` of every row, the rows of unsupported symbols left out. */
+/** `parse` of every row. Rows of unsupported symbols, and rows for which `parse` returns null, are left out. */
 export function supportedOnly<Row, T>(rows: readonly Row[], parse: (row: Row) => T | null): T[] {
   return rows.flatMap(row => {
     try {
@@ -57,10 +56,10 @@ export function supportedOnly<Row, T>(rows: readonly Row[], parse: (row: Row) =>
 }
 
 /**
- * Runs `parse`, its failures told as the port tells them: a symbol outside the port as `bad_symbol`, an answer that
- * cannot be read as `invalid_answer`.
+ * Runs `parse` and translates its errors: an unsupported symbol becomes `bad_symbol`, an answer that cannot be read
+ * `invalid_answer`.
  *
- * @throws ExchangeError
+ * @throws {ExchangeError} for these two, and any other error of `parse` as it is
  */
 export function parsing<T>(exchange: ExchangeName, operation: string, parse: () => T): T {
   try {
@@ -72,7 +71,7 @@ export function parsing<T>(exchange: ExchangeName, operation: string, parse: () 
   }
 }
 
-/** The price in a ticker's row; null when there was no trade yet. */
+/** The price in a ticker's row; null when there was no trade yet. @throws {UnreadableAnswer} */
 export function tickerPrice(text: string | null | undefined): Decimal | null {
   if (text === null || text === undefined || text === '') return null
   const price = toDecimal(text)
@@ -80,10 +79,20 @@ export function tickerPrice(text: string | null | undefined): Decimal | null {
   return /[1-9]/.test(price) && !price.startsWith('-') ? price : null
 }
 
-/** Most pages of a list that are read; beyond it the answer would be a partial one, and is refused. */
-export const MAX_PAGES = 50
+/** Fills in the order of their time. `fills` is newest first: reversed, fills of one millisecond keep their order. */
+export function oldestFirst(fills: readonly Fill[]): Fill[] {
+  return fills.toReversed().sort((a, b) => a.executedAt - b.executedAt)
+}
 
-/** @throws ExchangeError `invalid_answer` for a list that never ends */
-export function endlessList(exchange: ExchangeName, operation: string): never {
-  throw new ExchangeError('invalid_answer', { exchange, operation, reason: `more than ${MAX_PAGES} pages` })
+/**
+ * What the codes of an exchange mean. `clock`: the exchange refused the time of the request, so that the clock skew is
+ * measured and the call repeated once; it is an `authentication` error otherwise.
+ */
+export type RefusalTable = Readonly<Record<string, ExchangeErrorCode | 'clock'>>
+
+/** The refusal that a code of the exchange means; null when there is no code or the table does not have it. */
+export function refusalFrom(table: RefusalTable, exchangeCode: string | null): Refusal | null {
+  const meaning = exchangeCode !== null && Object.hasOwn(table, exchangeCode) ? table[exchangeCode] : undefined
+  if (meaning === undefined) return null
+  return { code: meaning === 'clock' ? 'authentication' : meaning, exchangeCode, clock: meaning === 'clock' }
 }

@@ -1,19 +1,19 @@
 // @FEAT:exchanges @COMP:service @TYPE:integration
 
 import { MINUTE, SECOND } from '../../async/durations.ts'
-import type { Balance } from '../../domain/balance.ts'
-import { Exact, isZero } from '../../domain/decimal.ts'
+import { type Balance, balanceOfParts, balanceOfTotal } from '../../domain/balance.ts'
+import { type Decimal, Exact, isZero } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
 import type { CallOptions, Credentials, ExchangeClient } from '../exchange-client.ts'
-import { ExchangeError } from '../exchange-error.ts'
 import {
   decimalOf,
   isRecord,
   type JsonRecord,
+  meaningOf,
   millisOf,
   optionalDecimal,
   optionalMillis,
@@ -21,63 +21,73 @@ import {
   priceOf,
   recordOf,
   rowsOf,
-  textOf,
-  toMillis,
-  UnreadableAnswer
+  textOf
 } from '../http/answer-fields.ts'
-import type { Answer, ExchangeHost, ReadCall, Refusal, SignedParts } from '../http/exchange-gateway.ts'
+import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
-import { RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
-  credentialsOf,
   hmacSha256,
-  parsing,
   queryOf,
-  supportedOnly,
-  tickerPrice,
-  UnsupportedSymbol
+  type RefusalTable,
+  refusalFrom,
+  supportedContract,
+  supportedOnly
 } from './adapter.ts'
+import { ConditionalOrders } from './conditional-orders.ts'
+import { ExchangeApi } from './exchange-api.ts'
 
 const RECV_WINDOW_MS = 10 * SECOND
 const FILLS_PER_PAGE = 1_000
-const MAX_FILL_PAGES = 20
-/** A firewall's 403 names no time; Binance asks to back off. */
+/** A firewall's 403 states no time; Binance asks to back off. */
 const FIREWALL_PENALTY_MS = MINUTE
 
-/** Binance counts weight per address and minute, apart for spot and futures; reads have no limit per key. */
-const LIMITS: Record<MarketType, RateLimit> = {
+/** Binance counts weight per address and minute, separately for spot and futures. Reads have no limit per key. */
+const LIMITS: Readonly<Record<MarketType, RateLimit>> = {
   SPOT: { name: 'weight', weight: 6_000, perMs: MINUTE, scope: 'address' },
   FUTURES: { name: 'weight', weight: 2_400, perMs: MINUTE, scope: 'address' }
 }
 
-interface Route {
-  path: string
-  weight: number
+interface MarketRoutes {
+  time: Route
+  prices: Route
+  order: Route
+  openOrders: Route
+  fills: Route
+  balances: Route
 }
 
-const ROUTES = {
+/** A route that is signed unless `signing` says otherwise. */
+function route(row: { operation: string; path: string; weight: number; signing?: Route['signing'] }): Route {
+  const { operation, path, weight, signing = 'account' } = row
+  return { operation, method: 'GET', path, costs: [{ limit: 'weight', weight }], signing }
+}
+
+const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
   SPOT: {
-    time: { path: '/api/v3/time', weight: 1 },
-    prices: { path: '/api/v3/ticker/price', weight: 4 },
-    order: { path: '/api/v3/order', weight: 4 },
-    openOrders: { path: '/api/v3/openOrders', weight: 80 },
-    fills: { path: '/api/v3/myTrades', weight: 20 },
-    balances: { path: '/api/v3/account', weight: 20 }
+    time: route({ operation: 'serverTime', path: '/api/v3/time', weight: 1, signing: 'none' }),
+    prices: route({ operation: 'lastPrices', path: '/api/v3/ticker/price', weight: 4, signing: 'none' }),
+    order: route({ operation: 'order', path: '/api/v3/order', weight: 4 }),
+    openOrders: route({ operation: 'openOrders', path: '/api/v3/openOrders', weight: 80 }),
+    fills: route({ operation: 'fills', path: '/api/v3/myTrades', weight: 20 }),
+    balances: route({ operation: 'balances', path: '/api/v3/account', weight: 20 })
   },
   FUTURES: {
-    time: { path: '/fapi/v1/time', weight: 1 },
-    prices: { path: '/fapi/v2/ticker/price', weight: 2 },
-    order: { path: '/fapi/v1/order', weight: 1 },
-    openOrders: { path: '/fapi/v1/openOrders', weight: 40 },
-    fills: { path: '/fapi/v1/userTrades', weight: 5 },
-    balances: { path: '/fapi/v3/balance', weight: 5 }
+    time: route({ operation: 'serverTime', path: '/fapi/v1/time', weight: 1, signing: 'none' }),
+    prices: route({ operation: 'lastPrices', path: '/fapi/v2/ticker/price', weight: 2, signing: 'none' }),
+    order: route({ operation: 'order', path: '/fapi/v1/order', weight: 1 }),
+    openOrders: route({ operation: 'openOrders', path: '/fapi/v1/openOrders', weight: 40 }),
+    fills: route({ operation: 'fills', path: '/fapi/v1/userTrades', weight: 5 }),
+    balances: route({ operation: 'balances', path: '/fapi/v3/balance', weight: 5 })
   }
-} as const satisfies Record<MarketType, Record<string, Route>>
-const POSITIONS: Route = { path: '/fapi/v3/positionRisk', weight: 5 }
-/** Since December 2025 conditional futures orders live here, under ids of their own. */
-const ALGO_ORDER: Route = { path: '/fapi/v1/algoOrder', weight: 1 }
-const OPEN_ALGO_ORDERS: Route = { path: '/fapi/v1/openAlgoOrders', weight: 40 }
+}
+
+/** Routes of futures alone. Since December 2025 conditional orders are algo orders, with ids of their own. */
+const FUTURES_ROUTES = {
+  positions: route({ operation: 'positions', path: '/fapi/v3/positionRisk', weight: 5 }),
+  algoOrder: route({ operation: 'order', path: '/fapi/v1/algoOrder', weight: 1 }),
+  openAlgoOrders: route({ operation: 'openOrders', path: '/fapi/v1/openAlgoOrders', weight: 40 })
+}
 const CONDITIONAL = /STOP|TAKE_PROFIT|TRAILING/
 
 const STATES: Readonly<Record<string, OrderState>> = {
@@ -94,7 +104,7 @@ const STATES: Readonly<Record<string, OrderState>> = {
   EXPIRED_IN_MATCH: 'expired'
 }
 
-/** States of an algo order; one that was triggered has become an ordinary order, whose state counts. */
+/** States of an algo order. A triggered one has become an ordinary order, whose state counts. */
 const ALGO_STATES: Readonly<Record<string, OrderState>> = {
   NEW: 'open',
   TRIGGERING: 'open',
@@ -105,190 +115,117 @@ const ALGO_STATES: Readonly<Record<string, OrderState>> = {
   EXPIRED: 'expired'
 }
 
-/** Spot and USD-M futures. Coin-margined and dated contracts are refused. */
+const SIDES: Readonly<Record<string, OrderSide>> = { BUY: 'BUY', SELL: 'SELL' }
+const POSITION_SIDES: Readonly<Record<string, PositionSide>> = { BOTH: 'BOTH', LONG: 'LONG', SHORT: 'SHORT' }
+
+/** Spot and USD-M futures. Coin-margined and dated contracts are rejected. */
 export class BinanceClient implements ExchangeClient {
   readonly exchange = 'BINANCE'
   readonly marketType: MarketType
   readonly isTestnet: boolean
-  readonly #context: AdapterContext
-  readonly #host: ExchangeHost
+  readonly #api: ExchangeApi<unknown>
+  readonly #routes: MarketRoutes
+  readonly #orders: ConditionalOrders
 
   constructor(context: AdapterContext) {
-    this.marketType = context.marketType
+    const { marketType, baseUrl } = context
+    this.marketType = marketType
     this.isTestnet = context.isTestnet
-    this.#context = context
-    const { time } = ROUTES[context.marketType]
-    this.#host = context.gateway.host({
-      // Spot and futures count apart, even behind one proxy.
-      id: `${context.baseUrl} ${context.marketType}`,
-      baseUrl: context.baseUrl,
-      limits: [LIMITS[context.marketType]],
-      refusalOf: binanceRefusal,
-      usage: { header: 'x-mbx-used-weight-1m', limit: 'weight' },
+    this.#routes = ROUTES[marketType]
+    this.#api = new ExchangeApi({
+      context,
+      host: {
+        // Spot and futures have separate limits, even behind one proxy.
+        id: `${baseUrl} ${marketType}`,
+        limits: [LIMITS[marketType]],
+        refusalOf: binanceRefusal,
+        usage: { header: 'x-mbx-used-weight-1m', limit: 'weight' }
+      },
       clock: {
-        operation: 'serverTime',
-        path: time.path,
-        costs: [{ limit: 'weight', weight: time.weight }],
+        route: this.#routes.time,
         read: ({ body }) => millisOf(recordOf(body, 'the answer'), 'serverTime')
+      },
+      sign: ({ query, credentials, at }) => {
+        const window = queryOf({ recvWindow: RECV_WINDOW_MS, timestamp: at })
+        return signBinance(query === '' ? window : `${query}&${window}`, credentials)
+      },
+      payloadOf: body => body
+    })
+    this.#orders = new ConditionalOrders({
+      orderTypes: marketType === 'FUTURES' ? CONDITIONAL : null,
+      symbolField: 'symbol',
+      readRow: async ({ exchangeOrderId }, options) => {
+        const request = { route: FUTURES_ROUTES.algoOrder, query: queryOf({ algoId: exchangeOrderId }) }
+        return await this.#api.read(request, body => recordOf(body, 'the order'), options)
+      },
+      parse: async row => this.#api.parse('order', () => parseBinanceAlgoOrder(row)),
+      triggeredOrderId,
+      readOrdinary: async ({ exchangeSymbol, exchangeOrderId }, options) => {
+        const query = queryOf({ symbol: exchangeSymbol, orderId: exchangeOrderId })
+        const parse = (body: unknown) => parseBinanceOrder(recordOf(body, 'the order'), marketType)
+        return await this.#api.read({ route: this.#routes.order, query }, parse, options)
       }
     })
   }
 
   async lastPrices(options?: CallOptions): Promise<Price[]> {
-    let prices: Price[] = []
-    const { path, weight } = ROUTES[this.marketType].prices
-    return await this.#host.call(
-      {
-        operation: 'lastPrices',
-        path,
-        costs: [{ limit: 'weight', weight }],
-        rows: () => {
-          prices = []
-          return new RowReader(['symbol', 'price', 'time'], ([own, text, time]) => {
-            const price = tickerPrice(text)
-            const symbol = own ? unifiedSymbol(own) : null
-            if (!own || symbol === null || price === null) return
-            prices.push({ symbol, exchangeSymbol: own, price, at: time ? toMillis(time, 'time') : null })
-          })
-        },
-        read: () => prices
-      },
-      options
-    )
+    const fields = { symbol: 'symbol', price: 'price', time: 'time' }
+    return await this.#api.readPrices({ route: this.#routes.prices, fields, unifiedSymbol }, options)
   }
 
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
-    parsing(this.exchange, 'order', () => supportedSymbol(ref.exchangeSymbol))
-    if (this.marketType === 'FUTURES' && CONDITIONAL.test(ref.orderType ?? '')) {
-      const conditional = await this.#algoOrder(ref, options)
-      if (conditional !== null) return conditional
-    }
-    return await this.#order(ref, options)
+    this.#api.parse('order', () => supportedSymbol(ref.exchangeSymbol))
+    return await this.#orders.order(ref, options)
   }
 
   async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
-    const plain = this.#read(
-      'openOrders',
-      ROUTES[this.marketType].openOrders,
-      {},
-      body => supportedOnly(rowsOf(body, 'open orders'), row => parseBinanceOrder(row, this.marketType)),
-      options
-    )
-    if (this.marketType === 'SPOT') return await plain
-    const conditional = this.#read(
-      'openOrders',
-      OPEN_ALGO_ORDERS,
-      {},
-      body => supportedOnly(rowsOf(body, 'open algo orders'), parseBinanceAlgoOrder),
-      options
-    )
-    return (await Promise.all([plain, conditional])).flat()
+    const parse = (body: unknown) =>
+      supportedOnly(rowsOf(body, 'open orders'), row => parseBinanceOrder(row, this.marketType))
+    const ordinary = this.#api.read({ route: this.#routes.openOrders }, parse, options)
+    if (this.marketType === 'SPOT') return await ordinary
+    const parseAlgo = (body: unknown) => supportedOnly(rowsOf(body, 'open algo orders'), parseBinanceAlgoOrder)
+    const conditional = this.#api.read({ route: FUTURES_ROUTES.openAlgoOrders }, parseAlgo, options)
+    return (await Promise.all([ordinary, conditional])).flat()
   }
 
   async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
-    parsing(this.exchange, 'fills', () => supportedSymbol(ref.exchangeSymbol))
-    const orderId = await this.#executedOrderId(ref, options)
+    this.#api.parse('fills', () => supportedSymbol(ref.exchangeSymbol))
+    const orderId = await this.#orders.executedOrderId(ref, options)
     if (orderId === null) return []
-    const fills: Fill[] = []
-    let fromId: string | undefined
-    for (let page = 0; page < MAX_FILL_PAGES; page++) {
-      const found = await this.#read(
-        'fills',
-        ROUTES[this.marketType].fills,
-        { symbol: ref.exchangeSymbol, orderId, fromId, limit: FILLS_PER_PAGE },
-        body => rowsOf(body, 'fills').map(row => parseBinanceFill(row, this.marketType)),
-        options
-      )
-      fills.push(...found.filter(fill => fill.exchangeOrderId === orderId))
-      const last = found.at(-1)
-      if (last === undefined || found.length < FILLS_PER_PAGE) break
-      fromId = String(BigInt(last.exchangeTradeId) + 1n)
-    }
-    return fills.map(fill => ({ ...fill, exchangeOrderId: ref.exchangeOrderId }))
+    const fills = await this.#api.readPages<Fill, string>(
+      {
+        route: this.#routes.fills,
+        query: fromId => queryOf({ symbol: ref.exchangeSymbol, orderId, fromId, limit: FILLS_PER_PAGE }),
+        read: body => {
+          const rows = rowsOf(body, 'fills').map(row => parseBinanceFill(row, this.marketType))
+          const last = rows.length < FILLS_PER_PAGE ? undefined : rows.at(-1)
+          return { rows, next: last && String(BigInt(last.exchangeTradeId) + 1n) }
+        }
+      },
+      options
+    )
+    const { exchangeOrderId } = ref
+    return fills.filter(fill => fill.exchangeOrderId === orderId).map(fill => ({ ...fill, exchangeOrderId }))
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
-    const query = this.marketType === 'SPOT' ? { omitZeroBalances: 'true' } : {}
+    const query = this.marketType === 'SPOT' ? queryOf({ omitZeroBalances: 'true' }) : ''
     const parse = this.marketType === 'SPOT' ? parseBinanceSpotBalances : parseBinanceFuturesBalances
-    return await this.#read('balances', ROUTES[this.marketType].balances, query, parse, options)
+    return await this.#api.read({ route: this.#routes.balances, query }, parse, options)
   }
 
   async positions(options?: CallOptions): Promise<Position[]> {
     if (this.marketType === 'SPOT') return []
-    return await this.#read(
-      'positions',
-      POSITIONS,
-      {},
-      body => supportedOnly(rowsOf(body, 'positions'), parseBinancePosition),
-      options
-    )
+    const parse = (body: unknown) => supportedOnly(rowsOf(body, 'positions'), parseBinancePosition)
+    return await this.#api.read({ route: FUTURES_ROUTES.positions }, parse, options)
   }
 
   async serverTime(options?: CallOptions): Promise<Millis> {
-    return await this.#host.serverTime(options)
-  }
-
-  async #order(ref: OrderRef, options: CallOptions | undefined): Promise<UnifiedOrder> {
-    return await this.#read(
-      'order',
-      ROUTES[this.marketType].order,
-      { symbol: ref.exchangeSymbol, orderId: ref.exchangeOrderId },
-      body => parseBinanceOrder(recordOf(body, 'the order'), this.marketType),
-      options
-    )
-  }
-
-  /** A conditional order; once triggered, the order that it became, under the id it was placed with. */
-  async #algoOrder(ref: OrderRef, options: CallOptions | undefined): Promise<UnifiedOrder | null> {
-    const row = await this.#algoRow(ref, options)
-    if (row === null) return null
-    const placed = parsing(this.exchange, 'order', () => parseBinanceAlgoOrder(row))
-    const becameId = becameOf(row)
-    if (becameId === null) return placed
-    const actual = await this.#order({ ...ref, exchangeOrderId: becameId }, options)
-    const { exchangeOrderId, orderType, stopPrice } = placed
-    return { ...actual, exchangeOrderId, orderType, stopPrice }
-  }
-
-  /** Null when no conditional order has this id and symbol. */
-  async #algoRow(ref: OrderRef, options: CallOptions | undefined): Promise<JsonRecord | null> {
-    try {
-      const query = { algoId: ref.exchangeOrderId }
-      const row = await this.#read('order', ALGO_ORDER, query, body => recordOf(body, 'the order'), options)
-      return optionalText(row, 'symbol') === ref.exchangeSymbol ? row : null
-    } catch (err) {
-      if (err instanceof ExchangeError && err.code === 'order_not_found') return null
-      throw err
-    }
-  }
-
-  /** The id under which an order trades; null for a conditional one that was not triggered. */
-  async #executedOrderId(ref: OrderRef, options: CallOptions | undefined): Promise<string | null> {
-    if (this.marketType === 'SPOT' || !CONDITIONAL.test(ref.orderType ?? '')) return ref.exchangeOrderId
-    const row = await this.#algoRow(ref, options)
-    return row === null ? ref.exchangeOrderId : becameOf(row)
-  }
-
-  async #read<T>(
-    operation: string,
-    { path, weight }: Route,
-    query: Readonly<Record<string, string | number | undefined>>,
-    parse: (body: unknown) => T,
-    options: CallOptions | undefined
-  ): Promise<T> {
-    const credentials = credentialsOf(this.#context, operation)
-    const call: ReadCall<T> = {
-      operation,
-      path,
-      costs: [{ limit: 'weight', weight }],
-      sign: at => signBinance(queryOf({ ...query, recvWindow: RECV_WINDOW_MS, timestamp: at }), credentials),
-      read: ({ body }) => parsing(this.exchange, operation, () => parse(body))
-    }
-    return await this.#host.call(call, options)
+    return await this.#api.serverTime(options)
   }
 }
 
-/** Signs a query that holds `timestamp`: hex HMAC-SHA256 of the query string, appended to it. */
+/** Signs a query that contains `timestamp`: appends the hex HMAC-SHA256 of the query string. */
 export function signBinance(query: string, { apiKey, apiSecret }: Credentials): SignedParts {
   return {
     query: `${query}&signature=${hmacSha256(apiSecret, query, 'hex')}`,
@@ -297,10 +234,10 @@ export function signBinance(query: string, { apiKey, apiSecret }: Credentials): 
 }
 
 /**
- * An order in any of Binance's spellings: queried, listed, or as the answer to its creation.
+ * An order in any of Binance's shapes: queried, listed, or as the answer to its creation.
  *
- * @throws UnreadableAnswer
- * @throws UnsupportedSymbol for coin-margined and dated contracts
+ * @throws {UnreadableAnswer}
+ * @throws {UnsupportedSymbol} for coin-margined and dated contracts
  */
 export function parseBinanceOrder(row: JsonRecord, marketType: MarketType): UnifiedOrder {
   const exchangeSymbol = textOf(row, 'symbol')
@@ -310,7 +247,7 @@ export function parseBinanceOrder(row: JsonRecord, marketType: MarketType): Unif
     clientOrderId: optionalText(row, 'clientOrderId'),
     symbol: supportedSymbol(exchangeSymbol),
     exchangeSymbol,
-    side: sideOf(row),
+    side: meaningOf(row, 'side', SIDES),
     positionSide: marketType === 'SPOT' ? 'BOTH' : positionSideOf(row),
     orderType: textOf(row, 'type'),
     price: priceOf(row, 'price'),
@@ -318,17 +255,13 @@ export function parseBinanceOrder(row: JsonRecord, marketType: MarketType): Unif
     quantity: priceOf(row, 'origQty'),
     filledQuantity,
     averagePrice: marketType === 'SPOT' ? spotAverage(row, filledQuantity) : priceOf(row, 'avgPrice'),
-    status: stateOf(row, 'status', STATES),
+    status: meaningOf(row, 'status', STATES),
     createdAt: optionalMillis(row, 'time') ?? optionalMillis(row, 'transactTime'),
     updatedAt: optionalMillis(row, 'updateTime') ?? optionalMillis(row, 'transactTime')
   }
 }
 
-/**
- * A conditional futures order as it was placed.
- *
- * @throws UnreadableAnswer @throws UnsupportedSymbol
- */
+/** A conditional futures order as it was placed. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseBinanceAlgoOrder(row: JsonRecord): UnifiedOrder {
   const exchangeSymbol = textOf(row, 'symbol')
   return {
@@ -336,7 +269,7 @@ export function parseBinanceAlgoOrder(row: JsonRecord): UnifiedOrder {
     clientOrderId: optionalText(row, 'clientAlgoId'),
     symbol: supportedSymbol(exchangeSymbol),
     exchangeSymbol,
-    side: sideOf(row),
+    side: meaningOf(row, 'side', SIDES),
     positionSide: positionSideOf(row),
     orderType: textOf(row, 'orderType'),
     price: priceOf(row, 'price'),
@@ -344,13 +277,13 @@ export function parseBinanceAlgoOrder(row: JsonRecord): UnifiedOrder {
     quantity: priceOf(row, 'quantity'),
     filledQuantity: '0',
     averagePrice: null,
-    status: stateOf(row, 'algoStatus', ALGO_STATES),
+    status: meaningOf(row, 'algoStatus', ALGO_STATES),
     createdAt: optionalMillis(row, 'createTime'),
     updatedAt: optionalMillis(row, 'updateTime')
   }
 }
 
-/** @throws UnreadableAnswer @throws UnsupportedSymbol */
+/** @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseBinanceFill(row: JsonRecord, marketType: MarketType): Fill {
   const exchangeSymbol = textOf(row, 'symbol')
   return {
@@ -358,7 +291,7 @@ export function parseBinanceFill(row: JsonRecord, marketType: MarketType): Fill 
     exchangeOrderId: textOf(row, 'orderId'),
     symbol: supportedSymbol(exchangeSymbol),
     exchangeSymbol,
-    side: marketType === 'SPOT' ? spotSide(row) : sideOf(row),
+    side: marketType === 'SPOT' ? spotSide(row) : meaningOf(row, 'side', SIDES),
     positionSide: marketType === 'SPOT' ? 'BOTH' : positionSideOf(row),
     price: decimalOf(row, 'price'),
     quantity: decimalOf(row, 'qty'),
@@ -369,28 +302,21 @@ export function parseBinanceFill(row: JsonRecord, marketType: MarketType): Fill 
   }
 }
 
-/** @throws UnreadableAnswer */
+/** @throws {UnreadableAnswer} */
 export function parseBinanceSpotBalances(body: unknown): Balance[] {
-  return rowsOf(recordOf(body, 'the account').balances, 'balances').flatMap(row => {
-    const free = decimalOf(row, 'free')
-    const locked = decimalOf(row, 'locked')
-    if (isZero(free) && isZero(locked)) return []
-    return { asset: textOf(row, 'asset'), free, locked, total: new Exact(free).plus(locked).toFixed() }
-  })
+  return rowsOf(recordOf(body, 'the account').balances, 'balances').flatMap(
+    row => balanceOfParts(textOf(row, 'asset'), decimalOf(row, 'free'), decimalOf(row, 'locked')) ?? []
+  )
 }
 
-/** Wallet balances; with several assets as margin more can be free than one of them holds, then all of it is. */
+/** Wallet balances. @throws {UnreadableAnswer} */
 export function parseBinanceFuturesBalances(body: unknown): Balance[] {
-  return rowsOf(body, 'balances').flatMap(row => {
-    const total = decimalOf(row, 'balance')
-    if (isZero(total)) return []
-    const available = decimalOf(row, 'availableBalance')
-    const free = new Exact(available).gt(total) ? total : available
-    return { asset: textOf(row, 'asset'), free, locked: new Exact(total).minus(free).toFixed(), total }
-  })
+  return rowsOf(body, 'balances').flatMap(
+    row => balanceOfTotal(textOf(row, 'asset'), decimalOf(row, 'balance'), decimalOf(row, 'availableBalance')) ?? []
+  )
 }
 
-/** Null for a flat position. @throws UnreadableAnswer @throws UnsupportedSymbol */
+/** Null for a flat position. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseBinancePosition(row: JsonRecord): Position | null {
   const quantity = decimalOf(row, 'positionAmt')
   if (isZero(quantity)) return null
@@ -407,7 +333,7 @@ export function parseBinancePosition(row: JsonRecord): Position | null {
   }
 }
 
-const REFUSALS: Readonly<Record<string, Refusal['code']>> = {
+const REFUSALS: RefusalTable = {
   '-1000': 'unavailable',
   '-1001': 'unavailable',
   '-1002': 'authentication',
@@ -415,7 +341,7 @@ const REFUSALS: Readonly<Record<string, Refusal['code']>> = {
   '-1007': 'timeout',
   '-1008': 'unavailable',
   '-1015': 'rate_limited',
-  '-1021': 'authentication',
+  '-1021': 'clock',
   '-1022': 'authentication',
   '-1099': 'authentication',
   '-1121': 'bad_symbol',
@@ -426,40 +352,23 @@ const REFUSALS: Readonly<Record<string, Refusal['code']>> = {
 }
 
 function binanceRefusal({ status, body }: Answer): Refusal | null {
-  if (status === 200) return null
+  if (status === 200 || status === 418) return null
   if (status === 403) return { code: 'rate_limited', exchangeCode: '403', retryAfterMs: FIREWALL_PENALTY_MS }
-  const exchangeCode = isRecord(body) ? optionalText(body, 'code') : null
-  const code = exchangeCode === null ? undefined : REFUSALS[exchangeCode]
-  if (code === undefined || status === 418) return null
-  return { code, exchangeCode, clock: exchangeCode === '-1021' }
+  return isRecord(body) ? refusalFrom(REFUSALS, optionalText(body, 'code')) : null
 }
 
-/** The ordinary order that a conditional one became. */
-function becameOf(row: JsonRecord): string | null {
+/** The id of the ordinary order that a conditional one became; null before it was triggered. */
+function triggeredOrderId(row: JsonRecord): string | null {
   const id = optionalText(row, 'actualOrderId')
   return id === '0' ? null : id
 }
 
-function unifiedSymbol(own: string): string | null {
-  return /^[\p{L}\p{N}]{2,40}$/u.test(own) ? own : null
+function unifiedSymbol(exchangeSymbol: string): string | null {
+  return /^[\p{L}\p{N}]{2,40}$/u.test(exchangeSymbol) ? exchangeSymbol : null
 }
 
-function supportedSymbol(own: string): string {
-  const symbol = unifiedSymbol(own)
-  if (symbol !== null) return symbol
-  throw new UnsupportedSymbol('coin-margined and dated contracts are not supported, only linear perpetuals')
-}
-
-function stateOf(row: JsonRecord, field: string, states: Readonly<Record<string, OrderState>>): OrderState {
-  const state = states[textOf(row, field)]
-  if (state === undefined) throw new UnreadableAnswer(`${field} is not a known state`)
-  return state
-}
-
-function sideOf(row: JsonRecord): OrderSide {
-  const side = textOf(row, 'side')
-  if (side !== 'BUY' && side !== 'SELL') throw new UnreadableAnswer('side is neither BUY nor SELL')
-  return side
+function supportedSymbol(exchangeSymbol: string): string {
+  return supportedContract(unifiedSymbol(exchangeSymbol))
 }
 
 function spotSide(row: JsonRecord): OrderSide {
@@ -467,14 +376,12 @@ function spotSide(row: JsonRecord): OrderSide {
 }
 
 function positionSideOf(row: JsonRecord): PositionSide {
-  const side = optionalText(row, 'positionSide') ?? 'BOTH'
-  if (side !== 'BOTH' && side !== 'LONG' && side !== 'SHORT') throw new UnreadableAnswer('positionSide is unknown')
-  return side
+  return meaningOf(row, 'positionSide', POSITION_SIDES, 'BOTH')
 }
 
-function spotAverage(row: JsonRecord, filledQuantity: string): string | null {
+function spotAverage(row: JsonRecord, filledQuantity: Decimal): Decimal | null {
   const cost = priceOf(row, 'cummulativeQuoteQty')
-  // Below zero it is Binance's word for "not known", on very old orders.
+  // Binance writes a cost below zero when it is not known, on very old orders.
   if (cost === null || cost.startsWith('-') || isZero(filledQuantity)) return null
   return new Exact(cost).div(filledQuantity).toFixed()
 }

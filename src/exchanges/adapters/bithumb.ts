@@ -2,8 +2,7 @@
 
 import { SECOND } from '../../async/durations.ts'
 import { isRecord, optionalText } from '../http/answer-fields.ts'
-import type { Answer, Refusal } from '../http/exchange-gateway.ts'
-import { RowReader } from '../http/row-reader.ts'
+import type { Answer, Refusal } from '../http/exchange-call.ts'
 import type { AdapterContext } from './adapter.ts'
 import { type Dialect, DialectClient, SHARED_REFUSALS } from './upbit-dialect.ts'
 
@@ -12,23 +11,21 @@ const LEGACY_OK = '0000'
 const BITHUMB: Dialect = {
   exchange: 'BITHUMB',
   limits: { public: { weight: 150, perMs: SECOND }, private: { weight: 140, perMs: SECOND } },
-  // The ticker of generation 1 is the only one that answers for all markets at once. It tells no time per symbol, and
-  // a date stands among its symbols.
+  // Only the ticker of generation 1 returns all markets at once. It has no time per symbol, and a member `date` among
+  // the symbols.
   prices: {
     path: '/public/ticker/ALL_KRW',
-    query: '',
-    reader: onPrice =>
-      new RowReader(['closing_price'], ([price], base) => onPrice(`KRW-${base}`, price, null), { keyed: true })
+    fields: { price: 'closing_price' },
+    symbolOfKey: base => `KRW-${base}`
   },
   openOrdersPath: '/v1/orders',
   timestamped: true,
   refusals: {
     ...SHARED_REFUSALS,
     invalid_jwt: 'authentication',
-    expired_jwt: 'authentication',
+    expired_jwt: 'clock',
     NotAllowIP: 'permission'
   },
-  clockRefusal: 'expired_jwt',
   hiddenRefusalOf: legacyRefusal
 }
 
@@ -39,7 +36,7 @@ export class BithumbClient extends DialectClient {
   }
 }
 
-/** Generation 1 answers 200 to everything and puts its verdict into `status`; `5…` are refusals of all kinds. */
+/** Generation 1 returns 200 always, and its verdict in `status`. Codes that begin with 5 are refusals of all kinds. */
 function legacyRefusal({ body }: Answer): Refusal | null {
   const status = isRecord(body) ? optionalText(body, 'status') : null
   return status === null || status === LEGACY_OK ? null : { code: 'unavailable', exchangeCode: status }

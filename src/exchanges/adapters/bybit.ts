@@ -14,6 +14,7 @@ import {
   decimalOf,
   isRecord,
   type JsonRecord,
+  meaningOf,
   millisOf,
   optionalDecimal,
   optionalMillis,
@@ -24,35 +25,53 @@ import {
   textOf,
   UnreadableAnswer
 } from '../http/answer-fields.ts'
-import type { Answer, ExchangeHost, ReadCall, Refusal, SignedParts } from '../http/exchange-gateway.ts'
+import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
-import { RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
-  credentialsOf,
-  endlessList,
   hmacSha256,
-  MAX_PAGES,
-  parsing,
+  oldestFirst,
   queryOf,
-  supportedOnly,
-  tickerPrice,
-  UnsupportedSymbol
+  type RefusalTable,
+  refusalFrom,
+  supportedContract,
+  supportedOnly
 } from './adapter.ts'
+import { ExchangeApi } from './exchange-api.ts'
 
 const RECV_WINDOW_MS = 5 * SECOND
-/** A 403 means too many calls from our address; it names no time. */
+/** A 403 means too many calls from our address; it states no time. */
 const ADDRESS_PENALTY_MS = 60 * SECOND
 
 const LIMITS: readonly RateLimit[] = [
   { name: 'address', weight: 600, perMs: 5 * SECOND, scope: 'address' },
   { name: 'key', weight: 20, perMs: SECOND, scope: 'key' }
 ]
-const PUBLIC = [{ limit: 'address', weight: 1 }]
-const PRIVATE = [...PUBLIC, { limit: 'key', weight: 1 }]
+
+function publicRoute({ operation, path }: { operation: string; path: string }): Route {
+  return { operation, method: 'GET', path, costs: [{ limit: 'address', weight: 1 }], signing: 'none' }
+}
+
+function accountRoute(row: { operation: string; path: string }): Route {
+  const { costs, ...route } = publicRoute(row)
+  return { ...route, costs: [...costs, { limit: 'key', weight: 1 }], signing: 'account' }
+}
+
+const ROUTES = {
+  time: publicRoute({ operation: 'serverTime', path: '/v5/market/time' }),
+  prices: publicRoute({ operation: 'lastPrices', path: '/v5/market/tickers' }),
+  /** Open orders and a few hundred of the last ended ones. */
+  order: accountRoute({ operation: 'order', path: '/v5/order/realtime' }),
+  /** A window of older ended orders. */
+  endedOrder: accountRoute({ operation: 'order', path: '/v5/order/history' }),
+  openOrders: accountRoute({ operation: 'openOrders', path: '/v5/order/realtime' }),
+  fills: accountRoute({ operation: 'fills', path: '/v5/execution/list' }),
+  balances: accountRoute({ operation: 'balances', path: '/v5/account/wallet-balance' }),
+  positions: accountRoute({ operation: 'positions', path: '/v5/position/list' })
+}
 
 const CATEGORY: Readonly<Record<MarketType, string>> = { SPOT: 'spot', FUTURES: 'linear' }
-/** Linear lists must name a symbol or a coin of settlement; these are all there are. */
+/** Linear lists must name a symbol or a settlement coin; these are all that exist. */
 const SETTLE_COINS: Readonly<Record<MarketType, readonly (string | undefined)[]>> = {
   SPOT: [undefined],
   FUTURES: ['USDT', 'USDC']
@@ -72,176 +91,122 @@ const STATES: Readonly<Record<string, OrderState>> = {
   Rejected: 'rejected'
 }
 
+const SIDES: Readonly<Record<string, OrderSide>> = { Buy: 'BUY', Sell: 'SELL' }
 const POSITION_SIDES: Readonly<Record<string, PositionSide>> = { '0': 'BOTH', '1': 'LONG', '2': 'SHORT' }
-/** Kinds of executions that trade; the others settle funding or deliver. */
+/** Types of executions that trade. The others settle funding or deliver. */
 const TRADES: ReadonlySet<string> = new Set(['Trade', 'AdlTrade', 'BustTrade'])
 
-/** API v5: spot and linear perpetuals on a unified account. Inverse and dated contracts are refused. */
+/** API v5: spot and linear perpetuals on a unified account. Inverse and dated contracts are rejected. */
 export class BybitClient implements ExchangeClient {
   readonly exchange = 'BYBIT'
   readonly marketType: MarketType
   readonly isTestnet: boolean
-  readonly #context: AdapterContext
-  readonly #host: ExchangeHost
+  readonly #api: ExchangeApi<JsonRecord>
 
   constructor(context: AdapterContext) {
     this.marketType = context.marketType
     this.isTestnet = context.isTestnet
-    this.#context = context
-    this.#host = context.gateway.host({
-      baseUrl: context.baseUrl,
-      limits: LIMITS,
-      refusalOf: bybitRefusal,
-      clock: {
-        operation: 'serverTime',
-        path: '/v5/market/time',
-        costs: PUBLIC,
-        read: ({ body }) => millisOf(recordOf(body, 'the answer'), 'time')
-      }
+    this.#api = new ExchangeApi({
+      context,
+      host: { limits: LIMITS, refusalOf: bybitRefusal },
+      clock: { route: ROUTES.time, read: ({ body }) => millisOf(recordOf(body, 'the answer'), 'time') },
+      sign: ({ query, credentials, at }) => signBybit(query, credentials, at, RECV_WINDOW_MS),
+      payloadOf: body => recordOf(recordOf(body, 'the answer').result, 'result')
     })
   }
 
   async lastPrices(options?: CallOptions): Promise<Price[]> {
-    let prices: Price[] = []
-    return await this.#host.call(
-      {
-        operation: 'lastPrices',
-        path: '/v5/market/tickers',
-        query: queryOf({ category: CATEGORY[this.marketType] }),
-        costs: PUBLIC,
-        rows: () => {
-          prices = []
-          return new RowReader(['symbol', 'lastPrice'], ([own, text]) => {
-            const price = tickerPrice(text)
-            const symbol = own ? unifiedSymbol(own, this.marketType) : null
-            if (own && symbol !== null && price !== null) prices.push({ symbol, exchangeSymbol: own, price, at: null })
-          })
-        },
-        read: ({ body }) => {
-          const at = optionalMillis(recordOf(body, 'the answer'), 'time')
-          for (const price of prices) price.at = at
-          return prices
-        }
-      },
-      options
-    )
+    const list = {
+      route: ROUTES.prices,
+      query: queryOf({ category: CATEGORY[this.marketType] }),
+      fields: { symbol: 'symbol', price: 'lastPrice' },
+      unifiedSymbol: (exchangeSymbol: string) => unifiedSymbol(exchangeSymbol, this.marketType),
+      timeOf: (body: unknown) => optionalMillis(recordOf(body, 'the answer'), 'time')
+    }
+    return await this.#api.readPrices(list, options)
   }
 
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
-    parsing(this.exchange, 'order', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
-    const query = { category: CATEGORY[this.marketType], orderId: ref.exchangeOrderId }
-    // The first holds open orders and a few hundred of the last ended ones, the second a window of older ones.
-    for (const path of ['/v5/order/realtime', '/v5/order/history']) {
-      const order = await this.#read(
-        'order',
-        path,
-        queryOf(query),
-        result => {
-          const row = listOf(result).find(candidate => candidate.orderId === ref.exchangeOrderId)
-          return row === undefined ? null : parseBybitOrder(row, this.marketType)
-        },
-        options
-      )
+    this.#api.parse('order', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
+    const query = queryOf({ category: CATEGORY[this.marketType], orderId: ref.exchangeOrderId })
+    const parse = (result: JsonRecord) => {
+      const row = listOf(result).find(candidate => candidate.orderId === ref.exchangeOrderId)
+      return row === undefined ? null : parseBybitOrder(row, this.marketType)
+    }
+    for (const route of [ROUTES.order, ROUTES.endedOrder]) {
+      const order = await this.#api.read({ route, query }, parse, options)
       if (order !== null) return order
     }
     throw new ExchangeError('order_not_found', { exchange: this.exchange, operation: 'order' })
   }
 
   async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
-    const query = { category: CATEGORY[this.marketType], openOnly: 0, limit: 50 }
-    const rows = await this.#list('openOrders', '/v5/order/realtime', query, SETTLE_COINS[this.marketType], options)
-    const orders = parsing(this.exchange, 'openOrders', () =>
+    const rows = await this.#settledRows(ROUTES.openOrders, { openOnly: 0, limit: 50 }, options)
+    const orders = this.#api.parse('openOrders', () =>
       supportedOnly(rows, row => parseBybitOrder(row, this.marketType))
     )
-    // The list holds orders that ended a moment ago, too.
+    // The list also contains orders that ended a moment ago.
     return orders.filter(({ status }) => status === 'open' || status === 'partially_filled')
   }
 
   async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
-    parsing(this.exchange, 'fills', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
-    const query = { category: CATEGORY[this.marketType], orderId: ref.exchangeOrderId, limit: 100 }
-    const rows = await this.#list('fills', '/v5/execution/list', query, [undefined], options)
-    return parsing(this.exchange, 'fills', () =>
-      rows
-        .filter(row => row.orderId === ref.exchangeOrderId && TRADES.has(optionalText(row, 'execType') ?? 'Trade'))
-        .map(row => parseBybitFill(row, this.marketType))
-        // They come newest first: those of one millisecond keep their order only when they are turned around before.
-        .reverse()
-        .sort((a, b) => a.executedAt - b.executedAt)
-    )
+    this.#api.parse('fills', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
+    const query = queryOf({ category: CATEGORY[this.marketType], orderId: ref.exchangeOrderId, limit: 100 })
+    const rows = await this.#rows(ROUTES.fills, query, options)
+    return this.#api.parse('fills', () => {
+      const trades = rows.filter(
+        row => row.orderId === ref.exchangeOrderId && TRADES.has(optionalText(row, 'execType') ?? 'Trade')
+      )
+      return oldestFirst(trades.map(row => parseBybitFill(row, this.marketType)))
+    })
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
-    const query = queryOf({ accountType: 'UNIFIED' })
-    return await this.#read('balances', '/v5/account/wallet-balance', query, parseBybitBalances, options)
+    const request = { route: ROUTES.balances, query: queryOf({ accountType: 'UNIFIED' }) }
+    return await this.#api.read(request, parseBybitBalances, options)
   }
 
   async positions(options?: CallOptions): Promise<Position[]> {
     if (this.marketType === 'SPOT') return []
-    const query = { category: 'linear', limit: 200 }
-    const rows = await this.#list('positions', '/v5/position/list', query, SETTLE_COINS.FUTURES, options)
-    return parsing(this.exchange, 'positions', () => supportedOnly(rows, parseBybitPosition))
+    const rows = await this.#settledRows(ROUTES.positions, { limit: 200 }, options)
+    return this.#api.parse('positions', () => supportedOnly(rows, parseBybitPosition))
   }
 
   async serverTime(options?: CallOptions): Promise<Millis> {
-    return await this.#host.serverTime(options)
+    return await this.#api.serverTime(options)
   }
 
-  async #list(
-    operation: string,
-    path: string,
+  /** The rows of this market's list, for every coin in which it settles. */
+  async #settledRows(
+    route: Route,
     query: Readonly<Record<string, string | number>>,
-    settleCoins: readonly (string | undefined)[],
     options: CallOptions | undefined
   ): Promise<JsonRecord[]> {
-    const lists = settleCoins.map(settleCoin =>
-      this.#pages(operation, path, queryOf({ ...query, settleCoin }), options)
+    const category = CATEGORY[this.marketType]
+    const lists = SETTLE_COINS[this.marketType].map(settleCoin =>
+      this.#rows(route, queryOf({ category, ...query, settleCoin }), options)
     )
     return (await Promise.all(lists)).flat()
   }
 
-  async #pages(
-    operation: string,
-    path: string,
-    query: string,
-    options: CallOptions | undefined
-  ): Promise<JsonRecord[]> {
-    const rows: JsonRecord[] = []
-    let cursor: string | null = null
-    for (let page = 0; page < MAX_PAGES; page++) {
-      // A cursor comes encoded and goes back as it came.
-      const paged: string = cursor === null ? query : `${query}&cursor=${cursor}`
-      const read = (result: JsonRecord) => ({ found: listOf(result), next: cursorOf(result) })
-      const { found, next } = await this.#read(operation, path, paged, read, options)
-      rows.push(...found)
-      if (next === null || found.length === 0 || next === cursor) return rows
-      cursor = next
-    }
-    return endlessList(this.exchange, operation)
-  }
-
-  async #read<T>(
-    operation: string,
-    path: string,
-    query: string,
-    parse: (result: JsonRecord) => T,
-    options: CallOptions | undefined
-  ): Promise<T> {
-    const credentials = credentialsOf(this.#context, operation)
-    const call: ReadCall<T> = {
-      operation,
-      path,
-      costs: PRIVATE,
-      budgetKey: credentials.apiKey,
-      sign: at => signBybit(query, credentials, at, RECV_WINDOW_MS),
-      read: ({ body }) =>
-        parsing(this.exchange, operation, () => parse(recordOf(recordOf(body, 'the answer').result, 'result')))
-    }
-    return await this.#host.call(call, options)
+  async #rows(route: Route, query: string, options: CallOptions | undefined): Promise<JsonRecord[]> {
+    return await this.#api.readPages<JsonRecord, string>(
+      {
+        route,
+        // The exchange encodes the cursor; it is sent back unchanged.
+        query: cursor => (cursor === undefined ? query : `${query}&cursor=${cursor}`),
+        read: (result, cursor) => {
+          const rows = listOf(result)
+          const next = cursorOf(result) ?? undefined
+          return { rows, next: rows.length === 0 || next === cursor ? undefined : next }
+        }
+      },
+      options
+    )
   }
 }
 
-/** Headers with the hex HMAC-SHA256 of timestamp, key, window and query. */
+/** Signs by headers: the hex HMAC-SHA256 of timestamp, key, window and query. */
 export function signBybit(
   query: string,
   { apiKey, apiSecret }: Credentials,
@@ -259,12 +224,10 @@ export function signBybit(
   }
 }
 
-/** @throws UnreadableAnswer @throws UnsupportedSymbol */
+/** @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseBybitOrder(row: JsonRecord, marketType: MarketType): UnifiedOrder {
   const exchangeSymbol = textOf(row, 'symbol')
-  const status = STATES[textOf(row, 'orderStatus')]
-  if (status === undefined) throw new UnreadableAnswer('orderStatus is not a known state')
-  const side = sideOf(row)
+  const side = meaningOf(row, 'side', SIDES)
   const orderType = textOf(row, 'orderType').toUpperCase()
   const market = orderType === 'MARKET'
   const spends = marketType === 'SPOT' && market && side === 'BUY' && optionalText(row, 'marketUnit') !== 'baseCoin'
@@ -277,40 +240,44 @@ export function parseBybitOrder(row: JsonRecord, marketType: MarketType): Unifie
     side,
     positionSide: positionSideOf(row),
     orderType,
-    // A market order bears the price it was bounded by.
+    // The price of a market order is the bound on its slippage.
     price: market ? null : priceOf(row, 'price'),
     stopPrice: priceOf(row, 'triggerPrice'),
     quantity: spends ? null : priceOf(row, 'qty'),
     filledQuantity,
     averagePrice: isZero(filledQuantity) ? null : priceOf(row, 'avgPrice'),
-    status,
+    status: meaningOf(row, 'orderStatus', STATES),
     createdAt: optionalMillis(row, 'createdTime'),
     updatedAt: optionalMillis(row, 'updatedTime')
   }
 }
 
-/** Bybit does not tell the position side of an execution: it is `BOTH`, the order knows better in hedge mode. */
+/**
+ * An execution. Bybit does not report its position side: it is `BOTH` here. In hedge mode the order has the right one.
+ *
+ * @throws {UnreadableAnswer} @throws {UnsupportedSymbol}
+ */
 export function parseBybitFill(row: JsonRecord, marketType: MarketType): Fill {
   const exchangeSymbol = textOf(row, 'symbol')
   const symbol = supportedSymbol(exchangeSymbol, marketType)
-  const settled = marketType === 'FUTURES' ? symbol.slice(-4) : null
+  const settleCoin = marketType === 'FUTURES' ? symbol.slice(-4) : null
   return {
     exchangeTradeId: textOf(row, 'execId'),
     exchangeOrderId: textOf(row, 'orderId'),
     symbol,
     exchangeSymbol,
-    side: sideOf(row),
+    side: meaningOf(row, 'side', SIDES),
     positionSide: 'BOTH',
     price: decimalOf(row, 'execPrice'),
     quantity: decimalOf(row, 'execQty'),
     fee: optionalDecimal(row, 'execFee'),
-    feeAsset: optionalText(row, 'feeCurrency') ?? settled,
+    feeAsset: optionalText(row, 'feeCurrency') ?? settleCoin,
     realizedPnl: marketType === 'SPOT' ? null : optionalDecimal(row, 'execPnl'),
     executedAt: millisOf(row, 'execTime')
   }
 }
 
-/** Wallet balances of a unified account; what orders and positions bind is locked. */
+/** Wallet balances of a unified account. The margin of orders and positions is locked. @throws {UnreadableAnswer} */
 export function parseBybitBalances(result: JsonRecord): Balance[] {
   return listOf(result).flatMap(account =>
     rowsOf(account.coin, 'coin').flatMap(row => {
@@ -332,7 +299,7 @@ export function parseBybitBalances(result: JsonRecord): Balance[] {
   )
 }
 
-/** Null for a flat position. @throws UnreadableAnswer @throws UnsupportedSymbol */
+/** Null for a flat position. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseBybitPosition(row: JsonRecord): Position | null {
   const size = decimalOf(row, 'size')
   if (isZero(size)) return null
@@ -341,7 +308,7 @@ export function parseBybitPosition(row: JsonRecord): Position | null {
     symbol: supportedSymbol(exchangeSymbol, 'FUTURES'),
     exchangeSymbol,
     positionSide: positionSideOf(row),
-    quantity: sideOf(row) === 'SELL' ? negated(size) : size,
+    quantity: meaningOf(row, 'side', SIDES) === 'SELL' ? negated(size) : size,
     entryPrice: priceOf(row, 'avgPrice') ?? priceOf(row, 'entryPrice'),
     markPrice: priceOf(row, 'markPrice'),
     unrealizedPnl: optionalDecimal(row, 'unrealisedPnl'),
@@ -349,10 +316,10 @@ export function parseBybitPosition(row: JsonRecord): Position | null {
   }
 }
 
-const REFUSALS: Readonly<Record<string, Refusal['code']>> = {
+const REFUSALS: RefusalTable = {
   '5004': 'timeout',
   '10000': 'timeout',
-  '10002': 'authentication',
+  '10002': 'clock',
   '10003': 'authentication',
   '10004': 'authentication',
   '10005': 'permission',
@@ -379,9 +346,9 @@ function bybitRefusal({ status, body, header }: Answer): Refusal | null {
   if (exchangeCode === '0') return null
   const reset = header('x-bapi-limit-reset-timestamp')
   const retryAfterMs = reset !== null && /^\d{13}$/.test(reset) ? Math.max(SECOND, Number(reset) - Date.now()) : SECOND
-  const ofSymbol = exchangeCode === PARAMETER_ERROR && /symbol/i.test(String(body.retMsg))
-  const code = ofSymbol ? 'bad_symbol' : (REFUSALS[exchangeCode] ?? 'invalid_answer')
-  return { code, exchangeCode, clock: exchangeCode === '10002', retryAfterMs }
+  const aboutSymbol = exchangeCode === PARAMETER_ERROR && /symbol/i.test(String(body.retMsg))
+  const unknown = { code: aboutSymbol ? ('bad_symbol' as const) : ('invalid_answer' as const), exchangeCode }
+  return { ...(refusalFrom(REFUSALS, exchangeCode) ?? unknown), retryAfterMs }
 }
 
 function listOf(result: JsonRecord): JsonRecord[] {
@@ -394,28 +361,18 @@ function cursorOf(result: JsonRecord): string | null {
   return cursor
 }
 
-function sideOf(row: JsonRecord): OrderSide {
-  const side = textOf(row, 'side')
-  if (side !== 'Buy' && side !== 'Sell') throw new UnreadableAnswer('side is neither Buy nor Sell')
-  return side === 'Buy' ? 'BUY' : 'SELL'
-}
-
 function positionSideOf(row: JsonRecord): PositionSide {
-  const side = POSITION_SIDES[optionalText(row, 'positionIdx') ?? '0']
-  if (side === undefined) throw new UnreadableAnswer('positionIdx is unknown')
-  return side
+  return meaningOf(row, 'positionIdx', POSITION_SIDES, '0')
 }
 
-/** Perpetuals settled in USDC are written `BTCPERP`; dated contracts bear a hyphen, inverse ones end in USD. */
-function unifiedSymbol(own: string, marketType: MarketType): string | null {
-  if (marketType === 'SPOT') return /^[\p{L}\p{N}]{2,40}$/u.test(own) ? own : null
-  const [, base] = /^([\p{L}\p{N}]{1,36})PERP$/u.exec(own) ?? []
+/** Perpetuals settled in USDC are named `BTCPERP`; names of dated contracts have a hyphen, those of inverse ones end in USD. */
+function unifiedSymbol(exchangeSymbol: string, marketType: MarketType): string | null {
+  if (marketType === 'SPOT') return /^[\p{L}\p{N}]{2,40}$/u.test(exchangeSymbol) ? exchangeSymbol : null
+  const [, base] = /^([\p{L}\p{N}]{1,36})PERP$/u.exec(exchangeSymbol) ?? []
   if (base !== undefined) return `${base}USDC`
-  return /^[\p{L}\p{N}]{1,36}USD[TC]$/u.test(own) ? own : null
+  return /^[\p{L}\p{N}]{1,36}USD[TC]$/u.test(exchangeSymbol) ? exchangeSymbol : null
 }
 
-function supportedSymbol(own: string, marketType: MarketType): string {
-  const symbol = unifiedSymbol(own, marketType)
-  if (symbol !== null) return symbol
-  throw new UnsupportedSymbol('inverse and dated contracts are not supported, only linear perpetuals')
+function supportedSymbol(exchangeSymbol: string, marketType: MarketType): string {
+  return supportedContract(unifiedSymbol(exchangeSymbol, marketType))
 }

@@ -1,7 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:integration
 
 import { HOUR, MINUTE, SECOND } from '../../async/durations.ts'
-import type { Balance } from '../../domain/balance.ts'
+import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero, negated, toDecimal } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
@@ -9,11 +9,11 @@ import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
 import type { CallOptions, Credentials, ExchangeClient } from '../exchange-client.ts'
-import { ExchangeError } from '../exchange-error.ts'
 import {
   decimalOf,
   isRecord,
   type JsonRecord,
+  meaningOf,
   millisOf,
   optionalDecimal,
   optionalMillis,
@@ -22,32 +22,32 @@ import {
   recordOf,
   rowsOf,
   textOf,
-  toMillis,
   UnreadableAnswer
 } from '../http/answer-fields.ts'
-import type { Answer, ExchangeHost, ReadCall, Refusal, SignedParts } from '../http/exchange-gateway.ts'
+import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
+import type { ExchangeHost } from '../http/exchange-host.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
 import { RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
-  credentialsOf,
-  endlessList,
   hmacSha256,
-  MAX_PAGES,
-  parsing,
+  oldestFirst,
   queryOf,
-  supportedOnly,
-  tickerPrice,
-  UnsupportedSymbol
+  type RefusalTable,
+  refusalFrom,
+  supportedContract,
+  supportedOnly
 } from './adapter.ts'
+import { ConditionalOrders } from './conditional-orders.ts'
+import { ExchangeApi } from './exchange-api.ts'
 
 /** Contract sizes change only when a contract is listed or redenominated. */
 const CONTRACTS_TTL_MS = HOUR
-/** An unknown contract may be a new one; nobody asks more often than this. */
+/** An unknown contract may be a new one. The list is read again for it at most once in this time. */
 const CONTRACTS_MIN_AGE_MS = MINUTE
 const ROWS_PER_PAGE = 100
 
-/** OKX counts every route apart: public ones per address, private ones per user. */
+/** OKX counts every route separately: public ones per address, private ones per user. */
 const LIMITS: readonly RateLimit[] = [
   { name: 'time', weight: 10, perMs: 2 * SECOND, scope: 'address' },
   { name: 'tickers', weight: 20, perMs: 2 * SECOND, scope: 'address' },
@@ -61,6 +61,30 @@ const LIMITS: readonly RateLimit[] = [
   { name: 'positions', weight: 10, perMs: 2 * SECOND, scope: 'key' }
 ]
 
+/** A route with a limit of its own, signed unless `signing` says otherwise. */
+function route(row: { operation: string; path: string; limit: string; signing?: Route['signing'] }): Route {
+  const { operation, path, limit, signing = 'account' } = row
+  return { operation, method: 'GET', path, costs: [{ limit, weight: 1 }], signing }
+}
+
+const ROUTES = {
+  time: route({ operation: 'serverTime', path: '/api/v5/public/time', limit: 'time', signing: 'none' }),
+  prices: route({ operation: 'lastPrices', path: '/api/v5/market/tickers', limit: 'tickers', signing: 'none' }),
+  order: route({ operation: 'order', path: '/api/v5/trade/order', limit: 'order' }),
+  algoOrder: route({ operation: 'order', path: '/api/v5/trade/order-algo', limit: 'algo' }),
+  openOrders: route({ operation: 'openOrders', path: '/api/v5/trade/orders-pending', limit: 'orders' }),
+  /** Reaches back three days. */
+  fills: route({ operation: 'fills', path: '/api/v5/trade/fills', limit: 'fills' }),
+  /** Reaches back three months. */
+  olderFills: route({ operation: 'fills', path: '/api/v5/trade/fills-history', limit: 'fills-history' }),
+  balances: route({ operation: 'balances', path: '/api/v5/account/balance', limit: 'balance' }),
+  positions: route({ operation: 'positions', path: '/api/v5/account/positions', limit: 'positions' })
+}
+
+/** Contract sizes are a part of several operations; errors name the operation that needs them. */
+const contractSizesRoute = (operation: string): Route =>
+  route({ operation, path: '/api/v5/public/instruments', limit: 'instruments', signing: 'none' })
+
 const INSTRUMENTS: Readonly<Record<MarketType, string>> = { SPOT: 'SPOT', FUTURES: 'SWAP' }
 const CONDITIONAL = /CONDITIONAL|OCO|TRIGGER|STOP|TAKE_PROFIT|TRAILING/
 
@@ -72,7 +96,7 @@ const STATES: Readonly<Record<string, OrderState>> = {
   mmp_canceled: 'canceled'
 }
 
-/** States of an algo order; one that took effect has become an ordinary order, whose state counts. */
+/** States of an algo order. One that took effect has become an ordinary order, whose state counts. */
 const ALGO_STATES: Readonly<Record<string, OrderState>> = {
   live: 'open',
   effective: 'open',
@@ -82,165 +106,135 @@ const ALGO_STATES: Readonly<Record<string, OrderState>> = {
   order_failed: 'rejected'
 }
 
+const SIDES: Readonly<Record<string, OrderSide>> = { buy: 'BUY', sell: 'SELL' }
+const POSITION_SIDES: Readonly<Record<string, PositionSide>> = { net: 'BOTH', long: 'LONG', short: 'SHORT' }
+
 /** Base units per contract, by the exchange's own symbol. */
 export type ContractSizes = ReadonlyMap<string, Decimal>
 
 interface KnownContracts {
   sizes: ContractSizes
-  /** By `performance.now`. */
+  /** When they were read, by `performance.now`. */
   at: number
 }
 
-/** Known contracts, shared by all clients of a host and gone with it. */
+/** Known contracts, shared by all clients of a host and released with it. */
 const CONTRACTS = new WeakMap<ExchangeHost, KnownContracts>()
 
-/** API v5: spot and linear swaps. Quantities of swaps come in contracts and leave in base units. */
+/** API v5: spot and linear swaps. Quantities of swaps are contracts at OKX and base units in the results. */
 export class OkxClient implements ExchangeClient {
   readonly exchange = 'OKX'
   readonly marketType: MarketType
   readonly isTestnet: boolean
-  readonly #context: AdapterContext
-  readonly #host: ExchangeHost
-  /** The testnet, "demo trading", is the same host under a header. */
-  readonly #headers: Readonly<Record<string, string>>
+  readonly #api: ExchangeApi<JsonRecord[]>
+  readonly #orders: ConditionalOrders
 
   constructor(context: AdapterContext) {
     this.marketType = context.marketType
     this.isTestnet = context.isTestnet
-    this.#context = context
-    this.#headers = context.isTestnet ? { 'x-simulated-trading': '1' } : {}
-    this.#host = context.gateway.host({
-      baseUrl: context.baseUrl,
-      limits: LIMITS,
-      refusalOf: okxRefusal,
-      clock: {
-        operation: 'serverTime',
-        path: '/api/v5/public/time',
-        costs: costOf('time'),
-        read: ({ body }) => millisOf(recordOf(dataOf(body)[0], 'data'), 'ts')
+    this.#api = new ExchangeApi({
+      context,
+      host: { limits: LIMITS, refusalOf: okxRefusal },
+      clock: { route: ROUTES.time, read: ({ body }) => millisOf(recordOf(dataOf(body)[0], 'data'), 'ts') },
+      // The testnet, "demo trading", is the same host with a header.
+      headers: context.isTestnet ? { 'x-simulated-trading': '1' } : {},
+      sign: ({ route, query, credentials, at }) => signOkx(route, query, credentials, at),
+      payloadOf: dataOf
+    })
+    this.#orders = new ConditionalOrders({
+      orderTypes: CONDITIONAL,
+      symbolField: 'instId',
+      readRow: async ({ exchangeOrderId }, options) => {
+        const request = { route: ROUTES.algoOrder, query: queryOf({ algoId: exchangeOrderId }) }
+        return await this.#api.read(request, firstOf, options)
+      },
+      parse: async (row, options) => {
+        const sizes = await this.#sizesFor([row], 'order', options)
+        return this.#api.parse('order', () => parseOkxAlgoOrder(row, sizes))
+      },
+      triggeredOrderId,
+      readOrdinary: async ({ exchangeSymbol, exchangeOrderId }, options) => {
+        const request = { route: ROUTES.order, query: queryOf({ instId: exchangeSymbol, ordId: exchangeOrderId }) }
+        const row = await this.#api.read(request, firstOf, options)
+        const sizes = await this.#sizesFor([row], 'order', options)
+        return this.#api.parse('order', () => parseOkxOrder(row, sizes))
       }
     })
   }
 
   async lastPrices(options?: CallOptions): Promise<Price[]> {
-    let prices: Price[] = []
-    return await this.#host.call(
+    const list = {
+      route: ROUTES.prices,
+      query: queryOf({ instType: INSTRUMENTS[this.marketType] }),
+      fields: { symbol: 'instId', price: 'last', time: 'ts' },
+      unifiedSymbol: (exchangeSymbol: string) => unifiedSymbol(exchangeSymbol, this.marketType)
+    }
+    return await this.#api.readPrices(list, options)
+  }
+
+  async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
+    this.#api.parse('order', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
+    return await this.#orders.order(ref, options)
+  }
+
+  /** Ordinary orders. Only `order` finds conditional ones, because OKX has a separate list of each of their types. */
+  async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
+    const rows = await this.#rows(ROUTES.openOrders, { instType: INSTRUMENTS[this.marketType] }, 'ordId', options)
+    const sizes = await this.#sizesFor(rows, 'openOrders', options)
+    return this.#api.parse('openOrders', () => supportedOnly(rows, row => parseOkxOrder(row, sizes)))
+  }
+
+  async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
+    const { exchangeSymbol, exchangeOrderId } = ref
+    this.#api.parse('fills', () => supportedSymbol(exchangeSymbol, this.marketType))
+    const ordId = await this.#orders.executedOrderId(ref, options)
+    if (ordId === null) return []
+    const query = { instType: INSTRUMENTS[this.marketType], instId: exchangeSymbol, ordId }
+    let rows = await this.#rows(ROUTES.fills, query, 'billId', options)
+    if (rows.length === 0) rows = await this.#rows(ROUTES.olderFills, query, 'billId', options)
+    const own = rows.filter(row => row.ordId === ordId)
+    const sizes = await this.#sizesFor(own, 'fills', options)
+    const fills = this.#api.parse('fills', () => own.map(row => parseOkxFill(row, sizes)))
+    return oldestFirst(fills.map(fill => ({ ...fill, exchangeOrderId })))
+  }
+
+  async balances(options?: CallOptions): Promise<Balance[]> {
+    return await this.#api.read({ route: ROUTES.balances }, parseOkxBalances, options)
+  }
+
+  async positions(options?: CallOptions): Promise<Position[]> {
+    if (this.marketType === 'SPOT') return []
+    const request = { route: ROUTES.positions, query: queryOf({ instType: 'SWAP' }) }
+    const rows = await this.#api.read(request, data => data, options)
+    const sizes = await this.#sizesFor(rows, 'positions', options)
+    return this.#api.parse('positions', () => supportedOnly(rows, row => parseOkxPosition(row, sizes)))
+  }
+
+  async serverTime(options?: CallOptions): Promise<Millis> {
+    return await this.#api.serverTime(options)
+  }
+
+  /** All pages of a list. @param cursor the field of its last row that the next page continues from */
+  async #rows(
+    route: Route,
+    query: Readonly<Record<string, string>>,
+    cursor: string,
+    options: CallOptions | undefined
+  ): Promise<JsonRecord[]> {
+    return await this.#api.readPages<JsonRecord, string>(
       {
-        operation: 'lastPrices',
-        path: '/api/v5/market/tickers',
-        query: queryOf({ instType: INSTRUMENTS[this.marketType] }),
-        costs: costOf('tickers'),
-        headers: this.#headers,
-        rows: () => {
-          prices = []
-          return new RowReader(['instId', 'last', 'ts'], ([own, text, ts]) => {
-            const price = tickerPrice(text)
-            const symbol = own ? unifiedSymbol(own, this.marketType) : null
-            if (!own || symbol === null || price === null) return
-            prices.push({ symbol, exchangeSymbol: own, price, at: ts ? toMillis(ts, 'ts') : null })
-          })
-        },
-        read: () => prices
+        route,
+        query: after => queryOf({ ...query, limit: ROWS_PER_PAGE, after }),
+        read: rows => {
+          const last = rows.length < ROWS_PER_PAGE ? undefined : rows.at(-1)
+          return { rows, next: last && textOf(last, cursor) }
+        }
       },
       options
     )
   }
 
-  async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
-    parsing(this.exchange, 'order', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
-    if (CONDITIONAL.test(ref.orderType ?? '')) {
-      const conditional = await this.#algoOrder(ref, options)
-      if (conditional !== null) return conditional
-    }
-    return await this.#order(ref, options)
-  }
-
-  /** Ordinary orders; conditional ones are found by `order` alone, for OKX lists them by each kind apart. */
-  async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
-    const query = { instType: INSTRUMENTS[this.marketType] }
-    const rows = await this.#pages('openOrders', '/api/v5/trade/orders-pending', 'orders', query, 'ordId', options)
-    const sizes = await this.#sizesFor(rows, 'openOrders', options)
-    return parsing(this.exchange, 'openOrders', () => supportedOnly(rows, row => parseOkxOrder(row, sizes)))
-  }
-
-  async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
-    parsing(this.exchange, 'fills', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
-    const ordId = await this.#executedOrderId(ref, options)
-    if (ordId === null) return []
-    const query = { instType: INSTRUMENTS[this.marketType], instId: ref.exchangeSymbol, ordId }
-    // The first reaches back three days, the second three months.
-    let rows = await this.#pages('fills', '/api/v5/trade/fills', 'fills', query, 'billId', options)
-    if (rows.length === 0) {
-      rows = await this.#pages('fills', '/api/v5/trade/fills-history', 'fills-history', query, 'billId', options)
-    }
-    const own = rows.filter(row => row.ordId === ordId)
-    const sizes = await this.#sizesFor(own, 'fills', options)
-    const fills = parsing(this.exchange, 'fills', () => own.map(row => parseOkxFill(row, sizes)))
-    return (
-      fills
-        .map(fill => ({ ...fill, exchangeOrderId: ref.exchangeOrderId }))
-        // They come newest first: those of one millisecond keep their order only when they are turned around before.
-        .reverse()
-        .sort((a, b) => a.executedAt - b.executedAt)
-    )
-  }
-
-  async balances(options?: CallOptions): Promise<Balance[]> {
-    return await this.#read('balances', '/api/v5/account/balance', 'balance', '', parseOkxBalances, options)
-  }
-
-  async positions(options?: CallOptions): Promise<Position[]> {
-    if (this.marketType === 'SPOT') return []
-    const query = queryOf({ instType: 'SWAP' })
-    const rows = await this.#read('positions', '/api/v5/account/positions', 'positions', query, rows => rows, options)
-    const sizes = await this.#sizesFor(rows, 'positions', options)
-    return parsing(this.exchange, 'positions', () => supportedOnly(rows, row => parseOkxPosition(row, sizes)))
-  }
-
-  async serverTime(options?: CallOptions): Promise<Millis> {
-    return await this.#host.serverTime(options)
-  }
-
-  async #order({ exchangeSymbol, exchangeOrderId }: OrderRef, options: CallOptions | undefined): Promise<UnifiedOrder> {
-    const query = queryOf({ instId: exchangeSymbol, ordId: exchangeOrderId })
-    const row = await this.#read('order', '/api/v5/trade/order', 'order', query, firstOf, options)
-    const sizes = await this.#sizesFor([row], 'order', options)
-    return parsing(this.exchange, 'order', () => parseOkxOrder(row, sizes))
-  }
-
-  /** A conditional order; once triggered, the order that it became, under the id it was placed with. */
-  async #algoOrder(ref: OrderRef, options: CallOptions | undefined): Promise<UnifiedOrder | null> {
-    const row = await this.#algoRow(ref, options)
-    if (row === null) return null
-    const sizes = await this.#sizesFor([row], 'order', options)
-    const placed = parsing(this.exchange, 'order', () => parseOkxAlgoOrder(row, sizes))
-    const became = becameOf(row)
-    if (became === null) return placed
-    const actual = await this.#order({ ...ref, exchangeOrderId: became }, options)
-    const { exchangeOrderId, orderType, stopPrice } = placed
-    return { ...actual, exchangeOrderId, orderType, stopPrice }
-  }
-
-  /** Null when no conditional order has this id and symbol. */
-  async #algoRow(ref: OrderRef, options: CallOptions | undefined): Promise<JsonRecord | null> {
-    try {
-      const query = queryOf({ algoId: ref.exchangeOrderId })
-      const row = await this.#read('order', '/api/v5/trade/order-algo', 'algo', query, firstOf, options)
-      return row.instId === ref.exchangeSymbol ? row : null
-    } catch (err) {
-      if (err instanceof ExchangeError && err.code === 'order_not_found') return null
-      throw err
-    }
-  }
-
-  /** The id under which an order trades; null for a conditional one that was not triggered. */
-  async #executedOrderId(ref: OrderRef, options: CallOptions | undefined): Promise<string | null> {
-    if (!CONDITIONAL.test(ref.orderType ?? '')) return ref.exchangeOrderId
-    const row = await this.#algoRow(ref, options)
-    return row === null ? ref.exchangeOrderId : becameOf(row)
-  }
-
-  /** Contract sizes that cover the swaps among the rows; asks for them when they are old, or one of them is new. */
+  /** Contract sizes for the swaps among the rows. Reads them when the known ones are old, or do not have one of these. */
   async #sizesFor(
     rows: readonly JsonRecord[],
     operation: string,
@@ -248,85 +242,30 @@ export class OkxClient implements ExchangeClient {
   ): Promise<ContractSizes> {
     const wanted = rows.map(row => row.instId).filter(isLinearSwap)
     if (wanted.length === 0) return new Map()
-    const known = CONTRACTS.get(this.#host)
-    const age = known === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.at
+    const known = CONTRACTS.get(this.#api.host)
+    const ageMs = known === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.at
     const complete = known !== undefined && wanted.every(instId => known.sizes.has(instId))
-    if (known !== undefined && age < (complete ? CONTRACTS_TTL_MS : CONTRACTS_MIN_AGE_MS)) return known.sizes
-    const sizes = await this.#contractSizes(operation, options)
-    CONTRACTS.set(this.#host, { sizes, at: performance.now() })
+    if (known !== undefined && ageMs < (complete ? CONTRACTS_TTL_MS : CONTRACTS_MIN_AGE_MS)) return known.sizes
+    const request = { route: contractSizesRoute(operation), query: queryOf({ instType: 'SWAP' }) }
+    const read = (sizes: [string, Decimal][]) => new Map(sizes)
+    const sizes = await this.#api.readRows({ ...request, reader: contractSizeReader, read }, options)
+    CONTRACTS.set(this.#api.host, { sizes, at: performance.now() })
     return sizes
-  }
-
-  async #contractSizes(operation: string, options: CallOptions | undefined): Promise<ContractSizes> {
-    let sizes = new Map<string, Decimal>()
-    return await this.#host.call(
-      {
-        operation,
-        path: '/api/v5/public/instruments',
-        query: queryOf({ instType: 'SWAP' }),
-        costs: costOf('instruments'),
-        headers: this.#headers,
-        rows: () => {
-          sizes = new Map()
-          return new RowReader(['instId', 'ctType', 'ctVal', 'ctMult'], ([instId, kind, value, multiplier]) => {
-            const size = toDecimal(value ?? '')
-            const times = toDecimal(multiplier ?? '1')
-            if (!instId || kind !== 'linear' || size === null || times === null) return
-            sizes.set(instId, new Exact(size).times(times).toFixed())
-          })
-        },
-        read: () => sizes
-      },
-      options
-    )
-  }
-
-  async #pages(
-    operation: string,
-    path: string,
-    limit: string,
-    query: Readonly<Record<string, string>>,
-    cursor: string,
-    options: CallOptions | undefined
-  ): Promise<JsonRecord[]> {
-    const rows: JsonRecord[] = []
-    let after: string | undefined
-    for (let page = 0; page < MAX_PAGES; page++) {
-      const paged = queryOf({ ...query, limit: ROWS_PER_PAGE, after })
-      const found = await this.#read(operation, path, limit, paged, data => data, options)
-      rows.push(...found)
-      const last = found.at(-1)
-      if (last === undefined || found.length < ROWS_PER_PAGE) return rows
-      after = textOf(last, cursor)
-    }
-    return endlessList(this.exchange, operation)
-  }
-
-  async #read<T>(
-    operation: string,
-    path: string,
-    limit: string,
-    query: string,
-    parse: (data: JsonRecord[]) => T,
-    options: CallOptions | undefined
-  ): Promise<T> {
-    const credentials = credentialsOf(this.#context, operation)
-    const call: ReadCall<T> = {
-      operation,
-      path,
-      costs: costOf(limit),
-      budgetKey: credentials.apiKey,
-      headers: this.#headers,
-      sign: at => signOkx(path, query, credentials, at),
-      read: ({ body }) => parse(dataOf(body))
-    }
-    return await this.#host.call(call, options)
   }
 }
 
-/** Headers with the base64 HMAC-SHA256 of ISO time, method, path and query. */
+function contractSizeReader(add: (size: [string, Decimal]) => void): RowReader {
+  return new RowReader(['instId', 'ctType', 'ctVal', 'ctMult'], ([instId, type, value, multiplier]) => {
+    const size = toDecimal(value ?? '')
+    const factor = toDecimal(multiplier ?? '1')
+    if (!instId || type !== 'linear' || size === null || factor === null) return
+    add([instId, new Exact(size).times(factor).toFixed()])
+  })
+}
+
+/** Signs by headers: the base64 HMAC-SHA256 of ISO time, method, path and query. */
 export function signOkx(
-  path: string,
+  { method, path }: Pick<Route, 'method' | 'path'>,
   query: string,
   { apiKey, apiSecret, passphrase = '' }: Credentials,
   at: Millis
@@ -339,20 +278,18 @@ export function signOkx(
       'ok-access-key': apiKey,
       'ok-access-passphrase': passphrase,
       'ok-access-timestamp': time,
-      'ok-access-sign': hmacSha256(apiSecret, `${time}GET${target}`, 'base64')
+      'ok-access-sign': hmacSha256(apiSecret, `${time}${method}${target}`, 'base64')
     }
   }
 }
 
-/** @throws UnreadableAnswer @throws UnsupportedSymbol */
+/** @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseOkxOrder(row: JsonRecord, sizes: ContractSizes): UnifiedOrder {
   const { symbol, exchangeSymbol, inBase } = instrumentOf(row, sizes)
-  const status = STATES[textOf(row, 'state')]
-  if (status === undefined) throw new UnreadableAnswer('state is not a known state')
-  const side = sideOf(row)
-  const kind = textOf(row, 'ordType')
-  // A market buy on spot names the amount to spend, unless it says otherwise.
-  const spends = row.instType === 'SPOT' && kind === 'market' && side === 'BUY' && row.tgtCcy !== 'base_ccy'
+  const side = meaningOf(row, 'side', SIDES)
+  const type = textOf(row, 'ordType')
+  // The quantity of a market buy on spot is an amount of quote currency, unless `tgtCcy` says otherwise.
+  const spends = row.instType === 'SPOT' && type === 'market' && side === 'BUY' && row.tgtCcy !== 'base_ccy'
   const quantity = spends ? null : priceOf(row, 'sz')
   const filledQuantity = inBase(optionalDecimal(row, 'accFillSz') ?? '0')
   return {
@@ -362,30 +299,28 @@ export function parseOkxOrder(row: JsonRecord, sizes: ContractSizes): UnifiedOrd
     exchangeSymbol,
     side,
     positionSide: positionSideOf(row),
-    orderType: kind.toUpperCase(),
+    orderType: type.toUpperCase(),
     price: priceOf(row, 'px'),
     stopPrice: null,
     quantity: quantity === null ? null : inBase(quantity),
     filledQuantity,
     averagePrice: priceOf(row, 'avgPx'),
-    status,
+    status: meaningOf(row, 'state', STATES),
     createdAt: optionalMillis(row, 'cTime'),
     updatedAt: optionalMillis(row, 'uTime')
   }
 }
 
-/** A conditional order as it was placed. @throws UnreadableAnswer @throws UnsupportedSymbol */
+/** A conditional order as it was placed. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseOkxAlgoOrder(row: JsonRecord, sizes: ContractSizes): UnifiedOrder {
   const { symbol, exchangeSymbol, inBase } = instrumentOf(row, sizes)
-  const status = ALGO_STATES[textOf(row, 'state')]
-  if (status === undefined) throw new UnreadableAnswer('state is not a known state')
   const quantity = priceOf(row, 'sz')
   return {
     exchangeOrderId: textOf(row, 'algoId'),
     clientOrderId: optionalText(row, 'algoClOrdId'),
     symbol,
     exchangeSymbol,
-    side: sideOf(row),
+    side: meaningOf(row, 'side', SIDES),
     positionSide: positionSideOf(row),
     orderType: textOf(row, 'ordType').toUpperCase(),
     price: null,
@@ -393,13 +328,17 @@ export function parseOkxAlgoOrder(row: JsonRecord, sizes: ContractSizes): Unifie
     quantity: quantity === null ? null : inBase(quantity),
     filledQuantity: '0',
     averagePrice: null,
-    status,
+    status: meaningOf(row, 'state', ALGO_STATES),
     createdAt: optionalMillis(row, 'cTime'),
     updatedAt: optionalMillis(row, 'uTime')
   }
 }
 
-/** OKX writes a fee that was paid below zero, a rebate above it: turned round here. */
+/**
+ * An execution. OKX writes a paid fee as a negative number and a rebate as a positive one; the sign is reversed here.
+ *
+ * @throws {UnreadableAnswer} @throws {UnsupportedSymbol}
+ */
 export function parseOkxFill(row: JsonRecord, sizes: ContractSizes): Fill {
   const { symbol, exchangeSymbol, inBase } = instrumentOf(row, sizes)
   const fee = optionalDecimal(row, 'fee')
@@ -408,7 +347,7 @@ export function parseOkxFill(row: JsonRecord, sizes: ContractSizes): Fill {
     exchangeOrderId: textOf(row, 'ordId'),
     symbol,
     exchangeSymbol,
-    side: sideOf(row),
+    side: meaningOf(row, 'side', SIDES),
     positionSide: positionSideOf(row),
     price: decimalOf(row, 'fillPx'),
     quantity: inBase(decimalOf(row, 'fillSz')),
@@ -419,22 +358,23 @@ export function parseOkxFill(row: JsonRecord, sizes: ContractSizes): Fill {
   }
 }
 
-/** Equity without unrealised profit, so that it compares with the other exchanges; what is not available is locked. */
+/**
+ * Equity without unrealised profit, as on the other exchanges. The part that is not available is locked.
+ *
+ * @throws {UnreadableAnswer}
+ */
 export function parseOkxBalances(data: JsonRecord[]): Balance[] {
   return data.flatMap(account =>
     rowsOf(account.details, 'details').flatMap(row => {
       const profit = optionalDecimal(row, 'upl') ?? '0'
       const equity = decimalOf(row, 'eq')
       const total = isZero(profit) ? equity : new Exact(equity).minus(profit).toFixed()
-      if (isZero(total)) return []
-      const available = optionalDecimal(row, 'availBal') ?? '0'
-      const free = new Exact(available).gt(total) ? total : available
-      return { asset: textOf(row, 'ccy'), free, locked: new Exact(total).minus(free).toFixed(), total }
+      return balanceOfTotal(textOf(row, 'ccy'), total, optionalDecimal(row, 'availBal') ?? '0') ?? []
     })
   )
 }
 
-/** Null for a flat position. @throws UnreadableAnswer @throws UnsupportedSymbol */
+/** Null for a flat position. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseOkxPosition(row: JsonRecord, sizes: ContractSizes): Position | null {
   const { symbol, exchangeSymbol, inBase } = instrumentOf(row, sizes)
   const contracts = optionalDecimal(row, 'pos') ?? '0'
@@ -454,9 +394,8 @@ export function parseOkxPosition(row: JsonRecord, sizes: ContractSizes): Positio
 }
 
 const OK = '0'
-const NOT_FOUND = '51603'
 
-const REFUSALS: Readonly<Record<string, Refusal['code']>> = {
+const REFUSALS: RefusalTable = {
   '50001': 'unavailable',
   '50004': 'timeout',
   '50011': 'rate_limited',
@@ -466,7 +405,7 @@ const REFUSALS: Readonly<Record<string, Refusal['code']>> = {
   '50061': 'rate_limited',
   '50100': 'authentication',
   '50101': 'authentication',
-  '50102': 'authentication',
+  '50102': 'clock',
   '50103': 'authentication',
   '50104': 'authentication',
   '50105': 'authentication',
@@ -474,29 +413,23 @@ const REFUSALS: Readonly<Record<string, Refusal['code']>> = {
   '50107': 'authentication',
   '50110': 'permission',
   '50111': 'authentication',
-  '50112': 'authentication',
+  '50112': 'clock',
   '50113': 'authentication',
   '50114': 'authentication',
   '50119': 'authentication',
   '50120': 'permission',
   '51001': 'bad_symbol',
-  [NOT_FOUND]: 'order_not_found'
+  '51603': 'order_not_found'
 }
-const CLOCK_REFUSALS: ReadonlySet<string> = new Set(['50102', '50112'])
 
 function okxRefusal({ status, body }: Answer): Refusal | null {
   const overall = isRecord(body) ? optionalText(body, 'code') : null
   if (overall === null || overall === OK || !isRecord(body)) return null
-  // The overall code says only that something failed; the item says what.
+  // The overall code reports only that something failed; the code of the item reports what.
   const item = Array.isArray(body.data) ? body.data[0] : undefined
   const exchangeCode = (isRecord(item) ? optionalText(item, 'sCode') : null) ?? overall
-  const code = REFUSALS[exchangeCode]
-  if (code === undefined && status !== 200) return null
-  return { code: code ?? 'invalid_answer', exchangeCode, clock: CLOCK_REFUSALS.has(exchangeCode), retryAfterMs: null }
-}
-
-function costOf(limit: string) {
-  return [{ limit, weight: 1 }]
+  const refusal = refusalFrom(REFUSALS, exchangeCode)
+  return refusal === null && status === 200 ? { code: 'invalid_answer', exchangeCode } : refusal
 }
 
 function dataOf(body: unknown): JsonRecord[] {
@@ -511,25 +444,23 @@ function isLinearSwap(instId: unknown): instId is string {
   return typeof instId === 'string' && unifiedSymbol(instId, 'FUTURES') !== null
 }
 
-function unifiedSymbol(own: string, marketType: MarketType): string | null {
-  const [base = '', quote = '', kind, ...rest] = own.split('-')
-  const named = /^[\p{L}\p{N}]{1,30}$/u.test(base) && /^[A-Z0-9]{2,10}$/.test(quote) && rest.length === 0
-  if (!named) return null
-  if (marketType === 'SPOT') return kind === undefined ? `${base}${quote}` : null
+function unifiedSymbol(exchangeSymbol: string, marketType: MarketType): string | null {
+  const [base = '', quote = '', suffix, ...rest] = exchangeSymbol.split('-')
+  const valid = /^[\p{L}\p{N}]{1,30}$/u.test(base) && /^[A-Z0-9]{2,10}$/.test(quote) && rest.length === 0
+  if (!valid) return null
+  if (marketType === 'SPOT') return suffix === undefined ? `${base}${quote}` : null
   // A swap quoted in USD is settled in its coin.
-  return kind === 'SWAP' && quote !== 'USD' ? `${base}${quote}` : null
+  return suffix === 'SWAP' && quote !== 'USD' ? `${base}${quote}` : null
 }
 
-function supportedSymbol(own: string, marketType: MarketType): string {
-  const symbol = unifiedSymbol(own, marketType)
-  if (symbol !== null) return symbol
-  throw new UnsupportedSymbol('coin-margined and dated contracts are not supported, only linear perpetuals')
+function supportedSymbol(exchangeSymbol: string, marketType: MarketType): string {
+  return supportedContract(unifiedSymbol(exchangeSymbol, marketType))
 }
 
 interface Instrument {
   symbol: string
   exchangeSymbol: string
-  /** From the exchange's units, contracts or base, to base units. */
+  /** Converts a quantity of the exchange, contracts or base units, to base units. */
   inBase: (quantity: Decimal) => Decimal
 }
 
@@ -539,30 +470,21 @@ function instrumentOf(row: JsonRecord, sizes: ContractSizes): Instrument {
   if (spot !== null) return { symbol: spot, exchangeSymbol, inBase: quantity => quantity }
   const symbol = supportedSymbol(exchangeSymbol, 'FUTURES')
   const size = sizes.get(exchangeSymbol)
-  // Never left out in silence: a position must not vanish because its size is not known.
+  // An error, so that a position is never left out because the size of its contract is not known.
   if (size === undefined) throw new UnreadableAnswer('a contract has no known size')
   return { symbol, exchangeSymbol, inBase: quantity => new Exact(quantity).times(size).toFixed() }
 }
 
-function sideOf(row: JsonRecord): OrderSide {
-  const side = textOf(row, 'side')
-  if (side !== 'buy' && side !== 'sell') throw new UnreadableAnswer('side is neither buy nor sell')
-  return side === 'buy' ? 'BUY' : 'SELL'
-}
-
 function positionSideOf(row: JsonRecord): PositionSide {
-  const side = optionalText(row, 'posSide') ?? 'net'
-  if (side === 'net') return 'BOTH'
-  if (side === 'long' || side === 'short') return side === 'long' ? 'LONG' : 'SHORT'
-  throw new UnreadableAnswer('posSide is unknown')
+  return meaningOf(row, 'posSide', POSITION_SIDES, 'net')
 }
 
 function triggerOf(row: JsonRecord): Decimal | null {
   return priceOf(row, 'triggerPx') ?? priceOf(row, 'slTriggerPx') ?? priceOf(row, 'tpTriggerPx')
 }
 
-/** The ordinary order that a conditional one became. */
-function becameOf(row: JsonRecord): string | null {
+/** The id of the ordinary order that a conditional one became; null before it was triggered. */
+function triggeredOrderId(row: JsonRecord): string | null {
   const listed = Array.isArray(row.ordIdList) && typeof row.ordIdList[0] === 'string' ? row.ordIdList[0] : null
   const id = listed ?? optionalText(row, 'ordId')
   return id === '' || id === '0' ? null : id

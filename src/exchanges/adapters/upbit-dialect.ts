@@ -1,10 +1,10 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
 /**
- * What Upbit and Bithumb share: Bithumb's API of generation 2 speaks Upbit's language, down to the field names. Markets
- * are written quote first (`KRW-BTC`), requests are signed with a JSON web token.
+ * What Upbit and Bithumb share: generation 2 of Bithumb's API has Upbit's routes and field names. Markets are written
+ * quote first (`KRW-BTC`), requests are signed with a JSON web token.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import type { Balance } from '../../domain/balance.ts'
+import { type Balance, balanceOfParts } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { ExchangeName, Price } from '../../domain/market.ts'
@@ -16,6 +16,7 @@ import {
   decimalOf,
   isRecord,
   type JsonRecord,
+  meaningOf,
   optionalDecimal,
   optionalText,
   optionalTime,
@@ -25,52 +26,44 @@ import {
   textOf,
   UnreadableAnswer
 } from '../http/answer-fields.ts'
-import type { Answer, ExchangeHost, ReadCall, Refusal, SignedParts } from '../http/exchange-gateway.ts'
+import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
-import type { RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
-  credentialsOf,
-  endlessList,
   hmacSha256,
-  MAX_PAGES,
-  parsing,
   queryOf,
+  type RefusalTable,
+  refusalFrom,
   supportedOnly,
-  tickerPrice,
   UnsupportedSymbol
 } from './adapter.ts'
+import { ExchangeApi, type PriceList } from './exchange-api.ts'
 
-const HALF_A_SECOND = 500
+const HALF_A_SECOND_MS = 500
 const MARKET = /^([A-Z0-9]{1,20})-([A-Z0-9]{1,20})$/
 const HEADER = Buffer.from('{"alg":"HS256","typ":"JWT"}').toString('base64url')
 
 const ORDERS_PER_PAGE = 100
 
-/** In what an exchange differs from the others of this dialect. */
+const SIDES: Readonly<Record<string, OrderSide>> = { bid: 'BUY', ask: 'SELL' }
+
+/** How an exchange differs from the others of this dialect. */
 export interface Dialect {
   exchange: ExchangeName
   /** The limit for public calls, per address, and the one for signed calls, per key. */
   limits: { public: Omit<RateLimit, 'name' | 'scope'>; private: Omit<RateLimit, 'name' | 'scope'> }
-  prices: {
-    path: string
-    query: string
-    /** A reader that hands every price with its market on. */
-    reader: (onPrice: (market: string, price: string | null | undefined, at: Millis | null) => void) => RowReader
-  }
+  prices: Pick<PriceList, 'query' | 'fields' | 'symbolOfKey'> & { path: string }
   openOrdersPath: string
-  /** Whether the token holds the time. */
+  /** Whether the token contains the time. */
   timestamped: boolean
   /** What refusals mean, by name. */
-  refusals: Readonly<Record<string, Refusal['code']>>
-  /** The name of the refusal that blames our clock. */
-  clockRefusal?: string
-  /** Refusals that hide in an answer of 200. */
+  refusals: RefusalTable
+  /** The refusal in an answer with status 200. Default none. */
   hiddenRefusalOf?: (answer: Answer) => Refusal | null
 }
 
 /** The names of refusals that the exchanges of this dialect share. */
-export const SHARED_REFUSALS: Readonly<Record<string, Refusal['code']>> = {
+export const SHARED_REFUSALS: RefusalTable = {
   invalid_access_key: 'authentication',
   expired_access_key: 'authentication',
   jwt_verification: 'authentication',
@@ -85,83 +78,85 @@ export const SHARED_REFUSALS: Readonly<Record<string, Refusal['code']>> = {
   too_many_requests: 'rate_limited'
 }
 
-const PUBLIC = [{ limit: 'public', weight: 1 }]
-const PRIVATE = [{ limit: 'private', weight: 1 }]
+function publicRoute({ operation, path }: { operation: string; path: string }): Route {
+  return { operation, method: 'GET', path, costs: [{ limit: 'public', weight: 1 }], signing: 'none' }
+}
 
-/** A client for an exchange of this dialect: spot, prices of the KRW markets, no testnet, no server time of its own. */
+function accountRoute({ operation, path }: { operation: string; path: string }): Route {
+  return { operation, method: 'GET', path, costs: [{ limit: 'private', weight: 1 }], signing: 'account' }
+}
+
+const ROUTES = {
+  time: publicRoute({ operation: 'serverTime', path: '/v1/ticker' }),
+  order: accountRoute({ operation: 'order', path: '/v1/order' }),
+  fills: accountRoute({ operation: 'fills', path: '/v1/order' }),
+  balances: accountRoute({ operation: 'balances', path: '/v1/accounts' })
+}
+
+/** A client for an exchange of this dialect: spot, prices of the KRW markets, no testnet, no route for its clock. */
 export class DialectClient implements ExchangeClient {
   readonly exchange: ExchangeName
   readonly marketType = 'SPOT'
   readonly isTestnet = false
-  readonly #dialect: Dialect
-  readonly #context: AdapterContext
-  readonly #host: ExchangeHost
+  readonly #api: ExchangeApi<unknown>
+  readonly #prices: PriceList
+  readonly #openOrders: Route
 
   constructor(context: AdapterContext, dialect: Dialect) {
+    const { path, ...prices } = dialect.prices
     this.exchange = dialect.exchange
-    this.#dialect = dialect
-    this.#context = context
-    this.#host = context.gateway.host({
-      baseUrl: context.baseUrl,
-      limits: [
-        { name: 'public', scope: 'address', ...dialect.limits.public },
-        { name: 'private', scope: 'key', ...dialect.limits.private }
-      ],
-      refusalOf: answer => refusalIn(answer, dialect),
-      clock: {
-        operation: 'serverTime',
-        path: '/v1/ticker',
-        query: queryOf({ markets: 'KRW-BTC' }),
-        costs: PUBLIC,
-        read: dateOf
-      }
+    this.#prices = { ...prices, route: publicRoute({ operation: 'lastPrices', path }), unifiedSymbol }
+    this.#openOrders = accountRoute({ operation: 'openOrders', path: dialect.openOrdersPath })
+    this.#api = new ExchangeApi({
+      context,
+      host: {
+        limits: [
+          { name: 'public', scope: 'address', ...dialect.limits.public },
+          { name: 'private', scope: 'key', ...dialect.limits.private }
+        ],
+        refusalOf: answer => refusalIn(answer, dialect)
+      },
+      clock: { route: ROUTES.time, query: queryOf({ markets: 'KRW-BTC' }), read: dateOf },
+      sign: ({ query, credentials, at }) =>
+        signWithToken(query, credentials, randomUUID(), dialect.timestamped ? { timestamp: at } : {}),
+      payloadOf: body => body
     })
   }
 
   async lastPrices(options?: CallOptions): Promise<Price[]> {
-    let prices: Price[] = []
-    const { path, query, reader } = this.#dialect.prices
-    const rows = () => {
-      prices = []
-      return reader((market, text, at) => {
-        const price = tickerPrice(text)
-        if (price !== null && MARKET.test(market))
-          prices.push({ symbol: symbolOfMarket(market), exchangeSymbol: market, price, at })
-      })
-    }
-    return await this.#host.call(
-      { operation: 'lastPrices', path, query, costs: PUBLIC, rows, read: () => prices },
+    return await this.#api.readPrices(this.#prices, options)
+  }
+
+  async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
+    this.#api.parse('order', () => symbolOfMarket(ref.exchangeSymbol))
+    const request = { route: ROUTES.order, query: queryOf({ uuid: ref.exchangeOrderId }) }
+    return await this.#api.read(request, body => parseTokenOrder(recordOf(body, 'the order')), options)
+  }
+
+  async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
+    return await this.#api.readPages<UnifiedOrder, number>(
+      {
+        route: this.#openOrders,
+        // The brackets are not encoded: the text that is hashed must be the text that is sent.
+        query: (page = 1) => `states[]=wait&states[]=watch&page=${page}&limit=${ORDERS_PER_PAGE}&order_by=asc`,
+        read: (body, page = 1) => {
+          const rows = rowsOf(body, 'open orders')
+          const next = rows.length < ORDERS_PER_PAGE ? undefined : page + 1
+          return { rows: supportedOnly(rows, parseTokenOrder), next }
+        }
+      },
       options
     )
   }
 
-  async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
-    parsing(this.exchange, 'order', () => symbolOfMarket(ref.exchangeSymbol))
-    const query = queryOf({ uuid: ref.exchangeOrderId })
-    return await this.#read('order', '/v1/order', query, body => parseTokenOrder(recordOf(body, 'the order')), options)
-  }
-
-  async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
-    const orders: UnifiedOrder[] = []
-    for (let page = 1; page <= MAX_PAGES; page++) {
-      // The brackets stay as they are: what is hashed must be what is sent.
-      const query = `states[]=wait&states[]=watch&page=${page}&limit=${ORDERS_PER_PAGE}&order_by=asc`
-      const read = (body: unknown) => rowsOf(body, 'open orders')
-      const rows = await this.#read('openOrders', this.#dialect.openOrdersPath, query, read, options)
-      orders.push(...parsing(this.exchange, 'openOrders', () => supportedOnly(rows, parseTokenOrder)))
-      if (rows.length < ORDERS_PER_PAGE) return orders
-    }
-    return endlessList(this.exchange, 'openOrders')
-  }
-
   async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
-    parsing(this.exchange, 'fills', () => symbolOfMarket(ref.exchangeSymbol))
-    const query = queryOf({ uuid: ref.exchangeOrderId })
-    return await this.#read('fills', '/v1/order', query, body => parseTokenFills(recordOf(body, 'the order')), options)
+    this.#api.parse('fills', () => symbolOfMarket(ref.exchangeSymbol))
+    const request = { route: ROUTES.fills, query: queryOf({ uuid: ref.exchangeOrderId }) }
+    return await this.#api.read(request, body => parseTokenFills(recordOf(body, 'the order')), options)
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
-    return await this.#read('balances', '/v1/accounts', '', parseTokenBalances, options)
+    return await this.#api.read({ route: ROUTES.balances }, parseTokenBalances, options)
   }
 
   async positions(): Promise<Position[]> {
@@ -169,36 +164,16 @@ export class DialectClient implements ExchangeClient {
   }
 
   async serverTime(options?: CallOptions): Promise<Millis> {
-    return await this.#host.serverTime(options)
-  }
-
-  async #read<T>(
-    operation: string,
-    path: string,
-    query: string,
-    parse: (body: unknown) => T,
-    options: CallOptions | undefined
-  ): Promise<T> {
-    const credentials = credentialsOf(this.#context, operation)
-    const claims = (at: Millis) => (this.#dialect.timestamped ? { timestamp: at } : {})
-    const call: ReadCall<T> = {
-      operation,
-      path,
-      costs: PRIVATE,
-      budgetKey: credentials.apiKey,
-      sign: at => signWithToken(query, credentials, randomUUID(), claims(at)),
-      read: ({ body }) => parsing(this.exchange, operation, () => parse(body))
-    }
-    return await this.#host.call(call, options)
+    return await this.#api.serverTime(options)
   }
 }
 
 /**
- * A bearer token, HS256, over claims in this order: `access_key`, `nonce`, then what `extra` holds, then the SHA-512 of
- * the query when there is one.
+ * Signs by a bearer token, HS256, over claims in this order: `access_key`, `nonce`, the claims of `extra`, and the
+ * SHA-512 of the query when there is one.
  *
- * @param query as it is sent, brackets unencoded: the exchange hashes the decoded text
- * @param nonce never used before, a UUID
+ * @param query as it is sent, brackets not encoded: the exchange hashes the decoded text
+ * @param nonce a UUID that was never used before
  */
 export function signWithToken(
   query: string,
@@ -213,21 +188,26 @@ export function signWithToken(
   return { query, headers: { authorization: `Bearer ${HEADER}.${claims}.${signature}` } }
 }
 
-/** `KRW-BTC` → `BTCKRW`. @throws UnsupportedSymbol */
+/** `KRW-BTC` → `BTCKRW`. @throws {UnsupportedSymbol} */
 export function symbolOfMarket(market: string): string {
-  const [, quote, base] = MARKET.exec(market) ?? []
-  if (quote === undefined || base === undefined) throw new UnsupportedSymbol('this is not a spot market')
-  return `${base}${quote}`
+  const symbol = unifiedSymbol(market)
+  if (symbol === null) throw new UnsupportedSymbol('this is not a spot market')
+  return symbol
 }
 
-/** @throws UnreadableAnswer @throws UnsupportedSymbol */
+function unifiedSymbol(market: string): string | null {
+  const [, quote, base] = MARKET.exec(market) ?? []
+  return quote === undefined || base === undefined ? null : `${base}${quote}`
+}
+
+/** @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseTokenOrder(row: JsonRecord): UnifiedOrder {
   const exchangeSymbol = textOf(row, 'market')
-  const kind = textOf(row, 'ord_type')
-  const side = sideOf(row)
+  const type = textOf(row, 'ord_type')
+  const side = meaningOf(row, 'side', SIDES)
   const filledQuantity = decimalOf(row, 'executed_volume')
-  // A market buy names the amount to spend, in `price`, and no volume.
-  const spends = kind === 'price' || (kind === 'best' && side === 'BUY')
+  // A market buy has an amount of quote currency in `price`, and no volume.
+  const spends = type === 'price' || (type === 'best' && side === 'BUY')
   return {
     exchangeOrderId: textOf(row, 'uuid'),
     clientOrderId: optionalText(row, 'identifier'),
@@ -235,7 +215,7 @@ export function parseTokenOrder(row: JsonRecord): UnifiedOrder {
     exchangeSymbol,
     side,
     positionSide: 'BOTH',
-    orderType: kind === 'price' ? 'MARKET' : kind.toUpperCase(),
+    orderType: type === 'price' ? 'MARKET' : type.toUpperCase(),
     price: spends ? null : priceOf(row, 'price'),
     stopPrice: null,
     quantity: spends ? null : priceOf(row, 'volume'),
@@ -248,17 +228,17 @@ export function parseTokenOrder(row: JsonRecord): UnifiedOrder {
 }
 
 /**
- * The executions that an order's answer holds, oldest first. A trade without a fee of its own gets its share of the
- * order's paid fee, by what it moved; the last one the remainder, so that the sum is exact.
+ * The executions in the answer for an order, oldest first. A trade without a fee of its own gets a share of the order's
+ * paid fee, in proportion to its funds; the last one gets the remainder, so that the sum is exact.
  *
- * @throws UnreadableAnswer @throws UnsupportedSymbol
+ * @throws {UnreadableAnswer} @throws {UnsupportedSymbol}
  */
 export function parseTokenFills(order: JsonRecord): Fill[] {
   if (order.trades === undefined || order.trades === null) return []
   const trades = rowsOf(order.trades, 'trades')
   const exchangeSymbol = textOf(order, 'market')
   const symbol = symbolOfMarket(exchangeSymbol)
-  const side = sideOf(order)
+  const side = meaningOf(order, 'side', SIDES)
   const fees = feesOf(order, trades, side)
   const fills = trades.map((trade, index): Fill => {
     const executedAt = optionalTime(trade, 'created_at')
@@ -282,35 +262,24 @@ export function parseTokenFills(order: JsonRecord): Fill[] {
   return fills.sort((a, b) => a.executedAt - b.executedAt)
 }
 
-/** @throws UnreadableAnswer */
+/** @throws {UnreadableAnswer} */
 export function parseTokenBalances(body: unknown): Balance[] {
-  return rowsOf(body, 'balances').flatMap(row => {
-    const free = decimalOf(row, 'balance')
-    const locked = decimalOf(row, 'locked')
-    if (isZero(free) && isZero(locked)) return []
-    return { asset: textOf(row, 'currency'), free, locked, total: new Exact(free).plus(locked).toFixed() }
-  })
+  return rowsOf(body, 'balances').flatMap(
+    row => balanceOfParts(textOf(row, 'currency'), decimalOf(row, 'balance'), decimalOf(row, 'locked')) ?? []
+  )
 }
 
-function refusalIn(answer: Answer, { refusals, clockRefusal, hiddenRefusalOf }: Dialect): Refusal | null {
+function refusalIn(answer: Answer, { refusals, hiddenRefusalOf }: Dialect): Refusal | null {
   if (answer.status === 200) return hiddenRefusalOf?.(answer) ?? null
   const error = isRecord(answer.body) ? answer.body.error : undefined
-  const exchangeCode = isRecord(error) ? optionalText(error, 'name') : null
-  const code = exchangeCode === null ? undefined : refusals[exchangeCode]
-  return code === undefined ? null : { code, exchangeCode, clock: exchangeCode === clockRefusal }
+  return isRecord(error) ? refusalFrom(refusals, optionalText(error, 'name')) : null
 }
 
 /** The time in the Date header, which counts whole seconds: the middle of that second. */
 function dateOf({ header }: Answer): Millis {
   const second = Date.parse(header('date') ?? '')
-  if (Number.isNaN(second)) throw new UnreadableAnswer('the answer bears no date')
-  return second + HALF_A_SECOND
-}
-
-function sideOf(row: JsonRecord): OrderSide {
-  const side = textOf(row, 'side')
-  if (side !== 'bid' && side !== 'ask') throw new UnreadableAnswer('side is neither bid nor ask')
-  return side === 'bid' ? 'BUY' : 'SELL'
+  if (Number.isNaN(second)) throw new UnreadableAnswer('the answer has no date')
+  return second + HALF_A_SECOND_MS
 }
 
 function stateOf(state: string, spends: boolean, filledQuantity: Decimal): OrderState {
@@ -318,9 +287,9 @@ function stateOf(state: string, spends: boolean, filledQuantity: Decimal): Order
   if (state === 'watch') return 'open'
   if (state === 'wait') return filled ? 'partially_filled' : 'open'
   if (state === 'done') return filled ? 'filled' : 'canceled'
-  // A market buy is never filled to the last won: what cannot buy a unit more is given back, and the state says cancel.
+  // A market buy is never filled to the last won: the rest that cannot buy one more unit is returned, with state cancel.
   if (state === 'cancel') return spends && filled ? 'filled' : 'canceled'
-  throw new UnreadableAnswer('state is not a known state')
+  throw new UnreadableAnswer('state has an unknown value')
 }
 
 function averageOf(order: JsonRecord, filledQuantity: Decimal): Decimal | null {

@@ -1,8 +1,6 @@
 // @FEAT:exchanges @COMP:service @TYPE:integration
 
 import { SECOND } from '../../async/durations.ts'
-import { toMillis } from '../http/answer-fields.ts'
-import { RowReader } from '../http/row-reader.ts'
 import { type AdapterContext, queryOf } from './adapter.ts'
 import { type Dialect, DialectClient, SHARED_REFUSALS } from './upbit-dialect.ts'
 
@@ -12,10 +10,7 @@ const UPBIT: Dialect = {
   prices: {
     path: '/v1/ticker/all',
     query: queryOf({ quote_currencies: 'KRW' }),
-    reader: onPrice =>
-      new RowReader(['market', 'trade_price', 'timestamp'], ([market, price, time]) => {
-        if (market) onPrice(market, price, time ? toMillis(time, 'timestamp') : null)
-      })
+    fields: { symbol: 'market', price: 'trade_price', time: 'timestamp' }
   },
   openOrdersPath: '/v1/orders/open',
   timestamped: false,

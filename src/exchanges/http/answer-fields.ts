@@ -3,7 +3,7 @@ import { parse } from 'lossless-json'
 import { type Decimal, isZero, toDecimal } from '../../domain/decimal.ts'
 import type { Millis } from '../../domain/millis.ts'
 
-/** An answer that is not what the exchange documents. Says where, never what stood there. */
+/** An answer that is not what the exchange documents. Its message names the place, never the text of the answer. */
 export class UnreadableAnswer extends Error {
   override readonly name = 'UnreadableAnswer'
 }
@@ -14,36 +14,41 @@ const MAX_TEXT = 256
 const MAX_MILLIS = 8.64e15
 
 /**
- * Reads JSON without losing a digit: every number arrives as the text it was written in.
+ * Reads JSON without losing a digit: every number becomes the text that the exchange wrote.
  *
- * @throws UnreadableAnswer when it is not JSON
+ * @throws {UnreadableAnswer} when it is not JSON
  */
 export function parseLossless(text: string): unknown {
   try {
     return parse(text, null, number => number)
   } catch {
-    // The parser's own message quotes the answer, which may repeat a key: it is not passed on.
+    // The parser's own message quotes the answer, which may repeat a key: it is not kept as the cause.
     throw new UnreadableAnswer('not JSON')
   }
 }
 
+/** Whether a value is a JSON object. */
 export function isRecord(value: unknown): value is JsonRecord {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** @throws UnreadableAnswer */
+/** A value that must be a JSON object. @throws {UnreadableAnswer} */
 export function recordOf(value: unknown, what: string): JsonRecord {
   if (!isRecord(value)) throw new UnreadableAnswer(`${what} is not an object`)
   return value
 }
 
-/** @throws UnreadableAnswer */
+/** A value that must be an array of JSON objects. @throws {UnreadableAnswer} */
 export function rowsOf(value: unknown, what: string): JsonRecord[] {
   if (!Array.isArray(value)) throw new UnreadableAnswer(`${what} is not an array`)
   return value.map(row => recordOf(row, `a row of ${what}`))
 }
 
-/** A field's text; null when it is absent, null or empty. Booleans become their names. */
+/**
+ * A field's text; null when it is absent, null or empty. Booleans become their names.
+ *
+ * @throws {UnreadableAnswer} for objects, arrays and more than 256 characters
+ */
 export function optionalText(record: JsonRecord, field: string): string | null {
   const value = record[field]
   if (value === undefined || value === null || value === '') return null
@@ -52,14 +57,32 @@ export function optionalText(record: JsonRecord, field: string): string | null {
   return value
 }
 
-/** @throws UnreadableAnswer when it is absent or empty */
+/** A field's text. @throws {UnreadableAnswer} also when it is absent or empty */
 export function textOf(record: JsonRecord, field: string): string {
   const value = optionalText(record, field)
   if (value === null) throw new UnreadableAnswer(`${field} is missing`)
   return value
 }
 
-/** A field's decimal; null when it is absent, null or empty. */
+/**
+ * What a field's text means, by a table.
+ *
+ * @param absent the text that an absent field counts as; without it an absent field is an error
+ * @throws {UnreadableAnswer} when the table does not have the text
+ */
+export function meaningOf<T>(
+  record: JsonRecord,
+  field: string,
+  meanings: Readonly<Record<string, T>>,
+  absent?: string
+): T {
+  const text = absent === undefined ? textOf(record, field) : (optionalText(record, field) ?? absent)
+  const meaning = Object.hasOwn(meanings, text) ? meanings[text] : undefined
+  if (meaning === undefined) throw new UnreadableAnswer(`${field} has an unknown value`)
+  return meaning
+}
+
+/** A field's decimal; null when it is absent, null or empty. @throws {UnreadableAnswer} when it is not a number */
 export function optionalDecimal(record: JsonRecord, field: string): Decimal | null {
   const text = optionalText(record, field)
   if (text === null) return null
@@ -68,33 +91,37 @@ export function optionalDecimal(record: JsonRecord, field: string): Decimal | nu
   return decimal
 }
 
-/** @throws UnreadableAnswer when it is absent or not a number */
+/** A field's decimal. @throws {UnreadableAnswer} when it is absent or not a number */
 export function decimalOf(record: JsonRecord, field: string): Decimal {
   const value = optionalDecimal(record, field)
   if (value === null) throw new UnreadableAnswer(`${field} is missing`)
   return value
 }
 
-/** A field's decimal, null when there is none or when it is zero: exchanges write a price that is not there as 0. */
+/**
+ * A field's decimal; null when it is absent or zero: exchanges write a missing price as 0.
+ *
+ * @throws {UnreadableAnswer} when it is not a number
+ */
 export function priceOf(record: JsonRecord, field: string): Decimal | null {
   const value = optionalDecimal(record, field)
   return value === null || isZero(value) ? null : value
 }
 
-/** A field that holds milliseconds since the epoch; null when absent or zero. */
+/** A field of milliseconds since the epoch; null when it is absent or zero. @throws {UnreadableAnswer} */
 export function optionalMillis(record: JsonRecord, field: string): Millis | null {
   const text = optionalText(record, field)
   return text === null ? null : toMillis(text, field)
 }
 
-/** @throws UnreadableAnswer when it is absent or zero */
+/** A field of milliseconds since the epoch. @throws {UnreadableAnswer} also when it is absent or zero */
 export function millisOf(record: JsonRecord, field: string): Millis {
   const value = optionalMillis(record, field)
   if (value === null) throw new UnreadableAnswer(`${field} is missing`)
   return value
 }
 
-/** A field that holds an ISO 8601 time; null when absent. */
+/** A field of an ISO 8601 time; null when it is absent. @throws {UnreadableAnswer} */
 export function optionalTime(record: JsonRecord, field: string): Millis | null {
   const text = optionalText(record, field)
   if (text === null) return null
@@ -103,7 +130,11 @@ export function optionalTime(record: JsonRecord, field: string): Millis | null {
   return millis
 }
 
-/** @throws UnreadableAnswer when it is not a whole number in the range of dates; null for zero */
+/**
+ * Milliseconds since the epoch; null for zero.
+ *
+ * @throws {UnreadableAnswer} when the text is not a whole number in the range of dates
+ */
 export function toMillis(text: string, field: string): Millis | null {
   const millis = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
   if (!(millis <= MAX_MILLIS)) throw new UnreadableAnswer(`${field} is not a time`)

@@ -1,7 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
 import type { Millis } from '../../domain/millis.ts'
 
-/** One limit as an exchange states it: so much weight in any such span, for our address or for each key. */
+/** One limit as an exchange states it: at most `weight` in any span of `perMs`, for our address or for each API key. */
 export interface RateLimit {
   name: string
   weight: number
@@ -17,19 +17,20 @@ export interface Cost {
 
 interface Window {
   limit: RateLimit
-  /** Grants in order of time; the ones before `head` have left the window. */
+  /** Grants in order of time. Those before the index `head` have left the window. */
   grants: { at: Millis; weight: number }[]
   head: number
   used: number
 }
 
-/** Share of a stated limit that we use; the rest is for other programs behind our address and for clocks that differ. */
-const SHARE = 0.9
+/** Share of a stated limit that is used. The rest is for other programs behind our address and for clocks that differ. */
+const USED_SHARE = 0.9
+/** Beyond this number of windows, those of idle API keys are dropped. */
 const MAX_WINDOWS = 2_000
 
 /**
- * Rate limits of one host, as rolling windows: never more than 90 % of a limit in any span of its length. After the
- * exchange has told us to wait, nobody calls until then.
+ * Rate limits of one host, as rolling windows: never more than 90 % of a limit in any span of its length. While the
+ * exchange demands a pause, nothing is granted.
  */
 export class RateBudget {
   readonly #limits: ReadonlyMap<string, RateLimit>
@@ -43,32 +44,42 @@ export class RateBudget {
     this.#now = now
   }
 
-  /** Takes all costs, or none of them and answers how long to wait before asking again, in ms; 0 when they were taken. */
-  take(costs: readonly Cost[], key: string): Millis {
+  /**
+   * Takes all costs, or none of them.
+   *
+   * @param key the API key; the empty text for calls that are not signed
+   * @returns 0 when the costs were taken, otherwise the milliseconds to wait before the next attempt
+   * @throws {Error} when a cost names an unknown limit
+   */
+  take(costs: readonly Cost[], key: string): number {
     const now = this.#now()
-    let wait = Math.max(0, this.#blockedUntil - now)
+    let waitMs = Math.max(0, this.#blockedUntil - now)
     const grants = costs.map(({ limit, weight }) => ({ window: this.#window(limit, key), weight }))
-    for (const { window, weight } of grants) wait = Math.max(wait, untilRoom(window, weight, now))
-    if (wait > 0) return wait
+    for (const { window, weight } of grants) waitMs = Math.max(waitMs, msUntilRoom(window, weight, now))
+    if (waitMs > 0) return waitMs
     for (const { window, weight } of grants) grant(window, weight, now)
     return 0
   }
 
-  /** Takes over the exchange's own count of the current window where it is higher than ours: others share our address. */
-  told(limit: string, used: number, key: string): void {
+  /**
+   * Raises the used weight to the exchange's own count, which is higher than ours when other programs share our address.
+   *
+   * @throws {Error} when the limit is unknown
+   */
+  recordUsage(limit: string, used: number, key: string): void {
     const window = this.#window(limit, key)
     const now = this.#now()
-    forget(window, now)
+    dropExpired(window, now)
     if (used > window.used) grant(window, used - window.used, now)
   }
 
-  /** Nobody calls for so long. A later end wins. */
-  blockFor(ms: Millis): void {
+  /** Grants nothing for `ms` milliseconds. The later end of several calls counts. */
+  blockFor(ms: number): void {
     this.#blockedUntil = Math.max(this.#blockedUntil, this.#now() + ms)
   }
 
-  /** How long everybody still has to wait because the exchange said so, in ms. */
-  get blockedForMs(): Millis {
+  /** Milliseconds until the end of the pause that the exchange demands; 0 when there is none. */
+  get blockedForMs(): number {
     return Math.max(0, this.#blockedUntil - this.#now())
   }
 
@@ -87,14 +98,14 @@ export class RateBudget {
   #dropIdle(): void {
     const now = this.#now()
     for (const [id, window] of this.#windows) {
-      forget(window, now)
+      dropExpired(window, now)
       if (window.used === 0) this.#windows.delete(id)
     }
   }
 }
 
 function capacityOf({ limit }: Window): number {
-  return Math.max(1, Math.floor(limit.weight * SHARE))
+  return Math.max(1, Math.floor(limit.weight * USED_SHARE))
 }
 
 function grant(window: Window, weight: number, at: Millis): void {
@@ -102,9 +113,9 @@ function grant(window: Window, weight: number, at: Millis): void {
   window.used += weight
 }
 
-/** Ms until `weight` fits; a weight above the whole limit waits for an empty window instead of for ever. */
-function untilRoom(window: Window, weight: number, now: Millis): Millis {
-  forget(window, now)
+/** Milliseconds until `weight` fits. A weight above the whole limit waits for an empty window, not for ever. */
+function msUntilRoom(window: Window, weight: number, now: Millis): number {
+  dropExpired(window, now)
   let excess = window.used + Math.min(weight, capacityOf(window)) - capacityOf(window)
   for (let index = window.head; excess > 0; index++) {
     const oldest = window.grants[index]
@@ -115,7 +126,7 @@ function untilRoom(window: Window, weight: number, now: Millis): Millis {
   return 0
 }
 
-function forget(window: Window, now: Millis): void {
+function dropExpired(window: Window, now: Millis): void {
   for (let oldest = window.grants[window.head]; oldest !== undefined; oldest = window.grants[window.head]) {
     if (now - oldest.at < window.limit.perMs) break
     window.used -= oldest.weight

@@ -11,7 +11,7 @@ function breaker() {
     return admission
   }
   const fail = (times: number) => {
-    for (let i = 0; i < times; i++) circuit.failed(admitted())
+    for (let i = 0; i < times; i++) circuit.recordFailure(admitted())
   }
   return { clock, circuit, admitted, fail }
 }
@@ -20,7 +20,7 @@ t.test('stays closed while failures are not in a row', async t => {
   const { circuit, fail } = breaker()
   for (let i = 0; i < 10; i++) {
     fail(4)
-    circuit.succeeded()
+    circuit.recordSuccess()
   }
   t.equal(circuit.state, 'closed')
 })
@@ -42,7 +42,7 @@ t.test('closes by itself: one call is tried, and its success lets all through', 
   t.equal(circuit.state, 'half_open')
   t.equal(circuit.admit(), 'trial')
   t.equal(circuit.admit(), null, 'only one at a time')
-  circuit.succeeded()
+  circuit.recordSuccess()
   t.equal(circuit.state, 'closed')
   t.equal(circuit.admit(), 'call')
 })
@@ -52,7 +52,7 @@ t.test('opens for twice as long after a failed trial, up to a minute', async t =
   fail(5)
   for (const openFor of [20_000, 40_000, 60_000, 60_000]) {
     clock.now += circuit.retryAfterMs
-    circuit.failed(admitted())
+    circuit.recordFailure(admitted())
     t.equal(circuit.retryAfterMs, openFor)
   }
 })
@@ -61,7 +61,7 @@ t.test('a trial that its caller gave up leaves the next one free', async t => {
   const { clock, circuit, admitted, fail } = breaker()
   fail(5)
   clock.now = 10_000
-  circuit.withdrawn(admitted())
+  circuit.release(admitted())
   t.equal(circuit.admit(), 'trial')
 })
 
@@ -70,10 +70,10 @@ t.test('late failures of calls from before do not prolong it', async t => {
   const before = admitted()
   fail(5)
   clock.now = 9_000
-  circuit.failed(before)
+  circuit.recordFailure(before)
   t.equal(circuit.retryAfterMs, 1_000)
   clock.now = 10_000
   t.equal(admitted(), 'trial')
-  circuit.withdrawn(before)
+  circuit.release(before)
   t.equal(circuit.admit(), null, 'nor do they end another’s trial')
 })

@@ -80,9 +80,9 @@ t.test('counts keys apart and the address for all', async t => {
 t.test('believes the exchange where it counts more than we do', async t => {
   const { budget: spent } = budget()
   spent.take(cost(10), '')
-  spent.told('weight', 5, '')
+  spent.recordUsage('weight', 5, '')
   t.equal(spent.take(cost(10), ''), 0)
-  spent.told('weight', 90, '')
+  spent.recordUsage('weight', 90, '')
   t.equal(spent.take(cost(1), ''), MINUTE)
 })
 

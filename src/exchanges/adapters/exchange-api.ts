@@ -1,0 +1,188 @@
+// @FEAT:exchanges @COMP:service @TYPE:helper
+import type { Price } from '../../domain/market.ts'
+import type { Millis } from '../../domain/millis.ts'
+import type { CallOptions, Credentials } from '../exchange-client.ts'
+import { ExchangeError } from '../exchange-error.ts'
+import { toMillis } from '../http/answer-fields.ts'
+import type { Answer, ReadCall, Route, SignedParts } from '../http/exchange-call.ts'
+import type { ExchangeHost, HostOptions } from '../http/exchange-host.ts'
+import { RowReader } from '../http/row-reader.ts'
+import { type AdapterContext, parsing, tickerPrice } from './adapter.ts'
+
+/** Most pages of a list that are read. A longer list is an error: it must not be returned in part. */
+const MAX_PAGES = 50
+
+export interface ApiOptions<Payload> {
+  context: AdapterContext
+  host: Omit<HostOptions, 'baseUrl' | 'clock'>
+  /** The call that reads the exchange's clock. */
+  clock: { route: Route; query?: string; read: (answer: Answer) => Millis }
+  /** Headers of every call but that of the clock. Default none. */
+  headers?: Readonly<Record<string, string>>
+  sign: (request: UnsignedRequest) => SignedParts
+  /** The content of an answer without its envelope. @throws {UnreadableAnswer} */
+  payloadOf: (body: unknown) => Payload
+}
+
+export interface UnsignedRequest {
+  route: Route
+  query: string
+  credentials: Credentials
+  /** The time by the clock of the exchange. */
+  at: Millis
+}
+
+/** A route and what is asked of it. */
+export interface RouteRequest {
+  route: Route
+  /** Encoded, without `?`. Default none. */
+  query?: string
+}
+
+/** A list that the exchange returns in pages. */
+export interface PagedRequest<Payload, Row, Position> {
+  route: Route
+  /** The query for the page at a position, or for the first page. */
+  query: (position: Position | undefined) => string
+  /** The rows of a page and the position of the page after it; undefined after the last page. */
+  read: (payload: Payload, position: Position | undefined) => { rows: Row[]; next: Position | undefined }
+}
+
+/** A long list that is read row by row while it arrives. */
+export interface StreamedRequest<Item, T> extends RouteRequest {
+  /** Makes the reader for one attempt. It calls `add` with each item. */
+  reader: (add: (item: Item) => void) => RowReader
+  /** @param body the envelope without the rows */
+  read: (items: Item[], body: unknown) => T
+}
+
+/** Where a list of tickers has its prices. */
+export interface PriceList extends RouteRequest {
+  /** Names of the fields of a row. `time` is in milliseconds; without it prices have no time. */
+  fields: { price: string; symbol: string; time?: string } | { price: string }
+  /** The exchange's symbol of a row that is the member of an object, by its key. Only for fields without `symbol`. */
+  symbolOfKey?: (key: string) => string
+  /** The unified symbol; null for a market that is not supported. */
+  unifiedSymbol: (exchangeSymbol: string) => string | null
+  /** The time of all prices, from the envelope. Default the time of each row. */
+  timeOf?: (body: unknown) => Millis | null
+}
+
+/** The calls of one client. `Payload` is the content of an answer without its envelope. */
+export class ExchangeApi<Payload> {
+  /** Identifies the host among all hosts; shared by the clients that call it. */
+  readonly host: ExchangeHost
+  readonly #options: ApiOptions<Payload>
+
+  constructor(options: ApiOptions<Payload>) {
+    const { context, host, clock } = options
+    this.#options = options
+    this.host = context.gateway.host({ ...host, baseUrl: context.baseUrl, clock })
+  }
+
+  /**
+   * Reads one answer.
+   *
+   * @throws {ExchangeError} `authentication` for a signed route when the client has no credentials
+   */
+  async read<T>(
+    { route, query = '' }: RouteRequest,
+    parse: (payload: Payload) => T,
+    options: CallOptions | undefined
+  ): Promise<T> {
+    const read = ({ body }: Answer) => {
+      const payload = this.#options.payloadOf(body)
+      return this.parse(route.operation, () => parse(payload))
+    }
+    return await this.host.call({ ...this.#callOf(route, query), read }, options)
+  }
+
+  /**
+   * Reads a list with all its pages, one after the other.
+   *
+   * @throws {ExchangeError} `invalid_answer` for a list of more than 50 pages
+   */
+  async readPages<Row, Position>(
+    { route, query, read }: PagedRequest<Payload, Row, Position>,
+    options: CallOptions | undefined
+  ): Promise<Row[]> {
+    const rows: Row[] = []
+    let position: Position | undefined
+    for (let page = 0; page < MAX_PAGES; page++) {
+      const found = await this.read({ route, query: query(position) }, payload => read(payload, position), options)
+      rows.push(...found.rows)
+      if (found.next === undefined) return rows
+      position = found.next
+    }
+    throw new ExchangeError('invalid_answer', {
+      exchange: this.#options.context.gateway.exchange,
+      operation: route.operation,
+      reason: `more than ${MAX_PAGES} pages`
+    })
+  }
+
+  /** Reads a long list row by row while it arrives. @throws {ExchangeError} */
+  async readRows<Item, T>(
+    { route, query = '', reader, read }: StreamedRequest<Item, T>,
+    options: CallOptions | undefined
+  ): Promise<T> {
+    let items: Item[] = []
+    const rows = () => {
+      // Each attempt begins with an empty list.
+      items = []
+      return reader(item => items.push(item))
+    }
+    return await this.host.call({ ...this.#callOf(route, query), rows, read: ({ body }) => read(items, body) }, options)
+  }
+
+  /** Reads the last prices of a market in one call. Markets without a trade are left out. @throws {ExchangeError} */
+  async readPrices(list: PriceList, options: CallOptions | undefined): Promise<Price[]> {
+    const { timeOf } = list
+    const read = (prices: Price[], body: unknown) => {
+      if (timeOf === undefined) return prices
+      const at = timeOf(body)
+      return prices.map(price => ({ ...price, at }))
+    }
+    return await this.readRows<Price, Price[]>({ ...list, reader: add => priceReader(list, add), read }, options)
+  }
+
+  /** The exchange's clock now. @throws {ExchangeError} */
+  async serverTime(options: CallOptions | undefined): Promise<Millis> {
+    return await this.host.serverTime(options)
+  }
+
+  /** `parsing` for this exchange. @throws {ExchangeError} `bad_symbol` and `invalid_answer` */
+  parse<T>(operation: string, parse: () => T): T {
+    return parsing(this.#options.context.gateway.exchange, operation, parse)
+  }
+
+  #callOf(route: Route, query: string): Omit<ReadCall<unknown>, 'read'> {
+    const { headers, sign } = this.#options
+    const call = { route, query, ...(headers && { headers }) }
+    if (route.signing === 'none') return call
+    const credentials = this.#credentials(route.operation)
+    return { ...call, budgetKey: credentials.apiKey, sign: at => sign({ route, query, credentials, at }) }
+  }
+
+  #credentials(operation: string): Credentials {
+    const { gateway, credentials } = this.#options.context
+    if (credentials !== null) return credentials
+    const reason = 'the client has no credentials'
+    throw new ExchangeError('authentication', { exchange: gateway.exchange, operation, reason })
+  }
+}
+
+function priceReader({ fields, symbolOfKey, unifiedSymbol }: PriceList, add: (price: Price) => void): RowReader {
+  const symbolField = 'symbol' in fields ? fields.symbol : null
+  const timeField = ('symbol' in fields ? fields.time : null) ?? null
+  const names = [fields.price, symbolField, timeField].filter(name => name !== null)
+  const onRow = ([text, symbol, time]: readonly (string | null)[], key: string) => {
+    const price = tickerPrice(text)
+    const exchangeSymbol = symbolOfKey?.(key) ?? symbol
+    const unified = exchangeSymbol ? unifiedSymbol(exchangeSymbol) : null
+    if (!exchangeSymbol || unified === null || price === null) return
+    const at = time && timeField !== null ? toMillis(time, timeField) : null
+    add({ symbol: unified, exchangeSymbol, price, at })
+  }
+  return new RowReader(names, onRow, { keyed: symbolOfKey !== undefined })
+}

@@ -1,0 +1,343 @@
+// @FEAT:exchanges @COMP:service @TYPE:core
+import type { Dispatcher } from 'undici'
+import { unlessAborted } from '../../async/abort.ts'
+import { withDeadline } from '../../async/deadline.ts'
+import { SECOND } from '../../async/durations.ts'
+import { sleep, systemTimers } from '../../async/timers.ts'
+import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
+import type { ExchangeName } from '../../domain/market.ts'
+import type { Millis } from '../../domain/millis.ts'
+import type { CallOptions } from '../exchange-client.ts'
+import { ExchangeError, type ExchangeErrorDetails } from '../exchange-error.ts'
+import { UnreadableAnswer } from './answer-fields.ts'
+import { readAnswer, sendRequest } from './answer-reader.ts'
+import { type Admission, CircuitBreaker, type CircuitState } from './circuit-breaker.ts'
+import { ClockSkew } from './clock-skew.ts'
+import type { Answer, HeaderReader, ReadCall, Refusal } from './exchange-call.ts'
+import { failureWithoutAnswer, parseRetryAfter, refusalByStatus } from './failures.ts'
+import { RateBudget, type RateLimit } from './rate-budget.ts'
+
+const DEFAULT_DEADLINE_MS = 10 * SECOND
+const DEFAULT_ATTEMPT_MS = 5 * SECOND
+const MAX_ATTEMPTS = 3
+const BACK_OFF_MS = 100
+const DEFAULT_PENALTY_MS = 5 * SECOND
+const MAX_PENALTY_MS = 10 * 60 * SECOND
+
+/** What all hosts of an exchange share. */
+export interface GatewayOptions {
+  exchange: ExchangeName
+  /** The shared agent. Its owner closes it. */
+  dispatcher: Dispatcher
+  /** Bound on one call with all its attempts unless the caller sets one. Default 10,000. */
+  deadlineMs?: number
+  /** Bound on one attempt. Default 5,000. */
+  attemptMs?: number
+  /** Our wall clock. Default `Date.now`. */
+  now?: () => Millis
+  /** A clock in ms that never goes back. Default `performance.now`. */
+  monotonic?: () => number
+  /** Between 0 and 1, for the jitter. Default `Math.random`. */
+  random?: () => number
+  /** Called at the end of each call, for metrics. */
+  onCall?: (end: ExchangeCallEnd) => void
+}
+
+/** How a call ended. */
+export interface ExchangeCallEnd {
+  exchange: ExchangeName
+  /** `aborted`: the caller aborted it; `internal`: a fault of this service. */
+  outcome: 'ok' | ExchangeErrorCode | 'aborted' | 'internal'
+  /** With all waits and attempts. */
+  durationMs: number
+}
+
+export interface HostOptions {
+  /** Identifies the host among those of its exchange. Default the base URL. */
+  id?: string
+  /** Root of the API. A path in it is put before the path of every route. */
+  baseUrl: string
+  limits: readonly RateLimit[]
+  /** What the exchange means by an answer; null when it is not a refusal. Takes precedence over the HTTP status. */
+  refusalOf: (answer: Answer) => Refusal | null
+  /** Reads the exchange's clock. */
+  clock: ReadCall<Millis>
+  /** The header that reports how much of a limit is used. Default none. */
+  usage?: { header: string; limit: string }
+}
+
+/** The state of one host of an exchange. */
+export interface HostStatus {
+  /** Host name of the API, without path or keys. */
+  host: string
+  lastSuccessAt: Millis | null
+  lastErrorAt: Millis | null
+  lastErrorCode: ExchangeErrorCode | null
+  /** The exchange's own code of that error. */
+  lastExchangeCode: string | null
+  /** The host's clock minus ours; null until measured. */
+  clockSkewMs: number | null
+  circuit: CircuitState
+  /** How long no call is made because the exchange demanded it; 0 when calls are made. */
+  blockedForMs: number
+}
+
+/** A call under way. */
+interface PendingCall {
+  call: ReadCall<unknown>
+  /** By the monotonic clock. */
+  deadline: number
+  signal: AbortSignal | undefined
+}
+
+interface Failure {
+  error: ExchangeError
+  /** Another attempt may succeed. */
+  retryable: boolean
+  /** Counts as a failure of the host: it opens the circuit. */
+  outage: boolean
+  clockRefused: boolean
+}
+
+type ErrorDetails = Omit<ExchangeErrorDetails, 'exchange'>
+
+/** One host of an exchange, the single entry point for calls to it: rate limits, retries, circuit and deadlines. */
+export class ExchangeHost {
+  readonly #gateway: GatewayOptions
+  readonly #host: HostOptions
+  readonly #url: URL
+  readonly #budget: RateBudget
+  readonly #circuit: CircuitBreaker
+  readonly #skew = new ClockSkew()
+  readonly #now: () => Millis
+  readonly #monotonic: () => number
+  #lastSuccessAt: Millis | null = null
+  #lastError: { at: Millis; error: ExchangeError } | null = null
+
+  constructor(gateway: GatewayOptions, host: HostOptions) {
+    this.#gateway = gateway
+    this.#host = host
+    this.#url = new URL(host.baseUrl)
+    this.#now = gateway.now ?? Date.now
+    this.#monotonic = gateway.monotonic ?? (() => performance.now())
+    this.#budget = new RateBudget(host.limits, this.#monotonic)
+    this.#circuit = new CircuitBreaker(this.#monotonic)
+  }
+
+  /**
+   * Makes a call. It waits for room in the rate limits and retries transient failures (no connection, no answer in
+   * time, 5xx, answers that are not JSON): at most three attempts with jittered back-off, all within the deadline.
+   * Idempotent, as every route only reads.
+   *
+   * @throws {ExchangeError} and the signal's reason when the caller aborts the call
+   */
+  async call<T>(call: ReadCall<T>, options: CallOptions = {}): Promise<T> {
+    const { exchange, onCall } = this.#gateway
+    const startedAt = this.#monotonic()
+    let outcome: ExchangeCallEnd['outcome'] = 'ok'
+    try {
+      return await this.#callAndParse(call, options)
+    } catch (err) {
+      outcome = err instanceof ExchangeError ? err.code : 'internal'
+      if (options.signal?.aborted) outcome = 'aborted'
+      throw err
+    } finally {
+      onCall?.({ exchange, outcome, durationMs: this.#monotonic() - startedAt })
+    }
+  }
+
+  /**
+   * The exchange's clock now. Measures the skew that later signatures use.
+   *
+   * @throws {ExchangeError} and the signal's reason when the caller aborts the call
+   */
+  async serverTime(options: CallOptions = {}): Promise<Millis> {
+    return await this.call(this.#clockCall(), options)
+  }
+
+  /** Reads counters; makes no call. */
+  status(): HostStatus {
+    const skewMs = this.#skew.ms
+    return {
+      host: this.#url.host,
+      lastSuccessAt: this.#lastSuccessAt,
+      lastErrorAt: this.#lastError?.at ?? null,
+      lastErrorCode: this.#lastError?.error.code ?? null,
+      lastExchangeCode: this.#lastError?.error.exchangeCode ?? null,
+      clockSkewMs: skewMs === null ? null : Math.round(skewMs),
+      circuit: this.#circuit.state,
+      blockedForMs: Math.round(this.#budget.blockedForMs)
+    }
+  }
+
+  async #callAndParse<T>(call: ReadCall<T>, { signal, deadlineMs }: CallOptions): Promise<T> {
+    const deadline = this.#monotonic() + (deadlineMs ?? this.#gateway.deadlineMs ?? DEFAULT_DEADLINE_MS)
+    try {
+      return call.read(await this.#callWithRetries({ call, deadline, signal }))
+    } catch (err) {
+      if (signal?.aborted) throw signal.reason
+      if (!(err instanceof UnreadableAnswer)) throw err
+      const details = { operation: call.route.operation, reason: err.message, cause: err }
+      throw this.#recordError(this.#error('invalid_answer', details))
+    }
+  }
+
+  #clockCall(): ReadCall<Millis> {
+    const { clock } = this.#host
+    return {
+      ...clock,
+      read: answer => {
+        const hostTime = clock.read(answer)
+        this.#skew.measure(hostTime, answer.askedAt)
+        return hostTime
+      }
+    }
+  }
+
+  async #callWithRetries(pending: PendingCall): Promise<Answer> {
+    const { call, deadline, signal } = pending
+    let clockMeasured = false
+    let failure: Failure | undefined
+    for (let attempt = 1; ; attempt++) {
+      const admission = this.#circuit.admit()
+      if (admission === null) throw failure?.error ?? this.#circuitOpen(call.route.operation)
+      const outcome = await this.#attempt(pending, admission)
+      if (!('error' in outcome)) return outcome
+      failure = outcome
+      this.#recordError(outcome.error)
+      if (outcome.clockRefused && !clockMeasured) {
+        clockMeasured = true
+        const clock = this.#clockCall()
+        clock.read(await this.#callWithRetries({ ...pending, call: clock }))
+        continue
+      }
+      if (!outcome.retryable || attempt >= MAX_ATTEMPTS) throw outcome.error
+      const pauseMs = this.#backOffMs(attempt)
+      if (this.#monotonic() + pauseMs >= deadline) throw outcome.error
+      await sleep(systemTimers, pauseMs, signal)
+    }
+  }
+
+  #backOffMs(attempt: number): number {
+    return (this.#gateway.random ?? Math.random)() * BACK_OFF_MS * 2 ** attempt
+  }
+
+  /** Gives the admission back to the circuit, whatever happens. */
+  async #attempt(pending: PendingCall, admission: Admission): Promise<Answer | Failure> {
+    let recorded = false
+    try {
+      await this.#waitForBudget(pending)
+      const answer = await this.#answerWithinTime(pending)
+      const outcome = 'error' in answer ? answer : (this.#refusalFailure(pending, answer) ?? answer)
+      if ('error' in outcome && outcome.outage) this.#circuit.recordFailure(admission)
+      else this.#circuit.recordSuccess()
+      recorded = true
+      return outcome
+    } finally {
+      if (!recorded) this.#circuit.release(admission)
+    }
+  }
+
+  /** @throws {ExchangeError} `rate_limited` at once when there will be no room in the budget before the deadline */
+  async #waitForBudget({ call, deadline, signal }: PendingCall): Promise<void> {
+    signal?.throwIfAborted()
+    for (;;) {
+      const waitMs = this.#budget.take(call.route.costs, call.budgetKey ?? '')
+      if (waitMs === 0) return
+      if (this.#monotonic() + waitMs >= deadline) {
+        throw this.#error('rate_limited', {
+          operation: call.route.operation,
+          retryAfterMs: Math.ceil(waitMs),
+          reason: 'not called, to keep within the limits of the exchange'
+        })
+      }
+      await sleep(systemTimers, Math.ceil(waitMs), signal)
+    }
+  }
+
+  /** Sends the request and reads its answer; a `Failure` when there is none in time, or none that can be read. */
+  async #answerWithinTime({ call, deadline, signal }: PendingCall): Promise<Answer | Failure> {
+    const request = new AbortController()
+    const limitMs = Math.min(this.#gateway.attemptMs ?? DEFAULT_ATTEMPT_MS, deadline - this.#monotonic())
+    try {
+      const answer = this.#send(call, request.signal)
+      return await withDeadline(signal ? unlessAborted(answer, signal) : answer, Math.max(1, limitMs))
+    } catch (err) {
+      request.abort()
+      if (signal?.aborted) throw signal.reason
+      const failure = failureWithoutAnswer(err)
+      if (failure === null) throw err
+      const { code, ...details } = failure
+      const error = this.#error(code, { operation: call.route.operation, ...details })
+      return { error, retryable: true, outage: true, clockRefused: false }
+    }
+  }
+
+  async #send(call: ReadCall<unknown>, signal: AbortSignal): Promise<Answer> {
+    const { method, path } = call.route
+    const signed = call.sign?.(this.#skew.hostTime(this.#now()))
+    const query = signed?.query ?? call.query ?? ''
+    const prefix = this.#url.pathname.replace(/\/+$/, '')
+    const request = {
+      origin: this.#url.origin,
+      method,
+      path: `${prefix}${path}${query === '' ? '' : `?${query}`}`,
+      headers: { ...call.headers, ...signed?.headers },
+      signal
+    }
+    const head = await sendRequest(this.#gateway.dispatcher, request, this.#now)
+    this.#skew.correctByDateHeader(head.header('date'), head.askedAt, head.tookMs)
+    this.#recordUsage(head.header, call.budgetKey ?? '')
+    return await readAnswer(head, call.rows)
+  }
+
+  /** Null when the answer is not a refusal. */
+  #refusalFailure({ call, deadline }: PendingCall, answer: Answer): Failure | null {
+    const refusal = this.#host.refusalOf(answer) ?? refusalByStatus(answer.status)
+    if (refusal === null) {
+      this.#lastSuccessAt = this.#now()
+      return null
+    }
+    const { code, exchangeCode, clock: clockRefused = false } = refusal
+    const details = { operation: call.route.operation, exchangeCode }
+    if (code === 'rate_limited') {
+      const retryAfterMs = this.#blockCalls(answer, refusal)
+      const retryable = this.#monotonic() + retryAfterMs < deadline
+      return { error: this.#error(code, { ...details, retryAfterMs }), retryable, outage: false, clockRefused: false }
+    }
+    const outage = code === 'unavailable' || code === 'timeout'
+    return { error: this.#error(code, details), retryable: outage, outage, clockRefused }
+  }
+
+  /** Blocks all calls for as long as the exchange demands, at most ten minutes; returns for how long. */
+  #blockCalls(answer: Answer, refusal: Refusal): Millis {
+    const statedMs =
+      refusal.retryAfterMs ?? parseRetryAfter(answer.header('retry-after'), this.#now()) ?? DEFAULT_PENALTY_MS
+    const penaltyMs = Math.min(Math.max(statedMs, 0), MAX_PENALTY_MS)
+    this.#budget.blockFor(penaltyMs)
+    return penaltyMs
+  }
+
+  #circuitOpen(operation: string): ExchangeError {
+    const retryAfterMs = Math.ceil(this.#circuit.retryAfterMs)
+    return this.#error('unavailable', { operation, retryAfterMs, reason: 'not called, it failed repeatedly just now' })
+  }
+
+  #error(code: ExchangeErrorCode, details: ErrorDetails): ExchangeError {
+    return new ExchangeError(code, { ...details, exchange: this.#gateway.exchange })
+  }
+
+  /** Keeps the error for `status`, unless it says nothing about the host. Returns it. */
+  #recordError(error: ExchangeError): ExchangeError {
+    if (error.code !== 'order_not_found' && error.code !== 'bad_symbol') this.#lastError = { at: this.#now(), error }
+    return error
+  }
+
+  #recordUsage(header: HeaderReader, key: string): void {
+    const { usage } = this.#host
+    const used = usage === undefined ? null : header(usage.header)
+    if (usage !== undefined && used !== null && /^\d{1,9}$/.test(used)) {
+      this.#budget.recordUsage(usage.limit, Number(used), key)
+    }
+  }
+}

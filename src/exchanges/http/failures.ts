@@ -1,0 +1,52 @@
+// @FEAT:exchanges @COMP:service @TYPE:helper
+import { errors } from 'undici'
+import { DeadlineError } from '../../async/deadline.ts'
+import { SECOND } from '../../async/durations.ts'
+import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
+import type { Millis } from '../../domain/millis.ts'
+import { UnreadableAnswer } from './answer-fields.ts'
+import type { Refusal } from './exchange-call.ts'
+
+/** Why an attempt failed, without the names of exchange and operation. */
+export interface AttemptFailure {
+  code: ExchangeErrorCode
+  reason?: string
+  cause?: unknown
+}
+
+/** The failure of an attempt that ended without a readable answer; null for an error that is a fault of this service. */
+export function failureWithoutAnswer(err: unknown): AttemptFailure | null {
+  if (err instanceof DeadlineError) return { code: 'timeout' }
+  if (err instanceof UnreadableAnswer) return { code: 'invalid_answer', reason: err.message, cause: err }
+  const reason = systemCodeOf(err)
+  if (reason === null) return null
+  // The parser's error holds the bytes that it rejected, which may repeat the signed URL: it is not kept as the cause.
+  if (err instanceof errors.HTTPParserError) return { code: 'invalid_answer', reason }
+  const timedOut = err instanceof errors.ConnectTimeoutError || err instanceof errors.HeadersTimeoutError
+  return { code: timedOut ? 'timeout' : 'unavailable', reason, cause: err }
+}
+
+/** What an HTTP status means when the exchange gives no code of its own; null for 200. */
+export function refusalByStatus(status: number): Refusal | null {
+  if (status === 200) return null
+  const exchangeCode = String(status)
+  if (status === 401) return { code: 'authentication', exchangeCode }
+  if (status === 403 || status === 451) return { code: 'permission', exchangeCode }
+  if (status === 408) return { code: 'timeout', exchangeCode }
+  if (status === 429 || status === 418) return { code: 'rate_limited', exchangeCode }
+  return { code: status >= 500 ? 'unavailable' : 'invalid_answer', exchangeCode }
+}
+
+/** The header Retry-After in ms, whether it holds seconds or a date; null when it holds neither. */
+export function parseRetryAfter(header: string | null, now: Millis): Millis | null {
+  if (header === null) return null
+  if (/^\d{1,7}$/.test(header)) return Number(header) * SECOND
+  const date = Date.parse(header)
+  return Number.isNaN(date) ? null : date - now
+}
+
+/** The code of an error of the network or of undici; null for any other error. */
+function systemCodeOf(err: unknown): string | null {
+  const code = err instanceof Error && 'code' in err && typeof err.code === 'string' ? err.code : ''
+  return /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? code : null
+}
