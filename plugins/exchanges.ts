@@ -5,7 +5,7 @@ import type { Config } from '../src/config.ts'
 import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
 import type { ClientOptions, ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
 import type { ExchangeStatus } from '../src/exchanges/http/exchange-gateway.ts'
-import { countExchangeCall, tellExchanges } from '../src/exchanges/metrics.ts'
+import { countExchangeCall, reportExchanges } from '../src/exchanges/metrics.ts'
 import { URL_SETTINGS } from '../src/exchanges/url-settings.ts'
 import { exchangeDetails } from '../src/health/details.ts'
 
@@ -14,7 +14,7 @@ declare module 'fastify' {
     exchanges: {
       /** A client; cheap. @throws {NotOffered} when the exchange has no such market or no testnet */
       client(options: ClientOptions): Promise<ExchangeClient>
-      /** How it stands with every exchange that was called; empty before the first call. */
+      /** The state of every exchange that has a client; empty before the first client. */
       status(): ExchangeStatus[]
       /** Aborted when the service closes. */
       closing: AbortSignal
@@ -22,7 +22,7 @@ declare module 'fastify' {
   }
 }
 
-/** Owns the connections to the exchanges. They are made when they are first needed. */
+/** Owns the connections to the exchanges. The modules are loaded and the agent is made for the first client. */
 async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
   const closing = new AbortController()
   let connected: ReturnType<typeof connect> | undefined
@@ -48,7 +48,7 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     closing: closing.signal
   })
 
-  app.metrics.collect(reading => tellExchanges(reading, registry?.status() ?? []))
+  app.metrics.collect(reading => reportExchanges(reading, registry?.status() ?? []))
   app.healthChecks.push(() => exchangeDetails(registry?.status() ?? [], Date.now()))
 
   app.addHook('onClose', async () => {

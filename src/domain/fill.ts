@@ -15,10 +15,10 @@ export interface Fill {
   price: Decimal
   /** In base units. */
   quantity: Decimal
-  /** Positive when paid, negative for a rebate; null when the exchange does not tell. */
+  /** Positive when paid, negative for a rebate; null when the exchange does not report it. */
   fee: Decimal | null
   feeAsset: string | null
-  /** Gross, as the exchange reports it; null where it does not (always on spot). */
+  /** Gross, as the exchange reports it; null when it does not (always on spot). */
   realizedPnl: Decimal | null
   executedAt: Millis
 }

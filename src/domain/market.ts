@@ -2,7 +2,7 @@
 import type { Decimal } from './decimal.ts'
 import type { Millis } from './millis.ts'
 
-/** The exchanges of the catalogue, as `accounts.exchange` spells them. */
+/** The exchanges of the catalogue, as in `accounts.exchange`. */
 export const EXCHANGE_NAMES = ['BINANCE', 'BYBIT', 'OKX', 'UPBIT', 'BITHUMB'] as const
 export type ExchangeName = (typeof EXCHANGE_NAMES)[number]
 
@@ -13,11 +13,11 @@ export type MarketType = (typeof MARKET_TYPES)[number]
 export interface Price {
   /** Base and quote in capitals, `BTCUSDT`. */
   symbol: string
-  /** The exchange's own spelling, `KRW-BTC`. */
+  /** The exchange's own symbol, `KRW-BTC`. */
   exchangeSymbol: string
   /** Last trade, quote per one base; always above zero. */
   price: Decimal
-  /** When the exchange says it was so; null where it does not say. */
+  /** The exchange's time of the price; null when it does not report one. */
   at: Millis | null
 }
 

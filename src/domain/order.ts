@@ -6,15 +6,15 @@ import type { PositionSide } from './position.ts'
 export type OrderState = 'open' | 'partially_filled' | 'filled' | 'canceled' | 'rejected' | 'expired'
 export type OrderSide = 'BUY' | 'SELL'
 
-/** Names an order towards its exchange. */
+/** Identifies an order at its exchange. */
 export interface OrderRef {
-  /** Unique per account and market; text, for ids above 2^53 exist. */
+  /** Unique per account and market. Text, because ids above 2^53 exist. */
   exchangeOrderId: string
-  /** The exchange's own spelling. */
+  /** The exchange's own symbol. */
   exchangeSymbol: string
   /**
-   * As the `orders` table keeps it. Some exchanges keep conditional orders (stop, take profit, trailing) in a place of
-   * their own, with ids of their own; without a type the order is looked for among the ordinary ones.
+   * As in the `orders` table. Some exchanges keep conditional orders (stop, take profit, trailing) in a list of their
+   * own, with ids of their own. Without a type the order is read from the ordinary ones.
    */
   orderType?: string
 }
@@ -27,7 +27,7 @@ export interface UnifiedOrder {
   side: OrderSide
   /** `BOTH` on spot and in one-way mode. */
   positionSide: PositionSide
-  /** In capitals with underscores, `LIMIT`, `MARKET`, `STOP_MARKET`, otherwise as the exchange names it. */
+  /** In capitals with underscores, `LIMIT`, `MARKET`, `STOP_MARKET`, or the exchange's own name. */
   orderType: string
   /** Limit price; null for an order without one. */
   price: Decimal | null
@@ -37,7 +37,7 @@ export interface UnifiedOrder {
   quantity: Decimal | null
   /** In base units. */
   filledQuantity: Decimal
-  /** Mean price of the fills; null before the first. */
+  /** Average price of the fills; null before the first. */
   averagePrice: Decimal | null
   status: OrderState
   createdAt: Millis | null

@@ -10,7 +10,7 @@ import { UpbitClient } from './adapters/upbit.ts'
 import type { ExchangeClient } from './exchange-client.ts'
 import type { UrlSetting } from './url-settings.ts'
 
-/** What `GET /api/system/exchange-metadata` tells about an exchange. */
+/** An exchange in the answer of `GET /api/system/exchange-metadata`. */
 export interface ExchangeMetadata {
   name: string
   supports_spot: boolean
@@ -20,26 +20,27 @@ export interface ExchangeMetadata {
   quote_currencies: string[]
 }
 
-/** Where one market of an exchange is reached. */
+/** The addresses of one market of an exchange. */
 export interface MarketAddress {
+  /** The setting that replaces the URL. */
   setting: UrlSetting
   url: string
   /** Null where there is no testnet. */
   testnetUrl: string | null
 }
 
-/** Everything that the service knows about an exchange beside its adapter's code. */
+/** Everything that the service knows about an exchange, except the code of its adapter. */
 export interface CatalogueEntry {
   name: string
   markets: Partial<Readonly<Record<MarketType, MarketAddress>>>
-  /** Quotes that matter here; prices of every other quote of a market are read, too, unless the exchange asks for one. */
+  /** The main quote currencies. Prices in every other quote currency are also read, unless the route requires one. */
   quoteCurrencies: readonly string[]
   /**
-   * Markets with a wallet of their own. On a unified account spot and futures show the same money: asking both and
-   * adding would count it twice.
+   * Markets with a wallet of their own. On a unified account spot and futures show the same balance: the sum of both
+   * would count it twice.
    */
   wallets: readonly MarketType[]
-  /** Whether an account needs a passphrase beside key and secret. */
+  /** Whether an account needs a passphrase in addition to key and secret. */
   needsPassphrase: boolean
   client: (context: AdapterContext) => ExchangeClient
 }
@@ -75,7 +76,7 @@ export const CATALOGUE: Readonly<Record<ExchangeName, CatalogueEntry>> = {
   },
   OKX: {
     name: 'OKX',
-    // Its testnet is the same host, told apart by a header.
+    // Its testnet is the same host with a header.
     markets: both({ setting: 'OKX_URL', url: 'https://www.okx.com', testnetUrl: 'https://www.okx.com' }),
     quoteCurrencies: ['USDT'],
     wallets: ['SPOT'],
@@ -100,7 +101,7 @@ export const CATALOGUE: Readonly<Record<ExchangeName, CatalogueEntry>> = {
   }
 }
 
-/** The payload of exchange-metadata, by lower-case name. */
+/** The answer of exchange-metadata, by lower-case name. */
 export function exchangeMetadata(): Record<string, ExchangeMetadata> {
   const entries = Object.entries(CATALOGUE).map(([exchange, { name, markets, quoteCurrencies }]) => {
     const perpetuals = markets.FUTURES !== undefined

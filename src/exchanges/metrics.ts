@@ -1,7 +1,8 @@
 import type { Metrics, Reading } from '../metrics/metrics.ts'
-import type { ExchangeCallEnd, ExchangeStatus } from './http/exchange-gateway.ts'
+import type { ExchangeStatus } from './http/exchange-gateway.ts'
+import type { ExchangeCallEnd } from './http/exchange-host.ts'
 
-/** Makes the observer that counts the calls of an `ExchangeRegistry`: its option `onCall`. */
+/** Makes the option `onCall` of an `ExchangeRegistry`, which counts its calls. */
 export function countExchangeCall(metrics: Metrics): (end: ExchangeCallEnd) => void {
   return ({ exchange, outcome, durationMs }) => {
     metrics.count('trading_health_exchange_calls_total', { exchange, outcome })
@@ -9,8 +10,8 @@ export function countExchangeCall(metrics: Metrics): (end: ExchangeCallEnd) => v
   }
 }
 
-/** Tells the metrics how it stands with each exchange: `ExchangeRegistry.status()`. */
-export function tellExchanges(reading: Reading, statuses: readonly ExchangeStatus[]): void {
+/** Sets the gauges of each exchange from `ExchangeRegistry.status()`. */
+export function reportExchanges(reading: Reading, statuses: readonly ExchangeStatus[]): void {
   for (const { exchange, circuit, lastSuccessAt, clockSkewMs } of statuses) {
     reading.set('trading_health_exchange_circuit_open', { exchange }, Number(circuit !== 'closed'))
     if (lastSuccessAt !== null) {

@@ -2,7 +2,7 @@ import { pino } from 'pino'
 import t from 'tap'
 import { Agent } from 'undici'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
-import { countExchangeCall, tellExchanges } from '../../src/exchanges/metrics.ts'
+import { countExchangeCall, reportExchanges } from '../../src/exchanges/metrics.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
@@ -18,7 +18,7 @@ t.test('each call counts once, by exchange and outcome, whatever it took', async
     random: () => 0,
     onCall: countExchangeCall(metrics)
   })
-  metrics.collect(reading => tellExchanges(reading, registry.status()))
+  metrics.collect(reading => reportExchanges(reading, registry.status()))
   const client = registry.client({ exchange: 'UPBIT', marketType: 'SPOT' })
 
   await client.lastPrices()

@@ -20,15 +20,15 @@ const MAX_VALUE_BYTES = 256
 const INCOMPLETE = -1
 
 /**
- * Reads a JSON answer that is in essence one long array of flat rows (tickers, instruments), chunk by chunk as it
- * arrives: of each row the wanted fields, every number as the text it was written in, nothing else kept. About ten times
- * as fast as a general lossless parser, and never more than one chunk's work at a time.
+ * Reads a JSON answer that consists of one long array of flat rows (tickers, instruments), chunk by chunk as it arrives.
+ * It reads only the wanted fields of each row, every number as the text that the exchange wrote. About ten times as fast
+ * as a general lossless parser, and never more than one chunk of work at a time.
  *
- * The array may stand alone or in an envelope (`{"code":"0","data":[…]}`); it is the first of the answer. The envelope,
- * with that array left empty, is handed out at the end. Bounds: 8 KiB a row, 64 KiB of envelope.
+ * The array is the whole answer, or the first array in an envelope (`{"code":"0","data":[…]}`). `end` returns the
+ * envelope with that array empty. Bounds: 8 KiB per row, 64 KiB of envelope.
  *
  * With `keyed` the rows are the members of an object inside the envelope (`{"status":"0000","data":{"BTC":{…},…}}`);
- * members that are no objects are passed over.
+ * members that are not objects are ignored.
  */
 export class RowReader {
   readonly #fields: readonly Buffer[]
@@ -48,8 +48,8 @@ export class RowReader {
   #afterComma = false
 
   /**
-   * @param fields names of the wanted fields; `onRow` gets their values in this order, null for absent and for JSON null.
-   * The array handed to `onRow` is used again for the next row. The key is empty unless the rows are keyed.
+   * @param fields names of the wanted fields. `onRow` gets their values in this order, null for absent and for JSON null.
+   * The array that `onRow` gets is reused for the next row. The key is empty unless the rows are keyed.
    */
   constructor(fields: readonly string[], onRow: OnRow, { keyed = false }: { keyed?: boolean } = {}) {
     this.#keyed = keyed
@@ -58,7 +58,7 @@ export class RowReader {
     this.#onRow = onRow
   }
 
-  /** @throws UnreadableAnswer when this cannot become such an answer */
+  /** Reads the next chunk. @throws {UnreadableAnswer} when it cannot be part of such an answer */
   push(chunk: Uint8Array): void {
     let bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     if (this.#pending.length > 0) bytes = Buffer.concat([this.#pending, bytes])
@@ -70,12 +70,12 @@ export class RowReader {
   }
 
   /**
-   * The envelope as text, its rows left out: `[]`, `{"code":"0","data":[]}`, or an answer that had no array at all.
+   * The envelope as text without its rows: `[]`, `{"code":"0","data":[]}`, or the whole answer when it has no array.
    *
-   * @throws UnreadableAnswer when the answer was cut short
+   * @throws {UnreadableAnswer} when the answer is truncated
    */
   end(): string {
-    if (this.#phase === 'rows') throw new UnreadableAnswer('cut short')
+    if (this.#phase === 'rows') throw new UnreadableAnswer('truncated')
     return Buffer.concat(this.#frame).toString('utf8')
   }
 
@@ -129,7 +129,7 @@ export class RowReader {
     }
   }
 
-  /** Where the member that begins at `from` ends, its row read; INCOMPLETE when it reaches beyond the bytes. */
+  /** Reads the member that begins at `from`; returns its end, or INCOMPLETE when it ends beyond the bytes. */
   #readMember(bytes: Buffer, from: number): number {
     const keyEnd = endOfString(bytes, from)
     if (keyEnd === INCOMPLETE) return INCOMPLETE
@@ -144,7 +144,7 @@ export class RowReader {
     return endOfValue(bytes, at)
   }
 
-  /** Where the row that begins at `from` ends, its wanted values noted; INCOMPLETE when it reaches beyond the bytes. */
+  /** Reads the row that begins at `from`; returns its end, or INCOMPLETE when it ends beyond the bytes. */
   #readRow(bytes: Buffer, from: number): number {
     this.#values.fill(null)
     this.#isRow = true
@@ -181,7 +181,7 @@ export class RowReader {
   #keepFrame(bytes: Buffer): void {
     this.#frameBytes += bytes.length
     if (this.#frameBytes > MAX_FRAME_BYTES) throw new UnreadableAnswer('not an array of rows')
-    // A copy: the chunk is large, and a view would keep all of it alive.
+    // A copy: a view would keep the whole chunk in memory.
     this.#frame.push(Buffer.from(bytes))
   }
 }
