@@ -6,7 +6,7 @@ import { KeyRing } from '../src/accounts/key-ring.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The accounts at the exchanges; their keys go from the database into a client, and nowhere else. */
+    /** The accounts at the exchanges. Only a client gets their credentials. */
     accounts: Accounts
   }
 }

@@ -3,7 +3,7 @@ import type { TransactionSql } from '../database/client.ts'
 import type { ExchangeName, MarketType } from '../domain/market.ts'
 import type { ExchangeClient } from '../exchanges/exchange-client.ts'
 
-/** An account at an exchange, without what opens it. */
+/** An account at an exchange, without its credentials. */
 export interface Account {
   accountId: string
   userId: string
@@ -11,13 +11,15 @@ export interface Account {
   exchange: ExchangeName
   isTestnet: boolean
   state: 'ok' | 'credentials_refused'
-  /** Another one whenever its credentials are stored anew. */
+  /** Changes whenever its credentials are stored again. */
   version?: string
 }
 
-/** The accounts of the trading system, as its jobs see them. Credentials never pass through here. */
+/** The accounts of the trading system, for its jobs. Does not give out credentials. */
 export interface TradingAccounts {
-  /** Active accounts by id: those in order, and those refused whose next attempt (ten minutes after the last) is due. */
+  /**
+   * Active accounts by id. Those with refused credentials are left out until ten minutes after the last refusal.
+   */
   active(): Promise<Account[]>
   /**
    * A client of the account, from the client cache.
@@ -25,8 +27,8 @@ export interface TradingAccounts {
    * @throws {NotOffered} when the exchange has no such market
    */
   client(account: Account, marketType: MarketType): Promise<ExchangeClient>
-  /** Says in the transaction that the exchange refused the credentials; the first time, the operator is told of it. */
-  refused(tx: TransactionSql, account: Account): Promise<void>
-  /** Says in the transaction that the exchange took them; a no-op unless they had been refused. */
-  accepted(tx: TransactionSql, account: Account): Promise<void>
+  /** Records in the transaction that the exchange refused the credentials of the account. Idempotent. */
+  recordRefusal(tx: TransactionSql, account: Account): Promise<void>
+  /** Records in the transaction that the exchange accepted the credentials. Does nothing unless they were refused. */
+  recordAcceptance(tx: TransactionSql, account: Account): Promise<void>
 }

@@ -8,7 +8,7 @@ import type { ClientOptions } from '../exchanges/exchange-registry.ts'
 import type { Account, TradingAccounts } from './account.ts'
 import { type KeyRing, UnreadableSecret } from './key-ring.ts'
 
-/** Refused credentials are tried again after this long. */
+/** Refused credentials are used again after this time. */
 const RETRY_AFTER = '10 minutes'
 const ROTATION_BATCH = 200
 
@@ -28,19 +28,16 @@ export interface ListedAccount extends Account {
 export interface AccountsOptions {
   database: Database
   keyRing: KeyRing
-  /** Makes a client; typically the registry's `client`. */
+  /** Makes a client: `client` of the exchange registry. */
   connect: (options: ClientOptions) => ExchangeClient | Promise<ExchangeClient>
-  /** Keeps clients; without it each is made anew. */
+  /** Keeps clients. Default none: every call makes one. */
   clients?: {
     getOrMake(account: Account, marketType: MarketType, make: () => Promise<ExchangeClient>): Promise<ExchangeClient>
   }
-  /** Told in the transaction in which an account's credentials are first refused. */
-  onRefused?: (tx: TransactionSql, account: Account) => Promise<void>
-  /** Told in the transaction in which refused credentials are taken again. */
-  onAccepted?: (tx: TransactionSql, account: Account) => Promise<void>
 }
 
-interface Sealed {
+/** The columns of an account's encrypted credentials. */
+interface EncryptedCredentials {
   userId: string
   exchange: ExchangeName
   keyId: string
@@ -49,7 +46,7 @@ interface Sealed {
   passphrase: Buffer | null
 }
 
-/** The accounts' table. Credentials are encrypted at rest, decrypted here, and go from here into a client alone. */
+/** The table of accounts. Credentials are encrypted at rest. They are decrypted here, and only a client gets them. */
 export class Accounts implements TradingAccounts {
   readonly #options: AccountsOptions
 
@@ -81,32 +78,27 @@ export class Accounts implements TradingAccounts {
   async client(account: Account, marketType: MarketType): Promise<ExchangeClient> {
     const { connect, clients } = this.#options
     const { exchange, isTestnet } = account
-    const make = async () => {
+    const connectAccount = async () => {
       const credentials = await this.#credentials(account)
       return connect({ exchange, marketType, isTestnet, credentials })
     }
-    return clients ? clients.getOrMake(account, marketType, make) : make()
+    return clients ? clients.getOrMake(account, marketType, connectAccount) : connectAccount()
   }
 
-  async refused(tx: TransactionSql, account: Account): Promise<void> {
-    const [before] = await tx<{ state: Account['state'] }[]>`
-      select state from accounts where account_id = ${account.accountId} for no key update`
+  async recordRefusal(tx: TransactionSql, { accountId }: Account): Promise<void> {
+    await tx`update accounts set state = 'credentials_refused', updated_at = now() where account_id = ${accountId}`
+  }
+
+  async recordAcceptance(tx: TransactionSql, { accountId }: Account): Promise<void> {
     await tx`
-      update accounts set state = 'credentials_refused', updated_at = now() where account_id = ${account.accountId}`
-    if (before?.state === 'ok') await this.#options.onRefused?.(tx, account)
-  }
-
-  async accepted(tx: TransactionSql, account: Account): Promise<void> {
-    const { count } = await tx`
       update accounts set state = 'ok', updated_at = now()
-      where account_id = ${account.accountId} and state = 'credentials_refused'`
-    if (count > 0) await this.#options.onAccepted?.(tx, account)
+      where account_id = ${accountId} and state = 'credentials_refused'`
   }
 
   /**
    * Adds an account.
-   * @param also what else belongs to it, in its transaction
-   * @returns `no_user` or `name_taken` when it cannot be
+   * @param also runs in the same transaction, when the account was added
+   * @returns `no_user` or `name_taken` when it was not added
    */
   async add(
     { username, exchange, name, isTestnet, credentials }: NewAccount,
@@ -116,7 +108,7 @@ export class Accounts implements TradingAccounts {
       const [user] = await tx<{ userId: string }[]>`
         select user_id as "userId" from users where lower(username) = lower(${username})`
       if (!user) return 'no_user'
-      const sealed = this.#seal({ userId: user.userId, exchange }, credentials)
+      const sealed = this.#encrypt({ userId: user.userId, exchange }, credentials)
       const added = await tx`
         insert into accounts (user_id, name, exchange, is_testnet, api_key_encrypted, api_secret_encrypted,
           passphrase_encrypted, key_id)
@@ -129,7 +121,11 @@ export class Accounts implements TradingAccounts {
     })
   }
 
-  /** Takes an account out of service; nothing of it is deleted. @returns whether there is such an account */
+  /**
+   * Makes an account inactive; deletes nothing. Idempotent.
+   * @param also runs in the same transaction, when the account exists
+   * @returns whether the account exists
+   */
   async disable(accountId: string, also: (tx: TransactionSql) => Promise<void>): Promise<boolean> {
     return this.#options.database.transaction(async tx => {
       const { count } = await tx`
@@ -140,10 +136,10 @@ export class Accounts implements TradingAccounts {
   }
 
   /**
-   * Encrypts every account's secrets with the current key, in place, in batches that each stand by themselves: it may
-   * be interrupted and repeated, and a service beside it reads either form.
-   * @param also what else belongs to the change of a batch, in its transaction
-   * @returns how many accounts were changed, and those that no key of the ring reads
+   * Encrypts the credentials of every account with the current key, in one transaction per batch of 200. It may be
+   * interrupted and repeated, and may run while the service reads accounts.
+   * @param also runs in the transaction of each batch with changes
+   * @returns the number of changed accounts, and the ids of those that no key of the ring can decrypt
    */
   async rotateKeys(
     also: (tx: TransactionSql, rotated: number) => Promise<void>
@@ -153,7 +149,7 @@ export class Accounts implements TradingAccounts {
     let after = '0'
     for (;;) {
       const batch = await this.#options.database.transaction(async tx => {
-        const rows = await tx<(Sealed & { accountId: string })[]>`
+        const rows = await tx<(EncryptedCredentials & { accountId: string })[]>`
           select account_id as "accountId", user_id as "userId", exchange, key_id as "keyId",
             api_key_encrypted as "apiKey", api_secret_encrypted as "apiSecret", passphrase_encrypted as passphrase
           from accounts where key_id <> ${this.#options.keyRing.currentKeyId} and account_id > ${after}
@@ -161,7 +157,7 @@ export class Accounts implements TradingAccounts {
         const unread: string[] = []
         const changed = rows.flatMap(({ accountId, ...row }) => {
           try {
-            return [{ accountId, ...this.#seal(row, this.#open(row)) }]
+            return [{ accountId, ...this.#encrypt(row, this.#decrypt(row)) }]
           } catch (err) {
             if (!(err instanceof UnreadableSecret)) throw err
             unread.push(accountId)
@@ -171,7 +167,7 @@ export class Accounts implements TradingAccounts {
         await tx`
           update accounts a set key_id = new.key_id, api_key_encrypted = decode(new.api_key, 'hex'),
             api_secret_encrypted = decode(new.api_secret, 'hex'), passphrase_encrypted = decode(new.passphrase, 'hex')
-          from jsonb_to_recordset(${JSON.stringify(changed.map(hexed))}::text::jsonb)
+          from jsonb_to_recordset(${JSON.stringify(changed.map(toHexColumns))}::text::jsonb)
             as new (account_id bigint, key_id text, api_key text, api_secret text, passphrase text)
           where a.account_id = new.account_id`
         if (changed.length > 0) await also(tx, changed.length)
@@ -186,21 +182,24 @@ export class Accounts implements TradingAccounts {
 
   async #credentials({ accountId, exchange }: Account): Promise<Credentials> {
     const [row] = await this.#options.database.run(
-      sql => sql<Sealed[]>`
+      sql => sql<EncryptedCredentials[]>`
         select user_id as "userId", exchange, key_id as "keyId", api_key_encrypted as "apiKey",
           api_secret_encrypted as "apiSecret", passphrase_encrypted as passphrase
         from accounts where account_id = ${accountId}`
     )
     try {
-      if (!row) throw new UnreadableSecret('the account is gone')
-      return this.#open(row)
+      if (!row) throw new UnreadableSecret('the account does not exist')
+      return this.#decrypt(row)
     } catch (cause) {
       if (!(cause instanceof UnreadableSecret)) throw cause
       throw new ExchangeError('authentication', { exchange, operation: 'credentials', reason: cause.message, cause })
     }
   }
 
-  #seal(owner: Pick<Sealed, 'userId' | 'exchange'>, { apiKey, apiSecret, passphrase }: Credentials): Sealed {
+  #encrypt(
+    owner: Pick<EncryptedCredentials, 'userId' | 'exchange'>,
+    { apiKey, apiSecret, passphrase }: Credentials
+  ): EncryptedCredentials {
     const { keyRing } = this.#options
     return {
       ...owner,
@@ -211,7 +210,7 @@ export class Accounts implements TradingAccounts {
     }
   }
 
-  #open(row: Sealed): Credentials {
+  #decrypt(row: EncryptedCredentials): Credentials {
     const { keyRing } = this.#options
     const { keyId } = row
     return {
@@ -222,12 +221,18 @@ export class Accounts implements TradingAccounts {
   }
 }
 
-/** A secret that was moved to another column, user or exchange is not read there. */
-function purposeOf({ userId, exchange }: Pick<Sealed, 'userId' | 'exchange'>, column: string): string {
+/** A secret that was copied to another column, user or exchange cannot be decrypted there. */
+function purposeOf({ userId, exchange }: Pick<EncryptedCredentials, 'userId' | 'exchange'>, column: string): string {
   return `account ${exchange} ${userId} ${column}`
 }
 
-function hexed({ accountId, keyId, apiKey, apiSecret, passphrase }: Sealed & { accountId: string }) {
+function toHexColumns({
+  accountId,
+  keyId,
+  apiKey,
+  apiSecret,
+  passphrase
+}: EncryptedCredentials & { accountId: string }) {
   return {
     account_id: accountId,
     key_id: keyId,

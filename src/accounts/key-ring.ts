@@ -3,27 +3,30 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 
 const CIPHER = 'aes-256-gcm'
 const KEY_BYTES = 32
-/** The first byte of what is stored, so that another format can come after this one. */
+/** The first byte of a stored secret: the version of its format. */
 const FORMAT = 1
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const HEADER_BYTES = 1 + NONCE_BYTES + TAG_BYTES
 
-/** A stored secret that cannot be read: its key is not in the ring, or it is not what was stored. Holds no secret. */
+/** A stored secret that cannot be decrypted: its key is not in the ring, or it was changed. Contains no secret. */
 export class UnreadableSecret extends Error {
   override readonly name = 'UnreadableSecret'
 }
 
 /**
- * The keys that encrypt secrets at rest, by AES-256-GCM. The first encrypts; all decrypt, so that keys can be replaced
- * one after the other.
+ * The keys that encrypt secrets at rest, by AES-256-GCM. The first key encrypts and every key decrypts, so that keys can
+ * be replaced one after the other.
  */
 export class KeyRing {
-  /** Names the key that encrypts. */
+  /** The id of the key that encrypts. */
   readonly currentKeyId: string
   readonly #keys: ReadonlyMap<string, Buffer>
 
-  /** @param keys 32 bytes each in base64, with commas between; the first is current */
+  /**
+   * @param keys 32 bytes each in base64, separated by commas; the first is the current key
+   * @throws {Error} for a key of another length
+   */
   constructor(keys: string) {
     const ring = keys.split(',').map(text => {
       const key = Buffer.from(text.trim(), 'base64')
@@ -34,7 +37,7 @@ export class KeyRing {
     this.currentKeyId = ring[0]?.[0] ?? ''
   }
 
-  /** @param purpose what the secret is for: it can be decrypted for the same purpose only */
+  /** Encrypts a secret. @param purpose it can be decrypted only for the same purpose */
   encrypt(secret: string, purpose: string): Buffer {
     const nonce = randomBytes(NONCE_BYTES)
     const cipher = createCipheriv(CIPHER, this.#key(this.currentKeyId), nonce).setAAD(Buffer.from(purpose))
@@ -42,7 +45,7 @@ export class KeyRing {
     return Buffer.concat([Buffer.of(FORMAT), nonce, cipher.getAuthTag(), text])
   }
 
-  /** @throws {UnreadableSecret} */
+  /** Decrypts a stored secret. @throws {UnreadableSecret} */
   decrypt(stored: Buffer, purpose: string, keyId: string): string {
     const key = this.#key(keyId)
     if (stored.length < HEADER_BYTES || stored[0] !== FORMAT) throw new UnreadableSecret('not an encrypted secret')

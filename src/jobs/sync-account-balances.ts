@@ -79,7 +79,7 @@ export function syncAccountBalances({
         else log.warn(line, 'balances not read')
       }
       if (wallets.length === 0 && failures.some(({ err }) => isRefusal(err))) {
-        await inTurn(() => transaction(tx => accounts.refused(tx, account)))
+        await inTurn(() => transaction(tx => accounts.recordRefusal(tx, account)))
         return 'refused'
       }
       if (!failures.every(({ err }) => isRefusal(err) || isForbidden(err)) || wallets.length === 0) return 'failed'
@@ -88,7 +88,7 @@ export function syncAccountBalances({
         transaction(async tx => {
           if (await anyKnown(tx, account, closed)) return null
           // Accounts are locked before balances: see LOCK_ORDER.
-          await accounts.accepted(tx, account)
+          await accounts.recordAcceptance(tx, account)
           return await recordBalances(tx, account.accountId, wallets, { timeZone })
         })
       )

@@ -140,7 +140,7 @@ class OrdersRun {
         if (isRefusal(err)) {
           leave(rest, err)
           this.#counts.accountsRefused++
-          await this.#transaction(tx => this.#services.accounts.refused(tx, account))
+          await this.#transaction(tx => this.#services.accounts.recordRefusal(tx, account))
           break
         }
         if (!isOfThisMarket(err)) throw err
@@ -161,7 +161,7 @@ class OrdersRun {
     const { accounts } = this.#services
     const client = await accounts.client(account, marketType)
     const seen = await this.#answersOf(client, orders, leave)
-    if (account.state === 'credentials_refused') await this.#transaction(tx => accounts.accepted(tx, account))
+    if (account.state === 'credentials_refused') await this.#transaction(tx => accounts.recordAcceptance(tx, account))
     this.#counts.checked += seen.length
     const different = seen.filter(({ order, answer }) => differs(order, answer))
     for (const portion of portionsOf(different, ORDERS_PER_TRANSACTION)) {

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import type { Account } from '../../src/accounts/account.ts'
 import { Accounts, type AccountsOptions } from '../../src/accounts/accounts.ts'
 import { KeyRing } from '../../src/accounts/key-ring.ts'
 import type { Database } from '../../src/database/database.ts'
@@ -34,7 +33,7 @@ async function add(accounts: Accounts, database: Database, name = 'main') {
   return accounts.add(account, nothing)
 }
 
-t.test('keys are stored encrypted, and reach a client as they were given', async t => {
+t.test('credentials are stored encrypted, and a client gets them unchanged', async t => {
   const database = await tradingDatabase(t)
   const { accounts, given } = await setUp(database, newKey())
   t.equal(await add(accounts, database), 'added')
@@ -59,7 +58,7 @@ t.test('keys are stored encrypted, and reach a client as they were given', async
   }
 })
 
-t.test('credentials of another account, column or key are not read, and nothing of them is told', async t => {
+t.test('credentials of another account, column or key are not decrypted', async t => {
   const database = await tradingDatabase(t)
   const { accounts, given } = await setUp(database, newKey())
   await add(accounts, database)
@@ -76,7 +75,7 @@ t.test('credentials of another account, column or key are not read, and nothing 
   t.strictSame([...given, ...other.given], [])
 })
 
-t.test('all accounts are encrypted anew with the current key, however often, and are read meanwhile', async t => {
+t.test('rotation encrypts all accounts with the current key, is idempotent, and does not interrupt reads', async t => {
   const database = await tradingDatabase(t)
   const [older, newer] = [newKey(), newKey()]
   const before = await setUp(database, older)
@@ -96,7 +95,7 @@ t.test('all accounts are encrypted anew with the current key, however often, and
     ...all.slice(0, 50).map(account => during.accounts.client(account, 'SPOT'))
   ])
   t.strictSame(rotated, { rotated: 451, unreadable: [] })
-  t.strictSame(batches, [200, 200, 51], 'each batch is written down in its transaction')
+  t.strictSame(batches, [200, 200, 51], 'each batch is recorded in its transaction')
   t.strictSame(await during.accounts.rotateKeys(unexpected), { rotated: 0, unreadable: [] })
   const after = await setUp(database, newer)
   for (const account of (await after.accounts.active()).slice(-3)) await after.accounts.client(account, 'SPOT')
@@ -105,7 +104,7 @@ t.test('all accounts are encrypted anew with the current key, however often, and
   const lost = await setUp(database, newKey())
   const outcome = await lost.accounts.rotateKeys(unexpected)
   t.equal(outcome.rotated, 0)
-  t.equal(outcome.unreadable.length, 451, 'what no key reads is reported and left')
+  t.equal(outcome.unreadable.length, 451, 'accounts that no key decrypts are reported and unchanged')
 })
 
 t.test('a batch that is repeated after a conflict is counted once', async t => {
@@ -124,26 +123,35 @@ t.test('a batch that is repeated after a conflict is counted once', async t => {
   t.equal(unreadable.length, 1)
 })
 
-t.test('refused credentials are told once, tried again after ten minutes, and told when they are taken', async t => {
+t.test('an account with refused credentials is inactive for ten minutes, until the exchange accepts them', async t => {
   const database = await tradingDatabase(t)
-  const told: string[] = []
-  const tell = (what: string) => async (_tx: unknown, account: Account) => void told.push(`${account.name} ${what}`)
-  const { accounts } = await setUp(database, newKey(), { onRefused: tell('refused'), onAccepted: tell('accepted') })
+  const { accounts } = await setUp(database, newKey())
   await add(accounts, database)
   const [account] = await accounts.active()
   if (!account) throw new Error('no account')
-  const inTransaction = (what: 'refused' | 'accepted') => database.transaction(tx => accounts[what](tx, account))
-  await inTransaction('accepted')
-  await inTransaction('refused')
-  t.equal((await accounts.active()).length, 0, 'left alone for a while')
-  await database.run(sql => sql`update accounts set updated_at = now() - interval '11 minutes'`)
-  assertRows(t, await accounts.active(), [{ name: 'main', state: 'credentials_refused' }])
-  await inTransaction('refused')
-  t.strictSame(told, ['main refused'])
-  await inTransaction('accepted')
-  t.strictSame(told, ['main refused', 'main accepted'])
+  const refuse = () => database.transaction(tx => accounts.recordRefusal(tx, account))
+  const accept = () => database.transaction(tx => accounts.recordAcceptance(tx, account))
+  const elapse = () => database.run(sql => sql`update accounts set updated_at = now() - interval '11 minutes'`)
+  await accept()
   assertRows(t, await accounts.active(), [{ name: 'main', state: 'ok' }])
-  t.ok(await accounts.disable(account.accountId, nothing))
+  for (const attempt of ['first', 'second']) {
+    await refuse()
+    t.equal((await accounts.active()).length, 0, `not used after the ${attempt} refusal`)
+    await elapse()
+    assertRows(t, await accounts.active(), [{ name: 'main', state: 'credentials_refused' }])
+  }
+  await accept()
+  assertRows(t, await accounts.active(), [{ name: 'main', state: 'ok' }])
+})
+
+t.test('a disabled account stays in the list, inactive', async t => {
+  const database = await tradingDatabase(t)
+  const { accounts } = await setUp(database, newKey())
+  await add(accounts, database)
+  const [account] = await accounts.active()
+  if (!account) throw new Error('no account')
+  t.equal(await accounts.disable(account.accountId, nothing), true)
+  t.equal(await accounts.disable('0', nothing), false, 'there is no such account')
   t.equal((await accounts.active()).length, 0)
   assertRows(t, await accounts.list(), [{ name: 'main', isActive: false }])
 })

@@ -5,7 +5,7 @@ import { KeyRing, UnreadableSecret } from '../../src/accounts/key-ring.ts'
 
 const [older, newer] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')]
 
-t.test('what is encrypted comes back, for the same purpose only', async t => {
+t.test('a secret is decrypted only for the purpose for which it was encrypted', async t => {
   const ring = new KeyRing(String(newer))
   const outcome = fc.check(
     fc.property(fc.string({ unit: 'binary' }), fc.string(), fc.string(), (secret, purpose, other) => {
@@ -23,7 +23,7 @@ t.test('what is encrypted comes back, for the same purpose only', async t => {
   t.notOk(outcome.failed, fc.defaultReportMessage(outcome) ?? '100 secrets')
 })
 
-t.test('no two ciphertexts are the same, and one that was changed anywhere is refused', async t => {
+t.test('no two ciphertexts are the same, and a ciphertext with any changed byte is rejected', async t => {
   const ring = new KeyRing(String(newer))
   const stored = ring.encrypt('a secret', 'test')
   t.notOk(ring.encrypt('a secret', 'test').equals(stored))
@@ -37,7 +37,7 @@ t.test('no two ciphertexts are the same, and one that was changed anywhere is re
   }
 })
 
-t.test('the first key encrypts, the others still decrypt', async t => {
+t.test('the first key encrypts, every key decrypts', async t => {
   const before = new KeyRing(String(older))
   const stored = before.encrypt('a secret', 'test')
   const during = new KeyRing(`${newer}, ${older}`)

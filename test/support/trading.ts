@@ -87,7 +87,7 @@ export async function insertOrder(database: Database, account: SeededAccount, or
   return row.order_id
 }
 
-/** Accounts whose clients come from a function; keeps who was said to be refused or accepted. */
+/** Accounts whose clients come from a function; keeps the ids of the accounts with recorded refusals and acceptances. */
 export class TestAccounts implements TradingAccounts {
   readonly refusals: string[] = []
   readonly acceptances: string[] = []
@@ -107,12 +107,12 @@ export class TestAccounts implements TradingAccounts {
     return this.#clientOf(account, marketType)
   }
 
-  async refused(tx: TransactionSql, { accountId }: Account): Promise<void> {
+  async recordRefusal(tx: TransactionSql, { accountId }: Account): Promise<void> {
     await tx`update accounts set state = 'credentials_refused' where account_id = ${accountId}`
     this.refusals.push(accountId)
   }
 
-  async accepted(tx: TransactionSql, { accountId }: Account): Promise<void> {
+  async recordAcceptance(tx: TransactionSql, { accountId }: Account): Promise<void> {
     await tx`update accounts set state = 'ok' where account_id = ${accountId}`
     this.acceptances.push(accountId)
   }
