@@ -347,8 +347,8 @@ function bybitRefusal({ status, body, header }: Answer): Refusal | null {
   const reset = header('x-bapi-limit-reset-timestamp')
   const retryAfterMs = reset !== null && /^\d{13}$/.test(reset) ? Math.max(SECOND, Number(reset) - Date.now()) : SECOND
   const aboutSymbol = exchangeCode === PARAMETER_ERROR && /symbol/i.test(String(body.retMsg))
-  const unknown = { code: aboutSymbol ? ('bad_symbol' as const) : ('invalid_answer' as const), exchangeCode }
-  return { ...(refusalFrom(REFUSALS, exchangeCode) ?? unknown), retryAfterMs }
+  const unlisted: Refusal = { code: aboutSymbol ? 'bad_symbol' : 'invalid_answer', exchangeCode, clock: false }
+  return { ...(refusalFrom(REFUSALS, exchangeCode) ?? unlisted), retryAfterMs }
 }
 
 function listOf(result: JsonRecord): JsonRecord[] {

@@ -289,7 +289,7 @@ function stateOf(state: string, spends: boolean, filledQuantity: Decimal): Order
   if (state === 'done') return filled ? 'filled' : 'canceled'
   // A market buy is never filled to the last won: the rest that cannot buy one more unit is returned, with state cancel.
   if (state === 'cancel') return spends && filled ? 'filled' : 'canceled'
-  throw new UnreadableAnswer('state has an unknown value')
+  throw new UnreadableAnswer('state is unknown')
 }
 
 function averageOf(order: JsonRecord, filledQuantity: Decimal): Decimal | null {

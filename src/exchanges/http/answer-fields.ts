@@ -78,7 +78,7 @@ export function meaningOf<T>(
 ): T {
   const text = absent === undefined ? textOf(record, field) : (optionalText(record, field) ?? absent)
   const meaning = Object.hasOwn(meanings, text) ? meanings[text] : undefined
-  if (meaning === undefined) throw new UnreadableAnswer(`${field} has an unknown value`)
+  if (meaning === undefined) throw new UnreadableAnswer(`${field} is unknown`)
   return meaning
 }
 

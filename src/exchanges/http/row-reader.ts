@@ -75,7 +75,7 @@ export class RowReader {
    * @throws {UnreadableAnswer} when the answer is truncated
    */
   end(): string {
-    if (this.#phase === 'rows') throw new UnreadableAnswer('truncated')
+    if (this.#phase === 'rows') throw new UnreadableAnswer('cut short')
     return Buffer.concat(this.#frame).toString('utf8')
   }
 
