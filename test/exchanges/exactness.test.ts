@@ -17,11 +17,11 @@ const decimals = fc
 const exponents = fc.tuple(decimals, fc.constantFrom('e', 'E'), fc.integer({ min: -30, max: 30 }))
 const texts = fc.string({ unit: 'grapheme', maxLength: 40 })
 
-t.test('a decimal leaves as it came, digit for digit', async () => {
+t.test('a decimal keeps every digit', async () => {
   fc.assert(fc.property(decimals, decimal => toDecimal(decimal) === decimal))
 })
 
-t.test('an exponent is written out without losing a digit', async () => {
+t.test('an exponent is expanded without losing a digit', async () => {
   fc.assert(
     fc.property(exponents, ([decimal, e, exponent]) => {
       const plain = toDecimal(`${decimal}${e}${exponent}`)
@@ -31,11 +31,11 @@ t.test('an exponent is written out without losing a digit', async () => {
   t.equal(toDecimal('1.4E-7'), '0.00000014')
 })
 
-t.test('turning a sign twice changes nothing', async () => {
+t.test('a decimal negated twice is unchanged', async () => {
   fc.assert(fc.property(decimals, decimal => negated(negated(decimal)) === decimal))
 })
 
-t.test('whatever is no number of reasonable size is refused', async t => {
+t.test('text that is not a number of at most 40 digits is rejected', async t => {
   const hostile = [
     '',
     ' 1',
@@ -64,7 +64,7 @@ t.test('bare numbers of an answer keep every digit', async () => {
   )
 })
 
-t.test('the reader of long lists agrees with the parser, wherever the answer is cut into chunks', async () => {
+t.test('the row reader agrees with the parser for any chunks of an answer', async () => {
   const value = fc.oneof(texts, fc.boolean(), fc.constant(null), fc.array(texts, { maxLength: 3 }), fc.object())
   const row = fc.record({ symbol: texts, price: fc.oneof(decimals, texts), noise: value })
   const cuts = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 30 })
@@ -86,7 +86,7 @@ t.test('the reader of long lists agrees with the parser, wherever the answer is 
   )
 })
 
-t.test('it reads keyed rows and passes over what stands among them', async t => {
+t.test('the row reader reads keyed rows and ignores other members', async t => {
   const read: [string, string | null | undefined][] = []
   const reader = new RowReader(['closing_price'], ([price], key) => read.push([key, price]), { keyed: true })
   const text =
@@ -99,7 +99,7 @@ t.test('it reads keyed rows and passes over what stands among them', async t => 
   ])
 })
 
-t.test('it refuses what is cut short, malformed or beyond its bounds', async t => {
+t.test('the row reader rejects rows that are truncated, malformed or beyond its bounds', async t => {
   const hostile = [
     '[',
     '[{"symbol":"A"}',
@@ -126,11 +126,11 @@ t.test('it refuses what is cut short, malformed or beyond its bounds', async t =
   }
 })
 
-t.test('an answer that nests without end is refused, not followed', async t => {
+t.test('an answer that is nested too deeply is rejected', async t => {
   t.throws(() => parseLossless('['.repeat(500_000)), UnreadableAnswer)
 })
 
-recordedTest('order ids above 2^53 survive there and back', async t => {
+recordedTest('order ids above 2^53 keep every digit in requests and answers', async t => {
   const rows = rowsOf(fixture('order_ids/binance_usdm_longer_than_2_53.json').rows, 'rows')
   t.not(rows.length, 0)
   const agent = new Agent()
@@ -155,7 +155,7 @@ recordedTest('order ids above 2^53 survive there and back', async t => {
   }
 })
 
-t.test('prices survive from an exchange to the port, whatever their digits', async t => {
+t.test('prices keep every digit from the exchange to the client', async t => {
   const agent = new Agent()
   t.teardown(() => agent.close())
   const positive = decimals.filter(decimal => !decimal.startsWith('-') && /[1-9]/.test(decimal))
@@ -176,7 +176,7 @@ t.test('prices survive from an exchange to the port, whatever their digits', asy
   }
 })
 
-t.test('a field is read as what it is, or not at all', async t => {
+t.test('a missing or wrong field is an error', async t => {
   t.throws(() => recordOf([], 'the answer'), { message: 'the answer is not an object' })
   t.throws(() => textOf({ id: 'A'.repeat(300) }, 'id'), UnreadableAnswer)
   t.throws(() => textOf({}, 'id'), { message: 'id is missing' })

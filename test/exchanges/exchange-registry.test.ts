@@ -67,7 +67,7 @@ t.test('a client exists for every market that is offered, and for no other', asy
   }
 })
 
-t.test('a testnet is refused where there is none, in a sentence', async t => {
+t.test('a testnet or market that an exchange does not have is rejected', async t => {
   for (const exchange of ['UPBIT', 'BITHUMB'] as const) {
     t.throws(() => assertOffered(exchange, 'SPOT', true), notOffered('no_testnet'))
   }
@@ -76,7 +76,7 @@ t.test('a testnet is refused where there is none, in a sentence', async t => {
   t.throws(() => assertOffered('UPBIT', 'FUTURES', false), notOffered('no_such_market'))
 })
 
-t.test('base URLs are https or of this machine, and bear no secrets', async t => {
+t.test('base URLs are https or of this machine, and contain no user or query', async t => {
   for (const url of ['https://api1.binance.com', 'http://127.0.0.1:80/x', 'http://localhost:1', 'http://[::1]:1']) {
     t.doesNotThrow(() => assertBaseUrl('BINANCE_URL', url), url)
   }
@@ -96,7 +96,7 @@ t.test('base URLs are https or of this machine, and bear no secrets', async t =>
   )
 })
 
-t.test('a simulated exchange takes the place of the testnet, too: nothing slips past it', async t => {
+t.test('a simulated exchange also replaces the testnet, so that no call reaches a real host', async t => {
   for (const exchange of ['BINANCE', 'BYBIT', 'OKX'] as const) {
     const simulated = await SimulatedExchange.start({ exchange })
     t.teardown(() => simulated.close())
@@ -117,7 +117,7 @@ t.test('clients of one exchange share its state; exchanges do not share theirs',
     urls: { ...binance.urls, ...upbit.urls },
     random: () => 0
   })
-  t.strictSame(registry.status(), [], 'nothing to tell before there is a client')
+  t.strictSame(registry.status(), [], 'empty before the first client')
   const spot = registry.client({ exchange: 'BINANCE', marketType: 'SPOT' })
   const futures = registry.client({ exchange: 'BINANCE', marketType: 'FUTURES' })
   const korean = registry.client({ exchange: 'UPBIT', marketType: 'SPOT' })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { type Admission, CircuitBreaker } from '../../../src/exchanges/http/circuit-breaker.ts'
 
-/** A breaker on a clock that stands still until it is moved. */
+/** A breaker and its clock, which only the test advances. */
 function breaker() {
   const clock = { now: 0 }
   const circuit = new CircuitBreaker(() => clock.now)
@@ -25,7 +25,7 @@ t.test('stays closed while failures are not in a row', async t => {
   t.equal(circuit.state, 'closed')
 })
 
-t.test('opens after five failures in a row, and says for how long', async t => {
+t.test('opens after five failures in a row, for ten seconds', async t => {
   const { clock, circuit, fail } = breaker()
   fail(5)
   t.equal(circuit.state, 'open')
@@ -35,7 +35,7 @@ t.test('opens after five failures in a row, and says for how long', async t => {
   t.equal(circuit.state, 'open')
 })
 
-t.test('closes by itself: one call is tried, and its success lets all through', async t => {
+t.test('after that time it admits one trial call, whose success closes it', async t => {
   const { clock, circuit, fail } = breaker()
   fail(5)
   clock.now = 10_000
@@ -57,7 +57,7 @@ t.test('opens for twice as long after a failed trial, up to a minute', async t =
   }
 })
 
-t.test('a trial that its caller gave up leaves the next one free', async t => {
+t.test('after a released trial the next one is admitted', async t => {
   const { clock, circuit, admitted, fail } = breaker()
   fail(5)
   clock.now = 10_000
@@ -65,7 +65,7 @@ t.test('a trial that its caller gave up leaves the next one free', async t => {
   t.equal(circuit.admit(), 'trial')
 })
 
-t.test('late failures of calls from before do not prolong it', async t => {
+t.test('failures of calls that began before it opened do not prolong it', async t => {
   const { clock, circuit, admitted, fail } = breaker()
   const before = admitted()
   fail(5)
@@ -75,5 +75,5 @@ t.test('late failures of calls from before do not prolong it', async t => {
   clock.now = 10_000
   t.equal(admitted(), 'trial')
   circuit.release(before)
-  t.equal(circuit.admit(), null, 'nor do they end another’s trial')
+  t.equal(circuit.admit(), null, 'nor does their release end the trial of another call')
 })

@@ -6,7 +6,7 @@ import { RateBudget } from '../../../src/exchanges/http/rate-budget.ts'
 const WEIGHT = { name: 'weight', weight: 100, perMs: MINUTE, scope: 'address' } as const
 const KEYED = { name: 'keyed', weight: 10, perMs: 1_000, scope: 'key' } as const
 
-/** A budget on a clock that stands still until it is moved. */
+/** A budget and its clock, which only the test advances. */
 function budget() {
   const clock = { now: 0 }
   return { clock, budget: new RateBudget([WEIGHT, KEYED], () => clock.now) }
@@ -14,7 +14,7 @@ function budget() {
 
 const cost = (weight: number) => [{ limit: 'weight', weight }]
 
-t.test('spends nine tenths of a limit, then says how long to wait', async t => {
+t.test('grants nine tenths of a limit, then returns how long to wait', async t => {
   const { clock, budget: spent } = budget()
   t.equal(spent.take(cost(80), ''), 0)
   clock.now = 10_000
@@ -24,7 +24,7 @@ t.test('spends nine tenths of a limit, then says how long to wait', async t => {
   t.equal(spent.take(cost(80), ''), 0)
 })
 
-t.test('never passes nine tenths in any span of the window', async () => {
+t.test('never grants more than nine tenths in any span of the window', async () => {
   const steps = fc.array(fc.tuple(fc.integer({ min: 0, max: 30_000 }), fc.integer({ min: 1, max: 90 })), {
     maxLength: 60
   })
@@ -44,7 +44,7 @@ t.test('never passes nine tenths in any span of the window', async () => {
   )
 })
 
-t.test('a wait that was said is enough', async () => {
+t.test('after the returned wait the costs are granted', async () => {
   const costs = fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 40 })
   fc.assert(
     fc.property(costs, costs => {
@@ -67,7 +67,7 @@ t.test('takes all costs of a call or none', async t => {
   t.equal(spent.take(cost(80), 'a'), 0, 'the refused call took nothing of the other limit')
 })
 
-t.test('counts keys apart and the address for all', async t => {
+t.test('has one count per key and one for the address', async t => {
   const { budget: spent } = budget()
   const keyed = [{ limit: 'keyed', weight: 9 }]
   t.equal(spent.take(keyed, 'a'), 0)
@@ -77,7 +77,7 @@ t.test('counts keys apart and the address for all', async t => {
   t.equal(spent.take(cost(1), 'b'), MINUTE)
 })
 
-t.test('believes the exchange where it counts more than we do', async t => {
+t.test('takes over the count of the exchange when it is higher', async t => {
   const { budget: spent } = budget()
   spent.take(cost(10), '')
   spent.recordUsage('weight', 5, '')
@@ -86,7 +86,7 @@ t.test('believes the exchange where it counts more than we do', async t => {
   t.equal(spent.take(cost(1), ''), MINUTE)
 })
 
-t.test('nobody calls while the exchange says to wait', async t => {
+t.test('grants nothing while the exchange demands a pause', async t => {
   const { clock, budget: spent } = budget()
   spent.blockFor(5_000)
   spent.blockFor(1_000)
@@ -104,7 +104,7 @@ t.test('a call heavier than the whole limit waits for an empty window, not for e
   t.equal(spent.take(cost(500), ''), 0)
 })
 
-t.test('forgets keys that went quiet', async t => {
+t.test('drops the counts of idle keys', async t => {
   const { clock, budget: spent } = budget()
   for (let key = 0; key < 5_000; key++) {
     clock.now += 1

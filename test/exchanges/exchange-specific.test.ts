@@ -1,7 +1,7 @@
 import { Big } from 'big.js'
 import t, { type Test } from 'tap'
 import { Agent } from 'undici'
-import type { ExchangeName, MarketType } from '../../src/domain/market.ts'
+import { type ExchangeName, isExchangeName, type MarketType } from '../../src/domain/market.ts'
 import { parseBinanceFuturesBalances } from '../../src/exchanges/adapters/binance.ts'
 import { parseBybitBalances, parseBybitPosition } from '../../src/exchanges/adapters/bybit.ts'
 import { parseOkxFill } from '../../src/exchanges/adapters/okx.ts'
@@ -11,6 +11,7 @@ import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { cannedExchange } from './canned-exchange.ts'
+import { failureOf } from './failure.ts'
 
 const KEYS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 
@@ -25,7 +26,7 @@ async function bench(t: Test, exchange: ExchangeName, marketType: MarketType = '
   return { simulated, account, client: registry.client({ exchange, marketType, credentials: KEYS }) }
 }
 
-/** A client whose every question gets these answers, by path. */
+/** A client of an exchange with these answers, by path. */
 async function canned(
   t: Test,
   exchange: ExchangeName,
@@ -40,7 +41,7 @@ async function canned(
 
 for (const exchange of ['UPBIT', 'BITHUMB'] as const) {
   t.test(
-    `${exchange}: a market buy whose rest was too small to trade is filled, though its state says cancel`,
+    `${exchange}: a market buy is filled when its rest is too small to trade, although its state is cancel`,
     async t => {
       const { simulated, account, client } = await bench(t, exchange)
       const placed = simulated.place(account, { quoteAmount: '100000', quantity: '0.001' })
@@ -57,7 +58,7 @@ for (const exchange of ['UPBIT', 'BITHUMB'] as const) {
   )
 }
 
-t.test('Upbit: trades without a fee of their own share the paid one, to the last digit', async t => {
+t.test('Upbit: trades without a fee of their own share the paid fee, and the sum is exact', async t => {
   const trade = (uuid: string, volume: string) => ({
     uuid,
     price: '3',
@@ -89,7 +90,7 @@ t.test('Binance: the fills of an order are read past the first thousand', async 
   }
 })
 
-t.test('Binance: conditional futures orders stand among the open ones', async t => {
+t.test('Binance: the open orders of futures include the conditional ones', async t => {
   const { simulated, account, client } = await bench(t, 'BINANCE', 'FUTURES')
   const plain = simulated.place(account, { market: 'FUTURES', positionSide: 'LONG' })
   const conditional = simulated.place(account, { market: 'FUTURES', type: 'STOP_MARKET', stopPrice: '90' })
@@ -112,19 +113,19 @@ t.test('Binance: conditional futures orders stand among the open ones', async t 
   ])
 })
 
-t.test('Binance: no more of an asset is free than there is of it', async t => {
+t.test('Binance: the free part of an asset is at most its total', async t => {
   const row = { asset: 'USDT', balance: '10', availableBalance: '25' }
   t.strictSame(parseBinanceFuturesBalances([row]), [{ asset: 'USDT', free: '10', locked: '0', total: '10' }])
 })
 
-t.test('Bybit: what orders and positions bind is locked', async t => {
+t.test('Bybit: the margin of orders and positions is locked', async t => {
   const coin = { coin: 'USDT', walletBalance: '100', locked: '1', totalOrderIM: '2', totalPositionIM: '3.5' }
   t.strictSame(parseBybitBalances({ list: [{ coin: [coin] }] }), [
     { asset: 'USDT', free: '93.5', locked: '6.5', total: '100' }
   ])
 })
 
-t.test('Bybit: a perpetual in USDC is written PERP, a short has a size above zero', async t => {
+t.test('Bybit: PERP is a perpetual in USDC, and a short is a positive size with side Sell', async t => {
   const row = { symbol: 'BTCPERP', side: 'Sell', size: '0.5', positionIdx: '2', avgPrice: '1', markPrice: '2' }
   t.strictSame(parseBybitPosition(row), {
     symbol: 'BTCUSDC',
@@ -138,7 +139,7 @@ t.test('Bybit: a perpetual in USDC is written PERP, a short has a size above zer
   })
 })
 
-t.test('Bybit: executions that trade nothing are no fills', async t => {
+t.test('Bybit: executions without a trade are not fills', async t => {
   const execution = (execId: string, execType: string) => ({
     symbol: 'BTCUSDT',
     orderId: '1',
@@ -156,7 +157,7 @@ t.test('Bybit: executions that trade nothing are no fills', async t => {
   assertRows(t, fills, [{ exchangeTradeId: 'a', fee: '-0.01', feeAsset: 'USDT' }])
 })
 
-t.test('OKX: a fee that was paid comes out above zero, a rebate below, a spot buy’s in the base coin', async t => {
+t.test('OKX: a paid fee is positive, a rebate negative, and the fee of a spot buy is in the base coin', async t => {
   const row = {
     instType: 'SPOT',
     instId: 'BTC-USDT',
@@ -186,7 +187,7 @@ t.test('OKX: a fee that was paid comes out above zero, a rebate below, a spot bu
   t.strictSame(parseOkxFill({ ...row, fee: '0.5' }, new Map()), { ...fill, fee: '-0.5' })
 })
 
-t.test('OKX: quantities of swaps are contracts by their size, in orders, fills and positions', async t => {
+t.test('OKX: contracts of swaps are converted to base units in orders, fills and positions', async t => {
   const { simulated, account, client } = await bench(t, 'OKX', 'FUTURES')
   const placed = simulated.place(account, { market: 'FUTURES', symbol: 'BTCUSDT', quantity: '0.25' })
   simulated.fill(placed, { quantity: '0.1' })
@@ -194,10 +195,10 @@ t.test('OKX: quantities of swaps are contracts by their size, in orders, fills a
   assertRows(t, await client.fills(placed), [{ quantity: '0.1' }])
   assertRows(t, await client.positions(), [{ symbol: 'BTCUSDT', quantity: '0.1' }])
   const asked = simulated.requests.filter(({ path }) => path === '/api/v5/public/instruments')
-  t.equal(asked.length, 1, 'the sizes are asked for once')
+  t.equal(asked.length, 1, 'the sizes are read once')
 })
 
-t.test('OKX: a position whose contract has no known size is an error, it does not vanish', async t => {
+t.test('OKX: a position whose contract has no known size is an error, it is not left out', async t => {
   const position = { instType: 'SWAP', instId: 'NEW-USDT-SWAP', posSide: 'net', pos: '1' }
   const client = await canned(t, 'OKX', 'FUTURES', {
     '/api/v5/account/positions': { code: '0', data: [position] },
@@ -206,21 +207,53 @@ t.test('OKX: a position whose contract has no known size is an error, it does no
   await t.rejects(client.positions(), { code: 'invalid_answer', message: /no known size/ })
 })
 
-t.test('a list that never ends is refused, not read for ever', async t => {
-  const row = { orderId: '1', symbol: 'BTCUSDT' }
-  let page = 0
-  const url = await cannedExchange(t, () => ({
-    status: 200,
-    body: JSON.stringify({ retCode: 0, result: { list: [row], nextPageCursor: `cursor-${++page}` } })
-  }))
-  // Fifty pages take longer than a minute at Bybit's pace for one key; here its clock runs with each look.
-  let now = 0
-  const registry = new ExchangeRegistry({ dispatcher: agent, urls: { BYBIT_URL: url }, monotonic: () => (now += 100) })
-  const client = registry.client({ exchange: 'BYBIT', marketType: 'SPOT', credentials: KEYS })
-  await t.rejects(client.openOrders(), { code: 'invalid_answer', message: /more than 50 pages/ })
-})
+/** A list of which every page has a next one, by exchange. */
+const ENDLESS: Readonly<Partial<Record<ExchangeName, (page: number) => unknown>>> = {
+  BINANCE: page =>
+    Array.from({ length: 1_000 }, (_, row) => ({
+      id: String(1_000 * page + row),
+      orderId: '1',
+      symbol: 'BTCUSDT',
+      isBuyer: true,
+      price: '1',
+      qty: '1',
+      time: 1_700_000_000_000
+    })),
+  BYBIT: page => ({ retCode: 0, result: { list: [{ orderId: '1' }], nextPageCursor: `cursor-${page}` } }),
+  OKX: page => ({ code: '0', data: Array.from({ length: 100 }, (_, row) => ({ ordId: String(100 * page + row) })) }),
+  UPBIT: () =>
+    Array.from({ length: 100 }, () => ({
+      uuid: '1',
+      market: 'KRW-BTC',
+      side: 'bid',
+      ord_type: 'limit',
+      state: 'wait',
+      executed_volume: '0'
+    }))
+}
 
-t.test('a state, side or type that nobody knows is refused, not guessed', async t => {
+for (const [exchange, pageOf] of Object.entries(ENDLESS)) {
+  t.test(`${exchange}: a list of more than 50 pages is an error, it is not returned in part`, async t => {
+    if (!isExchangeName(exchange)) throw new Error(`${exchange} is not an exchange`)
+    let pages = 0
+    const url = await cannedExchange(t, () => ({ status: 200, body: JSON.stringify(pageOf(++pages)) }))
+    // The clock advances with each reading: at the pace of the rate limits, 50 pages take longer than a minute.
+    let now = 0
+    const setting = CATALOGUE[exchange].markets.SPOT?.setting ?? 'OKX_URL'
+    const monotonic = () => (now += 100)
+    const registry = new ExchangeRegistry({ dispatcher: agent, urls: { [setting]: url }, monotonic })
+    const client = registry.client({ exchange, marketType: 'SPOT', credentials: KEYS })
+    const ref = { exchangeOrderId: '1', exchangeSymbol: 'BTCUSDT' }
+    const options = { deadlineMs: 1_000_000 }
+    const list = exchange === 'BINANCE' ? client.fills(ref, options) : client.openOrders(options)
+    const { code, message } = await failureOf(list)
+    t.equal(code, 'invalid_answer')
+    t.equal(message.split(': ').at(-1), 'more than 50 pages')
+    t.equal(pages, 50)
+  })
+}
+
+t.test('an unknown state or side, and a missing or unreadable field, is an error', async t => {
   const order = { uuid: '1', market: 'KRW-BTC', side: 'bid', ord_type: 'limit', state: 'wait', executed_volume: '0' }
   for (const wrong of [{ state: 'new' }, { side: 'buy' }, { executed_volume: 'x' }, { uuid: null }]) {
     const client = await canned(t, 'UPBIT', 'SPOT', { '/v1/order': { ...order, ...wrong } })

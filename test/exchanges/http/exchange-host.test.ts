@@ -11,7 +11,7 @@ const KEYS = { apiKey: 'key', apiSecret: 'secret' }
 const agent = new Agent()
 t.teardown(() => agent.close())
 
-/** A client on a simulated exchange, and a clock for deadlines, limits and circuits that is moved by hand. */
+/** A client of a simulated exchange, and the clock of its deadlines, limits and circuits, which the test advances. */
 async function bench(t: Test, exchange: ExchangeName = 'BINANCE') {
   const simulated = await SimulatedExchange.start({ exchange, symbols: 2 })
   t.teardown(() => simulated.close())
@@ -27,19 +27,22 @@ async function bench(t: Test, exchange: ExchangeName = 'BINANCE') {
   return { simulated, clock, registry, client }
 }
 
-t.test('a symbol-less list of open orders costs 80 of the address, and is not called beyond the limit', async t => {
-  const { simulated, clock, client } = await bench(t)
-  const fit = Math.floor((6_000 * 0.9) / 80)
-  for (let i = 0; i < fit; i++) await client.openOrders()
-  t.equal(simulated.usedWeight, fit * 80, 'we count as the exchange does')
-  const refused = { code: 'rate_limited', exchangeCode: null, retryAfterMs: 60_000 }
-  t.hasStrict(await failureOf(client.openOrders()), refused)
-  t.equal(simulated.requests.length, fit)
-  clock.now += 60_000
-  await client.openOrders()
-})
+t.test(
+  'open orders without a symbol take 80 of the weight per address, and are not called beyond the limit',
+  async t => {
+    const { simulated, clock, client } = await bench(t)
+    const fit = Math.floor((6_000 * 0.9) / 80)
+    for (let i = 0; i < fit; i++) await client.openOrders()
+    t.equal(simulated.usedWeight, fit * 80, 'our count equals that of the exchange')
+    const refused = { code: 'rate_limited', exchangeCode: null, retryAfterMs: 60_000 }
+    t.hasStrict(await failureOf(client.openOrders()), refused)
+    t.equal(simulated.requests.length, fit)
+    clock.now += 60_000
+    await client.openOrders()
+  }
+)
 
-t.test('weight that others used behind our address counts', async t => {
+t.test('weight that other programs behind our address used is counted', async t => {
   const { simulated, client } = await bench(t)
   simulated.fault(
     { kind: 'status', status: 200, headers: { 'x-mbx-used-weight-1m': '5999' }, body: '{"serverTime":1700000000000}' },
@@ -49,7 +52,7 @@ t.test('weight that others used behind our address counts', async t => {
   await t.rejects(client.lastPrices(), { code: 'rate_limited' })
 })
 
-t.test('a ban is kept for as long as it says', async t => {
+t.test('a ban blocks all calls until its stated end', async t => {
   const { simulated, clock, client } = await bench(t)
   simulated.fault({ kind: 'rate_limited', status: 418, retryAfterSeconds: 120 }, { times: 1 })
   await t.rejects(client.lastPrices(), { code: 'rate_limited', retryAfterMs: 120_000 })
@@ -75,15 +78,15 @@ t.test('Retry-After may be a date, or missing', async t => {
   await t.rejects(call, { code: 'rate_limited', retryAfterMs: 5_000 })
 })
 
-t.test('an exchange that is down is left alone, and used again once it is back', async t => {
+t.test('the circuit opens after five failures, and closes when the exchange answers again', async t => {
   const { simulated, clock, client, registry } = await bench(t)
   simulated.fault({ kind: 'cut' })
   await t.rejects(client.lastPrices(), { code: 'unavailable', message: /UND_ERR_SOCKET|ECONNRESET/ })
   await t.rejects(client.lastPrices(), { code: 'unavailable' })
   t.equal(simulated.requests.length, 5, 'five failures open the circuit')
   t.equal(registry.status()[0]?.circuit, 'open')
-  const spared: unknown = await client.lastPrices().catch((err: ExchangeError) => err.retryAfterMs)
-  t.equal(spared, 10_000)
+  const rejected: unknown = await client.lastPrices().catch((err: ExchangeError) => err.retryAfterMs)
+  t.equal(rejected, 10_000)
   t.equal(simulated.requests.length, 5)
   simulated.clearFaults()
   clock.now += 10_000
@@ -102,11 +105,11 @@ t.test('refusals of a key leave the circuit closed', async t => {
     t.hasStrict(await failureOf(stranger.balances()), { code: 'authentication', exchangeCode: '-2015' })
   }
   t.equal(registry.status()[0]?.circuit, 'closed')
-  t.equal(simulated.requests.length, 6, 'and none of them is repeated')
+  t.equal(simulated.requests.length, 6, 'none of them is retried')
   t.strictSame(await client.balances(), [])
 })
 
-t.test('a trial that is given up, refused by the budget or unreadable leaves the circuit able to close', async t => {
+t.test('the circuit can close after a trial call that its caller aborted', async t => {
   const { simulated, clock, client } = await bench(t)
   simulated.fault({ kind: 'cut' })
   await t.rejects(client.lastPrices())
@@ -123,13 +126,13 @@ t.test('a trial that is given up, refused by the budget or unreadable leaves the
   t.equal((await client.lastPrices()).length, 2)
 })
 
-t.test('a call that was given up before it began makes none', async t => {
+t.test('a call with an aborted signal sends no request', async t => {
   const { simulated, client } = await bench(t)
   await t.rejects(client.lastPrices({ signal: AbortSignal.abort(new Error('too late')) }), { message: 'too late' })
   t.equal(simulated.requests.length, 0)
 })
 
-t.test('a call that waits for the limit can be given up', async t => {
+t.test('a call that waits for the rate limit can be aborted', async t => {
   const { simulated, client } = await bench(t, 'UPBIT')
   for (let i = 0; i < 9; i++) await client.lastPrices()
   const controller = new AbortController()
@@ -146,19 +149,19 @@ t.test('the clock is measured and the call repeated once when the exchange refus
   const paths = simulated.requests.map(({ path }) => path)
   t.strictSame(paths, ['/api/v3/account', '/api/v3/time', '/api/v3/account'])
   await client.balances()
-  t.equal(simulated.requests.length, 4, 'from then on the skew is known')
+  t.equal(simulated.requests.length, 4, 'the skew is known after that')
   simulated.fault({ kind: 'status', status: 400, body: '{"code":-1021,"msg":"Timestamp"}' }, { path: /account/ })
   t.hasStrict(await failureOf(client.balances()), { code: 'authentication', exchangeCode: '-1021' })
-  t.equal(simulated.requests.length, 7, 'a clock that cannot be agreed on is no endless loop')
+  t.equal(simulated.requests.length, 7, 'the clock is measured only once per call')
 })
 
-t.test('an answer without end is refused', async t => {
+t.test('an answer larger than 4 MiB is rejected', async t => {
   const { simulated, client } = await bench(t)
   simulated.fault({ kind: 'status', status: 200, body: `"${'x'.repeat(5 * 1024 * 1024)}"` })
   await t.rejects(client.balances(), { code: 'invalid_answer', message: /larger than 4 MiB/ })
 })
 
-t.test('redirects are not followed: a signed call goes nowhere else', async t => {
+t.test('redirects are not followed, so that a signed request is sent to no other host', async t => {
   const { simulated, client } = await bench(t)
   const elsewhere = await SimulatedExchange.start({ exchange: 'BINANCE' })
   t.teardown(() => elsewhere.close())
@@ -167,13 +170,13 @@ t.test('redirects are not followed: a signed call goes nowhere else', async t =>
   t.equal(elsewhere.requests.length, 0)
 })
 
-t.test('a host that nobody listens on is unavailable', async t => {
+t.test('a host that refuses connections is unavailable', async t => {
   const { simulated, client } = await bench(t)
   await simulated.close()
   await t.rejects(client.lastPrices(), { code: 'unavailable' })
 })
 
-t.test('slow answers within the deadline are waited for', async t => {
+t.test('a slow answer within the deadline is read', async t => {
   const { simulated, client } = await bench(t)
   simulated.fault({ kind: 'slow', ms: 20 })
   t.equal((await client.lastPrices()).length, 2)

@@ -1,0 +1,51 @@
+import t from 'tap'
+import { errors } from 'undici'
+import { DeadlineError } from '../../../src/async/deadline.ts'
+import { UnreadableAnswer } from '../../../src/exchanges/http/answer-fields.ts'
+import { failureWithoutAnswer, parseRetryAfter, refusalByStatus } from '../../../src/exchanges/http/failures.ts'
+
+t.test('an attempt without an answer fails by its cause', async t => {
+  const reset = Object.assign(new Error('reset'), { code: 'ECONNRESET' })
+  t.strictSame(failureWithoutAnswer(reset), { code: 'unavailable', reason: 'ECONNRESET', cause: reset })
+  const unreadable = new UnreadableAnswer('not JSON')
+  t.strictSame(failureWithoutAnswer(unreadable), { code: 'invalid_answer', reason: 'not JSON', cause: unreadable })
+  t.strictSame(failureWithoutAnswer(new DeadlineError('late')), { code: 'timeout' })
+  for (const timeout of [new errors.ConnectTimeoutError(), new errors.HeadersTimeoutError()]) {
+    t.strictSame(failureWithoutAnswer(timeout), { code: 'timeout', reason: timeout.code, cause: timeout })
+  }
+})
+
+t.test('a parser error, which may repeat the signed URL, is not kept as the cause', async t => {
+  const details = { code: 'HPE_INVALID_STATUS', data: 'GET /?signature=secret' }
+  const err = Object.assign(new errors.HTTPParserError('Invalid status'), details)
+  t.strictSame(failureWithoutAnswer(err), { code: 'invalid_answer', reason: 'HPE_INVALID_STATUS' })
+})
+
+t.test('an error without a code of the system is a fault of this service', async t => {
+  for (const err of [new TypeError('x is not a function'), Object.assign(new Error('x'), { code: 'lower' }), 'text']) {
+    t.equal(failureWithoutAnswer(err), null)
+  }
+})
+
+t.test('a status without a code of the exchange has a meaning', async t => {
+  t.equal(refusalByStatus(200), null)
+  const meanings = {
+    authentication: [401],
+    permission: [403, 451],
+    timeout: [408],
+    rate_limited: [418, 429],
+    unavailable: [500, 502, 503, 599],
+    invalid_answer: [201, 302, 400, 404, 499]
+  }
+  for (const [code, statuses] of Object.entries(meanings)) {
+    for (const status of statuses) t.strictSame(refusalByStatus(status), { code, exchangeCode: String(status) })
+  }
+})
+
+t.test('Retry-After is a number of seconds, a date, or unknown', async t => {
+  const now = Date.parse('2026-01-01T00:00:00Z')
+  t.equal(parseRetryAfter('120', now), 120_000)
+  t.equal(parseRetryAfter('0', now), 0)
+  t.equal(parseRetryAfter('Thu, 01 Jan 2026 00:01:30 GMT', now), 90_000)
+  for (const header of [null, '', 'soon']) t.equal(parseRetryAfter(header, now), null)
+})
