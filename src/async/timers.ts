@@ -1,8 +1,8 @@
-/** A monotonic clock and its timers: tests replace them, so that they need no real time. */
+/** Timers and their clock. Passed as an argument, so that tests need no real time. */
 export interface Timers {
-  /** Milliseconds of a clock that never goes back. Its zero means nothing. */
+  /** Milliseconds of a monotonic clock with an arbitrary zero. */
   now(): number
-  /** Calls back once after `ms` milliseconds. The function that it returns cancels that, and may be called late. */
+  /** Calls back once after `ms` milliseconds. The returned function cancels the call; afterwards it has no effect. */
   after(ms: number, callback: () => void): () => void
   /** As `after`, to end something under way: timers of tests skip waits, and let a deadline pass only when told to. */
   deadline(ms: number, callback: () => void): () => void
@@ -13,12 +13,16 @@ function after(ms: number, callback: () => void): () => void {
   return () => clearTimeout(timer)
 }
 
-/** The clock and the timers of this process. */
-export const systemTimers: Timers = {
-  now: () => performance.now(),
-  after,
-  deadline: after
+function afterUnref(ms: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, ms).unref()
+  return () => clearTimeout(timer)
 }
+
+/** The timers of Node.js. A pending timer keeps the process alive. */
+export const systemTimers: Timers = { now: () => performance.now(), after, deadline: after }
+
+/** As `systemTimers`, but a pending timer does not keep the process alive. */
+export const backgroundTimers: Timers = { now: systemTimers.now, after: afterUnref, deadline: afterUnref }
 
 /**
  * Waits `ms` milliseconds.

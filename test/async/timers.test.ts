@@ -1,5 +1,5 @@
 import t from 'tap'
-import { sleep, systemTimers } from '../../src/async/timers.ts'
+import { backgroundTimers, sleep, systemTimers } from '../../src/async/timers.ts'
 import { manualTimers } from '../support/test-timers.ts'
 
 t.test('a sleep ends after its time on the machine clock', async t => {
@@ -23,4 +23,13 @@ t.test('a sleep that is aborted ends at once with the reason and leaves no timer
   const longest = sleep(systemTimers, 2 ** 31 - 1, onTheMachine.signal)
   onTheMachine.abort(new Error('enough'))
   await t.rejects(longest, { message: 'enough' }, 'else this file would not end')
+})
+
+t.test('a background timer calls back while something else keeps the process alive', async t => {
+  const alive = setInterval(() => {}, 60_000)
+  t.teardown(() => clearInterval(alive))
+  await new Promise<void>(resolve => backgroundTimers.after(1, resolve))
+  const cancel = backgroundTimers.after(1, () => t.fail('a canceled timer calls back'))
+  cancel()
+  await new Promise<void>(resolve => backgroundTimers.after(2, resolve))
 })
