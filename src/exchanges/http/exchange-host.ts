@@ -1,6 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 import type { Dispatcher } from 'undici'
 import { unlessAborted } from '../../async/abort.ts'
+import { type BackOff, backOffMs } from '../../async/back-off.ts'
 import { withDeadline } from '../../async/deadline.ts'
 import { SECOND } from '../../async/durations.ts'
 import { sleep, systemTimers } from '../../async/timers.ts'
@@ -20,7 +21,7 @@ import { RateBudget, type RateLimit } from './rate-budget.ts'
 const DEFAULT_DEADLINE_MS = 10 * SECOND
 const DEFAULT_ATTEMPT_MS = 5 * SECOND
 const MAX_ATTEMPTS = 3
-const BACK_OFF_MS = 100
+const BACK_OFF: BackOff = { minMs: 200, maxMs: 400, jitter: 1 }
 const DEFAULT_PENALTY_MS = 5 * SECOND
 const MAX_PENALTY_MS = 10 * 60 * SECOND
 
@@ -37,7 +38,7 @@ export interface GatewayOptions {
   now?: () => Millis
   /** A clock in ms that never goes back. Default `performance.now`. */
   monotonic?: () => number
-  /** Between 0 and 1, for the jitter. Default `Math.random`. */
+  /** From 0 to 1, 1 excluded: the share of the longest back-off that is waited. Default `Math.random`. */
   random?: () => number
   /** Called at the end of each call, for metrics. */
   onCall?: (end: ExchangeCallEnd) => void
@@ -212,14 +213,10 @@ export class ExchangeHost {
         continue
       }
       if (!outcome.retryable || attempt >= MAX_ATTEMPTS) throw outcome.error
-      const pauseMs = this.#backOffMs(attempt)
+      const pauseMs = backOffMs(BACK_OFF, attempt, () => 1 - (this.#gateway.random ?? Math.random)())
       if (this.#monotonic() + pauseMs >= deadline) throw outcome.error
       await sleep(systemTimers, pauseMs, signal)
     }
-  }
-
-  #backOffMs(attempt: number): number {
-    return (this.#gateway.random ?? Math.random)() * BACK_OFF_MS * 2 ** attempt
   }
 
   /** Gives the admission back to the circuit, whatever happens. */
