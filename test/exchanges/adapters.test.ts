@@ -20,7 +20,7 @@ interface Bench {
   symbol: string
 }
 
-/** Every market of every exchange: what is said below holds for each of them. */
+/** Every market of every exchange. Each test below runs for each of them. */
 const MARKETS = EXCHANGE_NAMES.flatMap(exchange =>
   MARKET_TYPES.filter(market => CATALOGUE[exchange].markets[market] !== undefined).map(market => ({ exchange, market }))
 )
@@ -50,7 +50,7 @@ for (const { exchange, market } of MARKETS) {
     t.equal(simulated.requests.length, 1)
   })
 
-  test('needs no credentials for prices and time, and refuses the rest without a call', async (t, bench) => {
+  test('needs no credentials for prices and time, and rejects other reads without a call', async (t, bench) => {
     const { registry, simulated } = bench
     const client = registry.client({ exchange, marketType: market })
     t.equal((await client.lastPrices()).length, 3)
@@ -60,7 +60,7 @@ for (const { exchange, market } of MARKETS) {
     t.equal(simulated.requests.length, before)
   })
 
-  test('follows an order from open to filled, with its average and its fills', async (t, bench) => {
+  test('reads an order from open to filled, with its average price and its fills', async (t, bench) => {
     const { simulated, account, client } = bench
     const placed = simulated.place(account, { market, side: 'SELL', price: '101.5', quantity: '3' })
     const ref = { exchangeOrderId: placed.exchangeOrderId, exchangeSymbol: placed.exchangeSymbol }
@@ -100,7 +100,7 @@ for (const { exchange, market } of MARKETS) {
     assertRows(t, fills, [ofOrder, ofOrder])
   })
 
-  test('tells a cancelled order from one that is unknown', async (t, bench) => {
+  test('a cancelled order is canceled, an unknown one is an error', async (t, bench) => {
     const { simulated, account, client } = bench
     const placed = simulated.place(account, { market })
     const ref = { exchangeOrderId: placed.exchangeOrderId, exchangeSymbol: placed.exchangeSymbol }
@@ -108,10 +108,10 @@ for (const { exchange, market } of MARKETS) {
     t.equal((await client.order(ref)).status, 'canceled')
     simulated.forget(placed)
     await t.rejects(client.order(ref), { code: 'order_not_found', exchange, operation: 'order' })
-    t.equal(bench.registry.status()[0]?.lastErrorCode, null, 'which is no failure of the exchange')
+    t.equal(bench.registry.status()[0]?.lastErrorCode, null, 'an unknown order is not a failure of the exchange')
   })
 
-  test('lists the open orders of all pages, and none that ended', async (t, bench) => {
+  test('lists the open orders of all pages, without ended ones', async (t, bench) => {
     const { simulated, account, client } = bench
     const open = Array.from({ length: 230 }, () => simulated.place(account, { market }))
     const partly = simulated.place(account, { market, quantity: '2' })
@@ -127,7 +127,7 @@ for (const { exchange, market } of MARKETS) {
     t.strictSame([...new Set(listed.map(({ status }) => status))].sort(), ['open', 'partially_filled'])
   })
 
-  test('knows only the orders of its own account', async (t, bench) => {
+  test('reads only the orders of its own account', async (t, bench) => {
     const { simulated, client } = bench
     const other = simulated.addAccount({ ...KEYS, apiKey: 'key-of-bob' })
     const placed = simulated.place(other, { market })
@@ -135,7 +135,7 @@ for (const { exchange, market } of MARKETS) {
     await t.rejects(client.order(placed), { code: 'order_not_found' })
   })
 
-  test('finds a conditional order, and the fills of what it became', async (t, bench) => {
+  test('reads a conditional order, and the fills of the order that it became', async (t, bench) => {
     const { simulated, account, client } = bench
     const placed = simulated.place(account, { market, type: 'STOP_MARKET', stopPrice: '90', quantity: '1' })
     const { exchangeOrderId, exchangeSymbol } = placed
@@ -148,7 +148,7 @@ for (const { exchange, market } of MARKETS) {
     assertRows(t, await client.fills(ref), [{ exchangeOrderId, price: '89' }])
   })
 
-  test('reads balances exactly and leaves empty ones out', async (t, bench) => {
+  test('reads balances exactly, without empty ones', async (t, bench) => {
     const { simulated, account, client } = bench
     simulated.setBalance(account, market, 'AAA', '12345678901234567.12345678', '0.00000001')
     simulated.setBalance(account, market, 'BBB', '0', '0')
@@ -164,7 +164,7 @@ for (const { exchange, market } of MARKETS) {
   })
 
   test(
-    market === 'SPOT' ? 'has no positions on spot' : 'reads positions signed, flat ones left out',
+    market === 'SPOT' ? 'has no positions on spot' : 'reads positions with their sign, without flat ones',
     async (t, bench) => {
       const { simulated, account, client } = bench
       if (market === 'SPOT') {
@@ -185,7 +185,7 @@ for (const { exchange, market } of MARKETS) {
     }
   )
 
-  test('signs by the clock of the exchange, however wrong ours is', async (t, bench) => {
+  test('signs by the clock of the exchange when ours is an hour off', async (t, bench) => {
     const { simulated, client, registry } = bench
     simulated.clockSkewMs = -3_600_000
     t.strictSame(await client.balances(), [])
@@ -196,7 +196,7 @@ for (const { exchange, market } of MARKETS) {
     t.ok(Math.abs(difference) < 60_000, `differs by ${difference} ms`)
   })
 
-  test('tells refused keys, and goes on for other accounts', async (t, bench) => {
+  test('refused keys are an error of their account alone', async (t, bench) => {
     const { account, client, registry } = bench
     account.state = 'revoked'
     await t.rejects(client.balances(), { code: 'authentication' })
@@ -209,7 +209,7 @@ for (const { exchange, market } of MARKETS) {
     await t.rejects(client.balances(), { code: 'permission' })
   })
 
-  test('gets over what passes: a cut connection, a cut answer, 503, garbage', async (t, bench) => {
+  test('retries transient failures: a cut connection, a cut answer, 503, garbage', async (t, bench) => {
     const { simulated, account, client } = bench
     simulated.setBalance(account, market, 'AAA', '1')
     for (const kind of ['cut', 'cut_midway', 'garbage'] as const) {
@@ -222,7 +222,7 @@ for (const { exchange, market } of MARKETS) {
     t.equal((await client.balances()).length, 1)
   })
 
-  test('gives up on what lasts, in three attempts, with its own code', async (t, bench) => {
+  test('a lasting failure is an error after three attempts', async (t, bench) => {
     const { simulated, client } = bench
     simulated.fault({ kind: 'status', status: 502 })
     t.hasStrict(await failureOf(client.balances()), { code: 'unavailable', exchangeCode: '502' })
@@ -233,7 +233,7 @@ for (const { exchange, market } of MARKETS) {
     await t.rejects(client.lastPrices(), { code: 'invalid_answer' })
   })
 
-  test('waits no longer than its deadline, and stops when told to', async (t, bench) => {
+  test('a call ends at its deadline, or when its signal is aborted', async (t, bench) => {
     const { simulated, client } = bench
     simulated.fault({ kind: 'silence' })
     await t.rejects(client.balances({ deadlineMs: 50 }), { code: 'timeout' })
@@ -246,7 +246,7 @@ for (const { exchange, market } of MARKETS) {
     await t.rejects(call, { message: 'shutting down' })
   })
 
-  test('lets nobody call while the exchange says to wait', async (t, bench) => {
+  test('makes no call for any account while the exchange demands a pause', async (t, bench) => {
     const { simulated, client, registry } = bench
     simulated.fault({ kind: 'rate_limited', retryAfterSeconds: 60 }, { times: 1 })
     const refused = await failureOf(client.balances())
@@ -257,7 +257,7 @@ for (const { exchange, market } of MARKETS) {
     t.equal(next.code, 'rate_limited')
     const retryAfterMs = next.retryAfterMs ?? 0
     t.ok(retryAfterMs > 0 && retryAfterMs <= 60_000, `within the minute: ${retryAfterMs} ms`)
-    t.equal(simulated.requests.length, before, 'and no call went out')
+    t.equal(simulated.requests.length, before, 'no request was sent')
     const blockedForMs = registry.status()[0]?.blockedForMs ?? 0
     t.ok(blockedForMs > 0 && blockedForMs <= 60_000, `within the minute: ${blockedForMs} ms`)
   })
@@ -286,7 +286,7 @@ for (const { exchange, market } of MARKETS) {
         headers.authorization
       ])
       for (const secret of [KEYS.apiKey, KEYS.apiSecret, ...signatures]) {
-        if (typeof secret === 'string') t.notOk(text.includes(secret), `${fault.kind} tells nothing`)
+        if (typeof secret === 'string') t.notOk(text.includes(secret), `no secret in the error of ${fault.kind}`)
       }
       simulated.clearFaults()
     }
@@ -298,7 +298,7 @@ function number(decimal: string | null | undefined): number {
   return Number(decimal)
 }
 
-/** What any logger could get out of an error: message, stack, every property, the same of its causes. */
+/** Everything that a logger could read from an error: message, stack and every property, also of its causes. */
 function everythingIn(value: unknown, depth = 0): string {
   if (!(value instanceof Error) || depth > 5) return JSON.stringify(value) ?? ''
   const properties = Object.getOwnPropertyNames(value).map(name => everythingIn(Reflect.get(value, name), depth + 1))

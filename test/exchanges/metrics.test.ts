@@ -7,7 +7,7 @@ import { Metrics } from '../../src/metrics/metrics.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 
-t.test('each call counts once, by exchange and outcome, whatever it took', async t => {
+t.test('each call counts once by exchange and outcome, with its duration', async t => {
   const simulated = await SimulatedExchange.start({ exchange: 'UPBIT', symbols: 2 })
   const dispatcher = new Agent()
   t.teardown(() => Promise.all([simulated.close(), dispatcher.close()]))

@@ -226,11 +226,11 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
   'bithumb/spot.tickers_batch.legacy_ALL_KRW.json': { ask: prices }
 }
 
-/** OKX tells contract sizes in a list of its own; this is the real one of BTC-USDT-SWAP. */
+/** OKX has a separate list of contract sizes; this is the real one of BTC-USDT-SWAP. */
 const INSTRUMENTS =
   '{"code":"0","msg":"","data":[{"instId":"BTC-USDT-SWAP","ctType":"linear","ctVal":"0.01","ctMult":"1"}]}'
 
-/** Bybit lists what settles in USDC apart. */
+/** Bybit has a separate list for contracts that settle in USDC. */
 const EMPTY_LIST = '{"retCode":0,"retMsg":"OK","result":{"list":[],"nextPageCursor":""},"time":1}'
 
 const agent = new Agent()
@@ -274,7 +274,7 @@ for (const [name, row] of Object.entries(PAYLOADS)) {
   })
 }
 
-t.test('refuses coin-margined and dated contracts in a sentence, without a call', async t => {
+t.test('coin-margined and dated contracts are rejected with a clear reason, without a call', async t => {
   const url = await cannedExchange(t, () => {
     throw new Error('called')
   })
@@ -377,7 +377,7 @@ function unifiedFill(row: JsonRecord, symbol: unknown): JsonRecord {
 }
 
 function unifiedPosition(row: JsonRecord, symbol: unknown): JsonRecord {
-  // In Binance's hedge mode ccxt tells no side; the profit does: a short loses when the mark is above its entry.
+  // In Binance's hedge mode ccxt reports no side; the profit shows it: a short loses when the mark is above its entry.
   const size = new Big(String(row.contracts)).times(String(row.contractSize))
   return {
     symbol,

@@ -41,7 +41,7 @@ const SIGNERS: Readonly<Record<string, (vector: Vector) => { ours: SignedParts; 
 }
 
 for (const [exchange, sign] of Object.entries(SIGNERS)) {
-  recordedTest(`signs for ${exchange} as its vectors say`, async t => {
+  recordedTest(`signs for ${exchange} as in its vectors`, async t => {
     const file = fixture(`signing/${exchange}.json`)
     const given = recordOf(file.credentials_invented_for_the_vector, 'credentials')
     const credentials = {

@@ -32,7 +32,7 @@ export interface UnsignedRequest {
   at: Millis
 }
 
-/** A route and what is asked of it. */
+/** A route and its query. */
 export interface RouteRequest {
   route: Route
   /** Encoded, without `?`. Default none. */

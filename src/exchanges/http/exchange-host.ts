@@ -324,7 +324,7 @@ export class ExchangeHost {
     return new ExchangeError(code, { ...details, exchange: this.#gateway.exchange })
   }
 
-  /** Keeps the error for `status`, unless it says nothing about the host. Returns it. */
+  /** Keeps the error for `status`, unless it is about an order or a symbol. Returns it. */
   #recordError(error: ExchangeError): ExchangeError {
     if (error.code !== 'order_not_found' && error.code !== 'bad_symbol') this.#lastError = { at: this.#now(), error }
     return error
