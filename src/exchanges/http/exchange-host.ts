@@ -237,8 +237,8 @@ export class ExchangeHost {
 
   /** @throws {ExchangeError} `rate_limited` at once when there will be no room in the budget before the deadline */
   async #waitForBudget({ call, deadline, signal }: PendingCall): Promise<void> {
-    signal?.throwIfAborted()
     for (;;) {
+      signal?.throwIfAborted()
       const waitMs = this.#budget.take(call.route.costs, call.budgetKey ?? '')
       if (waitMs === 0) return
       if (this.#monotonic() + waitMs >= deadline) {
@@ -254,6 +254,7 @@ export class ExchangeHost {
 
   /** Sends the request and reads its answer; a `Failure` when there is none in time, or none that can be read. */
   async #answerWithinTime({ call, deadline, signal }: PendingCall): Promise<Answer | Failure> {
+    signal?.throwIfAborted()
     const request = new AbortController()
     const limitMs = Math.min(this.#gateway.attemptMs ?? DEFAULT_ATTEMPT_MS, deadline - this.#monotonic())
     try {

@@ -132,6 +132,16 @@ t.test('a call with an aborted signal sends no request', async t => {
   t.equal(simulated.requests.length, 0)
 })
 
+t.test('a call that is aborted right after it began sends no request', async t => {
+  const { simulated, client } = await bench(t)
+  const controller = new AbortController()
+  const call = client.lastPrices({ signal: controller.signal })
+  controller.abort(new Error('too late'))
+  await t.rejects(call, { message: 'too late' })
+  t.equal((await client.lastPrices()).length, 2)
+  t.equal(simulated.requests.length, 1, 'that of the second call')
+})
+
 t.test('a call that waits for the rate limit can be aborted', async t => {
   const { simulated, client } = await bench(t, 'UPBIT')
   for (let i = 0; i < 9; i++) await client.lastPrices()
