@@ -93,7 +93,7 @@ t.test('signs a path with and without a query for OKX', async t => {
     ['/api/v5/trade/order', 'instId=ETH-USDT&ordId=3001', '/eC/seJciF7D6dy4Dl/QSOopWtm5MjJT9ixxhTst3Hs='],
     ['/api/v5/account/balance', '', 'qHghfJuEoxCMN3mWF3gTUzWd2KMXZWaS6YMIQeOI0xM=']
   ] as const) {
-    t.strictSame(signOkx(path, query, credentials, AT), {
+    t.strictSame(signOkx({ method: 'GET', path }, query, credentials, AT), {
       query,
       headers: {
         'ok-access-key': 'okx-key',

@@ -1,6 +1,6 @@
+import type { ExchangeErrorCode } from '../../../src/domain/exchange-error-code.ts'
 import type { MarketType } from '../../../src/domain/market.ts'
 import type { ExchangeClient } from '../../../src/exchanges/exchange-client.ts'
-import type { ExchangeErrorCode } from '../../../src/exchanges/exchange-error.ts'
 
 /** An answer of an exchange: its body, or more than that. */
 export type PayloadAnswer = string | { status?: number; headers?: Record<string, string>; body: string }

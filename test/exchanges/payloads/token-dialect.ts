@@ -1,4 +1,4 @@
-import type { ExchangeErrorCode } from '../../../src/exchanges/exchange-error.ts'
+import type { ExchangeErrorCode } from '../../../src/domain/exchange-error-code.ts'
 import { balances, fills, openOrders, order, type PayloadCase, refusal } from './payload-case.ts'
 
 const ORDER = {
