@@ -1,4 +1,5 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
+import { userIdOf, usersWithChats } from '../auth/user-table.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import type { ExchangeName, MarketType } from '../domain/market.ts'
@@ -71,7 +72,7 @@ export class Accounts implements TradingAccounts {
       sql => sql<ListedAccount[]>`
         select account_id as "accountId", user_id as "userId", username, name, exchange, is_testnet as "isTestnet", state,
           a.is_active as "isActive"
-        from accounts a join users using (user_id) order by account_id`
+        from accounts a join ${usersWithChats(sql)} users using (user_id) order by account_id`
     )
   }
 
@@ -105,14 +106,13 @@ export class Accounts implements TradingAccounts {
     also: (tx: TransactionSql) => Promise<void>
   ): Promise<'added' | 'no_user' | 'name_taken'> {
     return this.#options.database.transaction(async tx => {
-      const [user] = await tx<{ userId: string }[]>`
-        select user_id as "userId" from users where lower(username) = lower(${username})`
-      if (!user) return 'no_user'
-      const sealed = this.#encrypt({ userId: user.userId, exchange }, credentials)
+      const userId = await userIdOf(tx, username)
+      if (userId === undefined) return 'no_user'
+      const sealed = this.#encrypt({ userId, exchange }, credentials)
       const added = await tx`
         insert into accounts (user_id, name, exchange, is_testnet, api_key_encrypted, api_secret_encrypted,
           passphrase_encrypted, key_id)
-        values (${user.userId}, ${name}, ${exchange}, ${isTestnet}, ${sealed.apiKey}, ${sealed.apiSecret},
+        values (${userId}, ${name}, ${exchange}, ${isTestnet}, ${sealed.apiKey}, ${sealed.apiSecret},
           ${sealed.passphrase}, ${sealed.keyId})
         on conflict do nothing returning account_id`
       if (added.length === 0) return 'name_taken'

@@ -4,6 +4,7 @@ import type { Database } from '../database/database.ts'
 import { Listener } from '../database/listener.ts'
 import type { ExchangeName, MarketType } from '../domain/market.ts'
 import type { Log } from '../log/log.ts'
+import { recordAppliedCommand, respondingReplicas } from '../replicas/replica-table.ts'
 
 const CHANNEL = 'cache_commands'
 /**
@@ -13,8 +14,6 @@ const CHANNEL = 'cache_commands'
 const LOOK_MS = { deaf: 2_000, hearing: 20_000 }
 const ACKNOWLEDGED_WITHIN_MS = 1_000
 const ASK_AGAIN_MS = 40
-/** As `Replicas.alive`, less those that drain. */
-const ALIVE = '10 seconds'
 const BATCH = 100
 const KEPT = '1 day'
 
@@ -125,11 +124,7 @@ export class ClearCommands {
         sql => sql<{ price: string; exchange: string; acknowledged: string; total: string }[]>`
           select coalesce(sum(r.price), 0) as price, coalesce(sum(r.exchange), 0) as exchange,
             count(r.instance_id) as acknowledged, count(*) as total
-          from (
-            select instance_id from replicas
-            where last_seen_at > now() - ${ALIVE}::interval and not draining or instance_id = ${instanceId}
-            union select ${instanceId}
-          ) alive
+          from ${respondingReplicas(sql, instanceId)} alive
           left join cache_command_results r on r.instance_id = alive.instance_id and r.command_id = ${id}`
       )
       const answer = {
@@ -220,14 +215,11 @@ export class ClearCommands {
         log.info({ command_id, ...filter, cleared }, 'caches cleared')
         await database.run(
           sql => sql`
-            with result as (
-              insert into cache_command_results (command_id, instance_id, price, exchange)
-              values (${command_id}, ${instanceId}, ${cleared.price}, ${cleared.exchange})
-              on conflict do nothing returning command_id
-            )
-            update replicas set cache_command_seen = ${command_id}
-            where instance_id = ${instanceId} and (select count(*) from result) >= 0`
+            insert into cache_command_results (command_id, instance_id, price, exchange)
+            values (${command_id}, ${instanceId}, ${cleared.price}, ${cleared.exchange})
+            on conflict do nothing`
         )
+        await database.run(sql => recordAppliedCommand(sql, instanceId, command_id))
       }
       if (commands.length === BATCH) this.#lookAgain = true
     } catch (err) {

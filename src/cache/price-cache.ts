@@ -3,7 +3,7 @@
 import { LRUCache } from 'lru-cache'
 import { unlessAborted } from '../async/abort.ts'
 import { SECOND } from '../async/durations.ts'
-import type { ExchangeName, MarketType, Price } from '../domain/market.ts'
+import type { ExchangeName, Market, MarketType, Price } from '../domain/market.ts'
 import type { Log } from '../log/log.ts'
 import type { CachedPrice, PriceSource } from './price-source.ts'
 
@@ -19,11 +19,6 @@ const MOVED_SHARE = 0.1
 /** Work on prices that arrived before other events get their turn. */
 const SLICE = 1_000
 const SLICE_MS = 4
-
-export interface Market {
-  exchange: ExchangeName
-  marketType: MarketType
-}
 
 /** What every part of it fits is cleared; an empty one is everything. Names in capitals, the symbol in any spelling. */
 export interface PriceFilter {

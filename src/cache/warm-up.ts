@@ -2,7 +2,7 @@
 import { unlessAborted } from '../async/abort.ts'
 import type { Database } from '../database/database.ts'
 import type { Log } from '../log/log.ts'
-import { marketsInUse } from './markets-in-use.ts'
+import { marketsInUse } from '../trading/markets-in-use.ts'
 import type { PriceCache } from './price-cache.ts'
 
 /**

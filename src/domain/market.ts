@@ -10,6 +10,12 @@ export type ExchangeName = (typeof EXCHANGE_NAMES)[number]
 export const MARKET_TYPES = ['SPOT', 'FUTURES'] as const
 export type MarketType = (typeof MARKET_TYPES)[number]
 
+/** A market of an exchange. */
+export interface Market {
+  exchange: ExchangeName
+  marketType: MarketType
+}
+
 export interface Price {
   /** Base and quote in capitals, `BTCUSDT`. */
   symbol: string

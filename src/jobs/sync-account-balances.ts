@@ -2,13 +2,12 @@
 import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
 import { eachAtMost, oneAtATime } from '../async/bounded.ts'
-import type { TransactionSql } from '../database/client.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { MarketType } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
-import { recordBalances, type Wallet } from '../trading/balances.ts'
+import { hasBalances, recordBalances, type Wallet } from '../trading/balances.ts'
 
 /** Accounts whose exchanges are asked side by side. */
 const AT_ONCE = 8
@@ -86,7 +85,7 @@ export function syncAccountBalances({
       const closed = failures.map(({ marketType }) => marketType)
       const written = await inTurn(() =>
         transaction(async tx => {
-          if (await anyKnown(tx, account, closed)) return null
+          if (await hasBalances(tx, account.accountId, closed)) return null
           // Accounts are locked before balances: see LOCK_ORDER.
           await accounts.recordAcceptance(tx, account)
           return await recordBalances(tx, account.accountId, wallets, { timeZone })
@@ -99,14 +98,6 @@ export function syncAccountBalances({
       return 'synced'
     }
   }
-}
-
-/** Whether anything was ever read of one of these wallets. */
-async function anyKnown(tx: TransactionSql, { accountId }: Account, marketTypes: MarketType[]): Promise<boolean> {
-  if (marketTypes.length === 0) return false
-  const found = await tx`
-    select from account_balances where account_id = ${accountId} and market_type in ${tx(marketTypes)} limit 1`
-  return found.length > 0
 }
 
 function isRefusal(err: unknown): boolean {

@@ -1,9 +1,9 @@
 // @FEAT:price-cache @COMP:job @TYPE:core
 import { unlessAborted } from '../async/abort.ts'
-import { marketsInUse } from '../cache/markets-in-use.ts'
 import type { PriceCache } from '../cache/price-cache.ts'
 import type { Database } from '../database/database.ts'
 import { type JobContext, JobError, type JobResult } from '../scheduler/job.ts'
+import { marketsInUse } from '../trading/markets-in-use.ts'
 
 /**
  * Refreshes this replica's prices of every market in use, side by side: one that cannot be read leaves the others.

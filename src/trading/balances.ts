@@ -77,6 +77,18 @@ export async function recordBalances(
   return closing.count + changed.count
 }
 
+/** Whether a balance was ever recorded in one of these wallets of an account. */
+export async function hasBalances(
+  tx: TransactionSql,
+  accountId: string,
+  marketTypes: readonly MarketType[]
+): Promise<boolean> {
+  if (marketTypes.length === 0) return false
+  const found = await tx`
+    select from account_balances where account_id = ${accountId} and market_type in ${tx(marketTypes)} limit 1`
+  return found.length > 0
+}
+
 /** Joins to `held` the last row of the history of its asset. */
 function lastRow(tx: TransactionSql, accountId: string) {
   return tx`

@@ -1,4 +1,6 @@
 // @FEAT:trading @COMP:service @TYPE:core
+import { accountsWithoutCredentials } from '../accounts/account-table.ts'
+import { usersWithChats } from '../auth/user-table.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ratio, winRate } from './performance-metrics.ts'
@@ -62,7 +64,7 @@ export async function summarise(
           day_begin(${day}::date + 1, ${timeZone}) as ends
       ) bounds
     ), account as (
-      select account_id, exchange from accounts a cross join day
+      select account_id, exchange from ${accountsWithoutCredentials(tx)} a cross join day
       where created_at < ends and (
         is_active or exists (select from daily_account_summaries s where s.account_id = a.account_id and s.date = day.date)
       )
@@ -154,10 +156,11 @@ function balancesOfDay(tx: TransactionSql) {
 export async function summariesOf(tx: TransactionSql, day: string): Promise<AccountSummary[]> {
   const rows = await tx<AccountSummary[]>`
     select s.account_id, a.name as account, a.exchange, a.is_testnet, a.state = 'credentials_refused' as credentials_refused,
-      case when u.is_active then u.telegram_chat_id end as chat_id, s.currency, s.start_balance, s.end_balance,
+      u.chat_id, s.currency, s.start_balance, s.end_balance,
       s.realized_pnl, s.unrealized_pnl, s.fees, s.fees_unknown, s.trades, s.wins, s.losses, s.win_rate, s.volume,
       s.max_drawdown, s.is_final
-    from daily_account_summaries s join accounts a using (account_id) join users u using (user_id)
+    from daily_account_summaries s
+    join ${accountsWithoutCredentials(tx)} a using (account_id) join ${usersWithChats(tx)} u using (user_id)
     where s.date = ${day}::date
     order by lower(a.name), s.account_id, s.currency`
   return [...rows]

@@ -1,4 +1,5 @@
 // @FEAT:trading @COMP:service @TYPE:core
+import { accountsWithoutCredentials } from '../accounts/account-table.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { performanceMetrics, winRate } from './performance-metrics.ts'
 
@@ -67,7 +68,7 @@ export async function planPerformance(
       select sa.strategy_id, sa.capital_currency as currency, a.is_testnet, sum(sa.allocated_capital) as capital,
         (min(earliest.executed_at) at time zone ${timeZone})::date as first_day
       from strategy_accounts sa
-      join accounts a on a.account_id = sa.account_id
+      join ${accountsWithoutCredentials(tx)} a on a.account_id = sa.account_id
       cross join lateral (
         select min(executed_at) as executed_at from trade_executions e
         where e.strategy_account_id = sa.strategy_account_id
@@ -81,7 +82,7 @@ export async function planPerformance(
       select sa.strategy_id, sa.capital_currency as currency, a.is_testnet, min(day) as day
       from trade_executions e
       join strategy_accounts sa on sa.strategy_account_id = e.strategy_account_id
-      join accounts a on a.account_id = sa.account_id
+      join ${accountsWithoutCredentials(tx)} a on a.account_id = sa.account_id
       cross join lateral (select (e.executed_at at time zone ${timeZone})::date as day) executed
       left join strategy_performance p on p.strategy_id = sa.strategy_id and p.date = day
         and p.currency = sa.capital_currency and p.is_testnet = a.is_testnet
@@ -176,7 +177,7 @@ function executedPerDay(tx: TransactionSql, timeZone: string): Fragment {
       count(*) filter (where not own) as executions_apart
     from asked
     join strategy_accounts sa on sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency
-    join accounts a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
+    join ${accountsWithoutCredentials(tx)} a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
     cross join lateral (
       select currency, realized_pnl, fee_value, executed_at from trade_executions t
       where t.strategy_account_id = sa.strategy_account_id and t.executed_at >= begins and t.executed_at < ends

@@ -1,4 +1,5 @@
 // @FEAT:trading @COMP:service @TYPE:core
+import { accountsWithoutCredentials } from '../accounts/account-table.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import type { Decimal } from '../domain/decimal.ts'
@@ -44,7 +45,7 @@ export async function heldMarkets(database: Database): Promise<HeldMarket[]> {
       select distinct a.exchange, p.market_type, p.symbol
       from strategy_positions p
       join strategy_accounts using (strategy_account_id)
-      join accounts a using (account_id)
+      join ${accountsWithoutCredentials(sql)} a using (account_id)
       where p.quantity <> 0`
   )
   const markets = new Map<string, HeldMarket>()
@@ -100,7 +101,8 @@ export async function markPositions(
       select * from jsonb_to_recordset(${JSON.stringify(marks)}::text::jsonb)
         as r(exchange text, market_type text, symbol text, price numeric, at timestamptz)
     ), holder as materialized (
-      select strategy_account_id, exchange from strategy_accounts join accounts using (account_id)
+      select strategy_account_id, exchange from strategy_accounts
+      join ${accountsWithoutCredentials(tx)} a using (account_id)
       where strategy_account_id between ${from}::bigint and ${to}::bigint
     ), priced as materialized (
       select batch.*, mark.price, mark.at

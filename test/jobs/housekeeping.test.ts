@@ -36,7 +36,7 @@ const rows = (name: string, count: number): HousekeepingTask => {
   }
 }
 
-t.test('every task is swept in batches, a transaction each, and counted', async t => {
+t.test('each task deletes in batches, one transaction each, and counts the rows', async t => {
   const { fake, progress, transactions } = context()
   const result = await housekeeping([rows('none', 0), rows('some', 2_500)])(fake)
   t.strictSame(result, { none: 0, some: 2_500 })
@@ -47,23 +47,23 @@ t.test('every task is swept in batches, a transaction each, and counted', async 
   ])
 })
 
-t.test('a task with more than a run should sweep leaves the rest to the next', async t => {
+t.test('a task with more rows than a run may delete leaves the rest to the next run', async t => {
   const { fake } = context()
   const run = housekeeping([rows('many', 25_000)])
   t.strictSame(await run(fake), { many: 20_000 })
   t.strictSame(await run(fake), { many: 5_000 })
 })
 
-t.test('it ends between two batches when it is told to', async t => {
+t.test('an aborted run stops between two batches', async t => {
   const controller = new AbortController()
   const { fake, transactions } = context(controller.signal)
   const task: HousekeepingTask = {
     name: 'stopped',
     sweep: async () => {
-      controller.abort(new Error('told to end'))
+      controller.abort(new Error('aborted'))
       return 1_000
     }
   }
-  await t.rejects(housekeeping([task])(fake), { message: 'told to end' })
+  await t.rejects(housekeeping([task])(fake), { message: 'aborted' })
   t.equal(transactions(), 1)
 })
