@@ -3,6 +3,7 @@
 import { LRUCache } from 'lru-cache'
 import { unlessAborted } from '../async/abort.ts'
 import { SECOND } from '../async/durations.ts'
+import { yieldToEventLoop } from '../async/yield.ts'
 import type { ExchangeName, Market, MarketType, Price } from '../domain/market.ts'
 import type { Log } from '../log/log.ts'
 import type { CachedPrice, PriceSource } from './price-source.ts'
@@ -236,7 +237,7 @@ export class PriceCache implements PriceSource {
       book.entries.set(symbol, entry)
       if (moved && unchanged === FROZEN_REFRESHES) frozen.push(entry)
       if (i % SLICE === 0 && performance.now() - began > SLICE_MS) {
-        await turn()
+        await yieldToEventLoop()
         began = performance.now()
       }
     }
@@ -296,9 +297,4 @@ export class PriceCache implements PriceSource {
 
 function tenths(seconds: number): number {
   return Math.round(seconds * 10) / 10
-}
-
-/** Lets every event that waits have its turn. */
-function turn(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve))
 }

@@ -1,13 +1,15 @@
 // @FEAT:price-cache @COMP:service @TYPE:core
-import { unlessAborted } from '../async/abort.ts'
+import { withDeadline } from '../async/deadline.ts'
+import { SECOND } from '../async/durations.ts'
 import type { Database } from '../database/database.ts'
 import type { Log } from '../log/log.ts'
 import { marketsInUse } from '../trading/markets-in-use.ts'
 import type { PriceCache } from './price-cache.ts'
 
 /**
- * Reads the prices of every market in use, for at most so many seconds. A market that cannot be read, or not in time, is
- * logged and left to the job that refreshes. Rejects only when the database cannot be asked for the markets.
+ * Reads the prices of every market in use, for at most `seconds`. A market that cannot be read, or not in time, is logged;
+ * the job that refreshes prices reads it later. Idempotent.
+ * @throws {DatabaseUnavailableError}
  */
 export async function warmUp({
   database,
@@ -24,11 +26,10 @@ export async function warmUp({
 }): Promise<void> {
   const markets = await marketsInUse(database)
   if (markets.length === 0 || seconds === 0) return
-  const late = AbortSignal.any([closing, AbortSignal.timeout(seconds * 1_000)])
   const warmed = await Promise.all(
     markets.map(async market => {
       try {
-        return await unlessAborted(prices.refresh(market), late)
+        return await withDeadline(() => prices.refresh(market), seconds * SECOND, { signal: closing })
       } catch (err) {
         const { exchange, marketType } = market
         log.warn({ err, exchange, market_type: marketType }, 'price cache not warmed up')

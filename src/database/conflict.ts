@@ -1,10 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { backOffMs } from '../async/back-off.ts'
+import { sleep, systemTimers } from '../async/timers.ts'
 import { isServerError } from './failure.ts'
 
 /** How often a statement or transaction is repeated after a conflict. */
 export const CONFLICT_RETRIES = 3
-/** Longest wait before the first repetition, in milliseconds. It doubles with each further one. */
-const FIRST_WAIT_MS = 25
+/** The longest waits before the repetitions are 25, 50 and 100 ms. */
+const BACK_OFF = { minMs: 25, maxMs: 100, jitter: 1 }
 
 /** SQLSTATE `deadlock_detected` and `serialization_failure`. The server has rolled the transaction back. */
 const conflicts: ReadonlySet<unknown> = new Set(['40P01', '40001'])
@@ -35,9 +36,9 @@ export async function repeatOnConflict<T>(
     try {
       return await attempt()
     } catch (err) {
-      const waitMs = Math.random() * FIRST_WAIT_MS * 2 ** repeated
+      const waitMs = backOffMs(BACK_OFF, repeated + 1)
       if (!isConflict(err) || repeated === CONFLICT_RETRIES || performance.now() + waitMs >= endMs) throw err
-      await sleep(waitMs)
+      await sleep(systemTimers, waitMs)
       onRepeat?.(err)
     }
   }

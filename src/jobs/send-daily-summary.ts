@@ -1,5 +1,5 @@
 // @FEAT:trading @COMP:job @TYPE:core
-import { setImmediate as letOthersRun } from 'node:timers/promises'
+import { yieldToEventLoop } from '../async/yield.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Language } from '../messages.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
@@ -68,7 +68,7 @@ async function accountTexts(summaries: readonly AccountSummary[], language: Lang
   const texts: AccountText[] = []
   for (const own of accounts.values()) {
     texts.push({ chatId: own[0].chat_id, text: accountText(own, language) })
-    if (texts.length % ACCOUNTS_AT_ONCE === 0) await letOthersRun()
+    if (texts.length % ACCOUNTS_AT_ONCE === 0) await yieldToEventLoop()
   }
   return texts
 }

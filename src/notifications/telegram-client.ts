@@ -1,6 +1,8 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:integration
 
 import { type Dispatcher, request } from 'undici'
+import { backOffMs } from '../async/back-off.ts'
+import { DeadlineError, withDeadline } from '../async/deadline.ts'
 import { SECOND } from '../async/durations.ts'
 import { sleep, systemTimers, type Timers } from '../async/timers.ts'
 import { asId, asObject, notBotApi, readAnswer } from './bot-api.ts'
@@ -12,7 +14,7 @@ import {
   type TelegramMethod
 } from './telegram-error.ts'
 
-const MAX_BACK_OFF_MS = 8 * SECOND
+const RETRIES = { minMs: SECOND, maxMs: 8 * SECOND, jitter: 0.5 }
 const MAX_ANSWER_BYTES = 256 * 1_024
 /** Characters of the token's secret in a row that tell too much, and that no sentence has by chance. */
 const TOKEN_PIECE = 6
@@ -181,7 +183,7 @@ export class TelegramClient {
     bounds: Pick<Call, 'latest' | 'signal'>,
     pacedChat?: string
   ): Promise<unknown> {
-    const { timers, pacer, maxAttempts } = this.#options
+    const { timers, pacer, maxAttempts, random } = this.#options
     const { latest, signal } = bounds
     if (!/^\d{1,20}:[\w-]{1,128}$/.test(this.#options.token)) {
       throw new TelegramError('TELEGRAM_UNAUTHORIZED', method, { reason: 'MALFORMED_TOKEN' })
@@ -193,7 +195,7 @@ export class TelegramClient {
       } catch (err) {
         if (!(err instanceof TelegramError)) throw err
         if (pacedChat !== undefined && err.retryAfterMs !== undefined) pacer.hold(pacedChat, err.retryAfterMs)
-        const waitMs = err.retryAfterMs ?? this.#backOff(attempt)
+        const waitMs = err.retryAfterMs ?? backOffMs(RETRIES, attempt, random)
         if (!err.temporary || attempt >= maxAttempts || timers.now() + waitMs >= latest) throw err
         await abortable(method, signal, sleep(timers, waitMs, signal))
       }
@@ -207,41 +209,28 @@ export class TelegramClient {
     throw new TelegramError('TELEGRAM_RATE_LIMITED', method, { temporary: true, reason: 'PACED', retryAfterMs })
   }
 
-  #backOff(attempt: number): number {
-    const longest = Math.min(SECOND * 2 ** (attempt - 1), MAX_BACK_OFF_MS)
-    return longest * (0.5 + this.#options.random() / 2)
-  }
-
   async #attempt({ method, parameters, latest, signal }: Call): Promise<unknown> {
     const { token, baseUrl, dispatcher, timers, attemptTimeoutMs } = this.#options
     if (signal?.aborted) throw new TelegramError('TELEGRAM_ABORTED', method)
     const timeoutMs = Math.min(attemptTimeoutMs, latest - timers.now())
-    // One controller for both ends, by hand: AbortSignal.any on a signal as old as the process gathers memory.
-    const controller = new AbortController()
-    const abort = () => controller.abort()
-    let isLate = false
-    const cancelDeadline = timers.deadline(timeoutMs, () => {
-      isLate = true
-      abort()
-    })
-    signal?.addEventListener('abort', abort, { once: true })
-    try {
+    const post = async (signal: AbortSignal) => {
       const answer = await request(`${baseUrl}/bot${token}/${method}`, {
         method: 'POST',
         dispatcher,
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(parameters),
-        signal: controller.signal
+        signal
       })
-      const text = await readText(answer.body)
-      return readAnswer(method, answer.statusCode, text, description => this.#quotesToken(description))
+      return { status: answer.statusCode, text: await readText(answer.body) }
+    }
+    try {
+      const { status, text } = await withDeadline(post, timeoutMs, { signal, timers })
+      return readAnswer(method, status, text, description => this.#quotesToken(description))
     } catch (err) {
       if (err instanceof TelegramError) throw err
       if (signal?.aborted) throw new TelegramError('TELEGRAM_ABORTED', method)
-      throw new TelegramError('TELEGRAM_UNREACHABLE', method, broken(isLate ? 'TIMEOUT' : nameOf(err)))
-    } finally {
-      cancelDeadline()
-      signal?.removeEventListener('abort', abort)
+      const reason = err instanceof DeadlineError ? 'TIMEOUT' : nameOf(err)
+      throw new TelegramError('TELEGRAM_UNREACHABLE', method, { temporary: true, reason })
     }
   }
 
@@ -295,10 +284,6 @@ async function abortable<T>(method: TelegramMethod, signal: AbortSignal | undefi
     if (signal?.aborted) throw new TelegramError('TELEGRAM_ABORTED', method)
     throw err
   }
-}
-
-function broken(reason: string): TelegramErrorDetails {
-  return { temporary: true, reason }
 }
 
 /** The code of an error of Node or undici. Only what cannot hold a token, in which there is a colon, is taken. */

@@ -33,7 +33,7 @@ function clientOf(t: Test, options: Partial<TelegramClientOptions>) {
   const dispatcher = new Agent()
   t.teardown(() => dispatcher.destroy())
   const timers = skippingTimers()
-  return { timers, client: new TelegramClient({ token: TEST_TOKEN, dispatcher, timers, random: () => 1, ...options }) }
+  return { timers, client: new TelegramClient({ token: TEST_TOKEN, dispatcher, timers, random: () => 0, ...options }) }
 }
 
 /** The error of a call, in which no token is to be found, however it is shown. */
