@@ -2,6 +2,7 @@
 
 import { DAY, HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import { quoteText } from '../notifications/html.ts'
+import type { Message } from '../notifications/outbox.ts'
 import type { AlertDetails, AlertKind, Notice } from './alerts.ts'
 
 const MAX_MISSED_LINES = 20
@@ -9,7 +10,7 @@ const MAX_MISSED_LINES = 20
 type Language = 'ko' | 'en'
 type Sentence = Record<Language, string>
 
-/** How messages are written. */
+/** The language and the time zone of messages. */
 export interface TextOptions {
   language: Language
   /** IANA name; times are shown in it. */
@@ -77,7 +78,7 @@ const labels = {
 
 const marks: Record<Notice['type'], string> = { alert: '🔴', reminder: '🟠', recovery: '🟢' }
 
-/** A notice as a message in Telegram's HTML, shorter than one message may be. */
+/** The text of a notice in Telegram's HTML; it fits into one message. */
 export function noticeText({ type, details, since, lastedMs }: Notice, options: TextOptions): string {
   const { language } = options
   const lines = [`${marks[type]} <b>${titles[details.kind][type][language]}</b>`, ...facts(details, type, options)]
@@ -86,17 +87,25 @@ export function noticeText({ type, details, since, lastedMs }: Notice, options: 
   return lines.join('\n')
 }
 
-/** A start after an end that nobody announced. Times in milliseconds since the epoch. */
+/** The notices as messages to a chat. */
+export function noticeMessages(
+  notices: readonly Notice[],
+  { chatId, text }: { chatId: string; text: TextOptions }
+): Message[] {
+  return notices.map(notice => ({ chatId, text: noticeText(notice, text), key: notice.dedupeKey }))
+}
+
+/** A start after the process stopped without a shutdown. Times in milliseconds since the epoch. */
 export interface UncleanRestart {
   instance: string
   startedAt: number
-  /** The last sign of life before. */
+  /** The last heartbeat before the stop. */
   lastSeenAt: number
-  /** Scheduled runs that did not happen meanwhile. */
+  /** Scheduled runs that were missed in between. */
   missed: readonly { jobName: string; count: number }[]
 }
 
-/** The message about an unclean restart in Telegram's HTML, and the key under which it is told once. */
+/** The message about an unclean restart in Telegram's HTML, and the key that prevents a second one. */
 export function restartNotice(restart: UncleanRestart, options: TextOptions): { dedupeKey: string; text: string } {
   const { instance, startedAt, lastSeenAt, missed } = restart
   const { language } = options
@@ -113,29 +122,29 @@ export function restartNotice(restart: UncleanRestart, options: TextOptions): { 
   return { dedupeKey: `restart:${instance}:${startedAt}`, text: lines.join('\n') }
 }
 
-/** What there is to know. At the end of it only what names it: the cause and the plan are over. */
+/** The lines about a condition. A recovery has only those that name it: cause and plan no longer apply. */
 function facts(details: AlertDetails, type: Notice['type'], options: TextOptions): string[] {
   const { language } = options
   const isOver = type === 'recovery'
   const fact = (label: keyof typeof labels, html: string) => line(label, html, language)
-  const whileItLasts = (...lines: string[]) => (isOver ? [] : lines)
+  const unlessOver = (...lines: string[]) => (isOver ? [] : lines)
   switch (details.kind) {
     case 'readiness':
-      return [fact('instance', quoteText(details.instance)), ...whileItLasts(fact('cause', code(details.error)))]
+      return [fact('instance', quoteText(details.instance)), ...unlessOver(fact('cause', code(details.error)))]
     case 'job_failed':
       return [
         fact('job', quoteText(details.jobName)),
-        ...whileItLasts(fact('cause', code(details.errorCode)), fact('run', code(details.runId)))
+        ...unlessOver(fact('cause', code(details.errorCode)), fact('run', code(details.runId)))
       ]
     case 'job_overdue':
-      return [fact('job', quoteText(details.jobName)), ...whileItLasts(fact('due', formatTime(details.dueAt, options)))]
+      return [fact('job', quoteText(details.jobName)), ...unlessOver(fact('due', formatTime(details.dueAt, options)))]
     case 'job_abandoned':
       return [
         fact('job', quoteText(details.jobName)),
-        ...whileItLasts(fact('instance', quoteText(details.instance)), fact('run', code(details.runId)))
+        ...unlessOver(fact('instance', quoteText(details.instance)), fact('run', code(details.runId)))
       ]
     case 'scheduler_stopped':
-      return whileItLasts(
+      return unlessOver(
         fact('by', quoteText(details.by)),
         ...(details.reason === null ? [] : [fact('reason', quoteText(details.reason, 500))]),
         fact('until', details.until === null ? labels.untilStarted[language] : formatTime(details.until, options))
@@ -145,7 +154,7 @@ function facts(details: AlertDetails, type: Notice['type'], options: TextOptions
     case 'replica_silent':
       return [
         fact('instance', quoteText(details.instance)),
-        ...whileItLasts(fact('lastSeen', formatTime(details.lastSeenAt, options)))
+        ...unlessOver(fact('lastSeen', formatTime(details.lastSeenAt, options)))
       ]
   }
 }

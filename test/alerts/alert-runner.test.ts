@@ -15,7 +15,7 @@ const jobs = [
   { id: 'update_open_orders', name: 'Update Open Orders Status', trigger: every(29 * SECOND), maxRunMs: MINUTE }
 ]
 
-/** Replicas on one database, with one clock that the test moves. */
+/** Replicas on one database with one manual clock. */
 async function setUp(t: Test) {
   const database = await tradingDatabase(t)
   const clock = { now: Date.now() }
@@ -30,15 +30,15 @@ async function setUp(t: Test) {
       jobs,
       overdue: () => [],
       notReady: async () => null,
-      sendDirectly: () => Promise.reject(new Error('not to be sent so')),
+      sendDirectly: () => Promise.reject(new Error('must not be called')),
       now: () => clock.now,
       ...options
     })
-  const told = async () => {
+  const messages = async () => {
     const rows = await database.run(sql => sql<{ text: string }[]>`select text from outbox order by message_id`)
     return rows.map(({ text }) => text)
   }
-  return { database, clock, replica, told }
+  return { database, clock, replica, messages }
 }
 
 async function endRun(database: Database, outcome: string, errorCode: string | null = null) {
@@ -49,7 +49,7 @@ async function endRun(database: Database, outcome: string, errorCode: string | n
   )
 }
 
-async function show(database: Database, instanceId: string, seenSecondsAgo = 0) {
+async function heartbeat(database: Database, instanceId: string, seenSecondsAgo = 0) {
   await database.run(
     sql => sql`
       insert into replicas (instance_id, version, started_at, last_seen_at)
@@ -58,108 +58,111 @@ async function show(database: Database, instanceId: string, seenSecondsAgo = 0) 
   )
 }
 
-t.test('a job that fails is told once, by whichever replica, and so is that it succeeds again', async t => {
-  const { database, clock, replica, told } = await setUp(t)
+t.test('several replicas write one message about a failed job, and one when it succeeds again', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
   const replicas = [replica('one'), replica('two'), replica('three')]
-  const tick = () => Promise.all(replicas.map(one => one.tick()))
+  const evaluate = () => Promise.all(replicas.map(one => one.evaluate()))
   await endRun(database, 'succeeded')
-  await tick()
-  t.strictSame(await told(), [])
+  await evaluate()
+  t.strictSame(await messages(), [])
   await endRun(database, 'failed', 'EXCHANGES_UNAVAILABLE')
-  await tick()
+  await evaluate()
   await endRun(database, 'failed', 'EXCHANGES_UNAVAILABLE')
   clock.now += MINUTE
-  await tick()
-  assertTexts(t, await told(), [/Job failed[\s\S]*Update Open Orders Status[\s\S]*EXCHANGES_UNAVAILABLE/])
+  await evaluate()
+  assertTexts(t, await messages(), [/Job failed[\s\S]*Update Open Orders Status[\s\S]*EXCHANGES_UNAVAILABLE/])
   await endRun(database, 'succeeded')
   clock.now += MINUTE
-  await tick()
-  t.equal((await told()).length, 1, 'it may fail again at once')
+  await evaluate()
+  t.equal((await messages()).length, 1, 'the recovery is not confirmed yet')
   clock.now += 11 * MINUTE
-  await tick()
-  assertTexts(t, (await told()).slice(1), [/Job succeeds again/])
+  await evaluate()
+  assertTexts(t, (await messages()).slice(1), [/Job succeeds again/])
   clock.now += 60 * MINUTE
-  await tick()
-  t.equal((await told()).length, 2)
-  t.equal((await database.run(sql => sql`select from alerts`)).length, 0, 'nothing of it is left')
+  await evaluate()
+  t.equal((await messages()).length, 2)
+  t.equal((await database.run(sql => sql`select from alerts`)).length, 0, 'no condition is stored')
 })
 
-t.test('what one replica has begun another goes on with', async t => {
-  const { database, clock, replica, told } = await setUp(t)
+t.test('any replica continues a condition that another one recorded', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
   await endRun(database, 'abandoned')
-  await replica('one').tick()
-  assertTexts(t, await told(), [/Job run abandoned/])
+  await replica('one').evaluate()
+  assertTexts(t, await messages(), [/Job run abandoned/])
   await endRun(database, 'succeeded')
-  await replica('two').tick()
+  await replica('two').evaluate()
   clock.now += 11 * MINUTE
-  await replica('three').tick()
-  assertTexts(t, await told(), [/Job run abandoned/, /Job succeeds again/])
+  await replica('three').evaluate()
+  assertTexts(t, await messages(), [/Job run abandoned/, /Job succeeds again/])
 })
 
-t.test('a stopped scheduler is told with who, why and until when, is reminded of, and told when it runs', async t => {
-  const { database, clock, replica, told } = await setUp(t)
-  const one = replica()
-  await database.run(
-    sql => sql`
+t.test(
+  'a stop of the scheduler is reported with actor, reason and end, repeated as a reminder, and its end is reported',
+  async t => {
+    const { database, clock, replica, messages } = await setUp(t)
+    const one = replica()
+    await database.run(
+      sql => sql`
       update scheduler_state set running = false, changed_by = 'ada', reason = 'deploy', changed_at = now(),
         resumes_at = now() + interval '3 hours'`
-  )
-  await one.tick()
-  await one.tick()
-  assertTexts(t, await told(), [/Scheduler stopped[\s\S]*By: ada[\s\S]*Reason: deploy[\s\S]*Until: \d{4}/])
-  clock.now += 61 * MINUTE
-  await one.tick()
-  assertTexts(t, (await told()).slice(1), [/Scheduler still stopped/])
-  await database.run(sql => sql`update scheduler_state set running = true`)
-  await one.tick()
-  assertTexts(t, (await told()).slice(2), [/Scheduler runs again/])
-})
+    )
+    await one.evaluate()
+    await one.evaluate()
+    assertTexts(t, await messages(), [/Scheduler stopped[\s\S]*By: ada[\s\S]*Reason: deploy[\s\S]*Until: \d{4}/])
+    clock.now += 61 * MINUTE
+    await one.evaluate()
+    assertTexts(t, (await messages()).slice(1), [/Scheduler still stopped/])
+    await database.run(sql => sql`update scheduler_state set running = true`)
+    await one.evaluate()
+    assertTexts(t, (await messages()).slice(2), [/Scheduler runs again/])
+  }
+)
 
-t.test('overdue jobs and refused credentials are told', async t => {
-  const { database, replica, told } = await setUp(t)
+t.test('overdue jobs and refused credentials are reported', async t => {
+  const { database, replica, messages } = await setUp(t)
   await database.run(
     sql => sql`
       insert into scheduled_jobs (job_id, definition, first_due_at) values ('update_open_orders', 'x', now() - interval '1 hour')`
   )
   const { accountId, name } = await seedAccount(database, { exchange: 'UPBIT' })
   await database.run(sql => sql`update accounts set state = 'credentials_refused' where account_id = ${accountId}`)
-  await replica('one', { overdue: () => ['update_open_orders', 'a_job_of_replicas'] }).tick()
-  const messages = await told()
-  t.equal(messages.length, 2)
+  await replica('one', { overdue: () => ['update_open_orders', 'a_job_of_replicas'] }).evaluate()
+  const texts = await messages()
+  t.equal(texts.length, 2)
   t.match(
-    messages.find(text => text.includes('overdue')),
+    texts.find(text => text.includes('overdue')),
     /Job overdue[\s\S]*Update Open Orders Status/
   )
-  const ofExchange = messages.find(text => text.includes('UPBIT')) ?? ''
+  const ofExchange = texts.find(text => text.includes('UPBIT')) ?? ''
   t.match(ofExchange, /Exchange refused the credentials/)
   t.ok(ofExchange.includes(name), ofExchange)
 })
 
-t.test('lost readiness is told when it lasts, and its end', async t => {
-  const { database, clock, replica, told } = await setUp(t)
+t.test('a loss of readiness is reported when it lasts, and so is its end', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
   let error: string | null = null
   const one = replica('one', { notReady: async () => error })
-  await show(database, 'one')
-  const watch = async (seconds: number) => {
+  await heartbeat(database, 'one')
+  const checkFor = async (seconds: number) => {
     for (let i = 0; i < seconds; i += 5) {
       clock.now += 5_000
-      await one.watch()
+      await one.checkReadiness()
     }
   }
   error = 'overloaded'
-  await watch(20)
+  await checkFor(20)
   error = null
-  await watch(40)
-  t.strictSame(await told(), [], 'a moment of it is nothing')
+  await checkFor(40)
+  t.strictSame(await messages(), [], '20 s are not reported')
   error = 'overloaded'
-  await watch(60)
+  await checkFor(60)
   error = null
-  await watch(60)
-  assertTexts(t, await told(), [/Service not ready[\s\S]*overloaded/, /Service ready again/])
+  await checkFor(60)
+  assertTexts(t, await messages(), [/Service not ready[\s\S]*overloaded/, /Service ready again/])
 })
 
-t.test('of a database that is gone the eldest replica tells directly', async t => {
-  const { database, clock, told, replica } = await setUp(t)
+t.test('while the database is unavailable, the oldest replica sends the alert directly', async t => {
+  const { database, clock, messages, replica } = await setUp(t)
   const sent: string[] = []
   let down = false
   const flaky = new Proxy(database, {
@@ -175,200 +178,203 @@ t.test('of a database that is gone the eldest replica tells directly', async t =
     notReady: async () => (down ? 'database_unreachable' : null),
     sendDirectly: async text => void sent.push(`${name}: ${text}`)
   })
-  await show(database, 'elder')
-  await show(database, 'younger')
+  await heartbeat(database, 'elder')
+  await heartbeat(database, 'younger')
   const replicas = [replica('elder', options('elder')), replica('younger', options('younger'))]
-  const watch = async (times: number) => {
+  const checkTimes = async (times: number) => {
     for (let i = 0; i < times; i++) {
       clock.now += 5_000
-      for (const one of replicas) await one.watch()
+      for (const one of replicas) await one.checkReadiness()
     }
   }
-  for (const one of replicas) await one.tick()
+  for (const one of replicas) await one.evaluate()
   down = true
-  await watch(10)
+  await checkTimes(10)
   assertTexts(t, sent, [/^elder: .*Service not ready[\s\S]*database_unreachable/])
   down = false
-  await watch(10)
-  assertTexts(t, await told(), [/Service ready again/])
+  await checkTimes(10)
+  assertTexts(t, await messages(), [/Service ready again/])
 })
 
-t.test('a restart after an unclean end is told once, with what was missed', async t => {
-  const { database, clock, replica, told } = await setUp(t)
-  await show(database, 'gone', 300)
-  await show(database, 'one')
+t.test('a restart without a shutdown is reported once, with the runs that were missed', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
+  await heartbeat(database, 'gone', 300)
+  await heartbeat(database, 'one')
   await database.run(
     sql => sql`
       insert into job_runs (run_id, job_id, trigger, instance, outcome, started_at, finished_at, skipped_count)
       values (${randomUUID()}, 'update_open_orders', 'schedule', 'one', 'skipped', now(), now(), 10)`
   )
   const replicas = [replica('one'), replica('two')]
-  await show(database, 'two')
+  await heartbeat(database, 'two')
   for (const one of replicas) one.start()
-  for (const one of replicas) await one.tick()
-  t.strictSame(await told(), [], 'not before the living had time to show themselves')
+  for (const one of replicas) await one.evaluate()
+  t.strictSame(await messages(), [], 'not before every replica had time for a heartbeat')
   clock.now += 21_000
-  for (const one of replicas) await one.tick()
+  for (const one of replicas) await one.evaluate()
   for (const one of replicas) await one.close()
-  assertTexts(t, await told(), [/Restarted after an unclean end[\s\S]*gone[\s\S]*Update Open Orders Status × 10\b/])
+  assertTexts(t, await messages(), [/Restarted after an unclean end[\s\S]*gone[\s\S]*Update Open Orders Status × 10\b/])
 })
 
-t.test('what ended a run is told although the next run succeeded before anybody looked', async t => {
-  const { database, clock, replica, told } = await setUp(t)
+t.test('an abandoned run is reported although the next run succeeded before the evaluation', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
   await endRun(database, 'succeeded')
-  await replica('one').tick()
+  await replica('one').evaluate()
   await endRun(database, 'abandoned')
   await endRun(database, 'succeeded')
-  await replica('two').tick()
-  assertTexts(t, await told(), [/Job run abandoned/])
+  await replica('two').evaluate()
+  assertTexts(t, await messages(), [/Job run abandoned/])
   clock.now += 11 * MINUTE
-  await replica('one').tick()
-  assertTexts(t, await told(), [/Job run abandoned/, /Job succeeds again/])
+  await replica('one').evaluate()
+  assertTexts(t, await messages(), [/Job run abandoned/, /Job succeeds again/])
 })
 
-t.test('a job is said to succeed again only when it did, however its runs failed', async t => {
-  const { database, clock, replica, told } = await setUp(t)
+t.test('a job is reported to succeed again only after a success', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
   const one = replica()
   await endRun(database, 'failed')
-  await one.tick()
+  await one.evaluate()
   await endRun(database, 'abandoned')
   for (let i = 0; i < 3; i++) {
-    await one.tick()
+    await one.evaluate()
     clock.now += 10 * MINUTE
   }
-  assertTexts(t, await told(), [/Job failed/])
+  assertTexts(t, await messages(), [/Job failed/])
 })
 
-t.test('a run that a replica cut off because it shuts down is no failure of the job', async t => {
-  const { database, replica, told } = await setUp(t)
+t.test('a run that ended because its replica shut down is no failure of the job', async t => {
+  const { database, replica, messages } = await setUp(t)
   await endRun(database, 'failed', 'SHUTDOWN')
-  await replica().tick()
-  t.strictSame(await told(), [])
+  await replica().evaluate()
+  t.strictSame(await messages(), [])
 })
 
-t.test('a job that fails is not told to be late as well', async t => {
-  const { database, replica, told } = await setUp(t)
+t.test('a failing job is not reported as overdue as well', async t => {
+  const { database, replica, messages } = await setUp(t)
   await database.run(
     sql => sql`insert into scheduled_jobs (job_id, definition, first_due_at) values ('update_open_orders', 'x', now())`
   )
   await endRun(database, 'failed')
-  await replica('one', { overdue: () => ['update_open_orders'] }).tick()
-  assertTexts(t, await told(), [/Job failed/])
+  await replica('one', { overdue: () => ['update_open_orders'] }).evaluate()
+  assertTexts(t, await messages(), [/Job failed/])
 })
 
-t.test('a job is not late before it had its chance since the cluster came up', async t => {
-  const { database, clock, replica, told } = await setUp(t)
+t.test('a job is not reported as overdue before it could run since the cluster started', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
   await database.run(
     sql => sql`
       insert into scheduled_jobs (job_id, definition, first_due_at, last_success_at)
       values ('update_open_orders', 'x', now() - interval '2 hours', now() - interval '1 hour')`
   )
-  await show(database, 'one')
+  await heartbeat(database, 'one')
   const one = replica('one', { overdue: () => ['update_open_orders'] })
-  await one.tick()
-  t.strictSame(await told(), [])
+  await one.evaluate()
+  t.strictSame(await messages(), [])
   clock.now += 2 * MINUTE
-  await one.tick()
-  assertTexts(t, await told(), [/Job overdue/])
+  await one.evaluate()
+  assertTexts(t, await messages(), [/Job overdue/])
 })
 
-t.test('a replica that falls silent beside others that live is missed, until it is back or replaced', async t => {
-  const { database, clock, replica, told } = await setUp(t)
-  // Started before: whoever starts after the last sign of life of another takes its place.
+t.test('a replica without heartbeats is reported until it is back or replaced', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
+  // Started before: a replica that starts after the last heartbeat of another one replaces it.
   const started = new Date(clock.now - 60 * MINUTE)
-  const living = async (instanceId: string) => {
-    await show(database, instanceId)
+  const alive = async (instanceId: string) => {
+    await heartbeat(database, instanceId)
     await database.run(sql => sql`update replicas set started_at = ${started} where instance_id = ${instanceId}`)
   }
   const silent = (instanceId: string) =>
     database.run(
       sql => sql`update replicas set last_seen_at = now() - interval '31 seconds' where instance_id = ${instanceId}`
     )
-  await living('one')
-  await living('two')
+  await alive('one')
+  await alive('two')
   const replicas = [replica('one'), replica('another')]
-  const watch = async (seconds: number) => {
+  const evaluateFor = async (seconds: number) => {
     for (let i = 0; i < seconds; i += 10) {
       clock.now += 10 * SECOND
-      for (const one of replicas) await one.tick()
+      for (const one of replicas) await one.evaluate()
     }
   }
-  await watch(30)
+  await evaluateFor(30)
   await silent('two')
-  await watch(60)
-  assertTexts(t, await told(), [/shows no sign of life[\s\S]*two[\s\S]*Last seen/])
-  await living('two')
-  await watch(90)
-  assertTexts(t, (await told()).slice(1), [/no longer missed[\s\S]*two/])
+  await evaluateFor(60)
+  assertTexts(t, await messages(), [/shows no sign of life[\s\S]*two[\s\S]*Last seen/])
+  await alive('two')
+  await evaluateFor(90)
+  assertTexts(t, (await messages()).slice(1), [/no longer missed[\s\S]*two/])
 
   clock.now += 15 * MINUTE
   await silent('two')
-  await watch(20)
-  t.equal((await told()).length, 3)
-  await show(database, 'three')
-  await watch(90)
-  const end = (await told()).slice(3)
+  await evaluateFor(20)
+  t.equal((await messages()).length, 3)
+  await heartbeat(database, 'three')
+  await evaluateFor(90)
+  const end = (await messages()).slice(3)
   assertTexts(t, end, [/Restarted after an unclean end[\s\S]*two/, /Replica no longer missed[\s\S]*two/])
 })
 
-t.test('a replica that drains is not missed', async t => {
-  const { database, clock, replica, told } = await setUp(t)
-  await show(database, 'draining', 60)
+t.test('a replica that drains is not reported as silent', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
+  await heartbeat(database, 'draining', 60)
   await database.run(sql => sql`update replicas set draining = true`)
   const one = replica('one')
   for (let i = 0; i < 6; i++) {
-    await one.tick()
+    await one.evaluate()
     clock.now += 10 * SECOND
   }
-  t.strictSame(await told(), [])
+  t.strictSame(await messages(), [])
 })
 
-t.test('a restart is told however fast it was', async t => {
-  const { database, clock, replica, told } = await setUp(t)
-  await show(database, 'gone', 22)
-  await show(database, 'one')
+t.test('a fast restart is reported, too', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
+  await heartbeat(database, 'gone', 22)
+  await heartbeat(database, 'one')
   const one = replica('one')
-  await one.tick()
+  await one.evaluate()
   clock.now += 21 * SECOND
-  await one.tick()
-  t.strictSame(await told(), [], 'it may only be late')
-  await show(database, 'gone', 32)
+  await one.evaluate()
+  t.strictSame(await messages(), [], 'the heartbeat may only be late')
+  await heartbeat(database, 'gone', 32)
   clock.now += 10 * SECOND
-  await one.tick()
-  await one.tick()
-  assertTexts(t, await told(), [/Restarted after an unclean end[\s\S]*gone/])
+  await one.evaluate()
+  await one.evaluate()
+  assertTexts(t, await messages(), [/Restarted after an unclean end[\s\S]*gone/])
 })
 
-t.test('a process that takes the place of one of its name is told of, unless that said goodbye', async t => {
-  const { database, clock, replica, told } = await setUp(t)
-  const process = () =>
-    new Replicas({ database, log: captureLog().logger, instanceId: 'pod-0', version: '1', isDraining: () => false })
-  const watch = async () => {
-    const one = replica('pod-0')
-    await one.tick()
-    clock.now += 21 * SECOND
-    await one.tick()
-    await one.tick()
+t.test(
+  'a process that replaces one of the same name is reported as a restart, unless that one was shut down',
+  async t => {
+    const { database, clock, replica, messages } = await setUp(t)
+    const process = () =>
+      new Replicas({ database, log: captureLog().logger, instanceId: 'pod-0', version: '1', isDraining: () => false })
+    const evaluateTwice = async () => {
+      const one = replica('pod-0')
+      await one.evaluate()
+      clock.now += 21 * SECOND
+      await one.evaluate()
+      await one.evaluate()
+    }
+    const clean = process()
+    clean.start()
+    await clean.beat()
+    await clean.stop()
+    const killed = process()
+    await killed.beat()
+    await killed.beat()
+    await evaluateTwice()
+    t.strictSame(await messages(), [])
+    const successor = process()
+    await successor.beat()
+    await killed.beat()
+    await successor.beat()
+    await evaluateTwice()
+    assertTexts(t, await messages(), [/Restarted after an unclean end[\s\S]*pod-0/])
   }
-  const clean = process()
-  clean.start()
-  await clean.beat()
-  await clean.stop()
-  const killed = process()
-  await killed.beat()
-  await killed.beat()
-  await watch()
-  t.strictSame(await told(), [])
-  const successor = process()
-  await successor.beat()
-  await killed.beat()
-  await successor.beat()
-  await watch()
-  assertTexts(t, await told(), [/Restarted after an unclean end[\s\S]*pod-0/])
-})
+)
 
-t.test('replicas that an outage of the database kept from showing themselves are not taken for dead', async t => {
-  const { database, clock, replica, told } = await setUp(t)
+t.test('replicas that could send no heartbeat during an outage of the database are not reported as silent', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
   let down = false
   const flaky = new Proxy(database, {
     get(target, name) {
@@ -378,30 +384,30 @@ t.test('replicas that an outage of the database kept from showing themselves are
     }
   })
   const one = replica('one', { database: flaky })
-  await show(database, 'other', 300)
-  await show(database, 'one')
+  await heartbeat(database, 'other', 300)
+  await heartbeat(database, 'one')
   down = true
-  await one.tick()
+  await one.evaluate()
   clock.now += 5 * MINUTE
   down = false
-  await one.tick()
-  await show(database, 'other')
+  await one.evaluate()
+  await heartbeat(database, 'other')
   clock.now += MINUTE
-  await one.tick()
-  t.strictSame(await told(), [])
+  await one.evaluate()
+  t.strictSame(await messages(), [])
 })
 
-t.test('a replica that freezes while it looks holds the others up for seconds at most', async t => {
+t.test('a replica that freezes during an evaluation blocks the others for 5 s at most', async t => {
   const { database, replica } = await setUp(t)
   await endRun(database, 'failed')
   let limit: unknown
-  class Frozen extends Outbox {
+  class Recording extends Outbox {
     override async enqueue(...[tx, messages]: Parameters<Outbox['enqueue']>) {
       const [row] = await tx`select current_setting('idle_in_transaction_session_timeout') as limit`
       limit = row?.limit
       return super.enqueue(tx, messages)
     }
   }
-  await replica('one', { outbox: new Frozen() }).tick()
+  await replica('one', { outbox: new Recording() }).evaluate()
   t.equal(limit, '5s')
 })

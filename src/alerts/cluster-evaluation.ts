@@ -1,0 +1,108 @@
+// @FEAT:health-monitoring @COMP:service @TYPE:core
+import type { TransactionSql } from '../database/client.ts'
+import type { Message } from '../notifications/outbox.ts'
+import { takeUncleanEnds } from '../replicas/replica-table.ts'
+import { dueTimes } from '../scheduler/due-times.ts'
+import { missedFires, runEnds } from '../scheduler/run-ends.ts'
+import { loadAlerts, saveConditions, saveProgress } from './alert-store.ts'
+import { noticeMessages, restartNotice, type TextOptions } from './alert-text.ts'
+import { AlertBook, type AlertRules } from './alerts.ts'
+import {
+  jobKey,
+  observeCluster,
+  observeDueTimes,
+  observeRunEnds,
+  readClusterState,
+  type WatchedJob
+} from './cluster-observations.ts'
+
+export interface ClusterEvaluationOptions {
+  /** The operator's chat. */
+  chatId: string
+  text: TextOptions
+  jobs: readonly WatchedJob[]
+  /** Jobs that are overdue, as this replica sees them. */
+  overdue: () => readonly string[]
+  rules?: AlertRules
+}
+
+/** The evaluating replica. Times are in milliseconds since the epoch. */
+export interface Evaluator {
+  now: () => number
+  startedAtMs: number
+  /** Whether missing heartbeats mean anything: the database was reachable for long enough for every replica to send one. */
+  canMissReplicas: boolean
+}
+
+/**
+ * Evaluates the alerts of the whole cluster and stores their conditions. Call it under the advisory lock of alerts.
+ * @returns the messages that are due
+ */
+export async function evaluateCluster(
+  tx: TransactionSql,
+  options: ClusterEvaluationOptions,
+  { now, startedAtMs, canMissReplicas }: Evaluator
+): Promise<Message[]> {
+  const { jobs, rules } = options
+  const stored = await loadAlerts(
+    tx,
+    jobs.map(({ id }) => id)
+  )
+  const [cluster, ends] = await Promise.all([readClusterState(tx), runEnds(tx, stored.processed)])
+  const book = new AlertBook({ conditions: stored.conditions, now, ...(rules && { rules }) })
+  const notices = book.observe(...observeRunEnds(ends, jobs, now()))
+
+  const upSinceMs = cluster.startedAt?.getTime() ?? startedAtMs
+  const dues = await dueTimes(tx, lateJobs(options, book, upSinceMs, now()))
+  const silent = canMissReplicas ? cluster.silent : []
+  const failing = [...observeDueTimes(dues, jobs), ...observeCluster({ ...cluster, silent })]
+  const failingKeys = new Set(failing.map(({ key }) => key))
+  const recovered = Object.keys(stored.conditions)
+    .filter(key => !failingKeys.has(key) && !key.startsWith(jobKey()))
+    .map(key => ({ key, failing: false as const }))
+  notices.push(...book.observe(...failing, ...recovered), ...book.tick())
+
+  const conditions = book.snapshot()
+  const hasConditions = Object.keys({ ...conditions, ...stored.conditions }).length > 0
+  if (hasConditions) await saveConditions(tx, conditions)
+  if (ends.length > 0) await saveProgress(tx, ends)
+  return [...noticeMessages(notices, options), ...(canMissReplicas ? await restartMessages(tx, options) : [])]
+}
+
+/**
+ * The overdue jobs that could have run: the cluster has been up for the time until the next run and the longest run. A
+ * job whose last run failed has an alert already.
+ */
+function lateJobs(
+  { jobs, overdue }: ClusterEvaluationOptions,
+  book: AlertBook,
+  upSinceMs: number,
+  nowMs: number
+): string[] {
+  const overdueIds = new Set(overdue())
+  const conditions = book.snapshot()
+  return jobs
+    .filter(({ id, trigger, maxRunMs }) => overdueIds.has(id) && nowMs > trigger.next(upSinceMs) + maxRunMs)
+    .map(({ id }) => id)
+    .filter(id => conditions[jobKey(id)]?.trouble?.failing !== true)
+}
+
+/** A message about the replicas that stopped without a shutdown and the runs that were missed, if there are any. */
+async function restartMessages(
+  tx: TransactionSql,
+  { chatId, text, jobs }: ClusterEvaluationOptions
+): Promise<Message[]> {
+  const ends = await takeUncleanEnds(tx)
+  const [first] = ends
+  const last = ends.at(-1)
+  if (!first || !last) return []
+  const missed = await missedFires(tx, first.lastSeenAt)
+  const restart = {
+    instance: ends.map(({ instanceId }) => instanceId).join(', '),
+    startedAt: last.restartedAt.getTime(),
+    lastSeenAt: last.lastSeenAt.getTime(),
+    missed: missed.map(({ jobId, count }) => ({ jobName: jobs.find(({ id }) => id === jobId)?.name ?? jobId, count }))
+  }
+  const { dedupeKey, text: html } = restartNotice(restart, text)
+  return [{ chatId, text: html, key: dedupeKey }]
+}
