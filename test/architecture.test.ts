@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import t from 'tap'
+import { LOCK_ORDER } from '../src/database/lock-order.ts'
 import { projectRoot } from './support/service.ts'
 
 /** A file of the service and what it imports: other files by their path from the root, packages by their name. */
@@ -159,3 +160,74 @@ function cyclesOf(graph: Map<string, Iterable<string>>): string[] {
   for (const node of graph.keys()) visit(node, [])
   return cycles
 }
+
+/** The module of `src/` that owns each table: its files alone may name the table in a statement. */
+const tableOwners: Record<string, string> = {
+  schema_version: 'database',
+  replicas: 'replicas',
+  users: 'auth',
+  sessions: 'auth',
+  sign_in_limits: 'auth',
+  audit_log: 'auth',
+  scheduler_state: 'scheduler',
+  scheduled_jobs: 'scheduler',
+  job_runs: 'scheduler',
+  accounts: 'accounts',
+  strategies: 'trading',
+  strategy_accounts: 'trading',
+  orders: 'trading',
+  trade_executions: 'trading',
+  strategy_positions: 'trading',
+  account_balances: 'trading',
+  account_balance_history: 'trading',
+  daily_account_summaries: 'trading',
+  strategy_performance: 'trading',
+  performance_progress: 'trading',
+  cache_commands: 'cache',
+  cache_command_results: 'cache',
+  outbox: 'notifications',
+  alerts: 'alerts',
+  alert_progress: 'alerts'
+}
+
+/** The words of SQL before the name of a table. */
+const TABLE_REFERENCE = /\b(?:from|join|into|update|using|table|truncate|only)\s+"?(\w+)"?/gi
+const COMMENT = /\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$|--.*$/gm
+
+/** The tables that the statements of a file name. */
+function tablesIn(text: string): string[] {
+  const names = [...text.replace(COMMENT, '').matchAll(TABLE_REFERENCE)].map(([, name = '']) => name.toLowerCase())
+  return [...new Set(names)].filter(name => name in tableOwners)
+}
+
+t.test('each table has one owner, and only its files name the table in statements', async t => {
+  t.strictSame(
+    LOCK_ORDER.flatMap(({ tables }) => tables).sort(),
+    Object.keys(tableOwners).sort(),
+    'every table of the schema has an owner'
+  )
+  const references = [...sources.keys()].flatMap(file =>
+    tablesIn(readFileSync(join(projectRoot, file), 'utf8')).map(table => ({ file, table }))
+  )
+  t.strictSame(
+    Object.keys(tableOwners).filter(table => !references.some(reference => reference.table === table)),
+    ['schema_version'],
+    'all statements are found; the table of migrations is in those of postgrator'
+  )
+  t.strictSame(
+    references
+      .filter(({ file, table }) => !file.startsWith(`src/${tableOwners[table]}/`))
+      .map(({ file, table }) => `${file} names ${table}`),
+    []
+  )
+})
+
+t.test('tables are found in statements and not in comments', async t => {
+  t.strictSame(tablesIn('sql`delete from  orders using strategies where true`'), ['orders', 'strategies'])
+  t.strictSame(tablesIn('sql`insert into users as u select from accounts a\n join "outbox" using (id)`'), [
+    'users',
+    'accounts',
+    'outbox'
+  ])
+  t.strictSame(tablesIn('/** reads from users */\n// writes into outbox\nsql`select 1 -- from orders\n`'), [])
+})
