@@ -4,10 +4,10 @@ import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { notReady } from '../src/health/verdict.ts'
 
-/** A call to Telegram when there is no outbox, in milliseconds. */
+/** Deadline of a message that is sent without the outbox, in milliseconds. */
 const DIRECT_MS = 10_000
 
-/** Owns the watch for what the operator must be told. Without a bot and a chat there is nobody to tell. */
+/** Owns the evaluation of alerts. Without a bot or a chat there are none. */
 async function alerts(app: FastifyInstance, { config }: { config: Config }) {
   const { TELEGRAM_BOT_TOKEN: token, TELEGRAM_CHAT_ID: chatId, LANGUAGE: language, TIME_ZONE: timeZone } = config
   if (token === undefined || chatId === undefined) return

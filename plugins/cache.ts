@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ClearCommands, type ClearFilter } from '../src/cache/clear-commands.ts'
 import { ClientCache } from '../src/cache/client-cache.ts'
-import { tellCaches } from '../src/cache/metrics.ts'
+import { reportCaches } from '../src/cache/metrics.ts'
 import { PriceCache } from '../src/cache/price-cache.ts'
 import { warmUp } from '../src/cache/warm-up.ts'
 import type { Config } from '../src/config.ts'
@@ -42,12 +42,12 @@ async function cache(app: FastifyInstance, { config, acknowledgedWithinMs }: Cac
     acknowledgedWithinMs,
     clear: ({ type, exchange, market_type: marketType, symbol, dry_run: dryRun }: ClearFilter) => ({
       price: type === 'exchange' ? 0 : prices.clear({ exchange, marketType, symbol }, { dryRun }),
-      // A client has no symbol: what names one means no client.
+      // Clients have no symbol: a filter with a symbol matches none.
       exchange: type === 'price' || symbol !== undefined ? 0 : clients.clear({ exchange, marketType }, { dryRun })
     })
   })
   app.decorate('caches', { prices, clients, commands })
-  app.metrics.collect(reading => tellCaches(reading, prices.stats(), clients.stats()))
+  app.metrics.collect(reading => reportCaches(reading, prices.stats(), clients.stats()))
   app.startUpSteps.push(
     () => commands.start(),
     () => warmUp({ database: db, prices, log, seconds: config.WARM_UP_SECONDS, closing: exchanges.closing })

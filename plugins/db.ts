@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { Database } from '../src/database/database.ts'
 import type { EmbeddedPostgres } from '../src/database/embedded/index.ts'
-import { tellPool } from '../src/database/metrics.ts'
+import { reportPool } from '../src/database/metrics.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -25,7 +25,7 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
     log: app.log
   })
   app.decorate('db', database)
-  app.metrics.collect(reading => tellPool(reading, database.usage()))
+  app.metrics.collect(reading => reportPool(reading, database.usage()))
 
   const closing = new AbortController()
   let embedded: Promise<EmbeddedPostgres | undefined> = Promise.resolve(undefined)

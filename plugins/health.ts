@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { type CheckDetails, databaseDetails, mainLoopDetails, probeThreadDetails } from '../src/health/details.ts'
-import { tellHealth } from '../src/health/metrics.ts'
+import { reportHealth } from '../src/health/metrics.ts'
 import { ProbeHost } from '../src/health/probe-host.ts'
 import { type ProbeAnswer, type ProbePath, probeAnswers } from '../src/health/probes.ts'
 import { SharedState } from '../src/health/state.ts'
@@ -96,7 +96,7 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
 
   app.metrics.collect(async reading => {
     const checks = await app.health.checks()
-    tellHealth(reading, { snapshot: state.snapshot(), checks, probes: host.tally.series(), restarts: host.restarts })
+    reportHealth(reading, { snapshot: state.snapshot(), checks, probes: host.tally.series(), restarts: host.restarts })
   })
 
   const closing = new AbortController()

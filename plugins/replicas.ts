@@ -10,18 +10,18 @@ declare module 'fastify' {
   }
 }
 
-/** Shows this replica in the database while it runs. */
+/** Owns the registration of this replica in the database. */
 async function replicas(app: FastifyInstance, { config, version }: { config: Config; version: string }) {
-  const shown = new Replicas({
+  const registration = new Replicas({
     database: app.db,
     log: app.log,
     instanceId: config.INSTANCE_ID,
     version,
     isDraining: () => app.health.state.snapshot().draining
   })
-  app.decorate('replicas', shown)
-  app.startUpSteps.push(async () => shown.start())
-  app.addHook('onClose', () => shown.stop())
+  app.decorate('replicas', registration)
+  app.startUpSteps.push(async () => registration.start())
+  app.addHook('onClose', () => registration.stop())
 }
 
 export default fp(replicas, { name: 'replicas', fastify: '5.x', dependencies: ['db', 'health'] })

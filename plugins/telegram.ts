@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { telegramDetails } from '../src/health/details.ts'
 import type { Language } from '../src/messages.ts'
-import { countTelegramCall, tellOutbox } from '../src/notifications/metrics.ts'
+import { countTelegramCall, reportOutbox } from '../src/notifications/metrics.ts'
 import { Outbox, outboxDepth } from '../src/notifications/outbox.ts'
 import { OutboxSender, type OutboxSenderOptions } from '../src/notifications/outbox-sender.ts'
 import { type TelegramTestResult, testTelegram } from '../src/notifications/telegram-test.ts'
@@ -12,17 +12,17 @@ import { type TelegramTestResult, testTelegram } from '../src/notifications/tele
 declare module 'fastify' {
   interface FastifyInstance {
     telegram: {
-      /** Tests the way to the operator's chat; the message that arrives there is in `language`. */
+      /** Tests the connection to the operator's chat with a message in `language`. */
       test(language: Language): Promise<TelegramTestResult>
-      /** Takes messages, which are then sent from here or from another replica. */
+      /** Stores messages, which this or another replica sends. */
       outbox: Outbox
-      /** Sends one message past the outbox. @throws {TelegramError} */
+      /** Sends one message without the outbox. @throws {TelegramError} */
       send: OutboxSenderOptions['send']
     }
   }
 }
 
-/** Owns the connections to Telegram, made when they are first needed, and the sender of the outbox. */
+/** Owns the client of Telegram, created with its first use, and the sender of the outbox. */
 async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   const {
     TELEGRAM_BOT_TOKEN: token,
@@ -53,7 +53,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
 
   const send: OutboxSenderOptions['send'] = async ({ chatId, text }, options) => {
     const connected = await client()
-    // Else a message would count as delivered.
+    // Otherwise the message would count as delivered.
     if (!connected) throw new Error('no bot is configured')
     await connected.sendMessage(chatId, text, options)
   }
@@ -70,11 +70,11 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
     outbox: new Outbox(),
     send
   })
-  // Without a token nobody sends from here: what is written waits for a replica that has one, or is given up.
+  // Without a token this replica sends nothing: messages wait for a replica with a token, or are given up.
   if (token !== undefined) app.startUpSteps.push(() => sender.start())
   app.healthChecks.push(() => telegramDetails({ configured: token !== undefined, depth: sender.depth }))
   metrics.collect(async reading => {
-    if (app.health.state.snapshot().migrated) tellOutbox(reading, await outboxDepth(db))
+    if (app.health.state.snapshot().migrated) reportOutbox(reading, await outboxDepth(db))
   })
 
   app.addHook('onClose', async () => {

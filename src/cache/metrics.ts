@@ -2,8 +2,8 @@ import type { Reading } from '../metrics/metrics.ts'
 import type { ClientCacheStats } from './client-cache.ts'
 import type { PriceCacheStats } from './price-cache.ts'
 
-/** Tells the metrics what is in the caches. */
-export function tellCaches(reading: Reading, prices: PriceCacheStats, clients: ClientCacheStats): void {
+/** Reports the state of the caches as metrics. */
+export function reportCaches(reading: Reading, prices: PriceCacheStats, clients: ClientCacheStats): void {
   for (const { exchange, market_type, entries, hits, misses, oldest_age_seconds } of prices.exchanges) {
     const market = { exchange, market_type }
     reading.set('trading_health_cached_prices', market, entries)

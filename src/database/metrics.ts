@@ -1,8 +1,8 @@
 import type { Reading } from '../metrics/metrics.ts'
 import type { PoolUsage } from './database.ts'
 
-/** Tells the metrics how the main pool is used. */
-export function tellPool(reading: Reading, { max, connections, inFlight, calls, replacements }: PoolUsage): void {
+/** Reports the use of the main pool as metrics. */
+export function reportPool(reading: Reading, { max, connections, inFlight, calls, replacements }: PoolUsage): void {
   reading.set('trading_health_database_pool_max', {}, max)
   reading.set('trading_health_database_pool_connections', {}, connections)
   reading.set('trading_health_database_calls_in_flight', {}, inFlight)

@@ -6,7 +6,7 @@ import { notReady } from './verdict.ts'
 
 const STATES: readonly CheckDetails['status'][] = ['ok', 'degraded', 'failed']
 
-export interface HealthFigures {
+export interface HealthMetrics {
   snapshot: Snapshot
   checks: readonly CheckDetails[]
   probes: readonly ProbeSeries[]
@@ -14,8 +14,8 @@ export interface HealthFigures {
   restarts: number
 }
 
-/** Tells the metrics how the replica stands. */
-export function tellHealth(reading: Reading, { snapshot, checks, probes, restarts }: HealthFigures): void {
+/** Reports the health of this replica as metrics. */
+export function reportHealth(reading: Reading, { snapshot, checks, probes, restarts }: HealthMetrics): void {
   reading.set('trading_health_started', {}, Number(snapshot.started))
   reading.set('trading_health_ready', {}, Number(notReady(snapshot) === undefined))
   reading.set('trading_health_draining', {}, Number(snapshot.draining))

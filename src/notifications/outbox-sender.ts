@@ -1,6 +1,8 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
-
+import { backOffMs } from '../async/back-off.ts'
+import { DeadlineError, withDeadline } from '../async/deadline.ts'
 import { HOUR, MINUTE, SECOND } from '../async/durations.ts'
+import { Poller } from '../async/poller.ts'
 import { sleep, systemTimers } from '../async/timers.ts'
 import type { Sql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
@@ -9,31 +11,31 @@ import type { Log } from '../log/log.ts'
 import { OUTBOX_CHANNEL, type OutboxDepth, outboxDepth } from './outbox.ts'
 import { TelegramError, type TelegramErrorCode } from './telegram-error.ts'
 
-/** Chats that are sent to side by side. */
-const AT_ONCE = 10
+/** Chats that receive messages at the same time. */
+const CONCURRENT_CHATS = 10
 /**
- * A call with all of its retries, and then the time for recording its end: together shorter than the lease, so that a
- * living sender never loses a message to another.
+ * One call with all of its retries, and the time for recording its result: together shorter than the lease, so that no
+ * other replica claims the message of a sender that is alive.
  */
 const CALL_MS = 20 * SECOND
 const RECORD_MS = 30 * SECOND
 const LEASE = '60 seconds'
-const RECORD_AGAIN_MS = SECOND
-/** What is under way may take so long to end when the sender is closed: cut off, it might arrive twice. */
+const RECORD_RETRY_MS = SECOND
+/** How long a call may continue when the sender closes. A message whose call is aborted may arrive twice. */
 const GRACE_MS = 1_500
-const LOOK_MS = 10 * SECOND
-const MAX_BACK_OFF_MS = 10 * MINUTE
+const INTERVAL_MS = 10 * SECOND
+const ATTEMPTS = { minMs: SECOND, maxMs: 10 * MINUTE }
 
 /** Why a message was not delivered; `INTERNAL` is a fault of this service. */
 export type DeliveryErrorCode = TelegramErrorCode | 'INTERNAL'
 
-/** How long after it was written a message is tried again, by why it failed. */
-const PATIENCE_MS: Readonly<Record<DeliveryErrorCode, number>> = {
+/** The age at which a message is given up, by the error of its last attempt. */
+const GIVE_UP_AFTER_MS: Readonly<Record<DeliveryErrorCode, number>> = {
   INTERNAL: 24 * HOUR,
   TELEGRAM_UNREACHABLE: 24 * HOUR,
   TELEGRAM_RATE_LIMITED: 24 * HOUR,
   TELEGRAM_ABORTED: 24 * HOUR,
-  // Somebody may mend these, but not for long: the chats behind would wait.
+  // An operator may fix these. Until then, later messages of the chat wait.
   TELEGRAM_UNAUTHORIZED: HOUR,
   TELEGRAM_CHAT_NOT_FOUND: HOUR,
   TELEGRAM_BLOCKED: HOUR,
@@ -53,7 +55,7 @@ export interface OutboxSenderOptions {
   log: Log
   instanceId: string
   applicationName: string
-  /** Delivers one message within the milliseconds given. @throws {TelegramError} */
+  /** Delivers one message within `deadlineMs` milliseconds. @throws {TelegramError} */
   send: (
     message: { chatId: string; text: string },
     options: { deadlineMs: number; signal: AbortSignal }
@@ -61,104 +63,99 @@ export interface OutboxSenderOptions {
 }
 
 /**
- * Sends what the outbox holds: of each chat the oldest message first, the next one after it was delivered or given up. A
- * message is leased while it is sent, so that of several replicas one sends it; a sender that died in between makes its
- * lease run out and the message be sent again: each arrives at least once.
+ * Sends the messages of the outbox: of each chat the oldest message first, the next one after it was delivered or given
+ * up. A message is leased while it is sent, so that only one replica sends it. When a sender dies, the lease expires and
+ * another sender sends the message again: each message arrives at least once.
  */
 export class OutboxSender {
   readonly #options: OutboxSenderOptions
+  readonly #poller: Poller
   readonly #closing = new AbortController()
   readonly #delivering = new Set<Promise<void>>()
   #listener: Listener | undefined
-  #timer: NodeJS.Timeout | undefined
-  #claiming: Promise<void> | undefined
-  #again = false
-  #failing = false
   #closed = false
   #depth: OutboxDepth | undefined
+  #measuredAtMs = Number.NEGATIVE_INFINITY
 
   constructor(options: OutboxSenderOptions) {
     this.#options = options
+    this.#poller = new Poller({
+      poll: () => this.#poll(),
+      intervalMs: INTERVAL_MS,
+      log: options.log,
+      failedMessage: 'outbox not read',
+      recoveredMessage: 'outbox read again',
+      onRecovered: () => this.#listener?.restart()
+    })
   }
 
-  /** How the outbox stood at the last look at it, whoever sends; undefined before the first. */
+  /** The state of the outbox of all replicas when it was last read; undefined before. */
   get depth(): OutboxDepth | undefined {
     return this.#depth
   }
 
-  /** Begins to send; call it when the schema is there. Idempotent. */
+  /** Starts to send; call it when the schema exists. Idempotent. */
   async start(): Promise<void> {
     const { database, applicationName, log } = this.#options
     const url = await database.address
     if (this.#closed || this.#listener) return
-    this.#listener = new Listener({ url, channel: OUTBOX_CHANNEL, applicationName, log, heard: () => this.#wake() })
+    const heard = () => void this.#poller.kick()
+    this.#listener = new Listener({ url, channel: OUTBOX_CHANNEL, applicationName, log, heard })
     this.#listener.restart()
-    this.#timer = setInterval(() => {
-      this.#wake()
-      void this.measure()
-    }, LOOK_MS).unref()
-    this.#wake()
-    void this.measure()
+    this.#poller.start()
   }
 
-  /** Sends everything that is due, and waits until nothing is under way. Never rejects. */
-  async look(): Promise<void> {
-    this.#wake()
-    while (this.#claiming || this.#delivering.size > 0) await Promise.all([this.#claiming, ...this.#delivering])
+  /** Sends all messages that are due, and waits until no delivery is in progress. Never rejects. */
+  async sendDue(): Promise<void> {
+    for (;;) {
+      await this.#poller.kick()
+      if (this.#delivering.size === 0) return
+      await Promise.all(this.#delivering)
+    }
   }
 
-  /** Takes in how the outbox stands. Never rejects: what was known stays. */
+  /** Reads the state of the outbox. Never rejects: after a failure `depth` stays as it was. */
   async measure(): Promise<void> {
     try {
       this.#depth = await outboxDepth(this.#options.database)
+      this.#measuredAtMs = performance.now()
     } catch (err) {
       this.#options.log.debug({ err }, 'outbox not measured')
     }
   }
 
   /**
-   * Claims nothing more, lets what is being sent end within `graceMs` milliseconds, gives back what does not, and releases
-   * timer and connection. Idempotent.
+   * Claims no further message, waits up to `graceMs` milliseconds for deliveries that are in progress, aborts the rest and
+   * returns their messages to the outbox. Idempotent.
    */
   async close(graceMs = GRACE_MS): Promise<void> {
     this.#closed = true
-    clearInterval(this.#timer)
     this.#listener?.close()
-    const grace = setTimeout(() => this.#closing.abort(), graceMs)
-    while (this.#claiming || this.#delivering.size > 0) await Promise.all([this.#claiming, ...this.#delivering])
-    clearTimeout(grace)
-  }
-
-  /** Looks for messages, as soon as it is not already looking. A chat that takes its time keeps one place of several. */
-  #wake(): void {
-    this.#again = true
-    if (!this.#claiming && this.#mayClaim()) this.#claiming = this.#claimDue()
-  }
-
-  #mayClaim(): boolean {
-    return !this.#closed && this.#delivering.size < AT_ONCE
-  }
-
-  async #claimDue(): Promise<void> {
+    const ended = this.#poller.stop().then(() => this.#deliveriesEnded())
     try {
-      while (this.#again && this.#mayClaim()) {
-        this.#again = false
-        for (const message of await this.#claim(AT_ONCE - this.#delivering.size)) this.#begin(message)
-        if (this.#failing) this.#listener?.restart()
-        this.#failing = false
-      }
+      await withDeadline(ended, graceMs)
     } catch (err) {
-      if (!this.#failing && !this.#closed) this.#options.log.warn({ err }, 'outbox not read')
-      this.#failing = true
-    } finally {
-      this.#claiming = undefined
+      if (!(err instanceof DeadlineError)) throw err
+      this.#closing.abort()
+      await ended
     }
+  }
+
+  async #deliveriesEnded(): Promise<void> {
+    while (this.#delivering.size > 0) await Promise.all(this.#delivering)
+  }
+
+  async #poll(): Promise<undefined> {
+    if (performance.now() - this.#measuredAtMs >= INTERVAL_MS) await this.measure()
+    // A chat whose calls are slow occupies one place; the others continue.
+    const free = CONCURRENT_CHATS - this.#delivering.size
+    if (free > 0) for (const message of await this.#claim(free)) this.#begin(message)
   }
 
   #begin(message: Claimed): void {
     const delivering = this.#deliver(message).finally(() => {
       this.#delivering.delete(delivering)
-      this.#wake()
+      void this.#poller.kick()
     })
     this.#delivering.add(delivering)
   }
@@ -172,7 +169,7 @@ export class OutboxSender {
           select message_id from outbox message
           where delivered_at is null and given_up_at is null and next_attempt_at <= now()
             and (leased_until is null or leased_until < now())
-            -- One that committed late may stand before one that is being sent.
+            -- A message that was committed late may precede one that is being sent.
             and not exists (
               select from outbox other
               where other.chat_id = message.chat_id and other.delivered_at is null and other.given_up_at is null
@@ -193,7 +190,7 @@ export class OutboxSender {
       return this.#failed(message, err)
     }
     const { messageId } = message
-    // Whoever holds it by now: it did arrive.
+    // Whichever replica holds the lease by now: the message arrived.
     await this.#record(
       messageId,
       sql => sql`
@@ -208,9 +205,9 @@ export class OutboxSender {
     const known = err instanceof TelegramError
     const aborted = this.#closing.signal.aborted || (known && err.code === 'TELEGRAM_ABORTED')
     const code = known ? err.code : 'INTERNAL'
-    const givenUp = !aborted && ageMs >= PATIENCE_MS[code]
-    const backOffMs = Math.min(SECOND * 2 ** Math.min(attempts, 20), MAX_BACK_OFF_MS)
-    const waitMs = aborted ? 0 : Math.max(backOffMs, known ? (err.retryAfterMs ?? 0) : 0)
+    const givenUp = !aborted && ageMs >= GIVE_UP_AFTER_MS[code]
+    const retryAfterMs = known ? (err.retryAfterMs ?? 0) : 0
+    const waitMs = aborted ? 0 : Math.max(backOffMs(ATTEMPTS, attempts + 1), retryAfterMs)
     if (givenUp) log.error({ err, message_id: messageId, chat_id: chatId }, 'message given up')
     else if (!known && !aborted) log.error({ err, message_id: messageId }, 'message not sent')
     await this.#record(
@@ -224,22 +221,22 @@ export class OutboxSender {
     if (!aborted) await this.measure()
   }
 
-  /** Tries until it is written, as long as the lease lasts: a message must not arrive twice for a moment without database. */
+  /** Retries within the lease: a short outage of the database must not make a message arrive twice. */
   async #record(messageId: string, write: (sql: Sql) => Promise<unknown>): Promise<void> {
     const { database, log } = this.#options
     const { signal } = this.#closing
-    const begunMs = performance.now()
+    const startedMs = performance.now()
     for (;;) {
       try {
         await database.run(write)
         return
       } catch (err) {
-        if (this.#closed || performance.now() - begunMs > RECORD_MS) {
+        if (this.#closed || performance.now() - startedMs > RECORD_MS) {
           log.warn({ err, message_id: messageId }, 'message delivery not recorded, it is sent again')
           return
         }
       }
-      await sleep(systemTimers, RECORD_AGAIN_MS, signal).catch(() => undefined)
+      await sleep(systemTimers, RECORD_RETRY_MS, signal).catch(() => undefined)
     }
   }
 }

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto'
+import { SECOND } from '../async/durations.ts'
+import { Poller } from '../async/poller.ts'
 import type { Sql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import type { Log } from '../log/log.ts'
 
-/** How often a replica shows itself, and for how long it then counts as alive, in milliseconds. */
-const BEAT_MS = 3_000
+const HEARTBEAT_MS = 3 * SECOND
+/** A replica whose heartbeat is newer is alive. */
 const ALIVE = '10 seconds'
-/** How long saying goodbye may take, in milliseconds. */
-const GOODBYE_MS = 1_000
+const DEREGISTER_DEADLINE_MS = SECOND
 
 export interface Replica {
   instance_id: string
@@ -25,17 +26,23 @@ export interface ReplicasOptions {
   isDraining: () => boolean
 }
 
-/** Shows this replica to the others, and the others to whoever asks. */
+/** Registers this replica in the database, and lists the replicas that are alive. */
 export class Replicas {
   readonly #options: ReplicasOptions
   readonly #incarnation = randomUUID()
-  #shown = false
-  #timer: NodeJS.Timeout | undefined
-  #beating: Promise<void> | undefined
-  #failing = false
+  readonly #heartbeats: Poller
+  #hasStarted = false
+  #isRegistered = false
 
   constructor(options: ReplicasOptions) {
     this.#options = options
+    this.#heartbeats = new Poller({
+      poll: () => this.#sendHeartbeat(),
+      intervalMs: HEARTBEAT_MS,
+      log: options.log,
+      failedMessage: 'replica heartbeat failed',
+      recoveredMessage: 'replica heartbeat succeeded again'
+    })
   }
 
   get instanceId(): string {
@@ -46,49 +53,21 @@ export class Replicas {
     return this.#options.version
   }
 
-  /** Begins to show itself; call it when the schema is there. */
+  /** Starts the heartbeats; call it when the schema exists. Idempotent. */
   start(): void {
-    clearInterval(this.#timer)
-    void this.beat()
-    this.#timer = setInterval(() => void this.beat(), BEAT_MS).unref()
+    this.#hasStarted = true
+    this.#heartbeats.start()
   }
 
   /**
-   * Shows itself once; while it is at it, another call waits for the same. A row that a process of the same name left
-   * behind is taken over, with the time when that was last seen. Never rejects.
+   * Sends a heartbeat now. The first one takes over a row that another process of the same name left behind, and records
+   * when that process was last seen. Never rejects.
    */
-  beat(): Promise<void> {
-    this.#beating ??= this.#show().finally(() => {
-      this.#beating = undefined
-    })
-    return this.#beating
+  sendHeartbeat(): Promise<void> {
+    return this.#heartbeats.kick()
   }
 
-  async #show(): Promise<void> {
-    const { database, log, instanceId, version, isDraining } = this.#options
-    // Only at the first sign of life: two that live under one name would else take each other for dead.
-    const isSuccessor = (sql: Sql) =>
-      this.#shown ? sql`false` : sql`shown.incarnation is distinct from excluded.incarnation`
-    try {
-      await database.run(
-        sql => sql`
-          insert into replicas as shown (instance_id, version, draining, incarnation)
-          values (${instanceId}, ${version}, ${isDraining()}, ${this.#incarnation}::uuid)
-          on conflict (instance_id) do update
-          set last_seen_at = now(), version = excluded.version, draining = excluded.draining,
-            incarnation = excluded.incarnation,
-            started_at = case when ${isSuccessor(sql)} then now() else shown.started_at end,
-            lost_at = case when ${isSuccessor(sql)} then shown.last_seen_at else shown.lost_at end`
-      )
-      this.#shown = true
-      this.#failing = false
-    } catch (err) {
-      if (!this.#failing) log.warn({ err }, 'replica heartbeat failed')
-      this.#failing = true
-    }
-  }
-
-  /** The replicas that showed themselves lately, this one included. */
+  /** The replicas with a heartbeat in the last 10 s, this one included, in the order of their start. */
   async alive(): Promise<Replica[]> {
     return this.#options.database.run(
       sql => sql<Replica[]>`
@@ -97,21 +76,39 @@ export class Replicas {
     )
   }
 
-  /** Takes itself from the list. Idempotent, never rejects. */
+  /** Ends the heartbeats and removes this replica from the table. Idempotent, never rejects. */
   async stop(): Promise<void> {
-    clearInterval(this.#timer)
     const { database, log, instanceId } = this.#options
-    if (!this.#timer) return
-    this.#timer = undefined
+    const ended = this.#heartbeats.stop()
+    if (!this.#hasStarted) return ended
+    this.#hasStarted = false
     try {
-      const leave = async (sql: Sql) => {
-        // It would put the row back, and the others would miss this replica for one that died.
-        await this.#beating
+      const deregister = async (sql: Sql) => {
+        // A heartbeat after the delete would add the row again, and alerts would report this replica as silent.
+        await ended
         await sql`delete from replicas where instance_id = ${instanceId}`
       }
-      await database.run(leave, { deadlineMs: GOODBYE_MS })
+      await database.run(deregister, { deadlineMs: DEREGISTER_DEADLINE_MS })
     } catch (err) {
       log.debug({ err }, 'replica not deregistered')
     }
+  }
+
+  async #sendHeartbeat(): Promise<undefined> {
+    const { database, instanceId, version, isDraining } = this.#options
+    // Only for the first heartbeat: two processes with one name would otherwise report each other as dead.
+    const isSuccessor = (sql: Sql) =>
+      this.#isRegistered ? sql`false` : sql`known.incarnation is distinct from excluded.incarnation`
+    await database.run(
+      sql => sql`
+        insert into replicas as known (instance_id, version, draining, incarnation)
+        values (${instanceId}, ${version}, ${isDraining()}, ${this.#incarnation}::uuid)
+        on conflict (instance_id) do update
+        set last_seen_at = now(), version = excluded.version, draining = excluded.draining,
+          incarnation = excluded.incarnation,
+          started_at = case when ${isSuccessor(sql)} then now() else known.started_at end,
+          lost_at = case when ${isSuccessor(sql)} then known.last_seen_at else known.lost_at end`
+    )
+    this.#isRegistered = true
   }
 }

@@ -17,7 +17,7 @@ async function setUp(t: Test, options: { chats?: string[] } = {}) {
   const bot = await startBotApiServer(options)
   const dispatcher = new Agent()
   const { logger, lines, text } = captureLog()
-  // A client of its own for each message: the pace that one keeps in real time is not what is tested here.
+  // One client for each message: the rate limit of a shared client would slow the test down.
   const viaTelegram: TelegramClient['sendMessage'] = (chatId, text, options) =>
     new TelegramClient({ token: bot.token, dispatcher, baseUrl: bot.url, maxAttempts: 1 }).sendMessage(
       chatId,
@@ -48,7 +48,7 @@ async function setUp(t: Test, options: { chats?: string[] } = {}) {
         messages.map(([chatId, text, key]) => ({ chatId, text, key }))
       )
     )
-  /** As if so much time had passed. */
+  /** Moves all times of the outbox into the past. */
   const pass = (interval: string) =>
     database.run(
       sql => sql`
@@ -67,7 +67,7 @@ async function rowsOf(database: Database) {
   return [...rows]
 }
 
-t.test('a message is written once per key, and one that is too long in parts', async t => {
+t.test('a message is written once per key, and a long one in parts', async t => {
   const { database, write } = await setUp(t)
   t.equal(await write(['1', 'hello', 'a'], ['1', 'again', 'a']), 1)
   t.equal(await write(['2', 'other', 'a']), 0)
@@ -77,16 +77,16 @@ t.test('a message is written once per key, and one that is too long in parts', a
     ['a', 'long', 'long#2', 'long#3']
   )
   t.hasStrict(await outboxDepth(database), { waiting: 4, givenUp: 0, errorCode: null })
-  t.equal(await write(['1', 'line\n'.repeat(9_000), 'long']), 0, 'nothing is added to what was told')
+  t.equal(await write(['1', 'line\n'.repeat(9_000), 'long']), 0, 'a longer text with a known key adds no part')
 })
 
-t.test('messages of a chat arrive in their order, once, from however many replicas', async t => {
+t.test('several replicas send the messages of a chat in order and once', async t => {
   const { database, bot, sender, write } = await setUp(t)
   const numbers = Array.from({ length: 15 }, (_, i) => i)
   await write(...numbers.map(i => [String(i % 3), `message ${i}`, `key ${i}`] as [string, string, string]))
-  await Promise.all(['one', 'two', 'three'].map(id => sender(id).look()))
-  // Whoever found a chat busy looks again when it is told to.
-  await sender().look()
+  await Promise.all(['one', 'two', 'three'].map(id => sender(id).sendDue()))
+  // A sender that found a chat busy sends its next message only after another notification.
+  await sender().sendDue()
   t.equal(bot.delivered.length, 15)
   for (const chat of ['0', '1', '2']) {
     const arrived = bot.delivered.filter(({ chatId }) => chatId === chat).map(({ text }) => text)
@@ -98,69 +98,69 @@ t.test('messages of a chat arrive in their order, once, from however many replic
   t.ok((await rowsOf(database)).every(({ delivered, attempts }) => delivered && attempts === 1))
 })
 
-t.test('what cannot be sent now is tried again later, and holds up its own chat alone', async t => {
+t.test('a message that fails is sent again later, and only its own chat waits', async t => {
   const { database, bot, sender, write, pass } = await setUp(t)
   bot.queue('sendMessage', tooManyRequests(120))
   await write(['1', 'first', 'a'])
   const one = sender()
-  await one.look()
+  await one.sendDue()
   t.hasStrict(one.depth, { waiting: 1, failing: 'TELEGRAM_RATE_LIMITED' })
   await write(['1', 'second', 'b'], ['2', 'elsewhere', 'c'])
-  await one.look()
+  await one.sendDue()
   t.strictSame(
     bot.delivered.map(({ text }) => text),
     ['elsewhere']
   )
   await pass('119 seconds')
-  await one.look()
-  t.equal(bot.delivered.length, 1, 'not before the time that Telegram asked for')
+  await one.sendDue()
+  t.equal(bot.delivered.length, 1, 'not before the end of retry_after')
   await pass('2 seconds')
-  await one.look()
+  await one.sendDue()
   t.strictSame(
     bot.delivered.map(({ text }) => text),
     ['elsewhere', 'first', 'second']
   )
   const other = sender('two')
   await other.measure()
-  t.hasStrict(other.depth, { waiting: 0, failing: null }, 'whoever sent it')
+  t.hasStrict(other.depth, { waiting: 0, failing: null }, 'messages of other senders count, too')
   t.hasStrict((await rowsOf(database))[0], { attempts: 2, delivered: true, error_code: null })
 })
 
-t.test('what will never arrive is given up in time, visibly, and the next one is sent', async t => {
+t.test('a message that cannot arrive is given up and logged, and the next one is sent', async t => {
   const { database, sender, write, pass, bot, lines } = await setUp(t, { chats: ['1'] })
   const one = sender()
   await write(['9', 'to nobody', 'a'], ['9', 'to nobody either', 'b'], ['1', 'to somebody', 'c'])
-  await one.look()
+  await one.sendDue()
   assertRows(t, await rowsOf(database), [
     { attempts: 1, given_up: false, error_code: 'TELEGRAM_CHAT_NOT_FOUND' },
     { attempts: 0 },
     { delivered: true }
   ])
   await pass('61 minutes')
-  await one.look()
+  await one.sendDue()
   assertRows(t, await rowsOf(database), [{ given_up: true }, { given_up: true, attempts: 1 }, {}])
   t.equal(lines.filter(({ msg }) => msg === 'message given up').length, 2)
   t.hasStrict(await outboxDepth(database), { waiting: 0, givenUp: 2, errorCode: 'TELEGRAM_CHAT_NOT_FOUND' })
   bot.queue('sendMessage', failWith(400, "Bad Request: can't parse entities"))
   await write(['1', 'refused as it is', 'd'], ['1', 'next', 'e'])
-  await one.look()
+  await one.sendDue()
   assertRows(t, (await rowsOf(database)).slice(3), [
     { given_up: true, error_code: 'TELEGRAM_REJECTED' },
     { delivered: true }
   ])
 })
 
-t.test('an outage of hours loses nothing', async t => {
+t.test('an outage of hours loses no message', async t => {
   const { bot, sender, write, pass } = await setUp(t)
   bot.queue('sendMessage', ...Array.from({ length: 25 }, () => failWith(502, 'Bad Gateway')))
   await write(['1', 'first', 'a'], ['1', 'second', 'b'])
   const one = sender()
   for (let hour = 0; hour < 23; hour++) {
-    await one.look()
+    await one.sendDue()
     await pass('1 hour')
   }
   for (let i = 0; i < 9; i++) {
-    await one.look()
+    await one.sendDue()
     await pass('10 minutes')
   }
   t.strictSame(
@@ -169,7 +169,7 @@ t.test('an outage of hours loses nothing', async t => {
   )
 })
 
-t.test('a sender that dies after the message arrived makes it arrive again; one that closes gives it back', async t => {
+t.test('the message of a sender that died is sent again; a sender that closes returns its message', async t => {
   const { database, bot, sender, write, pass } = await setUp(t)
   await write(['1', 'message', 'a'])
   let begin: () => void = () => undefined
@@ -180,28 +180,28 @@ t.test('a sender that dies after the message arrived makes it arrive again; one 
     begin()
     return new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
   })
-  void died.look()
+  void died.sendDue()
   await begun
   const other = sender('other')
-  await other.look()
-  t.equal(bot.delivered.length, 0, 'leased by another')
+  await other.sendDue()
+  t.equal(bot.delivered.length, 0, 'leased by the other sender')
   await pass('61 seconds')
-  await other.look()
+  await other.sendDue()
   t.equal(bot.delivered.length, 1)
 
   await write(['1', 'under way', 'b'])
   bot.queue('sendMessage', { kind: 'hang' })
   const closing = sender('closing')
-  const looking = closing.look()
+  const sending = closing.sendDue()
   while (!bot.received.some(({ body }) => body.text === 'under way')) await new Promise(setImmediate)
   await closing.close(0)
-  await looking
+  await sending
   t.hasStrict((await rowsOf(database))[1], { attempts: 0, delivered: false })
-  await other.look()
+  await other.sendDue()
   t.equal(bot.delivered.at(-1)?.text, 'under way')
 })
 
-t.test('a chat that takes its time holds up nobody else', async t => {
+t.test('a slow chat does not delay other chats', async t => {
   const { bot, dispatcher, sender, write } = await setUp(t)
   await write(['1', 'hangs', 'a'], ['1', 'waits for it', 'b'])
   let begin: () => void = () => undefined
@@ -221,7 +221,7 @@ t.test('a chat that takes its time holds up nobody else', async t => {
   t.strictSame(bot.delivered.map(({ text }) => text).sort(), ['first', 'second'])
 })
 
-t.test('a message that arrived is not sent again because the database was away for a moment', async t => {
+t.test('a short outage of the database does not send a delivered message again', async t => {
   const { database, bot, dispatcher, sender, write } = await setUp(t)
   let down = false
   const flaky = new Proxy(database, {
@@ -242,12 +242,12 @@ t.test('a message that arrived is not sent again because the database was away f
     down = true
     return sent
   }
-  await one.look()
+  await one.sendDue()
   t.equal(bot.delivered.length, 1)
   assertRows(t, await rowsOf(database), [{ delivered: true, attempts: 1 }])
 })
 
-t.test('a sender that is closed lets what is under way arrive', async t => {
+t.test('a sender that closes waits for deliveries in progress', async t => {
   const { database, bot, sender, write } = await setUp(t)
   let answer: () => void = () => undefined
   const until = new Promise<void>(resolve => {
@@ -256,7 +256,7 @@ t.test('a sender that is closed lets what is under way arrive', async t => {
   bot.queue('sendMessage', { kind: 'slow', until })
   await write(['1', 'under way', 'a'], ['1', 'next', 'b'])
   const one = sender('one')
-  void one.look()
+  void one.sendDue()
   await bot.receivedCount(1)
   const closed = one.close(60_000)
   answer()
@@ -267,13 +267,13 @@ t.test('a sender that is closed lets what is under way arrive', async t => {
   ])
 })
 
-t.test('a fault of the service itself is recorded, and the message is tried again', async t => {
+t.test('an internal error is recorded, and the message is sent again', async t => {
   const { database, bot, sender, write, pass, lines } = await setUp(t)
   await write(['1', 'message', 'a'], ['2', 'message', 'b'])
   const broken = sender('one', async () => {
     throw new Error('no module')
   })
-  await broken.look()
+  await broken.sendDue()
   t.hasStrict(broken.depth, { waiting: 2, failing: 'INTERNAL' })
   assertRows(t, await rowsOf(database), [
     { attempts: 1, error_code: 'INTERNAL' },
@@ -281,18 +281,18 @@ t.test('a fault of the service itself is recorded, and the message is tried agai
   ])
   t.equal(lines.filter(({ msg }) => msg === 'message not sent').length, 2)
   await pass('2 seconds')
-  await sender('two').look()
+  await sender('two').sendDue()
   t.equal(bot.delivered.length, 2)
 })
 
-t.test('a new message wakes the sender', async t => {
+t.test('a new message is sent at once', async t => {
   const { bot, sender, write } = await setUp(t)
   await sender().start()
   await write(['1', 'message', 'a'])
   await bot.deliveredCount(1)
 })
 
-t.test('the sweep gives up what nobody could send, and forgets what is over', async t => {
+t.test('the sweep gives up messages that no replica could send, and deletes old ones', async t => {
   const { database, write, pass } = await setUp(t)
   await write(['1', 'message', 'a'])
   const sweep = () => database.transaction(tx => sweepOutbox(tx, 100))
@@ -304,11 +304,11 @@ t.test('the sweep gives up what nobody could send, and forgets what is over', as
   t.equal(await sweep(), 1)
 })
 
-t.test('the token is in no line of the log', async t => {
+t.test('no log line contains the token', async t => {
   const { bot, sender, write, text } = await setUp(t)
   bot.queue('sendMessage', failWith(401, 'Unauthorized'), failWith(400, 'Bad Request: whatever'))
   await write(['1', 'message', 'a'], ['2', 'message', 'b'])
-  await sender().look()
+  await sender().sendDue()
   t.ok(text().includes('message given up'))
   t.notOk(text().includes(bot.token) || text().includes(bot.token.split(':')[1] ?? ''))
 })

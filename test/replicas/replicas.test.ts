@@ -5,7 +5,7 @@ import { Replicas } from '../../src/replicas/replicas.ts'
 import { captureLog } from '../support/app.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
-t.test('a replica that says goodbye while it shows itself stays away', async t => {
+t.test('a replica that stops during a heartbeat is not registered again', async t => {
   const { logger: log } = captureLog()
   // One connection: statements take effect in the order in which they are given.
   const database = new Database({ max: 1, applicationName: 'test', log })
@@ -16,11 +16,16 @@ t.test('a replica that says goodbye while it shows itself stays away', async t =
     letGo = resolve
   })
   let calls = 0
+  let onHeartbeat = () => {}
+  const heartbeatBegan = new Promise<void>(resolve => {
+    onHeartbeat = resolve
+  })
   const slow = new Proxy(database, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target)
       if (name !== 'run' || calls++ > 0) return typeof value === 'function' ? value.bind(target) : value
       return async (work: (sql: Sql) => Promise<unknown>) => {
+        onHeartbeat()
         await held
         return await target.run(work)
       }
@@ -29,8 +34,9 @@ t.test('a replica that says goodbye while it shows itself stays away', async t =
   const options = { log, instanceId: 'one', version: '1', isDraining: () => false }
   const replica = new Replicas({ ...options, database: slow })
   replica.start()
+  await heartbeatBegan
   const stopped = replica.stop()
-  // By then a goodbye that waited for nothing has been said.
+  // A delete that did not wait for the heartbeat would have run by now.
   await database.run(sql => sql`select 1`)
   letGo()
   await stopped

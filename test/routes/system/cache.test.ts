@@ -161,7 +161,7 @@ t.test('a replica that starts after a clear keeps its prices', async t => {
   t.hasStrict(await clearBy(await adminOf(app))({ type: 'price' }), { status: 200 })
   const late = await replica(t, url)
   await fill(late)
-  await late.caches.commands.look()
+  await late.caches.commands.poll()
   t.equal(late.caches.prices.stats().entries, 15)
 })
 
