@@ -13,54 +13,54 @@ export type AlertDetails =
 
 export type AlertKind = AlertDetails['kind']
 
-/** When a condition is told. All in milliseconds. */
+/** When a condition is reported. All in milliseconds. */
 export interface AlertRule {
-  /** It must have failed for so long altogether, without having been well for `recoverMs` in between. */
+  /** An alert is due after failures of this total length without a recovery in between. */
   confirmMs: number
-  /** It must have been well for so long without a break before it counts as over. */
+  /** The condition is over when it has not failed for this long. */
   recoverMs: number
-  /** Shortest distance of two alerts with one key. One that comes too early is told later if it still holds then. */
+  /** Shortest interval between two alerts with one key. An earlier alert is delayed, and dropped when its condition ends. */
   minIntervalMs: number
-  /** Distance of reminders, counted from the beginning; null: none. */
+  /** Interval of reminders, counted from the start of the condition; null: none. */
   remindMs: number | null
 }
 
 export type AlertRules = Readonly<Record<AlertKind, AlertRule>>
 
-/** What the service does unless told otherwise. */
+/** The default rules. */
 export const alertRules: AlertRules = {
   readiness: { confirmMs: 30 * SECOND, recoverMs: 30 * SECOND, minIntervalMs: 10 * MINUTE, remindMs: HOUR },
-  // Longer than the longest interval of a job (307 s): one that fails every other time is one trouble, not a hundred.
+  // `recoverMs` is longer than the longest interval of a job (307 s): a job that fails every other time is one condition.
   job_failed: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: null },
   job_overdue: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: 6 * HOUR },
   job_abandoned: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: null },
-  // Somebody stops or starts it: that does not flutter, and whoever started it wants to see it told.
+  // A person stops and starts it: the state does not fluctuate, and that person expects the message.
   scheduler_stopped: { confirmMs: 0, recoverMs: 0, minIntervalMs: MINUTE, remindMs: HOUR },
   credentials_refused: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: HOUR, remindMs: 24 * HOUR },
-  // After an outage of the database nobody is missed for a while; one who was missed before is not back for that.
+  // After an outage of the database no replica counts as silent for a while: that is no recovery.
   replica_silent: { confirmMs: 0, recoverMs: MINUTE, minIntervalMs: 10 * MINUTE, remindMs: HOUR }
 }
 
 /**
- * What was seen of a condition. It holds until the next observation of its key: to tell changes is enough.
- * `at` is in milliseconds since the epoch; without it, the clock's.
+ * The state of a condition. It is valid until the next observation of its key, so changes are sufficient.
+ * `at` is in milliseconds since the epoch. Default: now.
  */
 export type Observation = { key: string; at?: number } & (
   | { failing: false }
   | {
       failing: true
       details: AlertDetails
-      /** When it began, if that is known better than by this observation. */
+      /** When it began. Default: the time of the first observation. */
       since?: number
       /**
-       * Names this occurrence, alike for every observer (a run_id, the time of a change in the database). Replicas that
-       * see the same occurrence then give their messages the same key. Default: the time when it began.
+       * Identifies this occurrence for every replica (a run_id, the time of a change in the database), so that their
+       * messages about it have the same key. Default: the time when it began.
        */
       episode?: string
     }
 )
 
-/** A message to be written, once per `dedupeKey`, whoever comes with it. */
+/** A message that is due. It is written once per `dedupeKey`, by any replica. */
 export interface Notice {
   type: 'alert' | 'reminder' | 'recovery'
   key: string
@@ -69,43 +69,44 @@ export interface Notice {
   /** When the condition began and when this notice was decided, in milliseconds since the epoch. */
   since: number
   at: number
-  /** How long it has lasted, or did last: the wait until it counts as over is no part of it. In milliseconds. */
+  /** How long the condition has lasted, without the wait for its recovery, in milliseconds. */
   lastedMs: number
 }
 
+/** A failing condition that is not over. These names are stored in the column `alerts.condition`. */
 interface Trouble {
   details: AlertDetails
   since: number
   episode: string
   failing: boolean
-  /** How long it has failed altogether, in milliseconds. */
+  /** The total length of its failures, in milliseconds. */
   failedMs: number
   wellSince: number | null
-  /** An alert is out whose end has not been told. */
+  /** An alert was written, and its recovery was not. */
   isTold: boolean
   reminders: number
 }
 
-/** All that is remembered of one key. Plain JSON. */
+/** The state of one key. Plain JSON. */
 export interface Condition {
   lastAt: number
   alertedAt: number | null
   trouble: Trouble | null
 }
 
-/** Conditions by key, as `snapshot` gives and the constructor takes them. Plain JSON. */
+/** Conditions by key: the result of `snapshot` and an option of the constructor. Plain JSON. */
 export type Conditions = Readonly<Record<string, Condition>>
 
-/** What is to be remembered of a key (undefined: nothing), and what is to be told, in order. */
+/** The new condition of a key (undefined: none), and the notices that are due, in order. */
 export interface Decision {
   condition: Condition | undefined
   notices: Notice[]
 }
 
 /**
- * Decides which messages a condition is worth: an alert once it is confirmed, reminders while it lasts, and one
- * recovery for each alert. Pure: the same observations always give the same notices. What held before holds until this
- * observation, so what has become due since then comes first. A time before the last one counts as that one.
+ * Decides which messages about a condition are due: an alert once it is confirmed, reminders while it lasts, and one
+ * recovery for each alert. Pure. The previous state is valid until this observation, so notices that became due since
+ * then come first. An observation older than the previous one gets the time of that one.
  */
 export function decide(
   before: Condition | undefined,
@@ -117,7 +118,7 @@ export function decide(
   return { condition, notices: notice ? [...elapsed.notices, notice] : elapsed.notices }
 }
 
-/** What time alone makes due until `at`, in milliseconds since the epoch. Pure. */
+/** Decides what is due at `at`, in milliseconds since the epoch, without a new observation. Pure. */
 export function elapse(before: Condition | undefined, rules: AlertRules, key: string, at: number): Decision {
   if (before === undefined) return { condition: undefined, notices: [] }
   const { trouble } = before
@@ -160,8 +161,8 @@ function step(
   if (!trouble.isTold) {
     const isDue = trouble.failedMs >= confirmMs && (alertedAt === null || at - alertedAt >= minIntervalMs)
     if (!isDue) return { condition: { lastAt: at, alertedAt, trouble } }
-    const told = { ...trouble, isTold: true, reminders: remindersDue }
-    return { condition: { lastAt: at, alertedAt: at, trouble: told }, notice: notice('alert') }
+    const alerted = { ...trouble, isTold: true, reminders: remindersDue }
+    return { condition: { lastAt: at, alertedAt: at, trouble: alerted }, notice: notice('alert') }
   }
   if (remindersDue <= trouble.reminders) return { condition: { lastAt: at, alertedAt, trouble } }
   return {
@@ -170,7 +171,7 @@ function step(
   }
 }
 
-/** The trouble with what was seen now added to it. */
+/** The trouble after an observation; null when there is none. */
 function observe(before: Condition | undefined, observation: Observation, at: number): Trouble | null {
   const known = before?.trouble ?? null
   if (known === null) {
@@ -184,7 +185,7 @@ function observe(before: Condition | undefined, observation: Observation, at: nu
   return { ...known, details: observation.details, failing: true, failedMs, wellSince: null }
 }
 
-/** Without trouble only the last alert is worth remembering, for as long as the least distance to the next. */
+/** The condition of a key without trouble: the time of the last alert, while it can delay the next one. */
 function remember(rules: AlertRules, before: Condition | undefined, at: number): Condition | undefined {
   if (before === undefined || before.alertedAt === null) return undefined
   const longestMs = Math.max(...Object.values(rules).map(({ minIntervalMs }) => minIntervalMs))
@@ -195,11 +196,11 @@ export interface AlertBookOptions {
   rules?: AlertRules
   /** Milliseconds since the epoch. */
   now?: () => number
-  /** What was remembered before. */
+  /** A snapshot of earlier conditions. */
   conditions?: Conditions
 }
 
-/** Keeps the conditions of all keys and turns observations into notices. It owns no timer: `tick` must be called. */
+/** Keeps the conditions of all keys and turns observations into notices. It has no timer: call `tick`. */
 export class AlertBook {
   readonly #rules: AlertRules
   readonly #now: () => number
@@ -211,7 +212,7 @@ export class AlertBook {
     this.#conditions = new Map(Object.entries(conditions))
   }
 
-  /** Takes what was seen and returns what is to be told about it, in order. */
+  /** Applies observations. @returns the notices that are due, in order */
   observe(...observations: readonly Observation[]): Notice[] {
     return observations.flatMap(observation => {
       const { key, at = this.#now() } = observation
@@ -219,12 +220,12 @@ export class AlertBook {
     })
   }
 
-  /** Returns what time alone has made due: confirmations, recoveries, reminders, alerts that were held back. */
+  /** @returns the notices that are due without a new observation: confirmations, recoveries, reminders, delayed alerts */
   tick(at = this.#now()): Notice[] {
     return [...this.#conditions].flatMap(([key, condition]) => this.#keep(key, elapse(condition, this.#rules, key, at)))
   }
 
-  /** All that is remembered. */
+  /** The conditions of all keys. */
   snapshot(): Conditions {
     return Object.fromEntries(this.#conditions)
   }

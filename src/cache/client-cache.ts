@@ -4,7 +4,7 @@ import type { Account } from '../accounts/account.ts'
 import type { ExchangeName, MarketType } from '../domain/market.ts'
 import type { ExchangeClient } from '../exchanges/exchange-client.ts'
 
-/** The figures of `cache-stats`, by the names of the contract. */
+/** The metrics of the client cache, with the names of the contract of `cache-stats`. */
 export interface ClientCacheStats {
   total_cached_clients: number
   active_clients: number
@@ -25,12 +25,12 @@ interface Entry {
   client: Promise<ExchangeClient>
 }
 
-/** Clients of accounts, made once and kept for a while. The least recently used makes room. */
+/** Caches the clients of accounts. A full cache drops the least recently used client. */
 export class ClientCache {
   readonly #entries: LRUCache<string, Entry>
   readonly #ttlSeconds: number
 
-  /** @param now a clock in ms that never goes back, default `performance.now` */
+  /** @param now a monotonic clock in milliseconds, default `performance.now` */
   constructor({ max, ttlSeconds, now }: { max: number; ttlSeconds: number; now?: () => number }) {
     this.#ttlSeconds = ttlSeconds
     this.#entries = new LRUCache({
@@ -42,8 +42,8 @@ export class ClientCache {
   }
 
   /**
-   * The account's client; made when there is none, once for all who ask meanwhile. What could not be made is not kept,
-   * and one of another version of the account is not used any more.
+   * Returns the account's client. Concurrent callers share one creation. A failed creation is not cached; a client of
+   * another version of the account is not used.
    */
   getOrMake(account: Account, marketType: MarketType, make: () => Promise<ExchangeClient>): Promise<ExchangeClient> {
     const key = `${account.accountId} ${marketType} ${account.version ?? ''}`
@@ -58,12 +58,12 @@ export class ClientCache {
     return client
   }
 
-  /** Drops what is kept for an account, on every market and of every version. */
+  /** Drops the clients of an account, of every market and version. */
   forget(accountId: string): void {
     this.#drop(entry => entry.accountId === accountId, false)
   }
 
-  /** Drops what every part of the filter fits; an empty filter is everything. @returns how many it were, or would be */
+  /** Drops the clients that match every part of the filter. @returns how many were dropped, or would be */
   clear({ exchange, marketType }: ClientFilter, { dryRun = false } = {}): number {
     const fits = (entry: Entry) =>
       (exchange === undefined || entry.exchange === exchange) &&
@@ -72,7 +72,7 @@ export class ClientCache {
   }
 
   stats(): ClientCacheStats {
-    // `size` counts what expired and has not been dropped yet, the keys do not.
+    // `size` includes expired entries that were not dropped yet; the keys do not.
     const total = this.#entries.size
     const active = [...this.#entries.keys()].length
     return {

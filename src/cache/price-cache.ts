@@ -9,19 +9,19 @@ import type { Log } from '../log/log.ts'
 import type { CachedPrice, PriceSource } from './price-source.ts'
 
 export const MAX_PRICES = 50_000
-/** No exchange lists as many symbols on one market; room for them is reserved per market. */
+/** No exchange lists this many symbols on one market; the cache of each market reserves room for them. */
 const MAX_PER_MARKET = 20_000
-/** A market that was read so lately is not read again for a symbol that it does not have. */
-const READ_AGAIN_MS = 5 * SECOND
-/** Refreshes in a row, with the same price, after which a symbol is taken for frozen: some ten minutes. */
+/** A market that was read within this time is not read again for an unknown symbol. */
+const REREAD_AFTER_MS = 5 * SECOND
+/** A symbol is frozen after this many refreshes in a row with the same price: about ten minutes. */
 const FROZEN_REFRESHES = 20
-/** A refresh moved the market when this share of its symbols changed; most symbols of a market trade rarely. */
-const MOVED_SHARE = 0.1
-/** Work on prices that arrived before other events get their turn. */
-const SLICE = 1_000
-const SLICE_MS = 4
+/** A market is active in a refresh when this share of its prices changed; most symbols of a market trade rarely. */
+const ACTIVE_SHARE = 0.1
+/** Storing prices yields to the event loop when it took this long, checked every so many prices. */
+const YIELD_CHECK_PRICES = 1_000
+const YIELD_AFTER_MS = 4
 
-/** What every part of it fits is cleared; an empty one is everything. Names in capitals, the symbol in any spelling. */
+/** Entries that match every part; the empty filter matches all. Names in capitals, the symbol in any spelling. */
 export interface PriceFilter {
   exchange?: ExchangeName | undefined
   marketType?: MarketType | undefined
@@ -37,47 +37,47 @@ export interface MarketStats {
   oldest_age_seconds: number
 }
 
-/** The figures of `cache-stats`, by the names of the contract. Counts since the start. */
+/** The metrics of the price cache, with the names of the contract of `cache-stats`. Counts since the start. */
 export interface PriceCacheStats {
-  /** Current ones. */
+  /** Entries that are not expired. */
   entries: number
-  /** Too old to be served, not yet overwritten or dropped. */
+  /** Expired entries that were not overwritten or dropped yet. */
   expired: number
   max_entries: number
   ttl_seconds: number
   hits: number
   misses: number
   updates: number
-  /** Of all look-ups; 0 before the first. */
+  /** Hits per lookup; 0 before the first lookup. */
   hit_rate: number
-  /** Of the current entries; 0 when there are none. */
+  /** The age of the oldest entry that is not expired; 0 without entries. */
   oldest_age_seconds: number
-  /** Symbols whose price stands still while their market moves. */
+  /** Symbols whose price does not change while their market is active. */
   frozen: number
   exchanges: MarketStats[]
 }
 
 export interface PriceCacheOptions {
   ttlSeconds: number
-  /** Reads all last prices of a market within a deadline of its own. */
+  /** Reads all last prices of a market, with its own deadline. */
   read: (market: Market, signal: AbortSignal) => Promise<readonly Price[]>
   log: Pick<Log, 'warn'>
-  /** Aborts what is being read when the service closes. */
+  /** Aborts reads when the service closes. */
   closing: AbortSignal
   max?: number
-  /** Our wall clock. Default `Date.now`. */
+  /** Milliseconds since the epoch. Default `Date.now`. */
   now?: () => number
-  /** A clock in ms that never goes back. Default `performance.now`. */
+  /** A monotonic clock in milliseconds. Default `performance.now`. */
   monotonic?: () => number
 }
 
 interface Entry extends CachedPrice {
   exchangeSymbol: string
-  /** Refreshes in a row that left the price as it was while the market moved. */
+  /** Refreshes in a row with the same price while the market was active. */
   unchanged: number
 }
 
-/** One market: with a cache for itself, a look-up needs no key put together of exchange, market and symbol. */
+/** The prices of one market. With a cache per market, the symbol alone is the key. */
 interface MarketBook extends Market {
   entries: LRUCache<string, Entry>
   hits: number
@@ -86,7 +86,7 @@ interface MarketBook extends Market {
   readAt: number
 }
 
-/** Last prices, kept for so long that each refresh finds the one before, and never served when they are older. */
+/** Caches last prices. Entries live longer than the interval of refreshes, and are not served after that. */
 export class PriceCache implements PriceSource {
   readonly #options: PriceCacheOptions
   readonly #books: Record<ExchangeName, Partial<Record<MarketType, MarketBook>>> = {
@@ -130,7 +130,7 @@ export class PriceCache implements PriceSource {
     }
     if (missing.length === 0) return found
     const book = this.#book(exchange, marketType)
-    if (this.#monotonic() - book.readAt >= READ_AGAIN_MS) {
+    if (this.#monotonic() - book.readAt >= REREAD_AFTER_MS) {
       await unlessAborted(
         this.refresh({ exchange, marketType }).catch(err => {
           this.#options.log.warn({ err, exchange, market_type: marketType }, 'prices not read')
@@ -146,9 +146,9 @@ export class PriceCache implements PriceSource {
   }
 
   /**
-   * Reads a market and keeps all of its prices; who asks while it is being read shares the answer.
-   * @returns how many prices it were
-   * @throws {ExchangeError} and keeps what it has
+   * Reads a market and stores all of its prices. Concurrent callers share one call.
+   * @returns the number of prices
+   * @throws {ExchangeError} the stored prices stay
    */
   refresh(market: Market): Promise<number> {
     const book = this.#book(market.exchange, market.marketType)
@@ -174,7 +174,7 @@ export class PriceCache implements PriceSource {
     return cleared
   }
 
-  /** Walks over every entry: for people who ask, not for the path of a request that others wait for. */
+  /** Reads every entry: for the statistics, not for frequent calls. */
   stats(): PriceCacheStats {
     const now = this.#now()
     const exchanges: MarketStats[] = []
@@ -216,27 +216,27 @@ export class PriceCache implements PriceSource {
     try {
       prices = await read(book, closing)
     } finally {
-      // A market that cannot be read is not asked once more for each symbol, either.
+      // A market that cannot be read is not read again for each symbol, either.
       book.readAt = this.#monotonic()
     }
     const readAt = new Date(this.#now())
     const frozen: Entry[] = []
     const changed = this.#changed(book, prices)
-    const moved = changed > prices.length * MOVED_SHARE
+    const isActive = changed > prices.length * ACTIVE_SHARE
     let began = performance.now()
     for (const [i, { symbol, exchangeSymbol, price }] of prices.entries()) {
       const before = book.entries.peek(symbol, { allowStale: true })
-      const still = before?.price === price
-      const unchanged = still ? (before?.unchanged ?? 0) + (moved ? 1 : 0) : 0
+      const isSame = before?.price === price
+      const unchanged = isSame ? (before?.unchanged ?? 0) + (isActive ? 1 : 0) : 0
       const entry = {
-        price: still ? before.price : price,
+        price: isSame ? before.price : price,
         readAt,
         exchangeSymbol: before?.exchangeSymbol ?? exchangeSymbol,
         unchanged
       }
       book.entries.set(symbol, entry)
-      if (moved && unchanged === FROZEN_REFRESHES) frozen.push(entry)
-      if (i % SLICE === 0 && performance.now() - began > SLICE_MS) {
+      if (isActive && unchanged === FROZEN_REFRESHES) frozen.push(entry)
+      if (i % YIELD_CHECK_PRICES === 0 && performance.now() - began > YIELD_AFTER_MS) {
         await yieldToEventLoop()
         began = performance.now()
       }
@@ -253,7 +253,7 @@ export class PriceCache implements PriceSource {
     return prices.length
   }
 
-  /** Drops what was used least of the markets that were read longest ago, until no more is kept than the limit. */
+  /** Drops the least recently used entries of the markets that were read longest ago, down to the limit. */
   #makeRoom(): void {
     const { max = MAX_PRICES } = this.#options
     const books = this.#known().sort((a, b) => a.readAt - b.readAt)
@@ -261,7 +261,7 @@ export class PriceCache implements PriceSource {
     for (const { entries } of books) while (surplus > 0 && entries.pop()) surplus--
   }
 
-  /** How many symbols have another price than before. */
+  /** The number of symbols whose price changed. */
   #changed({ entries }: MarketBook, prices: readonly Price[]): number {
     let changed = 0
     for (const { symbol, price } of prices) {

@@ -8,13 +8,13 @@ export interface CachedPrice {
   readAt: Date
 }
 
-/** Current prices of the real markets (a testnet account is valued by them, too). Never one older than its limit. */
+/** Current prices of the real markets; they value testnet accounts, too. No price is older than the limit of the source. */
 export interface PriceSource {
-  /** What is known, without a call. `symbol` in the unified spelling. */
+  /** The cached price, without a call. `symbol` in the unified spelling. */
   peek(exchange: ExchangeName, marketType: MarketType, symbol: string): CachedPrice | undefined
   /**
-   * Prices of the symbols; where one is missing its market is read once, shared with whoever else asks.
-   * A symbol without a price, or of a market that cannot be read, is left out. Rejects only with the signal's reason.
+   * Returns the prices of the symbols. When one is missing, its market is read once; concurrent callers share the call.
+   * A symbol without a price, or of a market that cannot be read, is left out. @throws the reason of `signal` alone
    */
   current(
     exchange: ExchangeName,

@@ -5,17 +5,17 @@ import { summarise, unfinishedDays } from '../trading/daily-summaries.ts'
 import { computePerformance, planPerformance, recordedUntil, type Series } from '../trading/performance-store.ts'
 
 /**
- * What one transaction does at most: it computes so many days, and reads so many rows, history included, as Postgres
- * sorts without a file. Well below its deadline, also on a small machine.
+ * The limits of one transaction: the days that it computes, and the rows that it reads, history included. Postgres sorts
+ * them in memory, and the transaction ends well before its deadline, on a small machine, too.
  */
 const DAYS_AT_ONCE = 31
 const ROWS_AT_ONCE = 15_000
 
 /**
- * Computes `strategy_performance` of the days that are over, in their order, and completes the daily summaries of the
- * accounts. A run that ended early is gone on with by the next; repeating one gives the same rows.
+ * Computes `strategy_performance` of the days that are over, in order, and completes the daily summaries of the accounts.
+ * The next run continues an incomplete one. Idempotent.
  * @param settings.timeZone IANA name: a day is a day of this zone
- * @returns the job's run; it fails with `DAY_NOT_OVER` when it is asked for a day that is not over
+ * @returns the job's run; it fails with `DAY_NOT_OVER` for a day that is not over
  */
 export function calculateDailyPerformance({
   timeZone
@@ -61,7 +61,7 @@ export function calculateDailyPerformance({
   }
 }
 
-/** Cuts the work into transactions: a month of days at a time, so that what is missing is filled in the order of days. */
+/** Divides the work into transactions, a month of days at a time, so that missing days are computed in order. */
 function* batches(series: readonly Series[]): Generator<Series[]> {
   let rest = series
   for (let [first] = rest; first; [first] = rest) {
@@ -84,7 +84,7 @@ function* batches(series: readonly Series[]): Generator<Series[]> {
   }
 }
 
-/** Both included. */
+/** The number of days, both included. */
 function daysFrom(from: string, to: string): number {
   return (Date.parse(to) - Date.parse(from)) / DAY + 1
 }

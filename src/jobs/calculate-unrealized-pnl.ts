@@ -4,12 +4,12 @@ import type { Database } from '../database/database.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { heldMarkets, type Mark, markPositions, openPositions } from '../trading/unrealized-pnl.ts'
 
-/** Positions per transaction, which bounds its time and how long its rows are locked. */
+/** Bounds the duration of a transaction and of its locks. */
 const POSITIONS_PER_TRANSACTION = 10_000
 
 /**
- * Values every open position at the current price of its market; prices that are not known are read once per market.
- * A position without a price keeps its mark and is counted. Idempotent.
+ * Values every open position at the current price of its market. Missing prices are read once per market. A position
+ * without a price keeps its mark and is counted. Idempotent.
  */
 export function calculateUnrealizedPnl({
   prices,
@@ -40,7 +40,7 @@ export function calculateUnrealizedPnl({
       result.checked += marked.checked
       result.changed += marked.changed
       result.without_price += marked.without_price
-      // What has a newer mark already.
+      // The rest has a newer mark.
       result.skipped += marked.checked - marked.changed - marked.without_price
       progress(Math.min(result.checked, total), total)
     }

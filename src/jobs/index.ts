@@ -1,5 +1,4 @@
 // @FEAT:scheduler @COMP:job @TYPE:core
-
 import type { TradingAccounts } from '../accounts/account.ts'
 import { HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import type { PriceCache } from '../cache/price-cache.ts'
@@ -11,7 +10,7 @@ import { daily, every } from '../scheduler/trigger.ts'
 import { housekeeping } from './housekeeping.ts'
 import { updatePriceCache } from './update-price-cache.ts'
 
-/** What the jobs work with. */
+/** The services that the jobs use. */
 export interface JobServices {
   database: Database
   accounts: TradingAccounts
@@ -19,15 +18,21 @@ export interface JobServices {
   outbox: Outbox
   /** The operator's chat; undefined where there is none. */
   operatorChatId: string | undefined
-  /** Of outgoing messages. */
+  /** The language of outgoing messages. */
   language: Language
-  /** Whose days the daily jobs mean. */
+  /** The time zone of the daily jobs. */
   timeZone: string
 }
 
-/** The schedule of the service. Each job answers for itself; here stands when it runs, and for how long at most. */
+/** Runs once in the cluster; a missed time is skipped. */
+const cluster = { scope: 'cluster', misfire: { policy: 'skip' } } as const
+
+/** The jobs of the service: when each runs, and for how long at most. */
 export function jobTable(services: JobServices): readonly Job[] {
-  const cluster = { scope: 'cluster', misfire: { policy: 'skip' } } as const
+  return [...tradingJobs(services), ...serviceJobs(services)]
+}
+
+function tradingJobs(services: JobServices): Job[] {
   return [
     {
       ...cluster,
@@ -76,7 +81,12 @@ export function jobTable(services: JobServices): readonly Job[] {
       trigger: every(59 * SECOND),
       maxRunMs: 5 * MINUTE,
       run: loaded(async () => (await import('./sync-account-balances.ts')).syncAccountBalances(services))
-    },
+    }
+  ]
+}
+
+function serviceJobs(services: JobServices): Job[] {
+  return [
     {
       id: 'update_price_cache',
       type: 'update_prices',
@@ -99,7 +109,7 @@ export function jobTable(services: JobServices): readonly Job[] {
   ]
 }
 
-/** A job whose code is loaded with its first run: a service that starts owes nobody the time and the memory. */
+/** Loads the code of a job with its first run, which saves time and memory at the start of the service. */
 function loaded(load: () => Promise<Job['run']>): (context: JobContext) => Promise<JobResult> {
   return async context => (await load())(context)
 }

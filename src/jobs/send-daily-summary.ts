@@ -6,25 +6,25 @@ import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { type AccountSummary, dayOf, summariesOf, summarise } from '../trading/daily-summaries.ts'
 import { accountText, summaryText } from '../trading/summary-text.ts'
 
-/** Accounts whose texts are written without a pause: some milliseconds. */
-const ACCOUNTS_AT_ONCE = 100
+/** The texts of this many accounts take some milliseconds: then the event loop runs. */
+const ACCOUNTS_BEFORE_YIELD = 100
 
 export interface DailySummaryServices {
   /** IANA name: a day is a day of this zone. */
   timeZone: string
   language: Language
-  /** The chat that is told of all accounts. */
+  /** The chat that receives the summaries of all accounts. */
   operatorChatId?: string | undefined
-  /** Takes messages for delivery in the transaction; those whose key was seen before are skipped. */
+  /** Stores messages in the transaction; a message with a known key is skipped. */
   outbox: {
     enqueue(tx: TransactionSql, messages: readonly { chatId: string; text: string; key: string }[]): Promise<number>
   }
 }
 
 /**
- * Writes the summaries of the day that the run stands for, and one message for each recipient: the operator's chat about
- * all accounts, every owner's chat about their own. Repeating it replaces the rows. A day's message goes out once,
- * unless an admin asks for it by hand: then it is sent again, once per run.
+ * Writes the summaries of the day of the run, and one message for each recipient: the operator's chat about all accounts,
+ * each owner's chat about their own. A repeated run replaces the rows. The message of a day is sent once, and again for
+ * each manual run.
  */
 export function sendDailySummary({
   timeZone,
@@ -57,7 +57,7 @@ interface AccountText {
   text: string
 }
 
-/** The text of each account, in pauses in which the process answers its probes. */
+/** The text of each account. Yields to the event loop, so that probes are answered. */
 async function accountTexts(summaries: readonly AccountSummary[], language: Language): Promise<AccountText[]> {
   const accounts = new Map<string, [AccountSummary, ...AccountSummary[]]>()
   for (const summary of summaries) {
@@ -68,12 +68,12 @@ async function accountTexts(summaries: readonly AccountSummary[], language: Lang
   const texts: AccountText[] = []
   for (const own of accounts.values()) {
     texts.push({ chatId: own[0].chat_id, text: accountText(own, language) })
-    if (texts.length % ACCOUNTS_AT_ONCE === 0) await yieldToEventLoop()
+    if (texts.length % ACCOUNTS_BEFORE_YIELD === 0) await yieldToEventLoop()
   }
   return texts
 }
 
-/** The operator reads every account; a chat that owners share reads the accounts of all of them. */
+/** The texts by chat: the operator's chat has all accounts, a chat that owners share has the accounts of all of them. */
 function byRecipient(accounts: readonly AccountText[], operatorChatId?: string): Map<string, string[]> {
   const recipients = new Map<string, string[]>()
   if (operatorChatId !== undefined && accounts.length > 0) {

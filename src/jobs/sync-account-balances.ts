@@ -9,15 +9,15 @@ import { ExchangeError } from '../exchanges/exchange-error.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { hasBalances, recordBalances, type Wallet } from '../trading/balances.ts'
 
-/** Accounts whose exchanges are asked side by side. */
-const AT_ONCE = 8
+/** Accounts whose wallets are read at the same time. */
+const CONCURRENT_ACCOUNTS = 8
 
 export interface SyncAccountBalancesServices {
   accounts: TradingAccounts
   timeZone: string
 }
 
-/** What came of asking for the wallets of an account. */
+/** The results of reading the wallets of an account. */
 interface Reading {
   wallets: Wallet[]
   failures: { marketType: MarketType; err: unknown }[]
@@ -26,77 +26,101 @@ interface Reading {
 type Outcome = 'synced' | 'refused' | 'failed'
 
 /**
- * Takes over the balances of every active account, one transaction each. An account of which any wallet cannot be read is
- * left as it was: a total without it would be wrong. A wallet that has never been read and that the exchange keeps from
- * keys which open another one, as Binance keeps futures from keys for spot alone, is none of the account's. An account
- * that cannot be asked at all is counted as failed, and the others go on.
+ * Records the balances of every active account, one transaction each. When a wallet cannot be read, the account stays as
+ * it was: a total without that wallet would be wrong. One exception: a wallet that was never read and that the exchange
+ * denies to keys which open another wallet (Binance denies futures to keys for spot) does not belong to the account. An
+ * account that fails is counted, and the others continue. Idempotent.
  */
-export function syncAccountBalances({
-  accounts,
-  timeZone
-}: SyncAccountBalancesServices): (context: JobContext) => Promise<JobResult> {
-  return async ({ signal, log, progress, transaction }) => {
-    // The run's row serialises the transactions anyway. Waiting for it here holds no connection of the pool.
-    const inTurn = oneAtATime()
-    // Each call under way listens to it, and there are as many as may be.
+export function syncAccountBalances(
+  services: SyncAccountBalancesServices
+): (context: JobContext) => Promise<JobResult> {
+  return async context => {
+    const { signal, progress } = context
+    // Every call in progress listens to the signal: their number is bounded by CONCURRENT_ACCOUNTS.
     setMaxListeners(0, signal)
-    const active = await accounts.active()
-    const counts = { synced: 0, balances: 0, history_rows: 0, wallets_closed: 0, refused: 0, failed: 0 }
+    const active = await services.accounts.active()
+    const sync = new BalanceSync(services, context)
     let done = 0
-
-    await eachAtMost(AT_ONCE, active, async account => {
+    await eachAtMost(CONCURRENT_ACCOUNTS, active, async account => {
       signal.throwIfAborted()
-      const reading = await read(account)
-      counts[await conclude(account, reading)]++
+      await sync.account(account)
       progress(++done, active.length)
     })
-    return { accounts: active.length, ...counts }
+    return { accounts: active.length, ...sync.counts }
+  }
+}
 
-    /** Waits for every wallet, whatever becomes of the others: nothing of it goes on behind the run. */
-    async function read(account: Account): Promise<Reading> {
-      const reading: Reading = { wallets: [], failures: [] }
-      await Promise.all(
-        CATALOGUE[account.exchange].wallets.map(async marketType => {
-          try {
-            const client = await accounts.client(account, marketType)
-            reading.wallets.push({ marketType, balances: await client.balances({ signal }) })
-          } catch (err) {
-            reading.failures.push({ marketType, err })
-          }
-        })
-      )
-      signal.throwIfAborted()
-      return reading
-    }
+class BalanceSync {
+  readonly #services: SyncAccountBalancesServices
+  readonly #context: JobContext
+  /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
+  readonly #inTurn = oneAtATime()
+  readonly counts = { synced: 0, balances: 0, history_rows: 0, wallets_closed: 0, refused: 0, failed: 0 }
 
-    async function conclude(account: Account, { wallets, failures }: Reading): Promise<Outcome> {
-      for (const { marketType, err } of failures) {
-        if (err instanceof DatabaseUnavailableError) throw err
-        const line = { account_id: account.accountId, exchange: account.exchange, market_type: marketType, err }
-        // An exchange that is down says the same of every account: the exchange's own health tells it once.
-        if (err instanceof ExchangeError) log.debug({ ...line, code: err.code }, 'balances not read')
-        else log.warn(line, 'balances not read')
-      }
-      if (wallets.length === 0 && failures.some(({ err }) => isRefusal(err))) {
-        await inTurn(() => transaction(tx => accounts.recordRefusal(tx, account)))
-        return 'refused'
-      }
-      if (!failures.every(({ err }) => isRefusal(err) || isForbidden(err)) || wallets.length === 0) return 'failed'
-      const closed = failures.map(({ marketType }) => marketType)
-      const written = await inTurn(() =>
-        transaction(async tx => {
-          if (await hasBalances(tx, account.accountId, closed)) return null
-          // Accounts are locked before balances: see LOCK_ORDER.
-          await accounts.recordAcceptance(tx, account)
-          return await recordBalances(tx, account.accountId, wallets, { timeZone })
-        })
-      )
-      if (written === null) return 'failed'
-      counts.history_rows += written
-      counts.wallets_closed += closed.length
-      counts.balances += wallets.reduce((sum, { balances }) => sum + balances.length, 0)
-      return 'synced'
+  constructor(services: SyncAccountBalancesServices, context: JobContext) {
+    this.#services = services
+    this.#context = context
+  }
+
+  /** Reads and records one account. */
+  async account(account: Account): Promise<void> {
+    const reading = await this.#read(account)
+    this.#logFailures(account, reading)
+    this.counts[await this.#record(account, reading)]++
+  }
+
+  /** Waits for every wallet, also when one fails: no call continues after the run. */
+  async #read(account: Account): Promise<Reading> {
+    const { signal } = this.#context
+    const reading: Reading = { wallets: [], failures: [] }
+    await Promise.all(
+      CATALOGUE[account.exchange].wallets.map(async marketType => {
+        try {
+          const client = await this.#services.accounts.client(account, marketType)
+          reading.wallets.push({ marketType, balances: await client.balances({ signal }) })
+        } catch (err) {
+          reading.failures.push({ marketType, err })
+        }
+      })
+    )
+    signal.throwIfAborted()
+    return reading
+  }
+
+  /** @throws {DatabaseUnavailableError} when that is one of the failures */
+  #logFailures({ accountId, exchange }: Account, { failures }: Reading): void {
+    const { log } = this.#context
+    for (const { marketType, err } of failures) {
+      if (err instanceof DatabaseUnavailableError) throw err
+      const line = { account_id: accountId, exchange, market_type: marketType, err }
+      // An exchange that is down fails for every account: the health check of the exchange reports that once.
+      if (err instanceof ExchangeError) log.debug({ ...line, code: err.code }, 'balances not read')
+      else log.warn(line, 'balances not read')
     }
+  }
+
+  async #record(account: Account, { wallets, failures }: Reading): Promise<Outcome> {
+    const { accounts, timeZone } = this.#services
+    const { transaction } = this.#context
+    if (wallets.length === 0 && failures.some(({ err }) => isRefusal(err))) {
+      await this.#inTurn(() => transaction(tx => accounts.recordRefusal(tx, account)))
+      return 'refused'
+    }
+    if (!failures.every(({ err }) => isRefusal(err) || isForbidden(err)) || wallets.length === 0) return 'failed'
+    const closed = failures.map(({ marketType }) => marketType)
+    const historyRows = await this.#inTurn(() =>
+      transaction(async tx => {
+        if (await hasBalances(tx, account.accountId, closed)) return null
+        // Accounts are locked before balances: see LOCK_ORDER.
+        await accounts.recordAcceptance(tx, account)
+        return await recordBalances(tx, account.accountId, wallets, { timeZone })
+      })
+    )
+    if (historyRows === null) return 'failed'
+    this.counts.history_rows += historyRows
+    this.counts.wallets_closed += closed.length
+    this.counts.balances += wallets.reduce((sum, { balances }) => sum + balances.length, 0)
+    return 'synced'
   }
 }
 

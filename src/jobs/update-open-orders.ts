@@ -15,12 +15,12 @@ import { groupedBy } from '../trading/grouped.ts'
 import { differs, type KnownOrder, needsFills, type OrderAnswer } from '../trading/order-reconciliation.ts'
 import { type AnsweredOrder, OrderStore, type PriceOf, type Written } from '../trading/order-store.ts'
 
-/** Accounts of one exchange that are asked at the same time, and orders of one account. */
-const ACCOUNTS_AT_ONCE = 16
-const ORDERS_AT_ONCE = 4
-/** Accounts whose orders are read at once, which bounds memory. */
+/** Accounts of one exchange, and orders of one account, that are read at the same time. */
+const CONCURRENT_ACCOUNTS = 16
+const CONCURRENT_ORDERS = 4
+/** Accounts whose orders one query reads; bounds memory. */
 const ACCOUNTS_PER_READ = 250
-/** Orders per transaction, which bounds its time. */
+/** Orders per transaction; bounds its duration. */
 const ORDERS_PER_TRANSACTION = 100
 const CHECKED_PER_TRANSACTION = 2_000
 
@@ -31,18 +31,18 @@ export interface UpdateOpenOrdersServices {
 }
 
 /**
- * Makes orders, executions and positions what the exchanges say. Per account and market with unfinished orders one call
- * lists the open ones; an order that is not among them is asked for by its id, and the fills of one that filled further
- * are asked for. What differs is written in one transaction per account and market; of the rest only the time of the
- * check is. Whatever cannot be learnt leaves its orders as they are, for the next run.
+ * Updates orders, executions and positions from the exchanges. For each account and market with unfinished orders, one
+ * call lists the open orders. An order that is not listed is read by its id; the fills of an order that filled further are
+ * read, too. Differences are recorded in transactions per account and market; for other orders only the time of the check
+ * is. Orders that cannot be read stay as they are for the next run.
  *
- * Exchanges go side by side, and on each the accounts that waited longest come first, so that an exchange that is slow or
- * whose limits do not suffice for a run holds up nobody else, and nobody for ever.
+ * Exchanges are processed concurrently, and on each the accounts that were not checked for the longest time come first: a
+ * slow exchange, or one whose rate limits are too small for a run, delays neither other exchanges nor any account for ever.
  */
 export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: JobContext) => Promise<JobResult> {
   const store = new OrderStore(services.database)
   return async context => {
-    // Each call under way listens to it, and there are as many as may be.
+    // Every call in progress listens to the signal: their number is bounded.
     setMaxListeners(0, context.signal)
     const active = new Map((await services.accounts.active()).map(account => [account.accountId, account]))
     const work = await store.accountsToCheck([...active.keys()])
@@ -56,17 +56,17 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
 
 /** Counts of a run, as its result shows them. */
 interface Counts extends Written {
-  /** Orders that the exchange was heard of. */
+  /** Orders that the exchange answered. */
   checked: number
-  /** Orders that could not be checked or written: left as they are. */
+  /** Orders that could not be checked or recorded: they stay as they are. */
   failed: number
   /** Accounts whose credentials the exchange refused. */
   accountsRefused: number
-  /** Calls of the exchange port. */
+  /** Calls to exchanges. */
   calls: number
 }
 
-/** Counts orders as left as they are, and says why. */
+/** Counts orders as failed, and logs why. */
 type Leave = (orders: readonly KnownOrder[], err: unknown) => void
 
 class OrdersRun {
@@ -74,7 +74,7 @@ class OrdersRun {
   readonly #store: OrderStore
   readonly #context: JobContext
   readonly #total: number
-  /** The run's row serialises its transactions anyway: waiting for it here instead leaves the pool to others. */
+  /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
   readonly #inTurn = oneAtATime()
   #done = 0
   #counts: Counts = {
@@ -110,7 +110,7 @@ class OrdersRun {
       const orders = await this.#store.ordersToCheck(portion.map(({ accountId }) => accountId))
       const byAccount = groupedBy(orders, ({ accountId }) => accountId)
       const unchanged: string[] = []
-      await eachAtMost(ACCOUNTS_AT_ONCE, portion, async account => {
+      await eachAtMost(CONCURRENT_ACCOUNTS, portion, async account => {
         this.#context.signal.throwIfAborted()
         unchanged.push(...(await this.#account(account, byAccount.get(account.accountId) ?? [])))
         this.#context.progress(++this.#done, this.#total)
@@ -121,13 +121,13 @@ class OrdersRun {
     }
   }
 
-  /** Checks an account; answers the ids of the orders that are as they were. */
+  /** Checks an account. @returns the ids of unchanged orders */
   async #account(account: Account, orders: readonly KnownOrder[]): Promise<string[]> {
     const unchanged: string[] = []
     const left = new Set<KnownOrder>()
     const leave: Leave = (some, err) => {
       for (const order of some) left.add(order)
-      this.#tell(account, some.length, err)
+      this.#logFailure(account, some.length, err)
     }
     let rest = orders
     for (const marketType of MARKET_TYPES) {
@@ -180,7 +180,7 @@ class OrdersRun {
     return seen.filter(one => !changed.has(one)).map(({ order }) => order.orderId)
   }
 
-  /** What the exchange says of the orders; those of which nothing could be learnt are left out. */
+  /** The answers of the exchange about the orders, without those that could not be read. */
   async #answersOf(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<AnsweredOrder[]> {
     const { signal } = this.#context
     this.#counts.calls++
@@ -188,7 +188,7 @@ class OrdersRun {
     const at = Date.now()
     const listed = new Map(open.map(order => [`${order.exchangeSymbol} ${order.exchangeOrderId}`, order]))
     const seen: AnsweredOrder[] = []
-    await eachAtMost(ORDERS_AT_ONCE, orders, async order => {
+    await eachAtMost(CONCURRENT_ORDERS, orders, async order => {
       const ref = {
         exchangeOrderId: order.exchangeOrderId,
         exchangeSymbol: order.exchangeSymbol,
@@ -212,10 +212,10 @@ class OrdersRun {
     return seen
   }
 
-  #tell({ accountId, exchange }: Account, orders: number, err: unknown): void {
+  #logFailure({ accountId, exchange }: Account, orders: number, err: unknown): void {
     const code = err instanceof ExchangeError ? err.code : undefined
     const line = { account_id: accountId, exchange, orders, code, err }
-    // An exchange that is down says the same of every account: the exchange's own health tells it once.
+    // An exchange that is down fails for every account: the health check of the exchange reports that once.
     if (code === undefined) this.#context.log.warn(line, 'orders not updated')
     else this.#context.log.debug(line, 'orders not updated')
   }

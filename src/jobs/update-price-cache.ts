@@ -6,8 +6,9 @@ import { type JobContext, JobError, type JobResult } from '../scheduler/job.ts'
 import { marketsInUse } from '../trading/markets-in-use.ts'
 
 /**
- * Refreshes this replica's prices of every market in use, side by side: one that cannot be read leaves the others.
- * @returns a function that throws `EXCHANGES_UNAVAILABLE` when there are markets and none of them could be read
+ * Refreshes this replica's prices of every market in use, concurrently. A market that cannot be read does not affect the
+ * others.
+ * @returns a function that throws `EXCHANGES_UNAVAILABLE` when there are markets and none could be read
  */
 export function updatePriceCache({
   database,

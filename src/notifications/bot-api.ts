@@ -6,7 +6,7 @@ const WITHHELD = '[withheld: it quotes the token]'
 
 type JsonObject = Record<string, unknown>
 
-/** Descriptions of 400 that speak of the chat, or of the bot's rights in it, rather than of the request. */
+/** Descriptions of answers with status 400 about the chat or the bot's rights in it, not about the request. */
 const noSuchChat =
   /chat not found|chat_id is empty|chat_id_invalid|peer_id_invalid|user not found|chat was (migrated|upgraded)/i
 const noRights =
@@ -27,10 +27,11 @@ export function readAnswer(
   if (answer?.ok === true && status === 200) return answer.result
   const isBotApi = answer?.ok === false
   const parameters = asObject(answer?.parameters)
-  const said = isBotApi && typeof answer.description === 'string' ? answer.description : undefined
+  const telegramDescription = isBotApi && typeof answer.description === 'string' ? answer.description : undefined
   // The whole of it, for the half that a replacement would miss.
-  const description = said && quotesToken(said) ? WITHHELD : said?.slice(0, MAX_DESCRIPTION)
-  const code = codeOf(status, isBotApi, said ?? '')
+  const description =
+    telegramDescription && quotesToken(telegramDescription) ? WITHHELD : telegramDescription?.slice(0, MAX_DESCRIPTION)
+  const code = codeOf(status, isBotApi, telegramDescription ?? '')
   throw new TelegramError(code, method, {
     status,
     temporary: status === 429 || status >= 500,

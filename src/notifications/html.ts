@@ -41,8 +41,8 @@ const directionControls = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/g
 const rightToLeft = /[\u0590-\u08FF\uFB1D-\uFDFF\uFE70-\uFEFC\u{10800}-\u{10FFF}\u{1E800}-\u{1EFFF}]/u
 
 /**
- * A name or sentence that somebody typed, as part of one line of HTML. It cannot start a line, carry markup or turn
- * the direction of what stands around it: line ends become spaces, direction controls go, right-to-left text is
+ * A name or sentence that a person typed, as part of one line of HTML. It cannot start a line, contain markup or change
+ * the direction of the text around it: line ends become spaces, direction controls are removed, right-to-left text is
  * isolated (U+2068, U+2069). Longer text ends in an ellipsis.
  * @param maxLength in UTF-16 units before escaping, the isolation not counted
  */
@@ -52,7 +52,7 @@ export function quoteText(text: string, maxLength = 64): string {
   return escapeHtml(rightToLeft.test(shown) ? `\u2068${shown}\u2069` : shown)
 }
 
-/** The longest beginning of whole graphemes, or of whole code points where already the first grapheme is too long. */
+/** The longest prefix of whole graphemes, or of whole code points where the first grapheme is too long. */
 function head(text: string, maxLength: number): string {
   let end = 0
   for (const grapheme of graphemes(text)) {

@@ -2,9 +2,9 @@
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 
-/** The channel on which a new message is announced. */
+/** The channel of the notifications about new messages. */
 export const OUTBOX_CHANNEL = 'outbox'
-/** A message that nobody could be found to send is given up after this. */
+/** A message that no replica could send is given up after this time. */
 const UNSENT_HOURS = 25
 const KEPT_DAYS = 30
 
@@ -12,28 +12,28 @@ export interface Message {
   chatId: string
   /** Telegram's HTML, of any length. */
   text: string
-  /** Names the message: with a key that was there before, nothing is sent. */
+  /** Identifies the message: a second message with the same key is not stored. */
   key: string
 }
 
-/** How the outbox stands. */
+/** The state of the outbox. */
 export interface OutboxDepth {
   waiting: number
-  /** Age of the oldest message that waits; 0 when none does. */
+  /** Age of the oldest waiting message; 0 without one. */
   oldestSeconds: number
-  /** Messages given up in the last day. */
+  /** Messages that were given up in the last day. */
   givenUp: number
-  /** Of the newest message that waits or was given up after an attempt, in the last day. */
+  /** The error of the newest message that waits or was given up in the last day; null without one. */
   errorCode: string | null
-  /** Why the newest message that waits for another attempt, or was given up in the last hour, did not arrive. */
+  /** The error of the newest message that waits for another attempt or was given up in the last hour; null without one. */
   failing: string | null
 }
 
-/** Messages on their way to Telegram. They are written with the change that causes them, and sent later. */
+/** Messages to Telegram. They are stored in the transaction of the change that they report, and sent later. */
 export class Outbox {
   /**
-   * Writes messages in the transaction of what causes them; a long one becomes several rows, `key`, `key#2`, … Idempotent.
-   * @returns how many rows were new
+   * Stores messages in a transaction. A long message becomes several rows, `key`, `key#2`, … Idempotent.
+   * @returns the number of new rows
    */
   async enqueue(tx: TransactionSql, messages: readonly Message[]): Promise<number> {
     // Loaded with the first message.
@@ -51,7 +51,7 @@ export class Outbox {
       insert into outbox (chat_id, text, dedupe_key)
       select part->>'chatId', part->>'text', part->>'key'
       from jsonb_array_elements(${JSON.stringify(rows)}::text::jsonb) with ordinality as parts (part, at)
-      -- A message that is told again, longer than before, adds no part to what was told.
+      -- A known message that is longer now adds no part.
       where not exists (select from outbox where dedupe_key = part->>'message')
       order by at on conflict do nothing`
     if (count > 0) await tx`select pg_notify(${OUTBOX_CHANNEL}, '')`
@@ -59,7 +59,7 @@ export class Outbox {
   }
 }
 
-/** How the outbox stands. @throws {DatabaseUnavailableError} */
+/** Reads the state of the outbox. @throws {DatabaseUnavailableError} */
 export async function outboxDepth(database: Database): Promise<OutboxDepth> {
   const [depth] = await database.run(
     sql => sql<OutboxDepth[]>`
@@ -77,8 +77,8 @@ export async function outboxDepth(database: Database): Promise<OutboxDepth> {
 }
 
 /**
- * Gives up the messages that no replica could send for a day, and deletes up to `limit` that were sent or given up a month
- * ago. Idempotent. @returns how many were deleted
+ * Gives up messages that no replica could send for 25 hours, and deletes up to `limit` delivered or given up messages
+ * older than 30 days. Idempotent. @returns the number of deleted rows
  */
 export async function sweepOutbox(tx: TransactionSql, limit: number): Promise<number> {
   await tx`

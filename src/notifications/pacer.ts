@@ -2,7 +2,7 @@
 import { SECOND } from '../async/durations.ts'
 import { systemTimers, type Timers } from '../async/timers.ts'
 
-/** Either one may send now, or waiting would take too long: then try again after so many milliseconds. */
+/** The message may be sent now, or the wait would be too long: then retry after `retryAfterMs`. */
 export type Turn = { granted: true } | { granted: false; retryAfterMs: number }
 
 interface Waiter {
@@ -13,16 +13,16 @@ interface Waiter {
 
 export interface PacerOptions {
   timers?: Timers
-  /** Shortest distance of two messages to one chat, in milliseconds. */
+  /** Shortest interval between two messages to one chat, in milliseconds. */
   perChatMs?: number
-  /** Messages to all chats together in any second. */
+  /** Messages to all chats in any second. */
   perSecond?: number
 }
 
 /**
- * Keeps the pace that Telegram asks of bots (https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this):
- * one message a second to a chat, 30 a second in all. It paces one process. Waiters of a chat are served in the order
- * in which they came; a chat that must wait holds up no other. It owns a timer only while somebody waits.
+ * Keeps the rate limit of Telegram for bots (https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this):
+ * one message a second to a chat, 30 a second in total, for one process. The messages of a chat keep their order; a chat
+ * that waits does not delay other chats. It has a timer only while a message waits.
  */
 export class Pacer {
   readonly #timers: Timers
@@ -40,9 +40,9 @@ export class Pacer {
   }
 
   /**
-   * Waits for the turn to send one message to a chat. Resolves to a refusal as soon as it is known that the turn would
-   * come after `latest` (on the clock of the timers).
-   * @throws the reason of `signal` when that is aborted while waiting; the turn is given up then
+   * Waits until one message may be sent to a chat. Resolves without a grant as soon as the turn is known to come after
+   * `latest` (on the clock of the timers).
+   * @throws the reason of `signal` when that is aborted during the wait; the turn is free then
    */
   turn(chatId: string, latest = Number.POSITIVE_INFINITY, signal?: AbortSignal): Promise<Turn> {
     return new Promise((resolve, reject) => {
@@ -66,7 +66,7 @@ export class Pacer {
     })
   }
 
-  /** Sends nothing to a chat for `ms` milliseconds: what Telegram asks for with a 429. */
+  /** Grants no turn to a chat for `ms` milliseconds, as an answer 429 of Telegram demands. */
   hold(chatId: string, ms: number): void {
     const until = this.#timers.now() + ms
     this.#readyAt.set(chatId, Math.max(until, this.#readyAt.get(chatId) ?? 0))

@@ -4,7 +4,7 @@ import { escapeHtml, graphemes, wellFormed } from './html.ts'
 /** Longest text of a message, after entities parsing. Counted in UTF-16 units, the strictest of the counts in use. */
 export const MAX_MESSAGE_LENGTH = 4_096
 
-/** Telegram leaves formatting beyond this number of entities away, or refuses the message. */
+/** Beyond this number of entities, Telegram drops formatting or rejects the message. */
 const MAX_ENTITIES = 100
 /** Bound of a message's source, markup included, in bytes of UTF-8. */
 const MAX_SOURCE_BYTES = 32_768
@@ -20,7 +20,7 @@ const attributesPattern = /^(?:\s+[a-z-]+(?:="[^"]*")?)*\s*$/i
 const entityPattern = /&(?:(amp|lt|gt|quot)|#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6}));/g
 const entities: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"' }
 
-/** Something that is seen. Without it Telegram answers that the message text is empty. */
+/** A visible character. Telegram rejects a message without one as empty. */
 const visible = /[^\s\p{Cc}\p{Cf}\p{Z}\u115F\u1160\u2800\u3164\uFFA0]/u
 
 interface Tag {
@@ -28,21 +28,21 @@ interface Tag {
   source: string
 }
 
-/** Text, decoded, and the tags that stand open around it, outermost first. */
+/** Decoded text and the open tags around it, outermost first. */
 interface Run {
   text: string
   tags: readonly Tag[]
 }
 
 /**
- * Splits a message in Telegram's HTML into messages that Telegram takes, in order. It splits at line ends; only a line
+ * Splits a message in Telegram's HTML into messages that Telegram accepts, in order. It splits at line ends; only a line
  * that does not fit into a message of its own is cut, after a space where there is one, and never inside a tag, an
  * entity or a grapheme (a grapheme longer than `limit` is cut between code points). Tags that are open at a split are
- * closed and opened again. All texts in a row are the text of the message; parts in which nothing would be seen are
+ * closed and opened again. All texts together are the text of the message; parts without a visible character are
  * left out, so a blank message gives none.
  *
- * It takes any string: a tag that Telegram does not know, a lone `<` or `&` is text, a tag that was never closed is
- * closed, one that was never opened goes.
+ * It accepts any string: a tag that Telegram does not know, a lone `<` or `&` is text, a tag that was never closed is
+ * closed, one that was never opened is removed.
  * @param limit longest text of a part in UTF-16 units after entities parsing, at least 2
  * @throws {RangeError} when `limit` is smaller
  */

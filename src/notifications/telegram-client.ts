@@ -16,15 +16,15 @@ import {
 
 const RETRIES = { minMs: SECOND, maxMs: 8 * SECOND, jitter: 0.5 }
 const MAX_ANSWER_BYTES = 256 * 1_024
-/** Characters of the token's secret in a row that tell too much, and that no sentence has by chance. */
+/** A part of the token's secret of this length must not be logged; no sentence contains it by chance. */
 const TOKEN_PIECE = 6
 
 export interface TelegramClientOptions {
-  /** The bot's token, `<number>:<secret>`. One of another form is answered by `TELEGRAM_UNAUTHORIZED` without a call. */
+  /** The bot's token, `<number>:<secret>`. Another form fails with `TELEGRAM_UNAUTHORIZED` without a call. */
   token: string
-  /** Carries the requests; whoever made it closes it. */
+  /** Sends the requests; its creator closes it. */
   dispatcher: Dispatcher
-  /** Where the Bot API is, without the `/bot<token>`. Default: https://api.telegram.org */
+  /** The address of the Bot API, without `/bot<token>`. Default: https://api.telegram.org */
   baseUrl?: string
   /** Longest duration of one attempt, in milliseconds. Default 5 s. */
   attemptTimeoutMs?: number
@@ -32,20 +32,20 @@ export interface TelegramClientOptions {
   deadlineMs?: number
   /** Attempts of one call, at least 1. Default 3. */
   maxAttempts?: number
-  /** The pace of messages. Default: a pacer of this client's own. */
+  /** The rate limit of messages. Default: an own pacer. */
   pacer?: Pacer
   timers?: Timers
-  /** Between 0 and 1, spreads the retries of several replicas. */
+  /** Returns a number from 0 to 1, for the jitter of retries. Default `Math.random`. */
   random?: () => number
-  /** Told the end of each call. */
+  /** Called at the end of each call. */
   onCall?: (end: TelegramCallEnd) => void
 }
 
-/** How a call ended, for those who count. */
+/** The end of a call, for metrics. */
 export interface TelegramCallEnd {
   method: TelegramMethod
   outcome: 'ok' | TelegramErrorCode | 'internal'
-  /** With all waits and attempts, in milliseconds. */
+  /** All waits and attempts included, in milliseconds. */
   durationMs: number
 }
 
@@ -64,15 +64,15 @@ export interface Bot {
 export interface Chat {
   id: string
   type: string
-  /** The id that was asked for belonged to a group which since became the supergroup `id`: use that from now on. */
+  /** The requested group became the supergroup `id`: use that id from now on. */
   migrated: boolean
 }
 
 export interface SentMessage {
   messageId: string
-  /** Where it went. */
+  /** The chat that received the message. */
   chatId: string
-  /** The group that was addressed has become the supergroup `chatId`: address that from now on. */
+  /** The group became the supergroup `chatId`: use that id from now on. */
   migrated: boolean
 }
 
@@ -85,11 +85,11 @@ interface Call {
 }
 
 /**
- * The three calls of the Bot API that this service makes. Every call ends within its deadline, and is tried again after
- * a 429 (after `retry_after`, where the deadline leaves room), a 5xx, a time-out or a broken connection; never after
- * another answer. So a message is delivered at least once: an answer that was lost means a second message.
+ * The three calls of the Bot API that this service makes. Every call ends within its deadline. It is retried after a 429
+ * (after `retry_after`, if the deadline allows it), a 5xx, a timeout or a broken connection; not after another answer.
+ * A message is delivered at least once: when an answer is lost, the message is sent again.
  *
- * The token stands in the path of each URL. No error, and nothing that can be inspected on this object, holds it.
+ * The path of each URL contains the token. No error and no inspectable field of this object contains it.
  */
 export class TelegramClient {
   readonly #options: Required<TelegramClientOptions>
@@ -111,7 +111,7 @@ export class TelegramClient {
   }
 
   /**
-   * Who the bot is: shows that Telegram can be reached and takes the token.
+   * Returns the bot: Telegram is reachable and accepts the token.
    * @throws {TelegramError}
    */
   async getMe(options: CallOptions = {}): Promise<Bot> {
@@ -122,7 +122,7 @@ export class TelegramClient {
   }
 
   /**
-   * Whether the bot can see a chat.
+   * Returns a chat that the bot has access to.
    * @param chatId the number, or `@name` of a public channel or group
    * @throws {TelegramError}
    */
@@ -137,7 +137,7 @@ export class TelegramClient {
   }
 
   /**
-   * Sends one message, at the pace that Telegram asks for. Not idempotent.
+   * Sends one message, within the rate limit of Telegram. Not idempotent.
    * @param chatId the number, or `@name` of a public channel or group
    * @param html the text in Telegram's HTML; longer ones go through `splitMessage` first
    * @throws {TelegramError}
@@ -157,7 +157,7 @@ export class TelegramClient {
     return { latest: this.#options.timers.now() + deadlineMs, signal }
   }
 
-  /** @param pacedChat the chat whose turn each attempt waits for */
+  /** @param pacedChat the chat whose rate limit each attempt waits for */
   async #call(
     method: TelegramMethod,
     parameters: Record<string, unknown>,
@@ -165,14 +165,15 @@ export class TelegramClient {
     pacedChat?: string
   ): Promise<unknown> {
     const { timers, onCall } = this.#options
-    const begun = timers.now()
-    const tell = (outcome: TelegramCallEnd['outcome']) => onCall({ method, outcome, durationMs: timers.now() - begun })
+    const startedMs = timers.now()
+    const report = (outcome: TelegramCallEnd['outcome']) =>
+      onCall({ method, outcome, durationMs: timers.now() - startedMs })
     try {
       const result = await this.#attempts(method, parameters, bounds, pacedChat)
-      tell('ok')
+      report('ok')
       return result
     } catch (err) {
-      tell(err instanceof TelegramError ? err.code : 'internal')
+      report(err instanceof TelegramError ? err.code : 'internal')
       throw err
     }
   }
@@ -234,20 +235,20 @@ export class TelegramClient {
     }
   }
 
-  /** Whether a text holds any piece of the token's secret: a server may quote the path, cut or in capitals. */
+  /** Whether a text contains a part of the token's secret: a server may quote the path, cut or in capitals. */
   #quotesToken(text: string): boolean {
     const { token } = this.#options
     const secret = token.slice(token.indexOf(':') + 1).toLowerCase()
-    const said = text.toLowerCase()
+    const lowerCase = text.toLowerCase()
     const length = Math.min(TOKEN_PIECE, secret.length)
     for (let at = 0; at + length <= secret.length; at++) {
-      if (said.includes(secret.slice(at, at + length))) return true
+      if (lowerCase.includes(secret.slice(at, at + length))) return true
     }
     return false
   }
 }
 
-/** Does it for a chat, or once more for the supergroup that the chat has become. */
+/** Calls `act` for a chat, and again for the supergroup that the chat has become. */
 async function followMigration<T>(
   chatId: string,
   act: (chatId: string) => Promise<T>
@@ -276,7 +277,7 @@ function detailsOf({ temporary, status, description, reason, retryAfterMs }: Tel
   }
 }
 
-/** A wait that the caller's signal can end. */
+/** Waits, and reports an abort by the caller's signal as a `TelegramError`. */
 async function abortable<T>(method: TelegramMethod, signal: AbortSignal | undefined, wait: Promise<T>): Promise<T> {
   try {
     return await wait
@@ -286,7 +287,7 @@ async function abortable<T>(method: TelegramMethod, signal: AbortSignal | undefi
   }
 }
 
-/** The code of an error of Node or undici. Only what cannot hold a token, in which there is a colon, is taken. */
+/** The code of an error of Node or undici. A token contains a colon, so the pattern cannot match one. */
 function nameOf(err: unknown): string {
   const code = typeof err === 'object' && err !== null && 'code' in err ? err.code : undefined
   return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? code : 'CONNECTION_FAILED'

@@ -1,12 +1,12 @@
 /**
- * Why Telegram did not do what was asked:
+ * Why a call to Telegram failed:
  * - `TELEGRAM_UNAUTHORIZED`: the bot token is wrong or was revoked
- * - `TELEGRAM_CHAT_NOT_FOUND`: no such chat, or the bot was never in touch with it
- * - `TELEGRAM_BLOCKED`: the bot may not write there: blocked, removed, without rights
- * - `TELEGRAM_RATE_LIMITED`: too many requests; `retryAfterMs` says when again, as far as it is known
- * - `TELEGRAM_UNREACHABLE`: no answer, an error of the server, or an answer that is none of the Bot API's
- * - `TELEGRAM_REJECTED`: it understood, and refuses this very request (markup, length, …)
- * - `TELEGRAM_ABORTED`: the caller's signal ended the call
+ * - `TELEGRAM_CHAT_NOT_FOUND`: the chat does not exist, or the bot has no contact with it
+ * - `TELEGRAM_BLOCKED`: the bot may not write to the chat: blocked, removed, without rights
+ * - `TELEGRAM_RATE_LIMITED`: too many requests; retry after `retryAfterMs`, where it is known
+ * - `TELEGRAM_UNREACHABLE`: no answer, a server error, or an answer of something other than the Bot API
+ * - `TELEGRAM_REJECTED`: Telegram rejects this request (markup, length, …)
+ * - `TELEGRAM_ABORTED`: the caller's signal aborted the call
  */
 export type TelegramErrorCode =
   | 'TELEGRAM_UNAUTHORIZED'
@@ -21,25 +21,25 @@ export type TelegramMethod = 'getMe' | 'getChat' | 'sendMessage'
 
 export interface TelegramErrorDetails {
   /**
-   * Whether the client tries the same request again by itself. Who keeps a message for later decides by `code`: a
-   * `TELEGRAM_UNREACHABLE` that is not temporary (a proxy answered) may end as well, only not within seconds.
+   * Whether the client retries the request within seconds. A caller that stores messages decides by `code`: a
+   * `TELEGRAM_UNREACHABLE` that is not temporary (a proxy answered) may end, too, but not within seconds.
    */
   temporary?: boolean
   /** HTTP status of the answer, where there was one. */
   status?: number
-  /** What Telegram says about it, withheld when it quotes the token, at most 200 characters. For the log, never for a client. */
+  /** Telegram's description, at most 200 characters, withheld when it quotes the token. For the log, not for clients. */
   description?: string
-  /** A name for what went wrong below: `TIMEOUT`, `ECONNREFUSED`, `NOT_BOT_API`, … */
+  /** The technical reason: `TIMEOUT`, `ECONNREFUSED`, `NOT_BOT_API`, … */
   reason?: string
-  /** Telegram takes no further request before, in milliseconds, at most an hour. */
+  /** The wait before Telegram accepts another request, in milliseconds, at most an hour. */
   retryAfterMs?: number
   /** The group became this supergroup: use its id from now on. */
   migratedTo?: string
 }
 
 /**
- * A call to Telegram failed. The token stands in the URL of every call and errors of the network quote URLs, so this
- * one deliberately carries no `cause`: `reason` names it instead.
+ * A call to Telegram failed. The URL of every call contains the token, and network errors quote URLs, so this error has
+ * no `cause`: `reason` names it instead.
  */
 export class TelegramError extends Error {
   override name = 'TelegramError'

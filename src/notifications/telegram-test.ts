@@ -6,7 +6,7 @@ import { TelegramError } from './telegram-error.ts'
 
 export type TelegramTestStage = 'get_me' | 'get_chat' | 'send_message'
 
-/** What the contract of `POST /api/system/test-telegram` lets a failed stage say. */
+/** The codes of a failed stage in the contract of `POST /api/system/test-telegram`. */
 export type TelegramTestCode =
   | 'TELEGRAM_UNAUTHORIZED'
   | 'TELEGRAM_CHAT_NOT_FOUND'
@@ -14,7 +14,7 @@ export type TelegramTestCode =
   | 'TELEGRAM_RATE_LIMITED'
   | 'TELEGRAM_UNREACHABLE'
 
-/** One stage of the test, as the contract shows it. `duration_ms` is a whole number. */
+/** One stage of the test, as in the contract. `duration_ms` is a whole number. */
 export interface StageResult {
   stage: TelegramTestStage
   ok: boolean
@@ -22,7 +22,7 @@ export interface StageResult {
 }
 
 /**
- * How the test ended. `stages` holds those that were begun, in order. `error` is for the log. `migratedTo` is the
+ * The result of the test. `stages` has the stages that began, in order. `error` is for the log. `migratedTo` is the
  * supergroup that the configured chat has become: the configuration should name it.
  */
 export type TelegramTestResult = { stages: StageResult[]; migratedTo?: string } & (
@@ -32,18 +32,18 @@ export type TelegramTestResult = { stages: StageResult[]; migratedTo?: string } 
 )
 
 export interface TelegramTestOptions {
-  /** Absent where no token is configured. */
+  /** Undefined without a configured token. */
   client: TelegramClient | undefined
-  /** The operator's chat; absent where none is configured. */
+  /** The operator's chat; undefined without a configured one. */
   chatId: string | undefined
-  /** Of the admin who asks: the message arrives in it. */
+  /** The language of the message. */
   language: 'ko' | 'en'
   /** Named in the message. */
   serviceName: string
   /** Longest duration of all stages together, in milliseconds. */
   deadlineMs?: number
   signal?: AbortSignal | undefined
-  /** Milliseconds of a clock that never goes back. */
+  /** Milliseconds of a monotonic clock. Default `performance.now`. */
   now?: () => number
 }
 
@@ -55,8 +55,8 @@ const texts = {
 }
 
 /**
- * Tests the way to the operator's chat stage by stage, and stops at the first that fails. Sends one message.
- * Never rejects for what Telegram does.
+ * Tests the connection to the operator's chat stage by stage, and stops at the first failed stage. Sends one message.
+ * Does not reject when Telegram fails or rejects a call.
  */
 export async function testTelegram(options: TelegramTestOptions): Promise<TelegramTestResult> {
   const { client, language, serviceName, deadlineMs = 15 * SECOND, signal, now = () => performance.now() } = options
@@ -93,8 +93,8 @@ export async function testTelegram(options: TelegramTestOptions): Promise<Telegr
 }
 
 /**
- * A refusal of the request itself is none of the contract's codes. The requests of this test differ in nothing but the
- * chat, so it is the chat that Telegram does not want: not as an id (get_chat), or not from this bot (send_message).
+ * The contract has no code for a rejected request. The requests of this test differ in the chat alone, so Telegram rejects
+ * the chat: its id (get_chat), or messages of this bot to it (send_message).
  */
 function testCode(stage: TelegramTestStage, { code }: TelegramError): TelegramTestCode {
   if (code === 'TELEGRAM_ABORTED') return 'TELEGRAM_UNREACHABLE'
