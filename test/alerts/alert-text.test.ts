@@ -18,7 +18,7 @@ const stopped: AlertDetails = {
   until: Date.parse('2026-11-22T12:33:04.000Z')
 }
 
-t.test('a stopped scheduler is told with who, why and until when', async t => {
+t.test('the message about a stopped scheduler has actor, reason and end', async t => {
   t.equal(
     noticeText(notice('alert', stopped), ko),
     [
@@ -45,7 +45,7 @@ t.test('a stopped scheduler is told with who, why and until when', async t => {
   )
 })
 
-t.test('a recovery names what has recovered, not the cause that is over', async t => {
+t.test('a recovery names the condition without its cause', async t => {
   const details: AlertDetails = { kind: 'readiness', instance: 'replica-1', error: 'database_timeout' }
   t.match(noticeText(notice('alert', details), en), 'Cause: <code>database_timeout</code>')
   const recovery = noticeText(notice('recovery', details, 192_000), en)
@@ -53,7 +53,7 @@ t.test('a recovery names what has recovered, not the cause that is over', async 
   t.notMatch(recovery, 'database_timeout')
 })
 
-t.test('every kind and type is a message that Telegram takes, in both languages, whatever the names', async t => {
+t.test('every kind and type is a message that Telegram accepts, in both languages, with any names', async t => {
   const name = `<b>&"\n🔴 <b>forged\u202E\uD800${'ש'.repeat(5_000)}`
   const jobs = { jobId: 'x', jobName: name, runId: name, instance: name, errorCode: name, dueAt: since }
   const all: AlertDetails[] = [
@@ -82,7 +82,7 @@ t.test('every kind and type is a message that Telegram takes, in both languages,
   t.ok(texts.size > 30, `titles distinguish the kinds: ${texts.size}`)
 })
 
-t.test('an unclean restart is told with how long it took and what was missed', async t => {
+t.test('the message about an unclean restart has its duration and the missed runs', async t => {
   const restart = { instance: 'replica-1', startedAt: since + 125_000, lastSeenAt: since }
   t.strictSame(restartNotice({ ...restart, missed: [{ jobName: 'Sync Account Balances', count: 2 }] }, ko), {
     dedupeKey: `restart:replica-1:${since + 125_000}`,

@@ -13,7 +13,7 @@ function jobFailed(runId: string): AlertDetails {
   return { kind: 'job_failed', jobId: 'update_open_orders', jobName: 'Update', runId, errorCode: 'EXCHANGE_DOWN' }
 }
 
-/** A book on a clock that the test moves, and everything that it told, as `type at seconds`. */
+/** A book with a manual clock, and its notices as `type at seconds`. */
 function open(options: ConstructorParameters<typeof AlertBook>[0] = {}) {
   const clock = { at: 0 }
   const book = new AlertBook({ now: () => clock.at, ...options })
@@ -22,7 +22,7 @@ function open(options: ConstructorParameters<typeof AlertBook>[0] = {}) {
     clock,
     book,
     notices,
-    told: () => notices.map(({ type, at }) => `${type} ${at / SECOND}`),
+    summary: () => notices.map(({ type, at }) => `${type} ${at / SECOND}`),
     fails(at: number, details: AlertDetails = notReady, more: { since?: number; episode?: string } = {}) {
       clock.at = at
       notices.push(...book.observe({ key: 'k', failing: true, details, ...more }))
@@ -38,31 +38,31 @@ function open(options: ConstructorParameters<typeof AlertBook>[0] = {}) {
   }
 }
 
-t.test('readiness that is lost is told once it is confirmed, and its return once it lasts', async t => {
+t.test('a loss of readiness is reported when it is confirmed, and its recovery when it lasts', async t => {
   const alerts = open()
   alerts.fails(0)
   alerts.tick(29 * SECOND)
-  t.strictSame(alerts.told(), [])
+  t.strictSame(alerts.summary(), [])
   alerts.tick(30 * SECOND)
   alerts.fails(40 * SECOND)
   alerts.isWell(100 * SECOND)
   alerts.tick(129 * SECOND)
-  t.strictSame(alerts.told(), ['alert 30'])
+  t.strictSame(alerts.summary(), ['alert 30'])
   alerts.tick(130 * SECOND)
-  t.strictSame(alerts.told(), ['alert 30', 'recovery 130'])
+  t.strictSame(alerts.summary(), ['alert 30', 'recovery 130'])
   t.hasStrict(alerts.notices[1], { since: 0, lastedMs: 100 * SECOND, details: notReady, key: 'k' })
 })
 
-t.test('a short failure is nobody told of', async t => {
+t.test('a short failure is not reported', async t => {
   const alerts = open()
   alerts.fails(0)
   alerts.isWell(29 * SECOND)
   alerts.tick(HOUR)
-  t.strictSame(alerts.told(), [])
+  t.strictSame(alerts.summary(), [])
   t.strictSame(alerts.book.snapshot(), {}, 'and it is forgotten')
 })
 
-t.test('a short return ends nothing', async t => {
+t.test('a short recovery does not end a condition', async t => {
   const alerts = open()
   alerts.fails(0)
   alerts.tick(30 * SECOND)
@@ -70,75 +70,75 @@ t.test('a short return ends nothing', async t => {
   alerts.fails(69 * SECOND)
   alerts.isWell(80 * SECOND)
   alerts.tick(110 * SECOND)
-  t.strictSame(alerts.told(), ['alert 30', 'recovery 110'])
+  t.strictSame(alerts.summary(), ['alert 30', 'recovery 110'])
 })
 
-t.test('what comes and goes all the time is told when its failing adds up', async t => {
+t.test('an intermittent failure is reported when its total length reaches the limit', async t => {
   const alerts = open()
   for (let at = 0; at < 100; at += 10) {
     alerts.fails(at * SECOND)
     alerts.isWell((at + 5) * SECOND)
   }
-  t.strictSame(alerts.told(), ['alert 55'])
+  t.strictSame(alerts.summary(), ['alert 55'])
   t.equal(alerts.notices[0]?.since, 0)
 })
 
-t.test('alerts of one key keep their distance; one that still holds then is told then', async t => {
+t.test('a second alert of a key is delayed to the shortest interval', async t => {
   const alerts = open({ rules: promptRules })
   alerts.fails(0, jobFailed('1'))
   alerts.isWell(29 * SECOND)
   alerts.fails(58 * SECOND, jobFailed('2'))
   alerts.isWell(87 * SECOND)
   alerts.fails(14 * MINUTE, jobFailed('3'))
-  t.strictSame(alerts.told(), ['alert 0', 'recovery 29'])
+  t.strictSame(alerts.summary(), ['alert 0', 'recovery 29'])
   alerts.tick(15 * MINUTE)
-  t.strictSame(alerts.told(), ['alert 0', 'recovery 29', 'alert 900'])
+  t.strictSame(alerts.summary(), ['alert 0', 'recovery 29', 'alert 900'])
   t.hasStrict(alerts.notices[2]?.details, { runId: '3' })
 })
 
-t.test('an alert that was held back has no recovery', async t => {
+t.test('an alert that was not written has no recovery', async t => {
   const alerts = open({ rules: promptRules })
   alerts.fails(0, jobFailed('1'))
   alerts.isWell(1 * SECOND)
   alerts.fails(2 * SECOND, jobFailed('2'))
   alerts.isWell(3 * SECOND)
-  t.strictSame(alerts.told(), ['alert 0', 'recovery 1'])
+  t.strictSame(alerts.summary(), ['alert 0', 'recovery 1'])
 })
 
-t.test('what has become due is told before what is seen next, however seldom anybody looks', async t => {
+t.test('notices that became due come before those of the next observation', async t => {
   const alerts = open()
   alerts.fails(0)
   alerts.isWell(100 * SECOND)
-  t.strictSame(alerts.told(), ['alert 100'], 'an outage that was long enough')
+  t.strictSame(alerts.summary(), ['alert 100'], 'the failure lasted long enough')
   alerts.fails(HOUR)
-  t.strictSame(alerts.told(), ['alert 100', 'recovery 3600'], 'its end, before the next one begins')
+  t.strictSame(alerts.summary(), ['alert 100', 'recovery 3600'], 'the recovery comes before the next failure')
   t.equal(alerts.notices[1]?.lastedMs, 100 * SECOND)
   alerts.tick(HOUR + 30 * SECOND)
   t.hasStrict(alerts.notices[2], { type: 'alert', since: HOUR })
 })
 
-t.test('short failures far from each other do not add up', async t => {
+t.test('failures with recoveries in between do not add up', async t => {
   const alerts = open()
   for (let hour = 0; hour < 24; hour++) {
     alerts.fails(hour * HOUR)
     alerts.isWell(hour * HOUR + 5 * SECOND)
   }
-  t.strictSame(alerts.told(), [])
+  t.strictSame(alerts.summary(), [])
 })
 
-t.test('a job that fails every other time is told once', async t => {
+t.test('a job that fails every other time is reported once', async t => {
   const alerts = open()
   for (let run = 0; run < 100; run++) {
     const at = run * 307 * SECOND
     if (run % 2 === 0) alerts.fails(at, jobFailed(String(run)))
     else alerts.isWell(at)
   }
-  t.strictSame(alerts.told(), ['alert 0'])
+  t.strictSame(alerts.summary(), ['alert 0'])
   alerts.tick(10 * HOUR)
   t.hasStrict(alerts.notices[1], { type: 'recovery', lastedMs: 99 * 307 * SECOND })
 })
 
-t.test('a stopped scheduler is called to mind, counted from when it stopped', async t => {
+t.test('reminders of a stopped scheduler are counted from the stop', async t => {
   const alerts = open()
   alerts.fails(10 * MINUTE, stopped, { since: 0, episode: 'e' })
   alerts.tick(59 * MINUTE)
@@ -152,7 +152,7 @@ t.test('a stopped scheduler is called to mind, counted from when it stopped', as
   )
 })
 
-t.test('replicas that see one occurrence give its messages the same keys', async t => {
+t.test('replicas give messages about one occurrence the same keys', async t => {
   const one = open()
   const other = open()
   one.fails(1 * SECOND, stopped, { since: 0, episode: '2026-11-22T12:00:00.000Z' })
@@ -179,26 +179,26 @@ t.test('another occurrence has another key', async t => {
   )
 })
 
-t.test('what is remembered survives as JSON', async t => {
+t.test('a snapshot can be stored as JSON', async t => {
   const before = open()
   before.fails(0)
   before.tick(30 * SECOND)
   const after = open({ conditions: JSON.parse(JSON.stringify(before.book.snapshot())) })
   after.isWell(MINUTE)
   after.tick(2 * MINUTE)
-  t.strictSame(after.told(), ['recovery 120'])
+  t.strictSame(after.summary(), ['recovery 120'])
   t.equal(after.notices[0]?.dedupeKey, 'k:0:recovery')
 })
 
-t.test('a clock that goes back stands still instead', async t => {
+t.test('a time before the last observation counts as that one', async t => {
   const alerts = open()
   alerts.fails(HOUR)
   alerts.tick(0)
   alerts.tick(HOUR + 30 * SECOND)
-  t.strictSame(alerts.told(), ['alert 3630'])
+  t.strictSame(alerts.summary(), ['alert 3630'])
 })
 
-t.test('keys do not touch each other', async t => {
+t.test('keys are independent', async t => {
   const { book } = open()
   const well = { key: 'b', failing: false } as const
   const both = book.observe({ key: 'a', failing: true, details: stopped }, well)
@@ -208,12 +208,12 @@ t.test('keys do not touch each other', async t => {
   )
 })
 
-t.test('every kind has its rule with a least distance of alerts', async t => {
+t.test('every kind has a rule with a shortest interval between alerts', async t => {
   for (const [kind, { minIntervalMs }] of Object.entries(alertRules))
     t.ok(minIntervalMs > 0, `${kind}: ${minIntervalMs} ms`)
 })
 
-t.test('whatever is observed: alerts keep their distance, and each has one recovery, after it', async () => {
+t.test('for any observations, alerts keep their interval, and each has one later recovery', async () => {
   const rule = { confirmMs: 20, recoverMs: 15, minIntervalMs: 100, remindMs: 50 }
   const rules: AlertRules = { ...alertRules, readiness: rule }
   const step = fc.record({ after: fc.integer({ min: 0, max: 40 }), what: fc.constantFrom('fails', 'isWell', 'tick') })
@@ -232,9 +232,11 @@ t.test('whatever is observed: alerts keep their distance, and each has one recov
       const main = alerts.notices.filter(({ type }) => type !== 'reminder')
       const alternate = main.every(({ type }, index) => type === (index % 2 === 0 ? 'alert' : 'recovery'))
       const times = main.filter(({ type }) => type === 'alert').map(notice => notice.at)
-      const apart = times.every((time, index) => index === 0 || time - (times[index - 1] ?? 0) >= rule.minIntervalMs)
+      const keepsInterval = times.every(
+        (time, index) => index === 0 || time - (times[index - 1] ?? 0) >= rule.minIntervalMs
+      )
       const keys = new Set(alerts.notices.map(({ dedupeKey }) => dedupeKey))
-      return alternate && main.length % 2 === 0 && apart && keys.size === alerts.notices.length
+      return alternate && main.length % 2 === 0 && keepsInterval && keys.size === alerts.notices.length
     }),
     { numRuns: 500 }
   )

@@ -16,7 +16,7 @@ t.test('no more is under way at once than may be, and all is done', async t => {
   t.strictSame(done.sort(), [1, 2, 3, 4, 5, 6, 7])
 })
 
-t.test('a failure keeps the rest from being begun, and is told once all that was begun has ended', async t => {
+t.test('after a failure no further work begins, and the error is thrown when all work has ended', async t => {
   const [begun, ended]: number[][] = [[], []]
   const work = eachAtMost(2, [1, 2, 3, 4], async item => {
     begun?.push(item)

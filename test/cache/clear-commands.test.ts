@@ -9,7 +9,7 @@ const NEVER_MS = 3_600_000
 
 /** Inserts a command without a notification. */
 const insertCommand = (database: Database) =>
-  database.run(sql => sql`insert into cache_commands (actor, filter) values ('somebody', '{"type": "all"}')`)
+  database.run(sql => sql`insert into cache_commands (actor, filter) values ('admin', '{"type": "all"}')`)
 
 async function replica(t: Test, database: Database, intervals: PollIntervals) {
   let onClear = () => {}

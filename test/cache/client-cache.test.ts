@@ -12,10 +12,10 @@ const account = (accountId: string, exchange: Account['exchange'] = 'BINANCE', v
   state: 'ok',
   version
 })
-// Nothing of a client is called here: one stands for another by its identity.
+// No method of a client is called: its identity is sufficient.
 const client = () => ({}) as ExchangeClient
 
-t.test('a client is made once, also for those who ask while it is made', async t => {
+t.test('a client is created once, for concurrent callers, too', async t => {
   const cache = new ClientCache({ max: 10, ttlSeconds: 60 })
   let made = 0
   const make = async () => {
@@ -31,14 +31,14 @@ t.test('a client is made once, also for those who ask while it is made', async t
   t.equal(made, 3, 'each market has its own, and so has each version of the credentials')
 })
 
-t.test('what could not be made is not kept', async t => {
+t.test('a failed creation is not cached', async t => {
   const cache = new ClientCache({ max: 10, ttlSeconds: 60 })
   await t.rejects(cache.getOrMake(account('1'), 'SPOT', () => Promise.reject(new Error('no'))))
   t.equal(cache.stats().total_cached_clients, 0)
   t.ok(await cache.getOrMake(account('1'), 'SPOT', async () => client()))
 })
 
-t.test('the figures tell total, active and expired', async t => {
+t.test('the statistics have total, active and expired clients', async t => {
   let now = 1_000
   const cache = new ClientCache({ max: 3, ttlSeconds: 60, now: () => now })
   const make = async () => client()
@@ -53,7 +53,7 @@ t.test('the figures tell total, active and expired', async t => {
   t.equal(cache.stats().total_cached_clients, 3, 'no more than the limit')
 })
 
-t.test('a clear drops what every part of its filter fits', async t => {
+t.test('a clear drops the clients that match every part of its filter', async t => {
   const filled = async () => {
     const cache = new ClientCache({ max: 10, ttlSeconds: 60 })
     const make = async () => client()

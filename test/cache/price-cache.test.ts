@@ -32,7 +32,7 @@ function setUp(options: Partial<PriceCacheOptions> = {}) {
   return { cache, market, lines }
 }
 
-t.test('a price older than its limit is never served', async t => {
+t.test('an expired price is not returned', async t => {
   const { cache, market } = setUp()
   await cache.refresh(BINANCE)
   t.hasStrict(cache.peek('BINANCE', 'SPOT', 'S0'), { price: '1', readAt: new Date(1_000_000) })
@@ -44,7 +44,7 @@ t.test('a price older than its limit is never served', async t => {
   t.equal((await cache.current('BINANCE', 'SPOT', ['S0'], never)).size, 0, 'nor when its market cannot be read')
 })
 
-t.test('who misses while a market is being read shares the answer', async t => {
+t.test('concurrent misses of a market share one call', async t => {
   const { cache, market } = setUp()
   let arrive = () => {}
   market.read = () => new Promise(resolve => (arrive = resolve))
@@ -54,7 +54,7 @@ t.test('who misses while a market is being read shares the answer', async t => {
   t.equal(market.reads, 1)
 })
 
-t.test('one who is told to end stops waiting; the others get their answer', async t => {
+t.test('an aborted caller stops waiting; the others get the prices', async t => {
   const { cache, market } = setUp()
   let arrive = () => {}
   market.read = () => new Promise(resolve => (arrive = resolve))
@@ -67,7 +67,7 @@ t.test('one who is told to end stops waiting; the others get their answer', asyn
   t.equal((await patient).get('S0')?.price, '1')
 })
 
-t.test('a market is not read again and again for a symbol that it does not have', async t => {
+t.test('a market is not read repeatedly for an unknown symbol', async t => {
   const { cache, market } = setUp()
   for (let i = 0; i < 3; i++) t.equal((await cache.current('BINANCE', 'SPOT', ['none'], never)).size, 0)
   t.equal(market.reads, 1)
@@ -76,7 +76,7 @@ t.test('a market is not read again and again for a symbol that it does not have'
   t.equal(market.reads, 2)
 })
 
-t.test('the figures count hits, misses, updates and ages per market', async t => {
+t.test('the statistics have hits, misses, updates and ages per market', async t => {
   const { cache, market } = setUp()
   await cache.refresh(BINANCE)
   market.prices.set('S1', '2')
@@ -104,7 +104,7 @@ t.test('the figures count hits, misses, updates and ages per market', async t =>
   t.hasStrict(cache.stats(), { entries: 2, expired: 1, oldest_age_seconds: 70.5 })
 })
 
-t.test('a symbol that stands still while its market moves is flagged, and told once', async t => {
+t.test('a symbol whose price is unchanged while its market is active is counted, and logged once', async t => {
   const { cache, market, lines } = setUp()
   for (let i = 0; i < 10; i++) market.prices.set(`S${i}`, '1')
   const refresh = async (moving: boolean, times: number) => {
@@ -115,7 +115,7 @@ t.test('a symbol that stands still while its market moves is flagged, and told o
   }
   const warned = () => lines.filter(({ msg }) => msg === 'prices stand still while their market moves')
   await refresh(false, 30)
-  t.equal(cache.stats().frozen, 0, 'a market that stands still says nothing')
+  t.equal(cache.stats().frozen, 0, 'an inactive market has no frozen symbols')
   await refresh(true, 19)
   t.equal(cache.stats().frozen, 0)
   await refresh(true, 5)
@@ -126,7 +126,7 @@ t.test('a symbol that stands still while its market moves is flagged, and told o
   t.equal(cache.stats().frozen, 0, 'and it moves again')
 })
 
-t.test('a clear drops what every part of its filter fits, in either spelling', async t => {
+t.test('a clear drops the entries that match every part of its filter, in either spelling', async t => {
   const filled = async () => {
     const { cache, market } = setUp()
     market.prices.set('S1', '2')
@@ -151,7 +151,7 @@ t.test('a clear drops what every part of its filter fits, in either spelling', a
   }
 })
 
-t.test('no more prices are kept than the limit, and what is served is what was read last', async t => {
+t.test('the cache does not exceed its limit, and returns the latest prices', async t => {
   const result = await fc.check(
     fc.asyncProperty(
       fc.array(fc.dictionary(fc.constantFrom('A', 'B', 'C', 'D', 'E'), fc.integer({ min: 1 }).map(String)), {

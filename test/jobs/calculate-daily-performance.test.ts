@@ -35,7 +35,7 @@ function days(from: string, to: string): string[] {
   return list
 }
 
-t.test('three days of one strategy, worked by hand', async t => {
+t.test('three days of one strategy equal a manual computation', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   await trade(database, [
@@ -82,7 +82,7 @@ t.test('a strategy that has never traded has no rows', async t => {
   t.strictSame(await performanceOf(database), [])
 })
 
-t.test('currencies stay apart: figures in the currency of the capital, others counted', async t => {
+t.test('results are in the currency of the capital, executions in others are counted', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database, {
     accounts: [{}, { exchange: 'UPBIT' }],
@@ -104,7 +104,7 @@ t.test('currencies stay apart: figures in the currency of the capital, others co
   ])
 })
 
-t.test('accounts of one currency share their capital; play money has rows of its own', async t => {
+t.test('accounts of one currency share their capital; testnets have separate rows', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database, {
     accounts: [{}, {}, { is_testnet: true }],
@@ -121,7 +121,7 @@ t.test('accounts of one currency share their capital; play money has rows of its
   ])
 })
 
-t.test('days that were missed are filled in, and a run finds nothing to do twice', async t => {
+t.test('missed days are computed, and a second run changes nothing', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   await trade(database, [{ at: '2026-03-01T10:00:00+09:00', pnl: '10' }])
@@ -136,7 +136,7 @@ t.test('days that were missed are filled in, and a run finds nothing to do twice
   t.hasStrict((await run(database, '2026-03-07T00:00:13+09:00')).result, { strategies: 0, days: 0 })
 })
 
-t.test('executions recorded late: their day is computed again, the following rolled forward', async t => {
+t.test('the day of late executions is computed again, and the following days are updated', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   const early: ExecutionRow = { at: '2026-02-27T23:59:00+09:00', pnl: '7', fee_value: '1' }
@@ -160,7 +160,7 @@ t.test('executions recorded late: their day is computed again, the following rol
   t.strictSame(await performanceOf(database), await performanceOf(undisturbed))
 })
 
-t.test('a day asked for by hand', async t => {
+t.test('a manual run computes the given day', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   await trade(
@@ -196,7 +196,7 @@ t.test('a day asked for by hand', async t => {
   t.strictSame(await performanceOf(database), before)
 })
 
-t.test('a day of a zone lasts as long as it does there', async t => {
+t.test('a day has the length of the day in its time zone', async t => {
   // Havana has its midnight twice in November, São Paulo lacked it in November 2018, Apia lacked a whole day.
   const zones = [
     ['Europe/Berlin', '2026-03-29T21:59:59.999Z', '2026-03-29T22:00:00Z', '2026-03-29'],
@@ -222,7 +222,7 @@ t.test('a day of a zone lasts as long as it does there', async t => {
   }
 })
 
-t.test('a run that dies before any of its transactions is completed by the next, to the same rows', async t => {
+t.test('a run that fails before any of its transactions is completed by the next one with the same rows', async t => {
   const executions: ExecutionRow[] = days('2026-01-01', '2026-04-30').map((day, i) => ({
     on: i % 3,
     at: `${day}T12:00:00+09:00`,
@@ -255,7 +255,7 @@ t.test('a run that dies before any of its transactions is completed by the next,
   }
 })
 
-t.test('it stops between two transactions when it is told to end', async t => {
+t.test('an aborted run stops between two transactions', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   await trade(database, [{ at: '2026-01-01T10:00:00+09:00', pnl: '10' }])
@@ -264,10 +264,10 @@ t.test('it stops between two transactions when it is told to end', async t => {
     run(database, '2026-05-01T00:00:13+09:00', {
       signal: controller.signal,
       before: transaction => {
-        if (transaction === 3) controller.abort(new Error('told to end'))
+        if (transaction === 3) controller.abort(new Error('aborted'))
       }
     }),
-    { message: 'told to end' }
+    { message: 'aborted' }
   )
   t.equal((await performanceOf(database)).length, 31, 'a month was done')
 })
@@ -349,7 +349,7 @@ const dealt: fc.Arbitrary<Dealt> = fc.record({
   fee_value: fc.option(fc.integer({ min: -10, max: 1_000 }).map(n => new Big(n).div(1_000).toFixed()))
 })
 
-t.test('for random executions, recorded in random order between runs, it equals a naive computation', async t => {
+t.test('for random executions, recorded in random order between runs, the rows equal a naive computation', async t => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(dealt, { minLength: 1, maxLength: 30 }),

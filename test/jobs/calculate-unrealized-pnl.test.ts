@@ -41,7 +41,7 @@ async function marksOf(database: Database) {
 const run = (database: Database, prices: PriceSource, overrides = {}) =>
   calculateUnrealizedPnl({ database, prices })(testContext(database, overrides).context)
 
-t.test('a position is worth the difference of mark and entry, signed, to the last digit', async t => {
+t.test('the unrealised PnL is exactly the signed difference of mark and entry', async t => {
   const database = await start(t, [
     { symbol: 'BTCUSDT', quantity: '0.123456789', entry: '98765.4321' },
     { symbol: 'ETHUSDT', quantity: '-3', entry: '1.66666666666666666667', market: 'FUTURES', side: 'SHORT' },
@@ -72,7 +72,7 @@ t.test('a position without a fresh price keeps its mark, and is counted', async 
   ])
 })
 
-t.test('a mark that is newer than the price stays', async t => {
+t.test('a mark that is newer than the price is kept', async t => {
   const database = await start(t, [{ symbol: 'BTCUSDT', quantity: '1', entry: '10' }])
   const [older, newer] = [new Date('2026-11-24T00:00:00Z'), new Date('2026-11-24T00:05:00Z')]
   await run(database, standingPrices({ BTCUSDT: '11' }, newer))
@@ -81,7 +81,7 @@ t.test('a mark that is newer than the price stays', async t => {
   t.strictSame(await marksOf(database), [{ id: 'BTCUSDT BOTH', mark: '11', pnl: '1', marked_at: newer }])
 })
 
-t.test('each market is asked once, for what is held there', async t => {
+t.test('each market is read once, for the symbols of its positions', async t => {
   const database = await start(t, [
     { symbol: 'BTCUSDT', quantity: '1', entry: '10' },
     { symbol: 'ETHUSDT', quantity: '1', entry: '10' },
@@ -104,7 +104,7 @@ t.test('each market is asked once, for what is held there', async t => {
   ])
 })
 
-t.test('it goes through everything in batches, says how far it is, and ends when it is told to', async t => {
+t.test('positions are marked in batches with progress, and an aborted run stops', async t => {
   const database = await tradingDatabase(t)
   for (const count of [9_000, 2_000, 8_000, 12_000, 1]) {
     const { strategyAccountId } = await seedAccount(database)
@@ -131,7 +131,7 @@ t.test('it goes through everything in batches, says how far it is, and ends when
   const controller = new AbortController()
   const ending = run(database, prices, {
     signal: controller.signal,
-    progress: () => controller.abort(new Error('told to end'))
+    progress: () => controller.abort(new Error('aborted'))
   })
-  await t.rejects(ending, { message: 'told to end' })
+  await t.rejects(ending, { message: 'aborted' })
 })

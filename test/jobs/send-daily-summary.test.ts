@@ -51,7 +51,7 @@ function messages(database: Database): Promise<{ chat_id: string; text: string; 
   ])
 }
 
-t.test('a day so far, worked by hand', async t => {
+t.test('the summary of an incomplete day equals a manual computation', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   await recordBalances(database, [
@@ -85,7 +85,7 @@ t.test('a day so far, worked by hand', async t => {
   ])
 })
 
-t.test('the currencies that matter: traded, held, or of the exchange; never added up', async t => {
+t.test('a summary has the currencies that are traded, held or of the exchange, never added up', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database, { accounts: [{}, { exchange: 'UPBIT' }, { is_active: false }] })
   await trade(database, [{ at: noon.at(1), pnl: '5', currency: 'USDC' }])
@@ -100,7 +100,7 @@ t.test('the currencies that matter: traded, held, or of the exchange; never adde
   ])
 })
 
-t.test('repeating it replaces the rows; the message of the day goes out once, and again by hand', async t => {
+t.test('a repeated run replaces the rows; the message is sent once, and again for a manual run', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   await trade(database, [{ at: noon.at(1), pnl: '5' }])
@@ -117,7 +117,7 @@ t.test('repeating it replaces the rows; the message of the day goes out once, an
   )
 })
 
-t.test('the operator reads all accounts, each owner their own, in one message per chat', async t => {
+t.test('the operator gets all accounts, each owner their own, in one message per chat', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database, {
     chats: ['1', null, '3', '3', OPERATOR],
@@ -136,7 +136,7 @@ t.test('the operator reads all accounts, each owner their own, in one message pe
   )
 })
 
-t.test('without a recipient the rows are written all the same', async t => {
+t.test('without a recipient the rows are written, too', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database, { chats: ['1'] })
   await database.run(sql => sql`update users set is_active = false`)
@@ -144,7 +144,7 @@ t.test('without a recipient the rows are written all the same', async t => {
   t.hasStrict(result, { summaries: 1, recipients: 0, messages: 0 })
 })
 
-t.test('messages that cannot be written leave no rows behind', async t => {
+t.test('when the messages cannot be stored, no rows are written', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   const outbox = { enqueue: () => Promise.reject(new Error('no outbox')) }
@@ -152,7 +152,7 @@ t.test('messages that cannot be written leave no rows behind', async t => {
   t.strictSame(await summaries(database), [])
 })
 
-t.test('the message tells amounts digit by digit, in the language of the service, whatever the names', async t => {
+t.test('the message has exact amounts, in the language of the service, with any names', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database, {
     accounts: [
@@ -193,7 +193,7 @@ As of: ${noon.date} 11:30 (${noon.timeZone})
   t.match(korean?.text, /일일 요약.*\[테스트넷\].*순손익 -1,500.*승률 50\.00%.*거래 없음.*펀딩/s)
 })
 
-t.test('the day is the one that the run stands for, also when it is caught up after midnight', async t => {
+t.test('the day is that of the scheduled time, also for a run after midnight', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   await trade(database, [
@@ -274,7 +274,7 @@ const balances = fc.uniqueArray(fc.record({ hour: fc.integer({ min: -5, max: 11 
   maxLength: 10
 })
 
-t.test('for random executions and balances it equals a naive computation', async t => {
+t.test('for random executions and balances the rows equal a naive computation', async t => {
   const sum = (list: readonly string[]) => list.reduce((a, b) => a.plus(b), new Big(0)).toFixed()
   await fc.assert(
     fc.asyncProperty(executions, balances, async (dealt, totals) => {

@@ -58,7 +58,7 @@ async function pass(database: Database, interval: string) {
   })
 }
 
-t.test('balances of each wallet, and totals per currency over them', async t => {
+t.test('each wallet has its balances, and each currency its total over the wallets', async t => {
   const { database, exchange, wallet, sync } = await setUp(t)
   exchange.setBalance(wallet, 'SPOT', 'USDT', '100.000000000000000001', '0.5')
   exchange.setBalance(wallet, 'SPOT', 'BTC', '0.12345678')
@@ -86,7 +86,7 @@ t.test('balances of each wallet, and totals per currency over them', async t => 
   t.strictSame(await rowsOf(database), whole, 'a repeat changes nothing')
 })
 
-t.test('a total is written down when it changed, not more than once in ten minutes, and for each day', async t => {
+t.test('a changed total is recorded at most once in ten minutes, and once for each day', async t => {
   const { database, exchange, wallet, sync } = await setUp(t)
   exchange.setBalance(wallet, 'SPOT', 'USDT', '1')
   await sync()
@@ -108,7 +108,7 @@ t.test('a total is written down when it changed, not more than once in ten minut
   t.hasStrict(await sync(), { history_rows: 0 }, 'nothing is not written down day after day')
 })
 
-t.test('a wallet that cannot be read leaves the account as it was', async t => {
+t.test('when a wallet cannot be read, the account is unchanged', async t => {
   const { database, exchange, wallet, sync } = await setUp(t)
   exchange.setBalance(wallet, 'SPOT', 'USDT', '1')
   await sync()
@@ -119,7 +119,7 @@ t.test('a wallet that cannot be read leaves the account as it was', async t => {
   t.strictSame(await rowsOf(database), before)
 })
 
-t.test('a run waits for every wallet, also when the first has failed', async t => {
+t.test('a run waits for every wallet, also when the first fails', async t => {
   const { exchange, wallet, sync } = await setUp(t)
   exchange.setBalance(wallet, 'FUTURES', 'USDT', '1')
   exchange.fault({ kind: 'status', status: 401, body: '{"code":-1002,"msg":"no"}' }, { path: /^\/api/ })
@@ -127,7 +127,7 @@ t.test('a run waits for every wallet, also when the first has failed', async t =
   t.hasStrict(await sync(), { synced: 1, wallets_closed: 1, balances: 1 })
 })
 
-t.test('a wallet that the keys do not open is none of the account, until something was read of it', async t => {
+t.test('a wallet that the keys do not open does not belong to the account, unless it was read before', async t => {
   const { database, exchange, wallet, account, accounts, sync } = await setUp(t)
   const refusal = {
     kind: 'status' as const,
@@ -152,7 +152,7 @@ t.test('a wallet that the keys do not open is none of the account, until somethi
   t.strictSame(accounts.acceptances, [account.accountId, account.accountId])
 })
 
-t.test('an account that no exchange can be asked for keeps nobody else from being read', async t => {
+t.test('an account that cannot be read does not affect the others', async t => {
   const { database, exchange, wallet, account } = await setUp(t)
   exchange.setBalance(wallet, 'SPOT', 'USDT', '1')
   const odd = { ...(await seedAccount(database, { exchange: 'UPBIT' })), isTestnet: true }
@@ -167,7 +167,7 @@ t.test('an account that no exchange can be asked for keeps nobody else from bein
   t.strictSame(progress.at(-1), [2, 2])
 })
 
-t.test('refused credentials are said, and so is that they are taken again', async t => {
+t.test('refused credentials are recorded, and so is their acceptance', async t => {
   const { wallet, account, accounts, sync } = await setUp(t)
   wallet.state = 'revoked'
   t.hasStrict(await sync(), { synced: 0, refused: 1 })
@@ -177,7 +177,7 @@ t.test('refused credentials are said, and so is that they are taken again', asyn
   t.strictSame(accounts.acceptances, [account.accountId])
 })
 
-t.test('totals are sums, digit for digit', async t => {
+t.test('totals are exact sums', async t => {
   const database = await tradingDatabase(t)
   const { accountId } = await seedAccount(database)
   const amount = fc
@@ -223,7 +223,7 @@ async function historyOf(database: Database, accountId: string) {
   return rows.map(({ at, total }) => ({ at: at.getTime(), total }))
 }
 
-t.test('the last row before a day is what was held when it began, however late the change', async t => {
+t.test('the last row before a day is the total at its start, also after a late change', async t => {
   const database = await tradingDatabase(t)
   const { accountId } = await seedAccount(database)
   const at = (minutes: number) => MIDNIGHT + minutes * MINUTE
@@ -243,7 +243,7 @@ t.test('the last row before a day is what was held when it began, however late t
   t.strictSame(await historyOf(database, accountId), [...turned, { at: at(9), total: '5' }])
 })
 
-t.test('in the last minute of a day a change is written down at once, for the job right after midnight', async t => {
+t.test('a change in the last minute of a day is recorded at once, for the job right after midnight', async t => {
   const database = await tradingDatabase(t)
   const { accountId } = await seedAccount(database)
   await holdAt(database, accountId, MIDNIGHT - 3 * MINUTE, '1')
@@ -255,7 +255,7 @@ t.test('in the last minute of a day a change is written down at once, for the jo
   t.equal((await historyOf(database, accountId)).length, 2, 'and not a second time after it')
 })
 
-t.test('whatever is held when, each day begins with what the last look before it found', async t => {
+t.test('for any balances, each day begins with the total of the last run before it', async t => {
   const database = await tradingDatabase(t)
   const step = fc.record({
     afterMs: fc.oneof(fc.integer({ min: 1, max: 70_000 }), fc.integer({ min: 1, max: 40 * 60 * MINUTE })),

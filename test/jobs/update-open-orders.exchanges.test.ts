@@ -56,7 +56,7 @@ async function start(t: Test, name: ExchangeName) {
 }
 
 for (const name of EXCHANGE_NAMES) {
-  t.test(`${name}: orders, fills and positions are what the exchange has, through its own words`, async t => {
+  t.test(`${name}: orders, fills and positions equal those of the exchange`, async t => {
     const { exchange, place, run, books } = await start(t, name)
     for (const market of exchange.markets) {
       const [steps, canceled, quiet] = [
@@ -103,7 +103,7 @@ for (const name of EXCHANGE_NAMES) {
     }
   })
 
-  t.test(`${name}: what fails leaves everything as it is`, async t => {
+  t.test(`${name}: failed calls change nothing`, async t => {
     const { exchange, owner, accounts, place, run, books } = await start(t, name)
     const market = 'SPOT'
     const order = await place({ market, quantity: '2' })
@@ -133,7 +133,7 @@ async function firstClient(accounts: TestAccounts) {
 }
 
 for (const name of ['BINANCE', 'OKX'] as const) {
-  t.test(`${name}: a conditional order is followed under the id that it was placed with`, async t => {
+  t.test(`${name}: a conditional order keeps the id of its placement`, async t => {
     const { exchange, place, run, books } = await start(t, name)
     const stop = await place({ market: 'FUTURES', quantity: '2', type: 'STOP_MARKET', stopPrice: '90', side: 'SELL' })
     t.hasStrict(await run(), { checked: 1, failed: 0 })
@@ -145,7 +145,7 @@ for (const name of ['BINANCE', 'OKX'] as const) {
   })
 }
 
-t.test('an exchange is asked once per market, and once more for what vanished and for what filled', async t => {
+t.test('an exchange is called once per market, and once more for each vanished and each filled order', async t => {
   const { exchange, place, run } = await start(t, 'UPBIT')
   const orders = []
   for (let i = 0; i < 30; i++) orders.push(await place({ market: 'SPOT', quantity: '2' }))

@@ -29,8 +29,8 @@ t.before(async () => {
 
 class Crash extends Error {}
 
-/** What may happen to a run. `torn`: its first transaction is lost before the commit; `deaf`: committed, and never heard of. */
-const FATES = ['well', 'torn', 'deaf', 'listless', 'orderless', 'fillless', 'fillless'] as const
+/** The fates of a run. `torn`: its first transaction is lost before the commit; `unacknowledged`: the commit succeeds, its answer is lost. */
+const FATES = ['well', 'torn', 'unacknowledged', 'listless', 'orderless', 'fillless', 'fillless'] as const
 type Fate = (typeof FATES)[number]
 
 const units = (max: number) => fc.integer({ min: 1, max })
@@ -113,7 +113,7 @@ class World {
         if (fate === 'torn' && !crashed) throw new Crash()
         return result
       })
-      if (fate === 'deaf' && !crashed) throw new Crash()
+      if (fate === 'unacknowledged' && !crashed) throw new Crash()
       return result
     }
     try {
@@ -205,7 +205,7 @@ async function booksWithoutMisses(account: SeededAccount) {
   return { ...rest, orders: orders.map(({ misses: _misses, ...order }) => order) }
 }
 
-t.test('however it is disturbed, the books end as if nothing had happened', async t => {
+t.test('after any disturbances, the final rows equal those of an undisturbed run', async t => {
   let executions = 0
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 80, size: 'max' }), async steps => {
@@ -226,7 +226,7 @@ t.test('however it is disturbed, the books end as if nothing had happened', asyn
   t.ok(executions > RUNS, `${executions} executions in ${RUNS} runs`)
 })
 
-t.test('without fills the differences add up to what the exchange says, whenever it is asked', async t => {
+t.test('without fills, the recorded differences add up to the totals of the exchange at any time', async t => {
   const fillings = fc.array(fc.tuple(units(2_000), units(20_000_000), fc.boolean()), { minLength: 1, maxLength: 12 })
   let recorded = 0
   await fc.assert(

@@ -60,10 +60,10 @@ t.test('an order that fills in steps is recorded fill by fill, and its position 
   ])
   assertRows(t, positions, [{ quantity: '3', entry_price: '120', realized_pnl: '0', fees: '0.3', currency: 'USDT' }])
   t.hasStrict(await run(), { accounts: 0, checked: 0 })
-  t.strictSame(exchange.calls, [], 'nobody is asked when nothing is open')
+  t.strictSame(exchange.calls, [], 'without open orders no call is made')
 })
 
-t.test('a close realises against the average, two orders of one symbol share the position', async t => {
+t.test('a close realises PnL against the average price; two orders of one symbol share the position', async t => {
   const { exchange, place, run, books } = await desk(t)
   const buy = await place({ quantity: '2' })
   const sell = await place({ quantity: '1.5', side: 'SELL' })
@@ -81,7 +81,7 @@ t.test('a close realises against the average, two orders of one symbol share the
   assertRows(t, positions, [{ quantity: '0.5', entry_price: '100', realized_pnl: '5' }])
 })
 
-t.test('an order cancelled after a part keeps its fills, rejected and expired ones end as such', async t => {
+t.test('a cancelled order keeps its fills; rejected and expired orders have that status', async t => {
   const { exchange, place, run, books } = await desk(t)
   const orders = [await place({ quantity: '2' }), await place({ quantity: '2' }), await place({ quantity: '2' })]
   const [canceled, rejected, expired] = orders
@@ -102,7 +102,7 @@ t.test('an order cancelled after a part keeps its fills, rejected and expired on
 })
 
 t.test(
-  'an order that the exchange does not know is flagged after five misses, asked for ever more rarely, and comes back',
+  'an order that the exchange does not know is unknown after five misses, is checked less often, and can return',
   async t => {
     const { exchange, place, run, books, account } = await desk(t)
     const order = await place({ quantity: '1' })
@@ -130,7 +130,7 @@ t.test(
   }
 )
 
-t.test('an order that the exchange has not answered yet is left alone', async t => {
+t.test('an order without an exchange id is not checked', async t => {
   const { run, account, books } = await desk(t)
   await insertOrder(database, account, {
     exchangeOrderId: null,
@@ -143,7 +143,7 @@ t.test('an order that the exchange has not answered yet is left alone', async t 
   assertRows(t, (await books()).orders, [{ status: 'pending', misses: 0 }])
 })
 
-t.test('what cannot be learnt leaves its orders as they are, and the others go on', async t => {
+t.test('orders that cannot be read are unchanged, and the others are checked', async t => {
   const { exchange, place, run, books } = await desk(t)
   const [one, other] = [await place({ quantity: '1' }), await place({ quantity: '1' })]
   await run()
@@ -164,7 +164,7 @@ t.test('what cannot be learnt leaves its orders as they are, and the others go o
   t.hasStrict(await run(), { checked: 1, failed: 0, fills: 1 })
 })
 
-t.test('an account whose keys are refused is said to be, and the others go on', async t => {
+t.test('an account whose keys are refused is recorded, and the others are checked', async t => {
   const [bad, good] = [new ScriptedExchange(), new ScriptedExchange()]
   const [refused, other] = [await seedAccount(database), await seedAccount(database)]
   const exchangeOf = new Map([
@@ -197,23 +197,26 @@ t.test('an account whose keys are refused is said to be, and the others go on', 
   t.ok(accounts.acceptances.includes(refused.accountId))
 })
 
-t.test('fees: the base asset lowers a spot holding, another asset is valued, what nobody knows is counted', async t => {
-  const { exchange, place, run, books } = await desk(t, { BNBUSDT: '600' })
-  const order = await place({ quantity: '4' })
-  exchange.fill(order, { quantity: '1', price: '100', fee: '0.001', feeAsset: 'BTC' })
-  exchange.fill(order, { quantity: '1', price: '100', fee: '0.0001', feeAsset: 'BNB' })
-  exchange.fill(order, { quantity: '1', price: '100', fee: '7', feeAsset: 'XYZ' })
-  exchange.fill(order, { quantity: '1', price: '100', fee: null, feeAsset: null })
-  t.hasStrict(await run(), { fills: 4, fees_unknown: 2 })
-  const { executions, positions } = await books()
-  t.strictSame(
-    executions.map(({ fee_value }) => fee_value),
-    ['0.1', '0.06', null, null]
-  )
-  assertRows(t, positions, [{ quantity: '3.999', entry_price: '100', fees: '0.16' }])
-})
+t.test(
+  'a fee in the base asset lowers a spot position, one in another asset is valued, an unknown one is counted',
+  async t => {
+    const { exchange, place, run, books } = await desk(t, { BNBUSDT: '600' })
+    const order = await place({ quantity: '4' })
+    exchange.fill(order, { quantity: '1', price: '100', fee: '0.001', feeAsset: 'BTC' })
+    exchange.fill(order, { quantity: '1', price: '100', fee: '0.0001', feeAsset: 'BNB' })
+    exchange.fill(order, { quantity: '1', price: '100', fee: '7', feeAsset: 'XYZ' })
+    exchange.fill(order, { quantity: '1', price: '100', fee: null, feeAsset: null })
+    t.hasStrict(await run(), { fills: 4, fees_unknown: 2 })
+    const { executions, positions } = await books()
+    t.strictSame(
+      executions.map(({ fee_value }) => fee_value),
+      ['0.1', '0.06', null, null]
+    )
+    assertRows(t, positions, [{ quantity: '3.999', entry_price: '100', fees: '0.16' }])
+  }
+)
 
-t.test('a fee that the exchange tells otherwise later is put right, with what follows from it', async t => {
+t.test('a fee that the exchange corrects is updated, with all results that depend on it', async t => {
   const { exchange, place, run, books } = await desk(t)
   const order = await place({ quantity: '2' })
   const first = exchange.fill(order, { quantity: '1', price: '100', fee: '0.01', feeAsset: 'BTC' })
@@ -230,7 +233,7 @@ t.test('a fee that the exchange tells otherwise later is put right, with what fo
   assertRows(t, positions, [{ quantity: '1.97', fees: '3' }])
 })
 
-t.test('a spot sale beyond what is recorded goes below zero, and is counted', async t => {
+t.test('a spot sale above the recorded quantity makes the position negative, and is counted', async t => {
   const { exchange, place, run, books } = await desk(t)
   exchange.fill(await place({ quantity: '2', side: 'SELL' }), { quantity: '2', price: '50' })
   t.hasStrict(await run(), { fills: 1, oversold: 1 })
@@ -264,7 +267,7 @@ t.test('the two sides of hedge mode are two positions, and crossing zero opens a
   t.equal(executions.filter(({ realized_pnl }) => realized_pnl === null).length, 3)
 })
 
-t.test('a fill that is learnt late takes its place in the order of execution', async t => {
+t.test('a late fill is inserted in the order of execution', async t => {
   const { exchange, place, run, books } = await desk(t)
   const early = await place({ quantity: '1' })
   const late = await place({ quantity: '1' })
@@ -291,7 +294,7 @@ t.test('a fill that is learnt late takes its place in the order of execution', a
   )
 })
 
-t.test('a late fill among executions that others recorded counts their whole history', async t => {
+t.test('a late fill among executions of other writers includes their whole history', async t => {
   const { exchange, place, run, books, account } = await desk(t)
   const [first, second] = [await place({ quantity: '1' }), await place({ quantity: '1' })]
   exchange.fill(first, { quantity: '1', price: '100' })
@@ -333,7 +336,7 @@ t.test(
   }
 )
 
-t.test('fills that come while they are waited for are recorded as they are', async t => {
+t.test('fills that arrive during the wait are recorded unchanged', async t => {
   const { exchange, place, run, books } = await desk(t)
   const order = await place({ quantity: '2' })
   exchange.fill(order, { quantity: '1', price: '10' })
@@ -347,7 +350,7 @@ t.test('fills that come while they are waited for are recorded as they are', asy
   assertRows(t, (await books()).orders, [{ status: 'filled', filled_quantity: '2', average_price: '10.5' }])
 })
 
-t.test('one trade number on two symbols, and on both sides of a trade with oneself, is as many executions', async t => {
+t.test('one trade id on two symbols, or on both sides of a self-trade, is several executions', async t => {
   const { exchange, place, run, books } = await desk(t)
   for (const [symbol, side] of [
     ['BTCUSDT', 'BUY'],
@@ -363,7 +366,7 @@ t.test('one trade number on two symbols, and on both sides of a trade with onese
   ])
 })
 
-t.test('an answer that cannot be of this order is flagged and books nothing', async t => {
+t.test('an answer that cannot belong to the order is counted, and nothing is recorded', async t => {
   const { exchange, place, run, books } = await desk(t)
   const [turned, negative, strange] = [
     await place({ quantity: '1' }),
@@ -383,7 +386,7 @@ t.test('an answer that cannot be of this order is flagged and books nothing', as
   ])
 })
 
-t.test('what another writer recorded meanwhile is built upon, and an ended order stays ended', async t => {
+t.test('executions that another writer recorded in the meantime count, and a final order stays final', async t => {
   const { exchange, place, run, books, account, accounts } = await desk(t)
   const [filled, ended] = [await place({ quantity: '2' }), await place({ quantity: '1' })]
   exchange.fill(filled, { quantity: '1', price: '10' })
@@ -411,7 +414,7 @@ t.test('what another writer recorded meanwhile is built upon, and an ended order
   t.equal(account.state, 'ok')
 })
 
-t.test('a runner that lost its lease writes nothing and ends', async t => {
+t.test('a run that lost its lease writes nothing and ends', async t => {
   const { exchange, place, run, books } = await desk(t)
   const orders = [await place({ quantity: '1' }), await place({ quantity: '1', market: 'FUTURES' })]
   for (const order of orders) exchange.fill(order, { quantity: '1', price: '10' })
@@ -424,12 +427,12 @@ t.test('a runner that lost its lease writes nothing and ends', async t => {
   t.equal(exchange.calls.filter(call => call === 'openOrders').length, 1, 'it goes on to nothing else')
 })
 
-t.test('it ends when it is told to, and says how far it is', async t => {
+t.test('an aborted run ends, and progress is reported', async t => {
   const { exchange, place, run } = await desk(t)
   await place({ quantity: '1' })
   const controller = new AbortController()
-  controller.abort(new Error('told to end'))
-  await t.rejects(run({ signal: controller.signal }), { message: 'told to end' })
+  controller.abort(new Error('aborted'))
+  await t.rejects(run({ signal: controller.signal }), { message: 'aborted' })
   t.strictSame(exchange.calls, [])
   const progress: number[][] = []
   await run({ progress: (done: number, total: number) => progress.push([done, total]) })

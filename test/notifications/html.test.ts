@@ -3,7 +3,7 @@ import t from 'tap'
 import { escapeHtml, graphemes, quoteText } from '../../src/notifications/html.ts'
 import { readHtml } from '../support/bot-api-server.ts'
 
-t.test('escaped text is shown letter by letter', async t => {
+t.test('escaped text is displayed literally', async t => {
   t.equal(escapeHtml('<b>"R&D"</b>'), '&lt;b&gt;&quot;R&amp;D&quot;&lt;/b&gt;')
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), text => {
@@ -12,7 +12,7 @@ t.test('escaped text is shown letter by letter', async t => {
   )
 })
 
-t.test('a quoted name stays on its line and keeps its direction to itself', async t => {
+t.test('a quoted name has no line end and does not change the direction of other text', async t => {
   t.equal(quoteText('main\n\u0000<b>fake line</b>\u2028x'), 'main &lt;b&gt;fake line&lt;/b&gt; x')
   t.equal(quoteText('ab\u202Ecd\u2067'), 'abcd')
   t.equal(quoteText('حساب رئيسي'), '\u2068حساب رئيسي\u2069')
@@ -34,7 +34,7 @@ t.test('a quoted name is cut at a grapheme', async t => {
   )
 })
 
-t.test('graphemes are those of the Unicode segmentation, however long the text', async t => {
+t.test('graphemes are those of the Unicode segmentation, for long texts, too', async t => {
   const segmenter = new Intl.Segmenter('und', { granularity: 'grapheme' })
   const unit = fc.oneof(
     fc.string({ unit: 'grapheme', minLength: 1, maxLength: 1 }),

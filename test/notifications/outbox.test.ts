@@ -129,7 +129,7 @@ t.test('a message that fails is sent again later, and only its own chat waits', 
 t.test('a message that cannot arrive is given up and logged, and the next one is sent', async t => {
   const { database, sender, write, pass, bot, lines } = await setUp(t, { chats: ['1'] })
   const one = sender()
-  await write(['9', 'to nobody', 'a'], ['9', 'to nobody either', 'b'], ['1', 'to somebody', 'c'])
+  await write(['9', 'unknown chat', 'a'], ['9', 'unknown chat, second', 'b'], ['1', 'known chat', 'c'])
   await one.sendDue()
   assertRows(t, await rowsOf(database), [
     { attempts: 1, given_up: false, error_code: 'TELEGRAM_CHAT_NOT_FOUND' },

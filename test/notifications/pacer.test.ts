@@ -5,7 +5,7 @@ import { manualTimers } from '../support/test-timers.ts'
 /** Settles what is ready to be settled. */
 const settled = () => new Promise(resolve => setImmediate(resolve))
 
-t.test('a chat gets one message a second, in the order in which they came', async t => {
+t.test('a chat gets one message a second, in order', async t => {
   const timers = manualTimers()
   const pacer = new Pacer({ timers })
   const sent: string[] = []
@@ -40,7 +40,7 @@ t.test('all chats together get thirty messages in any second', async t => {
   t.strictSame(at.slice(60), Array(10).fill(2_000))
 })
 
-t.test('a chat on hold holds up no other', async t => {
+t.test('a chat on hold does not delay other chats', async t => {
   const timers = manualTimers()
   const pacer = new Pacer({ timers })
   pacer.hold('1', 41_000)
@@ -53,7 +53,7 @@ t.test('a chat on hold holds up no other', async t => {
   t.strictSame(sent, ['1'])
 })
 
-t.test('a turn that would come too late is refused at once, with the time to wait', async t => {
+t.test('a turn that would come too late is refused at once, with the wait', async t => {
   const timers = manualTimers()
   const pacer = new Pacer({ timers })
   pacer.hold('1', 41_000)
@@ -61,7 +61,7 @@ t.test('a turn that would come too late is refused at once, with the time to wai
   t.equal(timers.pending(), 0)
 })
 
-t.test('who leaves gives its turn to the next', async t => {
+t.test('an aborted wait frees its turn', async t => {
   const timers = manualTimers()
   const pacer = new Pacer({ timers })
   await pacer.turn('1')

@@ -23,7 +23,7 @@ const names = [
   '&lt;&#60;'
 ]
 
-/** A daily summary as the job writes it, for so many accounts with names that somebody chose badly. */
+/** A daily summary of the job, for accounts with hostile names. */
 function summary(accounts: number): string {
   const lines = ['📊 <b>일일 요약 2026-11-22</b>', '']
   for (let index = 0; index < accounts; index++) {
@@ -34,26 +34,29 @@ function summary(accounts: number): string {
   return `${lines.join('\n')}<i>펀딩 비용은 포함되지 않습니다.</i>`
 }
 
-t.test('a summary of 200 accounts with hostile names arrives whole, in messages that Telegram takes', async t => {
-  const html = summary(200)
-  const parts = splitMessage(html)
-  t.ok(parts.length > 1, `${parts.length} messages`)
-  for (const part of parts) {
-    const message = readHtml(part)
-    if ('error' in message) throw new Error(message.error)
-    const { entities } = message
-    const { length } = message.text
-    t.ok(length <= MAX_MESSAGE_LENGTH, `${length} characters`)
-    t.ok(entities <= 100, `${entities} entities`)
+t.test(
+  'a summary of 200 accounts with hostile names arrives completely, in messages that Telegram accepts',
+  async t => {
+    const html = summary(200)
+    const parts = splitMessage(html)
+    t.ok(parts.length > 1, `${parts.length} messages`)
+    for (const part of parts) {
+      const message = readHtml(part)
+      if ('error' in message) throw new Error(message.error)
+      const { entities } = message
+      const { length } = message.text
+      t.ok(length <= MAX_MESSAGE_LENGTH, `${length} characters`)
+      t.ok(entities <= 100, `${entities} entities`)
+    }
+    t.equal(parts.map(shown).join(''), shown(html))
+    t.ok(
+      parts.slice(0, -1).every(part => part.endsWith('\n')),
+      'every split is at a line end'
+    )
   }
-  t.equal(parts.map(shown).join(''), shown(html))
-  t.ok(
-    parts.slice(0, -1).every(part => part.endsWith('\n')),
-    'every split is at a line end'
-  )
-})
+)
 
-t.test('a message that fits is left as it is', async t => {
+t.test('a message that fits is unchanged', async t => {
   t.strictSame(splitMessage('<b>one</b>\n&lt;two&gt;'), ['<b>one</b>\n&lt;two&gt;'])
   const longest = 'x'.repeat(MAX_MESSAGE_LENGTH)
   t.strictSame(splitMessage(`<b>${longest}</b>`), [`<b>${longest}</b>`])
@@ -74,7 +77,7 @@ t.test('a long line is cut after a word, and a long word between graphemes', asy
   t.strictSame(splitMessage('alpha beta gamma', 12), ['alpha beta ', 'gamma'])
   t.strictSame(splitMessage('👩🏽‍🚀👩🏽‍🚀', 8), ['👩🏽‍🚀', '👩🏽‍🚀'])
   t.strictSame(splitMessage('abc<b>e\u0301</b>f', 4), ['abc', '<b>e\u0301</b>f'])
-  t.strictSame(splitMessage('ab<b>e</b>\u0301', 3), ['ab', '<b>e</b>\u0301'], 'nor where a tag stands inside one')
+  t.strictSame(splitMessage('ab<b>e</b>\u0301', 3), ['ab', '<b>e</b>\u0301'], 'nor at a tag inside a grapheme')
   t.strictSame(splitMessage('a&lt;b', 2), ['a&lt;', 'b'])
   t.strictSame(
     splitMessage(`a${'\u0301'.repeat(4)}`, 3),
@@ -100,13 +103,13 @@ t.test('the source of a message stays within 32 KiB', async t => {
   t.ok(longest <= 32_768, `${longest} bytes`)
 })
 
-t.test('parts that would show nothing are left out', async t => {
+t.test('parts without a visible character are left out', async t => {
   t.strictSame(splitMessage(''), [])
   t.strictSame(splitMessage(' \n\u200B\u2800'), [])
   t.strictSame(splitMessage('aaa\n\n\n\n\n\nbbb', 4), ['aaa\n', '\nbbb'])
 })
 
-t.test('markup that Telegram does not know or that is not balanced is made harmless', async t => {
+t.test('unknown or unbalanced markup is repaired', async t => {
   t.strictSame(splitMessage('a < b && c > d <script>x</script>'), [
     'a &lt; b &amp;&amp; c &gt; d &lt;script&gt;x&lt;/script&gt;'
   ])
@@ -116,7 +119,7 @@ t.test('markup that Telegram does not know or that is not balanced is made harml
   t.strictSame(splitMessage('\uD800&#xD800;&#65;&#x1F600;&#0;'), ['\uFFFD&amp;#xD800;A😀&amp;#0;'])
 })
 
-t.test('a limit without room for a character is refused', async t => {
+t.test('a limit below 2 is rejected', async t => {
   t.throws(() => splitMessage('x', 1), RangeError)
   t.throws(() => splitMessage('x', Number.NaN), RangeError)
 })
@@ -161,7 +164,7 @@ function placeParts(whole: string, parts: readonly string[]): number[] {
   return starts
 }
 
-t.test('whatever the message: parts are balanced, within the limit, and lose nothing', async () => {
+t.test('for any message, parts are balanced, within the limit, and complete', async () => {
   fc.assert(
     fc.property(markup, limits, (html, limit) => {
       const parts = splitMessage(html, limit).map(shown)
@@ -194,7 +197,7 @@ t.test(
   }
 )
 
-t.test('any string whatever gives balanced parts within the limit', async () => {
+t.test('for any string, parts are balanced and within the limit', async () => {
   const noise = fc.string({
     unit: fc.oneof(
       fc.constantFrom(

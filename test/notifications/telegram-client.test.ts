@@ -125,7 +125,7 @@ t.test('each further error of Telegram has its code', async t => {
   }
 })
 
-t.test('after a 429 the client waits for as long as Telegram asks', async t => {
+t.test('after a 429 the client waits for retry_after', async t => {
   const { client, server, timers } = await connect(t, { deadlineMs: 60_000 })
   server.queue('sendMessage', tooManyRequests(41))
   t.ok(await client.sendMessage('1', 'text'))
@@ -133,7 +133,7 @@ t.test('after a 429 the client waits for as long as Telegram asks', async t => {
   t.equal(server.received.length, 2)
 })
 
-t.test('a 429 that asks for more than the deadline leaves ends the call, and holds the chat', async t => {
+t.test('a 429 with a retry_after beyond the deadline ends the call and holds the chat', async t => {
   const { client, server } = await connect(t)
   server.queue('sendMessage', tooManyRequests(41))
   t.hasStrict(await failure(t, client.sendMessage('1', 'text')), {
@@ -162,7 +162,7 @@ t.test('server errors and broken connections are retried, with three attempts in
   t.equal(server.received.length, 6)
 })
 
-t.test('no retry begins that the deadline would end', async t => {
+t.test('no retry begins after the deadline', async t => {
   const { client, server } = await connect(t, { deadlineMs: 1_000 })
   server.queue('getMe', failWith(500, 'Internal Server Error'))
   t.hasStrict(await failure(t, client.getMe()), { code: 'TELEGRAM_UNREACHABLE', status: 500 })
@@ -207,23 +207,23 @@ t.test('a late answer is accepted', async t => {
 })
 
 t.test('an address without a server, and one that does not speak HTTP', async t => {
-  const mute = createServer(socket => socket.end('SSH-2.0-OpenSSH_9.6\r\n', () => socket.destroy()))
-  await new Promise<void>(resolve => mute.listen(0, '127.0.0.1', resolve))
-  const address = mute.address()
+  const notHttp = createServer(socket => socket.end('SSH-2.0-OpenSSH_9.6\r\n', () => socket.destroy()))
+  await new Promise<void>(resolve => notHttp.listen(0, '127.0.0.1', resolve))
+  const address = notHttp.address()
   const port = typeof address === 'object' && address ? address.port : 0
   const baseUrl = `http://127.0.0.1:${port}`
   t.hasStrict(await failure(t, clientOf(t, { baseUrl }).client.getMe()), { code: 'TELEGRAM_UNREACHABLE' })
-  await new Promise(resolve => mute.close(resolve))
+  await new Promise(resolve => notHttp.close(resolve))
   t.hasStrict(await failure(t, clientOf(t, { baseUrl }).client.getMe()), { reason: 'ECONNREFUSED', temporary: true })
 })
 
-t.test('an answer without end is cut', async t => {
+t.test('an endless answer is aborted', async t => {
   const { client, server } = await connect(t, { maxAttempts: 1 })
   server.queue('getMe', { kind: 'answer', status: 200, body: 'x'.repeat(300_000) })
   t.hasStrict(await failure(t, client.getMe()), { code: 'TELEGRAM_UNREACHABLE', reason: 'ANSWER_TOO_LARGE' })
 })
 
-t.test('the caller can end a call: before it, under way, and while it waits', async t => {
+t.test('the caller can abort a call before it, during it and during its waits', async t => {
   const { client, server } = await connect(t)
   const aborted = AbortSignal.abort()
   t.hasStrict(await failure(t, client.getMe({ signal: aborted })), { code: 'TELEGRAM_ABORTED' })
@@ -273,7 +273,7 @@ t.test('a group that became a supergroup is followed once, and reported', async 
   t.equal(server.received.length, 8)
 })
 
-t.test('messages to a chat keep the pace, retries included', async t => {
+t.test('messages to a chat respect the rate limit, retries included', async t => {
   const timers = skippingTimers()
   const { client, server } = await connect(t, { timers, pacer: new Pacer({ timers }) })
   server.queue('sendMessage', failWith(500, 'Internal Server Error'))
@@ -286,7 +286,7 @@ t.test('messages to a chat keep the pace, retries included', async t => {
   )
 })
 
-t.test('a long message arrives in parts that the server takes', async t => {
+t.test('a long message arrives in parts that the server accepts', async t => {
   const { client, server } = await connect(t)
   const html = `<b>${'잔고 &amp; 손익\n'.repeat(1_000)}</b>`
   for (const part of splitMessage(html)) await client.sendMessage('1', part)

@@ -30,7 +30,7 @@ async function prepare(t: Test, options: BotApiOptions & { clientToken?: string 
   return { server, timers, request: { client, chatId: '42', language: 'ko', serviceName: 'trading-system' } as const }
 }
 
-t.test('all three stages are passed in order, each timed, and the message arrives', async t => {
+t.test('all three stages succeed in order, with durations, and the message arrives', async t => {
   const { server, request } = await prepare(t)
   let clock = 0
   const result = await testTelegram({ ...request, now: () => (clock += 10.4) })
@@ -46,7 +46,7 @@ t.test('all three stages are passed in order, each timed, and the message arrive
   )
 })
 
-t.test('the message speaks the language of the admin, and names the service as it is', async t => {
+t.test('the message is in the language of the admin and has the name of the service', async t => {
   const { server, request } = await prepare(t)
   await testTelegram({ ...request, serviceName: '<R&D>' })
   await testTelegram({ ...request, serviceName: '<R&D>', language: 'en' })
@@ -54,7 +54,7 @@ t.test('the message speaks the language of the admin, and names the service as i
   t.match(server.delivered[1]?.text, /Telegram connection test\n.*<R&D>/)
 })
 
-t.test('without a token or a chat it is not configured, and nobody is asked', async t => {
+t.test('without a token or a chat it is not configured, and no call is made', async t => {
   const { server, request } = await prepare(t)
   const expected = { ok: false, code: 'TELEGRAM_NOT_CONFIGURED', stages: [] }
   t.strictSame(await testTelegram({ ...request, client: undefined }), expected)
@@ -63,7 +63,7 @@ t.test('without a token or a chat it is not configured, and nobody is asked', as
   t.equal(server.received.length, 0)
 })
 
-t.test('a wrong token breaks at get_me', async t => {
+t.test('a wrong token fails at get_me', async t => {
   const { request } = await prepare(t, { clientToken: '1:wrong' })
   const result = await testTelegram(request)
   t.hasStrict(result, { ok: false, code: 'TELEGRAM_UNAUTHORIZED', stage: 'get_me' })
@@ -71,7 +71,7 @@ t.test('a wrong token breaks at get_me', async t => {
   t.match(result.stages[0], { duration_ms: Number })
 })
 
-t.test('a wrong chat breaks at get_chat', async t => {
+t.test('a wrong chat fails at get_chat', async t => {
   const { request } = await prepare(t, { chats: ['1'] })
   const result = await testTelegram(request)
   t.hasStrict(result, { ok: false, code: 'TELEGRAM_CHAT_NOT_FOUND', stage: 'get_chat' })
@@ -81,7 +81,7 @@ t.test('a wrong chat breaks at get_chat', async t => {
   ])
 })
 
-t.test('each error at each stage is one of the codes that the contract knows', async t => {
+t.test('each error at each stage has a code of the contract', async t => {
   const cases = [
     [failWith(403, 'Forbidden: bot was blocked by the user'), 'TELEGRAM_BLOCKED'],
     [tooManyRequests(41), 'TELEGRAM_RATE_LIMITED'],
@@ -100,7 +100,7 @@ t.test('each error at each stage is one of the codes that the contract knows', a
   }
 })
 
-t.test('a refusal that has no code of its own is put down to the chat', async t => {
+t.test('a rejection without a code of its own is reported as an error of the chat', async t => {
   const odd = failWith(400, 'Bad Request: something new')
   for (const [method, code] of [
     ['getMe', 'TELEGRAM_UNREACHABLE'],
@@ -131,14 +131,14 @@ recordedTest('every fixture ends the test with a code of the contract', async t 
   }
 })
 
-t.test('a chat that has moved passes, and its new id is told', async t => {
+t.test('a migrated chat succeeds, and its new id is returned', async t => {
   const { server, request } = await prepare(t)
   server.queue('getChat', failWith(400, 'Bad Request: group chat was upgraded', { migrate_to_chat_id: -100 }))
   t.hasStrict(await testTelegram(request), { ok: true, migratedTo: '-100' })
   t.equal(server.delivered[0]?.chatId, '-100')
 })
 
-t.test('each stage gets what the stages before it left of the deadline', async t => {
+t.test('each stage gets the rest of the deadline', async t => {
   const { request } = await prepare(t)
   const deadlines: (number | undefined)[] = []
   class Recording extends TelegramClient {
