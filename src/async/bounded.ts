@@ -1,7 +1,6 @@
 /**
- * Does the work for every item, at most so many at once. The first failure keeps the rest from being begun.
- *
- * @throws what the first failure threw, once all that was begun has ended
+ * Does the work for every item, at most `limit` at the same time. After a failure no further work begins.
+ * @throws the error of the first failure, when all work that began has ended
  */
 export async function eachAtMost<T>(
   limit: number,
@@ -23,7 +22,7 @@ export async function eachAtMost<T>(
   if (failures.length > 0) throw failures[0]
 }
 
-/** Makes a function that does one piece of work after the other, in the order of the calls. */
+/** Returns a function that runs one piece of work at a time, in the order of the calls. */
 export function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve()
   return work => {

@@ -4,7 +4,7 @@ export interface Timers {
   now(): number
   /** Calls back once after `ms` milliseconds. The returned function cancels the call; afterwards it has no effect. */
   after(ms: number, callback: () => void): () => void
-  /** As `after`, to end something under way: timers of tests skip waits, and let a deadline pass only when told to. */
+  /** As `after`, for the deadline of a running call: timers of tests end waits at once, and deadlines on demand. */
   deadline(ms: number, callback: () => void): () => void
 }
 
@@ -26,7 +26,7 @@ export const backgroundTimers: Timers = { now: systemTimers.now, after: afterUnr
 
 /**
  * Waits `ms` milliseconds.
- * @throws the reason of `signal` as soon as that is aborted; the timer is gone then
+ * @throws the reason of `signal` when that is aborted; the timer is cancelled
  */
 export function sleep(timers: Timers, ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
