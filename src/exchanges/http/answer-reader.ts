@@ -1,6 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
-import { setImmediate as nextTurn } from 'node:timers/promises'
+
 import type { Dispatcher } from 'undici'
+import { yieldToEventLoop } from '../../async/yield.ts'
 import type { Millis } from '../../domain/millis.ts'
 import { parseLossless, UnreadableAnswer } from './answer-fields.ts'
 import type { Answer, HeaderReader } from './exchange-call.ts'
@@ -90,7 +91,7 @@ async function readRows(reader: RowReader, body: AsyncIterable<Buffer>): Promise
     reader.push(chunk)
     spentMs += performance.now() - startedAt
     if (spentMs >= SLICE_MS) {
-      await nextTurn()
+      await yieldToEventLoop()
       spentMs = 0
     }
   }
