@@ -12,7 +12,7 @@ import { HOUR, SECOND } from '../src/async/durations.ts'
 import { loadConfig } from '../src/config.ts'
 import type { Job } from '../src/scheduler/job.ts'
 import { newClaim } from '../src/scheduler/run.ts'
-import { SchedulerStore } from '../src/scheduler/store.ts'
+import { RunStore } from '../src/scheduler/run-store.ts'
 import { every } from '../src/scheduler/trigger.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
 
@@ -77,7 +77,7 @@ async function schedulerDelays(replicas: number): Promise<number[]> {
 /** The statements of a fire that runs, one after the other on an idle server. */
 async function claimCost(): Promise<void> {
   const app = await replica([job('claimed', 100_000 * HOUR, async () => ({}))], false)
-  const store = new SchedulerStore(app.db)
+  const store = new RunStore(app.db)
   while (app.scheduler.health().heartbeatAgeMs === null) await sleep(10)
   const claims: number[] = []
   const losses: number[] = []

@@ -5,7 +5,7 @@ import type { FastifyRequest } from 'fastify'
 import { ServiceError } from '../../src/errors.ts'
 import { languageOf, message } from '../../src/messages.ts'
 import type { RunResult } from '../../src/scheduler/run.ts'
-import type { RunRecord } from '../../src/scheduler/store.ts'
+import type { RunRecord } from '../../src/scheduler/run-history.ts'
 import { Timestamp } from '../timestamp.ts'
 import { closed, errors, nullable, Reason, refuse } from './schemas.ts'
 
@@ -95,14 +95,14 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       const { id: requestId, admin } = request
       const triggered = await scheduler.trigger(job, { actor: admin.username, requestId, date, unlessRunWithinSeconds })
       if (triggered.kind === 'recent') {
-        const { run_id, duration_ms, result } = triggered.run
+        const { runId, durationMs, result } = triggered.run
         return reply.code(200).send({
           success: true,
           message: message('job.recent', language),
-          run_id,
+          run_id: runId,
           skipped: true,
           outcome: 'succeeded',
-          duration_ms: duration_ms ?? 0,
+          duration_ms: durationMs ?? 0,
           result: result ?? {}
         })
       }
@@ -187,7 +187,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     async (request, reply) => {
       const { job_id: jobId, outcome, before, limit = 50 } = request.query
       const runs = await scheduler.runs({ jobId, outcome, before, limit })
-      const next_before = runs.length === limit ? (runs.at(-1)?.run_id ?? null) : null
+      const next_before = runs.length === limit ? (runs.at(-1)?.runId ?? null) : null
       return reply.code(200).send({ success: true, runs: runs.map(runBody), next_before })
     }
   )
@@ -231,10 +231,19 @@ function failureOf(ended: RunResult): string {
 
 function runBody(run: RunRecord): Static<typeof RunSchema> {
   return {
-    ...run,
-    scheduled_for: run.scheduled_for?.toISOString() ?? null,
-    started_at: run.started_at.toISOString(),
-    finished_at: run.finished_at?.toISOString() ?? null
+    run_id: run.runId,
+    job_id: run.jobId,
+    trigger: run.trigger,
+    actor: run.actor,
+    instance: run.instance,
+    scheduled_for: run.scheduledFor?.toISOString() ?? null,
+    started_at: run.startedAt.toISOString(),
+    finished_at: run.finishedAt?.toISOString() ?? null,
+    duration_ms: run.durationMs,
+    outcome: run.outcome,
+    progress: run.progress,
+    result: run.result,
+    error: run.errorCode
   }
 }
 

@@ -2,7 +2,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { languageOf, message } from '../../src/messages.ts'
-import type { JobStatus } from '../../src/scheduler/scheduler.ts'
+import type { JobStatus } from '../../src/scheduler/status.ts'
 import { Timestamp } from '../timestamp.ts'
 import { closed, errors, nullable, Reason, refuse } from './schemas.ts'
 
@@ -152,15 +152,15 @@ function jobBody({ job, nextRunTime, paused, pausedBy, pausedReason, overdue, ru
     ...(paused && { paused_by: pausedBy, paused_reason: pausedReason }),
     overdue,
     running: running && {
-      run_id: running.run_id,
-      started_at: running.started_at.toISOString(),
+      run_id: running.runId,
+      started_at: running.startedAt.toISOString(),
       instance: running.instance
     },
     last_run: lastRun && {
-      run_id: lastRun.run_id,
+      run_id: lastRun.runId,
       outcome: lastRun.outcome,
-      started_at: lastRun.started_at.toISOString(),
-      duration_ms: lastRun.duration_ms
+      started_at: lastRun.startedAt.toISOString(),
+      duration_ms: lastRun.durationMs
     }
   }
 }

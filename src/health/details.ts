@@ -1,7 +1,7 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import type { ExchangeStatus } from '../exchanges/http/exchange-gateway.ts'
 import type { OutboxDepth } from '../notifications/outbox.ts'
-import type { SchedulerHealth } from '../scheduler/scheduler.ts'
+import type { SchedulerHealth } from '../scheduler/status.ts'
 import type { Snapshot } from './state.ts'
 import { databaseCheck, HEARTBEAT_LIMIT_MS } from './verdict.ts'
 

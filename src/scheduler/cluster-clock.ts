@@ -1,46 +1,41 @@
-/** Crystals of two machines drift apart by less than this. */
-const DRIFT = 0.000_2
+/** The clocks of two machines drift apart by less than this share. */
+const MAX_DRIFT = 0.000_2
 
 /**
- * The database's clock, as this replica knows it: the offset to the local monotonic clock, bounded by every look at
- * both. Nothing here reads the replica's wall clock, so nobody can set it wrong. Times in milliseconds.
+ * The database's time, computed from the local monotonic clock: each reading of both clocks narrows the bounds of their
+ * offset. The replica's wall clock is not used, so a wrong one has no effect. Times in milliseconds.
  */
 export class ClusterClock {
   readonly #monotonicMs: () => number
-  /** The offset is at least the one and at most the other, as of `#at`. */
-  #low = Number.NEGATIVE_INFINITY
-  #high = Number.POSITIVE_INFINITY
-  #at = 0
+  /** The bounds of the offset as of `#observedMs`. */
+  #lowMs = Number.NEGATIVE_INFINITY
+  #highMs = Number.POSITIVE_INFINITY
+  #observedMs = 0
 
-  /** @param monotonicMs a clock that never goes back; `performance.now` unless a test brings its own */
-  constructor(monotonicMs: () => number = () => performance.now()) {
+  /** @param monotonicMs the local monotonic clock, as `Timers.now` */
+  constructor(monotonicMs: () => number) {
     this.#monotonicMs = monotonicMs
   }
 
-  /** Whether the database's time is known at all. */
+  /** Whether the database's time is known. */
   get known(): boolean {
-    return Number.isFinite(this.#low)
+    return Number.isFinite(this.#lowMs)
   }
 
-  /** The local monotonic clock, for `observe`. */
-  monotonicMs(): number {
-    return this.#monotonicMs()
-  }
-
-  /** Takes in that the database's clock showed `databaseMs` between two readings of the local monotonic clock. */
+  /** Records that the database's clock showed `databaseMs` between two readings of the local monotonic clock. */
   observe(databaseMs: number, askedMs: number, answeredMs: number): void {
-    const slack = (answeredMs - this.#at) * DRIFT
-    const low = Math.max(this.#low - slack, databaseMs - answeredMs)
-    const high = Math.min(this.#high + slack, databaseMs - askedMs)
-    // When they contradict each other, the database's clock was set, or this machine slept: what was known is void.
-    const consistent = low <= high
-    this.#low = consistent ? low : databaseMs - answeredMs
-    this.#high = consistent ? high : databaseMs - askedMs
-    this.#at = answeredMs
+    const slackMs = (answeredMs - this.#observedMs) * MAX_DRIFT
+    const lowMs = Math.max(this.#lowMs - slackMs, databaseMs - answeredMs)
+    const highMs = Math.min(this.#highMs + slackMs, databaseMs - askedMs)
+    // When the bounds contradict each other, the database's clock was set or this machine slept: the old ones are void.
+    const consistent = lowMs <= highMs
+    this.#lowMs = consistent ? lowMs : databaseMs - answeredMs
+    this.#highMs = consistent ? highMs : databaseMs - askedMs
+    this.#observedMs = answeredMs
   }
 
-  /** The database's time now, since the epoch: never ahead of it, behind by less than the fastest look took. */
+  /** The database's time in milliseconds since the epoch: never ahead of it, behind by less than the fastest reading took. */
   nowMs(): number {
-    return Math.floor(this.#monotonicMs() + this.#low)
+    return Math.floor(this.#monotonicMs() + this.#lowMs)
   }
 }

@@ -1,19 +1,23 @@
 import type { Metrics, Reading } from '../metrics/metrics.ts'
 import type { Job } from './job.ts'
-import type { RunEndEvent, SchedulerHealth } from './scheduler.ts'
+import type { RunEndEvent } from './run.ts'
+import type { SchedulerHealth } from './status.ts'
 
 const OUTCOMES = ['succeeded', 'failed', 'abandoned', 'skipped'] as const
 
-/** Makes the series of every job present from the start. */
-export function presentRuns(metrics: Metrics, jobs: readonly Job[]): void {
+/** Creates the series of every job with the value 0, so that they exist before the first run. */
+export function createRunSeries(metrics: Metrics, jobs: readonly Job[]): void {
   for (const { id: job_id } of jobs) {
     for (const outcome of OUTCOMES) metrics.count('trading_health_job_runs_total', { job_id, outcome }, 0)
     metrics.count('trading_health_job_lease_losses_total', { job_id }, 0)
   }
 }
 
-/** Counts the end of a run. One that was lost is no run that ended: whoever found it abandoned counts that. */
-export function countRun(metrics: Metrics, { jobId: job_id, outcome, durationMs, startDelayMs }: RunEndEvent): void {
+/** Records the end of a run. A lost run counts as a lost lease: the replica that abandoned it counts the run. */
+export function recordRunEnd(
+  metrics: Metrics,
+  { jobId: job_id, outcome, durationMs, startDelayMs }: RunEndEvent
+): void {
   if (outcome === 'lost') metrics.count('trading_health_job_lease_losses_total', { job_id })
   else metrics.count('trading_health_job_runs_total', { job_id, outcome })
   if (durationMs !== undefined)
@@ -23,8 +27,8 @@ export function countRun(metrics: Metrics, { jobId: job_id, outcome, durationMs,
   }
 }
 
-/** Tells the metrics how the clock and the jobs stand. */
-export function tellScheduler(reading: Reading, jobs: readonly Job[], { running, overdue }: SchedulerHealth): void {
+/** Reports the state of the scheduler and of its jobs. */
+export function reportScheduler(reading: Reading, jobs: readonly Job[], { running, overdue }: SchedulerHealth): void {
   if (running !== null) reading.set('trading_health_scheduler_running', {}, Number(running))
   for (const { id: job_id } of jobs)
     reading.set('trading_health_job_overdue', { job_id }, Number(overdue.includes(job_id)))

@@ -3,18 +3,19 @@ import { SECOND } from '../async/durations.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Log } from '../log/log.ts'
 import { type Job, type JobContext, JobError, type JobResult, LeaseLostError } from './job.ts'
-import { type Claim, LEASE_MS, type Progress, type RunEnd, type RunTrigger } from './store.ts'
+import type { Progress, RunRecord, RunTrigger } from './run-history.ts'
+import { type Claim, LEASE_MS, type RunEnd } from './run-store.ts'
 
-/** How often a runner renews its lease, and how soon it tries again when the database would not take it. */
+/** The interval at which a runner renews its lease, and the wait after a failure, in milliseconds. */
 const RENEW_MS = 5 * SECOND
 const RETRY_MS = 1 * SECOND
-/** Progress is written at most this often. */
+/** The shortest time between two writes of the progress, in milliseconds. */
 const PROGRESS_MS = 1 * SECOND
-/** How long a job that was told to end may take to end, before its run is recorded without it. */
+/** The time between the abort of a job and the record of its end when the job does not end by itself, in milliseconds. */
 export const ABORT_GRACE_MS = 3 * SECOND
 
-/** Where a run is kept: the database for a cluster job, memory for a replica job. As of `SchedulerStore`. */
-export interface Ledger {
+/** The lease of a run, as in `RunStore`. A replica job has one in memory. */
+export interface LeaseStore {
   renew(claim: Claim, progress?: Progress): Promise<boolean>
   finish(claim: Claim, end: RunEnd, progress?: Progress): Promise<boolean>
   fenced<T>(claim: Claim, work: (tx: TransactionSql) => Promise<T>, options?: { deadlineMs?: number }): Promise<T>
@@ -23,34 +24,44 @@ export interface Ledger {
 export interface RunOptions {
   job: Job
   claim: Claim
-  ledger: Ledger
+  leases: LeaseStore
   log: Log
   trigger: RunTrigger
   actor: string | null
-  /** The due time; undefined for an admin's run. */
+  /** The due time; undefined for a manual run. */
   scheduledFor?: Date
   startedAt: Date
   date?: string
-  /** The request that asked for it, as the log knows it. */
+  /** The id of the request that triggered it, for the log. */
   requestId?: string | undefined
 }
 
-/** How a run ended for its runner. `lost`: it was not the runner's any more, and another has recorded its end. */
+/** How a run ended for its runner. `lost`: it lost the lease, and another replica has recorded the end. Durations in milliseconds. */
 export type RunResult =
   | { outcome: 'succeeded'; result: JobResult; durationMs: number }
   | { outcome: 'failed'; errorCode: string; durationMs: number }
   | { outcome: 'lost'; durationMs: number }
 
-/** A fresh claim of this replica. */
+/** What metrics count of a run's end. Durations in milliseconds. */
+export interface RunEndEvent {
+  jobId: string
+  outcome: RunResult['outcome'] | 'abandoned' | 'skipped'
+  /** Unknown for an abandoned and for a skipped run. */
+  durationMs?: number
+  /** From the due time to the start of the run; only for a scheduled run. */
+  startDelayMs?: number
+}
+
+/** Creates a new claim. */
 export function newClaim(instance: string): Claim {
   return { runId: randomUUID(), token: randomUUID(), instance }
 }
 
-/** One run under way on this replica: it holds its lease, bounds its time, and records its end. */
+/** One run on this replica: it runs the job, renews the lease, limits the time, and records the end. */
 export class Run {
   readonly runId: string
   readonly options: RunOptions
-  /** Settles when the run has ended and that is recorded, or is another's to record. Never rejects. */
+  /** Resolves when the end of the run is recorded, or the lease is lost. Never rejects. */
   readonly finished: Promise<RunResult>
   readonly #controller = new AbortController()
   readonly #log: Log
@@ -65,7 +76,7 @@ export class Run {
     this.options = options
     this.runId = options.claim.runId
     const { log, job, requestId } = options
-    // By these every line of the run is found, those of its job and of its calls included.
+    // Every log line of the run has these, also those of its job and of its calls.
     this.#log = log.child({
       job_id: job.id,
       run_id: this.runId,
@@ -78,20 +89,40 @@ export class Run {
     return this.#progress
   }
 
-  /** Tells the job to end, with the code that its run fails with. Has no effect twice. */
+  /** The record of the run as an unfinished one. */
+  record(): RunRecord {
+    const { job, claim, trigger, actor, scheduledFor, startedAt } = this.options
+    return {
+      runId: this.runId,
+      jobId: job.id,
+      trigger,
+      actor,
+      instance: claim.instance,
+      scheduledFor: scheduledFor ?? null,
+      startedAt,
+      finishedAt: null,
+      durationMs: null,
+      outcome: 'running',
+      progress: this.#progress ?? null,
+      result: null,
+      errorCode: null
+    }
+  }
+
+  /** Aborts the job; its run fails with the code of `reason`. Only the first call has an effect. */
   abort(reason: JobError): void {
     this.#controller.abort(reason)
   }
 
   async #execute(): Promise<RunResult> {
-    const { job, claim, ledger } = this.options
+    const { job, claim, leases } = this.options
     const begunMs = performance.now()
     const timeout = setTimeout(() => this.abort(new JobError('JOB_TIMEOUT')), job.maxRunMs)
     this.#renewIn(RENEW_MS)
     const end = await this.#work()
     clearTimeout(timeout)
 
-    const recorded = await this.#untilLeaseEnds(() => ledger.finish(claim, end, this.#progress))
+    const recorded = await this.#untilLeaseEnds(() => leases.finish(claim, end, this.#progress))
     this.#ended = true
     clearTimeout(this.#renewing)
     await this.#renewal
@@ -110,7 +141,7 @@ export class Run {
     return { outcome: 'failed', errorCode, durationMs }
   }
 
-  /** Runs the job. An aborted run has failed, whatever the job makes of it; one that does not end is left behind. */
+  /** Runs the job. An aborted run has failed, whatever the job returns. A job that ignores the abort is not waited for. */
   async #work(): Promise<RunEnd> {
     const { signal } = this.#controller
     const { job } = this.options
@@ -132,14 +163,14 @@ export class Run {
       return { outcome: 'failed', result: null, errorCode: cause instanceof JobError ? cause.code : 'JOB_FAILED' }
     } finally {
       clearTimeout(grace)
-      // What becomes of a job that was left behind is of no account: its transactions are refused.
+      // The result of a job that is not waited for does not matter: its transactions are rejected.
       working.catch(() => undefined)
       givenUp.catch(() => undefined)
     }
   }
 
   #context(): JobContext {
-    const { job, claim, ledger, trigger, scheduledFor, startedAt, date } = this.options
+    const { job, claim, leases, trigger, scheduledFor, startedAt, date } = this.options
     const { signal } = this.#controller
     return {
       runId: this.runId,
@@ -157,7 +188,7 @@ export class Run {
       transaction: async (work, options) => {
         signal.throwIfAborted()
         try {
-          return await ledger.fenced(claim, work, options)
+          return await leases.fenced(claim, work, options)
         } catch (err) {
           if (err instanceof LeaseLostError) this.abort(err)
           throw err
@@ -174,14 +205,14 @@ export class Run {
   }
 
   async #renew(): Promise<void> {
-    const { claim, ledger } = this.options
+    const { claim, leases } = this.options
     await this.#renewal
     if (this.#ended) return
     this.#progressDirty = false
     const begunMs = performance.now()
     let nextMs = RENEW_MS
     try {
-      if (!(await ledger.renew(claim, this.#progress))) this.abort(new LeaseLostError())
+      if (!(await leases.renew(claim, this.#progress))) this.abort(new LeaseLostError())
       this.#leaseMs = begunMs
     } catch (err) {
       this.#log.warn({ err }, 'lease not renewed')
@@ -195,7 +226,7 @@ export class Run {
     return performance.now() - this.#leaseMs >= LEASE_MS
   }
 
-  /** Tries until it works, while the lease lasts. */
+  /** Repeats the attempt until it succeeds, while the lease lasts. */
   async #untilLeaseEnds(attempt: () => Promise<boolean>): Promise<boolean> {
     for (;;) {
       try {

@@ -181,7 +181,7 @@ t.test('while a transaction of a run is open nobody takes the run away, lease or
   await sql`update job_runs set lease_expires_at = now() + interval '2 seconds' where run_id = ${runId}`
   await transaction(async tx => {
     await tx`select pg_sleep(2.1)`
-    t.strictSame((await store.look()).abandoned, [], 'its lease is over, and its row is held')
+    t.strictSame((await store.poll()).abandoned, [], 'its lease is over, and its row is held')
   })
   const rows = await until(
     () => sql`select error_code from job_runs where run_id = ${runId} and outcome = 'abandoned'`,

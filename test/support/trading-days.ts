@@ -2,7 +2,7 @@
 import { Big } from 'big.js'
 import type { Database } from '../../src/database/database.ts'
 import type { JobContext, JobResult } from '../../src/scheduler/job.ts'
-import { TRANSACTION_DEADLINE_MS } from '../../src/scheduler/store.ts'
+import { TRANSACTION_DEADLINE_MS } from '../../src/scheduler/transaction.ts'
 import { captureLog } from './app.ts'
 
 /** How a run began, and what is to happen to it. */
