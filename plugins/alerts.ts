@@ -13,6 +13,7 @@ async function alerts(app: FastifyInstance, { config }: { config: Config }) {
   if (token === undefined || chatId === undefined) return
   const { AlertRunner } = await import('../src/alerts/alert-runner.ts')
   const { db, log, scheduler, telegram, health } = app
+  const jobs = scheduler.jobs.filter(({ scope }) => scope === 'cluster')
   const closing = new AbortController()
   const runner = new AlertRunner({
     database: db,
@@ -21,7 +22,7 @@ async function alerts(app: FastifyInstance, { config }: { config: Config }) {
     instanceId: config.INSTANCE_ID,
     chatId,
     text: { language, timeZone },
-    jobs: scheduler.jobs.filter(({ scope }) => scope === 'cluster'),
+    jobs,
     overdue: () => scheduler.health().overdue,
     notReady: async () => {
       await health.ask()
@@ -30,7 +31,10 @@ async function alerts(app: FastifyInstance, { config }: { config: Config }) {
     },
     sendDirectly: text => telegram.send({ chatId, text }, { deadlineMs: DIRECT_MS, signal: closing.signal })
   })
-  app.startUpSteps.push(async () => runner.start())
+  app.startUpSteps.alerts = async () => {
+    runner.start()
+    return { jobs: jobs.length }
+  }
   app.addHook('onClose', async () => {
     closing.abort()
     await runner.close()

@@ -48,10 +48,12 @@ async function cache(app: FastifyInstance, { config, acknowledgedWithinMs }: Cac
   })
   app.decorate('caches', { prices, clients, commands })
   app.metrics.collect(reading => reportCaches(reading, prices.stats(), clients.stats()))
-  app.startUpSteps.push(
-    () => commands.start(),
-    () => warmUp({ database: db, prices, log, seconds: config.WARM_UP_SECONDS, closing: exchanges.closing })
-  )
+  app.startUpSteps.cache_commands = async () => {
+    await commands.start()
+  }
+  app.startUpSteps.price_warm_up = async () => {
+    await warmUp({ database: db, prices, log, seconds: config.WARM_UP_SECONDS, closing: exchanges.closing })
+  }
   app.addHook('onClose', () => commands.close())
 }
 

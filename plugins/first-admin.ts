@@ -3,18 +3,19 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
 export interface FirstAdminOptions {
-  /** Tells the terminal, and nothing else: what it is given holds a password. */
+  /** Prints the text to the terminal. It holds a password and must not reach the log. */
   announce: (text: string) => void
 }
 
-/** On the embedded default, where there is no user yet: makes `admin`, who must change the password that is told once. */
+/** Creates the user `admin` where there is no user, and prints its one-time password. Only for the embedded database. */
 async function firstAdmin(app: FastifyInstance, { announce }: FirstAdminOptions) {
-  app.startUpSteps.push(async () => {
-    if (await app.auth.users.exist()) return
+  app.startUpSteps.first_admin = async () => {
+    if (await app.auth.users.exist()) return { created: false }
     const password = randomBytes(15).toString('base64url')
     const created = await app.auth.users.createFirst('admin', await app.auth.passwords.hash(password))
     if (created) announce(`first admin: user name admin, password ${password} (to be changed at the first sign-in)\n`)
-  })
+    return { created }
+  }
 }
 
 export default fp(firstAdmin, { name: 'first-admin', fastify: '5.x', dependencies: ['admin-auth', 'health'] })

@@ -7,13 +7,13 @@ import { reportHealth } from '../src/health/metrics.ts'
 import { ProbeHost } from '../src/health/probe-host.ts'
 import { type ProbeAnswer, type ProbePath, probeAnswers } from '../src/health/probes.ts'
 import { SharedState } from '../src/health/state.ts'
-import { startUp } from '../src/start-up.ts'
+import { type StartUpSteps, startUp } from '../src/start-up.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     health: Health
-    /** What else must be done, in this order, once the schema is there and before the replica has started. */
-    startUpSteps: (() => Promise<void>)[]
+    /** The start-up steps of the plugins. Their order is that of `START_UP_STEPS`. */
+    startUpSteps: StartUpSteps
     /** What admins and metrics see of each dependency. A new check is one more of these; it reads, and makes no call. */
     healthChecks: (() => CheckDetails | readonly CheckDetails[])[]
   }
@@ -72,7 +72,7 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
     return probePort
   }
 
-  app.decorate('startUpSteps', [])
+  app.decorate('startUpSteps', {})
   app.decorate('healthChecks', [
     () => databaseDetails(state.snapshot(), state.databaseTiming(), Date.now()),
     () => mainLoopDetails(state.snapshot()),

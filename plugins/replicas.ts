@@ -20,7 +20,10 @@ async function replicas(app: FastifyInstance, { config, version }: { config: Con
     isDraining: () => app.health.state.snapshot().draining
   })
   app.decorate('replicas', registration)
-  app.startUpSteps.push(async () => registration.start())
+  app.startUpSteps.replica = async () => {
+    registration.start()
+    return { version }
+  }
   app.addHook('onClose', () => registration.stop())
 }
 

@@ -55,7 +55,10 @@ async function scheduler(app: FastifyInstance, { config, jobs: given }: Schedule
   metrics.collect(reading => reportScheduler(reading, jobs, own.health()))
 
   const shutdownMs = config.SHUTDOWN_SECONDS * 1_000
-  app.startUpSteps.push(() => own.start())
+  app.startUpSteps.scheduler = async () => {
+    await own.start()
+    return { jobs: jobs.length, enabled: config.SCHEDULER_ENABLED }
+  }
   app.addHook('preClose', () => own.drain(Math.max(shutdownMs / 2, shutdownMs - CLOSING_MS)))
   app.addHook('onClose', () => own.close())
 }

@@ -71,7 +71,11 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
     send
   })
   // Without a token this replica sends nothing: messages wait for a replica with a token, or are given up.
-  if (token !== undefined) app.startUpSteps.push(() => sender.start())
+  if (token !== undefined) {
+    app.startUpSteps.outbox = async () => {
+      await sender.start()
+    }
+  }
   app.healthChecks.push(() => telegramDetails({ configured: token !== undefined, depth: sender.depth }))
   metrics.collect(async reading => {
     if (app.health.state.snapshot().migrated) reportOutbox(reading, await outboxDepth(db))

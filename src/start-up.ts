@@ -1,53 +1,96 @@
+import { unlessAborted } from './async/abort.ts'
+import { backOffMs } from './async/back-off.ts'
+import { sleep, systemTimers, type Timers } from './async/timers.ts'
 import type { Database } from './database/database.ts'
 import { migrate } from './database/migrate.ts'
 import type { SharedState } from './health/state.ts'
 import type { Log } from './log/log.ts'
 
-const RETRY_MIN_MS = 250
-const RETRY_MAX_MS = 1_000
+const RETRY = { minMs: 250, maxMs: 1_000 }
+
+/** The steps of the start-up, in this order, and what the log line of each reports. */
+export const START_UP_STEPS = [
+  /** Applies the pending migrations. Reports the names of those that it `applied`. */
+  'schema',
+  /** Starts the heartbeat of this replica. Reports its `version`. */
+  'replica',
+  /** Starts the scheduler. Reports the number of its `jobs`, and whether it is `enabled` on this replica. */
+  'scheduler',
+  /** Starts to apply the commands that clear caches. */
+  'cache_commands',
+  /** Reads the prices of the markets in use. */
+  'price_warm_up',
+  /** Starts the sender of the outbox. */
+  'outbox',
+  /** Starts the evaluation of alerts. Reports the number of `jobs` that it watches. */
+  'alerts',
+  /** Creates the first admin where there is no user. Reports whether it was `created`. */
+  'first_admin'
+] as const
+
+export type StartUpStep = (typeof START_UP_STEPS)[number]
 
 /**
- * Brings the replica from listening to started: waits for the database, migrates, and says so in the shared state.
- * The further steps must be idempotent: all is tried until it works or is aborted; a failure is logged when it is new. Never rejects.
+ * The functions of the steps that this replica has; the others are skipped. A function is idempotent: it is called until it
+ * succeeds. It returns what the log line of the step reports.
  */
-export async function startUp(
-  { database, state, log, steps }: { database: Database; state: SharedState; log: Log; steps: (() => Promise<void>)[] },
-  signal: AbortSignal
-): Promise<void> {
-  const aborted = once(signal)
-  // Until then there is nothing to try: the embedded server is still starting.
-  await Promise.race([database.address, aborted])
-  let lastFailure: string | undefined
-  for (let retryMs = RETRY_MIN_MS; !signal.aborted; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
-    try {
-      const applied = await migrate(database)
-      log.info({ applied }, 'schema up to date')
-      state.setMigrated()
-      for (const step of steps) await step()
-      state.setStarted()
-      return
-    } catch (err) {
-      const failure = err instanceof Error ? err.message : String(err)
-      if (failure !== lastFailure) log.warn({ err }, 'start-up step failed, retrying')
-      lastFailure = failure
-    }
-    await pause(retryMs, aborted)
+export type StartUpSteps = Partial<Record<StartUpStep, () => Promise<Record<string, unknown> | undefined>>>
+
+/** @param options.timers default `systemTimers` */
+export interface StartUpOptions {
+  database: Database
+  state: SharedState
+  log: Log
+  /** All steps but `schema`. */
+  steps: Omit<StartUpSteps, 'schema'>
+  timers?: Timers
+}
+
+/**
+ * Takes the replica from listening to started: waits for the database's address and does the steps one after the other.
+ * A step that fails is tried again until it succeeds; its failure is logged once per reason. Ends early, without started,
+ * when `signal` is aborted. Never rejects.
+ */
+export async function startUp(options: StartUpOptions, signal: AbortSignal): Promise<void> {
+  const { database, state, log } = options
+  const schema = async () => {
+    const applied = await migrate(database)
+    log.info({ applied }, 'schema up to date')
+    state.setMigrated()
+    return { applied }
+  }
+  const steps: StartUpSteps = { ...options.steps, schema }
+  try {
+    // The embedded server has no address until it has started.
+    await unlessAborted(database.address, signal)
+    for (const name of START_UP_STEPS) await untilDone(name, steps[name], options, signal)
+    state.setStarted()
+  } catch (err) {
+    if (!signal.aborted) log.error({ err }, 'start-up failed')
   }
 }
 
-/** Waits, or less when aborted. */
-async function pause(ms: number, aborted: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const passed = new Promise(resolve => {
-    timer = setTimeout(resolve, ms)
-  })
-  await Promise.race([passed, aborted])
-  clearTimeout(timer)
-}
-
-function once(signal: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
+/** @throws the reason of `signal` as soon as that is aborted and the running attempt has ended */
+async function untilDone(
+  step: StartUpStep,
+  run: StartUpSteps[StartUpStep],
+  { log, timers = systemTimers }: StartUpOptions,
+  signal: AbortSignal
+): Promise<void> {
+  if (!run) return
+  let lastFailure: string | undefined
+  for (let attempt = 1; ; attempt++) {
+    signal.throwIfAborted()
+    const startMs = timers.now()
+    try {
+      const report = await run()
+      log.info({ step, duration_ms: Math.round(timers.now() - startMs), ...report }, 'start-up step done')
+      return
+    } catch (err) {
+      const failure = err instanceof Error ? err.message : String(err)
+      if (failure !== lastFailure) log.warn({ err, step }, 'start-up step failed, retrying')
+      lastFailure = failure
+    }
+    await sleep(timers, backOffMs(RETRY, attempt), signal)
+  }
 }

@@ -1,0 +1,108 @@
+import t from 'tap'
+import { SharedState } from '../src/health/state.ts'
+import { START_UP_STEPS, type StartUpSteps, startUp } from '../src/start-up.ts'
+import { captureLog } from './support/app.ts'
+import { skippingTimers } from './support/test-timers.ts'
+import { tradingDatabase } from './support/trading.ts'
+
+const database = await tradingDatabase(t)
+
+async function started(steps: Omit<StartUpSteps, 'schema'>, signal = new AbortController().signal) {
+  const state = new SharedState()
+  const { lines, logger: log } = captureLog('info')
+  const timers = skippingTimers()
+  await startUp({ database, state, log, steps, timers }, signal)
+  const { migrated, started } = state.snapshot()
+  const done = lines.filter(({ msg }) => msg === 'start-up step done')
+  const failed = lines.filter(({ msg }) => msg === 'start-up step failed, retrying')
+  return { migrated, started, lines, done, failed, waits: timers.waits }
+}
+
+t.test('the steps run in their declared order, the schema first, and each logs what it reports', async t => {
+  const calls: string[] = []
+  const step = (name: string) => async () => {
+    calls.push(name)
+    return name === 'scheduler' ? { jobs: 9 } : undefined
+  }
+  // Assigned in the reverse order: it must not matter which plugin comes first.
+  const steps: Partial<Record<string, () => Promise<Record<string, unknown> | undefined>>> = {}
+  for (const name of START_UP_STEPS.slice(1).reverse()) steps[name] = step(name)
+  const { migrated, started: isStarted, lines, done, failed } = await started(steps)
+  t.strictSame(calls, START_UP_STEPS.slice(1))
+  t.strictSame([migrated, isStarted], [true, true])
+  t.strictSame(
+    done.map(line => line.step),
+    [...START_UP_STEPS]
+  )
+  t.hasStrict(done[2], { step: 'scheduler', jobs: 9, duration_ms: 0 })
+  t.equal(lines.filter(({ msg }) => msg === 'schema up to date').length, 1)
+  t.strictSame(failed, [])
+})
+
+t.test('a step that this replica does not have is skipped', async t => {
+  const { started: isStarted, done } = await started({ replica: async () => {} })
+  t.equal(isStarted, true)
+  t.strictSame(
+    done.map(line => line.step),
+    ['schema', 'replica']
+  )
+})
+
+t.test('a failed step is tried again with a back-off, and the steps before it are not repeated', async t => {
+  const calls: string[] = []
+  const failures = ['gone', 'gone', 'slow', 'slow', 'slow']
+  const {
+    started: isStarted,
+    failed,
+    waits
+  } = await started({
+    replica: async () => {
+      calls.push('replica')
+    },
+    scheduler: async () => {
+      calls.push('scheduler')
+      const failure = failures.shift()
+      if (failure) throw new Error(failure)
+    },
+    alerts: async () => {
+      calls.push('alerts')
+    }
+  })
+  t.equal(isStarted, true)
+  t.strictSame(calls, ['replica', ...Array(6).fill('scheduler'), 'alerts'])
+  t.strictSame(waits, [250, 500, 1_000, 1_000, 1_000])
+  t.equal(failed.length, 2)
+  t.hasStrict(failed[0], { step: 'scheduler', err: { message: 'gone' } })
+  t.hasStrict(failed[1], { step: 'scheduler', err: { message: 'slow' } })
+})
+
+t.test('an abort ends the start-up between two attempts, without started', async t => {
+  const controller = new AbortController()
+  let calls = 0
+  const {
+    migrated,
+    started: isStarted,
+    lines
+  } = await started(
+    {
+      replica: async () => {
+        calls++
+        if (calls === 2) controller.abort()
+        throw new Error('gone')
+      },
+      scheduler: async () => {
+        t.fail('the next step starts')
+      }
+    },
+    controller.signal
+  )
+  t.equal(calls, 2)
+  t.strictSame([migrated, isStarted], [true, false])
+  t.strictSame(
+    lines.filter(({ msg }) => msg === 'start-up failed'),
+    []
+  )
+
+  const before = await started({}, AbortSignal.abort())
+  t.strictSame([before.migrated, before.started, before.lines], [false, false, []])
+})
