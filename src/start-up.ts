@@ -31,8 +31,8 @@ export const START_UP_STEPS = [
 export type StartUpStep = (typeof START_UP_STEPS)[number]
 
 /**
- * The functions of the steps that this replica has; the others are skipped. A function is idempotent: it is called until it
- * succeeds. It returns what the log line of the step reports.
+ * The functions of the steps that this replica has; the others are skipped. A function is idempotent: it is called
+ * until it succeeds. It returns what the log line of the step reports.
  */
 export type StartUpSteps = Partial<Record<StartUpStep, () => Promise<Record<string, unknown> | undefined>>>
 
@@ -48,8 +48,8 @@ export interface StartUpOptions {
 
 /**
  * Takes the replica from listening to started: waits for the database's address and does the steps one after the other.
- * A step that fails is tried again until it succeeds; its failure is logged once per reason. Ends early, without started,
- * when `signal` is aborted. Never rejects.
+ * A step that fails is tried again until it succeeds; its failure is logged once per reason. Ends early, without
+ * started, when `signal` is aborted. Never rejects.
  */
 export async function startUp(options: StartUpOptions, signal: AbortSignal): Promise<void> {
   const { database, state, log } = options

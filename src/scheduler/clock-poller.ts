@@ -19,7 +19,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 export interface ClockPollerOptions {
   store: Pick<SchedulerStore, 'register' | 'poll' | 'setFireTimes'>
   /** Creates a listener that calls back on each change of the control tables. */
-  listen: (onNotification: () => void) => Promise<Pick<Listener, 'restart' | 'close'>>
+  listen: (url: string, onNotification: () => void) => Pick<Listener, 'restart' | 'close'>
   jobs: readonly Job[]
   /** False: this replica fires no job. */
   enabled: boolean
@@ -69,11 +69,13 @@ export class ClockPoller {
     })
   }
 
-  /** Starts to listen and to poll. To be called once, when the schema is there. */
-  async start(): Promise<void> {
-    const listener = await this.#options.listen(() => this.poll())
-    this.#listener = listener
-    listener.restart()
+  /**
+   * Starts to listen and to poll. To be called when the schema is there, and not after `close`.
+   * @param url the address of the database
+   */
+  start(url: string): void {
+    this.#listener = this.#options.listen(url, () => this.poll())
+    this.#listener.restart()
     this.#poller.start()
   }
 

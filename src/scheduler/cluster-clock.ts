@@ -34,7 +34,10 @@ export class ClusterClock {
     this.#observedMs = answeredMs
   }
 
-  /** The database's time in milliseconds since the epoch: never ahead of it, behind by less than the fastest reading took. */
+  /**
+   * The database's time in milliseconds since the epoch: never ahead of it, behind by less than the fastest reading
+   * took.
+   */
   nowMs(): number {
     return Math.floor(this.#monotonicMs() + this.#lowMs)
   }

@@ -3,30 +3,30 @@ import type { Log } from '../log/log.ts'
 import type { Misfire } from './misfire.ts'
 import type { Trigger } from './trigger.ts'
 
-/** What a run found and did, in counts and short words: it is shown to admins and kept in the history. */
+/** The result of a run, in counts and short texts. Admins see it; the history stores it. */
 export type JobResult = Record<string, number | string | boolean | null>
 
-/** What a run may use. */
+/** The arguments of a run. */
 export interface JobContext {
   readonly runId: string
   readonly jobId: string
-  /** What began the run: its due time, an admin's hand, or a due time that was missed. */
+  /** Why the run started: it was due, an admin triggered it, or it catches up on a missed due time. */
   readonly trigger: 'schedule' | 'manual' | 'catch_up'
-  /** The time that the run stands for: its due time, or its start when an admin's hand began it. */
+  /** The due time of the run; of a manual run its start. */
   readonly scheduledFor: Date
-  /** The day that a manual run asked for, `YYYY-MM-DD`; only for a job that takes one. */
+  /** The day that a manual run is for, `YYYY-MM-DD`; only for a job that takes one. */
   readonly date?: string
-  /** Aborted when the run must end: it took too long, its lease is lost, the replica shuts down. */
+  /** Aborted when the run must end: its time is over, its lease is lost, or the replica shuts down. */
   readonly signal: AbortSignal
   readonly log: Log
-  /** Says how far the run is; kept at most once a second. */
+  /** Reports the progress of the run; it is written at most once a second. */
   progress(done: number, total: number): void
   /**
-   * Runs one transaction of the run. A job writes in no other way: for a cluster job the transaction first locks the
-   * run's row, so that a runner that lost its lease changes nothing. After a deadlock or a serialization failure `work` is
-   * called again, so it changes nothing outside of the database that a second call would change again.
+   * Runs one transaction. A job writes in no other way: for a cluster job the transaction first locks the row of the
+   * run, so that a runner that lost its lease changes nothing. After a deadlock or a serialization failure `work` is
+   * called again, so it must change nothing outside of the database that a second call would change again.
    * @param options.deadlineMs at most `TRANSACTION_DEADLINE_MS`, which is the default
-   * @throws {LeaseLostError} when the run is not this runner's any more
+   * @throws {LeaseLostError} when this runner no longer holds the lease
    * @throws {DatabaseUnavailableError} when the database cannot be used
    */
   transaction<T>(work: (tx: TransactionSql) => Promise<T>, options?: { deadlineMs?: number }): Promise<T>
@@ -35,21 +35,23 @@ export interface JobContext {
 /** One row of the table of jobs. */
 export interface Job {
   readonly id: string
-  /** What `trigger-job` calls it. */
+  /** Its name in `trigger-job`. */
   readonly type: string
   readonly name: string
   readonly trigger: Trigger
-  /** `cluster`: one run in the cluster. `replica`: every replica for itself, in memory. */
+  /**
+   * `cluster`: one run at a time in the cluster. `replica`: each replica runs it for itself, with its state in memory.
+   */
   readonly scope: 'cluster' | 'replica'
   readonly misfire: Misfire
   /** A run is aborted and fails with `JOB_TIMEOUT` after this many milliseconds. */
   readonly maxRunMs: number
-  /** Whether a manual run may name this day, `YYYY-MM-DD`, at this time; no day where it is absent. */
+  /** Whether a manual run may be for this day, `YYYY-MM-DD`, at this time. Without it a run takes no day. */
   readonly takesDate?: (date: string, nowMs: number) => boolean
   run(context: JobContext): Promise<JobResult>
 }
 
-/** A failure that the history shows by its code. Everything else that a job throws shows as `JOB_FAILED`. */
+/** A failure with a code for the history. Every other error of a job has the code `JOB_FAILED`. */
 export class JobError extends Error {
   override name = 'JobError'
   readonly code: string
@@ -60,7 +62,7 @@ export class JobError extends Error {
   }
 }
 
-/** The run belongs to nobody any more: its lease ran out, and another runner may be at work. */
+/** The lease of the run has expired: another replica may run the job. */
 export class LeaseLostError extends JobError {
   override name = 'LeaseLostError'
 

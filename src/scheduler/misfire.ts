@@ -2,33 +2,36 @@ import { SECOND } from '../async/durations.ts'
 import type { Trigger } from './trigger.ts'
 
 /**
- * What a fire that nobody took in time means:
- * - `skip`: nothing, the next one will do
- * - `catch_up`: the last one missed runs once, up to `graceMs` late
+ * What happens with a fire that no replica claimed in time:
+ * - `skip`: nothing, the next fire is enough
+ * - `catch_up`: the last missed fire runs once, up to `graceMs` milliseconds late
  */
 export type Misfire = { policy: 'skip' } | { policy: 'catch_up'; graceMs: number }
 
-/** A fire this late still counts as on time: stalls, restarts of the database, the take-over from a dead replica. */
+/**
+ * A fire that is late by at most this counts as on time, in milliseconds: a stall, a restart of the database, a lost
+ * replica.
+ */
 export const ON_TIME_MS = 10 * SECOND
 
-/** What to do about a due time that has come. Times are milliseconds since the Unix epoch. */
+/** What happens with a due time that has come. Times are milliseconds since the Unix epoch. */
 export interface Fire {
-  /** The due time that the job's clock stood at: the claim is to move it on from here. */
+  /** The job's next fire time before the claim. The claim succeeds only while it is still that. */
   dueMs: number
-  /** Where the job's clock goes. */
+  /** The job's next fire time after the claim. */
   nextMs: number
-  /** The run to begin, if any. */
+  /** The run to start, if any. */
   run?: { scheduledForMs: number; trigger: 'schedule' | 'catch_up' }
-  /** The fires that are given up: how many, and the first and last of them. */
+  /** The fires that do not run: how many, and the first and the last of them. */
   missed?: { count: number; fromMs: number; untilMs: number }
 }
 
 /**
- * Decides what happens at `nowMs` with a job whose clock stands at `dueMs`, not later than now. However many fires were
- * missed, at most one run begins: the last of them, when it is not too late for the job's policy.
+ * Decides what happens at `nowMs` with a job whose next fire time is `dueMs`, which is not later than `nowMs`. At most
+ * one run starts, however many fires were missed: that of the last one, when it is not too late for the job's policy.
  */
 export function planFire(trigger: Trigger, misfire: Misfire, dueMs: number, nowMs: number): Fire {
-  // A clock that was set by another schedule may stand after this one's last time.
+  // A fire time that another schedule has set may be later than the last due time of this one.
   const latestMs = Math.max(trigger.latest(nowMs), dueMs)
   const lateMs = nowMs - latestMs
   const onTime = lateMs <= ON_TIME_MS

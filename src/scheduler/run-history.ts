@@ -87,7 +87,10 @@ export class RunHistory {
     return row && toRun(row)
   }
 
-  /** The run of the job with this outcome that finished last, or the unfinished one. @throws {DatabaseUnavailableError} */
+  /**
+   * The run of the job with this outcome that finished last, or the unfinished one.
+   * @throws {DatabaseUnavailableError}
+   */
   async latest(jobId: string, outcome: RunOutcome): Promise<RunRecord | undefined> {
     const [row] = await this.#database.run(
       sql => sql<RunRow[]>`

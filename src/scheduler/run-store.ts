@@ -103,8 +103,8 @@ export class RunStore {
   }
 
   /**
-   * Claims a manual run, or finds the run because of which there is none: the unfinished one, or one that succeeded within
-   * the last `unlessRunWithinSeconds` seconds.
+   * Claims a manual run, or finds the run because of which there is none: the unfinished one, or one that succeeded
+   * within the last `unlessRunWithinSeconds` seconds.
    * @throws {DatabaseUnavailableError}
    */
   async claimManual(
@@ -136,9 +136,9 @@ export class RunStore {
    * ended.
    *
    * The claim is one statement, because the lock is then held for no network round trip: of many claims at once on a
-   * distant database each waits only for the server. A claim that finds an unfinished run, or a recent one, takes no lock.
-   * The time of the last success is read again from the locked row, which is current even when the statement has waited
-   * for it; the statement's view of `job_runs` is older then.
+   * distant database each waits only for the server. A claim that finds an unfinished run, or a recent one, takes no
+   * lock. The time of the last success is read again from the locked row, which is current even when the statement has
+   * waited for it; the statement's view of `job_runs` is older then.
    */
   async #tryManual(
     jobId: string,
@@ -196,8 +196,8 @@ export class RunStore {
   }
 
   /**
-   * Records the end of a run. The row of the job is locked before that of the run, as claims lock them, and only for a run
-   * that succeeded: its time is written there. Idempotent.
+   * Records the end of a run. The row of the job is locked before that of the run, as claims lock them, and only for a
+   * run that succeeded: its time is written there. Idempotent.
    * @returns false when the runner no longer holds the lease
    * @throws {DatabaseUnavailableError}
    */
@@ -255,7 +255,8 @@ export class RunStore {
 }
 
 /**
- * The statement that abandons the runs whose lease has expired. A locked row is skipped: its runner is in a transaction.
+ * The statement that abandons the runs whose lease has expired. A locked row is skipped: its runner is in a
+ * transaction.
  * @param condition only rows for which this is true
  */
 export function abandonExpired(sql: Sql, condition = sql`true`) {

@@ -11,7 +11,9 @@ const RENEW_MS = 5 * SECOND
 const RETRY_MS = 1 * SECOND
 /** The shortest time between two writes of the progress, in milliseconds. */
 const PROGRESS_MS = 1 * SECOND
-/** The time between the abort of a job and the record of its end when the job does not end by itself, in milliseconds. */
+/**
+ * The time between the abort of a job and the record of its end when the job does not end by itself, in milliseconds.
+ */
 export const ABORT_GRACE_MS = 3 * SECOND
 
 /** The lease of a run, as in `RunStore`. A replica job has one in memory. */
@@ -36,7 +38,10 @@ export interface RunOptions {
   requestId?: string | undefined
 }
 
-/** How a run ended for its runner. `lost`: it lost the lease, and another replica has recorded the end. Durations in milliseconds. */
+/**
+ * How a run ended for its runner. `lost`: it lost the lease, and another replica has recorded the end. Durations in
+ * milliseconds.
+ */
 export type RunResult =
   | { outcome: 'succeeded'; result: JobResult; durationMs: number }
   | { outcome: 'failed'; errorCode: string; durationMs: number }
@@ -141,7 +146,9 @@ export class Run {
     return { outcome: 'failed', errorCode, durationMs }
   }
 
-  /** Runs the job. An aborted run has failed, whatever the job returns. A job that ignores the abort is not waited for. */
+  /**
+   * Runs the job. An aborted run has failed, whatever the job returns. A job that ignores the abort is not waited for.
+   */
   async #work(): Promise<RunEnd> {
     const { signal } = this.#controller
     const { job } = this.options

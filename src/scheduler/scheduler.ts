@@ -83,8 +83,7 @@ export class Scheduler {
     this.#localLeases = localLeases(database)
     this.#poller = new ClockPoller({
       store: this.#store,
-      listen: async heard =>
-        new Listener({ url: await database.address, channel: CHANNEL, applicationName, log, heard }),
+      listen: (url, heard) => new Listener({ url, channel: CHANNEL, applicationName, log, heard }),
       jobs,
       enabled,
       log,
@@ -95,14 +94,18 @@ export class Scheduler {
     })
   }
 
-  /** Starts to poll the state of the scheduler, and to run jobs when they are due. To be called once, when the schema is there. */
+  /**
+   * Starts to poll the state of the scheduler, and to run jobs when they are due. To be called once, when the schema is
+   * there.
+   */
   async start(): Promise<void> {
-    if (!this.#stopping) await this.#poller.start()
+    const url = await this.#options.database.address
+    if (!this.#stopping) this.#poller.start(url)
   }
 
   /**
-   * Starts no more runs and waits for those that run; after `timeoutMs` milliseconds it aborts them, and they are recorded
-   * as failed with the code `SHUTDOWN`. Afterwards this replica holds no lease. Idempotent, never rejects.
+   * Starts no more runs and waits for those that run; after `timeoutMs` milliseconds it aborts them, and they are
+   * recorded as failed with the code `SHUTDOWN`. Afterwards this replica holds no lease. Idempotent, never rejects.
    */
   async drain(timeoutMs: number): Promise<void> {
     this.#stopping = true
@@ -223,7 +226,8 @@ export class Scheduler {
   }
 
   /**
-   * One run, with its current progress when this replica runs it. Of a replica job only this replica's own runs are known.
+   * One run, with its current progress when this replica runs it. Of a replica job only this replica's own runs are
+   * known.
    * @throws {ServiceError} `RUN_NOT_FOUND`
    * @throws {DatabaseUnavailableError}
    */

@@ -126,9 +126,9 @@ export class SchedulerStore {
   }
 
   /**
-   * The one statement of an idle replica: abandons the runs whose lease has expired, ends a stop whose time is over, and
-   * reads the state of the scheduler and the fire times of every job. It skips locked rows: it waits for no lock, so its
-   * own locks can be taken in any order. What it skips is left for the next call.
+   * The one statement of an idle replica: abandons the runs whose lease has expired, ends a stop whose time is over,
+   * and reads the state of the scheduler and the fire times of every job. It skips locked rows: it waits for no lock,
+   * so its own locks can be taken in any order. What it skips is left for the next call.
    * @throws {DatabaseUnavailableError}
    */
   async poll(): Promise<Snapshot> {
@@ -187,9 +187,9 @@ export class SchedulerStore {
   }
 
   /**
-   * Starts or stops the scheduler of the whole cluster. A start of a running one changes nothing; a stop of a stopped one
-   * changes its end and reason. All locks are taken by the last statement, so that they are held for one network round
-   * trip.
+   * Starts or stops the scheduler of the whole cluster. A start of a running one changes nothing; a stop of a stopped
+   * one changes its end and reason. All locks are taken by the last statement, so that they are held for one network
+   * round trip.
    * @param inTransaction runs first, in the same transaction, and locks nothing that another transaction waits for
    * @throws {DatabaseUnavailableError}
    */

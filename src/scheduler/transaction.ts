@@ -2,7 +2,10 @@ import { SECOND } from '../async/durations.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 
-/** Longest transaction of the scheduler and of jobs, in milliseconds. It is below the lease, which the runner renews between transactions. */
+/**
+ * Longest transaction of the scheduler and of jobs, in milliseconds. It is below the lease, which the runner renews
+ * between transactions.
+ */
 export const TRANSACTION_DEADLINE_MS = 8 * SECOND
 /** The server ends a transaction whose client sends nothing for this long: the process may be frozen. */
 const IDLE_LIMIT_MS = 5 * SECOND
@@ -11,8 +14,8 @@ const IDLE_LIMIT_MS = 5 * SECOND
 export type InTransaction = (tx: TransactionSql) => Promise<unknown>
 
 /**
- * Runs a transaction that holds its locks for some seconds at most, even when this process is frozen in it. `work` may be
- * called again, as `Database.transaction` says.
+ * Runs a transaction that holds its locks for some seconds at most, even when this process is frozen in it. `work` may
+ * be called again, as `Database.transaction` says.
  * @param options.deadlineMs at most `TRANSACTION_DEADLINE_MS`, which is the default
  * @throws {DatabaseUnavailableError}
  */

@@ -4,9 +4,9 @@ import { isTimeZone } from '../domain/time-zone.ts'
 
 /** When a job is due. All times are milliseconds since the Unix epoch; every function is pure. */
 export interface Trigger {
-  /** As the status writes it: `interval[0:00:29]`, `cron[hour='21', minute='3']`. */
+  /** As in the status: `interval[0:00:29]`, `cron[hour='21', minute='3']`. */
   readonly text: string
-  /** Everything that the due times depend on: two triggers with one definition are due at the same times. */
+  /** All that the due times depend on: two triggers with the same definition are due at the same times. */
   readonly definition: string
   /** The longest time between two fires that belongs to the schedule, in milliseconds. */
   readonly periodMs: number
@@ -14,12 +14,12 @@ export interface Trigger {
   next(afterMs: number): number
   /** The last due time at or before a moment. */
   latest(atMs: number): number
-  /** How many due times lie in `[fromMs, untilMs)`. */
+  /** The number of due times in `[fromMs, untilMs)`. */
   count(fromMs: number, untilMs: number): number
 }
 
 /**
- * Every so many milliseconds, counted from the Unix epoch, so that all replicas mean the same moments.
+ * An interval, counted from the Unix epoch, so that all replicas compute the same due times.
  * @param periodMs whole seconds, in milliseconds
  * @throws {RangeError} when it is not a positive number of whole seconds
  */
@@ -39,7 +39,7 @@ export function every(periodMs: number): Trigger {
   }
 }
 
-/** `0:00:29`, with days before it where there are any: `1 day, 2:00:00`. */
+/** `0:00:29`; from a day on, `1 day, 2:00:00`. */
 function hoursMinutesSeconds(seconds: number): string {
   const two = (n: number) => String(n).padStart(2, '0')
   const days = Math.floor(seconds / 86_400)
@@ -51,26 +51,26 @@ function hoursMinutesSeconds(seconds: number): string {
 export interface TimeOfDay {
   hour: number
   minute: number
-  /** 0 unless given. */
+  /** Default 0. */
   second?: number
 }
 
-/** A day may last this long where the clock is set back, by at most two hours in the zones there are. */
+/** The longest day, in milliseconds: no time zone sets its clock back by more than two hours. */
 const LONGEST_DAY_MS = 26 * HOUR
 
 /**
- * Once a day at a wall-clock time of a zone: on a day that lacks that time, when the clock has jumped over it; on a day
- * that has it twice, at the first.
+ * Once a day at a wall-clock time of a time zone. On a day without that time it is due when the clock has jumped over
+ * it; on a day that has the time twice, at the first one.
  * @param timeZone of the IANA database
  * @throws {RangeError} when the time is not one of a day or the zone is not known
  */
 export function daily({ hour, minute, second = 0 }: TimeOfDay, timeZone: string): Trigger {
-  for (const [value, most] of [
+  for (const [value, max] of [
     [hour, 23],
     [minute, 59],
     [second, 59]
   ] as const) {
-    if (!(Number.isInteger(value) && value >= 0 && value <= most)) throw new RangeError('not a time of a day')
+    if (!(Number.isInteger(value) && value >= 0 && value <= max)) throw new RangeError('not a time of a day')
   }
   if (!isTimeZone(timeZone)) throw new RangeError('not a time zone')
   const cron = new Cron(`${second} ${minute} ${hour} * * *`, { timezone: timeZone, paused: true })
@@ -95,7 +95,7 @@ export function daily({ hour, minute, second = 0 }: TimeOfDay, timeZone: string)
     latest,
     count: (fromMs, untilMs) => {
       if (untilMs <= fromMs) return 0
-      // From the middle of a day to the middle of another, a day is as long as its neighbours make it.
+      // Days differ in length by hours at most, so the rounded quotient is exact.
       const first = next(fromMs - 1)
       if (first >= untilMs) return 0
       return Math.round((latest(untilMs - 1) - first) / DAY) + 1

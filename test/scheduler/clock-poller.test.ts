@@ -55,7 +55,7 @@ function setUp(jobs: Job[], fireTimes: FireTimes[], options: Partial<ClockPoller
         state.jobs = fires.map(({ jobId, nextFireMs }) => dueIn(jobId, nextFireMs - START_MS))
       }
     },
-    listen: async onNotification => {
+    listen: (_url, onNotification) => {
       notify = onNotification
       return { restart: () => calls.listener.push('restart'), close: () => calls.listener.push('close') }
     },
@@ -68,7 +68,7 @@ function setUp(jobs: Job[], fireTimes: FireTimes[], options: Partial<ClockPoller
     },
     onAbandoned: ({ runId }) => calls.abandoned.push(runId),
     timers: {
-      now: timers.now,
+      ...timers,
       after: (ms, callback) => {
         waits.push(ms)
         return timers.after(ms, callback)
@@ -89,7 +89,7 @@ function setUp(jobs: Job[], fireTimes: FireTimes[], options: Partial<ClockPoller
       failure = err
     },
     start: async () => {
-      await poller.start()
+      poller.start('postgres://unused')
       await setImmediate()
     },
     advance: async (ms: number) => {

@@ -7,7 +7,7 @@ import { daily, every } from '../../src/scheduler/trigger.ts'
 const skip: Misfire = { policy: 'skip' }
 const at = (text: string) => Date.parse(text)
 
-t.test('a fire in time runs, and the clock goes to the next', async t => {
+t.test('a fire on time runs, and the next fire time follows', async t => {
   const trigger = every(29 * SECOND)
   t.strictSame(planFire(trigger, skip, 290_000, 290_003), {
     dueMs: 290_000,
@@ -16,7 +16,7 @@ t.test('a fire in time runs, and the clock goes to the next', async t => {
   })
 })
 
-t.test('after a minute of stand-still a short interval runs once and says what it missed', async t => {
+t.test('after a minute without fires a short interval runs once and records what it missed', async t => {
   t.strictSame(planFire(every(SECOND), skip, 100_000, 160_400), {
     dueMs: 100_000,
     nextMs: 161_000,
@@ -25,7 +25,7 @@ t.test('after a minute of stand-still a short interval runs once and says what i
   })
 })
 
-t.test('a fire that is too late is given up by `skip` and caught up within its grace', async t => {
+t.test('a fire that is too late is missed with `skip`, and runs within its grace with `catch_up`', async t => {
   const summary = daily({ hour: 21, minute: 3 }, 'Asia/Seoul')
   const dueMs = at('2026-11-20T12:03:00Z')
   const late = at('2026-11-22T12:33:00Z')
@@ -49,42 +49,45 @@ t.test('a fire that is too late is given up by `skip` and caught up within its g
   })
 })
 
-t.test('whatever the stand-still: at most one run, nothing lost from the count, and the clock goes on', async t => {
-  const misfires = fc.oneof(
-    fc.constant<Misfire>(skip),
-    fc.integer({ min: 0, max: 4 * HOUR }).map((graceMs): Misfire => ({ policy: 'catch_up', graceMs }))
-  )
-  fc.assert(
-    fc.property(
-      fc.integer({ min: 1, max: 900 }),
-      misfires,
-      fc.integer({ min: 1, max: 1_000_000 }),
-      fc.integer({ min: 0, max: 6 * HOUR }),
-      (seconds, misfire, slot, lateMs) => {
-        const period = seconds * SECOND
-        const trigger = every(period)
-        const dueMs = slot * period
-        const nowMs = dueMs + lateMs
-        const plan = planFire(trigger, misfire, dueMs, nowMs)
-        // The plain reference: all due times that have come.
-        const come: number[] = []
-        for (let due = dueMs; due <= nowMs; due += period) come.push(due)
-        const last = come.at(-1) ?? Number.NaN
-        const grace = misfire.policy === 'catch_up' ? Math.max(misfire.graceMs, ON_TIME_MS) : ON_TIME_MS
-        t.equal(plan.run?.scheduledForMs, nowMs - last <= grace ? last : undefined)
-        t.equal((plan.missed?.count ?? 0) + (plan.run ? 1 : 0), come.length)
-        t.equal(plan.nextMs, last + period)
-        if (plan.missed) {
-          t.equal(plan.missed.fromMs, dueMs)
-          t.equal(plan.missed.untilMs, plan.run ? last - period : last)
+t.test(
+  'after any time without fires at most one run starts, every fire is counted, and the next fire time follows',
+  async t => {
+    const misfires = fc.oneof(
+      fc.constant<Misfire>(skip),
+      fc.integer({ min: 0, max: 4 * HOUR }).map((graceMs): Misfire => ({ policy: 'catch_up', graceMs }))
+    )
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 900 }),
+        misfires,
+        fc.integer({ min: 1, max: 1_000_000 }),
+        fc.integer({ min: 0, max: 6 * HOUR }),
+        (seconds, misfire, slot, lateMs) => {
+          const period = seconds * SECOND
+          const trigger = every(period)
+          const dueMs = slot * period
+          const nowMs = dueMs + lateMs
+          const plan = planFire(trigger, misfire, dueMs, nowMs)
+          // The reference: all due times that have come.
+          const come: number[] = []
+          for (let due = dueMs; due <= nowMs; due += period) come.push(due)
+          const last = come.at(-1) ?? Number.NaN
+          const grace = misfire.policy === 'catch_up' ? Math.max(misfire.graceMs, ON_TIME_MS) : ON_TIME_MS
+          t.equal(plan.run?.scheduledForMs, nowMs - last <= grace ? last : undefined)
+          t.equal((plan.missed?.count ?? 0) + (plan.run ? 1 : 0), come.length)
+          t.equal(plan.nextMs, last + period)
+          if (plan.missed) {
+            t.equal(plan.missed.fromMs, dueMs)
+            t.equal(plan.missed.untilMs, plan.run ? last - period : last)
+          }
         }
-      }
-    ),
-    { numRuns: 500 }
-  )
-})
+      ),
+      { numRuns: 500 }
+    )
+  }
+)
 
-t.test('a clock that another schedule has set fires at its time and goes on by the new one', async t => {
+t.test('a fire time that another schedule has set fires, and the next one is of the new schedule', async t => {
   const plan = planFire(every(31 * SECOND), skip, 290_000, 290_001)
   t.strictSame(plan.run, { scheduledForMs: 290_000, trigger: 'schedule' })
   t.equal(plan.nextMs, 310_000)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { isOverdue } from '../../src/scheduler/overdue.ts'
 
-t.test('a job is overdue a period and a maximum run time after it should have succeeded', async t => {
+t.test('a job is overdue one period and one maximum run time after it should have succeeded', async t => {
   const job = { periodMs: 300_000, maxRunMs: 120_000 }
   const never = { ...job, firstDueMs: 1_000_000, lastSuccessMs: null }
   t.equal(isOverdue(never, 1_420_000), false)

@@ -23,7 +23,7 @@ function kindOf(claimed: ManualClaim) {
   return claimed.kind
 }
 
-t.test('of many manual claims at once one starts, and the others get its run', async t => {
+t.test('of many manual claims at once one starts, and the others return its run', async t => {
   const { store } = await prepared(t)
   const claims = Array.from({ length: 60 }, newClaim)
   const claimed = await Promise.all(claims.map(claim => store.claimManual(JOB, claim, { actor: 'ada' })))
@@ -34,7 +34,7 @@ t.test('of many manual claims at once one starts, and the others get its run', a
   t.strictSame([...new Set(others)], [started[0]?.runId])
 })
 
-t.test('a manual claim beside the end of a run counts that run as running, and then as ended', async t => {
+t.test('a manual claim during the end of a run counts that run as running, and afterwards as ended', async t => {
   const { database, store } = await prepared(t)
   const first = newClaim()
   await store.claimManual(JOB, first, { actor: 'ada' })
@@ -51,7 +51,7 @@ t.test('a manual claim beside the end of a run counts that run as running, and t
   t.equal(kindOf(await store.claimManual(JOB, newClaim(), { actor: 'ada' })), 'started')
 })
 
-t.test('a run that began and succeeded while a manual claim waited is recent', async t => {
+t.test('a run that started and succeeded while a manual claim waited is recent', async t => {
   const { database, store } = await prepared(t)
   const other = newClaim()
   const holder = await openTransaction(t, database)
@@ -66,7 +66,7 @@ t.test('a run that began and succeeded while a manual claim waited is recent', a
   t.equal(answer.kind === 'recent' && answer.run.runId, other.runId)
 })
 
-t.test('a run that began while a manual claim waited is the one under way', async t => {
+t.test('a run that started while a manual claim waited is the unfinished one', async t => {
   const { database, store } = await prepared(t)
   const other = newClaim()
   const holder = await openTransaction(t, database)
@@ -81,7 +81,7 @@ t.test('a run that began while a manual claim waited is the one under way', asyn
   t.equal(answer.kind === 'busy' && answer.running.runId, other.runId)
 })
 
-t.test('a manual claim waits for no lock while a run is under way or a recent one has succeeded', async t => {
+t.test('a manual claim waits for no lock when there is an unfinished run or a recent success', async t => {
   const { database, store } = await prepared(t)
   const first = newClaim()
   await store.claimManual(JOB, first, { actor: 'ada' })
@@ -98,7 +98,7 @@ t.test('a manual claim waits for no lock while a run is under way or a recent on
   await second.commit()
 })
 
-t.test('a recent success goes before a run under way', async t => {
+t.test('a recent success takes precedence over an unfinished run', async t => {
   const { store } = await prepared(t)
   const first = newClaim()
   await store.claimManual(JOB, first, { actor: 'ada' })
@@ -108,7 +108,7 @@ t.test('a recent success goes before a run under way', async t => {
   t.equal(answer.kind === 'recent' && answer.run.runId, first.runId)
 })
 
-t.test('a success whose run is no longer in the history does not keep a manual claim from starting', async t => {
+t.test('a success whose run is no longer in the history does not prevent a manual claim', async t => {
   const { database, store } = await prepared(t)
   await database.run(sql => sql`update scheduled_jobs set last_success_at = now()`)
   const claimed = await store.claimManual(JOB, newClaim(), { actor: 'ada', unlessRunWithinSeconds: 60 })
@@ -124,7 +124,7 @@ t.test('a manual claim abandons a run whose lease has expired, and starts', asyn
   t.equal((await new RunHistory(database).byId(first.runId))?.outcome, 'abandoned')
 })
 
-t.test('a job that is not registered yet is claimed all the same', async t => {
+t.test('a job that is not registered yet can be claimed', async t => {
   const { store } = await prepared(t)
   t.equal(kindOf(await store.claimManual('another', newClaim(), { actor: 'ada' })), 'started')
   t.equal(kindOf(await store.claimManual('another', newClaim(), { actor: 'ada' })), 'busy')
@@ -139,11 +139,11 @@ t.test('the end of a run that succeeded locks the row of the job before that of 
   const ending = store.finish(claim, SUCCEEDED)
   await untilWaiting(database)
   const free = await database.run(sql => sql`select from job_runs where run_id = ${claim.runId} for update skip locked`)
-  t.equal(free.length, 1, 'while it waits for the job it does not hold the run')
+  t.equal(free.length, 1, 'while it waits for the row of the job it does not lock that of the run')
   await holder.commit()
   t.equal(await ending, true)
   t.equal(await store.finish(claim, SUCCEEDED), true, 'a second end is the same')
-  t.equal(await store.finish(claim, FAILED), false, 'another end is refused')
+  t.equal(await store.finish(claim, FAILED), false, 'another end is rejected')
   const [job] = await database.run(sql => sql`select from scheduled_jobs where last_success_at is not null`)
   t.ok(job, 'the success is written to the job')
 })

@@ -41,7 +41,7 @@ async function until<T>(ask: () => Promise<T> | T, fits: (answer: T) => boolean)
 
 const nothing = async () => ({})
 
-t.test('a job that is due runs, stands for its due time, and the status shows when it is due again', async t => {
+t.test('a due job runs with its due time, and the status shows its next due time', async t => {
   const due: Date[] = []
   const job = testJob(
     'due',
@@ -65,17 +65,17 @@ t.test('a job that is due runs, stands for its due time, and the status shows wh
   t.equal(Number(jobs[0]?.nextRunTime) % SECOND, 0)
 })
 
-t.test('a replica with SCHEDULER_ENABLED=false runs nothing but by hand', async t => {
+t.test('a replica with SCHEDULER_ENABLED=false runs manual triggers only', async t => {
   const job = testJob('due', async ({ trigger }) => ({ trigger }), { trigger: every(SECOND) })
   const { scheduler, sql } = await start(t, [job], { environment: { SCHEDULER_ENABLED: 'false' } })
   const triggered = await scheduler.trigger(job, { actor: 'ada' })
   t.equal(triggered.kind, 'started')
   if (triggered.kind === 'started') t.hasStrict(await triggered.run.finished, { result: { trigger: 'manual' } })
   const [clock] = await sql`select next_fire_at from scheduled_jobs`
-  t.equal(clock?.next_fire_at, null, 'nobody sets its clock')
+  t.equal(clock?.next_fire_at, null, 'no replica sets its fire time')
 })
 
-t.test('what was missed while no replica ran is one row with count and window, and is logged', async t => {
+t.test('the fires that were missed while no replica ran are one row with count and window, and are logged', async t => {
   const { url } = await createTestDatabase(t)
   const hourly = () => testJob('hourly', nothing, { trigger: every(HOUR) })
   const first = await start(t, [hourly()], { url })
@@ -96,7 +96,7 @@ t.test('what was missed while no replica ran is one row with count and window, a
   assertRows(t, rows, [{ outcome: 'skipped', skipped_count: 6, result: { missed: 6, ...window } }])
 })
 
-t.test('a job that catches up runs once for what it missed, within its grace', async t => {
+t.test('a job that catches up runs once for all missed fires within its grace', async t => {
   const { url } = await createTestDatabase(t)
   const hourly = () =>
     testJob('hourly', nothing, { trigger: every(HOUR), misfire: { policy: 'catch_up', graceMs: HOUR } })
@@ -117,7 +117,7 @@ t.test('a job that catches up runs once for what it missed, within its grace', a
   t.equal(missed?.skipped_count, 2)
 })
 
-t.test('a job that takes too long is told to end, and fails with JOB_TIMEOUT whatever it answers', async t => {
+t.test('a job that takes too long is aborted and fails with JOB_TIMEOUT, whatever it returns', async t => {
   const slow = testJob(
     'slow',
     async ({ signal }) => {
@@ -133,29 +133,29 @@ t.test('a job that takes too long is told to end, and fails with JOB_TIMEOUT wha
   assertRows(t, await sql`select outcome, error_code from job_runs`, [{ outcome: 'failed', error_code: 'JOB_TIMEOUT' }])
 })
 
-t.test('a job that does not heed its signal is left behind, and its writes are refused', async t => {
+t.test('a job that ignores its abort is not waited for, and its writes are rejected', async t => {
   let tryLater: () => void = () => undefined
-  let refused: Promise<unknown> = Promise.resolve()
-  const deaf = testJob(
-    'deaf',
+  let rejected: Promise<unknown> = Promise.resolve()
+  const ignoring = testJob(
+    'ignoring',
     ({ transaction }) => {
-      refused = new Promise<void>(resolve => {
+      rejected = new Promise<void>(resolve => {
         tryLater = resolve
       }).then(() => transaction(async () => 'written'))
-      refused.catch(() => undefined)
+      rejected.catch(() => undefined)
       return new Promise(() => undefined)
     },
     { maxRunMs: 50 }
   )
-  const { scheduler } = await start(t, [deaf])
-  const triggered = await scheduler.trigger(deaf, { actor: 'ada' })
+  const { scheduler } = await start(t, [ignoring])
+  const triggered = await scheduler.trigger(ignoring, { actor: 'ada' })
   if (triggered.kind !== 'started') throw new Error('not started')
   t.hasStrict(await triggered.run.finished, { outcome: 'failed', errorCode: 'JOB_TIMEOUT' })
   tryLater()
-  await t.rejects(refused, { code: 'JOB_TIMEOUT' })
+  await t.rejects(rejected, { code: 'JOB_TIMEOUT' })
 })
 
-t.test('a run whose row is not its own any more is fenced and told so', async t => {
+t.test('a run that lost its lease is aborted, and its next transaction is rejected', async t => {
   const held = heldJob('held')
   const { scheduler, sql } = await start(t, [held.job])
   const begun = held.begun()
@@ -164,14 +164,14 @@ t.test('a run whose row is not its own any more is fenced and told so', async t 
   t.equal(await transaction(async tx => (await tx`select 1 as one`)[0]?.one), 1)
   await sql`update job_runs set outcome = 'abandoned', finished_at = now() where run_id = ${runId}`
   await t.rejects(
-    transaction(async () => t.fail('the work is not begun')),
+    transaction(async () => t.fail('the transaction runs')),
     { code: 'LEASE_LOST' }
   )
   t.equal(signal.aborted, true)
   t.hasStrict(signal.reason, { code: 'LEASE_LOST' })
 })
 
-t.test('while a transaction of a run is open nobody takes the run away, lease or not', async t => {
+t.test('no replica abandons a run while one of its transactions is open, even when its lease has expired', async t => {
   const held = heldJob('held')
   const { app, scheduler, sql } = await start(t, [held.job])
   const begun = held.begun()
@@ -181,16 +181,16 @@ t.test('while a transaction of a run is open nobody takes the run away, lease or
   await sql`update job_runs set lease_expires_at = now() + interval '2 seconds' where run_id = ${runId}`
   await transaction(async tx => {
     await tx`select pg_sleep(2.1)`
-    t.strictSame((await store.poll()).abandoned, [], 'its lease is over, and its row is held')
+    t.strictSame((await store.poll()).abandoned, [], 'its lease has expired, and its row is locked')
   })
   const rows = await until(
     () => sql`select error_code from job_runs where run_id = ${runId} and outcome = 'abandoned'`,
     rows => rows.length === 1
   )
-  assertRows(t, rows, [{ error_code: 'LEASE_EXPIRED' }], 'free as soon as the transaction is over')
+  assertRows(t, rows, [{ error_code: 'LEASE_EXPIRED' }], 'abandoned as soon as the transaction has ended')
 })
 
-t.test('a job that throws stops neither the clock nor the process', async t => {
+t.test('a job that throws stops neither the scheduler nor the process', async t => {
   let runs = 0
   const broken = testJob(
     'broken',
@@ -212,7 +212,7 @@ t.test('a job that throws stops neither the clock nor the process', async t => {
   t.ok(rows.every(({ error_code }) => error_code === 'JOB_FAILED'))
 })
 
-t.test('a fire that comes due while the job runs is counted on the run, not run', async t => {
+t.test('a fire that comes due while the job runs is counted on that run, and does not run', async t => {
   const held = heldJob('held', { trigger: every(SECOND) })
   const { sql } = await start(t, [held.job])
   const { runId } = await held.begun()
@@ -224,7 +224,7 @@ t.test('a fire that comes due while the job runs is counted on the run, not run'
   held.letGo()
 })
 
-t.test('a pause holds back the clock of one job, and a resume begins afresh', async t => {
+t.test('a paused job does not fire, and a resumed one starts with its next due time', async t => {
   const job = testJob('due', nothing, { trigger: every(SECOND) })
   const other = testJob('other', nothing, { trigger: every(SECOND) })
   const { scheduler, sql } = await start(t, [job, other])
@@ -272,10 +272,10 @@ t.test('a stop for some minutes ends by itself', async t => {
 
 t.test('a control whose transaction fails changes nothing', async t => {
   const { scheduler } = await start(t, [testJob('due', nothing)])
-  const beside = async () => {
+  const failing = async () => {
     throw new Error('no audit row')
   }
-  await t.rejects(scheduler.control('stop', { actor: 'ada' }, beside), { message: 'no audit row' })
+  await t.rejects(scheduler.control('stop', { actor: 'ada' }, failing), { message: 'no audit row' })
   t.equal((await scheduler.status()).running, true)
 })
 
@@ -291,9 +291,9 @@ t.test('a job that does not succeed in time is overdue, in the status and in the
   assertRows(t, (await scheduler.status()).jobs, [{ overdue: false }])
 })
 
-t.test('a job with another schedule than before begins afresh', async t => {
+t.test('a job whose schedule has changed runs by the new schedule', async t => {
   const { url } = await createTestDatabase(t)
-  const first = await start(t, [testJob('moved', nothing, { trigger: every(100_000 * HOUR) })], { url })
+  const first = await start(t, [testJob('changed', nothing, { trigger: every(100_000 * HOUR) })], { url })
   await until(
     () => first.sql`select from scheduled_jobs where next_fire_at is not null`,
     rows => rows.length === 1
@@ -301,7 +301,7 @@ t.test('a job with another schedule than before begins afresh', async t => {
   await first.app.close()
   let runs = 0
   const again = testJob(
-    'moved',
+    'changed',
     async () => {
       runs++
       return {}
@@ -313,10 +313,10 @@ t.test('a job with another schedule than before begins afresh', async t => {
     () => runs,
     count => count > 0
   )
-  t.pass('it runs by the new one')
+  t.pass('it runs by the new schedule')
 })
 
-t.test('closing aborts and records a run that does not end in time, and begins none', async t => {
+t.test('close aborts and records a run that does not end in time, and starts none', async t => {
   const held = heldJob('held')
   const { app, scheduler, sql } = await start(t, [held.job], { environment: { SHUTDOWN_SECONDS: '1' } })
   const begun = held.begun()
@@ -330,7 +330,7 @@ t.test('closing aborts and records a run that does not end in time, and begins n
   ])
 })
 
-t.test('closing waits for a run that ends in time', async t => {
+t.test('close waits for a run that ends in time', async t => {
   const held = heldJob('held')
   const { app, scheduler, sql } = await start(t, [held.job])
   const begun = held.begun()
@@ -342,7 +342,7 @@ t.test('closing waits for a run that ends in time', async t => {
   assertRows(t, await sql`select outcome from job_runs`, [{ outcome: 'succeeded' }])
 })
 
-t.test('a replica job is run by each replica for itself, and by its own clock', async t => {
+t.test('each replica runs a replica job for itself, by its own due times', async t => {
   const { url } = await createTestDatabase(t)
   const runs: string[] = []
   const of = (name: string) =>
@@ -366,7 +366,7 @@ t.test('a replica job is run by each replica for itself, and by its own clock', 
   )
   t.equal(jobs.length, 1)
   t.hasStrict(jobs[0]?.lastRun, { outcome: 'succeeded', instance: 'one', result: { name: 'one' } })
-  t.equal((await one.sql`select from job_runs`).length, 0, 'the claims know nothing of it')
+  t.equal((await one.sql`select from job_runs`).length, 0, 'the database has no run of it')
   await one.scheduler.control('stop', { actor: 'ada' })
   assertRows(t, (await one.scheduler.status()).jobs, [{ nextRunTime: null }])
 })

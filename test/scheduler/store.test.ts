@@ -14,7 +14,7 @@ const STOP: ControlChange = { ...START, running: false }
 async function prepared(t: Test, jobs = [JOB]) {
   const database = await tradingDatabase(t)
   const store = new SchedulerStore(database)
-  // One after the other: this is then their order in the table.
+  // One after the other, so that this is their order in the table.
   for (const jobId of jobs) await store.register([{ jobId, definition: 'never' }])
   return { database, store }
 }
@@ -72,13 +72,13 @@ t.test('a start of a running scheduler changes nothing', async t => {
     sql => sql<{ next_fire_at: Date | null; first_due_at: Date | null }[]>`
       select next_fire_at, first_due_at from scheduled_jobs`
   )
-  t.strictSame({ ...job }, { next_fire_at: null, first_due_at: new Date(1_000) }, 'a restart keeps what is overdue')
+  t.strictSame({ ...job }, { next_fire_at: null, first_due_at: new Date(1_000) }, 'a restart keeps the first due time')
   await store.control(STOP)
   await store.control(START)
   const [again] = await database.run(
     sql => sql<{ first_due_at: Date | null }[]>`select first_due_at from scheduled_jobs`
   )
-  t.equal(again?.first_due_at, null, 'a stop does not')
+  t.equal(again?.first_due_at, null, 'a stop resets it')
 })
 
 const multiple: Record<string, (store: SchedulerStore) => Promise<unknown>> = {
@@ -97,7 +97,7 @@ for (const [name, work] of Object.entries(multiple)) {
     await holder.sql`select from scheduled_jobs where job_id = 'three' for update`
     const working = work(store)
     await untilWaiting(database)
-    t.strictSame(await freeJobs(database), ['two'], 'what comes before the locked row is held, what comes after is not')
+    t.strictSame(await freeJobs(database), ['two'], 'the rows before the locked one are locked, those after it are not')
     await holder.commit()
     await working
     t.strictSame(await freeJobs(database), ['four', 'one', 'three', 'two'])

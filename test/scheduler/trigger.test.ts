@@ -8,17 +8,17 @@ const at = (text: string) => Date.parse(text)
 /** From 1971 to 2100. */
 const moments = fc.integer({ min: 365 * DAY, max: 47_482 * DAY })
 
-t.test('an interval is written as in the specification', async t => {
+t.test('the text of an interval is that of the specification', async t => {
   t.equal(every(29 * SECOND).text, 'interval[0:00:29]')
   t.equal(every(307 * SECOND).text, 'interval[0:05:07]')
   t.equal(every(26 * HOUR).text, 'interval[1 day, 2:00:00]')
   for (const bad of [0, -1, 1_500, Number.NaN, Number.POSITIVE_INFINITY]) t.throws(() => every(bad), RangeError)
 })
 
-t.test('an interval is due where its steps from the epoch fall', async t => {
+t.test('an interval is due at whole multiples from the epoch', async t => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 3_600 }), fc.integer({ min: 0, max: 20_000 }), (seconds, moment) => {
-      // The plain reference: walk from the epoch.
+      // The reference: step by step from the epoch.
       const period = seconds * SECOND
       const momentMs = moment * 997
       let latest = 0
@@ -31,7 +31,7 @@ t.test('an interval is due where its steps from the epoch fall', async t => {
   )
 })
 
-t.test('an interval counts as many fires as a walk from one to the next meets', async t => {
+t.test('an interval counts as many fires as there are step by step', async t => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 400 }),
@@ -48,7 +48,7 @@ t.test('an interval counts as many fires as a walk from one to the next meets', 
   )
 })
 
-t.test('a daily time is written as in the specification', async t => {
+t.test('the text of a daily time is that of the specification', async t => {
   t.equal(daily({ hour: 21, minute: 3 }, 'Asia/Seoul').text, "cron[hour='21', minute='3']")
   t.equal(daily({ hour: 0, minute: 0, second: 13 }, 'UTC').text, "cron[hour='0', minute='0', second='13']")
   t.not(
@@ -60,7 +60,7 @@ t.test('a daily time is written as in the specification', async t => {
   t.throws(() => daily({ hour: 1, minute: 0 }, 'Mars/Olympus'), RangeError)
 })
 
-t.test('a daily time is that of its zone', async t => {
+t.test('a daily time is a time of its zone', async t => {
   const summary = daily({ hour: 21, minute: 3 }, 'Asia/Seoul')
   t.equal(iso(summary.next(at('2026-11-23T12:02:59.999Z'))), '2026-11-23T12:03:00.000Z')
   t.equal(iso(summary.next(at('2026-11-23T12:03:00.000Z'))), '2026-11-24T12:03:00.000Z')
@@ -68,7 +68,7 @@ t.test('a daily time is that of its zone', async t => {
   t.equal(iso(summary.latest(at('2026-11-23T12:02:59.999Z'))), '2026-11-22T12:03:00.000Z')
 })
 
-t.test('on the day that lacks the time it is due once, on the day that has it twice too', async t => {
+t.test('a daily time is due once on a day without that time, and on a day that has it twice', async t => {
   const zone = 'America/New_York'
   const spring = daily({ hour: 2, minute: 30 }, zone)
   const dues = [spring.next(at('2026-03-07T00:00:00Z'))]
@@ -89,7 +89,7 @@ t.test('on the day that lacks the time it is due once, on the day that has it tw
   ])
 })
 
-/** The wall-clock time of a zone, by the runtime's own tables. */
+/** The wall-clock time of a zone, from the tables of the runtime. */
 function wallClock(ms: number, timeZone: string) {
   const parts = new Intl.DateTimeFormat('en-GB', {
     timeZone,
@@ -105,7 +105,7 @@ function wallClock(ms: number, timeZone: string) {
   return { date: `${of('year')}-${of('month')}-${of('day')}`, time: `${of('hour')}:${of('minute')}:${of('second')}` }
 }
 
-t.test('every local day is due once, and at its time where the day has it', async t => {
+t.test('a daily time is due once on each local day, at its time where the day has it', async t => {
   const zones = ['Asia/Seoul', 'UTC', 'America/New_York', 'Europe/Berlin', 'Australia/Lord_Howe', 'Pacific/Apia']
   fc.assert(
     fc.property(
@@ -125,7 +125,7 @@ t.test('every local day is due once, and at its time where the day has it', asyn
         t.equal(trigger.latest(after - 1), next)
         const { time } = wallClock(next, zone)
         const wanted = `${String(hour).padStart(2, '0')}:${String(minute).padStart(2, '0')}:00`
-        // The plain reference: the minutes of the day, walked; a day that lacks the time is due at its jump.
+        // The reference: each minute of the day. A day without the time is due when its clock jumps.
         if (time !== wanted) {
           const date = wallClock(next, zone).date
           const from = next - 3 * HOUR
@@ -140,7 +140,7 @@ t.test('every local day is due once, and at its time where the day has it', asyn
   )
 })
 
-t.test('a daily time counts as many fires as a walk meets', async t => {
+t.test('a daily time counts as many fires as there are step by step', async t => {
   fc.assert(
     fc.property(
       fc.constantFrom('Asia/Seoul', 'America/New_York', 'Australia/Lord_Howe'),

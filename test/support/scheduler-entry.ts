@@ -1,5 +1,5 @@
-// A replica with jobs for tests: what src/server.ts is, as far as the scheduler's tests need it. Run in place of it by
-// startReplica. The jobs write what they do to the table `effects`, in their own transactions.
+// The process of a replica with jobs for tests, started by startReplica instead of src/server.ts. The jobs write their
+// effects to the table `effects`, in their own transactions.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
@@ -37,7 +37,7 @@ const jobs = [
     },
     { trigger: every(SECOND) }
   ),
-  // Writes ten times a second until it is told to end; what it is told stands in the log.
+  // Writes ten times a second until it is aborted. A rejected write is logged.
   testJob('long', async context => {
     for (let done = 0; ; done++) {
       context.progress(done, 10_000)
@@ -50,7 +50,7 @@ const jobs = [
       await sleep(100)
     }
   }),
-  // Held open until its database row says otherwise, or it is told to end.
+  // Runs until the row in the table `gate` lets it end, or until it is aborted.
   testJob('held', async ({ signal, transaction }) => {
     while (!signal.aborted) {
       const [row] = await transaction(tx => tx<{ open: boolean }[]>`select open from gate`)
