@@ -9,18 +9,23 @@ import { observe, type Replica, startReplica, until } from '../support/replica.t
 const NAMES = ['one', 'two', 'three']
 const LEASE_MS = 15_000
 
-for (const way of ['directly', 'through pgbouncer'] as const) {
-  const skip = way === 'through pgbouncer' && pgbouncerAbsent
+// These tests wait most of the time: for a minute, or for a lease to expire. Each has its own Postgres.
+t.jobs = 2
 
-  t.test(`three replicas ${way}`, { skip }, async t => {
+for (const way of ['directly', 'through pgbouncer'] as const) {
+  const options = { skip: way === 'through pgbouncer' && pgbouncerAbsent, buffered: true }
+
+  async function prepared(t: Test) {
     const postgres = await startTestPostgres(t)
     const sql = await observe(t, postgres.url)
-    const url = way === 'directly' ? postgres.url : await startPgbouncer(t, postgres.url)
-    const start = (t: Test, jobs: string) =>
-      Promise.all(NAMES.map(name => startReplica(t, name, jobs, { DATABASE_URL: url })))
+    return { postgres, sql, url: way === 'directly' ? postgres.url : await startPgbouncer(t, postgres.url) }
+  }
 
-    t.test('a job that is due every second for a minute: each second once', async t => {
-      const replicas = await start(t, 'each_second')
+  t.test(`a minute of three replicas ${way}`, options, async t => {
+    const { sql, url } = await prepared(t)
+
+    t.test('a job that is due every second for a minute runs once in each second', async t => {
+      const replicas = await Promise.all(NAMES.map(name => startReplica(t, name, 'each_second', { DATABASE_URL: url })))
       const [begun] = await sql<{ at: Date }[]>`select date_trunc('second', now()) + interval '1 second' as at`
       const from = begun?.at ?? new Date(Number.NaN)
       await sleep(61_500)
@@ -42,8 +47,12 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       t.equal(unfinished.length, 0)
       await Promise.all(replicas.map(replica => replica.end()))
     })
+  })
 
-    t.test('the replica that runs a long job is killed: another may run it within the lease and 2 s', async t => {
+  t.test(`three replicas ${way}`, options, async t => {
+    const { postgres, sql, url } = await prepared(t)
+
+    t.test('after the replica of a run is killed, another can run the job within the lease and 2 s', async t => {
       const [one, two, three] = await startThree(t, 'long')
       const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
       await until(
@@ -67,7 +76,7 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       await Promise.all([two.end(), three.end()])
     })
 
-    t.test('a runner that was stopped for longer than the lease is fenced when it wakes', async t => {
+    t.test('a runner that was frozen for longer than the lease cannot write when it continues', async t => {
       const [one, two, three] = await startThree(t, 'long')
       const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
       const first = String(body.run_id)
@@ -86,19 +95,18 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
         rows => rows.length > 3
       )
       one.child.kill('SIGCONT')
-      const told = await one.logged('effect refused')
-      t.match(JSON.stringify(told.err), /LEASE_LOST/, 'its write is refused')
+      const line = await one.logged('effect refused')
+      t.match(JSON.stringify(line.err), /LEASE_LOST/, 'its write is rejected')
       await one.logged('run lost')
       const [after] = await sql`select count(*) from effects where run_id = ${first}`
-      t.strictSame(after, before, 'nothing of it counts after the job became free')
+      t.strictSame(after, before, 'it has no effect after the job became free')
       t.hasStrict((await three.call('GET', `job-runs/${first}`)).body, { run: { outcome: 'abandoned' } })
-      // The woken replica sheds its load for a moment: another is asked.
       t.hasStrict((await two.call('GET', `job-runs/${next.body.run_id}`)).body, { run: { outcome: 'running' } })
       await noDoubleEffect(t)
       await Promise.all([one.end(), two.end(), three.end()])
     })
 
-    t.test('50 triggers at once over three replicas: one runs, the others are told which', async t => {
+    t.test('of 50 triggers at once over three replicas one runs, and the others get its id', async t => {
       const replicas = await startThree(t, 'held')
       await sql`update gate set open = false`
       const answers = await Promise.all(
@@ -107,9 +115,9 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
         )
       )
       const accepted = answers.filter(({ status }) => status === 202)
-      const refused = answers.filter(({ status }) => status === 409)
+      const refused = answers.filter(({ status }) => status !== 202)
       t.equal(accepted.length, 1)
-      t.equal(refused.length, 49)
+      t.strictSame([...new Set(refused.map(({ status }) => status))], [409])
       const runId = accepted[0]?.body.run_id
       t.ok(refused.every(({ body }) => body.run_id === runId && body.code === 'JOB_ALREADY_RUNNING'))
       await sql`update gate set open = true`
@@ -120,7 +128,7 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       await Promise.all(replicas.map(replica => replica.end()))
     })
 
-    t.test('a stop by one replica holds on all within 2 s, survives them, and ends by a start', async t => {
+    t.test('a stop applies to all replicas within 2 s, outlives them, and ends by a start', async t => {
       const [one, two, three] = await startThree(t, 'each_second')
       await until(
         () => sql`select from effects where at > now() - interval '1 second'`,
@@ -138,12 +146,12 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       assertRows(t, jobs, [{ id: 'each_second', next_run_time: null }])
       await sleep(3_000)
       const [late] = await sql`select count(*)::int from job_runs where started_at > ${stopped?.at ?? null}`
-      t.equal(late?.count, 0, 'nothing began after the stop')
+      t.equal(late?.count, 0, 'no run started after the stop')
       await three.end()
       const again = await startReplica(t, 'four', 'each_second', { DATABASE_URL: url })
       t.hasStrict((await again.call('GET', 'scheduler-status')).body, { scheduler_running: false })
       const manual = await again.call('POST', 'trigger-job', { job_type: 'each_second' })
-      t.equal(manual.status, 200, "the admin's hand goes before the clock")
+      t.equal(manual.status, 200, 'a manual trigger runs also while the scheduler is stopped')
       const askedMs = performance.now()
       await two.call('POST', 'scheduler-control', { action: 'start' })
       await until(
@@ -151,13 +159,13 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
         rows => rows.length > 0
       )
       const tookMs = performance.now() - askedMs
-      t.ok(tookMs < 4_000, `it goes on after ${Math.round(tookMs)} ms`)
+      t.ok(tookMs < 4_000, `it continues after ${Math.round(tookMs)} ms`)
       const missed = await sql`select from job_runs where outcome = 'skipped' and started_at > ${stopped?.at ?? null}`
-      t.equal(missed.length, 0, 'what was stopped was not missed')
+      t.equal(missed.length, 0, 'no fire of the stopped time counts as missed')
       await Promise.all([one.end(), two.end(), again.end()])
     })
 
-    t.test('a drain gives the job away: it runs elsewhere at once', async t => {
+    t.test('after a drain another replica can run the job at once', async t => {
       const [one, two, three] = await startThree(t, 'long', { SHUTDOWN_SECONDS: '2' })
       const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
       await until(
@@ -167,14 +175,14 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       const { code } = await one.end('SIGTERM')
       t.equal(code, 0)
       const next = await two.call('POST', 'trigger-job', { job_type: 'long', wait: false })
-      t.equal(next.status, 202, 'no lease is held any more')
+      t.equal(next.status, 202, 'the replica has given back its lease')
       t.hasStrict((await three.call('GET', `job-runs/${body.run_id}`)).body, {
         run: { outcome: 'failed', error: 'SHUTDOWN' }
       })
       await Promise.all([two.end(), three.end()])
     })
 
-    t.test('Postgres restarts while a job runs: the run goes on, and the clock with it', async t => {
+    t.test('when Postgres restarts while a job runs, the run and the scheduler continue', async t => {
       const [one, two, three] = await startThree(t, 'long,each_second')
       const { body } = await one.call('POST', 'trigger-job', { job_type: 'long', wait: false })
       const runId = String(body.run_id)
@@ -192,12 +200,8 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
         done => done
       )
       // pgbouncer waits for 15 s (server_login_retry) after a login that fails, as long as a lease lasts.
-      if (way === 'directly') t.equal(await outcome(), 'running', 'the run goes on')
-      else
-        t.ok(
-          ['running', 'abandoned'].includes(String(await outcome())),
-          'the run goes on, or was given up in good order'
-        )
+      if (way === 'directly') t.equal(await outcome(), 'running', 'the run continues')
+      else t.ok(['running', 'abandoned'].includes(String(await outcome())), 'the run continues, or was abandoned')
       await until(
         () => sql`select from effects where job_id = 'each_second' and at > ${restarted?.at ?? null}`,
         rows => rows.length > 2
@@ -218,7 +222,7 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       return [one, two, three] as [Replica, Replica, Replica]
     }
 
-    /** The effects of one job's runs lie one after the other: no two runs were at work at the same time. */
+    /** Asserts that the effects of two runs of one job do not overlap in time. */
     async function noDoubleEffect(t: Test) {
       const overlaps = await sql`
         with span as (select run_id, job_id, min(at) as first, max(at) as last from effects group by 1, 2)
