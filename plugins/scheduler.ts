@@ -16,7 +16,7 @@ declare module 'fastify' {
   }
 }
 
-export interface SchedulerOptions {
+interface SchedulerOptions {
   config: Config
   /** Replaces the jobs of the service. */
   jobs?: readonly Job[] | undefined

@@ -28,7 +28,7 @@ export const START_UP_STEPS = [
   'first_admin'
 ] as const
 
-export type StartUpStep = (typeof START_UP_STEPS)[number]
+type StartUpStep = (typeof START_UP_STEPS)[number]
 
 /**
  * The functions of the steps that this replica has; the others are skipped. A function is idempotent: it is called

@@ -1,3 +1,4 @@
+// @FEAT:scheduler @COMP:service @TYPE:core
 import { SECOND } from '../async/durations.ts'
 import { Poller } from '../async/poller.ts'
 import { backgroundTimers, type Timers } from '../async/timers.ts'

@@ -1,3 +1,4 @@
+// @FEAT:scheduler @COMP:service @TYPE:core
 /** The clocks of two machines drift apart by less than this share. */
 const MAX_DRIFT = 0.000_2
 

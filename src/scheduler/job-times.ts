@@ -1,3 +1,4 @@
+// @FEAT:scheduler @COMP:service @TYPE:core
 import type { Job } from './job.ts'
 import { isOverdue } from './overdue.ts'
 import type { FireTimes } from './store.ts'

@@ -1,3 +1,4 @@
+// @FEAT:scheduler @COMP:service @TYPE:core
 import { SECOND } from '../async/durations.ts'
 import type { Database } from '../database/database.ts'
 import type { LeaseStore, Run, RunResult } from './run.ts'

@@ -1,3 +1,4 @@
+// @FEAT:scheduler @COMP:service @TYPE:core
 import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import type { JobResult } from './job.ts'

@@ -1,3 +1,4 @@
+// @FEAT:scheduler @COMP:service @TYPE:core
 import { randomUUID } from 'node:crypto'
 import { SECOND } from '../async/durations.ts'
 import type { TransactionSql } from '../database/client.ts'

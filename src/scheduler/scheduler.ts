@@ -1,3 +1,4 @@
+// @FEAT:scheduler @COMP:service @TYPE:core
 import type { Database } from '../database/database.ts'
 import { Listener } from '../database/listener.ts'
 import { ServiceError } from '../errors.ts'

@@ -1,3 +1,4 @@
+// @FEAT:scheduler @COMP:service @TYPE:core
 import { SECOND } from '../async/durations.ts'
 import type { Job } from './job.ts'
 import type { JobTimes } from './job-times.ts'

@@ -1,3 +1,4 @@
+// @FEAT:scheduler @COMP:service @TYPE:core
 import type { Sql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { type RunRecord, type RunRow, runColumns, toRun } from './run-history.ts'
