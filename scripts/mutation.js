@@ -1,0 +1,273 @@
+// npm run test:mutation [-- --files=src/trading/x.ts,… --sample=200 --seed=1 --workers=1]: changes the code that must
+// not be wrong, one mutant at a time, and runs the tests that cover the changed place. Exit 1 below 90 % in a group.
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { SourceMap } from 'node:module'
+import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+import { filesBelow, filesDigest } from './inputs.js'
+import { GROUPS } from './mutation/groups.js'
+import { mutantsOf } from './mutation/mutants.js'
+
+const MINIMUM = 0.9
+/** A test that takes this many times its usual time, and 20 s more for a busy machine, is counted as failed. */
+const SLOWDOWN = 3
+const GRACE_MS = 20_000
+const LONGEST_TEST_MS = 600_000
+
+const root = dirname(import.meta.dirname)
+const results = join(root, '.mutation')
+const { values: options } = parseArgs({
+  options: {
+    files: { type: 'string' },
+    sample: { type: 'string' },
+    seed: { type: 'string', default: '1' },
+    workers: { type: 'string', default: '1' }
+  }
+})
+const files = options.files?.split(',')
+const listed = JSON.parse(readFileSync(join(root, 'test/mutation/survivors.json'), 'utf8'))
+
+mkdirSync(results, { recursive: true })
+const { sharedPostgres } = await import(pathToFileURL(join(root, 'build/test/support/postgres.js')).href)
+process.env.TEST_DATABASE_URL = await sharedPostgres()
+const workers = Array.from({ length: Number(options.workers) }, (_, index) => startWorker(index))
+const runs = []
+try {
+  for (const group of GROUPS) {
+    const plan = await planOf(group)
+    if (plan.length === 0) continue
+    print(`${group.name}: ${plan.length} mutants`)
+    runs.push({ group: group.name, mutants: await runAll(plan) })
+    writeFileSync(join(results, 'report.json'), JSON.stringify(runs, null, 2))
+  }
+} finally {
+  for (const { copy, child } of workers) {
+    child.kill()
+    rmSync(copy, { recursive: true, force: true })
+  }
+}
+const failures = [...runs.flatMap(summaryOf), ...staleEntries(runs.flatMap(({ mutants }) => mutants))]
+for (const failure of failures) print(failure)
+process.exit(failures.length === 0 ? 0 : 1)
+
+function startWorker(index) {
+  // Next to build/, since tests find files of the source tree by their path from there.
+  const copy = join(root, `.mutation-${index}`)
+  rmSync(copy, { recursive: true, force: true })
+  cpSync(join(root, 'build'), copy, { recursive: true })
+  return { copy, child: fork(join(root, 'scripts/mutation/worker.js'), [copy]) }
+}
+
+/** The mutants to run of a group, with the tests that cover them, the fastest first. */
+async function planOf({ name, sources, tests }) {
+  const chosen = sources
+    .flatMap(source => filesBelow(root, source))
+    .filter(file => file.endsWith('.ts') && (files === undefined || files.includes(file)))
+  if (chosen.length === 0) return []
+  const mutants = sampleOf(chosen.flatMap(mutantsIn))
+  const coverage = await coverageOf(
+    tests.flatMap(test => filesBelow(root, test)).filter(file => file.endsWith('.test.ts'))
+  )
+  print(`${name}: ${coverage.length} test files, ${seconds(coverage.reduce((sum, { ms }) => sum + ms, 0))}`)
+  return mutants.map(mutant => ({
+    ...mutant,
+    tests: coverage
+      .filter(({ ranges }) => isCovered(ranges[mutant.built] ?? [], mutant.start))
+      .sort((a, b) => a.ms - b.ms)
+      .map(({ test, ms }) => ({ file: test, timeoutMs: SLOWDOWN * ms + GRACE_MS }))
+  }))
+}
+
+function mutantsIn(file) {
+  const built = file.replace(/\.ts$/, '.js')
+  const source = readFileSync(join(root, 'build', built), 'utf8')
+  const map = new SourceMap(JSON.parse(readFileSync(join(root, 'build', `${built}.map`), 'utf8')))
+  return mutantsOf(source).map(({ start, end, text, mutator }) => {
+    const before = source.slice(0, start).split('\n')
+    const { originalLine } = map.findEntry(before.length - 1, before.at(-1).length)
+    const after = source.slice(end).split('\n')[0]
+    const change = `«${short(source.slice(start, end))} → ${short(text)}»`
+    return {
+      file,
+      built,
+      start,
+      line: originalLine + 1,
+      mutator,
+      mutant: `${before.at(-1)}${change}${after}`.trim(),
+      source: source.slice(0, start) + text + source.slice(end)
+    }
+  })
+}
+
+/** One line of at most 90 characters. */
+function short(text) {
+  const line = text.replace(/\s+/g, ' ')
+  return line.length > 90 ? `${line.slice(0, 89)}…` : line
+}
+
+function sampleOf(mutants) {
+  if (options.sample === undefined) return mutants
+  const random = randomNumbers(Number(options.seed))
+  return mutants
+    .map(mutant => ({ mutant, place: random() }))
+    .sort((a, b) => a.place - b.place)
+    .slice(0, Number(options.sample))
+    .map(({ mutant }) => mutant)
+}
+
+/** mulberry32: the same numbers in [0, 1) for the same seed. */
+function randomNumbers(seed) {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** What each test executes. Measured once, and kept until the code, the test or its support changes. */
+async function coverageOf(tests) {
+  const code = filesDigest(join(root, 'build'), [
+    ...['src', 'plugins', 'routes', 'test/support'].flatMap(folder => filesBelow(join(root, 'build'), folder))
+  ])
+  const measure = async (test, worker) => {
+    const built = test.replace(/\.ts$/, '.js')
+    const cache = join(results, `${built.replaceAll('/', '-')}on`)
+    const digest = `${code} ${filesDigest(join(root, 'build'), [built])}`
+    if (existsSync(cache)) {
+      const known = JSON.parse(readFileSync(cache, 'utf8'))
+      if (known.digest === digest) return known
+    }
+    const { status, ms, folder } = await ask(worker, {
+      coverage: true,
+      tests: [{ file: built, timeoutMs: LONGEST_TEST_MS }]
+    })
+    if (status !== 'passed') throw new Error(`${test} fails without a mutant: ${status}`)
+    const measured = { digest, test: built, ms, ranges: rangesIn(folder, worker.copy) }
+    rmSync(folder, { recursive: true })
+    writeFileSync(cache, JSON.stringify(measured))
+    return measured
+  }
+  return await shared(tests, measure)
+}
+
+/** By file of build/, the ranges `[start, end, executions]` that V8 counted in all processes of a test. */
+function rangesIn(folder, copy) {
+  const prefix = pathToFileURL(`${copy}/src/`).href
+  const ranges = {}
+  for (const name of readdirSync(folder)) {
+    for (const { url, functions } of JSON.parse(readFileSync(join(folder, name), 'utf8')).result) {
+      if (!url.startsWith(prefix)) continue
+      const file = `src/${url.slice(prefix.length)}`
+      ranges[file] ??= []
+      ranges[file].push(
+        functions.flatMap(f => f.ranges.map(range => [range.startOffset, range.endOffset, range.count]))
+      )
+    }
+  }
+  return ranges
+}
+
+/** Whether in one of the processes the narrowest range around a place was executed. */
+function isCovered(processes, offset) {
+  return processes.some(ranges => {
+    const around = ranges.filter(([start, end]) => start <= offset && offset < end)
+    around.sort(([aStart, aEnd], [bStart, bEnd]) => aEnd - aStart - (bEnd - bStart))
+    return (around[0]?.[2] ?? 0) > 0
+  })
+}
+
+async function runAll(plan) {
+  let done = 0
+  return await shared(plan, async ({ tests, built, source, start: _start, ...mutant }, worker) => {
+    const outcome =
+      tests.length === 0
+        ? { status: 'not covered', by: null, ms: 0 }
+        : await ask(worker, { tests, mutant: { file: built, source } })
+    done++
+    const explained = listed.some(entry => isEntryOf(entry, mutant))
+    if (!isKilled(outcome) && !explained)
+      print(
+        `${done}/${plan.length} ${outcome.status} ${mutant.file}:${mutant.line} ${mutant.mutator}: ${mutant.mutant}`
+      )
+    else if (done % 50 === 0) print(`${done}/${plan.length}`)
+    return { ...mutant, ...outcome, explained }
+  })
+}
+
+/** Each item by the next worker that is free; the results in the order of the items. */
+async function shared(items, work) {
+  const found = []
+  let next = 0
+  await Promise.all(
+    workers.map(async worker => {
+      while (next < items.length) {
+        const index = next++
+        found[index] = await work(items[index], worker)
+      }
+    })
+  )
+  return found
+}
+
+async function ask({ child }, message) {
+  const answered = new AbortController()
+  const exit = once(child, 'exit', answered)
+  child.send(message)
+  try {
+    const [answer] = await Promise.race([
+      once(child, 'message', answered),
+      exit.then(([code]) => {
+        throw new Error(`a worker ended with ${code}`)
+      })
+    ])
+    return answer
+  } finally {
+    answered.abort()
+  }
+}
+
+function isKilled({ status }) {
+  return status === 'killed' || status === 'timeout'
+}
+
+function isEntryOf(entry, { file, mutant }) {
+  return entry.file === file && entry.mutant === mutant
+}
+
+/** Prints a group. @returns what fails it */
+function summaryOf({ group, mutants }) {
+  const killed = mutants.filter(isKilled).length
+  const explained = mutants.filter(mutant => !isKilled(mutant) && mutant.explained).length
+  const score = killed / (mutants.length - explained || 1)
+  const timeouts = mutants.filter(({ status }) => status === 'timeout').length
+  print(
+    `${group}: ${(100 * score).toFixed(1)} %: ${killed} of ${mutants.length} mutants killed (${timeouts} by time), ` +
+      `${explained} survivors are listed, ${mutants.length - killed - explained} are not`
+  )
+  return score >= MINIMUM ? [] : [`${group} is below ${100 * MINIMUM} %`]
+}
+
+/** Entries of survivors.json without a reason, whose mutant was killed, or that match none of a file that was looked at. */
+function staleEntries(mutants) {
+  const complete = new Set(options.sample === undefined ? mutants.map(({ file }) => file) : [])
+  return listed.flatMap(entry => {
+    const matching = mutants.filter(mutant => isEntryOf(entry, mutant))
+    const name = `survivors.json: ${entry.file}: ${entry.mutant}`
+    if (!entry.reason) return [`${name}: has no reason`]
+    if (matching.length > 0 && matching.every(isKilled)) return [`${name}: is killed`]
+    return matching.length === 0 && complete.has(entry.file) ? [`${name}: is no mutant`] : []
+  })
+}
+
+function seconds(ms) {
+  return `${(ms / 1_000).toFixed(0)} s`
+}
+
+function print(line) {
+  process.stdout.write(`${line}\n`)
+}
