@@ -1,0 +1,284 @@
+import t from 'tap'
+import type { Database } from '../../src/database/database.ts'
+import {
+  computePerformance,
+  type PlanOptions,
+  planPerformance,
+  recordedUntil,
+  type Series
+} from '../../src/trading/performance-store.ts'
+import { assertRows } from '../support/assert-rows.ts'
+import { tradingDatabase } from '../support/trading.ts'
+import { plain, seedTrading, type TradingRows, trade } from '../support/trading-days.ts'
+
+const timeZone = 'Asia/Seoul'
+/** Noon of 25 November in Seoul. */
+const AT = new Date('2026-11-25T03:00:00Z')
+
+async function tradingOf(t_: { teardown: (work: () => unknown) => void }, rows: TradingRows = {}): Promise<Database> {
+  const database = await tradingDatabase(t_)
+  await seedTrading(database, rows)
+  return database
+}
+
+const planOf = (database: Database, options: Partial<PlanOptions> = {}) =>
+  database.transaction(tx => planPerformance(tx, { timeZone, at: AT, ...options }))
+
+/** The days of the plan, as `strategy currency [testnet] capital since from to`. */
+async function daysOf(database: Database, options: Partial<PlanOptions> = {}): Promise<string[]> {
+  const { series } = await planOf(database, options)
+  return series.map(({ strategyId, currency, isTestnet, capital, since, from, to }) =>
+    [strategyId, currency, ...(isTestnet ? ['testnet'] : []), capital, since, from, to].join(' ')
+  )
+}
+
+const compute = (database: Database, series: readonly Series[]) =>
+  database.transaction(tx => computePerformance(tx, series, { timeZone }))
+
+async function performance(database: Database) {
+  const rows = await database.run(
+    sql => sql<Record<string, unknown>[]>`
+      select strategy_id, date::text, currency, is_testnet, daily_pnl, cumulative_pnl, daily_return, cumulative_return,
+        trades, wins, win_rate, max_drawdown, volatility, sharpe, sortino, fees, fees_unknown, executions_apart
+      from strategy_performance order by strategy_id, currency, is_testnet, date`
+  )
+  return rows.map(row => plain(row))
+}
+
+/** Inserts a computed day without figures. */
+function computed(
+  database: Database,
+  date: string,
+  { strategy = 1, currency = 'USDT', isTestnet = false, pnl = '0', at = '2026-11-25T02:00:00Z' } = {}
+) {
+  return database.run(
+    sql => sql`
+      insert into strategy_performance (strategy_id, date, currency, is_testnet, daily_pnl, cumulative_pnl, trades, wins,
+        fees, fees_unknown, executions_apart, computed_at)
+      values (${strategy}, ${date}, ${currency}, ${isTestnet}, ${pnl}, 0, 0, 0, 0, 0, 0, ${at})`
+  )
+}
+
+const twoCurrencies: TradingRows = {
+  accounts: [{}, {}, { is_testnet: true }, {}],
+  strategyAccounts: [
+    { strategy: 0, account: 0, capital: '1000', currency: 'USDT' },
+    { strategy: 0, account: 1, capital: '500', currency: 'USDT' },
+    { strategy: 0, account: 2, capital: '70', currency: 'USDT' },
+    { strategy: 0, account: 3, capital: '2', currency: 'BTC' }
+  ]
+}
+
+t.test('a strategy without executions is not planned', async t => {
+  const database = await tradingOf(t)
+  t.strictSame(await daysOf(database), [])
+  const { yesterday } = await planOf(database)
+  t.equal(yesterday, '2026-11-24')
+})
+
+t.test('a plan begins with the day of the first execution in the zone, and ends with yesterday', async t => {
+  const database = await tradingOf(t)
+  await trade(database, [{ at: '2026-11-23T15:00:00Z' }, { at: '2026-11-22T14:59:59Z' }])
+  t.strictSame(await daysOf(database), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-24'])
+  t.strictSame(await daysOf(database, { at: new Date('2026-11-23T14:59:59Z') }), [
+    '1 USDT 1000 2026-11-22 2026-11-22 2026-11-22'
+  ])
+  t.strictSame(await daysOf(database, { at: new Date('2026-11-22T14:59:59Z') }), [], 'no day of it is over')
+})
+
+t.test('each currency, and each testnet, is a series with the capital of its accounts', async t => {
+  const database = await tradingOf(t, twoCurrencies)
+  await trade(
+    database,
+    [0, 1, 2, 3].map(on => ({ on, at: `2026-11-2${4 - on}T00:00:00Z` }))
+  )
+  t.strictSame(await daysOf(database), [
+    '1 BTC 2 2026-11-21 2026-11-21 2026-11-24',
+    '1 USDT testnet 70 2026-11-22 2026-11-22 2026-11-24',
+    '1 USDT 1500 2026-11-23 2026-11-23 2026-11-24'
+  ])
+})
+
+t.test('a plan continues after the last computed day', async t => {
+  const database = await tradingOf(t, twoCurrencies)
+  await trade(
+    database,
+    [0, 2, 3].map(on => ({ on, at: '2026-11-20T00:00:00Z' }))
+  )
+  for (const day of ['2026-11-20', '2026-11-21', '2026-11-22']) await computed(database, day)
+  await computed(database, '2026-11-20', { isTestnet: true })
+  await computed(database, '2026-11-24', { currency: 'BTC' })
+  t.strictSame(await daysOf(database), [
+    '1 USDT testnet 70 2026-11-20 2026-11-21 2026-11-24',
+    '1 USDT 1500 2026-11-20 2026-11-23 2026-11-24'
+  ])
+})
+
+t.test('a plan begins with the earliest day of which an execution was recorded after it was computed', async t => {
+  const database = await tradingOf(t, twoCurrencies)
+  const at = '2026-11-25T02:00:00Z'
+  await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
+  for (const day of [20, 21, 22, 23, 24]) await computed(database, `2026-11-${day}`)
+  t.strictSame(await daysOf(database), [])
+  await trade(database, [{ at: '2026-11-23T00:00:00Z', recorded: '2026-11-25T01:59:45Z' }])
+  t.strictSame(await daysOf(database), [], 'more than 15 s before the computation it was seen')
+  await trade(database, [{ at: '2026-11-22T15:00:00Z', recorded: '2026-11-25T01:59:45.001Z' }])
+  t.strictSame(await daysOf(database), ['1 USDT 1500 2026-11-20 2026-11-23 2026-11-24'])
+  await trade(database, [{ at: '2026-11-22T14:59:59Z', recorded: at }])
+  t.strictSame(await daysOf(database), ['1 USDT 1500 2026-11-20 2026-11-22 2026-11-24'])
+  await trade(database, [{ at: '2026-11-18T00:00:00Z', recorded: at }])
+  t.strictSame(await daysOf(database), ['1 USDT 1500 2026-11-18 2026-11-18 2026-11-24'], 'before the first day')
+  await trade(database, [{ on: 2, at: '2026-11-24T00:00:00Z', recorded: at }])
+  t.strictSame(
+    await daysOf(database),
+    ['1 USDT 1500 2026-11-18 2026-11-18 2026-11-24', '1 USDT testnet 70 2026-11-24 2026-11-24 2026-11-24'],
+    'a testnet has days of its own'
+  )
+})
+
+t.test('executions recorded until a completed plan are in its figures', async t => {
+  const database = await tradingOf(t)
+  await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
+  for (const day of [20, 21, 22, 23, 24]) await computed(database, `2026-11-${day}`, { at: '2026-11-19T00:00:00Z' })
+  const all = ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-24']
+  t.strictSame(await daysOf(database), all)
+  const until = (time: string) => database.transaction(tx => recordedUntil(tx, time))
+  await until('2026-11-20T00:00:15.999Z')
+  t.strictSame(await daysOf(database), all, 'a transaction may have taken 15 s')
+  await until('2026-11-20T00:00:16Z')
+  t.strictSame(await daysOf(database), [])
+  await until('2026-11-20T00:00:10Z')
+  t.strictSame(await daysOf(database), [], 'an earlier plan takes nothing back')
+})
+
+t.test('a requested day is computed again with the days after it, and no later day for the first time', async t => {
+  const database = await tradingOf(t)
+  await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
+  t.strictSame(await daysOf(database, { date: '2026-11-22' }), ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-22'])
+  for (const day of [20, 21, 22, 23]) await computed(database, `2026-11-${day}`)
+  t.strictSame(await daysOf(database, { date: '2026-11-22' }), ['1 USDT 1000 2026-11-20 2026-11-22 2026-11-23'])
+  t.strictSame(await daysOf(database, { date: '2026-11-20' }), ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-23'])
+  t.strictSame(await daysOf(database, { date: '2026-11-19' }), [], 'before the first execution there is nothing')
+})
+
+t.test('the moment of a plan is the time of its transaction', async t => {
+  const database = await tradingOf(t)
+  const isNow = await database.transaction(async tx => {
+    const { asOf } = await planPerformance(tx, { timeZone, at: AT })
+    const [row] = await tx<{ is_now: boolean }[]>`select ${asOf}::text = now()::text as is_now`
+    return row?.is_now
+  })
+  t.equal(isNow, true)
+})
+
+const series = (rest: Partial<Series> = {}): Series => ({
+  ...{ strategyId: '1', currency: 'USDT', isTestnet: false, capital: '1000', since: '2026-11-20' },
+  ...{ from: '2026-11-20', to: '2026-11-22', ...rest }
+})
+
+t.test('a day has the executions from its beginning to its end in the zone', async t => {
+  const database = await tradingOf(t)
+  await trade(database, [
+    { at: '2026-11-19T14:59:59Z', pnl: '500', fee_value: '5' },
+    { at: '2026-11-19T15:00:00Z', pnl: '10', fee_value: '1' },
+    { at: '2026-11-20T14:59:59Z', pnl: '-5', fee_value: '2' },
+    { at: '2026-11-20T15:00:00Z', pnl: null, fee_value: null },
+    { at: '2026-11-21T00:00:00Z', pnl: '0', fee_value: '-1' },
+    { at: '2026-11-22T00:00:00Z', pnl: '8', fee_value: '0', currency: 'BTC' },
+    { at: '2026-11-22T15:00:00Z', pnl: '500', fee_value: '5' }
+  ])
+  t.strictSame(await compute(database, [series()]), { days: 3, trades: 4, executions_apart: 1, fees_unknown: 1 })
+  const day = (date: string, rest: Record<string, unknown>) => ({
+    ...{ strategy_id: '1', date, currency: 'USDT', is_testnet: false, ...rest }
+  })
+  assertRows(t, await performance(database), [
+    day('2026-11-20', {
+      ...{ daily_pnl: '2', cumulative_pnl: '2', daily_return: '0.002', cumulative_return: '0.002', trades: 2, wins: 1 },
+      ...{ win_rate: '0.5', fees: '3', fees_unknown: 0, executions_apart: 0, max_drawdown: '0', volatility: null }
+    }),
+    day('2026-11-21', {
+      ...{ daily_pnl: '1', cumulative_pnl: '3', daily_return: '0.001', cumulative_return: '0.003', trades: 2, wins: 0 },
+      ...{ win_rate: '0', fees: '-1', fees_unknown: 1, executions_apart: 0 }
+    }),
+    day('2026-11-22', {
+      ...{ daily_pnl: '0', cumulative_pnl: '3', daily_return: '0', cumulative_return: '0.003', trades: 0, wins: 0 },
+      ...{ win_rate: null, fees: '0', fees_unknown: 0, executions_apart: 1 }
+    })
+  ])
+})
+
+t.test('cumulative figures continue those of the days before, of the same series alone', async t => {
+  const database = await tradingOf(t)
+  await computed(database, '2026-11-18', { pnl: '-100' })
+  await computed(database, '2026-11-19', { pnl: '50' })
+  await computed(database, '2026-11-20', { pnl: '7000' })
+  await computed(database, '2026-11-19', { pnl: '9000', currency: 'BTC' })
+  await computed(database, '2026-11-19', { pnl: '9000', isTestnet: true })
+  await trade(database, [{ at: '2026-11-20T00:00:00Z', pnl: '20' }])
+  t.hasStrict(await compute(database, [series({ to: '2026-11-20' })]), { days: 1, trades: 1 })
+  const rows = (await performance(database)).filter(({ date }) => date === '2026-11-20')
+  assertRows(t, rows, [
+    {
+      ...{ daily_pnl: '20', cumulative_pnl: '-30', daily_return: '0.02', cumulative_return: '-0.03' },
+      ...{ max_drawdown: '-0.1', volatility: '1.51641023473201340696', sharpe: '-2.40700037259049747136' },
+      sortino: '-3.30907842155485943388'
+    }
+  ])
+})
+
+t.test('series are computed side by side and do not mix', async t => {
+  const database = await tradingOf(t, {
+    ...twoCurrencies,
+    strategyAccounts: [
+      ...(twoCurrencies.strategyAccounts ?? []),
+      { strategy: 1, account: 0, capital: '10', currency: 'USDT' }
+    ]
+  })
+  await trade(
+    database,
+    [0, 1, 2, 3, 4].map(on => ({
+      on,
+      at: '2026-11-20T00:00:00Z',
+      pnl: String(2 ** on),
+      currency: on === 3 ? 'BTC' : 'USDT'
+    }))
+  )
+  const day = { to: '2026-11-20' }
+  const counts = await compute(database, [
+    series(day),
+    series({ ...day, isTestnet: true }),
+    series({ ...day, currency: 'BTC' }),
+    series({ ...day, strategyId: '2' })
+  ])
+  t.strictSame(counts, { days: 4, trades: 5, executions_apart: 0, fees_unknown: 0 })
+  assertRows(t, await performance(database), [
+    { strategy_id: '1', currency: 'BTC', is_testnet: false, daily_pnl: '8' },
+    { strategy_id: '1', currency: 'USDT', is_testnet: false, daily_pnl: '3' },
+    { strategy_id: '1', currency: 'USDT', is_testnet: true, daily_pnl: '4' },
+    { strategy_id: '2', currency: 'USDT', is_testnet: false, daily_pnl: '16' }
+  ])
+})
+
+t.test('a repeated computation replaces every figure', async t => {
+  const database = await tradingOf(t)
+  await compute(database, [series({ to: '2026-11-21' })])
+  await trade(database, [
+    { at: '2026-11-20T00:00:00Z', pnl: '-10', fee_value: '1' },
+    { at: '2026-11-21T00:00:00Z', pnl: '30', fee_value: null },
+    { at: '2026-11-21T00:00:00Z', pnl: '5', currency: 'BTC' }
+  ])
+  await compute(database, [series({ to: '2026-11-21' })])
+  const repeated = await performance(database)
+  await database.run(sql => sql`delete from strategy_performance`)
+  await compute(database, [series({ to: '2026-11-21' })])
+  t.strictSame(repeated, await performance(database))
+  assertRows(t, repeated, [
+    { daily_pnl: '-11', trades: 1, wins: 0, win_rate: '0', fees: '1', fees_unknown: 0, executions_apart: 0 },
+    { daily_pnl: '30', trades: 1, wins: 1, win_rate: '1', fees: '0', fees_unknown: 1, executions_apart: 1 }
+  ])
+})
+
+t.test('nothing asked for is nothing computed', async t => {
+  const database = await tradingOf(t)
+  t.strictSame(await compute(database, []), { days: 0, trades: 0, executions_apart: 0, fees_unknown: 0 })
+})

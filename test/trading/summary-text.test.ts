@@ -1,0 +1,120 @@
+import t from 'tap'
+import type { AccountSummary } from '../../src/trading/daily-summaries.ts'
+import { accountText, summaryText } from '../../src/trading/summary-text.ts'
+
+const summary = (rest: Partial<AccountSummary> = {}): AccountSummary => ({
+  account_id: '1',
+  account: 'main',
+  exchange: 'BINANCE',
+  is_testnet: false,
+  credentials_refused: false,
+  chat_id: null,
+  currency: 'USDT',
+  start_balance: '1000',
+  end_balance: '1234567.8901000',
+  realized_pnl: '12.50',
+  unrealized_pnl: '-3',
+  fees: '2.5',
+  fees_unknown: 0,
+  trades: 4,
+  wins: 2,
+  losses: 1,
+  win_rate: '0.66666666666666666667',
+  volume: '123456',
+  max_drawdown: '-0.12345',
+  is_final: true,
+  ...rest
+})
+
+t.test('the message has the day, the time in the zone, the accounts and the footnote', async t => {
+  const at = new Date('2026-11-24T15:30:00Z')
+  const options = { day: '2026-11-25', at, timeZone: 'Asia/Seoul' }
+  t.strictSame(summaryText(['A', 'B'], { ...options, language: 'en' }).split('\n'), [
+    '📊 <b>Daily summary 2026-11-25</b>',
+    'As of: 2026-11-25 00:30 (Asia/Seoul)',
+    '',
+    'A',
+    '',
+    'B',
+    '',
+    '<i>Net = realised − fees. Funding of perpetuals is not included. Amounts in different currencies are not added.</i>'
+  ])
+  t.strictSame(summaryText([], { ...options, language: 'ko' }).split('\n'), [
+    '📊 <b>일일 요약 2026-11-25</b>',
+    '기준 시각: 2026-11-25 00:30 (Asia/Seoul)',
+    '',
+    '<i>순손익 = 실현 손익 − 수수료. 무기한 계약의 펀딩은 포함되지 않습니다. 통화가 다른 금액은 합산하지 않습니다.</i>'
+  ])
+})
+
+t.test('an account has a heading and three lines per currency', async t => {
+  t.strictSame(accountText([summary(), summary({ currency: 'BTC' })], 'en').split('\n'), [
+    '<b>main</b> (Binance)',
+    ...['USDT', 'BTC'].flatMap(currency => [
+      `• <b>${currency}</b> Balance 1,000 → 1,234,567.8901`,
+      '  Net +10, Realised +12.5, Fees 2.5',
+      '  Trades 4 (won 2, lost 1), Win rate 66.67%, Volume 123,456',
+      '  Unrealised -3, Drawdown -12.35%'
+    ])
+  ])
+})
+
+t.test('the figures have their Korean words', async t => {
+  const refused = summary({ is_testnet: true, credentials_refused: true, exchange: 'UPBIT', fees_unknown: 2 })
+  t.strictSame(accountText([refused, summary({ trades: 0 })], 'ko').split('\n'), [
+    '<b>main</b> (Upbit) [테스트넷]',
+    '⚠️ 거래소가 인증을 거부하여 값이 오래되었을 수 있음',
+    '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901',
+    '  순손익 +10, 실현 손익 +12.5, 수수료 2.5, 금액을 알 수 없는 수수료 2',
+    '  거래 4 (승 2, 패 1), 승률 66.67%, 거래대금 123,456',
+    '  미실현 손익 -3, 최대 낙폭 -12.35%',
+    '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901',
+    '  거래 없음',
+    '  미실현 손익 -3, 최대 낙폭 -12.35%'
+  ])
+})
+
+t.test('refused credentials, a testnet and fees of unknown value are named', async t => {
+  const refused = summary({ is_testnet: true, credentials_refused: true, exchange: 'NEW', fees_unknown: 1 })
+  t.strictSame(accountText([refused], 'en').split('\n').slice(0, 4), [
+    '<b>main</b> (NEW) [testnet]',
+    '⚠️ the exchange refuses the credentials: figures may be old',
+    '• <b>USDT</b> Balance 1,000 → 1,234,567.8901',
+    '  Net +10, Realised +12.5, Fees 2.5, fees of unknown value 1'
+  ])
+})
+
+t.test('what is not known is a question mark or is left out', async t => {
+  const unknown = { start_balance: null, end_balance: null, unrealized_pnl: null, win_rate: null, max_drawdown: null }
+  t.strictSame(
+    accountText([summary(unknown), summary({ ...unknown, trades: 0 })], 'en')
+      .split('\n')
+      .slice(1),
+    [
+      '• <b>USDT</b> Balance ? → ?',
+      '  Net +10, Realised +12.5, Fees 2.5',
+      '  Trades 4 (won 2, lost 1), Volume 123,456',
+      '  Unrealised ?',
+      '• <b>USDT</b> Balance ? → ?',
+      '  No trades',
+      '  Unrealised ?'
+    ]
+  )
+})
+
+t.test('an amount of zero has no sign, and a small one all of its digits', async t => {
+  const small = summary({ realized_pnl: '0.00000001', fees: '0', unrealized_pnl: '0.000', end_balance: '-1234.5' })
+  t.strictSame(accountText([small], 'en').split('\n').slice(1), [
+    '• <b>USDT</b> Balance 1,000 → -1,234.5',
+    '  Net +0.00000001, Realised +0.00000001, Fees 0',
+    '  Trades 4 (won 2, lost 1), Win rate 66.67%, Volume 123,456',
+    '  Unrealised 0, Drawdown -12.35%'
+  ])
+})
+
+t.test('names are escaped for Telegram', async t => {
+  const odd = summary({ account: 'a<b', exchange: 'X&Y', currency: 'U<T' })
+  const lines = accountText([odd], 'en').split('\n')
+  t.equal(lines[0], '<b>a&lt;b</b> (X&amp;Y)')
+  t.equal(lines[1], '• <b>U&lt;T</b> Balance 1,000 → 1,234,567.8901')
+})
