@@ -1,0 +1,123 @@
+/** An exchange without a network: its answers are texts, and what an adapter requests is recorded. */
+import { Agent } from 'undici'
+import type { ExchangeName } from '../../src/domain/market.ts'
+import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
+import { parseLossless, UnreadableAnswer } from '../../src/exchanges/http/answer-fields.ts'
+import {
+  type Answer,
+  ExchangeGateway,
+  ExchangeHost,
+  type GatewayOptions,
+  type HostOptions,
+  type ReadCall,
+  type Refusal
+} from '../../src/exchanges/http/exchange-gateway.ts'
+
+/** The moment for which requests are signed. */
+export const SIGNED_AT = 1_700_000_000_000
+
+/** The body of an answer with status 200, or all of it. Bodies that are no texts are written as JSON. */
+export type CannedAnswer = { status: number; body: unknown; headers?: Record<string, string> }
+
+/** The answer to the request of a path with this query, as it is signed. */
+export type Answers = (path: string, query: string) => CannedAnswer | undefined
+
+/** A request as the adapter made it. */
+export interface RecordedCall {
+  operation: string
+  path: string
+  query: string
+  costs: string
+  budgetKey: string | undefined
+  headers: Readonly<Record<string, string>>
+}
+
+/** Answers 200 with the body of each path; `undefined` for other paths. */
+export function bodies(byPath: Readonly<Record<string, unknown>>): Answers {
+  return path => (Object.hasOwn(byPath, path) ? { status: 200, body: byPath[path] } : undefined)
+}
+
+/** A gateway whose hosts give these answers. */
+export class CannedGateway extends ExchangeGateway {
+  readonly hosts: HostOptions[] = []
+  readonly calls: RecordedCall[] = []
+  /** May be replaced between two calls. */
+  answers: Answers
+  readonly #options: GatewayOptions
+
+  constructor(exchange: ExchangeName, answers: Answers = () => undefined) {
+    const options = { exchange, dispatcher: new Agent() }
+    super(options)
+    this.#options = options
+    this.answers = answers
+  }
+
+  override host(options: HostOptions): ExchangeHost {
+    this.hosts.push(options)
+    return new CannedHost(this, this.#options, options)
+  }
+
+  /** Paths and queries of the calls so far. */
+  requests(): string[] {
+    return this.calls.map(({ path, query }) => (query === '' ? path : `${path}?${query}`))
+  }
+
+  /** What the adapter makes of an answer; the answer is read without a loss, as the gateway does. */
+  refusalOf(body: unknown, { status = 200, headers = {} }: Partial<CannedAnswer> = {}): Refusal | null {
+    const [host] = this.hosts
+    if (host === undefined) throw new Error('no client was made')
+    return host.refusalOf(answerOf({ status, headers, body }, textOf(body)))
+  }
+}
+
+class CannedHost extends ExchangeHost {
+  readonly #gateway: CannedGateway
+  readonly #host: HostOptions
+
+  constructor(gateway: CannedGateway, options: GatewayOptions, host: HostOptions) {
+    super(options, host)
+    this.#gateway = gateway
+    this.#host = host
+  }
+
+  override async call<T>(call: ReadCall<T>): Promise<T> {
+    const { exchange } = this.#gateway
+    const { operation, path, costs, budgetKey, headers } = call
+    const signed = call.sign?.(SIGNED_AT)
+    const query = signed?.query ?? call.query ?? ''
+    this.#gateway.calls.push({
+      operation,
+      path,
+      query,
+      costs: costs.map(({ limit, weight }) => `${weight} ${limit}`).join(', '),
+      budgetKey,
+      headers: { ...headers, ...signed?.headers }
+    })
+    const canned = this.#gateway.answers(path, query)
+    if (canned === undefined) throw new Error(`no answer for ${path}?${query}`)
+    const text = textOf(canned.body)
+    const reader = canned.status === 200 ? call.rows?.() : undefined
+    reader?.push(Buffer.from(text))
+    const answer = answerOf(canned, reader?.end() ?? text)
+    const refusal = this.#host.refusalOf(answer)
+    if (refusal !== null) throw new ExchangeError(refusal.code, { exchange, operation, ...refusal })
+    try {
+      return call.read(answer)
+    } catch (err) {
+      if (!(err instanceof UnreadableAnswer)) throw err
+      throw new ExchangeError('invalid_answer', { exchange, operation, reason: err.message, cause: err })
+    }
+  }
+
+  override async serverTime(): Promise<number> {
+    return await this.call(this.#host.clock)
+  }
+}
+
+function textOf(body: unknown): string {
+  return typeof body === 'string' ? body : JSON.stringify(body)
+}
+
+function answerOf({ status, headers = {} }: CannedAnswer, text: string): Answer {
+  return { status, body: parseLossless(text), header: name => headers[name] ?? null, askedAt: SIGNED_AT }
+}
