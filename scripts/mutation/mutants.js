@@ -139,7 +139,7 @@ function statementMutants({ expression, start, end }, textOf, add) {
   if (called.type !== 'CallExpression' || called.callee.type === 'Super') return
   const statement = textOf(expression)
   add('call', start, end, ';')
-  add('call', start, end, `;${statement};${statement};`)
+  if (called !== expression) add('call', start, end, `;${statement};${statement};`)
 }
 
 function callMutants(node, textOf, add) {

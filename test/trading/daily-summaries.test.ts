@@ -3,7 +3,26 @@ import type { Database } from '../../src/database/database.ts'
 import { dayOf, summariesOf, summarise, unfinishedDays } from '../../src/trading/daily-summaries.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { tradingDatabase } from '../support/trading.ts'
-import { holdPositions, localDay, plain, recordBalances, seedTrading, trade } from '../support/trading-days.ts'
+import {
+  holdPositions,
+  localDay,
+  plain,
+  recordBalances,
+  seedTrading,
+  type TradingRows,
+  trade
+} from '../support/trading-days.ts'
+
+let database: Database
+t.before(async () => {
+  database = await tradingDatabase(t)
+})
+
+/** Replaces everything in the database by these rows. */
+async function seed(rows: TradingRows = {}): Promise<void> {
+  await database.run(sql => sql`truncate users cascade`)
+  await seedTrading(database, rows)
+}
 
 /** A day that is half over; the day before it ended twelve hours ago. */
 const noon = localDay(12)
@@ -11,17 +30,15 @@ const noon = localDay(12)
 const night = localDay(1)
 const dayBefore = (date: string, days = 1) => new Date(Date.parse(date) - days * 86_400_000).toISOString().slice(0, 10)
 
-const run = (database: Database, day: string, timeZone: string) =>
-  database.transaction(tx => summarise(tx, day, { timeZone }))
+const run = (day: string, timeZone: string) => database.transaction(tx => summarise(tx, day, { timeZone }))
 
-const rowsOf = (database: Database, day: string) => database.transaction(tx => summariesOf(tx, day))
+const rowsOf = (day: string) => database.transaction(tx => summariesOf(tx, day))
 
-const unfinished = (database: Database, yesterday: string, timeZone = noon.timeZone) =>
+const unfinished = (yesterday: string, timeZone = noon.timeZone) =>
   database.transaction(tx => unfinishedDays(tx, yesterday, { timeZone }))
 
 t.test('a summary counts the executions from the beginning of the day to its end', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database)
+  await seed()
   await trade(database, [
     { at: noon.at(-24.001), pnl: '1000', fee_value: '100' },
     { at: noon.at(-24), price: '10', quantity: '2', pnl: '7', fee_value: '1' },
@@ -30,8 +47,8 @@ t.test('a summary counts the executions from the beginning of the day to its end
     { at: noon.at(-0.001), price: '10', quantity: '4', pnl: null, fee_value: '0.25' },
     { at: noon.at(0), pnl: '2000', fee_value: '200' }
   ])
-  t.strictSame(await run(database, dayBefore(noon.date), noon.timeZone), { accounts: 1, summaries: 1, fees_unknown: 1 })
-  const [row] = await rowsOf(database, dayBefore(noon.date))
+  t.strictSame(await run(dayBefore(noon.date), noon.timeZone), { accounts: 1, summaries: 1, fees_unknown: 1 })
+  const [row] = await rowsOf(dayBefore(noon.date))
   t.strictSame(plain({ ...row }), {
     ...{ account_id: '1', account: 'account 1', exchange: 'BINANCE', is_testnet: false, credentials_refused: false },
     ...{ chat_id: null, currency: 'USDT', start_balance: null, end_balance: null, realized_pnl: '3' },
@@ -41,8 +58,7 @@ t.test('a summary counts the executions from the beginning of the day to its end
 })
 
 t.test('balances are the last ones before the day begins and before it ends, the drawdown is between them', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database, { accounts: [{}, {}] })
+  await seed({ accounts: [{}, {}] })
   await recordBalances(database, [
     { at: noon.at(-40), total: '5000' },
     { at: noon.at(-24.001), total: '100' },
@@ -54,10 +70,10 @@ t.test('balances are the last ones before the day begins and before it ends, the
     { account: 1, at: noon.at(-30), total: '400' },
     { account: 1, at: noon.at(-1), total: '300' }
   ])
-  await run(database, dayBefore(noon.date), noon.timeZone)
+  await run(dayBefore(noon.date), noon.timeZone)
   assertRows(
     t,
-    (await rowsOf(database, dayBefore(noon.date))).map(row => plain({ ...row })),
+    (await rowsOf(dayBefore(noon.date))).map(row => plain({ ...row })),
     [
       { account_id: '1', start_balance: '100', end_balance: '160', max_drawdown: '-0.25' },
       { account_id: '2', start_balance: '400', end_balance: '300', max_drawdown: '-0.25' }
@@ -66,17 +82,16 @@ t.test('balances are the last ones before the day begins and before it ends, the
 })
 
 t.test('a balance of zero has no drawdown, and a first balance within the day begins it', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database, { accounts: [{}, {}] })
+  await seed({ accounts: [{}, {}] })
   await recordBalances(database, [
     { at: noon.at(-24.001), total: '0' },
     { account: 1, at: noon.at(-24), total: '80' },
     { account: 1, at: noon.at(-20), total: '60' }
   ])
-  await run(database, dayBefore(noon.date), noon.timeZone)
+  await run(dayBefore(noon.date), noon.timeZone)
   assertRows(
     t,
-    (await rowsOf(database, dayBefore(noon.date))).map(row => plain({ ...row })),
+    (await rowsOf(dayBefore(noon.date))).map(row => plain({ ...row })),
     [
       { account_id: '1', start_balance: '0', end_balance: '0', max_drawdown: null },
       { account_id: '2', start_balance: null, end_balance: '60', max_drawdown: '-0.25' }
@@ -85,8 +100,7 @@ t.test('a balance of zero has no drawdown, and a first balance within the day be
 })
 
 t.test('the unrealised PnL of a day is that of the open positions, until three hours after its end', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database, {
+  await seed({
     accounts: [{}, {}],
     strategyAccounts: [
       { strategy: 0, account: 0, capital: '1', currency: 'USDT' },
@@ -102,8 +116,8 @@ t.test('the unrealised PnL of a day is that of the open positions, until three h
     { on: 1, symbol: 'ETHBTC', currency: 'BTC', unrealized: '0.001' }
   ])
   const day = dayBefore(night.date)
-  t.strictSame(await run(database, day, night.timeZone), { accounts: 2, summaries: 3, fees_unknown: 0 })
-  const held = async () => (await rowsOf(database, day)).map(row => plain({ ...row }))
+  t.strictSame(await run(day, night.timeZone), { accounts: 2, summaries: 3, fees_unknown: 0 })
+  const held = async () => (await rowsOf(day)).map(row => plain({ ...row }))
   const expected = [
     { account_id: '1', currency: 'BTC', unrealized_pnl: '0.001', is_final: true },
     { account_id: '1', currency: 'USDT', unrealized_pnl: '3.5', is_final: true },
@@ -111,13 +125,12 @@ t.test('the unrealised PnL of a day is that of the open positions, until three h
   ]
   assertRows(t, await held(), expected)
   await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '90' }])
-  await run(database, day, night.timeZone)
+  await run(day, night.timeZone)
   assertRows(t, await held(), expected)
 })
 
 t.test('an ended day that was not summarised within three hours has no unrealised PnL', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database)
+  await seed()
   await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '5' }])
   for (const [hour, expected] of [
     [2, '5'],
@@ -127,18 +140,17 @@ t.test('an ended day that was not summarised within three hours has no unrealise
     const { date, timeZone } = localDay(hour)
     const day = dayBefore(date)
     await database.run(sql => sql`delete from daily_account_summaries`)
-    await run(database, day, timeZone)
+    await run(day, timeZone)
     assertRows(
       t,
-      (await rowsOf(database, day)).map(row => plain({ ...row })),
+      (await rowsOf(day)).map(row => plain({ ...row })),
       [{ unrealized_pnl: expected }]
     )
   }
 })
 
 t.test('the unrealised PnL of an unfinished day is kept when the day is completed too late to know it', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database)
+  await seed()
   const day = dayBefore(noon.date)
   await database.run(
     sql => sql`
@@ -147,8 +159,8 @@ t.test('the unrealised PnL of an unfinished day is kept when the day is complete
       values (1, ${day}, 'USDT', 99, 12, 99, 9, 9, 9, 9, 99, false)`
   )
   await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '5' }])
-  await run(database, day, noon.timeZone)
-  const [row] = await rowsOf(database, day)
+  await run(day, noon.timeZone)
+  const [row] = await rowsOf(day)
   t.strictSame(plain({ ...row }), {
     ...{ account_id: '1', account: 'account 1', exchange: 'BINANCE', is_testnet: false, credentials_refused: false },
     ...{ chat_id: null, currency: 'USDT', start_balance: null, end_balance: null, realized_pnl: '0' },
@@ -158,9 +170,8 @@ t.test('the unrealised PnL of an unfinished day is kept when the day is complete
 })
 
 t.test('a repeated summary replaces every figure', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database)
-  await run(database, noon.date, noon.timeZone)
+  await seed()
+  await run(noon.date, noon.timeZone)
   const before = await database.run(sql => sql`select computed_at from daily_account_summaries`)
   await recordBalances(database, [
     { at: noon.at(-1), total: '100' },
@@ -172,10 +183,10 @@ t.test('a repeated summary replaces every figure', async t => {
     { at: noon.at(3), pnl: '-2', fee_value: '1' }
   ])
   await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '5' }])
-  await run(database, noon.date, noon.timeZone)
+  await run(noon.date, noon.timeZone)
   assertRows(
     t,
-    (await rowsOf(database, noon.date)).map(row => plain({ ...row })),
+    (await rowsOf(noon.date)).map(row => plain({ ...row })),
     [
       {
         ...{ start_balance: '100', end_balance: '80', realized_pnl: '2', unrealized_pnl: '5', fees: '2' },
@@ -191,28 +202,44 @@ t.test('a repeated summary replaces every figure', async t => {
 })
 
 t.test('an account that is switched off keeps the days that it has, and gets no new one', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database, { accounts: [{}, {}] })
+  await seed({ accounts: [{}, {}] })
   const [first, second] = [dayBefore(noon.date, 2), dayBefore(noon.date)]
-  await run(database, first, noon.timeZone)
+  await run(first, noon.timeZone)
   await database.run(sql => sql`update accounts set is_active = false where account_id = 2`)
-  t.strictSame(await run(database, first, noon.timeZone), { accounts: 2, summaries: 2, fees_unknown: 0 })
-  t.strictSame(await run(database, second, noon.timeZone), { accounts: 1, summaries: 1, fees_unknown: 0 })
+  t.strictSame(await run(first, noon.timeZone), { accounts: 2, summaries: 2, fees_unknown: 0 })
+  const one = { accounts: 1, summaries: 1, fees_unknown: 0 }
+  t.strictSame(await run(second, noon.timeZone), one)
+  t.strictSame(await run(second, noon.timeZone), one, 'nor by the summary of another account')
+})
+
+t.test('a currency that has a summary of the day keeps it, other days get none', async t => {
+  await seed()
+  await holdPositions(database, [{ symbol: 'ETHBTC', currency: 'BTC', unrealized: '5' }])
+  await run(noon.date, noon.timeZone)
+  await holdPositions(database, [{ symbol: 'ETHBTC', currency: 'BTC', quantity: '0', unrealized: '5' }])
+  t.strictSame(await run(noon.date, noon.timeZone), { accounts: 1, summaries: 2, fees_unknown: 0 })
+  assertRows(
+    t,
+    (await rowsOf(noon.date)).map(row => plain({ ...row })),
+    [
+      { currency: 'BTC', unrealized_pnl: '0' },
+      { currency: 'USDT', unrealized_pnl: '0' }
+    ]
+  )
+  t.hasStrict(await run(dayBefore(noon.date), noon.timeZone), { summaries: 1 })
 })
 
 t.test('an account has no summary of a day that ended before it was made', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database)
+  await seed()
   const created = (at: string) => database.run(sql => sql`update accounts set created_at = ${at}`)
   await created(noon.at(0))
-  t.hasStrict(await run(database, dayBefore(noon.date), noon.timeZone), { accounts: 0, summaries: 0 })
+  t.strictSame(await run(dayBefore(noon.date), noon.timeZone), { accounts: 0, summaries: 0, fees_unknown: 0 })
   await created(noon.at(-0.001))
-  t.hasStrict(await run(database, dayBefore(noon.date), noon.timeZone), { accounts: 1, summaries: 1 })
+  t.hasStrict(await run(dayBefore(noon.date), noon.timeZone), { accounts: 1, summaries: 1 })
 })
 
 t.test('summaries are in the order of the names, with the chat of an owner who may sign in', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database, {
+  await seed({
     chats: ['11', '22'],
     accounts: [
       { name: 'zeta', exchange: 'UPBIT' },
@@ -221,9 +248,9 @@ t.test('summaries are in the order of the names, with the chat of an owner who m
     ]
   })
   await database.run(sql => sql`update users set is_active = false where user_id = 2`)
-  await run(database, noon.date, noon.timeZone)
-  await run(database, dayBefore(noon.date), noon.timeZone)
-  assertRows(t, await rowsOf(database, noon.date), [
+  await run(noon.date, noon.timeZone)
+  await run(dayBefore(noon.date), noon.timeZone)
+  assertRows(t, await rowsOf(noon.date), [
     { account: 'Alpha', currency: 'USDT', chat_id: null, is_testnet: true, credentials_refused: false },
     { account: 'beta', currency: 'USDT', chat_id: '11', is_testnet: false, credentials_refused: true },
     { account: 'zeta', currency: 'KRW', chat_id: '11', is_testnet: false, credentials_refused: false }
@@ -231,10 +258,9 @@ t.test('summaries are in the order of the names, with the chat of an owner who m
 })
 
 t.test('the days to complete are yesterday, those that are not final, and those after the last one', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database)
+  await seed()
   const day = (ago: number) => dayBefore(noon.date, ago)
-  t.strictSame(await unfinished(database, day(1)), [day(1)])
+  t.strictSame(await unfinished(day(1)), [day(1)])
   const finished = async (ago: number, isFinal = true) => {
     await database.run(
       sql => sql`
@@ -247,15 +273,14 @@ t.test('the days to complete are yesterday, those that are not final, and those 
   await finished(8, false)
   await finished(7)
   await finished(5)
-  t.strictSame(await unfinished(database, day(1)), [day(8), day(4), day(3), day(2), day(1)])
+  t.strictSame(await unfinished(day(1)), [day(8), day(4), day(3), day(2), day(1)])
   await finished(1)
   await finished(0, false)
-  t.strictSame(await unfinished(database, day(1)), [day(8), day(4), day(3), day(2), day(1)], 'today is not over')
+  t.strictSame(await unfinished(day(1)), [day(8), day(4), day(3), day(2), day(1)], 'today is not over')
 })
 
 t.test('a day is completed again when an execution of it was recorded after its summary', async t => {
-  const database = await tradingDatabase(t)
-  await seedTrading(database, { accounts: [{}, {}] })
+  await seed({ accounts: [{}, {}] })
   const day = (ago: number) => dayBefore(noon.date, ago)
   const summary = (account: number, ago: number, computed: string) =>
     database.run(
@@ -267,6 +292,7 @@ t.test('a day is completed again when an execution of it was recorded after its 
   const second = (seconds: number) => noon.at(seconds / 3_600)
   for (const ago of [6, 5, 4, 3, 2, 1]) await summary(1, ago, second(0))
   await summary(2, 3, second(60))
+  await summary(1, 7, second(-7_200))
   await trade(database, [
     // In the first second of a day and in the last one of it.
     { at: noon.at(-6 * 24), recorded: second(1) },
@@ -274,21 +300,16 @@ t.test('a day is completed again when an execution of it was recorded after its 
     { at: noon.at(-4 * 24), recorded: second(-15) },
     { at: noon.at(-2 * 24), recorded: second(-3_600) }
   ])
-  t.strictSame(await unfinished(database, day(1)), [day(6), day(5), day(1)])
+  t.strictSame(await unfinished(day(1)), [day(6), day(5), day(1)])
   await trade(database, [{ at: noon.at(-8 * 24), recorded: second(-1) }])
-  t.strictSame(await unfinished(database, day(1)), [day(8), day(6), day(5), day(1)], 'a day without a summary')
+  t.strictSame(await unfinished(day(1)), [day(8), day(6), day(5), day(1)], 'a day without a summary')
   await trade(database, [{ at: noon.at(-3 * 24), recorded: second(30), currency: 'BTC' }])
-  t.strictSame(
-    await unfinished(database, day(1)),
-    [day(8), day(6), day(5), day(3), day(1)],
-    'a currency without a summary'
-  )
+  t.strictSame(await unfinished(day(1)), [day(8), day(6), day(5), day(3), day(1)], 'a currency without a summary')
   await trade(database, [{ at: noon.at(1), recorded: second(3_700) }])
-  t.strictSame(await unfinished(database, day(1)), [day(8), day(6), day(5), day(3), day(1)], 'today is not over')
+  t.strictSame(await unfinished(day(1)), [day(8), day(6), day(5), day(3), day(1)], 'today is not over')
 })
 
 t.test('the day of a moment is that of the zone', async t => {
-  const database = await tradingDatabase(t)
   const at = (time: string, timeZone: string) => database.transaction(tx => dayOf(tx, new Date(time), { timeZone }))
   t.equal(await at('2026-11-24T14:59:59Z', 'Asia/Seoul'), '2026-11-24')
   t.equal(await at('2026-11-24T15:00:00Z', 'Asia/Seoul'), '2026-11-25')

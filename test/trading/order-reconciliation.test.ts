@@ -143,3 +143,151 @@ t.test('a difference is priced so that the sums stay exact, unless that price we
   t.strictSame(unpriced.executions, [])
   t.hasStrict(unpriced.change, { status: 'partially_filled', fillChecks: 3 })
 })
+
+t.test('an order that has ended is not changed by any answer', async t => {
+  for (const status of ['filled', 'canceled', 'rejected', 'expired'] as const) {
+    const answer = seen(told({ filledQuantity: '1', status: 'open' }), [fill('1', '1', '10')])
+    t.strictSame(reconcile(known({ status }), [], answer), { kind: 'skipped' }, status)
+  }
+  for (const status of ['pending', 'open', 'partially_filled', 'unknown'] as const)
+    t.equal(reconcile(known({ status }), [], seen(told())).kind, 'applied', status)
+})
+
+t.test('an answer differs by state, side, misses, checks or quantity', async t => {
+  t.notOk(differs(known(), seen(told())))
+  t.ok(differs(known(), { kind: 'missing', code: 'order_not_found' }))
+  t.ok(differs(known(), seen(told({ status: 'canceled' }))))
+  t.ok(differs(known(), seen(told({ side: 'SELL' }))))
+  t.ok(differs(known({ misses: 1 }), seen(told())))
+  t.ok(differs(known({ fillChecks: 1 }), seen(told())))
+  t.ok(differs(known({ status: 'partially_filled', recordedQuantity: '1' }), seen(told({ filledQuantity: '0.5' }))))
+})
+
+t.test('the fifth miss in a row makes an order unknown', async t => {
+  const missing = { kind: 'missing', code: 'order_not_found' } as const
+  const order = known({ status: 'partially_filled', fillChecks: 1 })
+  const change = { filledQuantity: '2', averagePrice: '10', fillChecks: 1, errorCode: 'order_not_found' }
+  const nothing = { kind: 'applied', executions: [], corrections: [] }
+  t.strictSame(reconcile({ ...order, misses: 3 }, [execution('1', '2', '10')], missing), {
+    ...nothing,
+    change: { ...change, status: 'partially_filled', misses: 4 }
+  })
+  t.strictSame(reconcile({ ...order, misses: 4 }, [execution('1', '2', '10')], missing), {
+    ...nothing,
+    change: { ...change, status: 'unknown', misses: 5 }
+  })
+})
+
+t.test('an answer that is not of the order is flagged, and everything else stays', async t => {
+  const order = known({ status: 'partially_filled', misses: 2, fillChecks: 1 })
+  const flag = (rest: Partial<KnownOrder>, answer: ReturnType<typeof seen>) => {
+    const decision = applied(reconcile({ ...order, ...rest }, [execution('1', '2', '10')], answer))
+    t.strictSame([decision.executions, decision.corrections], [[], []])
+    const { errorCode, ...change } = decision.change
+    const same = { filledQuantity: '2', averagePrice: '10', status: 'partially_filled', misses: 2, fillChecks: 1 }
+    t.strictSame(change, same)
+    return errorCode
+  }
+  const sound = fill('2', '1', '10')
+  const withFill = (rest: Partial<Fill>) => seen(told({ filledQuantity: '3' }), [sound, { ...sound, ...rest }])
+  t.equal(flag({}, seen(told({ side: 'SELL' }))), 'side_differs')
+  t.equal(flag({ symbol: 'ABCXYZ' }, seen(told())), 'unknown_quote')
+  for (const wrong of [
+    { side: 'SELL' as const },
+    { exchangeTradeId: '' },
+    { exchangeTradeId: 'cum:77:1' },
+    { price: '0' },
+    { quantity: '0' },
+    { executedAt: 1.5 }
+  ])
+    t.equal(flag({}, withFill({ ...wrong })), 'invalid_answer', JSON.stringify(wrong))
+})
+
+t.test('an execution is recorded with its fee, or with none where the asset is not known', async t => {
+  const fees = [
+    { fee: '0.1', feeAsset: 'USDT' },
+    { fee: null, feeAsset: 'USDT' },
+    { fee: '0.3', feeAsset: null }
+  ]
+  const fills = fees.map((fee, i) => ({ ...fill(String(i), '1', '10'), ...fee }))
+  const decision = reconcile(known(), [], seen(told({ filledQuantity: '3', status: 'filled' }), fills))
+  const base = { side: 'BUY', price: '10', quantity: '1', executedAt: new Date(AT) }
+  t.strictSame(decision, {
+    kind: 'applied',
+    executions: [
+      { exchangeTradeId: '0', ...base, fee: '0.1', feeAsset: 'USDT' },
+      { exchangeTradeId: '1', ...base, fee: '0', feeAsset: null },
+      { exchangeTradeId: '2', ...base, fee: '0', feeAsset: null }
+    ],
+    corrections: [],
+    change: {
+      ...{ status: 'filled', filledQuantity: '3', averagePrice: '10', misses: 0, fillChecks: 0, errorCode: null }
+    }
+  })
+})
+
+t.test('a recorded fee is corrected when the exchange reports another one', async t => {
+  const correctionOf = (rest: Partial<Fill>) => {
+    const answer = seen(told({ filledQuantity: '1' }), [{ ...fill('1', '1', '10'), ...rest }])
+    return applied(reconcile(known(), [execution('1', '1', '10'), execution('9', '1', '10')], answer)).corrections
+  }
+  const corrected = (fee: string, feeAsset: string) => [{ ...execution('1', '1', '10'), fee, feeAsset }]
+  const ahead = (rest: Partial<Fill>) => {
+    const fills = [{ ...fill('1', '1', '10'), ...rest }]
+    return applied(reconcile(known(), [execution('1', '1', '10')], seen(told({ filledQuantity: '1' }), fills)))
+      .corrections
+  }
+  t.strictSame(ahead({ fee: '0.2' }), corrected('0.2', 'USDT'))
+  t.strictSame(ahead({ fee: '0.00' }), [])
+  t.strictSame(ahead({ fee: '0', feeAsset: 'BNB' }), corrected('0', 'BNB'))
+  t.strictSame(ahead({ fee: null }), [])
+  t.strictSame(ahead({ feeAsset: null }), [])
+  t.throws(() => correctionOf({ fee: '0.2' }), { message: 'decided: skipped' }, 'an older answer corrects nothing')
+})
+
+t.test('an order whose fills are missing is open or partially filled until they come', async t => {
+  const answer = (filledQuantity: string) => seen(told({ filledQuantity, status: 'filled', averagePrice: '10' }), [])
+  const changeOf = (recorded: RecordedExecution[], fillChecks: number) =>
+    applied(reconcile(known({ fillChecks }), recorded, answer('2'))).change
+  const same = { misses: 0, errorCode: null }
+  t.strictSame(changeOf([], 0), { ...same, status: 'open', filledQuantity: '0', averagePrice: null, fillChecks: 1 })
+  t.strictSame(changeOf([execution('1', '0.5', '9')], 1), {
+    ...same,
+    ...{ status: 'partially_filled', filledQuantity: '0.5', averagePrice: '9', fillChecks: 2 }
+  })
+  t.strictSame(changeOf([execution('1', '0.5', '9')], 2), {
+    ...same,
+    ...{ status: 'filled', filledQuantity: '2', averagePrice: '10', fillChecks: 0 }
+  })
+})
+
+t.test('after a difference the fills are not recorded, and each further difference at once', async t => {
+  const recorded = [execution('1', '1', '10'), execution('cum:77:2', '1', '12')]
+  const answer = told({ filledQuantity: '3', averagePrice: '12', status: 'open', updatedAt: null })
+  const decision = reconcile(known(), recorded, { ...seen(answer, [fill('2', '1', '12')]), at: AT + 5 })
+  t.strictSame(decision, {
+    kind: 'applied',
+    executions: [
+      {
+        ...{ exchangeTradeId: 'cum:77:3', side: 'BUY', price: '14', quantity: '1', fee: '0', feeAsset: null },
+        executedAt: new Date(AT + 5)
+      }
+    ],
+    corrections: [],
+    change: {
+      ...{ status: 'partially_filled', filledQuantity: '3', averagePrice: '12', misses: 0, fillChecks: 0 },
+      errorCode: null
+    }
+  })
+  const timed = reconcile(known(), recorded, { ...seen({ ...answer, updatedAt: AT + 1 }, null), at: AT + 5 })
+  t.strictSame(
+    applied(timed).executions.map(({ executedAt }) => executedAt.getTime()),
+    [AT + 1]
+  )
+})
+
+t.test('a difference whose price would be zero has the average price', async t => {
+  const answer = seen(told({ filledQuantity: '2', averagePrice: '5', status: 'open' }), [])
+  const { executions } = applied(reconcile(known({ fillChecks: 2 }), [execution('1', '1', '10')], answer))
+  assertRows(t, executions, [{ price: '5', quantity: '1' }])
+})

@@ -15,27 +15,31 @@ const timeZone = 'Asia/Seoul'
 /** Noon of 25 November in Seoul. */
 const AT = new Date('2026-11-25T03:00:00Z')
 
-async function tradingOf(t_: { teardown: (work: () => unknown) => void }, rows: TradingRows = {}): Promise<Database> {
-  const database = await tradingDatabase(t_)
+let database: Database
+t.before(async () => {
+  database = await tradingDatabase(t)
+})
+
+/** Replaces everything in the database by these rows. */
+async function seed(rows: TradingRows = {}): Promise<void> {
+  await database.run(sql => sql`truncate users, performance_progress cascade`)
   await seedTrading(database, rows)
-  return database
 }
 
-const planOf = (database: Database, options: Partial<PlanOptions> = {}) =>
+const planOf = (options: Partial<PlanOptions> = {}) =>
   database.transaction(tx => planPerformance(tx, { timeZone, at: AT, ...options }))
 
 /** The days of the plan, as `strategy currency [testnet] capital since from to`. */
-async function daysOf(database: Database, options: Partial<PlanOptions> = {}): Promise<string[]> {
-  const { series } = await planOf(database, options)
+async function daysOf(options: Partial<PlanOptions> = {}): Promise<string[]> {
+  const { series } = await planOf(options)
   return series.map(({ strategyId, currency, isTestnet, capital, since, from, to }) =>
     [strategyId, currency, ...(isTestnet ? ['testnet'] : []), capital, since, from, to].join(' ')
   )
 }
 
-const compute = (database: Database, series: readonly Series[]) =>
-  database.transaction(tx => computePerformance(tx, series, { timeZone }))
+const compute = (series: readonly Series[]) => database.transaction(tx => computePerformance(tx, series, { timeZone }))
 
-async function performance(database: Database) {
+async function performance() {
   const rows = await database.run(
     sql => sql<Record<string, unknown>[]>`
       select strategy_id, date::text, currency, is_testnet, daily_pnl, cumulative_pnl, daily_return, cumulative_return,
@@ -47,7 +51,6 @@ async function performance(database: Database) {
 
 /** Inserts a computed day without figures. */
 function computed(
-  database: Database,
   date: string,
   { strategy = 1, currency = 'USDT', isTestnet = false, pnl = '0', at = '2026-11-25T02:00:00Z' } = {}
 ) {
@@ -70,29 +73,27 @@ const twoCurrencies: TradingRows = {
 }
 
 t.test('a strategy without executions is not planned', async t => {
-  const database = await tradingOf(t)
-  t.strictSame(await daysOf(database), [])
-  const { yesterday } = await planOf(database)
+  await seed()
+  t.strictSame(await daysOf(), [])
+  const { yesterday } = await planOf()
   t.equal(yesterday, '2026-11-24')
 })
 
 t.test('a plan begins with the day of the first execution in the zone, and ends with yesterday', async t => {
-  const database = await tradingOf(t)
+  await seed()
   await trade(database, [{ at: '2026-11-23T15:00:00Z' }, { at: '2026-11-22T14:59:59Z' }])
-  t.strictSame(await daysOf(database), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-24'])
-  t.strictSame(await daysOf(database, { at: new Date('2026-11-23T14:59:59Z') }), [
-    '1 USDT 1000 2026-11-22 2026-11-22 2026-11-22'
-  ])
-  t.strictSame(await daysOf(database, { at: new Date('2026-11-22T14:59:59Z') }), [], 'no day of it is over')
+  t.strictSame(await daysOf(), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-24'])
+  t.strictSame(await daysOf({ at: new Date('2026-11-23T14:59:59Z') }), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-22'])
+  t.strictSame(await daysOf({ at: new Date('2026-11-22T14:59:59Z') }), [], 'no day of it is over')
 })
 
 t.test('each currency, and each testnet, is a series with the capital of its accounts', async t => {
-  const database = await tradingOf(t, twoCurrencies)
+  await seed(twoCurrencies)
   await trade(
     database,
     [0, 1, 2, 3].map(on => ({ on, at: `2026-11-2${4 - on}T00:00:00Z` }))
   )
-  t.strictSame(await daysOf(database), [
+  t.strictSame(await daysOf(), [
     '1 BTC 2 2026-11-21 2026-11-21 2026-11-24',
     '1 USDT testnet 70 2026-11-22 2026-11-22 2026-11-24',
     '1 USDT 1500 2026-11-23 2026-11-23 2026-11-24'
@@ -100,69 +101,69 @@ t.test('each currency, and each testnet, is a series with the capital of its acc
 })
 
 t.test('a plan continues after the last computed day', async t => {
-  const database = await tradingOf(t, twoCurrencies)
+  await seed(twoCurrencies)
   await trade(
     database,
     [0, 2, 3].map(on => ({ on, at: '2026-11-20T00:00:00Z' }))
   )
-  for (const day of ['2026-11-20', '2026-11-21', '2026-11-22']) await computed(database, day)
-  await computed(database, '2026-11-20', { isTestnet: true })
-  await computed(database, '2026-11-24', { currency: 'BTC' })
-  t.strictSame(await daysOf(database), [
+  for (const day of ['2026-11-20', '2026-11-21', '2026-11-22']) await computed(day)
+  await computed('2026-11-20', { isTestnet: true })
+  await computed('2026-11-24', { currency: 'BTC' })
+  t.strictSame(await daysOf(), [
     '1 USDT testnet 70 2026-11-20 2026-11-21 2026-11-24',
     '1 USDT 1500 2026-11-20 2026-11-23 2026-11-24'
   ])
 })
 
 t.test('a plan begins with the earliest day of which an execution was recorded after it was computed', async t => {
-  const database = await tradingOf(t, twoCurrencies)
+  await seed(twoCurrencies)
   const at = '2026-11-25T02:00:00Z'
   await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
-  for (const day of [20, 21, 22, 23, 24]) await computed(database, `2026-11-${day}`)
-  t.strictSame(await daysOf(database), [])
+  for (const day of [20, 21, 22, 23, 24]) await computed(`2026-11-${day}`)
+  t.strictSame(await daysOf(), [])
   await trade(database, [{ at: '2026-11-23T00:00:00Z', recorded: '2026-11-25T01:59:45Z' }])
-  t.strictSame(await daysOf(database), [], 'more than 15 s before the computation it was seen')
+  t.strictSame(await daysOf(), [], 'more than 15 s before the computation it was seen')
   await trade(database, [{ at: '2026-11-22T15:00:00Z', recorded: '2026-11-25T01:59:45.001Z' }])
-  t.strictSame(await daysOf(database), ['1 USDT 1500 2026-11-20 2026-11-23 2026-11-24'])
+  t.strictSame(await daysOf(), ['1 USDT 1500 2026-11-20 2026-11-23 2026-11-24'])
   await trade(database, [{ at: '2026-11-22T14:59:59Z', recorded: at }])
-  t.strictSame(await daysOf(database), ['1 USDT 1500 2026-11-20 2026-11-22 2026-11-24'])
+  t.strictSame(await daysOf(), ['1 USDT 1500 2026-11-20 2026-11-22 2026-11-24'])
   await trade(database, [{ at: '2026-11-18T00:00:00Z', recorded: at }])
-  t.strictSame(await daysOf(database), ['1 USDT 1500 2026-11-18 2026-11-18 2026-11-24'], 'before the first day')
+  t.strictSame(await daysOf(), ['1 USDT 1500 2026-11-18 2026-11-18 2026-11-24'], 'before the first day')
   await trade(database, [{ on: 2, at: '2026-11-24T00:00:00Z', recorded: at }])
   t.strictSame(
-    await daysOf(database),
+    await daysOf(),
     ['1 USDT 1500 2026-11-18 2026-11-18 2026-11-24', '1 USDT testnet 70 2026-11-24 2026-11-24 2026-11-24'],
     'a testnet has days of its own'
   )
 })
 
 t.test('executions recorded until a completed plan are in its figures', async t => {
-  const database = await tradingOf(t)
+  await seed()
   await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
-  for (const day of [20, 21, 22, 23, 24]) await computed(database, `2026-11-${day}`, { at: '2026-11-19T00:00:00Z' })
+  for (const day of [20, 21, 22, 23, 24]) await computed(`2026-11-${day}`, { at: '2026-11-19T00:00:00Z' })
   const all = ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-24']
-  t.strictSame(await daysOf(database), all)
+  t.strictSame(await daysOf(), all)
   const until = (time: string) => database.transaction(tx => recordedUntil(tx, time))
   await until('2026-11-20T00:00:15.999Z')
-  t.strictSame(await daysOf(database), all, 'a transaction may have taken 15 s')
+  t.strictSame(await daysOf(), all, 'a transaction may have taken 15 s')
   await until('2026-11-20T00:00:16Z')
-  t.strictSame(await daysOf(database), [])
+  t.strictSame(await daysOf(), [])
   await until('2026-11-20T00:00:10Z')
-  t.strictSame(await daysOf(database), [], 'an earlier plan takes nothing back')
+  t.strictSame(await daysOf(), [], 'an earlier plan takes nothing back')
 })
 
 t.test('a requested day is computed again with the days after it, and no later day for the first time', async t => {
-  const database = await tradingOf(t)
+  await seed()
   await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
-  t.strictSame(await daysOf(database, { date: '2026-11-22' }), ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-22'])
-  for (const day of [20, 21, 22, 23]) await computed(database, `2026-11-${day}`)
-  t.strictSame(await daysOf(database, { date: '2026-11-22' }), ['1 USDT 1000 2026-11-20 2026-11-22 2026-11-23'])
-  t.strictSame(await daysOf(database, { date: '2026-11-20' }), ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-23'])
-  t.strictSame(await daysOf(database, { date: '2026-11-19' }), [], 'before the first execution there is nothing')
+  t.strictSame(await daysOf({ date: '2026-11-22' }), ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-22'])
+  for (const day of [20, 21, 22, 23]) await computed(`2026-11-${day}`)
+  t.strictSame(await daysOf({ date: '2026-11-22' }), ['1 USDT 1000 2026-11-20 2026-11-22 2026-11-23'])
+  t.strictSame(await daysOf({ date: '2026-11-20' }), ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-23'])
+  t.strictSame(await daysOf({ date: '2026-11-19' }), [], 'before the first execution there is nothing')
 })
 
 t.test('the moment of a plan is the time of its transaction', async t => {
-  const database = await tradingOf(t)
+  await seed()
   const isNow = await database.transaction(async tx => {
     const { asOf } = await planPerformance(tx, { timeZone, at: AT })
     const [row] = await tx<{ is_now: boolean }[]>`select ${asOf}::text = now()::text as is_now`
@@ -177,7 +178,7 @@ const series = (rest: Partial<Series> = {}): Series => ({
 })
 
 t.test('a day has the executions from its beginning to its end in the zone', async t => {
-  const database = await tradingOf(t)
+  await seed()
   await trade(database, [
     { at: '2026-11-19T14:59:59Z', pnl: '500', fee_value: '5' },
     { at: '2026-11-19T15:00:00Z', pnl: '10', fee_value: '1' },
@@ -187,11 +188,11 @@ t.test('a day has the executions from its beginning to its end in the zone', asy
     { at: '2026-11-22T00:00:00Z', pnl: '8', fee_value: '0', currency: 'BTC' },
     { at: '2026-11-22T15:00:00Z', pnl: '500', fee_value: '5' }
   ])
-  t.strictSame(await compute(database, [series()]), { days: 3, trades: 4, executions_apart: 1, fees_unknown: 1 })
+  t.strictSame(await compute([series()]), { days: 3, trades: 4, executions_apart: 1, fees_unknown: 1 })
   const day = (date: string, rest: Record<string, unknown>) => ({
     ...{ strategy_id: '1', date, currency: 'USDT', is_testnet: false, ...rest }
   })
-  assertRows(t, await performance(database), [
+  assertRows(t, await performance(), [
     day('2026-11-20', {
       ...{ daily_pnl: '2', cumulative_pnl: '2', daily_return: '0.002', cumulative_return: '0.002', trades: 2, wins: 1 },
       ...{ win_rate: '0.5', fees: '3', fees_unknown: 0, executions_apart: 0, max_drawdown: '0', volatility: null }
@@ -208,15 +209,15 @@ t.test('a day has the executions from its beginning to its end in the zone', asy
 })
 
 t.test('cumulative figures continue those of the days before, of the same series alone', async t => {
-  const database = await tradingOf(t)
-  await computed(database, '2026-11-18', { pnl: '-100' })
-  await computed(database, '2026-11-19', { pnl: '50' })
-  await computed(database, '2026-11-20', { pnl: '7000' })
-  await computed(database, '2026-11-19', { pnl: '9000', currency: 'BTC' })
-  await computed(database, '2026-11-19', { pnl: '9000', isTestnet: true })
+  await seed()
+  await computed('2026-11-18', { pnl: '-100' })
+  await computed('2026-11-19', { pnl: '50' })
+  await computed('2026-11-20', { pnl: '7000' })
+  await computed('2026-11-19', { pnl: '9000', currency: 'BTC' })
+  await computed('2026-11-19', { pnl: '9000', isTestnet: true })
   await trade(database, [{ at: '2026-11-20T00:00:00Z', pnl: '20' }])
-  t.hasStrict(await compute(database, [series({ to: '2026-11-20' })]), { days: 1, trades: 1 })
-  const rows = (await performance(database)).filter(({ date }) => date === '2026-11-20')
+  t.hasStrict(await compute([series({ to: '2026-11-20' })]), { days: 1, trades: 1 })
+  const rows = (await performance()).filter(({ date }) => date === '2026-11-20')
   assertRows(t, rows, [
     {
       ...{ daily_pnl: '20', cumulative_pnl: '-30', daily_return: '0.02', cumulative_return: '-0.03' },
@@ -227,7 +228,7 @@ t.test('cumulative figures continue those of the days before, of the same series
 })
 
 t.test('series are computed side by side and do not mix', async t => {
-  const database = await tradingOf(t, {
+  await seed({
     ...twoCurrencies,
     strategyAccounts: [
       ...(twoCurrencies.strategyAccounts ?? []),
@@ -244,14 +245,14 @@ t.test('series are computed side by side and do not mix', async t => {
     }))
   )
   const day = { to: '2026-11-20' }
-  const counts = await compute(database, [
+  const counts = await compute([
     series(day),
     series({ ...day, isTestnet: true }),
     series({ ...day, currency: 'BTC' }),
     series({ ...day, strategyId: '2' })
   ])
   t.strictSame(counts, { days: 4, trades: 5, executions_apart: 0, fees_unknown: 0 })
-  assertRows(t, await performance(database), [
+  assertRows(t, await performance(), [
     { strategy_id: '1', currency: 'BTC', is_testnet: false, daily_pnl: '8' },
     { strategy_id: '1', currency: 'USDT', is_testnet: false, daily_pnl: '3' },
     { strategy_id: '1', currency: 'USDT', is_testnet: true, daily_pnl: '4' },
@@ -260,18 +261,18 @@ t.test('series are computed side by side and do not mix', async t => {
 })
 
 t.test('a repeated computation replaces every figure', async t => {
-  const database = await tradingOf(t)
-  await compute(database, [series({ to: '2026-11-21' })])
+  await seed()
+  await compute([series({ to: '2026-11-21' })])
   await trade(database, [
     { at: '2026-11-20T00:00:00Z', pnl: '-10', fee_value: '1' },
     { at: '2026-11-21T00:00:00Z', pnl: '30', fee_value: null },
     { at: '2026-11-21T00:00:00Z', pnl: '5', currency: 'BTC' }
   ])
-  await compute(database, [series({ to: '2026-11-21' })])
-  const repeated = await performance(database)
+  await compute([series({ to: '2026-11-21' })])
+  const repeated = await performance()
   await database.run(sql => sql`delete from strategy_performance`)
-  await compute(database, [series({ to: '2026-11-21' })])
-  t.strictSame(repeated, await performance(database))
+  await compute([series({ to: '2026-11-21' })])
+  t.strictSame(repeated, await performance())
   assertRows(t, repeated, [
     { daily_pnl: '-11', trades: 1, wins: 0, win_rate: '0', fees: '1', fees_unknown: 0, executions_apart: 0 },
     { daily_pnl: '30', trades: 1, wins: 1, win_rate: '1', fees: '0', fees_unknown: 1, executions_apart: 1 }
@@ -279,6 +280,6 @@ t.test('a repeated computation replaces every figure', async t => {
 })
 
 t.test('nothing asked for is nothing computed', async t => {
-  const database = await tradingOf(t)
-  t.strictSame(await compute(database, []), { days: 0, trades: 0, executions_apart: 0, fees_unknown: 0 })
+  await seed()
+  t.strictSame(await compute([]), { days: 0, trades: 0, executions_apart: 0, fees_unknown: 0 })
 })
