@@ -50,7 +50,7 @@ export function mutantsOf(source) {
   const mutants = []
   const program = parse(source, { ecmaVersion: 'latest', sourceType: 'module' })
   fullAncestor(program, (node, _state, ancestors) => {
-    if (isProse(ancestors)) return
+    if (isProse(node.type === 'ExpressionStatement' ? [...ancestors, node.expression] : ancestors)) return
     const parent = ancestors.at(-2)
     const add = (mutator, start, end, text) => {
       if (source.slice(start, end) !== text) mutants.push({ start, end, text, mutator })
