@@ -28,7 +28,12 @@ const { values: options } = parseArgs({
   }
 })
 const files = options.files?.split(',')
-const listed = JSON.parse(readFileSync(join(root, 'test/mutation/survivors.json'), 'utf8'))
+const listed = dataOf('survivors.json')
+/**
+ * Mutants that the general rules do not make; a sampled run tries them, too. `edits` replace texts of tsc's output, each
+ * of which must occur once.
+ */
+const named = dataOf('named.json')
 
 mkdirSync(results, { recursive: true })
 const { sharedPostgres } = await import(pathToFileURL(join(root, 'build/test/support/postgres.js')).href)
@@ -53,6 +58,10 @@ const failures = [...runs.flatMap(summaryOf), ...staleEntries(runs.flatMap(({ mu
 for (const failure of failures) print(failure)
 process.exit(failures.length === 0 ? 0 : 1)
 
+function dataOf(name) {
+  return JSON.parse(readFileSync(join(root, 'test/mutation', name), 'utf8'))
+}
+
 function startWorker(index) {
   // Next to build/, since tests find files of the source tree by their path from there.
   const copy = join(root, `.mutation-${index}`)
@@ -67,7 +76,7 @@ async function planOf({ name, sources, tests }) {
     .flatMap(source => filesBelow(root, source))
     .filter(file => file.endsWith('.ts') && (files === undefined || files.includes(file)))
   if (chosen.length === 0) return []
-  const mutants = sampleOf(chosen.flatMap(mutantsIn))
+  const mutants = [...chosen.flatMap(namedIn), ...sampleOf(chosen.flatMap(mutantsIn))]
   const coverage = await coverageOf(
     tests.flatMap(test => filesBelow(root, test)).filter(file => file.endsWith('.test.ts'))
   )
@@ -105,6 +114,22 @@ function mutantsIn(file) {
       source: source.slice(0, start) + text + source.slice(end)
     }
   })
+}
+
+/** @throws {Error} when an edit does not fit the file any more */
+function namedIn(file) {
+  return named
+    .filter(mutant => mutant.file === file)
+    .map(({ name, edits }) => {
+      const built = file.replace(/\.ts$/, '.js')
+      let source = readFileSync(join(root, 'build', built), 'utf8')
+      const start = source.indexOf(edits[0][0])
+      for (const [from, to] of edits) {
+        if (source.split(from).length !== 2) throw new Error(`${file} does not have once: ${from}`)
+        source = source.replace(from, () => to)
+      }
+      return { file, built, start, line: 0, mutator: 'named', mutant: name, source }
+    })
 }
 
 /** One line of at most 90 characters. */
@@ -195,7 +220,8 @@ async function runAll(plan) {
         : await ask(worker, { tests, mutant: { file: built, source } })
     done++
     const explained = listed.some(entry => isEntryOf(entry, mutant))
-    if (!isKilled(outcome) && !explained)
+    if (mutant.mutator === 'named') print(`${outcome.status} named: ${mutant.file}: ${mutant.mutant}`)
+    else if (!isKilled(outcome) && !explained)
       print(
         `${done}/${plan.length} ${outcome.status} ${mutant.file}:${mutant.line} ${mutant.mutator}: ${mutant.mutant}`
       )

@@ -37,6 +37,8 @@ const SWAPPED_METHODS = {
 }
 /** Errors whose arguments are a message. */
 const MESSAGES_ONLY = new Set(['Error', 'UnreadableAnswer', 'UnsupportedSymbol'])
+/** Functions whose second argument names a place in such a message. */
+const NAMES_PLACE = new Set(['recordOf', 'rowsOf'])
 const REMOVED_METHODS = new Set(['filter', 'sort', 'toSorted', 'reverse', 'slice', 'trim'])
 
 /**
@@ -130,7 +132,10 @@ function literalMutants(node, parent, add) {
     change('number', String(node.value + 1))
     change('number', `(${node.value - 1})`)
   }
-  const isName = /^(Import|Export)/.test(parent.type) || (parent.type === 'Property' && parent.key === node)
+  const isName =
+    /^(Import|Export)/.test(parent.type) ||
+    (parent.type === 'Property' && parent.key === node) ||
+    (parent.type === 'CallExpression' && NAMES_PLACE.has(parent.callee.name))
   if (typeof node.value === 'string' && !isName) change('text', "''")
 }
 

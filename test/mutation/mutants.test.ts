@@ -54,6 +54,7 @@ t.test('names, log lines and messages of errors stay', async t => {
   t.strictSame(mutated(`options.log.info('b');`), [])
   t.strictSame(mutated(`throw new Error('a')`), [])
   t.strictSame(mutated(`throw new ExchangeError('a')`), [`throw new ExchangeError('')`])
+  t.strictSame(mutated(`x = rowsOf(a, 'b')`), [])
   t.strictSame(mutated('x = `a` + b'), [])
 })
 
