@@ -22,3 +22,28 @@ t.test('the quote of a symbol is the longest known currency that it ends with', 
 t.test('nothing is guessed', async t => {
   for (const symbol of ['', 'USDT', 'KRW', 'ABCXYZ', 'btcusdt']) t.equal(partsOfSymbol(symbol), null, symbol)
 })
+
+t.test('each of these currencies is a quote', async t => {
+  const quotes = [
+    ...[
+      'USDT',
+      'USDC',
+      'FDUSD',
+      'TUSD',
+      'BUSD',
+      'USDP',
+      'USDE',
+      'USD1',
+      'DAI',
+      'EURI',
+      'USD',
+      'EUR',
+      'GBP',
+      'TRY',
+      'BRL'
+    ],
+    ...['JPY', 'AUD', 'KRW', 'IDR', 'THB', 'SGD', 'PLN', 'ARS', 'MXN', 'ZAR', 'UAH', 'BTC', 'ETH', 'BNB', 'SOL', 'XRP'],
+    ...['TRX', 'DOGE', 'DOT', 'OKB']
+  ]
+  for (const quote of quotes) t.strictSame(partsOfSymbol(`QQQ${quote}`), { base: 'QQQ', quote }, quote)
+})

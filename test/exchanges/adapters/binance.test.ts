@@ -384,6 +384,7 @@ t.test('absent fields are null, times of a creation are the time of the transact
     createdAt: 1_700_000_000_005,
     updatedAt: 1_700_000_000_005
   })
+  t.strictSame(parseBinanceFill(fill, 'SPOT'), fillUnified)
   t.strictSame(
     parseBinanceFill({ ...fill, commission: undefined, commissionAsset: undefined, isBuyer: false }, 'SPOT'),
     {

@@ -145,6 +145,7 @@ t.test('prices are those of the symbols of the market', async t => {
     { instId: '-USDT', last: '7' },
     { instId: 'NEW-USDT', last: '' },
     { instId: 'OLD-USDT', last: '0' },
+    { instId: 'NEG-USDT', last: '-1' },
     { last: '8' },
     { instId: '', last: '8' },
     { instId: '币安人生-USDT', last: '0.1' }
