@@ -155,6 +155,8 @@ t.test('open orders are those that have not ended, of every coin of settlement, 
   t.equal((await spot.client.openOrders()).length, 1)
   t.strictSame(spot.gateway.requests(), ['/v5/order/realtime?category=spot&openOnly=0&limit=50'])
   t.equal(spot.gateway.calls[0]?.operation, 'openOrders')
+  spot.gateway.answers = () => ({ status: 200, body: listed({ ...order, side: 'BUY' }) })
+  t.hasStrict(await failureOf(spot.client.openOrders()), { code: 'invalid_answer', operation: 'openOrders' })
 })
 
 t.test('a list ends with an empty page, whatever its cursor', async t => {
@@ -277,13 +279,15 @@ t.test('what orders and positions bind is locked', async t => {
       { coin: 'USDC', walletBalance: '10.0', locked: '', totalOrderIM: '0', totalPositionIM: '' },
       { coin: 'BTC', walletBalance: '2', locked: '0', totalOrderIM: '0', totalPositionIM: '3' },
       { coin: 'ETH', walletBalance: '0.00', locked: '0' },
-      { coin: 'SOL', walletBalance: '5', locked: '5' }
+      { coin: 'SOL', walletBalance: '5', locked: '5' },
+      { coin: 'XRP', walletBalance: '2', locked: '1.5' }
     ),
     [
       { asset: 'USDT', free: '93.5', locked: '6.5', total: '100' },
       { asset: 'USDC', free: '10.0', locked: '0', total: '10.0' },
       { asset: 'BTC', free: '0', locked: '2', total: '2' },
-      { asset: 'SOL', free: '0', locked: '5', total: '5' }
+      { asset: 'SOL', free: '0', locked: '5', total: '5' },
+      { asset: 'XRP', free: '0.5', locked: '1.5', total: '2' }
     ]
   )
   t.throws(() => parseBybitBalances({ list: [{}] }), { message: 'coin is not an array' })
@@ -324,6 +328,7 @@ t.test('positions are those that are open, of both coins of settlement; on spot 
     updatedAt: 1_700_000_000_001
   }
   t.strictSame(await client.positions(), [unifiedPosition])
+  t.equal(gateway.calls[0]?.operation, 'positions')
   t.strictSame(gateway.requests(), [
     '/v5/position/list?category=linear&limit=200&settleCoin=USDT',
     '/v5/position/list?category=linear&limit=200&settleCoin=USDC'
