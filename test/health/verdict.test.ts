@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Snapshot } from '../../src/health/state.ts'
-import { databaseCheck, notReady, notStarted } from '../../src/health/verdict.ts'
+import { databaseCheck, FRESH_MS, notReady, notStarted } from '../../src/health/verdict.ts'
 
 const ready: Snapshot = {
   database: 'ok',
@@ -15,6 +15,10 @@ const ready: Snapshot = {
 t.test('a replica with everything in order is ready', async t => {
   t.equal(notReady(ready), undefined)
   t.equal(notStarted(ready), undefined)
+})
+
+t.test('a verdict is renewed after a tenth of a second', async t => {
+  t.equal(FRESH_MS, 100)
 })
 
 t.test('of several reasons the first of the list is told', async t => {

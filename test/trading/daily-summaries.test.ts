@@ -298,7 +298,9 @@ t.test('a day is completed again when an execution of it was recorded after its 
     { at: noon.at(-6 * 24), recorded: second(1) },
     { at: noon.at(-4 * 24 - 0.001), recorded: second(-14.9) },
     { at: noon.at(-4 * 24), recorded: second(-15) },
-    { at: noon.at(-2 * 24), recorded: second(-3_600) }
+    { at: noon.at(-2 * 24), recorded: second(-3_600) },
+    // Just so long before the first summary that it was seen.
+    { at: noon.at(-9 * 24), recorded: second(-7_215) }
   ])
   t.strictSame(await unfinished(day(1)), [day(6), day(5), day(1)])
   await trade(database, [{ at: noon.at(-8 * 24), recorded: second(-1) }])

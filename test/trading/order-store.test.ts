@@ -268,7 +268,19 @@ t.test('the price of a fee is requested in the quote currency of the symbol', as
   assertRows(t, positions, [{ currency: 'BTC', quantity: '3', fees: '0.01' }])
 })
 
-t.test('a mark of the position is valued again with its new quantity', async t => {
+t.test('a position is valued again with its new quantity, at zero without a mark', async t => {
+  for (const [mark, unrealized] of [
+    ['20', '40'],
+    [null, '0']
+  ] as const) {
+    t.strictSame(await positionAfterFill(mark), {
+      ...{ quantity: '4', unrealized_pnl: unrealized, realized_pnl: '7', fees: '5.1', is_new: true }
+    })
+  }
+})
+
+/** A position of 1 at 10 with a mark, after a fill of 3 at 10. */
+async function positionAfterFill(mark: string | null) {
   const account = await seedAccount(database)
   const store = new OrderStore(database)
   await place(account, '1')
@@ -276,7 +288,7 @@ t.test('a mark of the position is valued again with its new quantity', async t =
     sql => sql`
       insert into strategy_positions (strategy_account_id, market_type, symbol, currency, quantity, entry_price, mark_price,
         realized_pnl, fees)
-      values (${account.strategyAccountId}, 'SPOT', 'BTCUSDT', 'USDT', 1, 10, 20, 7, 5)`
+      values (${account.strategyAccountId}, 'SPOT', 'BTCUSDT', 'USDT', 1, 10, ${mark}, 7, 5)`
   )
   const [order] = await store.ordersToCheck([account.accountId])
   if (order === undefined) throw new Error('the order is not to be checked')
@@ -293,5 +305,5 @@ t.test('a mark of the position is valued again with its new quantity', async t =
         trim_scale(realized_pnl)::text as realized_pnl, trim_scale(fees)::text as fees, updated_at > now() - interval '1 hour' as is_new
       from strategy_positions where strategy_account_id = ${account.strategyAccountId}`
   )
-  t.strictSame({ ...rows[0] }, { quantity: '4', unrealized_pnl: '40', realized_pnl: '7', fees: '5.1', is_new: true })
-})
+  return { ...rows[0] }
+}
