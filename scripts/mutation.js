@@ -40,6 +40,8 @@ const { sharedPostgres } = await import(pathToFileURL(join(root, 'build/test/sup
 process.env.TEST_DATABASE_URL = await sharedPostgres()
 const workers = Array.from({ length: Number(options.workers) }, (_, index) => startWorker(index))
 const runs = []
+/** By file, the texts of all its mutants, those outside of the sample too. */
+const possible = new Map()
 try {
   for (const group of GROUPS) {
     const plan = await planOf(group)
@@ -76,7 +78,9 @@ async function planOf({ name, sources, tests }) {
     .flatMap(source => filesBelow(root, source))
     .filter(file => file.endsWith('.ts') && (files === undefined || files.includes(file)))
   if (chosen.length === 0) return []
-  const mutants = [...chosen.flatMap(namedIn), ...sampleOf(chosen.flatMap(mutantsIn))]
+  const made = chosen.flatMap(mutantsIn)
+  for (const { file, mutant } of made) possible.set(file, (possible.get(file) ?? new Set()).add(mutant))
+  const mutants = [...chosen.flatMap(namedIn), ...sampleOf(made)]
   const coverage = await coverageOf(
     tests.flatMap(test => filesBelow(root, test)).filter(file => file.endsWith('.test.ts'))
   )
@@ -283,15 +287,14 @@ function summaryOf({ group, mutants }) {
   return score >= MINIMUM ? [] : [`${group} is below ${100 * MINIMUM} %`]
 }
 
-/** Entries of survivors.json without a reason, whose mutant was killed, or that match none of a file that was looked at. */
+/** Entries of survivors.json without a reason, whose mutant was killed, or that match no mutant of their file. */
 function staleEntries(mutants) {
-  const complete = new Set(options.sample === undefined ? mutants.map(({ file }) => file) : [])
   return listed.flatMap(entry => {
     const matching = mutants.filter(mutant => isEntryOf(entry, mutant))
     const name = `survivors.json: ${entry.file}: ${entry.mutant}`
     if (!entry.reason) return [`${name}: has no reason`]
     if (matching.length > 0 && matching.every(isKilled)) return [`${name}: is killed`]
-    return matching.length === 0 && complete.has(entry.file) ? [`${name}: is no mutant`] : []
+    return possible.has(entry.file) && !possible.get(entry.file).has(entry.mutant) ? [`${name}: is no mutant`] : []
   })
 }
 

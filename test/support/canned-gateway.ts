@@ -3,15 +3,9 @@ import { Agent } from 'undici'
 import type { ExchangeName } from '../../src/domain/market.ts'
 import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
 import { parseLossless, UnreadableAnswer } from '../../src/exchanges/http/answer-fields.ts'
-import {
-  type Answer,
-  ExchangeGateway,
-  ExchangeHost,
-  type GatewayOptions,
-  type HostOptions,
-  type ReadCall,
-  type Refusal
-} from '../../src/exchanges/http/exchange-gateway.ts'
+import type { Answer, ReadCall, Refusal } from '../../src/exchanges/http/exchange-call.ts'
+import { ExchangeGateway } from '../../src/exchanges/http/exchange-gateway.ts'
+import { ExchangeHost, type GatewayOptions, type HostOptions } from '../../src/exchanges/http/exchange-host.ts'
 
 /** The moment for which requests are signed. */
 export const SIGNED_AT = 1_700_000_000_000
@@ -82,7 +76,8 @@ class CannedHost extends ExchangeHost {
 
   override async call<T>(call: ReadCall<T>): Promise<T> {
     const { exchange } = this.#gateway
-    const { operation, path, costs, budgetKey, headers } = call
+    const { route, budgetKey, headers } = call
+    const { operation, path, costs } = route
     const signed = call.sign?.(SIGNED_AT)
     const query = signed?.query ?? call.query ?? ''
     this.#gateway.calls.push({

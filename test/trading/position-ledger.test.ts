@@ -152,8 +152,8 @@ t.test('a late entry is inserted at its place, only the executions after it that
 t.test('an execution that a late entry does not change is not written', async t => {
   const { account, orderId } = await accountWithOrder()
   await hold(account, '1', '20')
-  // The late entries open and close before it.
-  await record(account, orderId, { tradeId: '9', seconds: 9, quantity: '1', price: '20', before: ['0', null] })
+  // The late entries open and close before it. It was held at zero, in another spelling.
+  await record(account, orderId, { tradeId: '9', seconds: 9, quantity: '1', price: '20', before: ['0.00', null] })
   const opening = entry(account, orderId, '1', 1, { quantity: '1', price: '10' })
   const closing = entry(account, orderId, '2', 2, { quantity: '1', price: '15', side: 'SELL' })
   t.strictSame(await booked([opening, closing]), [
