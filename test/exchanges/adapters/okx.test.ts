@@ -425,7 +425,7 @@ const fillUnified = {
 
 t.test('fills are those of the order, oldest first, those of one millisecond in reverse', async t => {
   const row = (tradeId: string, fillTime: string, ordId = '77') => ({ ...spotFill, tradeId, fillTime, ordId })
-  const listed = data(row('4', '3'), row('3', '2'), row('2', '2'), row('x', '2', '78'), row('1', '1'))
+  const listed = data(row('1', '1'), row('4', '3'), row('3', '2'), row('2', '2'), row('x', '2', '78'))
   const { client, gateway } = clientOf(bodies({ '/api/v5/trade/fills': listed }))
   const fills = await client.fills({ exchangeOrderId: '77', exchangeSymbol: 'BTC-USDT' })
   t.strictSame(
