@@ -12,5 +12,15 @@ export const GROUPS = [
     ],
     tests: ['test/domain', 'test/exchanges']
   },
-  { name: 'scheduler', sources: ['src/scheduler'], tests: ['test/scheduler'] }
+  {
+    name: 'scheduler',
+    sources: ['src/scheduler'],
+    tests: [
+      'test/scheduler',
+      'test/routes/system/jobs.test.ts',
+      'test/routes/system/scheduler.test.ts',
+      'test/plugins/metrics.test.ts',
+      'test/alerts/alert-runner.test.ts'
+    ]
+  }
 ]

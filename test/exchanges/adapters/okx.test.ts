@@ -72,6 +72,7 @@ const instruments = data(
   { instId: 'BTC-USDC-SWAP', ctType: 'linear', ctVal: '0.01' },
   { instId: 'BTC-USD-SWAP', ctType: 'inverse', ctVal: '100', ctMult: '1' },
   { instId: 'NEW-USDT-SWAP', ctType: 'linear', ctVal: '', ctMult: '1' },
+  { instId: 'INV-USDT-SWAP', ctType: 'inverse', ctVal: '1', ctMult: '1' },
   { instId: 'ODD-USDT-SWAP', ctType: 'linear', ctVal: '1', ctMult: 'x' }
 )
 
@@ -220,7 +221,7 @@ t.test('quantities of swaps are contracts by their size, which is requested once
   }
   t.equal(await quantityOf('SOL-USDT-SWAP'), '20', 'size and multiplier')
   t.equal(await quantityOf('BTC-USDC-SWAP'), '0.02', 'without a multiplier')
-  for (const instId of ['NEW-USDT-SWAP', 'ODD-USDT-SWAP', 'GONE-USDT-SWAP']) {
+  for (const instId of ['NEW-USDT-SWAP', 'INV-USDT-SWAP', 'ODD-USDT-SWAP', 'GONE-USDT-SWAP']) {
     const failure = await failureOf(quantityOf(instId))
     t.equal(failure.code, 'invalid_answer', instId)
     t.match(failure.message, /a contract has no known size$/, instId)
@@ -639,6 +640,7 @@ t.test('each refusal of the exchange has a meaning', async t => {
     }
   }
   t.equal(gateway.refusalOf({ code: '0', data: [] }), null)
+  t.equal(gateway.refusalOf({ code: 'constructor', data: [] }, { status: 400 }), null)
   t.equal(gateway.refusalOf({ data: [] }), null)
   t.equal(gateway.refusalOf([]), null)
   t.strictSame(
