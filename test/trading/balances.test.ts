@@ -1,7 +1,7 @@
 import t from 'tap'
 import { MINUTE } from '../../src/async/durations.ts'
 import type { Database } from '../../src/database/database.ts'
-import { recordBalances, type Wallet } from '../../src/trading/balances.ts'
+import { hasBalances, recordBalances, type Wallet } from '../../src/trading/balances.ts'
 import { seedAccount, tradingDatabase } from '../support/trading.ts'
 
 /** Midnight in Seoul. */
@@ -171,4 +171,18 @@ t.test('without a moment the balances are those of the time of the transaction',
         (select at = now() from account_balance_history where account_id = ${accountId}) as recorded`
   })
   t.strictSame({ ...row }, { stored: true, recorded: true })
+})
+
+t.test('a wallet has balances once one was recorded, zero ones too', async t => {
+  const { accountId } = await seedAccount(database)
+  const other = await seedAccount(database)
+  const has = (...marketTypes: ('SPOT' | 'FUTURES')[]) =>
+    database.transaction(tx => hasBalances(tx, accountId, marketTypes))
+  await recordAt(other.accountId, 60, [spot(['USDT', '1'])])
+  t.equal(await has('SPOT', 'FUTURES'), false, 'those of another account do not count')
+  await recordAt(accountId, 60, [spot(['USDT', '0'])])
+  t.equal(await has('SPOT', 'FUTURES'), true)
+  t.equal(await has('SPOT'), true)
+  t.equal(await has('FUTURES'), false)
+  t.equal(await has(), false)
 })

@@ -291,3 +291,11 @@ t.test('a difference whose price would be zero has the average price', async t =
   const { executions } = applied(reconcile(known({ fillChecks: 2 }), [execution('1', '1', '10')], answer))
   assertRows(t, executions, [{ price: '5', quantity: '1' }])
 })
+
+t.test('less than one unit is a part, too, and a price below one is a price', async t => {
+  const part = seen(told({ filledQuantity: '0.5', averagePrice: '0.4', status: 'open' }), [fill('1', '0.5', '0.4')])
+  t.equal(applied(reconcile(known(), [], part)).change.status, 'partially_filled')
+  const difference = seen(told({ filledQuantity: '0.5', averagePrice: '0.4' }), [])
+  const { executions } = applied(reconcile(known({ fillChecks: 2 }), [execution('1', '0.25', '0.5')], difference))
+  assertRows(t, executions, [{ price: '0.3', quantity: '0.25' }])
+})
