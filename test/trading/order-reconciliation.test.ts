@@ -32,7 +32,7 @@ const known = (rest: Partial<KnownOrder> = {}): KnownOrder => ({
   ...rest
 })
 
-const told = (rest: Partial<UnifiedOrder> = {}): UnifiedOrder => ({
+const unified = (rest: Partial<UnifiedOrder> = {}): UnifiedOrder => ({
   exchangeOrderId: '77',
   clientOrderId: null,
   symbol: 'BTCUSDT',
@@ -87,18 +87,18 @@ const seen = (order: UnifiedOrder, fills: Fill[] | null = null) => ({ kind: 'fou
 
 t.test('what is as it was needs nothing, however the digits are written', async t => {
   const order = known({ status: 'partially_filled', recordedQuantity: '1.50' })
-  const same = told({ status: 'partially_filled', filledQuantity: '1.5' })
+  const same = unified({ status: 'partially_filled', filledQuantity: '1.5' })
   t.notOk(differs(order, seen(same)))
   t.notOk(differs(order, seen({ ...same, status: 'open' })), 'open with a part filled is partially filled')
   t.notOk(needsFills(order, same))
   t.ok(needsFills(order, { ...same, filledQuantity: '1.6' }))
-  t.notOk(needsFills(known({ isCumulative: true }), told({ filledQuantity: '1' })))
-  t.ok(differs(known({ misses: 1 }), seen(told())), 'an order that is back is told so')
+  t.notOk(needsFills(known({ isCumulative: true }), unified({ filledQuantity: '1' })))
+  t.ok(differs(known({ misses: 1 }), seen(unified())), 'an order that is back has no misses any more')
 })
 
 t.test('a answer that is older than what is recorded changes nothing', async t => {
   const recorded = [execution('1', '2', '10')]
-  const older = seen(told({ filledQuantity: '1', averagePrice: '10', status: 'canceled' }))
+  const older = seen(unified({ filledQuantity: '1', averagePrice: '10', status: 'canceled' }))
   t.strictSame(reconcile(known(), recorded, older), { kind: 'skipped' })
   t.strictSame(reconcile(known({ status: 'filled' }), recorded, { kind: 'missing', code: 'order_not_found' }), {
     kind: 'skipped'
@@ -110,7 +110,7 @@ t.test('a fill that is listed twice, or recorded already, is taken once', async 
   const decision = reconcile(
     known(),
     [execution('1', '1', '10')],
-    seen(told({ filledQuantity: '2', status: 'filled' }), fills)
+    seen(unified({ filledQuantity: '2', status: 'filled' }), fills)
   )
   const { executions, corrections } = applied(decision)
   assertRows(t, executions, [{ exchangeTradeId: '2', price: '12', quantity: '1' }])
@@ -120,7 +120,7 @@ t.test('a fill that is listed twice, or recorded already, is taken once', async 
 
 t.test('fills that ran ahead of the order are taken', async t => {
   const fills = [fill('1', '1', '10'), fill('2', '1', '12')]
-  const order = told({ filledQuantity: '1', averagePrice: '10', status: 'partially_filled' })
+  const order = unified({ filledQuantity: '1', averagePrice: '10', status: 'partially_filled' })
   t.hasStrict(reconcile(known(), [], seen(order, fills)), {
     change: { status: 'partially_filled', filledQuantity: '2', averagePrice: '11', fillChecks: 0 }
   })
@@ -131,7 +131,7 @@ t.test('a difference is priced so that the sums stay exact, unless that price we
     reconcile(
       known({ fillChecks: 2 }),
       [execution('1', '1', '10')],
-      seen(told({ filledQuantity, averagePrice, status: 'filled' }), [])
+      seen(unified({ filledQuantity, averagePrice, status: 'filled' }), [])
     )
   const exact = applied(difference('3', '12'))
   assertRows(t, exact.executions, [
@@ -146,21 +146,21 @@ t.test('a difference is priced so that the sums stay exact, unless that price we
 
 t.test('an order that has ended is not changed by any answer', async t => {
   for (const status of ['filled', 'canceled', 'rejected', 'expired'] as const) {
-    const answer = seen(told({ filledQuantity: '1', status: 'open' }), [fill('1', '1', '10')])
+    const answer = seen(unified({ filledQuantity: '1', status: 'open' }), [fill('1', '1', '10')])
     t.strictSame(reconcile(known({ status }), [], answer), { kind: 'skipped' }, status)
   }
   for (const status of ['pending', 'open', 'partially_filled', 'unknown'] as const)
-    t.equal(reconcile(known({ status }), [], seen(told())).kind, 'applied', status)
+    t.equal(reconcile(known({ status }), [], seen(unified())).kind, 'applied', status)
 })
 
 t.test('an answer differs by state, side, misses, checks or quantity', async t => {
-  t.notOk(differs(known(), seen(told())))
+  t.notOk(differs(known(), seen(unified())))
   t.ok(differs(known(), { kind: 'missing', code: 'order_not_found' }))
-  t.ok(differs(known(), seen(told({ status: 'canceled' }))))
-  t.ok(differs(known(), seen(told({ side: 'SELL' }))))
-  t.ok(differs(known({ misses: 1 }), seen(told())))
-  t.ok(differs(known({ fillChecks: 1 }), seen(told())))
-  t.ok(differs(known({ status: 'partially_filled', recordedQuantity: '1' }), seen(told({ filledQuantity: '0.5' }))))
+  t.ok(differs(known(), seen(unified({ status: 'canceled' }))))
+  t.ok(differs(known(), seen(unified({ side: 'SELL' }))))
+  t.ok(differs(known({ misses: 1 }), seen(unified())))
+  t.ok(differs(known({ fillChecks: 1 }), seen(unified())))
+  t.ok(differs(known({ status: 'partially_filled', recordedQuantity: '1' }), seen(unified({ filledQuantity: '0.5' }))))
 })
 
 t.test('the fifth miss in a row makes an order unknown', async t => {
@@ -189,9 +189,9 @@ t.test('an answer that is not of the order is flagged, and everything else stays
     return errorCode
   }
   const sound = fill('2', '1', '10')
-  const withFill = (rest: Partial<Fill>) => seen(told({ filledQuantity: '3' }), [sound, { ...sound, ...rest }])
-  t.equal(flag({}, seen(told({ side: 'SELL' }))), 'side_differs')
-  t.equal(flag({ symbol: 'ABCXYZ' }, seen(told())), 'unknown_quote')
+  const withFill = (rest: Partial<Fill>) => seen(unified({ filledQuantity: '3' }), [sound, { ...sound, ...rest }])
+  t.equal(flag({}, seen(unified({ side: 'SELL' }))), 'side_differs')
+  t.equal(flag({ symbol: 'ABCXYZ' }, seen(unified())), 'unknown_quote')
   for (const wrong of [
     { side: 'SELL' as const },
     { exchangeTradeId: '' },
@@ -210,7 +210,7 @@ t.test('an execution is recorded with its fee, or with none where the asset is n
     { fee: '0.3', feeAsset: null }
   ]
   const fills = fees.map((fee, i) => ({ ...fill(String(i), '1', '10'), ...fee }))
-  const decision = reconcile(known(), [], seen(told({ filledQuantity: '3', status: 'filled' }), fills))
+  const decision = reconcile(known(), [], seen(unified({ filledQuantity: '3', status: 'filled' }), fills))
   const base = { side: 'BUY', price: '10', quantity: '1', executedAt: new Date(AT) }
   t.strictSame(decision, {
     kind: 'applied',
@@ -228,13 +228,13 @@ t.test('an execution is recorded with its fee, or with none where the asset is n
 
 t.test('a recorded fee is corrected when the exchange reports another one', async t => {
   const correctionOf = (rest: Partial<Fill>) => {
-    const answer = seen(told({ filledQuantity: '1' }), [{ ...fill('1', '1', '10'), ...rest }])
+    const answer = seen(unified({ filledQuantity: '1' }), [{ ...fill('1', '1', '10'), ...rest }])
     return applied(reconcile(known(), [execution('1', '1', '10'), execution('9', '1', '10')], answer)).corrections
   }
   const corrected = (fee: string, feeAsset: string) => [{ ...execution('1', '1', '10'), fee, feeAsset }]
   const ahead = (rest: Partial<Fill>) => {
     const fills = [{ ...fill('1', '1', '10'), ...rest }]
-    return applied(reconcile(known(), [execution('1', '1', '10')], seen(told({ filledQuantity: '1' }), fills)))
+    return applied(reconcile(known(), [execution('1', '1', '10')], seen(unified({ filledQuantity: '1' }), fills)))
       .corrections
   }
   t.strictSame(ahead({ fee: '0.2' }), corrected('0.2', 'USDT'))
@@ -246,7 +246,7 @@ t.test('a recorded fee is corrected when the exchange reports another one', asyn
 })
 
 t.test('an order whose fills are missing is open or partially filled until they come', async t => {
-  const answer = (filledQuantity: string) => seen(told({ filledQuantity, status: 'filled', averagePrice: '10' }), [])
+  const answer = (filledQuantity: string) => seen(unified({ filledQuantity, status: 'filled', averagePrice: '10' }), [])
   const changeOf = (recorded: RecordedExecution[], fillChecks: number) =>
     applied(reconcile(known({ fillChecks }), recorded, answer('2'))).change
   const same = { misses: 0, errorCode: null }
@@ -263,7 +263,7 @@ t.test('an order whose fills are missing is open or partially filled until they 
 
 t.test('after a difference the fills are not recorded, and each further difference at once', async t => {
   const recorded = [execution('1', '1', '10'), execution('cum:77:2', '1', '12')]
-  const answer = told({ filledQuantity: '3', averagePrice: '12', status: 'open', updatedAt: null })
+  const answer = unified({ filledQuantity: '3', averagePrice: '12', status: 'open', updatedAt: null })
   const decision = reconcile(known(), recorded, { ...seen(answer, [fill('2', '1', '12')]), at: AT + 5 })
   t.strictSame(decision, {
     kind: 'applied',
@@ -287,15 +287,15 @@ t.test('after a difference the fills are not recorded, and each further differen
 })
 
 t.test('a difference whose price would be zero has the average price', async t => {
-  const answer = seen(told({ filledQuantity: '2', averagePrice: '5', status: 'open' }), [])
+  const answer = seen(unified({ filledQuantity: '2', averagePrice: '5', status: 'open' }), [])
   const { executions } = applied(reconcile(known({ fillChecks: 2 }), [execution('1', '1', '10')], answer))
   assertRows(t, executions, [{ price: '5', quantity: '1' }])
 })
 
 t.test('less than one unit is a part, too, and a price below one is a price', async t => {
-  const part = seen(told({ filledQuantity: '0.5', averagePrice: '0.4', status: 'open' }), [fill('1', '0.5', '0.4')])
+  const part = seen(unified({ filledQuantity: '0.5', averagePrice: '0.4', status: 'open' }), [fill('1', '0.5', '0.4')])
   t.equal(applied(reconcile(known(), [], part)).change.status, 'partially_filled')
-  const difference = seen(told({ filledQuantity: '0.5', averagePrice: '0.4' }), [])
+  const difference = seen(unified({ filledQuantity: '0.5', averagePrice: '0.4' }), [])
   const { executions } = applied(reconcile(known({ fillChecks: 2 }), [execution('1', '0.25', '0.5')], difference))
   assertRows(t, executions, [{ price: '0.3', quantity: '0.25' }])
 })

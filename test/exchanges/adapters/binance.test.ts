@@ -311,7 +311,7 @@ t.test('a triggered conditional order is the order that it became, under its own
   ])
 })
 
-t.test('a conditional order that is unknown, or of another symbol, is looked for among the ordinary ones', async t => {
+t.test('a conditional order that is unknown, or of another symbol, is searched among the ordinary ones', async t => {
   for (const answer of [
     { status: 400, body: { code: -2013, msg: '' } },
     { status: 200, body: { ...algo, symbol: 'ETHUSDT', actualOrderId: '8' } }

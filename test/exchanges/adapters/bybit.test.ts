@@ -101,7 +101,7 @@ t.test('prices have the time of the answer', async t => {
   ])
 })
 
-t.test('an order is looked for among the recent ones, then in the history', async t => {
+t.test('an order is searched among the recent ones, then in the history', async t => {
   const { client, gateway } = clientOf(
     bodies({ '/v5/order/realtime': listed({ ...order, orderId: 'b' }), '/v5/order/history': listed(order) })
   )

@@ -369,7 +369,7 @@ t.test('an id of "0" or of no text is no order that it became', async t => {
   }
 })
 
-t.test('a conditional order that is unknown, or of another symbol, is looked for among the ordinary ones', async t => {
+t.test('a conditional order that is unknown, or of another symbol, is searched among the ordinary ones', async t => {
   for (const answer of [
     { status: 200, body: { code: '51603', msg: '', data: [] } },
     { status: 200, body: data({ ...algo, instId: 'SOL-USDT-SWAP' }) }
