@@ -7,11 +7,22 @@ import { projectRoot } from '../support/project.ts'
 
 const LOG_CALL = /\blog(?:ger)?\??\.(trace|debug|info|warn|error|fatal)\(/g
 
-/** The messages of all log calls in a source: the texts in the last argument, of which `a ? 'x' : 'y'` has two. */
+/** The messages that a poller logs are its options (`src/async/poller.ts`). */
+const POLLER_MESSAGE = /\b(failedMessage|recoveredMessage): '([^']+)'/g
+
+/**
+ * The messages that a source logs: those of pollers, and those of all log calls, which are the texts in the last
+ * argument, of which `a ? 'x' : 'y'` has two.
+ */
 function messagesOf(source: string): { level: string; message: string }[] {
-  return [...source.matchAll(LOG_CALL)].flatMap(({ 0: call, 1: level = '', index }) =>
+  const polled = [...source.matchAll(POLLER_MESSAGE)].map(([, option, message = '']) => ({
+    level: option === 'failedMessage' ? 'warn' : 'info',
+    message
+  }))
+  const called = [...source.matchAll(LOG_CALL)].flatMap(({ 0: call, 1: level = '', index }) =>
     textsOf(lastArgument(source, index + call.length)).map(message => ({ level, message }))
   )
+  return [...polled, ...called]
 }
 
 /** The last argument of a call whose arguments begin at `start`. */
@@ -65,6 +76,10 @@ t.test('the messages of log calls are found in the source', async t => {
     { level: 'warn', message: 'one, two' },
     { level: 'warn', message: 'three' },
     { level: 'info', message: 'four' }
+  ])
+  t.strictSame(messagesOf("log,\nfailedMessage: 'poll failed',\nrecoveredMessage: 'poll succeeded'"), [
+    { level: 'warn', message: 'poll failed' },
+    { level: 'info', message: 'poll succeeded' }
   ])
   t.ok(messages.size > 60, `messages: ${messages.size}`)
 })
