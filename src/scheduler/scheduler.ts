@@ -95,10 +95,7 @@ export class Scheduler {
     })
   }
 
-  /**
-   * Starts to poll the state of the scheduler, and to run jobs when they are due. To be called once, when the schema is
-   * there.
-   */
+  /** Starts to poll, and to run jobs when they are due. To be called once, when the schema is there. */
   async start(): Promise<void> {
     const url = await this.#options.database.address
     if (!this.#stopping) this.#poller.start(url)
