@@ -116,7 +116,8 @@ for (const { name, skip, start } of blackHoles) {
     const { url: databaseUrl, setHole } = await start(t)
     const { app, url } = await startApp(
       t,
-      { DATABASE_URL: databaseUrl },
+      // The default of the service: the check's deadline is what this test is about.
+      { DATABASE_URL: databaseUrl, CHECK_TIMEOUT_MS: '400' },
       {
         api: async app => {
           app.get('/pool', () => app.db.run(async sql => ({ rows: await sql`select pg_sleep(0.01)` })))

@@ -7,7 +7,7 @@ const TRANSITIONS = 1_000
 
 t.test('through a thousand transitions no answer of either port mixes two states', async t => {
   const { url: databaseUrl } = await createTestDatabase(t)
-  const { app, url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl })
+  const { app, url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl, CHECK_TIMEOUT_MS: '400' })
   await untilStatus(`${url}/health/ready`, 200)
   let done = false
   const seen = new Set<string>()
