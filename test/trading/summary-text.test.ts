@@ -75,12 +75,18 @@ t.test('the figures have their Korean words', async t => {
 })
 
 t.test('refused credentials, a testnet and fees of unknown value are named', async t => {
-  const refused = summary({ is_testnet: true, credentials_refused: true, exchange: 'NEW', fees_unknown: 1 })
+  const refused = summary({
+    is_testnet: true,
+    credentials_refused: true,
+    exchange: 'NEW',
+    fees: '1250.50',
+    fees_unknown: 1
+  })
   t.strictSame(accountText([refused], 'en').split('\n').slice(0, 4), [
     '<b>main</b> (NEW) [testnet]',
     '⚠️ the exchange refuses the credentials: figures may be old',
     '• <b>USDT</b> Balance 1,000 → 1,234,567.8901',
-    '  Net +10, Realised +12.5, Fees 2.5, fees of unknown value 1'
+    '  Net -1,238, Realised +12.5, Fees 1,250.5, fees of unknown value 1'
   ])
 })
 
