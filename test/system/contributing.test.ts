@@ -18,7 +18,13 @@ const COPIED = [
   'package.json',
   'tsconfig.json'
 ]
-const TESTS = ['routes/documented', 'jobs/count-sessions', 'database/pool-check', 'exchanges/adapters']
+const TESTS = [
+  'routes/documented',
+  'jobs/count-sessions',
+  'database/pool-check',
+  'exchanges/adapters',
+  'exchanges/own-payloads'
+]
 /** Longest time of one test file: other files may use the processors meanwhile. */
 const TEST_MS = 240_000
 
@@ -110,12 +116,18 @@ t.test('the examples work as they are written', async t => {
     `${inlineCode('COINLIST: coinlist')},`
   )
 
+  write('test/exchanges/payloads/coinlist.ts', blockAfter('`test/exchanges/payloads/coinlist.ts`'))
+  const payloads = 'test/exchanges/own-payloads.test.ts'
+  insert(payloads, { before: 'import { okx }' }, "import { coinlist } from './payloads/coinlist.ts'")
+  insert(payloads, { after: '> = {' }, `${inlineCode('COINLIST: coinlist')},`)
+
+  // Through env(1): tap adds its loader to the environment of every Node process that a test starts.
+  const environment = [`PATH=${process.env.PATH}`, `TAP_TIMEOUT=${TEST_MS / 1_000}`]
   const run = (...words: string[]) =>
-    spawnSync(process.execPath, words, {
+    spawnSync('env', ['-i', ...environment, process.execPath, ...words], {
       cwd: copy,
       encoding: 'utf8',
-      timeout: TEST_MS,
-      env: { PATH: process.env.PATH, TAP_TIMEOUT: String(TEST_MS / 1_000) }
+      timeout: TEST_MS
     })
   const built = run('scripts/build-tests.js')
   if (!t.equal(built.status, 0, built.stdout + built.stderr)) return
