@@ -1,18 +1,30 @@
 import { Type } from '@sinclair/typebox'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { holdsUnstorableText } from '../src/database/unstorable-text.ts'
-import { ServiceError } from '../src/errors.ts'
-import { languageOf, message } from '../src/messages.ts'
+import { invalidField } from '../src/errors.ts'
+import { type Language, languageOf } from '../src/messages.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The language of the answer's sentences, by `Accept-Language`. */
+    readonly language: Language
+  }
+}
 
 const NO_BODY = Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false })])
 
 /**
- * What every request of the API has in common: its answer is never stored, carries the id under which the log knows it,
- * and is one line in the log and one in the
- * metrics. A POST that needs no body may come with the JSON type and an empty one, as HTTPie sends it.
+ * Common to all requests of the API: answers are not cached and have the id of the request; each request is one log
+ * line and one value of a metric. A POST whose route has no body may have an empty body of type JSON, as HTTPie sends it.
  */
 async function request(api: FastifyInstance) {
+  api.decorateRequest('language', {
+    getter(this: FastifyRequest) {
+      return languageOf(this.headers['accept-language'])
+    }
+  })
+
   api.addHook('onRoute', route => {
     if (route.method === 'POST') route.schema = { body: NO_BODY, ...route.schema }
   })
@@ -21,20 +33,16 @@ async function request(api: FastifyInstance) {
     reply.headers({ 'request-id': id, 'cache-control': 'no-store' })
   })
 
-  api.addHook('preHandler', async ({ body, query, params, headers }) => {
+  api.addHook('preHandler', async ({ body, query, params, language }) => {
     for (const [part, value] of Object.entries({ body, querystring: query, params })) {
-      if (!holdsUnstorableText(value)) continue
-      const text = message('rule.pattern', languageOf(headers['accept-language']))
-      throw new ServiceError('VALIDATION_FAILED', {
-        extra: { details: [{ field: `/${part}`, rule: 'pattern', message: text }] }
-      })
+      if (holdsUnstorableText(value)) throw invalidField(`/${part}`, language, 'pattern')
     }
   })
 
   api.addHook('onResponse', async ({ log, method, routeOptions }, reply) => {
     const labels = { route: routeOptions.url ?? 'unmatched', status_class: `${Math.floor(reply.statusCode / 100)}xx` }
     api.metrics.observe('trading_health_http_request_duration_seconds', labels, reply.elapsedTime / 1_000)
-    // The route's pattern, not the address: a query may hold what nobody should read.
+    // The route's pattern, not the address: a query may contain confidential values.
     const line = {
       method,
       route: routeOptions.url,

@@ -3,127 +3,140 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { PASSWORD_MAX, PASSWORD_MIN } from '../src/auth/passwords.ts'
-import { sessionHash } from '../src/auth/session-store.ts'
+import { type SessionUser, sessionHash } from '../src/auth/session-store.ts'
+import type { User } from '../src/auth/users.ts'
 import { ServiceError } from '../src/errors.ts'
-import { ErrorAnswer } from './error-answer.ts'
-import { Timestamp } from './timestamp.ts'
+import type { Handler } from './handler.ts'
+import { closed, errors, Timestamp } from './schemas.ts'
 
 const tags = ['sign-in']
-const closed = { additionalProperties: false }
-const Success = Type.Object({ success: Type.Literal(true) })
+const Success = Type.Object({ success: Type.Literal(true) }, { examples: [{ success: true }] })
 
-const LoginBody = Type.Object(
-  {
-    username: Type.String({ minLength: 1, maxLength: 64 }),
-    password: Type.String({ minLength: 1, maxLength: PASSWORD_MAX })
-  },
-  closed
-)
-const LoginAnswer = Type.Object({
-  success: Type.Literal(true),
-  user: Type.Object({ username: Type.String(), is_admin: Type.Boolean() })
-})
-const MeAnswer = Type.Object({
-  success: Type.Literal(true),
-  user: Type.Object({ username: Type.String(), is_admin: Type.Boolean(), must_change_password: Type.Boolean() }),
-  session: Type.Object({ expires_at: Timestamp })
-})
-const PasswordBody = Type.Object(
-  {
-    current_password: Type.String({ minLength: 1, maxLength: PASSWORD_MAX }),
-    new_password: Type.String({ minLength: PASSWORD_MIN, maxLength: PASSWORD_MAX })
-  },
-  closed
-)
-
-/** Signing in and out. */
-const routes: FastifyPluginAsyncTypebox = async app => {
-  app.addHook('onRequest', app.refuseForeign)
-
-  app.post(
-    '/api/auth/login',
+const signInSchema = {
+  tags,
+  summary: 'Sign in',
+  security: [],
+  body: Type.Object(
     {
-      schema: {
-        tags,
-        summary: 'Sign in',
-        security: [],
-        body: LoginBody,
-        response: { 200: LoginAnswer, 401: ErrorAnswer, 429: ErrorAnswer }
-      }
+      username: Type.String({ minLength: 1, maxLength: 64 }),
+      password: Type.String({ minLength: 1, maxLength: PASSWORD_MAX })
     },
-    async request => {
-      const { username, password } = request.body
-      const origin = originOf(request)
-      const user = await app.auth.signIn.authenticate(username, password, origin)
-      if (request.protocol === 'https') request.session.options({ secure: true })
-      // A new id at every sign-in: one that was known before is worth nothing.
-      await request.session.regenerate()
-      await app.auth.signIn.open(user, request.session.sessionId, origin)
-      const { userId, isAdmin, mustChangePassword } = user
-      request.session.user = { userId, username: user.username, isAdmin, mustChangePassword }
-      await request.session.save()
-      return { success: true as const, user: { username: user.username, is_admin: user.isAdmin } }
-    }
-  )
-
-  app.post(
-    '/api/auth/logout',
-    { schema: { tags, summary: 'Sign out', security: [], response: { 200: Success, 403: ErrorAnswer } } },
-    async (request, reply) => {
-      const { user } = request.session
-      if (user) {
-        await request.session.destroy()
-        await app.auth.audit.record({
-          actor: user.username,
-          action: 'sign_out',
-          outcome: 'succeeded',
-          ...originOf(request)
-        })
-      }
-      reply.clearCookie('session', { path: '/' })
-      return { success: true as const }
-    }
-  )
-
-  app.get(
-    '/api/auth/me',
-    { schema: { tags, summary: 'Who am I', response: { 200: MeAnswer, 401: ErrorAnswer } } },
-    async ({ session }) => {
-      if (!session.user || !session.expiresAt) throw new ServiceError('UNAUTHENTICATED')
-      const { username, isAdmin, mustChangePassword } = session.user
-      return {
-        success: true as const,
-        user: { username, is_admin: isAdmin, must_change_password: mustChangePassword },
-        session: { expires_at: session.expiresAt }
-      }
-    }
-  )
-
-  app.post(
-    '/api/auth/password',
-    {
-      // Decided before the body is looked at.
-      onRequest: async ({ session }) => {
-        if (!session.user) throw new ServiceError('UNAUTHENTICATED')
-      },
-      schema: {
-        tags,
-        summary: 'Change my password; every other session of mine ends',
-        body: PasswordBody,
-        response: { 200: Success, 400: ErrorAnswer, 401: ErrorAnswer, 403: ErrorAnswer, 429: ErrorAnswer }
-      }
-    },
-    async request => {
-      const { session, body } = request
-      if (!session.user) throw new ServiceError('UNAUTHENTICATED')
-      const change = { current: body.current_password, next: body.new_password, keep: sessionHash(session.sessionId) }
-      await app.auth.signIn.changePassword(session.user.username, change, originOf(request))
-      return { success: true as const }
-    }
-  )
+    { ...closed, examples: [{ username: 'ops', password: 'correct horse battery staple' }] }
+  ),
+  response: {
+    200: Type.Object(
+      { success: Type.Literal(true), user: Type.Object({ username: Type.String(), is_admin: Type.Boolean() }) },
+      { examples: [{ success: true, user: { username: 'ops', is_admin: true } }] }
+    ),
+    ...errors(401, 429)
+  }
 }
 
-function originOf({ ip, id }: FastifyRequest) {
+const signOutSchema = { tags, summary: 'Sign out', security: [], response: { 200: Success, ...errors(403) } }
+
+const currentUserSchema = {
+  tags,
+  summary: 'The user who is signed in',
+  response: {
+    200: Type.Object(
+      {
+        success: Type.Literal(true),
+        user: Type.Object({ username: Type.String(), is_admin: Type.Boolean(), must_change_password: Type.Boolean() }),
+        session: Type.Object({ expires_at: Timestamp })
+      },
+      {
+        examples: [
+          {
+            success: true,
+            user: { username: 'ops', is_admin: true, must_change_password: false },
+            session: { expires_at: '2026-11-23T13:00:00.000Z' }
+          }
+        ]
+      }
+    ),
+    ...errors(401)
+  }
+}
+
+const changePasswordSchema = {
+  tags,
+  summary: 'Change my password; all my other sessions end',
+  body: Type.Object(
+    {
+      current_password: Type.String({ minLength: 1, maxLength: PASSWORD_MAX }),
+      new_password: Type.String({ minLength: PASSWORD_MIN, maxLength: PASSWORD_MAX })
+    },
+    {
+      ...closed,
+      examples: [{ current_password: 'correct horse battery staple', new_password: 'another long password' }]
+    }
+  ),
+  response: { 200: Success, ...errors(400, 401, 403, 429) }
+}
+
+/** Sign-in, sign-out and the user's own password. */
+const routes: FastifyPluginAsyncTypebox = async app => {
+  app.addHook('onRequest', app.refuseForeign)
+  app.post('/api/auth/login', { schema: signInSchema }, signIn)
+  app.post('/api/auth/logout', { schema: signOutSchema }, signOut)
+  app.get('/api/auth/me', { schema: currentUserSchema }, currentUser)
+  // Without a session the body is not parsed.
+  app.post('/api/auth/password', { schema: changePasswordSchema, onRequest: requireSession }, changePassword)
+}
+
+const signIn: Handler<typeof signInSchema> = async (request, reply) => {
+  const { username, password } = request.body
+  const user = await request.server.auth.signIn.authenticate(username, password, originOf(request))
+  await openSession(request, user)
+  return reply.code(200).send({ success: true, user: { username: user.username, is_admin: user.isAdmin } })
+}
+
+async function openSession(request: FastifyRequest, user: User): Promise<void> {
+  if (request.protocol === 'https') request.session.options({ secure: true })
+  // A new id at every sign-in: an id that was known before the sign-in is useless.
+  await request.session.regenerate()
+  await request.server.auth.signIn.open(user, request.session.sessionId, originOf(request))
+  const { userId, username, isAdmin, mustChangePassword } = user
+  request.session.user = { userId, username, isAdmin, mustChangePassword }
+  await request.session.save()
+}
+
+const signOut: Handler<typeof signOutSchema> = async (request, reply) => {
+  const { user } = request.session
+  if (user) {
+    await request.session.destroy()
+    const entry = { actor: user.username, action: 'sign_out', ...originOf(request) }
+    await request.server.auth.audit.record({ ...entry, outcome: 'succeeded' })
+  }
+  return reply.clearCookie('session', { path: '/' }).code(200).send({ success: true })
+}
+
+const currentUser: Handler<typeof currentUserSchema> = async ({ session }, reply) => {
+  const { username, isAdmin, mustChangePassword } = userOf(session)
+  if (!session.expiresAt) throw new ServiceError('UNAUTHENTICATED')
+  const user = { username, is_admin: isAdmin, must_change_password: mustChangePassword }
+  return reply.code(200).send({ success: true, user, session: { expires_at: session.expiresAt } })
+}
+
+const changePassword: Handler<typeof changePasswordSchema> = async (request, reply) => {
+  const { current_password: current, new_password: next } = request.body
+  const { username } = userOf(request.session)
+  const change = { current, next, keep: sessionHash(request.session.sessionId) }
+  await request.server.auth.signIn.changePassword(username, change, originOf(request))
+  return reply.code(200).send({ success: true })
+}
+
+async function requireSession({ session }: FastifyRequest): Promise<void> {
+  userOf(session)
+}
+
+/** @throws {ServiceError} UNAUTHENTICATED */
+function userOf({ user }: FastifyRequest['session']): SessionUser {
+  if (!user) throw new ServiceError('UNAUTHENTICATED')
+  return user
+}
+
+function originOf({ ip, id }: Pick<FastifyRequest, 'ip' | 'id'>) {
   return { address: ip, requestId: id }
 }
 

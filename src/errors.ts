@@ -1,7 +1,7 @@
 import type { ErrorObject } from 'ajv'
 import { isMessageKey, type Language, type MessageKey, message } from './messages.ts'
 
-/** Stable error codes of the API and the HTTP status of each. The sentence of a code stands in `messages.ts`. */
+/** Stable error codes of the API and the HTTP status of each. The sentence of each code is in `messages.ts`. */
 export const catalogue = {
   BAD_REQUEST: 400,
   MALFORMED_JSON: 400,
@@ -54,8 +54,8 @@ export interface ErrorBody {
 }
 
 /**
- * An error that the API may show: it carries a code of the catalogue, and nothing else of it reaches a client.
- * `cause` is for the log; `extra` holds further fields of the answer that the contract names for this code.
+ * An error that the API may show: a client gets the code and the sentence of the catalogue, `extra` and `headers`.
+ * `cause` is for the log only. `extra` has the further fields of the answer that the contract names for this code.
  */
 export class ServiceError extends Error {
   override name = 'ServiceError'
@@ -80,8 +80,17 @@ export function errorBody(code: ErrorCode, language: Language, details?: ErrorDe
 }
 
 /**
- * Turns Ajv's errors into details: which field, which rule. Values of the request are never repeated.
- * @param part where the fields stand: `body`, `querystring`, `params` or `headers`
+ * An error about one value that the schema alone cannot reject.
+ * @param field a JSON pointer that starts with the part of the request, `/body/date`
+ */
+export function invalidField(field: string, language: Language, rule: 'other' | 'pattern' = 'other'): ServiceError {
+  const details: ErrorDetail[] = [{ field, rule, message: message(`rule.${rule}`, language) }]
+  return new ServiceError('VALIDATION_FAILED', { extra: { details } })
+}
+
+/**
+ * Converts Ajv's errors into details: the field and the rule, never a value of the request.
+ * @param part the part of the request: `body`, `querystring`, `params` or `headers`
  */
 export function validationDetails(errors: readonly ErrorObject[], part: string, language: Language): ErrorDetail[] {
   return errors.map(({ instancePath, keyword, params }) => {

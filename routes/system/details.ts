@@ -1,102 +1,159 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Type } from '@sinclair/typebox'
-import { ErrorAnswer } from '../error-answer.ts'
-import { Timestamp } from '../timestamp.ts'
+import { type Static, Type } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import type { Handler } from '../handler.ts'
+import { errors, nullable, Timestamp } from '../schemas.ts'
 
 const Check = Type.Object({
   name: Type.String(),
   status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('failed')]),
-  code: Type.Union([Type.String(), Type.Null()]),
-  latency_ms: Type.Union([Type.Number(), Type.Null()]),
-  age_ms: Type.Union([Type.Number(), Type.Null()]),
-  since: Type.Union([Timestamp, Type.Null()])
+  code: nullable(Type.String()),
+  latency_ms: nullable(Type.Number()),
+  age_ms: nullable(Type.Number()),
+  since: nullable(Timestamp)
+})
+
+const EventLoop = Type.Object({
+  delay_ms: Type.Number({ description: '-1 while there is no sample' }),
+  utilization: Type.Number(),
+  pressure: Type.Boolean()
 })
 
 const Exchange = Type.Object({
   exchange: Type.String(),
-  last_success_at: Type.Union([Timestamp, Type.Null()]),
-  last_error_at: Type.Union([Timestamp, Type.Null()]),
-  last_error_code: Type.Union([Type.String(), Type.Null()]),
-  clock_skew_ms: Type.Union([Type.Integer(), Type.Null()]),
+  last_success_at: nullable(Timestamp),
+  last_error_at: nullable(Timestamp),
+  last_error_code: nullable(Type.String()),
+  clock_skew_ms: nullable(Type.Integer()),
   circuit: Type.Union([Type.Literal('closed'), Type.Literal('open'), Type.Literal('half_open')]),
   blocked_for_ms: Type.Integer()
 })
 
-const Details = Type.Object({
-  success: Type.Literal(true),
-  timestamp: Timestamp,
+const Replica = Type.Object({
   instance: Type.String(),
   version: Type.String(),
-  draining: Type.Boolean(),
-  checks: Type.Array(Check),
-  event_loop: Type.Object({ delay_ms: Type.Number(), utilization: Type.Number(), pressure: Type.Boolean() }),
-  probe_thread: Type.Object({ restarts: Type.Integer() }),
-  overdue_jobs: Type.Array(Type.String()),
-  exchanges: Type.Array(Exchange),
-  replicas: Type.Array(
-    Type.Object({
-      instance: Type.String(),
-      version: Type.String(),
-      started_at: Timestamp,
-      last_seen_at: Timestamp,
-      draining: Type.Boolean()
-    })
-  )
+  started_at: Timestamp,
+  last_seen_at: Timestamp,
+  draining: Type.Boolean()
 })
 
-/** Everything that is known about the health of this replica and its like. */
-const routes: FastifyPluginAsyncTypebox = async app => {
-  app.get(
-    '/health/details',
+const detailsExample = {
+  success: true,
+  timestamp: '2026-11-23T12:00:00.000Z',
+  instance: 'trading-health-7f9c-a1b2c3d4',
+  version: '0.1.0',
+  draining: false,
+  checks: [
+    { name: 'database', status: 'ok', code: null, latency_ms: 0.6, age_ms: 42, since: '2026-11-23T09:00:00.000Z' },
+    { name: 'main_loop', status: 'ok', code: null, latency_ms: null, age_ms: 87, since: null },
+    { name: 'scheduler', status: 'degraded', code: 'overdue', latency_ms: null, age_ms: 310, since: null },
+    { name: 'exchange_binance', status: 'ok', code: null, latency_ms: null, age_ms: 2140, since: null }
+  ],
+  event_loop: { delay_ms: 1.4, utilization: 0.03, pressure: false },
+  probe_thread: { restarts: 0 },
+  overdue_jobs: ['send_daily_summary'],
+  exchanges: [
     {
-      schema: {
-        tags: ['health-monitoring'],
-        summary: 'Every check with its status, code, latency and age; replicas; event loop',
-        response: { 200: Details, 401: ErrorAnswer, 403: ErrorAnswer, 503: ErrorAnswer }
-      }
-    },
-    async () => {
-      const checks = await app.health.checks()
-      const snapshot = app.health.state.snapshot()
-      const now = Date.now()
-      const { eventLoopDelay, eventLoopUtilized } = app.memoryUsage()
-      const scheduler = app.scheduler.health()
-      const exchanges = app.exchanges.status()
-      const replicas = await app.replicas.alive()
-      return {
-        success: true as const,
-        timestamp: new Date(now).toISOString(),
-        instance: app.replicas.instanceId,
-        version: app.replicas.version,
-        draining: snapshot.draining,
-        checks,
-        // JSON has no infinity: a loop that was not measured at all stands for one that never ran.
-        event_loop: {
-          delay_ms: Number.isFinite(eventLoopDelay) ? eventLoopDelay : -1,
-          utilization: eventLoopUtilized,
-          pressure: snapshot.pressure
-        },
-        probe_thread: { restarts: app.health.probeThreadRestarts() },
-        overdue_jobs: scheduler.overdue,
-        exchanges: exchanges.map(({ exchange, lastSuccessAt, lastErrorAt, ...status }) => ({
-          exchange,
-          last_success_at: timeOf(lastSuccessAt),
-          last_error_at: timeOf(lastErrorAt),
-          last_error_code: status.lastErrorCode,
-          clock_skew_ms: status.clockSkewMs,
-          circuit: status.circuit,
-          blocked_for_ms: status.blockedForMs
-        })),
-        replicas: replicas.map(({ instance_id, started_at, last_seen_at, ...replica }) => ({
-          ...replica,
-          instance: instance_id,
-          started_at: started_at.toISOString(),
-          last_seen_at: last_seen_at.toISOString()
-        }))
-      }
+      exchange: 'BINANCE',
+      last_success_at: '2026-11-23T11:59:57.860Z',
+      last_error_at: null,
+      last_error_code: null,
+      clock_skew_ms: -12,
+      circuit: 'closed',
+      blocked_for_ms: 0
     }
-  )
+  ],
+  replicas: [
+    {
+      instance: 'trading-health-7f9c-a1b2c3d4',
+      version: '0.1.0',
+      started_at: '2026-11-23T09:00:00.000Z',
+      last_seen_at: '2026-11-23T11:59:59.100Z',
+      draining: false
+    }
+  ]
+}
+
+const detailsSchema = {
+  tags: ['health-monitoring'],
+  summary: 'Every check with its status, code, latency and age; replicas; event loop',
+  response: {
+    200: Type.Object(
+      {
+        success: Type.Literal(true),
+        timestamp: Timestamp,
+        instance: Type.String(),
+        version: Type.String(),
+        draining: Type.Boolean(),
+        checks: Type.Array(Check),
+        event_loop: EventLoop,
+        probe_thread: Type.Object({ restarts: Type.Integer() }),
+        overdue_jobs: Type.Array(Type.String()),
+        exchanges: Type.Array(Exchange),
+        replicas: Type.Array(Replica)
+      },
+      { examples: [detailsExample] }
+    ),
+    ...errors(401, 403, 503)
+  }
+}
+
+/** The health of this replica in detail, and the other replicas of the cluster. */
+const routes: FastifyPluginAsyncTypebox = async app => {
+  app.get('/health/details', { schema: detailsSchema }, details)
+}
+
+const details: Handler<typeof detailsSchema> = async ({ server }, reply) => {
+  const checks = await server.health.checks()
+  const replicas = (await server.replicas.alive()).map(replicaBody)
+  return reply.code(200).send({ ...stateOf(server), checks, replicas })
+}
+
+/** Everything that is known without a call. */
+function stateOf(app: FastifyInstance) {
+  const { draining, pressure } = app.health.state.snapshot()
+  const { instanceId: instance, version } = app.replicas
+  return {
+    success: true as const,
+    timestamp: new Date().toISOString(),
+    instance,
+    version,
+    draining,
+    event_loop: { ...eventLoopBody(app.memoryUsage()), pressure },
+    probe_thread: { restarts: app.health.probeThreadRestarts() },
+    overdue_jobs: app.scheduler.health().overdue,
+    exchanges: app.exchanges.status().map(exchangeBody)
+  }
+}
+
+function eventLoopBody({ eventLoopDelay, eventLoopUtilized }: ReturnType<FastifyInstance['memoryUsage']>) {
+  // JSON has no infinity, which is the delay of a loop without a sample.
+  return { delay_ms: Number.isFinite(eventLoopDelay) ? eventLoopDelay : -1, utilization: eventLoopUtilized }
+}
+
+function exchangeBody(status: ReturnType<FastifyInstance['exchanges']['status']>[number]): Static<typeof Exchange> {
+  return {
+    exchange: status.exchange,
+    last_success_at: timeOf(status.lastSuccessAt),
+    last_error_at: timeOf(status.lastErrorAt),
+    last_error_code: status.lastErrorCode,
+    clock_skew_ms: status.clockSkewMs,
+    circuit: status.circuit,
+    blocked_for_ms: status.blockedForMs
+  }
+}
+
+function replicaBody(
+  replica: Awaited<ReturnType<FastifyInstance['replicas']['alive']>>[number]
+): Static<typeof Replica> {
+  return {
+    instance: replica.instance_id,
+    version: replica.version,
+    started_at: replica.started_at.toISOString(),
+    last_seen_at: replica.last_seen_at.toISOString(),
+    draining: replica.draining
+  }
 }
 
 function timeOf(ms: number | null): string | null {

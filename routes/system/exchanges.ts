@@ -1,7 +1,8 @@
 // @FEAT:exchanges @COMP:route @TYPE:core
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { closed, errors } from './schemas.ts'
+import type { Handler } from '../handler.ts'
+import { closed, errors } from '../schemas.ts'
 
 const Metadata = Type.Object(
   {
@@ -15,26 +16,36 @@ const Metadata = Type.Object(
   closed
 )
 
-/** What the supported exchanges offer. */
+const upbitExample = {
+  name: 'Upbit',
+  supports_spot: true,
+  supports_futures: false,
+  supports_perpetual: false,
+  has_testnet: false,
+  quote_currencies: ['KRW']
+}
+
+const metadataSchema = {
+  tags: ['exchanges'],
+  summary: 'The supported exchanges and what they offer',
+  response: {
+    200: Type.Object(
+      { success: Type.Literal(true), payload: Type.Record(Type.String(), Metadata) },
+      { ...closed, examples: [{ success: true, payload: { upbit: upbitExample } }] }
+    ),
+    ...errors(401, 403, 503)
+  }
+}
+
+/** The supported exchanges. */
 const routes: FastifyPluginAsyncTypebox = async app => {
-  app.get(
-    '/exchange-metadata',
-    {
-      schema: {
-        tags: ['exchanges'],
-        summary: 'The supported exchanges and what they offer',
-        response: {
-          200: Type.Object({ success: Type.Literal(true), payload: Type.Record(Type.String(), Metadata) }, closed),
-          ...errors(401, 403, 503)
-        }
-      }
-    },
-    async (_request, reply) => {
-      // With it come the adapters: they are no part of a start.
-      const { exchangeMetadata } = await import('../../src/exchanges/catalogue.ts')
-      return reply.code(200).send({ success: true, payload: exchangeMetadata() })
-    }
-  )
+  app.get('/exchange-metadata', { schema: metadataSchema }, metadata)
+}
+
+const metadata: Handler<typeof metadataSchema> = async (_request, reply) => {
+  // The catalogue imports the adapters: they are not loaded at the start.
+  const { exchangeMetadata } = await import('../../src/exchanges/catalogue.ts')
+  return reply.code(200).send({ success: true, payload: exchangeMetadata() })
 }
 
 export default routes

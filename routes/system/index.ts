@@ -1,5 +1,5 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isProbePath } from '../../src/health/probes.ts'
 import auditRoutes from './audit.ts'
 import cacheRoutes from './cache.ts'
@@ -9,21 +9,17 @@ import jobRoutes from './jobs.ts'
 import schedulerRoutes from './scheduler.ts'
 import telegramRoutes from './telegram.ts'
 
-/** Everything under /api/system/ but its public health: for admins only, known paths and unknown ones alike. */
+/** All paths below /api/system/ except the public health: only for admins, unknown paths too. */
 export default async function systemRoutes(app: FastifyInstance) {
   app.register(adminOnly, { prefix: '/api/system' })
 }
 
 async function adminOnly(admin: FastifyInstance) {
-  admin.addHook('onRequest', async (request, reply) => {
-    // The public probe stands outside of this scope; a method that it does not take comes here to be told so.
-    if (request.is404 && isProbePath(request.url.split('?', 1)[0] ?? '')) return
-    await admin.requireAdmin(request, reply)
-  })
+  admin.addHook('onRequest', requireAdmin)
   admin.addHook('onRequest', admin.refuseForeign)
   admin.addHook('preHandler', admin.auditRequested)
   admin.addHook('onSend', admin.auditFinished)
-  // In this scope, so that an unknown path asks for a sign-in first, too.
+  // In this scope, so that an unknown path requires a sign-in too.
   admin.setNotFoundHandler(admin.answerNotFound)
 
   admin.register(auditRoutes)
@@ -33,4 +29,10 @@ async function adminOnly(admin: FastifyInstance) {
   admin.register(cacheRoutes)
   admin.register(exchangeRoutes)
   admin.register(telegramRoutes)
+}
+
+async function requireAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  // The public probe is registered outside of this scope: a request with another method comes here and is answered 405.
+  if (request.is404 && isProbePath(request.url.split('?', 1)[0] ?? '')) return
+  await request.server.requireAdmin(request, reply)
 }

@@ -2,28 +2,37 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import { ServiceError } from '../../src/errors.ts'
-import { languageOf, message } from '../../src/messages.ts'
+import { DeadlineError, withDeadline } from '../../src/async/deadline.ts'
+import { invalidField, ServiceError } from '../../src/errors.ts'
+import { type Language, message } from '../../src/messages.ts'
 import type { RunResult } from '../../src/scheduler/run.ts'
 import type { RunRecord } from '../../src/scheduler/run-history.ts'
-import { Timestamp } from '../timestamp.ts'
-import { closed, errors, nullable, Reason, refuse } from './schemas.ts'
+import type { Triggered } from '../../src/scheduler/scheduler.ts'
+import type { Handler } from '../handler.ts'
+import { closed, errors, nullable, Reason, Timestamp } from '../schemas.ts'
 
-/** A request waits for its run for so long. */
-const WAIT_MS = 25_000
+/** How long a request waits for the end of the run that it triggers. */
+const MAX_WAIT_MS = 25_000
+const DEFAULT_LIMIT = 50
+const MAX_LIMIT = 200
 
-const RunId = Type.String({ format: 'uuid' })
-const JobId = Type.String({ minLength: 1, maxLength: 64 })
+const tags = ['health-monitoring']
+const runIdExample = '0199e3a0-5c1b-7d2e-9f40-3b6a8c2d1e5f'
+const RunId = Type.String({ format: 'uuid', examples: [runIdExample] })
+const JobId = Type.String({ minLength: 1, maxLength: 64, examples: ['housekeeping'] })
 const Counts = Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean(), Type.Null()]), {
-  description: 'what the run found and did'
+  description: 'the result of the run by the names of its counts'
 })
-const Outcome = Type.Union([
-  Type.Literal('running'),
-  Type.Literal('succeeded'),
-  Type.Literal('failed'),
-  Type.Literal('abandoned'),
-  Type.Literal('skipped')
-])
+const Outcome = Type.Union(
+  [
+    Type.Literal('running'),
+    Type.Literal('succeeded'),
+    Type.Literal('failed'),
+    Type.Literal('abandoned'),
+    Type.Literal('skipped')
+  ],
+  { examples: ['failed'] }
+)
 
 const RunSchema = Type.Object(
   {
@@ -44,189 +53,222 @@ const RunSchema = Type.Object(
   closed
 )
 
-const TriggerSchema = Type.Object(
-  {
-    job_type: Type.String({ minLength: 1, maxLength: 64 }),
-    wait: Type.Optional(Type.Boolean({ description: 'answer when the run has ended, true unless given' })),
-    unless_run_within_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
-    date: Type.Optional(Type.String({ format: 'date', description: 'only for a job of a day: one that is over' }))
-  },
-  { ...closed, examples: [{ job_type: 'housekeeping', unless_run_within_seconds: 60 }] }
-)
+const runExample = {
+  run_id: runIdExample,
+  job_id: 'update_open_orders',
+  trigger: 'schedule',
+  actor: null,
+  instance: 'trading-health-7f9c-a1b2c3d4',
+  scheduled_for: '2026-11-23T12:00:00.000Z',
+  started_at: '2026-11-23T12:00:00.012Z',
+  finished_at: '2026-11-23T12:00:00.824Z',
+  duration_ms: 812,
+  outcome: 'succeeded',
+  progress: { done: 6, total: 6 },
+  result: { accounts: 6, updated: 3 },
+  error: null
+}
 
-const Said = { success: Type.Literal(true), message: Type.String() }
-
-/** Jobs one by one: run them, pause them, and read what they did. */
-const routes: FastifyPluginAsyncTypebox = async app => {
-  const { scheduler } = app
-  const tags = ['health-monitoring']
-
-  app.post(
-    '/trigger-job',
+const triggerSchema = {
+  tags,
+  summary: 'Run a job now',
+  body: Type.Object(
     {
-      schema: {
-        tags,
-        summary: 'Run a job now',
-        body: TriggerSchema,
-        response: {
-          200: Type.Object(
-            {
-              ...Said,
-              run_id: RunId,
-              skipped: Type.Optional(Type.Literal(true)),
-              outcome: Type.Literal('succeeded'),
-              duration_ms: Type.Integer(),
-              result: Counts
-            },
-            closed
-          ),
-          202: Type.Object({ ...Said, run_id: RunId }, closed),
-          ...errors(400, 401, 403, 404, 409, 500, 503)
-        }
-      }
+      job_type: Type.String({ minLength: 1, maxLength: 64 }),
+      wait: Type.Optional(Type.Boolean({ description: 'answer when the run has ended; true by default' })),
+      unless_run_within_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
+      date: Type.Optional(
+        Type.String({ format: 'date', description: 'a past day, for a job that calculates the values of one day' })
+      )
     },
-    async (request, reply) => {
-      const { job_type, wait = true, unless_run_within_seconds: unlessRunWithinSeconds, date } = request.body
-      const language = languageOf(request.headers['accept-language'])
-      const job = scheduler.jobOfType(job_type)
-      if (!job) throw new ServiceError('JOB_NOT_FOUND')
-      if (date !== undefined && !scheduler.takesDate(job, date)) throw refuse('date', language)
-
-      const { id: requestId, admin } = request
-      const triggered = await scheduler.trigger(job, { actor: admin.username, requestId, date, unlessRunWithinSeconds })
-      if (triggered.kind === 'recent') {
-        const { runId, durationMs, result } = triggered.run
-        return reply.code(200).send({
-          success: true,
-          message: message('job.recent', language),
-          run_id: runId,
-          skipped: true,
-          outcome: 'succeeded',
-          duration_ms: durationMs ?? 0,
-          result: result ?? {}
-        })
-      }
-      const { runId, finished } = triggered.run
-      const ended = wait ? await within(finished, WAIT_MS) : undefined
-      if (!ended) {
-        return reply
-          .code(202)
-          .header('location', `/api/system/job-runs/${runId}`)
-          .send({ success: true, message: message('job.started', language), run_id: runId })
-      }
-      if (ended.outcome !== 'succeeded') {
-        throw new ServiceError('JOB_FAILED', { extra: { run_id: runId }, cause: failureOf(ended) })
-      }
-      return reply.code(200).send({
-        success: true,
-        message: message('job.succeeded', language),
-        run_id: runId,
-        outcome: 'succeeded',
-        duration_ms: ended.durationMs,
-        result: ended.result
-      })
-    }
-  )
-
-  for (const [verb, paused, done] of [
-    ['pause', true, 'job.paused'],
-    ['resume', false, 'job.resumed']
-  ] as const) {
-    app.post(
-      `/jobs/:job_id/${verb}`,
+    { ...closed, examples: [{ job_type: 'housekeeping', unless_run_within_seconds: 60 }] }
+  ),
+  response: {
+    200: Type.Object(
       {
-        schema: {
-          tags,
-          summary: `${paused ? 'Pause' : 'Resume'} one job in the whole cluster`,
-          params: Type.Object({ job_id: JobId }, closed),
-          body: Type.Optional(nullable(Type.Object({ reason: Type.Optional(Reason) }, closed))),
-          response: {
-            200: Type.Object({ ...Said, job_id: Type.String(), paused: Type.Boolean() }, closed),
-            ...errors(400, 401, 403, 404, 503)
-          }
-        }
+        success: Type.Literal(true),
+        message: Type.String(),
+        run_id: RunId,
+        skipped: Type.Optional(Type.Literal(true)),
+        outcome: Type.Literal('succeeded'),
+        duration_ms: Type.Integer(),
+        result: Counts
       },
-      async (request, reply) => {
-        const { job_id } = request.params
-        await scheduler.setPaused(
-          job_id,
-          paused,
-          { actor: request.admin.username, reason: reasonOf(request) },
-          async tx => request.audit.succeeded(tx)
-        )
-        const language = languageOf(request.headers['accept-language'])
-        return reply.code(200).send({ success: true, message: message(done, language), job_id, paused })
-      }
-    )
-  }
-
-  app.get(
-    '/job-runs',
-    {
-      schema: {
-        tags,
-        summary: 'What the jobs did, newest first',
-        querystring: Type.Object(
+      {
+        ...closed,
+        examples: [
           {
-            job_id: Type.Optional(JobId),
-            outcome: Type.Optional(Outcome),
-            limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, description: '50 unless given' })),
-            before: Type.Optional(Type.String({ format: 'uuid', description: 'a run: only what began before it' }))
-          },
-          closed
-        ),
-        response: {
-          200: Type.Object(
-            { success: Type.Literal(true), runs: Type.Array(RunSchema), next_before: nullable(RunId) },
-            closed
-          ),
-          ...errors(400, 401, 403, 503)
-        }
+            success: true,
+            message: '작업 완료',
+            run_id: runIdExample,
+            outcome: 'succeeded',
+            duration_ms: 812,
+            result: { sessions: 4, audit_log: 0 }
+          }
+        ]
       }
-    },
-    async (request, reply) => {
-      const { job_id: jobId, outcome, before, limit = 50 } = request.query
-      const runs = await scheduler.runs({ jobId, outcome, before, limit })
-      const next_before = runs.length === limit ? (runs.at(-1)?.runId ?? null) : null
-      return reply.code(200).send({ success: true, runs: runs.map(runBody), next_before })
-    }
-  )
-
-  app.get(
-    '/job-runs/:run_id',
-    {
-      schema: {
-        tags,
-        summary: 'One run, with its progress',
-        params: Type.Object({ run_id: RunId }, closed),
-        response: {
-          200: Type.Object({ success: Type.Literal(true), run: RunSchema }, closed),
-          ...errors(400, 401, 403, 404, 503)
-        }
-      }
-    },
-    async (request, reply) => {
-      const run = await scheduler.runById(request.params.run_id)
-      return reply.code(200).send({ success: true, run: runBody(run) })
-    }
-  )
-}
-
-/** Resolves with the promise's value, or with undefined when it is not there in time. */
-async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>(resolve => {
-    timer = setTimeout(resolve, ms, undefined)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
+    ),
+    202: Type.Object(
+      { success: Type.Literal(true), message: Type.String(), run_id: RunId },
+      { ...closed, examples: [{ success: true, message: '작업이 시작되었습니다', run_id: runIdExample }] }
+    ),
+    ...errors(400, 401, 403, 404, 409, 500, 503)
   }
 }
 
-function failureOf(ended: RunResult): string {
-  return ended.outcome === 'failed' ? ended.errorCode : ended.outcome
+const pauseSchema = jobStateSchema('Pause one job in the whole cluster', true, '작업이 일시 중지되었습니다')
+const resumeSchema = jobStateSchema('Resume one job in the whole cluster', false, '작업이 재개되었습니다')
+
+function jobStateSchema(summary: string, paused: boolean, message: string) {
+  return {
+    tags,
+    summary,
+    params: Type.Object({ job_id: JobId }, closed),
+    body: Type.Optional(
+      Type.Union([Type.Object({ reason: Type.Optional(Reason) }, closed), Type.Null()], {
+        examples: [{ reason: 'exchange maintenance' }]
+      })
+    ),
+    response: {
+      200: Type.Object(
+        { success: Type.Literal(true), message: Type.String(), job_id: Type.String(), paused: Type.Boolean() },
+        { ...closed, examples: [{ success: true, message, job_id: 'housekeeping', paused }] }
+      ),
+      ...errors(400, 401, 403, 404, 503)
+    }
+  }
+}
+
+const listRunsSchema = {
+  tags,
+  summary: 'The runs of all jobs, newest first',
+  querystring: Type.Object(
+    {
+      job_id: Type.Optional(JobId),
+      outcome: Type.Optional(Outcome),
+      limit: Type.Optional(
+        Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, examples: [DEFAULT_LIMIT] })
+      ),
+      before: Type.Optional(
+        Type.String({ format: 'uuid', description: '`next_before` of the previous page', examples: [runIdExample] })
+      )
+    },
+    closed
+  ),
+  response: {
+    200: Type.Object(
+      { success: Type.Literal(true), runs: Type.Array(RunSchema), next_before: nullable(RunId) },
+      { ...closed, examples: [{ success: true, runs: [runExample], next_before: null }] }
+    ),
+    ...errors(400, 401, 403, 503)
+  }
+}
+
+const readRunSchema = {
+  tags,
+  summary: 'One run with its progress',
+  params: Type.Object({ run_id: RunId }, closed),
+  response: {
+    200: Type.Object(
+      { success: Type.Literal(true), run: RunSchema },
+      { ...closed, examples: [{ success: true, run: runExample }] }
+    ),
+    ...errors(400, 401, 403, 404, 503)
+  }
+}
+
+/** Single jobs: run, pause and resume them, and read their runs. */
+const routes: FastifyPluginAsyncTypebox = async app => {
+  app.post('/trigger-job', { schema: triggerSchema }, trigger)
+  app.post('/jobs/:job_id/pause', { schema: pauseSchema }, pause)
+  app.post('/jobs/:job_id/resume', { schema: resumeSchema }, resume)
+  app.get('/job-runs', { schema: listRunsSchema }, listRuns)
+  app.get('/job-runs/:run_id', { schema: readRunSchema }, readRun)
+}
+
+const trigger: Handler<typeof triggerSchema> = async (request, reply) => {
+  const { language, body } = request
+  const triggered = await triggerJob(request, body)
+  if (triggered.kind === 'recent') return reply.code(200).send(recentBody(triggered.run, language))
+  const { runId: run_id, finished } = triggered.run
+  const end = (body.wait ?? true) ? await endWithin(finished, MAX_WAIT_MS) : undefined
+  if (end) return reply.code(200).send(endBody(run_id, end, language))
+  reply.header('location', `/api/system/job-runs/${run_id}`)
+  return reply.code(202).send({ success: true, message: message('job.started', language), run_id })
+}
+
+/** @throws {ServiceError} JOB_NOT_FOUND, VALIDATION_FAILED, JOB_ALREADY_RUNNING, DRAINING */
+async function triggerJob(
+  { server: { scheduler }, id: requestId, admin, language }: FastifyRequest,
+  { job_type, date, unless_run_within_seconds: unlessRunWithinSeconds }: Static<typeof triggerSchema.body>
+): Promise<Triggered> {
+  const job = scheduler.jobOfType(job_type)
+  if (!job) throw new ServiceError('JOB_NOT_FOUND')
+  if (date !== undefined && !scheduler.takesDate(job, date)) throw invalidField('/body/date', language)
+  return scheduler.trigger(job, { actor: admin.username, requestId, date, unlessRunWithinSeconds })
+}
+
+/** The end of a run, or undefined when it is still running after `ms` milliseconds. */
+async function endWithin(finished: Promise<RunResult>, ms: number): Promise<RunResult | undefined> {
+  try {
+    return await withDeadline(finished, ms)
+  } catch (err) {
+    if (err instanceof DeadlineError) return undefined
+    throw err
+  }
+}
+
+function recentBody({ runId, durationMs, result }: RunRecord, language: Language) {
+  return {
+    ...succeededBody(runId, durationMs ?? 0, result ?? {}),
+    message: message('job.recent', language),
+    skipped: true as const
+  }
+}
+
+/** @throws {ServiceError} JOB_FAILED when the run did not succeed */
+function endBody(run_id: string, end: RunResult, language: Language) {
+  if (end.outcome !== 'succeeded') {
+    const cause = end.outcome === 'failed' ? end.errorCode : end.outcome
+    throw new ServiceError('JOB_FAILED', { extra: { run_id }, cause })
+  }
+  return { ...succeededBody(run_id, end.durationMs, end.result), message: message('job.succeeded', language) }
+}
+
+function succeededBody(run_id: string, duration_ms: number, result: Static<typeof Counts>) {
+  return { success: true as const, run_id, outcome: 'succeeded' as const, duration_ms, result }
+}
+
+const pause: Handler<typeof pauseSchema> = async (request, reply) => {
+  const { job_id } = request.params
+  await setPaused(request, job_id, true)
+  const text = message('job.paused', request.language)
+  return reply.code(200).send({ success: true, message: text, job_id, paused: true })
+}
+
+const resume: Handler<typeof resumeSchema> = async (request, reply) => {
+  const { job_id } = request.params
+  await setPaused(request, job_id, false)
+  const text = message('job.resumed', request.language)
+  return reply.code(200).send({ success: true, message: text, job_id, paused: false })
+}
+
+async function setPaused(request: FastifyRequest, jobId: string, paused: boolean): Promise<void> {
+  const { server, admin, audit, body } = request
+  const change = { actor: admin.username, reason: reasonIn(body) }
+  await server.scheduler.setPaused(jobId, paused, change, async tx => audit.succeeded(tx))
+}
+
+const listRuns: Handler<typeof listRunsSchema> = async ({ server, query }, reply) => {
+  const { job_id: jobId, outcome, before, limit = DEFAULT_LIMIT } = query
+  const runs = await server.scheduler.runs({ jobId, outcome, before, limit })
+  const next_before = runs.length === limit ? (runs.at(-1)?.runId ?? null) : null
+  return reply.code(200).send({ success: true, runs: runs.map(runBody), next_before })
+}
+
+const readRun: Handler<typeof readRunSchema> = async ({ server, params }, reply) => {
+  const run = await server.scheduler.runById(params.run_id)
+  return reply.code(200).send({ success: true, run: runBody(run) })
 }
 
 function runBody(run: RunRecord): Static<typeof RunSchema> {
@@ -247,9 +289,9 @@ function runBody(run: RunRecord): Static<typeof RunSchema> {
   }
 }
 
-function reasonOf({ body }: Pick<FastifyRequest, 'body'>): string | undefined {
-  const given: unknown = typeof body === 'object' && body !== null && 'reason' in body ? body.reason : undefined
-  return typeof given === 'string' ? given : undefined
+function reasonIn(body: unknown): string | undefined {
+  const reason = typeof body === 'object' && body !== null && 'reason' in body ? body.reason : undefined
+  return typeof reason === 'string' ? reason : undefined
 }
 
 export default routes

@@ -1,17 +1,22 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Type } from '@sinclair/typebox'
-import { languageOf, message } from '../../src/messages.ts'
-import type { JobStatus } from '../../src/scheduler/status.ts'
-import { Timestamp } from '../timestamp.ts'
-import { closed, errors, nullable, Reason, refuse } from './schemas.ts'
+import { type Static, Type } from '@sinclair/typebox'
+import { invalidField } from '../../src/errors.ts'
+import { message } from '../../src/messages.ts'
+import type { JobStatus, SchedulerStatus } from '../../src/scheduler/status.ts'
+import type { Handler } from '../handler.ts'
+import { closed, errors, nullable, Reason, Timestamp } from '../schemas.ts'
+
+const MAX_STOP_MINUTES = 7 * 24 * 60
+
+const tags = ['health-monitoring']
 
 const JobSchema = Type.Object(
   {
     id: Type.String(),
     name: Type.String(),
     next_run_time: nullable(Timestamp),
-    trigger: Type.String({ examples: ['interval[0:00:29]'] }),
+    trigger: Type.String(),
     paused: Type.Boolean(),
     paused_by: Type.Optional(nullable(Type.String())),
     paused_reason: Type.Optional(nullable(Type.String())),
@@ -32,114 +37,115 @@ const JobSchema = Type.Object(
   closed
 )
 
+const StoppedSchema = Type.Object(
+  { by: nullable(Type.String()), at: Timestamp, reason: nullable(Type.String()), resumes_at: nullable(Timestamp) },
+  { ...closed, description: 'only while the scheduler is stopped' }
+)
+
 const StatusSchema = Type.Object(
   {
-    success: Type.Literal(true),
-    scheduler_running: Type.Boolean(),
-    status: Type.Object(
-      {
-        is_running: Type.Boolean(),
-        jobs_count: Type.Integer(),
-        last_check: nullable(Timestamp),
-        stopped: Type.Optional(
-          Type.Object(
-            {
-              by: nullable(Type.String()),
-              at: Timestamp,
-              reason: nullable(Type.String()),
-              resumes_at: nullable(Timestamp)
-            },
-            { ...closed, description: 'only while the scheduler is stopped' }
-          )
-        ),
-        jobs: Type.Array(JobSchema)
-      },
-      closed
-    )
+    is_running: Type.Boolean(),
+    jobs_count: Type.Integer(),
+    last_check: nullable(Timestamp),
+    stopped: Type.Optional(StoppedSchema),
+    jobs: Type.Array(JobSchema)
   },
   closed
 )
 
-const MAX_STOP_MINUTES = 7 * 24 * 60
+const jobExample = {
+  id: 'update_open_orders',
+  name: 'Update Open Orders Status',
+  next_run_time: '2026-11-23T12:00:29.000Z',
+  trigger: 'interval[0:00:29]',
+  paused: false,
+  overdue: false,
+  running: null,
+  last_run: {
+    run_id: '0199e3a0-5c1b-7d2e-9f40-3b6a8c2d1e5f',
+    outcome: 'succeeded',
+    started_at: '2026-11-23T12:00:00.012Z',
+    duration_ms: 812
+  }
+}
 
-const ControlSchema = Type.Object(
-  {
-    action: Type.Union([Type.Literal('start'), Type.Literal('stop'), Type.Literal('restart')]),
-    reason: Type.Optional(Reason),
-    for_minutes: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: MAX_STOP_MINUTES, description: 'a stop ends by itself after these' })
-    )
-  },
-  { ...closed, examples: [{ action: 'stop', reason: 'exchange maintenance', for_minutes: 30 }] }
-)
+const statusExample = {
+  success: true,
+  scheduler_running: true,
+  status: { is_running: true, jobs_count: 1, last_check: '2026-11-23T12:00:00.000Z', jobs: [jobExample] }
+}
 
-/** The clock of the cluster: what it does, and an admin's hand on it. */
-const routes: FastifyPluginAsyncTypebox = async app => {
-  const { scheduler } = app
-  const tags = ['health-monitoring']
+const statusSchema = {
+  tags,
+  summary: 'The scheduler and its jobs',
+  response: {
+    200: Type.Object(
+      { success: Type.Literal(true), scheduler_running: Type.Boolean(), status: StatusSchema },
+      { ...closed, examples: [statusExample] }
+    ),
+    ...errors(401, 403, 503)
+  }
+}
 
-  app.get(
-    '/scheduler-status',
+const controlSchema = {
+  tags,
+  summary: 'Start, stop or restart the scheduler of the cluster',
+  body: Type.Object(
     {
-      schema: {
-        tags,
-        summary: 'The scheduler and its jobs',
-        response: { 200: StatusSchema, ...errors(401, 403, 503) }
-      }
-    },
-    async (_request, reply) => {
-      const { running, stopped, lastCheck, jobs } = await scheduler.status()
-      return reply.code(200).send({
-        success: true,
-        scheduler_running: running,
-        status: {
-          is_running: running,
-          jobs_count: jobs.length,
-          last_check: lastCheck?.toISOString() ?? null,
-          ...(stopped && {
-            stopped: {
-              by: stopped.by,
-              at: stopped.at.toISOString(),
-              reason: stopped.reason,
-              resumes_at: stopped.resumesAt?.toISOString() ?? null
-            }
-          }),
-          jobs: jobs.map(jobBody)
-        }
-      })
-    }
-  )
-
-  app.post(
-    '/scheduler-control',
-    {
-      schema: {
-        tags,
-        summary: 'Start, stop or restart the scheduler of the cluster',
-        body: ControlSchema,
-        response: {
-          200: Type.Object(
-            { success: Type.Literal(true), message: Type.String(), scheduler_running: Type.Boolean() },
-            closed
-          ),
-          ...errors(400, 401, 403, 503)
-        }
-      }
-    },
-    async (request, reply) => {
-      const { action, reason, for_minutes: forMinutes } = request.body
-      const language = languageOf(request.headers['accept-language'])
-      if (forMinutes !== undefined && action !== 'stop') throw refuse('for_minutes', language)
-      const { running } = await scheduler.control(
-        action,
-        { actor: request.admin.username, reason, forMinutes },
-        async tx => request.audit.succeeded(tx)
+      action: Type.Union([Type.Literal('start'), Type.Literal('stop'), Type.Literal('restart')]),
+      reason: Type.Optional(Reason),
+      for_minutes: Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: MAX_STOP_MINUTES,
+          description: 'only with `stop`: the scheduler starts again after this time'
+        })
       )
-      return reply
-        .code(200)
-        .send({ success: true, message: message(`scheduler.${action}`, language), scheduler_running: running })
-    }
-  )
+    },
+    { ...closed, examples: [{ action: 'stop', reason: 'exchange maintenance', for_minutes: 30 }] }
+  ),
+  response: {
+    200: Type.Object(
+      { success: Type.Literal(true), message: Type.String(), scheduler_running: Type.Boolean() },
+      { ...closed, examples: [{ success: true, message: '스케줄러가 중지되었습니다', scheduler_running: false }] }
+    ),
+    ...errors(400, 401, 403, 503)
+  }
+}
+
+/** The scheduler of the cluster: its status, and starting and stopping it. */
+const routes: FastifyPluginAsyncTypebox = async app => {
+  app.get('/scheduler-status', { schema: statusSchema }, status)
+  app.post('/scheduler-control', { schema: controlSchema }, control)
+}
+
+const status: Handler<typeof statusSchema> = async ({ server }, reply) => {
+  const status = await server.scheduler.status()
+  return reply.code(200).send({ success: true, scheduler_running: status.running, status: statusBody(status) })
+}
+
+const control: Handler<typeof controlSchema> = async (request, reply) => {
+  const { server, language, admin, audit } = request
+  const { action, reason, for_minutes: forMinutes } = request.body
+  if (forMinutes !== undefined && action !== 'stop') throw invalidField('/body/for_minutes', language)
+  const options = { actor: admin.username, reason, forMinutes }
+  const { running } = await server.scheduler.control(action, options, async tx => audit.succeeded(tx))
+  const text = message(`scheduler.${action}`, language)
+  return reply.code(200).send({ success: true, message: text, scheduler_running: running })
+}
+
+function statusBody({ running, stopped, lastCheck, jobs }: SchedulerStatus): Static<typeof StatusSchema> {
+  return {
+    is_running: running,
+    jobs_count: jobs.length,
+    last_check: lastCheck?.toISOString() ?? null,
+    ...(stopped && { stopped: stoppedBody(stopped) }),
+    jobs: jobs.map(jobBody)
+  }
+}
+
+function stoppedBody({ by, at, reason, resumesAt }: NonNullable<SchedulerStatus['stopped']>) {
+  return { by, at: at.toISOString(), reason, resumes_at: resumesAt?.toISOString() ?? null }
 }
 
 function jobBody({ job, nextRunTime, paused, pausedBy, pausedReason, overdue, running, lastRun }: JobStatus) {

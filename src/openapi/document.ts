@@ -1,9 +1,15 @@
 import { STATUS_CODES } from 'node:http'
 import { catalogue, type ErrorCode, errorBody } from '../errors.ts'
 import { isProbePath } from '../health/probes.ts'
-import { exampleOf, type Schema } from './example.ts'
 
-/** What a route says of itself, as far as its statuses depend on it. */
+/** A JSON schema, as far as the document depends on it. */
+export interface Schema {
+  const?: unknown
+  examples?: readonly unknown[]
+  properties?: Readonly<Record<string, Schema>>
+}
+
+/** The schema of a route, as far as its statuses depend on it. */
 export interface RouteSchema {
   body?: unknown
   querystring?: unknown
@@ -14,17 +20,17 @@ export interface RouteSchema {
 
 export interface Operation {
   operationId?: string
-  parameters?: { name?: string; schema?: Schema; example?: unknown }[]
+  parameters?: { name: string; schema?: Schema; example?: unknown }[]
   requestBody?: { content: Content }
   responses: Record<string, { description: string; content?: Content }>
 }
 
 type Content = Record<string, { schema?: Schema; example?: unknown }>
 
-/** The example of an error status, where the first code of the catalogue is not the one that is met. */
-const TELLING: Readonly<Record<number, ErrorCode>> = { 400: 'VALIDATION_FAILED', 503: 'DATABASE_UNAVAILABLE' }
+/** The code in the example of a status, where the first one of the catalogue is not the most common. */
+const COMMON_CODES: Readonly<Record<number, ErrorCode>> = { 400: 'VALIDATION_FAILED', 503: 'DATABASE_UNAVAILABLE' }
 
-/** The schema of a route with the answers that it shares with others, from hooks and parser, beside its own. */
+/** Adds to the schema of a route the answers of the hooks and the body parser. Its own answers have precedence. */
 export function withSharedAnswers<T extends RouteSchema>(
   route: { method: string; url: string; schema: T },
   errorAnswer: unknown
@@ -40,31 +46,33 @@ export function withSharedAnswers<T extends RouteSchema>(
   return { ...schema, response: { ...shared, ...(typeof schema.response === 'object' && schema.response) } }
 }
 
-/** Gives an operation its id, and every parameter, body and answer its description and an example. In place. */
+/**
+ * Completes an operation in place: its id; the description of each answer; the example of each parameter, body and
+ * answer, which is the first one of its schema. The example of an error answer is made from the catalogue.
+ */
 export function complete(operation: Operation, method: string, path: string): void {
   operation.operationId = idOf(method, path)
   for (const parameter of operation.parameters ?? []) {
-    parameter.example ??= exampleOf(parameter.schema ?? {}, parameter)
+    parameter.example ??= parameter.schema?.examples?.[0]
   }
-  exemplify(operation.requestBody?.content)
+  addExamples(operation.requestBody?.content, ({ examples }) => examples?.[0])
   for (const [status, answer] of Object.entries(operation.responses)) {
     answer.description = STATUS_CODES[status] ?? status
-    exemplify(answer.content, Number(status))
+    addExamples(answer.content, schema => (isError(schema) ? errorExample(Number(status)) : schema.examples?.[0]))
   }
 }
 
-function exemplify(content: Content = {}, status?: number): void {
-  for (const media of Object.values(content)) {
-    const schema = media.schema ?? {}
-    const isError = schema.properties?.success?.const === false
-    media.example ??=
-      isError && status !== undefined ? errorExample(status) : exampleOf(schema, { whole: status === undefined })
-  }
+function addExamples(content: Content = {}, exampleOf: (schema: Schema) => unknown): void {
+  for (const media of Object.values(content)) media.example ??= exampleOf(media.schema ?? {})
+}
+
+function isError({ properties }: Schema): boolean {
+  return properties?.success?.const === false
 }
 
 function errorExample(status: number): unknown {
   const codes = Object.keys(catalogue) as ErrorCode[]
-  const code = TELLING[status] ?? codes.find(code => catalogue[code] === status) ?? 'INTERNAL_ERROR'
+  const code = COMMON_CODES[status] ?? codes.find(code => catalogue[code] === status) ?? 'INTERNAL_ERROR'
   return errorBody(code, 'en')
 }
 

@@ -33,7 +33,7 @@ t.test('the document is for admins only', async t => {
   }
 })
 
-t.test('a browser is asked to sign in, and gets the page once it has', async t => {
+t.test('a browser gets a sign-in page, and the document after the sign-in', async t => {
   const accept = 'text/html,application/xhtml+xml,*/*;q=0.8'
   const asked = await get('/docs', { accept })
   t.equal(asked.status, 401)
@@ -51,14 +51,14 @@ t.test('a browser is asked to sign in, and gets the page once it has', async t =
   for (const path of parts) t.equal((await get(path, asAdmin)).status, 200, path)
 })
 
-t.test('only there may a page do more than nothing, and nothing from elsewhere', async t => {
+t.test('only /docs may load scripts and styles, and only its own', async t => {
   const policyOf = async (path: string) => (await get(path, asAdmin)).headers.get('content-security-policy') ?? ''
   t.match(await policyOf('/docs'), /^default-src 'none';script-src 'self';/)
   t.not(await policyOf('/api/auth/me'), await policyOf('/docs'))
   t.notMatch(await policyOf('/docs'), /https?:/)
 })
 
-t.test('what is not there is told in the envelope of all errors', async t => {
+t.test('an unknown path is answered with the error envelope', async t => {
   for (const path of ['/docs/nothing', '/docs/static/nothing.js', '/docs/static/..%2f..%2fpackage.json']) {
     const response = await get(path, asAdmin)
     t.equal(response.status, 404, path)
@@ -68,30 +68,37 @@ t.test('what is not there is told in the envelope of all errors', async t => {
   t.equal(post.status, 405)
 })
 
-t.test('the document keeps the rules of OpenAPI 3.1', async t => {
+t.test('the document is valid OpenAPI 3.1', async t => {
   const { valid, errors } = await new Validator().validate(
     JSON.parse(await (await get('/docs/json', asAdmin)).text()) as Record<string, unknown>
   )
   t.ok(valid, JSON.stringify(errors))
 })
 
-t.test('it holds every route, each described with an example for whatever it takes and gives', async t => {
-  const document = await ApiDocument.of(app)
+const document = await ApiDocument.of(app)
+
+t.test('the document has every route, with a summary and a tag', async t => {
   t.equal(document.json.openapi, '3.1.0')
   t.strictSame([...document.operations.keys()].sort(), routes.filter(route => !route.startsWith('HEAD ')).sort())
   const ids = [...document.operations.values()].map(({ operationId }) => operationId)
-  t.equal(new Set(ids).size, ids.length, 'no id twice')
-
+  t.equal(new Set(ids).size, ids.length, 'ids are unique')
   for (const [name, operation] of document.operations) {
     t.match(operation, { summary: /\w/, tags: { length: 1, 0: String } }, name)
+  }
+})
+
+t.test('every parameter, body and answer has an example that its schema accepts', async t => {
+  for (const [name, operation] of document.operations) {
     for (const { name: parameter, schema = {}, example } of operation.parameters ?? []) {
+      t.not(example, undefined, `${name} ${parameter}`)
       t.strictSame(document.problems(schema, example), [], `${name} ${parameter}`)
     }
-    const contents = Object.entries(operation.responses).map(([status, { content }]) => [status, content] as const)
-    for (const [what, content = {}] of [['body', operation.requestBody?.content] as const, ...contents]) {
+    const answers = Object.entries(operation.responses).map(([status, { content }]) => [status, content] as const)
+    for (const [part, content = {}] of [['body', operation.requestBody?.content] as const, ...answers]) {
       for (const { schema = {}, example } of Object.values(content)) {
-        t.not(example, undefined, `${name} ${what}`)
-        t.strictSame(document.problems(schema, example), [], `${name} ${what}`)
+        t.not(example, undefined, `${name} ${part}`)
+        t.strictSame(document.problems(schema, example), [], `${name} ${part}`)
+        t.notMatch(JSON.stringify(example), '[]', `${name} ${part}: lists have an element`)
       }
     }
   }

@@ -1,10 +1,9 @@
 import ajv2020, { type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import type { FastifyInstance } from 'fastify'
-import type { Operation } from '../../src/openapi/document.ts'
-import type { Schema } from '../../src/openapi/example.ts'
+import type { Operation, Schema } from '../../src/openapi/document.ts'
 
-/** The document of a service, as `/docs/json` gives it to tools, with what it takes to hold answers against it. */
+/** The API document of a service, as `/docs/json` returns it, and a validator for its schemas. */
 export class ApiDocument {
   readonly json: { openapi: string; paths: Record<string, Record<string, Operation>> }
   /** Each operation by its name, `GET /api/system/job-runs/{run_id}`. */
@@ -26,7 +25,7 @@ export class ApiDocument {
     return new ApiDocument((await app.openapi.page('/docs/json')).json())
   }
 
-  /** The statuses that an operation is documented to answer with, the schema of each. */
+  /** The documented statuses of an operation with the schema of each answer. @throws {Error} for an unknown operation */
   answers(name: string): Map<number, Schema> {
     const operation = this.operations.get(name)
     if (!operation) throw new Error(`${name} is not documented`)
@@ -38,7 +37,7 @@ export class ApiDocument {
     )
   }
 
-  /** What in a value breaks a schema. */
+  /** The errors of a value that does not match a schema. */
   problems(schema: Schema, value: unknown): ErrorObject[] {
     const validate = this.#validators.get(schema) ?? this.#ajv.compile(schema)
     this.#validators.set(schema, validate)
