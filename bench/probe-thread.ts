@@ -1,9 +1,9 @@
 // npm run bench:probe-thread: what the probe thread costs a process that does nothing else: memory and idle CPU. The
-// heartbeat of the main thread and the check once a second are in the figures.
+// results include the heartbeat of the main thread and the check once a second.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import { ProbeHost } from '../src/health/probe-host.ts'
-import { SharedState } from '../src/health/state.ts'
+import { ProbeThreadSupervisor } from '../src/health/probe-thread-supervisor.ts'
+import { SharedState } from '../src/health/shared-state.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
 
 const SETTLE_MS = 3_000
@@ -14,7 +14,7 @@ const CPU_BAR = 0.01
 const cleanups: (() => unknown)[] = []
 const postgres = await startTestPostgres({ teardown: cleanup => void cleanups.unshift(cleanup) })
 const state = new SharedState()
-const host = new ProbeHost({
+const supervisor = new ProbeThreadSupervisor({
   state,
   log: pino({ level: 'silent' }),
   settings: {
@@ -32,11 +32,11 @@ const host = new ProbeHost({
 try {
   await sleep(SETTLE_MS)
   const before = process.memoryUsage().rss
-  await host.start()
-  host.setDatabase(postgres.url)
+  await supervisor.start()
+  supervisor.setDatabase(postgres.url)
   await sleep(SETTLE_MS)
   const megabytes = (process.memoryUsage().rss - before) / 1e6
-  if (state.snapshot().database !== 'ok') throw new Error('the thread does not see the database')
+  if (state.snapshot().database !== 'ok') throw new Error('the thread has no verdict on the database')
 
   const cpu = process.cpuUsage()
   await sleep(OBSERVED_MS)
@@ -47,6 +47,6 @@ try {
   process.stdout.write(`idle CPU: ${(share * 100).toFixed(2)} % (≤ ${CPU_BAR * 100}: ${verdict(share <= CPU_BAR)})\n`)
   if (megabytes > RSS_BAR_MB || share > CPU_BAR) process.exitCode = 1
 } finally {
-  await host.close()
+  await supervisor.close()
   for (const cleanup of cleanups) await cleanup()
 }

@@ -25,7 +25,7 @@ async function alerts(app: FastifyInstance, { config }: { config: Config }) {
     jobs,
     overdue: () => scheduler.health().overdue,
     notReady: async () => {
-      await health.ask()
+      await health.refresh()
       const snapshot = health.state.snapshot()
       return snapshot.draining || !snapshot.started ? null : (notReady(snapshot) ?? null)
     },

@@ -13,7 +13,7 @@ declare module 'fastify' {
   }
 }
 
-export interface DbOptions {
+interface DbOptions {
   config: Config
 }
 

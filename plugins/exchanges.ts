@@ -2,12 +2,12 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { exchangeDetails } from '../src/exchanges/exchange-check.ts'
 import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
 import type { ClientOptions, ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
 import type { ExchangeStatus } from '../src/exchanges/http/exchange-gateway.ts'
 import { countExchangeCall, reportExchanges } from '../src/exchanges/metrics.ts'
 import { URL_SETTINGS } from '../src/exchanges/url-settings.ts'
-import { exchangeDetails } from '../src/health/details.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -2,11 +2,12 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
-import { type CheckDetails, databaseDetails, mainLoopDetails, probeThreadDetails } from '../src/health/details.ts'
+import type { CheckDetails } from '../src/domain/check-details.ts'
 import { reportHealth } from '../src/health/metrics.ts'
-import { ProbeHost } from '../src/health/probe-host.ts'
+import { ProbeThreadSupervisor } from '../src/health/probe-thread-supervisor.ts'
 import { type ProbeAnswer, type ProbePath, probeAnswers } from '../src/health/probes.ts'
-import { SharedState } from '../src/health/state.ts'
+import { databaseDetails, mainLoopDetails, probeThreadDetails } from '../src/health/replica-checks.ts'
+import { SharedState } from '../src/health/shared-state.ts'
 import { type StartUpSteps, startUp } from '../src/start-up.ts'
 
 declare module 'fastify' {
@@ -14,47 +15,72 @@ declare module 'fastify' {
     health: Health
     /** The start-up steps of the plugins. Their order is that of `START_UP_STEPS`. */
     startUpSteps: StartUpSteps
-    /** What admins and metrics see of each dependency. A new check is one more of these; it reads, and makes no call. */
+    /** The checks of the health details and the metrics. A check reads a state and makes no call. */
     healthChecks: (() => CheckDetails | readonly CheckDetails[])[]
   }
 }
 
-/** The replica's health, as the main thread sees and tells it. */
-export interface Health {
-  /** What the probes answer from. */
+/** The health of the replica, on the main thread. */
+interface Health {
+  /** The state that the probes are answered from. */
   state: SharedState
-  /** The answer of a probe route, now. */
+  /** The current answer of a probe route. */
   answer(path: ProbePath): ProbeAnswer
-  /** Counts an answer of the main port, and the time from its request to it in milliseconds. */
-  count(path: ProbePath, status: ProbeAnswer['status'], ms: number): void
-  /** Whether the database verdict can be used as it stands. */
+  /** Records an answer of the main port with the time from its request, in milliseconds. */
+  recordAnswer(path: ProbePath, status: ProbeAnswer['status'], ms: number): void
+  /** Whether the database verdict can be used without `refresh`. */
   isFresh(): boolean
-  /** Settles when the database verdict is as good as it gets; never rejects. */
-  ask(): Promise<void>
-  /** All checks, on a database verdict as fresh as probes get it: without probes it is up to a second old, and worth nothing. */
+  /** Resolves when the database verdict is fresh, or will not be within the deadline. Never rejects. */
+  refresh(): Promise<void>
+  /** All checks, after a refresh of the database verdict, which is up to a second old without probes. */
   checks(): Promise<CheckDetails[]>
   /** How often the probe thread was started again. */
   probeThreadRestarts(): number
-  /** The port of the probe thread, once it listens; rejects when it cannot. */
-  readonly probePort: Promise<number | undefined>
+  /**
+   * Starts the probe thread; later calls return the result of the first one.
+   * @returns the probe port, once the thread listens; undefined when the port is `off`
+   * @throws {ProbePortError} when the thread cannot listen
+   */
+  startProbeThread(): Promise<number | undefined>
 }
 
-export interface HealthOptions {
-  config: Config
-}
-
-/** Owns the probe thread and the start-up sequence. */
-async function health(app: FastifyInstance, { config }: HealthOptions) {
+/** Owns the shared state, the probe thread and the start-up sequence. */
+async function health(app: FastifyInstance, { config }: { config: Config }) {
   const state = new SharedState()
-  const settings = {
-    service: config.SERVICE_NAME,
-    stallMs: config.LIVENESS_STALL_SECONDS * 1_000
-  }
-  const host = new ProbeHost({
+  const supervisor = superviseProbeThread(app, state, config)
+  app.decorate('startUpSteps', {})
+  app.decorate('healthChecks', [
+    () => databaseDetails(state.snapshot(), state.databaseTiming(), Date.now()),
+    () => mainLoopDetails(state.snapshot()),
+    () => probeThreadDetails(state.snapshot())
+  ])
+  app.decorate('health', healthOf(app, state, supervisor, config))
+  app.metrics.collect(async reading => {
+    const checks = await app.health.checks()
+    const probes = supervisor.durations.series()
+    reportHealth(reading, { snapshot: state.snapshot(), checks, probes, probeThreadRestarts: supervisor.restarts })
+  })
+
+  const closing = new AbortController()
+  let started: Promise<void> = Promise.resolve()
+  app.addHook('onListen', () => {
+    // Not earlier: the thread would take the processor from the first answer of the main port.
+    app.health.startProbeThread().catch(err => app.log.error({ err }, 'probe port not open'))
+    void app.db.address.then(url => supervisor.setDatabase(url))
+    started = startUp({ database: app.db, state, log: app.log, steps: app.startUpSteps }, closing.signal)
+  })
+  app.addHook('onClose', async () => {
+    closing.abort()
+    await Promise.all([started, supervisor.close()])
+  })
+}
+
+function superviseProbeThread(app: FastifyInstance, state: SharedState, config: Config): ProbeThreadSupervisor {
+  return new ProbeThreadSupervisor({
     state,
     log: app.log,
     settings: {
-      ...settings,
+      ...answerSettings(config),
       host: config.HOST,
       port: config.PROBE_PORT,
       applicationName: `${config.SERVICE_NAME}-probe`,
@@ -65,54 +91,31 @@ async function health(app: FastifyInstance, { config }: HealthOptions) {
       if (from === 'database_timeout' && to === 'ok') app.db.rebuild()
     }
   })
-  const answer = probeAnswers(settings)
-  let probePort: Promise<number | undefined> | undefined
-  const startThread = () => {
-    probePort ??= host.start()
-    return probePort
-  }
+}
 
-  app.decorate('startUpSteps', {})
-  app.decorate('healthChecks', [
-    () => databaseDetails(state.snapshot(), state.databaseTiming(), Date.now()),
-    () => mainLoopDetails(state.snapshot()),
-    () => probeThreadDetails(state.snapshot())
-  ])
-  app.decorate('health', {
+function answerSettings(config: Config) {
+  return { service: config.SERVICE_NAME, stallMs: config.LIVENESS_STALL_SECONDS * 1_000 }
+}
+
+function healthOf(app: FastifyInstance, state: SharedState, supervisor: ProbeThreadSupervisor, config: Config): Health {
+  const answer = probeAnswers(answerSettings(config))
+  let port: Promise<number | undefined> | undefined
+  return {
     state,
     answer: path => answer(path, state.snapshot(), Date.now()),
-    count: host.tally.counter('main'),
-    isFresh: () => host.isFresh(),
-    ask: () => host.ask(),
+    recordAnswer: supervisor.durations.recorder('main'),
+    isFresh: () => supervisor.isFresh(),
+    refresh: () => supervisor.refresh(),
     async checks() {
-      if (!host.isFresh()) await host.ask()
+      if (!supervisor.isFresh()) await supervisor.refresh()
       return app.healthChecks.flatMap(check => check())
     },
-    probeThreadRestarts: () => host.restarts,
-    get probePort() {
-      return startThread()
+    probeThreadRestarts: () => supervisor.restarts,
+    startProbeThread() {
+      port ??= supervisor.start()
+      return port
     }
-  })
-
-  app.metrics.collect(async reading => {
-    const checks = await app.health.checks()
-    reportHealth(reading, { snapshot: state.snapshot(), checks, probes: host.tally.series(), restarts: host.restarts })
-  })
-
-  const closing = new AbortController()
-  let started: Promise<void> = Promise.resolve()
-
-  app.addHook('onListen', () => {
-    // Not before: it would take the processor from the main port's first answer.
-    startThread().catch(err => app.log.error({ err }, 'probe port not open'))
-    void app.db.address.then(url => host.setDatabase(url))
-    started = startUp({ database: app.db, state, log: app.log, steps: app.startUpSteps }, closing.signal)
-  })
-
-  app.addHook('onClose', async () => {
-    closing.abort()
-    await Promise.all([started, host.close()])
-  })
+  }
 }
 
 export default fp(health, { name: 'health', fastify: '5.x', dependencies: ['db', 'metrics'] })

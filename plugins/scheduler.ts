@@ -2,12 +2,12 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
-import { schedulerDetails } from '../src/health/details.ts'
 import { jobTable } from '../src/jobs/index.ts'
 import type { Job } from '../src/scheduler/job.ts'
 import { createRunSeries, recordRunEnd, reportScheduler } from '../src/scheduler/metrics.ts'
 import { ABORT_GRACE_MS } from '../src/scheduler/run.ts'
 import { Scheduler } from '../src/scheduler/scheduler.ts'
+import { schedulerDetails } from '../src/scheduler/scheduler-check.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -2,11 +2,11 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
-import { telegramDetails } from '../src/health/details.ts'
 import type { Language } from '../src/messages.ts'
 import { countTelegramCall, reportOutbox } from '../src/notifications/metrics.ts'
 import { Outbox, outboxDepth } from '../src/notifications/outbox.ts'
 import { OutboxSender, type OutboxSenderOptions } from '../src/notifications/outbox-sender.ts'
+import { telegramDetails } from '../src/notifications/telegram-check.ts'
 import { type TelegramTestResult, testTelegram } from '../src/notifications/telegram-test.ts'
 
 declare module 'fastify' {

@@ -21,13 +21,13 @@ export function addProbe(
   function answerProbe(_request: FastifyRequest, reply: FastifyReply) {
     const receivedMs = performance.now()
     if (!database || health.isFresh()) send(reply, receivedMs)
-    else void health.ask().then(() => send(reply, receivedMs))
+    else void health.refresh().then(() => send(reply, receivedMs))
   }
 
   function send(reply: FastifyReply, receivedMs: number) {
     const { status, body } = health.answer(path)
     reply.code(status).header('content-type', 'application/json; charset=utf-8').header('cache-control', 'no-store')
     reply.send(body)
-    health.count(path, status, performance.now() - receivedMs)
+    health.recordAnswer(path, status, performance.now() - receivedMs)
   }
 }

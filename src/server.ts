@@ -88,7 +88,7 @@ async function readConfig(): Promise<ServiceConfig> {
 async function listen(): Promise<void> {
   try {
     const main = await app.listen({ host: config.HOST, port: config.PORT, listenTextResolver: () => 'main port open' })
-    const port = await app.health.probePort
+    const port = await app.health.startProbeThread()
     const probes = port === undefined ? main : `http://${hostText(config.HOST)}:${port}`
     const metrics =
       app.metricsPort && `http://${hostText(config.METRICS_HOST ?? config.HOST)}:${app.metricsPort}/metrics`

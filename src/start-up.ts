@@ -3,7 +3,7 @@ import { backOffMs } from './async/back-off.ts'
 import { sleep, systemTimers, type Timers } from './async/timers.ts'
 import type { Database } from './database/database.ts'
 import { migrate } from './database/migrate.ts'
-import type { SharedState } from './health/state.ts'
+import type { SharedState } from './health/shared-state.ts'
 import type { Log } from './log/log.ts'
 
 const RETRY = { minMs: 250, maxMs: 1_000 }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { SharedState } from '../src/health/state.ts'
+import { SharedState } from '../src/health/shared-state.ts'
 import { START_UP_STEPS, type StartUpSteps, startUp } from '../src/start-up.ts'
 import { captureLog } from './support/app.ts'
 import { skippingTimers } from './support/test-timers.ts'

@@ -1,7 +1,7 @@
 import type { Reading } from '../metrics/metrics.ts'
 import type { PoolUsage } from './database.ts'
 
-/** Reports the use of the main pool as metrics. */
+/** Adds the metrics of the main pool. */
 export function reportPool(reading: Reading, { max, connections, inFlight, calls, replacements }: PoolUsage): void {
   reading.set('trading_health_database_pool_max', {}, max)
   reading.set('trading_health_database_pool_connections', {}, connections)

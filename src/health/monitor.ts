@@ -1,36 +1,36 @@
 import type { CheckResult } from '../database/database-check.ts'
-import { type DatabaseState, monotonicMs, type SharedState } from './state.ts'
+import { type DatabaseState, monotonicMs, type SharedState } from './shared-state.ts'
 import { FRESH_MS } from './verdict.ts'
 
 /** The state of the database changed. */
 export interface Transition {
   from: DatabaseState
   to: DatabaseState
-  /** What was seen, for the log. */
+  /** The error of the check, for the log. */
   cause?: unknown
 }
 
 export interface MonitorOptions {
   state: SharedState
-  /** Looks at the database once; bounded in time by itself, never rejects. */
+  /** Checks the database once. It has its own deadline and never rejects. */
   check: () => Promise<CheckResult>
   /** Called once for each change of the state. */
   onTransition: (transition: Transition) => void
-  /** Pause between two checks when nobody asks, in milliseconds. */
+  /** The time between two checks without a call of `refresh`, in milliseconds; a second by default. */
   idleMs?: number
   /** A clock that never goes back, in milliseconds. Default `monotonicMs` */
   nowMs?: () => number
 }
 
 /**
- * Keeps the verdict on the database. `ask` is for probes: it settles when the verdict in the shared state is as good as
- * it gets. At most one check is under way and at most ten begin in a second, whoever asks.
+ * Keeps the verdict on the database current in the shared state. Probes call `refresh` and then read the verdict. At
+ * most one check runs at a time and at most ten start in a second, however many probes there are.
  */
 export class Monitor {
   readonly #options: Required<MonitorOptions>
   #current: DatabaseState = 'unknown'
   #checkedMs = Number.NEGATIVE_INFINITY
-  #underWay: Promise<void> | undefined
+  #running: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #stopped = false
 
@@ -38,16 +38,16 @@ export class Monitor {
     this.#options = { idleMs: 1_000, nowMs: monotonicMs, ...options }
   }
 
-  /** Begins to check, at once and then whenever nobody asked for `idleMs`. */
+  /** Checks now, and again whenever the last check is `idleMs` old. */
   start(): void {
     void this.#check()
   }
 
-  /** Ends the checks; one that is under way is awaited. Idempotent. */
+  /** Stops; awaits the running check. Idempotent. */
   async stop(): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#timer)
-    await this.#underWay
+    await this.#running
   }
 
   /** Whether the verdict is younger than `FRESH_MS`. */
@@ -56,36 +56,36 @@ export class Monitor {
   }
 
   /**
-   * Waits until the verdict is younger than `FRESH_MS`. A database that is known to be mute costs nobody the deadline:
-   * then the standing verdict is as good as it gets, and the check goes on behind it.
+   * Waits until the verdict is younger than `FRESH_MS`. While the database is known to be unresponsive it starts a check
+   * and resolves at once, so that no probe waits for the deadline. Never rejects.
    */
-  ask(): Promise<void> {
+  refresh(): Promise<void> {
     if (this.isFresh()) return Promise.resolve()
-    const renewed = this.#check()
-    return this.#current === 'database_timeout' ? Promise.resolve() : renewed
+    const checked = this.#check()
+    return this.#current === 'database_timeout' ? Promise.resolve() : checked
   }
 
   #check(): Promise<void> {
     if (this.#stopped) return Promise.resolve()
-    this.#underWay ??= this.#runCheck().finally(() => {
-      this.#underWay = undefined
+    this.#running ??= this.#runCheck().finally(() => {
+      this.#running = undefined
     })
-    return this.#underWay
+    return this.#running
   }
 
   async #runCheck(): Promise<void> {
     clearTimeout(this.#timer)
     const { state, check, onTransition, idleMs, nowMs } = this.#options
-    const begunMs = performance.now()
+    const startedMs = performance.now()
     const result = await check()
     this.#checkedMs = nowMs()
-    state.setDatabase(result.state, this.#checkedMs, performance.now() - begunMs)
+    state.setDatabase(result.state, this.#checkedMs, performance.now() - startedMs)
     const from = this.#current
     this.#current = result.state
     if (from !== result.state)
       onTransition({ from, to: result.state, ...('cause' in result && { cause: result.cause }) })
     if (this.#stopped) return
-    // While the database fails the next look comes soon: recovery is to be seen within a second, asked or not.
+    // While the database fails the next check is soon: a recovery must be detected within a second, without probes too.
     this.#timer = setTimeout(() => void this.#check(), result.state === 'ok' ? idleMs : FRESH_MS)
   }
 }

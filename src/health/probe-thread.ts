@@ -1,16 +1,16 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
-// The probe thread: owns the database check, the verdict and the probe port. It watches the main loop and has nothing
-// of it but the shared state.
+// The probe thread: runs the database check, writes the verdict, serves the probe port and watches the main loop. It
+// shares only memory with the main thread, and receives messages from it.
 import { parentPort, workerData } from 'node:worker_threads'
 import { pino } from 'pino'
 import { DatabaseCheck } from '../database/database-check.ts'
 import { logDestination } from '../log/log-destination.ts'
 import { Monitor } from './monitor.ts'
+import { ProbeDurations } from './probe-durations.ts'
 import { createProbeServer } from './probe-server.ts'
-import { ProbeTally } from './probe-tally.ts'
 import { probeAnswers } from './probes.ts'
+import { SharedState } from './shared-state.ts'
 import { StallWatch } from './stall-watch.ts'
-import { SharedState } from './state.ts'
 import type { FromThread, ThreadSettings, ToThread } from './thread-messages.ts'
 
 if (!parentPort) throw new Error('the probe thread is started by the service')
@@ -23,7 +23,7 @@ const log = pino(
   logDestination()
 )
 const state = new SharedState(settings.state)
-const tell = (note: FromThread) => main.postMessage(note)
+const send = (message: FromThread) => main.postMessage(message)
 
 let check: DatabaseCheck | undefined
 let monitor: Monitor | undefined
@@ -31,34 +31,38 @@ let monitor: Monitor | undefined
 const server = createProbeServer({
   answer: probeAnswers(settings),
   snapshot: () => state.snapshot(),
-  ask: () => monitor?.ask() ?? Promise.resolve(),
+  refresh,
   isFresh: () => monitor?.isFresh() ?? true,
-  count: new ProbeTally(settings.tally).counter('probe')
+  record: new ProbeDurations(settings.durations).recorder('probe')
 })
 const stallWatch = new StallWatch({ state, log, stallMs: settings.stallMs })
 
 main.on('message', (message: ToThread) => {
-  if (message.type === 'ask') void (monitor?.ask() ?? Promise.resolve()).then(() => tell({ type: 'verdict' }))
-  else if (message.type === 'database') watch(message.url)
+  if (message.type === 'refresh') void refresh().then(() => send({ type: 'refreshed' }))
+  else if (message.type === 'database') startMonitor(message.url)
   else void close()
 })
 
 if (settings.port === 'off') {
-  tell({ type: 'listening', port: undefined })
+  send({ type: 'listening', port: undefined })
 } else {
   server.on('error', (err: NodeJS.ErrnoException) => {
-    // A connection that cannot be accepted, for want of a descriptor, concerns that client alone.
+    // A connection that cannot be accepted, as there is no free descriptor, affects one client only.
     if (server.listening) log.debug({ err }, 'probe port failed')
-    else tell({ type: 'failed', code: err.code ?? 'UNKNOWN' })
+    else send({ type: 'failed', code: err.code ?? 'UNKNOWN' })
   })
   server.listen({ host: settings.host, port: settings.port }, () => {
     const address = server.address()
-    tell({ type: 'listening', port: typeof address === 'object' && address ? address.port : undefined })
+    send({ type: 'listening', port: typeof address === 'object' && address ? address.port : undefined })
   })
 }
 stallWatch.start()
 
-function watch(url: string): void {
+async function refresh(): Promise<void> {
+  await monitor?.refresh()
+}
+
+function startMonitor(url: string): void {
   if (monitor) return
   check = new DatabaseCheck(url, { applicationName: settings.applicationName, deadlineMs: settings.checkTimeoutMs })
   monitor = new Monitor({
@@ -67,7 +71,7 @@ function watch(url: string): void {
     onTransition: ({ from, to, cause }) => {
       if (to === 'ok') log.info({ from, to }, 'database usable')
       else log.warn({ from, to, err: cause }, 'database not usable')
-      tell({ type: 'transition', from, to })
+      send({ type: 'transition', from, to })
     }
   })
   monitor.start()

@@ -1,8 +1,8 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
-import type { Snapshot } from './state.ts'
+import type { Snapshot } from './shared-state.ts'
 import { databaseCheck, notReady, notStarted } from './verdict.ts'
 
-/** The public probe routes, and whether their answer rests on the database check. */
+/** The public probe routes, and whether the answer depends on the database check. */
 export const probes = {
   '/health': { database: true },
   '/health/ready': { database: true },
@@ -20,7 +20,7 @@ export interface ProbeAnswer {
 }
 
 export interface ProbeSettings {
-  /** Name in the answer of `/health`. */
+  /** The value of `service` in the answer of `/health`. */
   service: string
   /** Age of the main loop's heartbeat from which liveness fails, in milliseconds. */
   stallMs: number
@@ -32,8 +32,8 @@ export function isProbePath(path: string): path is ProbePath {
 }
 
 /**
- * Makes the one function from which both ports answer: pure, and the only place that knows the bodies.
- * @returns a function of the route, the state of the replica, and the time in milliseconds since the epoch
+ * Returns the function that makes the answers of both ports, the only place that has the bodies.
+ * @returns a pure function of the route, the state of the replica, and the time in milliseconds since the epoch
  */
 export function probeAnswers({ service, stallMs }: ProbeSettings) {
   const name = JSON.stringify(service)
@@ -78,7 +78,7 @@ function answer(healthy: boolean, body: string): ProbeAnswer {
   return { status: healthy ? 200 : 503, body }
 }
 
-/** Formats a time once per millisecond: a probe storm asks for the same one many times. */
+/** Formats a time once per millisecond: many probes may come in the same millisecond. */
 function timestamps() {
   let lastMs = Number.NaN
   let last = ''

@@ -1,16 +1,16 @@
 import type { Session } from 'node:inspector'
 import type { Log } from '../log/log.ts'
-import type { SharedState } from './state.ts'
+import type { SharedState } from './shared-state.ts'
 import { HEARTBEAT_LIMIT_MS } from './verdict.ts'
 
-const LOOK_MS = 250
-/** Frames of the main thread's stack that are logged. */
+const POLL_MS = 250
+/** How many frames of the main thread's stack are logged. */
 const FRAMES = 8
 
 export interface StallWatchOptions {
   state: SharedState
   log: Log
-  /** From here on liveness fails, in milliseconds. */
+  /** The age of the heartbeat from which liveness fails, in milliseconds. */
   stallMs: number
 }
 
@@ -21,15 +21,15 @@ interface CallFrame {
 }
 
 /**
- * Watches the heartbeat of the main loop from the probe thread and logs when a stall begins, when it makes liveness
- * fail, and when it ends, with its length. At the beginning it interrupts the main thread once, by the inspector, to
- * read what is running; that costs the main thread a moment of a stall it is in anyway.
+ * Polls the heartbeat of the main loop from the probe thread. It logs when a stall begins, when liveness fails because
+ * of it, and when it ends, with its duration. At the beginning it pauses the main thread once, by the inspector, to log
+ * its stack; the main thread is blocked at that time, so the short pause does no harm.
  */
 export class StallWatch {
   readonly #options: StallWatchOptions
   #timer: NodeJS.Timeout | undefined
   #longestMs = 0
-  #toldLiveness = false
+  #livenessReported = false
   #session: Session | undefined
 
   constructor(options: StallWatchOptions) {
@@ -37,7 +37,7 @@ export class StallWatch {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.#look(), LOOK_MS)
+    this.#timer = setInterval(() => this.#poll(), POLL_MS)
   }
 
   stop(): void {
@@ -45,7 +45,7 @@ export class StallWatch {
     this.#endInspection()
   }
 
-  #look(): void {
+  #poll(): void {
     const { state, log, stallMs } = this.#options
     const { heartbeatAgeMs } = state.snapshot()
     if (heartbeatAgeMs > HEARTBEAT_LIMIT_MS) {
@@ -54,19 +54,19 @@ export class StallWatch {
         void this.#inspect()
       }
       this.#longestMs = heartbeatAgeMs
-      if (heartbeatAgeMs >= stallMs && !this.#toldLiveness) {
-        this.#toldLiveness = true
+      if (heartbeatAgeMs >= stallMs && !this.#livenessReported) {
+        this.#livenessReported = true
         log.error({ stalled_ms: heartbeatAgeMs }, 'main loop blocked for too long, liveness fails')
       }
     } else if (this.#longestMs > 0) {
       log.warn({ stalled_ms: this.#longestMs }, 'main loop unblocked')
       this.#longestMs = 0
-      this.#toldLiveness = false
+      this.#livenessReported = false
       this.#endInspection()
     }
   }
 
-  /** Reads the stack of the main thread. Ended by `#endInspection` at the latest when the stall is over. */
+  /** Logs the stack of the main thread. `#endInspection` ends it, at the latest when the stall is over. */
   async #inspect(): Promise<void> {
     try {
       const { Session } = await import('node:inspector')
@@ -75,7 +75,7 @@ export class StallWatch {
       this.#session = session
       session.connectToMainThread()
       session.once('Debugger.paused', ({ params }: { params: { callFrames: CallFrame[] } }) => {
-        // Ended meanwhile: the session is disconnected and its calls would throw.
+        // After the end the session is disconnected, and its calls would throw.
         if (this.#session !== session) return
         session.post('Debugger.resume')
         this.#options.log.warn({ running: params.callFrames.slice(0, FRAMES).map(frameText) }, 'main loop stack')
@@ -89,7 +89,7 @@ export class StallWatch {
     }
   }
 
-  /** Ends the session; a main thread that is paused by it continues. */
+  /** Ends the inspector session; a main thread that it has paused continues. Idempotent. */
   #endInspection(): void {
     this.#session?.disconnect()
     this.#session = undefined

@@ -1,12 +1,12 @@
-import type { DatabaseState } from './state.ts'
+import type { DatabaseState } from './shared-state.ts'
 
-/** What the probe thread is given when it begins. No secret but the database address, which comes by message. */
+/** The settings of the probe thread. They have no secret: the database address is sent by message. */
 export interface ThreadSettings {
   state: SharedArrayBuffer
-  /** Where it counts its answers. */
-  tally: SharedArrayBuffer
-  /** Address and port of its server; without a port it only checks. */
+  /** The memory of its `ProbeDurations`. */
+  durations: SharedArrayBuffer
   host: string
+  /** 0 for any free port; `off` for no server. */
   port: number | 'off'
   service: string
   applicationName: string
@@ -15,19 +15,19 @@ export interface ThreadSettings {
   log: { level: string; bindings: Record<string, unknown> }
 }
 
-/** What the main thread asks of the probe thread. */
+/** Messages from the main thread to the probe thread. */
 export type ToThread =
-  /** A probe on the main port wants a fresh verdict: answered with `verdict`. */
-  | { type: 'ask' }
-  /** Here is the database: begin to check. */
+  /** A probe on the main port needs a fresh verdict: answered with `refreshed`. */
+  | { type: 'refresh' }
+  /** The address of the database: start the checks. */
   | { type: 'database'; url: string }
-  /** Close the server and the connection, and end. */
+  /** Close the server and the connection, and exit. */
   | { type: 'close' }
 
-/** What the probe thread tells the main thread. */
+/** Messages from the probe thread to the main thread. */
 export type FromThread =
-  | { type: 'verdict' }
+  | { type: 'refreshed' }
   | { type: 'transition'; from: DatabaseState; to: DatabaseState }
   | { type: 'listening'; port: number | undefined }
-  /** The server could not listen; `code` is the system's. */
+  /** The server could not listen; `code` is the system's error code. */
   | { type: 'failed'; code: string }

@@ -4,6 +4,7 @@ import { isProbePath } from '../health/probes.ts'
 
 /** A JSON schema, as far as the document depends on it. */
 export interface Schema {
+  type?: string
   const?: unknown
   examples?: readonly unknown[]
   properties?: Readonly<Record<string, Schema>>

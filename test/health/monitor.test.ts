@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import type { CheckResult } from '../../src/database/database-check.ts'
 import { Monitor, type MonitorOptions, type Transition } from '../../src/health/monitor.ts'
-import { SharedState } from '../../src/health/state.ts'
+import { SharedState } from '../../src/health/shared-state.ts'
 
 /** A check that the test answers, so that it decides what is under way and when it ends. */
 function manualCheck() {
@@ -20,7 +20,7 @@ function manualCheck() {
     get count() {
       return count
     },
-    get underWay() {
+    get running() {
       return pending.length
     }
   }
@@ -46,7 +46,7 @@ function monitored(t: Test, options: Pick<MonitorOptions, 'idleMs' | 'nowMs'> = 
 
 t.test('concurrent requests share one check', async t => {
   const { manual, monitor, state } = monitored(t)
-  const asked = Promise.all(Array.from({ length: 100 }, () => monitor.ask()))
+  const asked = Promise.all(Array.from({ length: 100 }, () => monitor.refresh()))
   t.equal(manual.count, 1)
   manual.answer({ state: 'ok' })
   await asked
@@ -56,16 +56,16 @@ t.test('concurrent requests share one check', async t => {
 t.test('a verdict is answered without a check for 100 ms, and checked again after that', async t => {
   const clock = { nowMs: 5_000 }
   const { manual, monitor } = monitored(t, { nowMs: () => clock.nowMs })
-  const first = monitor.ask()
+  const first = monitor.refresh()
   manual.answer({ state: 'ok' })
   await first
   clock.nowMs = 5_100
   t.ok(monitor.isFresh())
-  await monitor.ask()
+  await monitor.refresh()
   t.equal(manual.count, 1)
   clock.nowMs = 5_101
   t.notOk(monitor.isFresh())
-  void monitor.ask()
+  void monitor.refresh()
   t.equal(manual.count, 2)
 })
 
@@ -73,7 +73,7 @@ t.test('without requests it checks again by itself, never twice at the same time
   const { manual, monitor } = monitored(t, { idleMs: 1 })
   monitor.start()
   for (const _ of [1, 2, 3]) {
-    t.equal(manual.underWay, 1)
+    t.equal(manual.running, 1)
     const next = manual.next()
     manual.answer({ state: 'ok' })
     await next
@@ -82,13 +82,13 @@ t.test('without requests it checks again by itself, never twice at the same time
 
 t.test('while the database is known to be unresponsive, no request waits for the next check', async t => {
   const { manual, monitor, state } = monitored(t)
-  const first = monitor.ask()
+  const first = monitor.refresh()
   const again = manual.next()
   manual.answer({ state: 'database_timeout', cause: new Error('no answer') })
   await first
   await again
-  await monitor.ask()
-  t.equal(manual.underWay, 1, 'the next check is under way behind the answer')
+  await monitor.refresh()
+  t.equal(manual.running, 1, 'the next check is under way behind the answer')
   t.equal(state.snapshot().database, 'database_timeout')
 })
 
@@ -117,6 +117,6 @@ t.test('each change is reported once, with its cause', async t => {
 t.test('no check starts after stop', async t => {
   const { manual, monitor } = monitored(t)
   await monitor.stop()
-  await monitor.ask()
+  await monitor.refresh()
   t.equal(manual.count, 0)
 })

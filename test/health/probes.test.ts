@@ -1,6 +1,6 @@
 import t from 'tap'
 import { isProbePath, type ProbePath, probeAnswers } from '../../src/health/probes.ts'
-import type { Snapshot } from '../../src/health/state.ts'
+import type { Snapshot } from '../../src/health/shared-state.ts'
 
 const answer = probeAnswers({ service: 'trading-system', stallMs: 30_000 })
 const timestamp = '2026-11-23T12:00:00.000Z'
@@ -45,7 +45,7 @@ const expected: [path: ProbePath, snapshot: Snapshot, status: number, body: obje
   ['/api/system/health', mute, 503, { status: 'unhealthy', timestamp }]
 ]
 
-t.test('each probe answers as the contract says', async t => {
+t.test('each probe has the bodies of the contract', async t => {
   for (const [path, snapshot, status, body] of expected) {
     const answered = answer(path, snapshot, nowMs)
     t.equal(answered.status, status, path)
@@ -53,13 +53,13 @@ t.test('each probe answers as the contract says', async t => {
   }
 })
 
-t.test('draining and load do not count for the health of the database', async t => {
+t.test('draining and pressure do not change the health of the database', async t => {
   const loaded = { ...healthy, draining: true, pressure: true }
   t.equal(answer('/health', loaded, nowMs).status, 200)
   t.equal(answer('/api/system/health', loaded, nowMs).status, 200)
 })
 
-t.test('before the first verdict nothing claims to be healthy', async t => {
+t.test('before the first verdict only liveness is 200', async t => {
   const fresh: Snapshot = { ...healthy, database: 'unknown', migrated: false, started: false }
   for (const path of ['/health', '/health/ready', '/health/startup', '/api/system/health'] as const) {
     t.equal(answer(path, fresh, nowMs).status, 503, path)
@@ -67,7 +67,7 @@ t.test('before the first verdict nothing claims to be healthy', async t => {
   t.equal(answer('/health/live', fresh, nowMs).status, 200)
 })
 
-t.test('a hostile service name stays a string', async t => {
+t.test('a service name with quotes stays a JSON string', async t => {
   const { body } = probeAnswers({ service: '"},{"x', stallMs: 1 })('/health', healthy, nowMs)
   t.hasStrict(JSON.parse(body), { service: '"},{"x' })
 })

@@ -94,7 +94,7 @@ t.test('on the probe port everything else is 404', async t => {
 t.test('PROBE_PORT=off leaves the probes on the main port', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })
-  t.equal(await app.health.probePort, undefined)
+  t.equal(await app.health.startProbeThread(), undefined)
   t.equal((await untilStatus(`${url}/health/ready`, 200)).status, 200)
 })
 

@@ -74,5 +74,5 @@ process.on('SIGTERM', () => {
   void app.close().then(() => process.exit(0))
 })
 const main = await app.listen({ host: config.HOST, port: config.PORT })
-const port = await app.health.probePort
+const port = await app.health.startProbeThread()
 log.info({ main, probes: port === undefined ? main : `http://127.0.0.1:${port}` }, 'listening')

@@ -15,5 +15,5 @@ const config = {
 const log = pino({ level: config.LOG_LEVEL, base: { instance: config.INSTANCE_ID } })
 const app = buildApp(config, { logger: log })
 const main = await app.listen({ host: config.HOST, port: config.PORT })
-const port = await app.health.probePort
+const port = await app.health.startProbeThread()
 log.info({ main, probes: port === undefined ? main : `http://127.0.0.1:${port}` }, 'listening')

@@ -1,26 +1,26 @@
 import type { DatabaseFailure } from '../database/failure.ts'
 
-/** Milliseconds on the one clock that all threads of the process share; it never goes back. */
+/** Milliseconds of the clock that all threads of the process share. It never goes back. */
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint() / 1_000_000n)
 }
 
-/** What the last check of the database found. */
+/** The result of the last database check; `unknown` before the first. */
 export type DatabaseState = 'unknown' | 'ok' | DatabaseFailure
 
-/** All that a probe's answer depends on, at one moment. */
+/** Everything that a probe's answer depends on, at one moment. */
 export interface Snapshot {
   database: DatabaseState
   /** Age of the database state, in milliseconds. */
   databaseAgeMs: number
-  /** The schema is known to be up to date. Once true it stays so. */
+  /** The schema is up to date. Once true, it stays true. */
   migrated: boolean
-  /** Migrations and warm-up are done. Once true it stays so. */
+  /** All start-up steps are done. Once true, it stays true. */
   started: boolean
   draining: boolean
-  /** The main loop is under pressure by its own measure. */
+  /** The main thread sheds load, because its event loop is late. */
   pressure: boolean
-  /** Age of the main loop's last sign of life, in milliseconds. */
+  /** Age of the main loop's last heartbeat, in milliseconds. */
   heartbeatAgeMs: number
 }
 
@@ -39,9 +39,9 @@ const HEARTBEAT = 2
 const LATENCY = 3
 const SINCE = 4
 
-const MUTE = databaseStates.indexOf('database_timeout')
+const UNRESPONSIVE = databaseStates.indexOf('database_timeout')
 
-/** The latency is kept in microseconds: a database nearby answers in less than a millisecond. */
+/** The latency is stored in microseconds: a near database answers in less than a millisecond. */
 const US_PER_MS = 1_000
 
 const STATE_BITS = 8n
@@ -53,26 +53,26 @@ const DRAINING = 1n << 2n
 const PRESSURE = 1n << 3n
 
 /**
- * The state of the replica in shared memory, so that the main thread and the probe thread answer from the same facts.
- * Each word has one writer and is read whole: the state and the time of the database check are one word, the main
- * thread's own facts are another, so no reader sees half of a change.
+ * The state of the replica in shared memory, so that the main thread and the probe thread answer from the same state.
+ * Each word has one writer and is read atomically: the state and the time of the database check are one word, the flags
+ * of the main thread are another.
  *
- * Writers: the probe thread writes the database word, the main thread the other two.
+ * Writers: the probe thread writes the words of the database check, the main thread the flags and the heartbeat.
  */
 export class SharedState {
   readonly buffer: SharedArrayBuffer
   readonly #words: BigInt64Array
-  /** What the main thread wrote last; only the writer's copy counts. */
+  /** The flags as the main thread wrote them last; not used in the probe thread. */
   #replica = 0n
   #database: DatabaseState | undefined
 
-  /** @param buffer that of another thread's state; a fresh one is made without it */
+  /** @param buffer the one of the other thread; without it, a new one is allocated */
   constructor(buffer = new SharedArrayBuffer(WORDS * BigInt64Array.BYTES_PER_ELEMENT)) {
     this.buffer = buffer
     this.#words = new BigInt64Array(buffer)
   }
 
-  /** Records what a database check found, now, and how long it took. Latency and duration are for the curious. */
+  /** Writes the result of a database check, its time and its latency. */
   setDatabase(state: DatabaseState, nowMs = monotonicMs(), latencyMs = 0): void {
     if (state !== this.#database) Atomics.store(this.#words, SINCE, BigInt(nowMs))
     this.#database = state
@@ -96,7 +96,7 @@ export class SharedState {
     this.#write(pressure ? this.#replica | PRESSURE : this.#replica & ~PRESSURE)
   }
 
-  /** A sign of life of the main loop. */
+  /** Writes the heartbeat of the main loop. */
   beat(nowMs = monotonicMs()): void {
     Atomics.store(this.#words, HEARTBEAT, BigInt(nowMs))
   }
@@ -116,15 +116,15 @@ export class SharedState {
   }
 
   /**
-   * Whether the database verdict can be used as it stands: it is not older than `limitMs`, or the database is known to
-   * be mute, so that whoever waits for better waits in vain.
+   * Whether the database verdict can be used without a new check: it is at most `limitMs` old, or the database is known
+   * to be unresponsive, so that a new check would only wait for its deadline.
    */
   isDatabaseFresh(limitMs: number, nowMs = monotonicMs()): boolean {
     const database = Atomics.load(this.#words, DATABASE)
-    return nowMs - Number(database >> STATE_BITS) <= limitMs || Number(database & STATE_MASK) === MUTE
+    return nowMs - Number(database >> STATE_BITS) <= limitMs || Number(database & STATE_MASK) === UNRESPONSIVE
   }
 
-  /** How long the last check took and for how long its result has been the same, in milliseconds. */
+  /** The latency of the last check, and for how long its result has been the same, in milliseconds. */
   databaseTiming(nowMs = monotonicMs()): { latencyMs: number; sinceMs: number } {
     return {
       latencyMs: Number(Atomics.load(this.#words, LATENCY)) / US_PER_MS,

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { SharedState } from '../../src/health/state.ts'
+import { SharedState } from '../../src/health/shared-state.ts'
 
-t.test('a fresh state claims nothing', async t => {
+t.test('a new state is not started, and the database is unknown', async t => {
   t.hasStrict(new SharedState().snapshot(), {
     database: 'unknown',
     migrated: false,
@@ -11,7 +11,7 @@ t.test('a fresh state claims nothing', async t => {
   })
 })
 
-t.test('what one side writes the other reads from the same memory', async t => {
+t.test('each thread reads what the other one writes', async t => {
   const writer = new SharedState()
   const reader = new SharedState(writer.buffer)
   writer.setMigrated()
@@ -34,7 +34,7 @@ t.test('what one side writes the other reads from the same memory', async t => {
   t.strictSame(writer.databaseTiming(2_000), { latencyMs: 7, sinceMs: 1_000 })
 })
 
-t.test('pressure ends, the rest stays', async t => {
+t.test('the end of pressure changes no other flag', async t => {
   const state = new SharedState()
   state.setStarted()
   state.setPressure(true)
@@ -42,14 +42,14 @@ t.test('pressure ends, the rest stays', async t => {
   t.hasStrict(state.snapshot(), { started: true, pressure: false })
 })
 
-t.test('an age is never negative, whichever thread looked at the clock first', async t => {
+t.test('an age is never negative, also when the reader read the clock first', async t => {
   const state = new SharedState()
   state.setDatabase('ok', 2_000)
   state.beat(2_000)
   t.hasStrict(state.snapshot(1_999), { databaseAgeMs: 0, heartbeatAgeMs: 0 })
 })
 
-t.test('every database state survives the way through memory', async t => {
+t.test('every database state is read as it was written', async t => {
   const state = new SharedState()
   for (const database of ['ok', 'database_unreachable', 'database_timeout', 'database_refused', 'unknown'] as const) {
     state.setDatabase(database, Number.MAX_SAFE_INTEGER)
@@ -57,7 +57,7 @@ t.test('every database state survives the way through memory', async t => {
   }
 })
 
-t.test('a verdict is good as it stands while it is young, or while the database is known to be mute', async t => {
+t.test('a verdict is fresh while it is young, or while the database is known to be unresponsive', async t => {
   const state = new SharedState()
   state.setDatabase('ok', 1_000)
   t.equal(state.isDatabaseFresh(100, 1_100), true)

@@ -1,18 +1,18 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
-import { ProbeHost, type ProbeHostOptions, ProbePortError } from '../../src/health/probe-host.ts'
-import { SharedState } from '../../src/health/state.ts'
+import { ProbeThreadSupervisor, type ProbeThreadSupervisorOptions, ProbePortError } from '../../src/health/probe-thread-supervisor.ts'
+import { SharedState } from '../../src/health/shared-state.ts'
 import { notReady } from '../../src/health/verdict.ts'
 import { captureLog } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
 
-function hosted(t: Test, settings: Partial<ProbeHostOptions['settings']> = {}) {
+function supervised(t: Test, settings: Partial<ProbeThreadSupervisorOptions['settings']> = {}) {
   const { lines, logger } = captureLog('debug')
   const state = new SharedState()
   const transitions: string[] = []
   const waiting: (() => void)[] = []
-  const host = new ProbeHost({
+  const supervisor = new ProbeThreadSupervisor({
     state,
     log: logger,
     settings: {
@@ -31,29 +31,29 @@ function hosted(t: Test, settings: Partial<ProbeHostOptions['settings']> = {}) {
       for (const look of waiting.splice(0)) look()
     }
   })
-  t.teardown(() => host.close())
+  t.teardown(() => supervisor.close())
   const transition = () => new Promise<void>(resolve => waiting.push(resolve))
-  return { host, state, lines, transitions, transition }
+  return { supervisor, state, lines, transitions, transition }
 }
 
-t.test('a thread that ends is reported, its verdict ages out, and it is started again on its port', async t => {
+t.test('a thread that ends is reported, its verdict expires, and it is started again on its port', async t => {
   const { url } = await createTestDatabase(t)
-  const { host, state, lines, transition } = hosted(t)
-  const port = await host.start()
+  const { supervisor, state, lines, transition } = supervised(t)
+  const port = await supervisor.start()
   state.setMigrated()
   state.setStarted()
   const known = transition()
-  host.setDatabase(url)
+  supervisor.setDatabase(url)
   await known
-  while (notReady(state.snapshot()) !== undefined) await host.ask()
+  while (notReady(state.snapshot()) !== undefined) await supervisor.refresh()
 
-  host.kill()
+  supervisor.kill()
   while (notReady(state.snapshot()) !== 'overloaded') await new Promise(resolve => setTimeout(resolve, 20))
-  t.pass('without the thread the verdict ages out')
-  while (host.restarts === 0 || (await answers(port)) !== 200) await new Promise(resolve => setTimeout(resolve, 20))
+  t.pass('without the thread the verdict expires')
+  while (supervisor.restarts === 0 || (await answers(port)) !== 200) await new Promise(resolve => setTimeout(resolve, 20))
   t.ok(lines.find(({ msg }) => msg === 'probe thread ended'))
   while (notReady(state.snapshot()) !== undefined) {
-    await host.ask()
+    await supervisor.refresh()
     await new Promise(resolve => setTimeout(resolve, 20))
   }
   t.pass('it checks again by itself')
@@ -65,19 +65,19 @@ t.test('a port in use is a clear error', async t => {
   t.teardown(() => other.close())
   const address = other.address()
   const port = typeof address === 'object' && address ? address.port : 0
-  const { host } = hosted(t, { port })
-  const failure = await host.start().catch((err: unknown) => err)
+  const { supervisor } = supervised(t, { port })
+  const failure = await supervisor.start().catch((err: unknown) => err)
   const message = `the probe port 127.0.0.1:${port} cannot be listened on: EADDRINUSE`
   t.equal(failure instanceof ProbePortError ? failure.message : failure, message)
 })
 
 t.test('concurrent requests share one message, and none waits for ever', async t => {
-  const { host } = hosted(t, { port: 'off', checkTimeoutMs: 1 })
-  t.equal(await host.start(), undefined)
-  t.equal(host.ask(), host.ask())
-  await host.ask()
-  await host.close()
-  await host.close()
+  const { supervisor } = supervised(t, { port: 'off', checkTimeoutMs: 1 })
+  t.equal(await supervisor.start(), undefined)
+  t.equal(supervisor.refresh(), supervisor.refresh())
+  await supervisor.refresh()
+  await supervisor.close()
+  await supervisor.close()
   t.pass('closing twice is no error')
 })
 

@@ -2,23 +2,23 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { sourceDir } from '../locations.ts'
 import type { Log } from '../log/log.ts'
-import { ProbeTally } from './probe-tally.ts'
-import { type DatabaseState, monotonicMs, type SharedState } from './state.ts'
+import { ProbeDurations } from './probe-durations.ts'
+import { type DatabaseState, monotonicMs, type SharedState } from './shared-state.ts'
 import type { FromThread, ThreadSettings, ToThread } from './thread-messages.ts'
 import { FRESH_MS } from './verdict.ts'
 
 const HEARTBEAT_MS = 100
-/** How much longer than the check itself a probe waits for the thread's word, in milliseconds. */
-const ASK_GRACE_MS = 100
+/** How much longer than the deadline of a check a probe waits for the thread's answer, in milliseconds. */
+const REFRESH_GRACE_MS = 100
 const CLOSE_TIMEOUT_MS = 2_000
 const RESTART_MIN_MS = 100
 const RESTART_MAX_MS = 5_000
-/** A thread that lived this long starts its back-off anew, in milliseconds. */
-const SETTLED_MS = 60_000
+/** After a thread that ran this long, the back-off starts again at its minimum, in milliseconds. */
+const STABLE_MS = 60_000
 
-export interface ProbeHostOptions {
+export interface ProbeThreadSupervisorOptions {
   state: SharedState
-  settings: Omit<ThreadSettings, 'state' | 'tally'>
+  settings: Omit<ThreadSettings, 'state' | 'durations'>
   log: Log
   /** The state of the database changed. */
   onTransition: (from: DatabaseState, to: DatabaseState) => void
@@ -30,14 +30,14 @@ export class ProbePortError extends Error {
 }
 
 /**
- * The main thread's side of the probe thread: starts it, beats for it, asks it, starts it again with back-off when it
- * dies, and ends it.
+ * Runs the probe thread from the main thread: starts it, starts it again with back-off when it ends unexpectedly, sends
+ * it messages, writes the heartbeat of the main loop, and closes it.
  */
-export class ProbeHost {
-  /** The answers of both ports; it outlives the thread. */
-  readonly tally = new ProbeTally()
-  readonly #options: ProbeHostOptions
-  #settings: Omit<ThreadSettings, 'state' | 'tally'>
+export class ProbeThreadSupervisor {
+  /** The durations of the answers of both ports. They are kept when the thread is started again. */
+  readonly durations = new ProbeDurations()
+  readonly #options: ProbeThreadSupervisorOptions
+  #settings: Omit<ThreadSettings, 'state' | 'durations'>
   #worker: Worker | undefined
   #url: string | undefined
   #heartbeat: NodeJS.Timeout | undefined
@@ -45,10 +45,10 @@ export class ProbeHost {
   #restartMs = RESTART_MIN_MS
   #closing = false
   #restarts = 0
-  #asked: { promise: Promise<void>; settle: () => void } | undefined
+  #refreshing: { promise: Promise<void>; resolve: () => void } | undefined
   #listening: { resolve: (port: number | undefined) => void; reject: (err: Error) => void } | undefined
 
-  constructor(options: ProbeHostOptions) {
+  constructor(options: ProbeThreadSupervisorOptions) {
     this.#options = options
     this.#settings = options.settings
   }
@@ -59,9 +59,9 @@ export class ProbeHost {
   }
 
   /**
-   * Starts the thread.
-   * @returns the port that it listens on, undefined where it is turned off
-   * @throws {ProbePortError} when it cannot listen there
+   * Starts the thread. Call it once.
+   * @returns the port that it listens on; undefined when the port is `off`
+   * @throws {ProbePortError} when it cannot listen on the port
    */
   start(): Promise<number | undefined> {
     const { state } = this.#options
@@ -74,43 +74,43 @@ export class ProbeHost {
     return listening
   }
 
-  /** Tells the thread where the database is. */
+  /** Sends the thread the address of the database. A thread that is started later gets it too. */
   setDatabase(url: string): void {
     this.#url = url
     this.#post({ type: 'database', url })
   }
 
-  /**
-   * Whether the verdict can be used as it stands: it is fresh, or the database is known to be mute and the thread goes
-   * on trying.
-   */
+  /** Whether the verdict can be used without `refresh`: it is fresh, or the database is known to be unresponsive. */
   isFresh(): boolean {
     return this.#options.state.isDatabaseFresh(FRESH_MS)
   }
 
-  /** Asks the thread for a fresh verdict: one message for all that wait. Settles in bounded time, never rejects. */
-  ask(): Promise<void> {
-    if (this.#asked) return this.#asked.promise
-    let settle: () => void = () => undefined
+  /**
+   * Has the thread refresh the verdict: one message for all concurrent callers. Resolves when it is done, at the latest
+   * a moment after the deadline of a check. Never rejects.
+   */
+  refresh(): Promise<void> {
+    if (this.#refreshing) return this.#refreshing.promise
+    let end: () => void = () => undefined
     const promise = new Promise<void>(resolve => {
-      const timer = setTimeout(() => settle(), this.#settings.checkTimeoutMs + ASK_GRACE_MS)
-      settle = () => {
+      const timer = setTimeout(() => end(), this.#settings.checkTimeoutMs + REFRESH_GRACE_MS)
+      end = () => {
         clearTimeout(timer)
-        this.#asked = undefined
+        this.#refreshing = undefined
         resolve()
       }
     })
-    this.#asked = { promise, settle }
-    this.#post({ type: 'ask' })
+    this.#refreshing = { promise, resolve: end }
+    this.#post({ type: 'refresh' })
     return promise
   }
 
-  /** Ends the thread as a fault would; it is started again. */
+  /** Ends the thread as a fault would, for tests; it is started again. */
   kill(): void {
     void this.#worker?.terminate()
   }
 
-  /** Ends the thread: first by asking, then by force. Idempotent. */
+  /** Closes the thread by a message, and terminates it when it does not exit in time. Idempotent. */
   async close(): Promise<void> {
     this.#closing = true
     clearInterval(this.#heartbeat)
@@ -132,24 +132,24 @@ export class ProbeHost {
   }
 
   #spawn(): void {
-    const born = monotonicMs()
+    const startedMs = monotonicMs()
     let worker: Worker
     try {
       worker = this.#createWorker()
     } catch (err) {
-      // Without a free descriptor or thread: this runs in a timer, where an error would end the process.
+      // No descriptor or thread is free. This may run in a timer, where an error would end the process.
       this.#options.log.error({ err, restart_ms: this.#restartMs }, 'probe thread not started')
       this.#restartLater()
       return
     }
     this.#worker = worker
-    worker.on('message', (message: FromThread) => this.#hear(message))
+    worker.on('message', (message: FromThread) => this.#receive(message))
     worker.on('error', err => this.#options.log.error({ err }, 'probe thread failed'))
     worker.once('exit', code => {
       this.#worker = undefined
-      this.#asked?.settle()
+      this.#refreshing?.resolve()
       if (this.#closing) return
-      if (monotonicMs() - born > SETTLED_MS) this.#restartMs = RESTART_MIN_MS
+      if (monotonicMs() - startedMs > STABLE_MS) this.#restartMs = RESTART_MIN_MS
       this.#options.log.error({ code, restart_ms: this.#restartMs }, 'probe thread ended')
       this.#restartLater()
     })
@@ -159,8 +159,8 @@ export class ProbeHost {
   #createWorker(): Worker {
     return new Worker(join(sourceDir, 'health/probe-thread.js'), {
       name: 'probe',
-      workerData: { ...this.#settings, state: this.#options.state.buffer, tally: this.tally.buffer },
-      // The thread needs no secret of the environment.
+      workerData: { ...this.#settings, state: this.#options.state.buffer, durations: this.durations.buffer },
+      // No secret of the environment is passed to the thread.
       env: {},
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4, codeRangeSizeMb: 16 }
@@ -175,11 +175,11 @@ export class ProbeHost {
     this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MAX_MS)
   }
 
-  #hear(message: FromThread): void {
-    if (message.type === 'verdict') this.#asked?.settle()
+  #receive(message: FromThread): void {
+    if (message.type === 'refreshed') this.#refreshing?.resolve()
     else if (message.type === 'transition') this.#options.onTransition(message.from, message.to)
     else if (message.type === 'listening') {
-      // A thread that is started again must come back to the port that was found for it.
+      // A thread that is started again must listen on the same port.
       if (message.port !== undefined) this.#settings = { ...this.#settings, port: message.port }
       this.#listening?.resolve(message.port)
     } else {

@@ -1,0 +1,55 @@
+// @FEAT:health-monitoring @COMP:service @TYPE:core
+import type { CheckDetails } from '../domain/check-details.ts'
+import type { Snapshot } from './shared-state.ts'
+import { databaseCheck, HEARTBEAT_LIMIT_MS } from './verdict.ts'
+
+/** The age of a database verdict from which the probe thread counts as failed, in milliseconds. */
+const PROBE_THREAD_LIMIT_MS = 5_000
+
+/**
+ * The verdict on the database that the probes are answered from.
+ * @param timing of the last check, in milliseconds
+ * @param now milliseconds since the epoch
+ */
+export function databaseDetails(
+  snapshot: Snapshot,
+  { latencyMs, sinceMs }: { latencyMs: number; sinceMs: number },
+  now: number
+): CheckDetails {
+  const code = databaseCheck(snapshot)
+  const known = snapshot.database !== 'unknown'
+  return {
+    name: 'database',
+    status: code === 'ok' ? 'ok' : 'failed',
+    code: code === 'ok' ? null : code,
+    latency_ms: known ? latencyMs : null,
+    age_ms: known ? snapshot.databaseAgeMs : null,
+    since: known ? new Date(now - sinceMs).toISOString() : null
+  }
+}
+
+/** The event loop of the main thread; the age is that of its heartbeat. */
+export function mainLoopDetails({ heartbeatAgeMs, pressure }: Snapshot): CheckDetails {
+  const overloaded = pressure || heartbeatAgeMs > HEARTBEAT_LIMIT_MS
+  return {
+    name: 'main_loop',
+    status: overloaded ? 'degraded' : 'ok',
+    code: overloaded ? 'overloaded' : null,
+    latency_ms: null,
+    age_ms: heartbeatAgeMs,
+    since: null
+  }
+}
+
+/** The probe thread, by the age of its verdict on the database. */
+export function probeThreadDetails(snapshot: Snapshot): CheckDetails {
+  const failed = databaseCheck(snapshot) === 'overloaded' && snapshot.databaseAgeMs > PROBE_THREAD_LIMIT_MS
+  return {
+    name: 'probe_thread',
+    status: failed ? 'failed' : 'ok',
+    code: failed ? 'overloaded' : null,
+    latency_ms: null,
+    age_ms: snapshot.database === 'unknown' ? null : snapshot.databaseAgeMs,
+    since: null
+  }
+}
