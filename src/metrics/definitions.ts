@@ -1,14 +1,14 @@
-/** What a metric is: its kind, what it says, and the labels that every series of it has. */
+/** A metric: its kind, its help text, and the labels of each series. */
 export interface Definition {
   kind: 'counter' | 'gauge' | 'histogram'
   help: string
-  /** Their values come from closed lists: never a symbol, a user, an id or anything else that a client chooses. */
+  /** Their values are from closed lists: never a symbol, a user, an id or another value that a client chooses. */
   labels: readonly string[]
   /** Upper bounds of a histogram's buckets, ascending. */
   buckets?: readonly number[]
 }
 
-/** Of a probe's answer, in seconds: it is bounded by the second within which each must come. */
+/** Buckets of the duration of a probe's answer, in seconds: up to the second within which each must be answered. */
 export const PROBE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1] as const
 
 const REQUEST_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
@@ -17,20 +17,24 @@ const RUN_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300]
 const DELAY_BUCKETS = [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300]
 
 /**
- * Every metric of the service, by its name. Durations are in seconds, totals only ever grow. A new one is a row here and
- * a `count`, an `observe` or a `collect` where its figure is known.
+ * Every metric of the service, by its name. Durations are in seconds, totals only increase. A new metric is a row here
+ * and a call of `count`, `observe` or `collect` where its value is known.
  */
 export const definitions = {
-  trading_health_build_info: gauge('Always 1; its labels say what runs', 'version', 'node_version'),
+  trading_health_build_info: gauge(
+    'Always 1; its labels are the versions of the service and of Node.js',
+    'version',
+    'node_version'
+  ),
 
   trading_health_started: gauge('1 once migrations and warm-up are done'),
-  trading_health_ready: gauge('1 while this replica can serve, as /health/ready says'),
+  trading_health_ready: gauge('1 while this replica is ready, as /health/ready reports'),
   trading_health_draining: gauge('1 while this replica drains'),
-  trading_health_check_state: gauge('1 for the state a check is in, 0 for the others', 'check', 'state'),
-  trading_health_check_latency_seconds: gauge('How long the last look of a check took', 'check'),
-  trading_health_check_age_seconds: gauge('How old the last result of a check is', 'check'),
+  trading_health_check_state: gauge('1 for the current state of a check, 0 for the others', 'check', 'state'),
+  trading_health_check_latency_seconds: gauge('Duration of the last check', 'check'),
+  trading_health_check_age_seconds: gauge('Age of the last result of a check', 'check'),
   trading_health_probe_duration_seconds: histogram(
-    'Answers of the probe routes, by port (main or probe), with the time they took once they were read',
+    'Time from a probe request to its answer, by port (main or probe)',
     PROBE_BUCKETS,
     'port',
     'route',
@@ -42,7 +46,7 @@ export const definitions = {
   trading_health_event_loop_utilization_ratio: gauge('Share of the time for which the main event loop was busy'),
   trading_health_overloaded: gauge('1 while the API sheds load'),
   trading_health_http_request_duration_seconds: histogram(
-    'Requests of the API by route pattern, `unmatched` where there is none, and class of status',
+    'Requests of the API by route pattern, or `unmatched`, and class of status',
     REQUEST_BUCKETS,
     'route',
     'status_class'
@@ -51,11 +55,13 @@ export const definitions = {
 
   trading_health_database_pool_max: gauge('Connections that the main pool may have'),
   trading_health_database_pool_connections: gauge('Connections that the main pool has'),
-  trading_health_database_calls_in_flight: gauge('Calls that hold or await a connection of the main pool'),
+  trading_health_database_calls_in_flight: gauge('Calls that use or wait for a connection of the main pool'),
   trading_health_database_calls_total: counter('Calls on the main pool that ended', 'outcome'),
-  trading_health_database_pool_replacements_total: counter('How often the main pool was replaced as dead'),
+  trading_health_database_pool_replacements_total: counter(
+    'How often the main pool was replaced because it was unresponsive'
+  ),
 
-  trading_health_scheduler_running: gauge('1 while the clock of the cluster runs, 0 while an admin has stopped it'),
+  trading_health_scheduler_running: gauge('1 while the scheduler of the cluster runs, 0 while an admin has stopped it'),
   trading_health_job_runs_total: counter('Runs on this replica that ended', 'job_id', 'outcome'),
   trading_health_job_run_duration_seconds: histogram('Time from claim to recorded end of a run', RUN_BUCKETS, 'job_id'),
   trading_health_job_start_delay_seconds: histogram(
@@ -63,37 +69,54 @@ export const definitions = {
     DELAY_BUCKETS,
     'job_id'
   ),
-  trading_health_job_lease_losses_total: counter('Runs that their runner lost', 'job_id'),
+  trading_health_job_lease_losses_total: counter('Runs whose runner lost its lease', 'job_id'),
   trading_health_job_overdue: gauge('1 while a job should have succeeded by now', 'job_id'),
 
-  trading_health_exchange_calls_total: counter('Calls to exchanges, retries included in one', 'exchange', 'outcome'),
+  trading_health_exchange_calls_total: counter(
+    'Calls to exchanges; the retries of a call are not counted',
+    'exchange',
+    'outcome'
+  ),
   trading_health_exchange_call_duration_seconds: histogram(
-    'Time that a call took, with waits',
+    'Duration of a call with its waits and retries',
     CALL_BUCKETS,
     'exchange'
   ),
   trading_health_exchange_circuit_open: gauge('1 while an exchange is not called because it failed', 'exchange'),
-  trading_health_exchange_last_success_timestamp_seconds: gauge('When an exchange last answered well', 'exchange'),
+  trading_health_exchange_last_success_timestamp_seconds: gauge(
+    'Time of the last successful answer of an exchange',
+    'exchange'
+  ),
   trading_health_exchange_clock_skew_seconds: gauge("An exchange's clock minus ours", 'exchange'),
-  trading_health_telegram_calls_total: counter('Calls to Telegram, retries included in one', 'method', 'outcome'),
-  trading_health_telegram_call_duration_seconds: histogram('Time that a call took, with waits', CALL_BUCKETS, 'method'),
+  trading_health_telegram_calls_total: counter(
+    'Calls to Telegram; the retries of a call are not counted',
+    'method',
+    'outcome'
+  ),
+  trading_health_telegram_call_duration_seconds: histogram(
+    'Duration of a call with its waits and retries',
+    CALL_BUCKETS,
+    'method'
+  ),
 
   trading_health_cached_prices: gauge('Current prices in the cache', 'exchange', 'market_type'),
   trading_health_cached_price_age_seconds: gauge('Age of the oldest current price', 'exchange', 'market_type'),
   trading_health_price_lookups_total: counter('Look-ups of cached prices', 'exchange', 'market_type', 'outcome'),
-  trading_health_frozen_prices: gauge('Symbols whose price stands still while their market moves'),
+  trading_health_frozen_prices: gauge('Symbols whose price does not change while their market changes'),
   trading_health_cached_clients: gauge('Exchange clients in the cache that have not expired'),
 
   trading_health_outbox_waiting: gauge('Messages of the cluster that wait to be sent'),
   trading_health_outbox_oldest_age_seconds: gauge('Age of the oldest message that waits'),
   trading_health_outbox_given_up: gauge('Messages given up within the last day'),
 
-  trading_health_collector_failures_total: counter('Scrapes that lack figures, because reading them failed')
+  trading_health_collector_failures_total: counter('Readings that lack metrics because a collector failed')
 } as const satisfies Record<string, Definition>
 
 type Definitions = typeof definitions
 
+/** The name of a metric. */
 export type MetricName = keyof Definitions
+/** The names of the metrics of a kind. */
 export type NameOf<K extends Definition['kind']> = {
   [N in MetricName]: Definitions[N]['kind'] extends K ? N : never
 }[MetricName]

@@ -1,21 +1,21 @@
-// Loaded with the first scrape: prom-client costs 5 MB and a tenth of the start, which a service that nobody scrapes
-// does not owe.
+// Loaded with the first scrape: prom-client needs 5 MB and a tenth of the start-up time.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { type Definition, definitions, type MetricName } from './definitions.ts'
-import type { Figures, Point } from './metrics.ts'
+import type { MetricSeries, Point } from './metrics.ts'
 
+/** The content type of the text format. */
 export const CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE
 
-/** What Node.js and the system tell of the process: memory, CPU time, collections, descriptors. */
+/** The metrics of the Node.js process: memory, CPU time, garbage collections, descriptors. */
 const runtime = new Registry()
 collectDefaultMetrics({ register: runtime })
-// Gauges that the library calls totals: `promtool check metrics` refuses them.
+// Gauges that the library names totals: `promtool check metrics` rejects them.
 for (const kind of ['handles', 'requests', 'resources']) runtime.removeSingleMetric(`nodejs_active_${kind}_total`)
 
-/** Writes figures, and those of the runtime, in the text format of Prometheus. Every metric shows, with series or not. */
-export async function expose(figures: Figures): Promise<string> {
+/** Returns the metrics and those of the process in the text format of Prometheus, also the metrics without a series. */
+export async function expose(metrics: MetricSeries): Promise<string> {
   const registry = new Registry()
-  for (const name of Object.keys(definitions) as MetricName[]) fill(registry, name, figures.get(name) ?? [])
+  for (const name of Object.keys(definitions) as MetricName[]) fill(registry, name, metrics.get(name) ?? [])
   return `${await registry.metrics()}\n${await runtime.metrics()}`
 }
 
@@ -32,7 +32,7 @@ function fill(registry: Registry, name: MetricName, points: readonly Point[]): v
   }
 }
 
-/** A histogram that was counted elsewhere: the library's own can only be observed into. */
+/** A histogram with given counts: the one of the library can only observe values. */
 class FilledHistogram extends Histogram {
   readonly #text: ReturnType<FilledHistogram['getForPromString']>
 
@@ -43,7 +43,7 @@ class FilledHistogram extends Histogram {
     this.#text = Promise.resolve({ name, help, type: 'histogram', values })
   }
 
-  /** What the registry asks each metric for. */
+  /** The registry calls this method of each metric. */
   getForPromString(): Promise<{ name: string; help: string; type: string; values: Sample[] }> {
     return this.#text
   }

@@ -7,23 +7,23 @@ import { languageOf } from '../messages.ts'
 
 export interface MetricsServerOptions {
   host: string
-  /** 0 takes any free one. */
+  /** 0 for any free port. */
   port: number
   log: Log
-  /** The page, with its content type. */
+  /** Returns the metrics as text, with the content type. */
   render: () => Promise<{ type: string; text: string }>
 }
 
-/** The metrics port could not be listened on. The message is for the operator. */
+/** The server cannot listen on the metrics port. The message is for the operator. */
 export class MetricsPortError extends Error {
   override name = 'MetricsPortError'
 }
 
-/** A client that sends its request slower than this, in milliseconds, is let go. */
+/** The connection of a client that sends its request more slowly than this is closed. */
 const REQUEST_TIMEOUT_MS = 10_000
 const MAX_CONNECTIONS = 32
 
-/** The server of the metrics port: `GET` and `HEAD` of `/metrics`, nothing else. */
+/** The server of the metrics port: `GET` and `HEAD` of `/metrics`; everything else is an error. */
 export class MetricsServer {
   readonly #options: MetricsServerOptions
   readonly #server: Server
@@ -47,14 +47,14 @@ export class MetricsServer {
       }
     )
     this.#server.maxConnections = MAX_CONNECTIONS
-    // A connection that cannot be accepted, for want of a descriptor, concerns that client alone.
+    // A connection that cannot be accepted, as there is no free descriptor, affects one client only.
     this.#server.on('error', err => this.#options.log.debug({ err }, 'metrics port failed'))
   }
 
   /**
-   * Begins to listen.
+   * Starts to listen.
    * @returns the port
-   * @throws {MetricsPortError} when it cannot
+   * @throws {MetricsPortError} when it cannot listen
    */
   async listen(): Promise<number> {
     const { host, port } = this.#options
@@ -85,7 +85,7 @@ export class MetricsServer {
   }
 }
 
-/** Node itself leaves the body out of an answer to HEAD. */
+/** Node leaves out the body of an answer to HEAD. */
 function send(response: ServerResponse, status: number, body: string, type = 'application/json; charset=utf-8'): void {
   response.writeHead(status, {
     'content-type': type,

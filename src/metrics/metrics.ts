@@ -2,52 +2,54 @@ import { withDeadline } from '../async/deadline.ts'
 import type { Log } from '../log/log.ts'
 import { type Definition, definitions, type Labels, type MetricName, type NameOf } from './definitions.ts'
 
-/** How long one collector may take, in milliseconds: less than a scraper waits. */
+/** The deadline of a collector, in milliseconds: less than a scraper waits. */
 const COLLECT_DEADLINE_MS = 2_000
 
-/** The figure of one series. Of a histogram: how many fell into each bucket, the last one unbounded, and their sum. */
+/** One series: its labels with a value, or with the distribution of a histogram. */
 export type Point = { labels: Record<string, string> } & ({ value: number } | Distribution)
 
+/** The counts of a histogram by bucket, the last one unbounded, and the sum of the values. */
 export interface Distribution {
   counts: number[]
   sum: number
 }
 
-/** All metrics with their series, at one moment. */
-export type Figures = ReadonlyMap<MetricName, readonly Point[]>
+/** The series of all metrics, at one moment. */
+export type MetricSeries = ReadonlyMap<MetricName, readonly Point[]>
 
-/** What a collector tells its figures to. */
+/** One reading of all metrics, to which a collector adds series. */
 export interface Reading {
-  /** A gauge as it is now, or a counter that is kept elsewhere. What is not a finite number is not known, and not told. */
+  /** Adds the current value of a gauge, or of a counter that another object counts. Other than finite numbers are left out. */
   set<N extends NameOf<'gauge' | 'counter'>>(name: N, labels: Labels<N>, value: number): void
-  /** A histogram that is kept elsewhere. */
+  /** Adds a histogram that another object counts. */
   distribute<N extends NameOf<'histogram'>>(name: N, labels: Labels<N>, distribution: Distribution): void
 }
 
-export type Collector = (reading: Reading) => void | Promise<void>
+/** Adds series to a reading. It must be quick and without side effects; when it fails, its series are missing. */
+type Collector = (reading: Reading) => void | Promise<void>
 
 /**
- * The figures of this process. Events are counted in plain objects when they happen; whatever has a state of its own is
- * read by a collector when it is asked for. Nothing here knows who reads the figures, or in what format.
+ * The metrics of this process. Events are counted when they happen; states are read by collectors at each reading. This
+ * class is independent of the format and the server of the metrics.
  */
 export class Metrics {
   readonly #log: Log
   readonly #series = new Map<MetricName, Map<string, Point>>()
   readonly #collectors: Collector[] = []
-  #reading: Promise<Figures> | undefined
+  #reading: Promise<MetricSeries> | undefined
 
   constructor({ log }: { log: Log }) {
     this.#log = log
     this.count('trading_health_collector_failures_total', {}, 0)
   }
 
-  /** Adds to a total. With 0 the series is there from the start, so that its first event is seen as one. */
+  /** Adds to a counter. `by` 0 creates the series, so that Prometheus sees the increase of the first event. */
   count<N extends NameOf<'counter'>>(name: N, labels: Labels<N>, by = 1): void {
     const point = this.#point(name, labels)
     if ('value' in point) point.value += by
   }
 
-  /** Puts one value into a histogram: durations in seconds. */
+  /** Adds one value to a histogram; durations in seconds. */
   observe<N extends NameOf<'histogram'>>(name: N, labels: Labels<N>, value: number): void {
     const point = this.#point(name, labels)
     if ('value' in point) return
@@ -57,28 +59,28 @@ export class Metrics {
     point.sum += value
   }
 
-  /** Has `collector` asked at each reading. It is to be quick and without side effects; a failure costs its figures. */
+  /** Adds a collector, which is called at each reading. */
   collect(collector: Collector): void {
     this.#collectors.push(collector)
   }
 
-  /** The figures now; all that ask at once share one reading. Settles in bounded time, never rejects. */
-  read(): Promise<Figures> {
+  /** Reads all metrics; concurrent calls share one reading. Takes 2 s at most. Never rejects. */
+  read(): Promise<MetricSeries> {
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined
     })
     return this.#reading
   }
 
-  async #read(): Promise<Figures> {
-    const collected = await Promise.all(this.#collectors.map(collector => this.#ask(collector)))
-    const figures = new Map<MetricName, Point[]>()
-    for (const [name, series] of this.#series) figures.set(name, [...series.values()])
-    for (const [name, point] of collected.flat()) figures.set(name, [...(figures.get(name) ?? []), point])
-    return figures
+  async #read(): Promise<MetricSeries> {
+    const collected = await Promise.all(this.#collectors.map(collector => this.#collect(collector)))
+    const metrics = new Map<MetricName, Point[]>()
+    for (const [name, series] of this.#series) metrics.set(name, [...series.values()])
+    for (const [name, point] of collected.flat()) metrics.set(name, [...(metrics.get(name) ?? []), point])
+    return metrics
   }
 
-  async #ask(collector: Collector): Promise<[MetricName, Point][]> {
+  async #collect(collector: Collector): Promise<[MetricName, Point][]> {
     const points: [MetricName, Point][] = []
     const reading: Reading = {
       set: (name, labels, value) => {
@@ -103,8 +105,8 @@ export class Metrics {
     const key = names.map(label => labels[label]).join('\n')
     const known = series.get(key)
     if (known) return known
-    const figure = buckets ? { counts: Array<number>(buckets.length + 1).fill(0), sum: 0 } : { value: 0 }
-    const point = { labels, ...figure }
+    const initial = buckets ? { counts: Array<number>(buckets.length + 1).fill(0), sum: 0 } : { value: 0 }
+    const point = { labels, ...initial }
     series.set(key, point)
     return point
   }

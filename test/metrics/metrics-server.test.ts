@@ -13,7 +13,7 @@ async function serve(t: Test, render = async () => ({ type: 'text/plain', text: 
   return { server, port, url: `http://127.0.0.1:${port}`, lines }
 }
 
-t.test('it tells the metrics, and nothing else', async t => {
+t.test('it serves the metrics only', async t => {
   const { url } = await serve(t)
   const page = await fetch(`${url}/metrics?x=1`)
   t.equal(page.status, 200)
@@ -34,7 +34,7 @@ t.test('it tells the metrics, and nothing else', async t => {
   t.equal(post.headers.get('allow'), 'GET, HEAD')
 })
 
-t.test('figures that cannot be told are an error without details', async t => {
+t.test('metrics that cannot be rendered are an error without details', async t => {
   const { url, lines } = await serve(t, () => Promise.reject(new Error('hidden')))
   const page = await fetch(`${url}/metrics`)
   t.equal(page.status, 500)
@@ -42,7 +42,7 @@ t.test('figures that cannot be told are an error without details', async t => {
   t.ok(lines.find(({ msg }) => msg === 'metrics not rendered'))
 })
 
-t.test('a port in use is a clear error', async t => {
+t.test('a port in use is an error that names the port', async t => {
   const { port } = await serve(t)
   const { logger } = captureLog()
   const second = new MetricsServer({
@@ -57,7 +57,7 @@ t.test('a port in use is a clear error', async t => {
   second.close()
 })
 
-t.test('closing lets nobody hold it open, and can be repeated', async t => {
+t.test('closing ends idle connections, and can be repeated', async t => {
   const { server, port } = await serve(t)
   const idle = connect(port, '127.0.0.1')
   await once(idle, 'connect')

@@ -8,7 +8,7 @@ function metricsOf() {
   return { metrics: new Metrics({ log: logger }), lines }
 }
 
-t.test('a total grows from the series that was made present', async t => {
+t.test('a counter increases from the series that was created with 0', async t => {
   const { metrics } = metricsOf()
   metrics.count('trading_health_sign_ins_total', { outcome: 'refused' }, 0)
   metrics.count('trading_health_sign_ins_total', { outcome: 'refused' })
@@ -20,7 +20,7 @@ t.test('a total grows from the series that was made present', async t => {
   ])
 })
 
-t.test('a value falls into the first bucket that holds it, a large one into the last', async t => {
+t.test('a value is counted in the first bucket whose bound it does not exceed, a large one in the last', async t => {
   const { metrics } = metricsOf()
   for (const seconds of [0.001, 0.01, 0.011, 1_000]) {
     metrics.observe('trading_health_job_run_duration_seconds', { job_id: 'housekeeping' }, seconds)
@@ -31,7 +31,7 @@ t.test('a value falls into the first bucket that holds it, a large one into the 
   ])
 })
 
-t.test('a collector is asked at each reading, and only then', async t => {
+t.test('a collector is called at each reading, and only then', async t => {
   const { metrics } = metricsOf()
   let draining = 0
   metrics.collect(async reading => reading.set('trading_health_draining', {}, draining++))
@@ -41,7 +41,7 @@ t.test('a collector is asked at each reading, and only then', async t => {
   }
 })
 
-t.test('all that ask at once share one reading', async t => {
+t.test('concurrent calls share one reading', async t => {
   const { metrics } = metricsOf()
   let asked = 0
   metrics.collect(async () => {
@@ -52,7 +52,7 @@ t.test('all that ask at once share one reading', async t => {
   t.equal(asked, 1)
 })
 
-t.test('a collector that fails costs its own figures, and is counted', async t => {
+t.test('a collector that fails adds no series, and is counted', async t => {
   const { metrics, lines } = metricsOf()
   metrics.collect(reading => {
     reading.set('trading_health_ready', {}, 1)
@@ -67,7 +67,7 @@ t.test('a collector that fails costs its own figures, and is counted', async t =
   t.equal(lines.filter(({ msg }) => msg === 'metrics not collected').length, 2)
 })
 
-t.test('what is not a finite number is not told', async t => {
+t.test('a value that is not a finite number is left out', async t => {
   const { metrics } = metricsOf()
   metrics.collect(reading => {
     reading.set('trading_health_event_loop_delay_seconds', {}, Number.POSITIVE_INFINITY)
