@@ -1,21 +1,23 @@
 import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 
-export type AuditOutcome = 'requested' | 'succeeded' | 'refused' | 'failed'
+type AuditOutcome = 'requested' | 'succeeded' | 'refused' | 'failed'
 
+/** An action or a sign-in attempt, for the audit log. */
 export interface AuditEntry {
-  /** Null when nobody known did it. */
-  actor: string | null
-  /** Null for what came by no network. */
-  address: string | null
+  /** A user name, or `cli:` with the name of an operator; absent when the user is unknown. */
+  actor?: string | undefined
+  /** The address of the client; absent for a command of an operator. */
+  address?: string | undefined
   action: string
   target?: string | undefined
   outcome: AuditOutcome
-  /** Null for what no request asked for. */
-  requestId: string | null
+  /** Absent without an HTTP request. */
+  requestId?: string | undefined
   details?: Record<string, unknown> | undefined
 }
 
+/** A row of the audit log. */
 export interface AuditRow {
   audit_id: string
   at: Date
@@ -28,18 +30,19 @@ export interface AuditRow {
   details: Record<string, unknown>
 }
 
+/** Which rows to list, the newest first. */
 export interface AuditFilter {
   actor?: string | undefined
   action?: string | undefined
-  /** Rows older than this `audit_id` only. */
+  /** Only rows older than this `audit_id`. */
   before?: string | undefined
   limit: number
 }
 
-/** Attempts beyond the limit are counted in one row for this long. */
+/** For this time, the attempts of a slot that are rejected without a check are counted in one row. */
 const THROTTLED_WINDOW = '10 minutes'
 
-/** Who did what, from where, with what result. Rows are only added. */
+/** The audit log: actions and attempts with actor, address and outcome. */
 export class AuditLog {
   readonly #database: Database
 
@@ -47,7 +50,11 @@ export class AuditLog {
     this.#database = database
   }
 
-  /** Adds a row; with `tx` in that transaction, so that it stands exactly when the change does. */
+  /**
+   * Adds a row. Not idempotent.
+   * @param tx the transaction of the change: both are committed, or neither
+   * @throws {DatabaseUnavailableError}
+   */
   async record(entry: AuditEntry, tx?: TransactionSql): Promise<void> {
     if (tx) await insert(tx, entry)
     else await this.#database.run(sql => insert(sql, entry))
@@ -59,7 +66,7 @@ export class AuditLog {
    * @throws {DatabaseUnavailableError}
    */
   async recordThrottled(slot: number, entry: Omit<AuditEntry, 'outcome'>): Promise<void> {
-    const { actor, address, action, target = null, requestId, details = {} } = entry
+    const { actor = null, address = null, action, target = null, requestId = null, details = {} } = entry
     const first = JSON.stringify({ ...details, attempts: 1 })
     await this.#database.transaction(tx =>
       // Two statements: the second sees the row that another transaction added while the first waited for the slot.
@@ -83,7 +90,7 @@ export class AuditLog {
     )
   }
 
-  /** Newest first. */
+  /** Lists rows, the newest first. @throws {DatabaseUnavailableError} */
   async list({ actor, action, before, limit }: AuditFilter): Promise<AuditRow[]> {
     return this.#database.run(
       sql => sql<AuditRow[]>`
@@ -98,7 +105,7 @@ export class AuditLog {
 }
 
 async function insert(sql: Sql | TransactionSql, entry: AuditEntry): Promise<void> {
-  const { actor, address, action, target = null, outcome, requestId, details = {} } = entry
+  const { actor = null, address = null, action, target = null, outcome, requestId = null, details = {} } = entry
   await sql`
     insert into audit_log (actor, address, action, target, outcome, request_id, details)
     values (${actor}, ${address}, ${action}, ${target}, ${outcome}, ${requestId}, ${JSON.stringify(details)}::text::jsonb)`

@@ -6,28 +6,30 @@ import { ConfigError } from '../config.ts'
 const BYTES = 32
 
 /**
- * A secret that is made once and kept in a file of mode 0600, for the embedded default.
- * Two that make it at once end up with the same one; a crash leaves the whole secret or none.
- * @throws {ConfigError} when it cannot be read or made, or what is there is too short to be one
+ * Returns the secret in a file of mode 0600, which is created when it does not exist. Idempotent: concurrent calls, also
+ * of several processes, return the same secret, and a crash leaves either the whole file or none.
+ * @param name of the file
+ * @returns 32 random bytes in base64
+ * @throws {ConfigError} when the file cannot be read or created, or is too short for a secret
  */
 export async function generatedSecret(directory: string, name: string): Promise<string> {
   const path = join(directory, name)
   try {
-    return await readOrMake(directory, path)
+    return await readOrCreate(directory, path)
   } catch (cause) {
     if (cause instanceof ConfigError) throw cause
-    throw new ConfigError(`DATA_DIR must let ${name} be read and made: ${codeOf(cause)} at ${path}`, { cause })
+    throw new ConfigError(`DATA_DIR must let ${name} be read and created: ${codeOf(cause)} at ${path}`, { cause })
   }
 }
 
-async function readOrMake(directory: string, path: string): Promise<string> {
+async function readOrCreate(directory: string, path: string): Promise<string> {
   const kept = await read(path)
   if (kept !== undefined) return kept
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const draft = `${path}.${randomBytes(6).toString('hex')}`
   await writeThrough(draft, randomBytes(BYTES).toString('base64'))
   try {
-    // Fails where another was first; then theirs is the one.
+    // Fails when another process was first: its secret is used.
     await link(draft, path)
   } catch (err) {
     if (codeOf(err) !== 'EEXIST') throw err
@@ -35,11 +37,12 @@ async function readOrMake(directory: string, path: string): Promise<string> {
     await unlink(draft)
   }
   const secret = await read(path)
-  if (secret === undefined) throw new ConfigError(`DATA_DIR must keep what is written to it: ${path} is gone`)
+  if (secret === undefined)
+    throw new ConfigError(`DATA_DIR must keep the files that are written to it: ${path} does not exist`)
   return secret
 }
 
-/** To the disk, not only to its cache: the name must never appear before the content. */
+/** Writes to the disk, not only to its cache: the name must never appear before the content. */
 async function writeThrough(path: string, text: string): Promise<void> {
   const file = await open(path, 'wx', 0o600)
   try {
@@ -54,7 +57,7 @@ async function read(path: string): Promise<string | undefined> {
   try {
     const secret = (await readFile(path, 'utf8')).trim()
     if (Buffer.from(secret, 'base64').length < BYTES) {
-      throw new ConfigError(`${path} holds no secret: remove it, and another is made`)
+      throw new ConfigError(`${path} has no secret: remove it, and a new one is created`)
     }
     return secret
   } catch (err) {

@@ -3,8 +3,9 @@ import type { TransactionSql } from '../database/client.ts'
 const AUDIT_DAYS = 400
 
 /**
- * Removes up to `limit` sessions that have ended; one that nobody used for a day has, whatever the settings say.
- * Idempotent. @returns how many
+ * Removes up to `limit` sessions that have ended. A session without a request for a day has ended, whatever the settings
+ * are. Idempotent.
+ * @returns how many were removed
  */
 export async function sweepSessions(tx: TransactionSql, limit: number): Promise<number> {
   const { count } = await tx`
@@ -15,7 +16,10 @@ export async function sweepSessions(tx: TransactionSql, limit: number): Promise<
   return count
 }
 
-/** Removes up to `limit` counters of failed sign-ins that nobody added to for a day. Idempotent. @returns how many */
+/**
+ * Removes up to `limit` counters of failed sign-ins that did not change for a day. Idempotent.
+ * @returns how many were removed
+ */
 export async function sweepSignInLimits(tx: TransactionSql, limit: number): Promise<number> {
   const { count } = await tx`
     delete from sign_in_limits where slot in (
@@ -24,7 +28,7 @@ export async function sweepSignInLimits(tx: TransactionSql, limit: number): Prom
   return count
 }
 
-/** Removes up to `limit` audit rows older than 400 days. Idempotent. @returns how many */
+/** Removes up to `limit` audit rows older than 400 days. Idempotent. @returns how many were removed */
 export async function sweepAuditLog(tx: TransactionSql, limit: number): Promise<number> {
   const { count } = await tx`
     delete from audit_log where audit_id in (

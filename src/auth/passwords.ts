@@ -4,33 +4,35 @@ import { ServiceError } from '../errors.ts'
 import { sourceDir } from '../locations.ts'
 import type { PasswordResult, PasswordTask } from './password-thread.ts'
 
+/** Bounds of a new password, in characters. */
 export const PASSWORD_MIN = 8
 export const PASSWORD_MAX = 256
 
-/** Passwords that may wait for the one thread; more are turned away. */
+/** How many passwords may wait for the thread; more are rejected with OVERLOADED. */
 const MAX_WAITING = 64
-/** The thread and its memory are let go when nobody signed in for this long, in milliseconds. */
+/** Without a task for this time, in milliseconds, the thread ends and frees its memory. */
 const IDLE_MS = 30_000
 
 /**
- * The hash of no password: verified for a name that does not exist, so that the answer takes as long.
- * Same parameters as the real ones.
+ * A hash that no password matches, with the usual parameters. It is verified for an unknown user name, so that the
+ * answer takes the same time.
  */
-const NOBODY = '$argon2id$v=19$m=19456,t=2,p=1$AQEBAQEBAQEBAQEBAQEBAQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
+const UNMATCHABLE_HASH =
+  '$argon2id$v=19$m=19456,t=2,p=1$AQEBAQEBAQEBAQEBAQEBAQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
 
 interface Waiting {
   resolve: (result: PasswordResult) => void
   reject: (err: Error) => void
 }
 
-/** Hashes and verifies passwords in a thread of its own, one after the other, with a bounded queue. */
+/** Hashes and verifies passwords in a separate thread, one at a time, with a bounded queue. */
 export class Passwords {
   #worker: Worker | undefined
   #idle: NodeJS.Timeout | undefined
   #lastId = 0
   readonly #waiting = new Map<number, Waiting>()
 
-  /** @throws {ServiceError} OVERLOADED when too many wait */
+  /** Hashes a password with a new salt. @throws {ServiceError} OVERLOADED when too many wait */
   async hash(password: string): Promise<string> {
     const { hash } = await this.#run({ password })
     if (hash === undefined) throw new Error('the password was not hashed')
@@ -38,15 +40,15 @@ export class Passwords {
   }
 
   /**
-   * Whether a password fits a hash. Without a hash the answer is no, after the same work.
+   * Whether a password matches a hash. Without a hash it returns false after the same time.
    * @throws {ServiceError} OVERLOADED when too many wait
    */
   async verify(password: string, hash: string | undefined): Promise<boolean> {
-    const { matches = false } = await this.#run({ password, hash: hash ?? NOBODY })
+    const { matches = false } = await this.#run({ password, hash: hash ?? UNMATCHABLE_HASH })
     return matches && hash !== undefined
   }
 
-  /** Ends the thread; what waits is rejected. Idempotent. */
+  /** Ends the thread; waiting calls are rejected. Idempotent. */
   async close(): Promise<void> {
     clearTimeout(this.#idle)
     await this.#worker?.terminate()
@@ -59,10 +61,10 @@ export class Passwords {
     clearTimeout(this.#idle)
     const id = ++this.#lastId
     return new Promise<PasswordResult>((resolve, reject) => {
-      // May throw, without a free descriptor or thread: then this promise rejects and nothing waits.
+      // Throws when no descriptor or thread is free: then this promise rejects and nothing waits.
       const worker = this.#thread()
       this.#waiting.set(id, { resolve, reject })
-      // It keeps the process alive for as long as somebody waits for it, no longer.
+      // The thread keeps the process alive only while a call waits.
       worker.ref()
       worker.postMessage({ id, ...task })
     })
@@ -79,7 +81,7 @@ export class Passwords {
       if (this.#waiting.size > 0) return
       worker.unref()
       this.#idle = setTimeout(() => {
-        // Given up at once: whoever comes while it ends gets a thread of their own.
+        // A call that comes while the thread ends starts a new one.
         this.#worker = undefined
         void worker.terminate()
       }, IDLE_MS).unref()

@@ -3,7 +3,7 @@ import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import type { User } from './users.ts'
 
-/** Who a session belongs to, as the database says now. */
+/** The user of a session, as currently in the database. */
 export interface SessionUser {
   userId: string
   username: string
@@ -11,12 +11,13 @@ export interface SessionUser {
   mustChangePassword: boolean
 }
 
-/** What @fastify/session keeps of a session; the rest of it lives in the database. */
+/** The session as @fastify/session sees it. The times of the session are in the database. */
 export interface StoredSession {
   user?: SessionUser
   expiresAt?: string
 }
 
+/** When a session ends. */
 export interface SessionLifetime {
   idleMinutes: number
   maxHours: number
@@ -24,14 +25,14 @@ export interface SessionLifetime {
 
 type Callback = (err: unknown, session?: StoredSession | null) => void
 
-/** Only the hash of a session's id is stored: who reads the table cannot use what stands there. */
+/** The hash of a session's id. Only hashes are stored: a reader of the table cannot use a session. */
 export function sessionHash(sessionId: string): Buffer {
   return createHash('sha256').update(sessionId).digest()
 }
 
 /**
- * Sessions in Postgres, for @fastify/session. Reading one also reads its user, so that a role or account that is taken
- * away counts from the next request on, on every replica. A session ends by idleness and by age, in database time.
+ * Sessions in Postgres, for @fastify/session. Each read includes the user, so that a change of the role or a disabled
+ * account applies to the next request on every replica. A session ends by idle time and by age, in database time.
  */
 export class SessionStore {
   readonly #database: Database
@@ -42,19 +43,20 @@ export class SessionStore {
     this.#lifetime = lifetime
   }
 
+  /** Reads a session that has not ended, and records its use. */
   get(sessionId: string, callback: Callback): void {
     settle(this.#read(sessionHash(sessionId)), callback)
   }
 
-  /** Nothing to write: `open` makes a session, and whatever changes of it is in the database already. */
+  /** Does nothing: `open` writes a session, and nothing else of it changes. */
   set(_sessionId: string, _session: StoredSession, callback: Callback): void {
     callback(null)
   }
 
   /**
-   * Opens a session for a user whose password was verified, unless the password was changed or the user barred since:
-   * who does that in the same moment either ends this session or is seen here.
-   * @returns whether it was opened
+   * Opens a session for a user whose password was verified, unless the password was changed or the user disabled since
+   * then. A concurrent change either ends this session or is seen here.
+   * @returns whether the session was opened
    */
   async open(sessionId: string, user: Pick<User, 'userId' | 'passwordHash'>, tx: TransactionSql): Promise<boolean> {
     const opened = await tx`
@@ -68,6 +70,7 @@ export class SessionStore {
     return opened.length > 0
   }
 
+  /** Ends a session. Idempotent. */
   destroy(sessionId: string, callback: Callback): void {
     const hash = sessionHash(sessionId)
     settle(

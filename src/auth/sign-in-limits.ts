@@ -2,45 +2,46 @@ import { createHmac } from 'node:crypto'
 import { isIPv6 } from 'node:net'
 import type { Database } from '../database/database.ts'
 
-/** Slots of the table: names and addresses are spread over them by a keyed hash, so nobody can aim at another's slot. */
+/** Slots of the table. A keyed hash maps names and addresses to slots, so a client cannot choose the slot of another. */
 const SLOTS = 1 << 20
 
-/** Failures that cost nothing yet; each further one doubles the wait, from one second up to the longest. */
+/** Failures without a wait. Each further one doubles the wait, from one second up to the longest. */
 const FREE_PER_PAIR = 5
 const FREE_PER_ADDRESS = 20
 const LONGEST_WAIT_SECONDS = 15 * 60
-/** Failures are forgotten when none came for this long. */
+/** After this time without a failure, the count starts at zero again. */
 const FORGET_AFTER = '1 hour'
 
-/** What is tried: signing in, or changing a password. */
+/** An attempt to sign in or to change a password. */
 export type Attempt = { kind: 'sign-in' | 'password'; name: string; address: string }
 
-/** The two slots that count an attempt: one for who from where, one for where. */
-export interface Slots {
+/** The two slots that count an attempt: one for the name with the address, one for the address. */
+interface Slots {
   pair: number
   address: number
 }
 
-/** An attempt that may be made, with the count of failures that it brought each slot to. */
+/** An admitted attempt, with the failure count of each slot after it. */
 export interface Admitted {
   slots: Slots
-  counted: ReadonlyMap<number, number>
+  failureCounts: ReadonlyMap<number, number>
 }
 
 /**
- * Growing delays for failed attempts, per (name, address) and per address, in Postgres, so that they hold across
- * replicas and restarts. A name alone is never delayed: nobody can lock somebody else out.
+ * Growing waits after failed attempts, per (name, address) and per address. They are in Postgres, so that they apply on
+ * all replicas and after restarts. There is no wait per name alone: a client cannot lock out another user.
  */
 export class SignInLimits {
   readonly #database: Database
   readonly #key: string
 
-  /** @param key of the hash that spreads attempts over the slots; a new one forgets all failures */
+  /** @param key of the hash that maps attempts to slots; with a new key all counts start at zero */
   constructor(database: Database, key: string) {
     this.#database = database
     this.#key = key
   }
 
+  /** The slots of an attempt; an IPv6 address is counted by its /64 network. */
   slots({ kind, name, address }: Attempt): Slots {
     const from = network(address)
     return {
@@ -50,9 +51,10 @@ export class SignInLimits {
   }
 
   /**
-   * Admits an attempt and counts it as failed from this moment on, in one step: of many that come at once, on whatever
-   * replicas, no more are looked at than of as many one after the other. Say afterwards how it ended.
-   * @returns seconds to wait when it may not be made
+   * Admits an attempt and counts it as failed in one step: of concurrent attempts, on all replicas, no more are admitted
+   * than of sequential ones. Call `succeeded` or `undecided` afterwards, unless the attempt failed.
+   * @returns the seconds to wait when the attempt is not admitted
+   * @throws {DatabaseUnavailableError}
    */
   async admit(slots: Slots): Promise<Admitted | { waitSeconds: number }> {
     const { pair, address } = slots
@@ -60,8 +62,8 @@ export class SignInLimits {
     await this.#database.run(
       sql => sql`insert into sign_in_limits (slot) values (${first}), (${second}) on conflict do nothing`
     )
-    // One statement: all attempts from an address share a row, and its lock is then held for no network round trip. What
-    // it decides on is read from the locked rows, which are current even when it has waited for them.
+    // One statement: all attempts from an address share a row, and so its lock is not held for a network round trip. The
+    // values of locked rows are current, also after a wait for the lock.
     const decided = await this.#database.run(
       sql => sql<{ wait_seconds: number; slot: number | null; failures: number | null }[]>`
         with held as (
@@ -87,32 +89,32 @@ export class SignInLimits {
     )
     const waitSeconds = decided[0]?.wait_seconds ?? 0
     if (waitSeconds > 0) return { waitSeconds }
-    const counted = decided.flatMap(({ slot, failures }): [number, number][] =>
+    const failureCounts = decided.flatMap(({ slot, failures }): [number, number][] =>
       slot === null || failures === null ? [] : [[slot, failures]]
     )
-    return { slots, counted: new Map(counted) }
+    return { slots, failureCounts: new Map(failureCounts) }
   }
 
-  /** It was the right password: forgets the failures of who from where; those of the address stay, but this one. */
+  /** The password was right: removes the failures of the name with the address, and this one of the address. */
   async succeeded(admitted: Admitted): Promise<void> {
     const { pair, address } = admitted.slots
     await this.#database.run(sql => sql`delete from sign_in_limits where slot = ${pair}`)
-    await this.#takeBack(admitted, address, FREE_PER_ADDRESS)
+    await this.#removeFailure(admitted, address, FREE_PER_ADDRESS)
   }
 
-  /** It was not looked at after all. */
+  /** The password was not checked: removes the failure that `admit` counted. */
   async undecided(admitted: Admitted): Promise<void> {
     const { pair, address } = admitted.slots
-    await this.#takeBack(admitted, pair, FREE_PER_PAIR)
-    await this.#takeBack(admitted, address, FREE_PER_ADDRESS)
+    await this.#removeFailure(admitted, pair, FREE_PER_PAIR)
+    await this.#removeFailure(admitted, address, FREE_PER_ADDRESS)
   }
 
-  /** A wait goes with the attempt that began it; one that another attempt began meanwhile stays. */
-  async #takeBack({ counted }: Admitted, slot: number, free: number): Promise<void> {
+  /** Removes a wait that the attempt caused; a wait that another attempt caused meanwhile remains. */
+  async #removeFailure({ failureCounts }: Admitted, slot: number, free: number): Promise<void> {
     await this.#database.run(
       sql => sql`
         update sign_in_limits set failures = greatest(failures - 1, 0), locked_until = case
-          when failures <= ${free} or failures = ${counted.get(slot) ?? -1} then '-infinity' else locked_until
+          when failures <= ${free} or failures = ${failureCounts.get(slot) ?? -1} then '-infinity' else locked_until
         end
         where slot = ${slot}`
     )
@@ -123,7 +125,7 @@ export class SignInLimits {
   }
 }
 
-/** An IPv6 client has a whole /64 to itself. */
+/** The /64 network of an IPv6 address, which one client may use completely; other addresses unchanged. */
 function network(address: string): string {
   if (!isIPv6(address) || address.includes('.')) return address
   const [head = '', tail = ''] = address.split('::')

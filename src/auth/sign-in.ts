@@ -6,28 +6,29 @@ import type { SessionStore } from './session-store.ts'
 import type { Admitted, Attempt, SignInLimits } from './sign-in-limits.ts'
 import type { User, Users } from './users.ts'
 
-/** Where an attempt comes from, for limits and audit. */
+/** The origin of an attempt, for the limits and the audit log. */
 export interface Origin {
   address: string
   requestId: string
 }
 
-export interface SignInParts {
+interface SignInParts {
   database: Database
   sessions: SessionStore
   users: Users
   passwords: Passwords
   limits: SignInLimits
   audit: AuditLog
-  /** Told how each attempt to sign in ended. */
+  /** Called with the outcome of each attempt to sign in. */
   onSignIn?: (outcome: SignInOutcome) => void
 }
 
+/** The outcomes of a sign-in attempt. */
 export const signInOutcomes = ['succeeded', 'refused', 'throttled', 'failed'] as const
-/** `failed`: nobody could decide, because the service or its database would not do. */
+/** `failed`: without a decision, because the service or its database failed. */
 export type SignInOutcome = (typeof signInOutcomes)[number]
 
-/** Decides on credentials: who signs in, who changes a password, who has to wait. */
+/** Verifies credentials to sign in and to change a password, within the limits, and records each attempt. */
 export class SignIn {
   readonly #parts: SignInParts
 
@@ -36,23 +37,23 @@ export class SignIn {
   }
 
   /**
-   * The user whose credentials these are. Unknown name, wrong password and disabled user cost the same time and give
-   * the same answer.
+   * Returns the user with these credentials. An unknown name, a wrong password and a disabled user take the same time and
+   * have the same error.
    * @throws {ServiceError} INVALID_CREDENTIALS, TOO_MANY_ATTEMPTS (with Retry-After), OVERLOADED
    */
   async authenticate(username: string, password: string, origin: Origin): Promise<User> {
     const attempt: Attempt = { kind: 'sign-in', name: username, address: origin.address }
-    return this.#told(() => this.#verify(attempt, password, 'sign_in', origin))
+    return this.#reportingFailure(() => this.#verify(attempt, password, 'sign_in', origin))
   }
 
   /**
-   * Opens the session of a user who was authenticated, and writes the sign-in down with it.
-   * @throws {ServiceError} INVALID_CREDENTIALS when the password was changed, or the user barred, since then
+   * Opens the session of an authenticated user, and records the sign-in in the same transaction.
+   * @throws {ServiceError} INVALID_CREDENTIALS when the password was changed or the user disabled since the authentication
    */
   async open(user: User, sessionId: string, origin: Origin): Promise<void> {
     const { database, sessions, audit } = this.#parts
     const entry = { actor: user.username, action: 'sign_in', ...origin }
-    await this.#told(async () => {
+    await this.#reportingFailure(async () => {
       const opened = await database.transaction(async tx => {
         const opened = await sessions.open(sessionId, user, tx)
         await audit.record({ ...entry, outcome: opened ? 'succeeded' : 'refused' }, tx)
@@ -64,7 +65,7 @@ export class SignIn {
   }
 
   /**
-   * Changes a password after the current one was shown; every session of the user but `keep` ends.
+   * Changes a password after the current one was verified; all sessions of the user except `keep` end.
    * @throws {ServiceError} INVALID_CREDENTIALS, PASSWORD_UNCHANGED, TOO_MANY_ATTEMPTS (with Retry-After), OVERLOADED
    */
   async changePassword(
@@ -82,7 +83,7 @@ export class SignIn {
       throw new ServiceError('PASSWORD_UNCHANGED')
     }
     const passwordHash = await passwords.hash(next)
-    const changed = await users.setPassword(username, passwordHash, { keep, instead: user.passwordHash }, tx =>
+    const changed = await users.setPassword(username, passwordHash, { keep, currentHash: user.passwordHash }, tx =>
       audit.record({ ...entry, outcome: 'succeeded' }, tx)
     )
     if (changed) return
@@ -90,22 +91,22 @@ export class SignIn {
     throw new ServiceError('INVALID_CREDENTIALS')
   }
 
-  /** Tells why a part of signing in came to nothing. */
-  async #told<T>(part: () => Promise<T>): Promise<T> {
+  /** Runs a step of the sign-in, and reports the outcome when it fails. */
+  async #reportingFailure<T>(step: () => Promise<T>): Promise<T> {
     try {
-      return await part()
+      return await step()
     } catch (err) {
       this.#parts.onSignIn?.(outcomeOf(err))
       throw err
     }
   }
 
-  /** Admits the attempt, verifies the password, and writes down what was refused. */
+  /** Admits the attempt, verifies the password, and records a rejected attempt. */
   async #verify(attempt: Attempt, password: string, action: string, origin: Origin): Promise<User> {
     const { users, limits, audit } = this.#parts
     const user = await users.find(attempt.name)
-    // A name that nobody has is not written down: it may be a password typed into the wrong field.
-    const entry = { actor: user?.username ?? null, action, ...origin }
+    // An unknown name is not recorded: it may be a password in the wrong field.
+    const entry = { actor: user?.username, action, ...origin }
     const slots = limits.slots(attempt)
     const admitted = await limits.admit(slots)
     if ('waitSeconds' in admitted) {

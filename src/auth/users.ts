@@ -1,9 +1,10 @@
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 
-/** Letters, digits and a few signs, so that a name reads the same in a shell, a log and a page. */
+/** Letters, digits and `._@-`, so that a name is the same in a shell, a log and a page. At most 64 characters. */
 export const USERNAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$'
 
+/** A user with the hash of the password. */
 export interface User {
   userId: string
   username: string
@@ -15,10 +16,10 @@ export interface User {
 
 const usernamePattern = new RegExp(USERNAME_PATTERN)
 
-/** What else belongs to a change, in its transaction: typically its row in the audit log. */
+/** A further change in the same transaction: typically the row in the audit log. */
 type Also = (tx: TransactionSql) => Promise<void>
 
-/** The users' table. Names are told apart without regard to case. */
+/** The table of users. Names are compared without case. Every method throws DatabaseUnavailableError. */
 export class Users {
   readonly #database: Database
 
@@ -26,7 +27,10 @@ export class Users {
     this.#database = database
   }
 
-  /** A name that breaks the pattern is nobody's: the database would fold letters like İ into ASCII ones. */
+  /**
+   * The user with a name. A name that does not match the pattern has no user: the database would map letters like İ to
+   * ASCII ones.
+   */
   async find(username: string): Promise<User | undefined> {
     if (!usernamePattern.test(username)) return undefined
     const [user] = await this.#database.run(
@@ -38,7 +42,7 @@ export class Users {
     return user
   }
 
-  /** @returns false when the name is taken */
+  /** Creates a user. @returns false when the name is taken */
   async create(
     user: { username: string; passwordHash: string; isAdmin: boolean },
     also: Also = nothing
@@ -63,12 +67,13 @@ export class Users {
     return created.length > 0
   }
 
-  /** @returns whether there is anybody */
+  /** Whether there is any user. */
   async exist(): Promise<boolean> {
     const found = await this.#database.run(sql => sql`select from users limit 1`)
     return found.length > 0
   }
 
+  /** All users by name. */
   async list(): Promise<{ username: string; isAdmin: boolean; isActive: boolean; lastSignInAt: Date | null }[]> {
     return this.#database.run(
       sql => sql<{ username: string; isAdmin: boolean; isActive: boolean; lastSignInAt: Date | null }[]>`
@@ -77,7 +82,7 @@ export class Users {
     )
   }
 
-  /** Bars a user and ends all sessions of theirs, everywhere. @returns whether there is such a user */
+  /** Disables a user and ends all their sessions. Idempotent. @returns whether there is such a user */
   async disable(username: string, also: Also = nothing): Promise<boolean> {
     return this.#database.transaction(async tx => {
       const [user] = await tx<{ user_id: string }[]>`
@@ -89,7 +94,7 @@ export class Users {
     })
   }
 
-  /** Where a user's summaries go; null: nowhere. @returns whether there is such a user */
+  /** Sets the chat of a user's daily summaries; null for none. Idempotent. @returns whether there is such a user */
   async setTelegramChat(username: string, chatId: string | null, also: Also = nothing): Promise<boolean> {
     return this.#database.transaction(async tx => {
       const { count } = await tx`
@@ -100,22 +105,22 @@ export class Users {
   }
 
   /**
-   * Sets a password, which is then no longer due to be changed, and ends the sessions of that user.
-   * @param keep hash of the one session that stays
-   * @param instead the hash that it takes the place of: nothing is changed when another does, or the user is barred
-   * @returns whether there is such a user
+   * Sets a password, after which none has to be changed, and ends the sessions of the user.
+   * @param keep the hash of a session that does not end
+   * @param currentHash the current hash: with another one, or a disabled user, nothing is changed
+   * @returns whether the password was set
    */
   async setPassword(
     username: string,
     passwordHash: string,
-    { keep, instead }: { keep?: Buffer; instead?: string } = {},
+    { keep, currentHash }: { keep?: Buffer; currentHash?: string } = {},
     also: Also = nothing
   ): Promise<boolean> {
     return this.#database.transaction(async tx => {
       const [user] = await tx<{ user_id: string }[]>`
         update users set password_hash = ${passwordHash}, must_change_password = false
         where lower(username) = lower(${username})
-          ${instead === undefined ? tx`` : tx`and is_active and password_hash = ${instead}`}
+          ${currentHash === undefined ? tx`` : tx`and is_active and password_hash = ${currentHash}`}
         returning user_id`
       if (!user) return false
       await tx`delete from sessions where user_id = ${user.user_id} and session_hash is distinct from ${keep ?? null}`

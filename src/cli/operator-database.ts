@@ -61,7 +61,7 @@ const silent: Log = {
 
 /** User names have no colon, so no user has the name of an operator. */
 function auditEntry(action: string, target: string): AuditEntry {
-  return { actor: `cli:${operator()}`, address: null, action, target, outcome: 'succeeded', requestId: null }
+  return { actor: `cli:${operator()}`, action, target, outcome: 'succeeded' }
 }
 
 function operator(): string {

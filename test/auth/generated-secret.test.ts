@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { generatedSecret } from '../../src/auth/generated-secret.ts'
 
-t.test('a secret is made once, is for its owner alone, and is the same for all that ask', async t => {
+t.test('a secret is created once, is readable only by its owner, and is the same for concurrent calls', async t => {
   const directory = join(t.testdir(), 'data')
   const secrets = await Promise.all([1, 2, 3, 4].map(() => generatedSecret(directory, 'session-secret')))
   t.equal(new Set(secrets).size, 1)
@@ -13,15 +13,15 @@ t.test('a secret is made once, is for its owner alone, and is the same for all t
   t.strictSame(await readdir(directory), ['session-secret'], 'nothing else is left')
 })
 
-t.test('a file that holds no secret stops the start, and is not replaced', async t => {
+t.test('a file without a secret is an error, and is not replaced', async t => {
   const directory = t.testdir()
   for (const bad of ['', 'short', 'c2hvcnQ=']) {
     await writeFile(join(directory, 'session-secret'), bad)
-    await t.rejects(generatedSecret(directory, 'session-secret'), { name: 'ConfigError', message: /holds no secret/ })
+    await t.rejects(generatedSecret(directory, 'session-secret'), { name: 'ConfigError', message: /has no secret/ })
   }
 })
 
-t.test('a folder that cannot be used is told in a sentence', async t => {
+t.test('a folder that cannot be used is an error with one sentence', async t => {
   const directory = t.testdir({ file: '' })
   await t.rejects(generatedSecret(join(directory, 'file'), 'session-secret'), {
     name: 'ConfigError',

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Passwords } from '../../src/auth/passwords.ts'
 
-t.test('a password fits its own hash and no other', async t => {
+t.test('a password matches its own hash and no other', async t => {
   const passwords = new Passwords()
   t.teardown(() => passwords.close())
   const hash = await passwords.hash('correct horse')
@@ -11,7 +11,7 @@ t.test('a password fits its own hash and no other', async t => {
   t.equal(await passwords.verify('wrong horse', hash), false)
 })
 
-t.test('without a hash no password fits', async t => {
+t.test('without a hash no password matches', async t => {
   const passwords = new Passwords()
   t.teardown(() => passwords.close())
   t.equal(await passwords.verify('correct horse', undefined), false)
@@ -32,7 +32,7 @@ t.test('of too many at once the surplus is rejected, and the others take the mem
   t.ok(grownMb < 300, `${Math.round(grownMb)} MB`)
 })
 
-t.test('what waits when it closes is rejected', async t => {
+t.test('calls that wait at the close are rejected', async t => {
   const passwords = new Passwords()
   const waiting = passwords.hash('x')
   const rejected = t.rejects(waiting, { message: 'the password thread ended' })

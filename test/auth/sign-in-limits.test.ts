@@ -73,7 +73,7 @@ t.test('the right password clears the failures of the pair of name and address, 
   )
 })
 
-t.test('twenty users may sign in at once from one address, again and again', async t => {
+t.test('twenty users may sign in concurrently from one address, repeatedly', async t => {
   const { limit } = await limitsOf(t)
   for (let round = 0; round < 3; round++) {
     const slots = Array.from({ length: 20 }, (_, i) => limit.slots({ ...ops, name: `user-${i}` }))

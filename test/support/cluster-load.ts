@@ -280,7 +280,7 @@ async function operate({ database }: Cluster, round: number): Promise<void> {
   const users = new Users(database)
   const audit = new AuditLog(database)
   const audited = (action: string) => (tx: Parameters<Parameters<Database['transaction']>[0]>[0]) =>
-    audit.record({ actor: 'cli:test', address: null, action, outcome: 'succeeded', requestId: null }, tx)
+    audit.record({ actor: 'cli:test', action, outcome: 'succeeded' }, tx)
   const accounts = accountsOf(database, round % 2 === 0 ? KEYS.toReversed() : KEYS)
   const username = `user-${round}`
   const credentials = { apiKey: `unknown ${round}`, apiSecret: 'a secret of sixteen' }
