@@ -21,20 +21,20 @@ declare module 'fastify' {
       passwords: Passwords
       audit: AuditLog
     }
-    /** Hook of a scope: lets signed-in admins pass, whose password is not due to be changed. */
+    /** Hook of a scope: only for signed-in admins who do not have to change their password. */
     requireAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void>
-    /** Hook of a scope: refuses a request that another site made. */
+    /** Hook of a scope: rejects requests that another site makes in the browser of an admin. */
     refuseForeign(request: FastifyRequest, reply: FastifyReply): Promise<void>
-    /** Hook of a scope, before the handler: writes down each action that is requested. */
+    /** Hook of a scope, before the handler: records the request of each action in the audit log. */
     auditRequested(request: FastifyRequest, reply: FastifyReply): Promise<void>
-    /** Hook of a scope, `onSend`: writes down the outcome, whether or not the client is still there to be told. */
+    /** Hook of a scope, `onSend`: records the outcome of each action, also when the client has disconnected. */
     auditFinished(request: FastifyRequest, reply: FastifyReply): Promise<void>
   }
   interface FastifyRequest {
-    /** Who is signed in; set behind `requireAdmin`. */
+    /** The signed-in admin; set after `requireAdmin`. */
     admin: SessionUser
     audit: {
-      /** Writes the outcome in the action's own transaction, so that it stands exactly when the change does. */
+      /** Records the success in the action's own transaction: both are committed, or neither. */
       succeeded(tx: TransactionSql, details?: Record<string, unknown>): Promise<void>
     }
   }
@@ -44,32 +44,24 @@ declare module 'fastify' {
   }
 }
 
-export interface AdminAuthOptions {
+interface AdminAuthOptions {
   config: Config & { SESSION_SECRET: string }
 }
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Signs admins in: cookie, session, and the hooks that a scope mounts to be for admins only. Registered in the scope of
- * the routes that need it; probes never see it.
+ * Sign-in, sessions, and the hooks that a scope adds to be for admins only. It is registered in the scope of the routes
+ * that need it; the probes are outside of that scope.
  */
 async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   const secrets = config.SESSION_SECRET.split(',')
-  const users = new Users(api.db)
-  const passwords = new Passwords()
   const audit = new AuditLog(api.db)
-  const limits = new SignInLimits(api.db, secrets[0] ?? '')
-  const store = new SessionStore(api.db, {
+  const sessions = new SessionStore(api.db, {
     idleMinutes: config.SESSION_IDLE_MINUTES,
     maxHours: config.SESSION_MAX_HOURS
   })
-  const count = (outcome: SignInOutcome, by = 1) => api.metrics.count('trading_health_sign_ins_total', { outcome }, by)
-  for (const outcome of signInOutcomes) count(outcome, 0)
-  const parts = { database: api.db, users, passwords, limits, audit, sessions: store }
-  const signIn = new SignIn({ ...parts, onSignIn: outcome => count(outcome) })
-  api.decorate('auth', { users, passwords, audit, signIn })
-  api.addHook('onClose', () => passwords.close())
+  decorateAuth(api, { audit, sessions, limits: new SignInLimits(api.db, secrets[0] ?? '') })
 
   await api.register(cookie)
   await api.register(session, {
@@ -77,73 +69,99 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
     cookieName: 'session',
     saveUninitialized: false,
     rolling: false,
-    // Whether it is Secure is decided at sign-in: the library's own `auto` would also relax SameSite.
+    // `secure` is set at sign-in: the library's `auto` would also relax SameSite.
     cookie: { path: '/', httpOnly: true, sameSite: 'strict', secure: config.COOKIE_SECURE === 'always' },
-    store: store as NonNullable<FastifySessionOptions['store']>
+    store: sessions as NonNullable<FastifySessionOptions['store']>
   })
   warnOfUntrustedProxy(api, config)
 
   api.decorateRequest('admin')
   api.decorateRequest('audit')
-  const written = new WeakSet<FastifyRequest>()
+  api.decorate('requireAdmin', requireAdmin)
+  api.decorate('refuseForeign', refuseForeign)
+  decorateAuditHooks(api, audit)
+}
 
-  api.decorate('requireAdmin', async request => {
-    const user = (request.session as StoredSession | null)?.user
-    if (!user) throw new ServiceError('UNAUTHENTICATED')
-    if (!user.isAdmin) throw new ServiceError('FORBIDDEN')
-    if (user.mustChangePassword) throw new ServiceError('PASSWORD_CHANGE_REQUIRED')
-    request.admin = user
-  })
+function decorateAuth(
+  api: FastifyInstance,
+  parts: { audit: AuditLog; sessions: SessionStore; limits: SignInLimits }
+): void {
+  const { audit } = parts
+  const users = new Users(api.db)
+  const passwords = new Passwords()
+  const count = (outcome: SignInOutcome, by = 1) => api.metrics.count('trading_health_sign_ins_total', { outcome }, by)
+  for (const outcome of signInOutcomes) count(outcome, 0)
+  const signIn = new SignIn({ ...parts, database: api.db, users, passwords, onSignIn: outcome => count(outcome) })
+  api.decorate('auth', { users, passwords, audit, signIn })
+  api.addHook('onClose', () => passwords.close())
+}
 
-  api.decorate('refuseForeign', async request => {
-    if (SAFE_METHODS.has(request.method)) return
-    const site = request.headers['sec-fetch-site']
-    if (site !== undefined && site !== 'same-origin' && site !== 'none') throw new ServiceError('FOREIGN_ORIGIN')
-    const { origin } = request.headers
-    if (origin !== undefined && origin !== `${request.protocol}://${request.host}`) {
-      throw new ServiceError('FOREIGN_ORIGIN')
-    }
-  })
+/** @throws {ServiceError} UNAUTHENTICATED, FORBIDDEN, PASSWORD_CHANGE_REQUIRED */
+async function requireAdmin(request: FastifyRequest): Promise<void> {
+  const user = (request.session as StoredSession | null)?.user
+  if (!user) throw new ServiceError('UNAUTHENTICATED')
+  if (!user.isAdmin) throw new ServiceError('FORBIDDEN')
+  if (user.mustChangePassword) throw new ServiceError('PASSWORD_CHANGE_REQUIRED')
+  request.admin = user
+}
 
-  const entryOf = (request: FastifyRequest) => ({
-    actor: request.admin.username,
-    address: request.ip,
-    action: `${request.method} ${request.routeOptions.url ?? ''}`,
-    target: Object.values(request.params as Record<string, string>)[0],
-    requestId: request.id
-  })
+/** @throws {ServiceError} FOREIGN_ORIGIN */
+async function refuseForeign({ method, headers, protocol, host }: FastifyRequest): Promise<void> {
+  if (SAFE_METHODS.has(method)) return
+  const site = headers['sec-fetch-site']
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') throw new ServiceError('FOREIGN_ORIGIN')
+  const { origin } = headers
+  if (origin !== undefined && origin !== `${protocol}://${host}`) throw new ServiceError('FOREIGN_ORIGIN')
+}
+
+function decorateAuditHooks(api: FastifyInstance, audit: AuditLog): void {
+  /** The requests whose success is recorded. */
+  const recorded = new WeakSet<FastifyRequest>()
 
   api.decorate('auditRequested', async request => {
     if (SAFE_METHODS.has(request.method) || request.is404) return
-    const entry = entryOf(request)
+    const entry = auditEntry(request)
     const details = request.body === undefined ? {} : { body: request.body }
     await audit.record({ ...entry, outcome: 'requested', details })
     request.audit = {
       succeeded: async (tx, details) => {
         await audit.record({ ...entry, outcome: 'succeeded', details }, tx)
-        written.add(request)
+        recorded.add(request)
       }
     }
   })
 
   api.decorate('auditFinished', async (request: FastifyRequest, reply: FastifyReply) => {
-    if (!request.audit || (written.has(request) && reply.statusCode < 400)) return
+    if (!request.audit || (recorded.has(request) && reply.statusCode < 400)) return
     const outcome = reply.statusCode < 400 ? 'succeeded' : reply.statusCode < 500 ? 'refused' : 'failed'
     try {
-      await audit.record({ ...entryOf(request), outcome, details: { status: reply.statusCode } })
+      await audit.record({ ...auditEntry(request), outcome, details: { status: reply.statusCode } })
     } catch (err) {
       request.log.error({ err, outcome }, 'outcome not audited')
     }
   })
 }
 
-/** A proxy that is not trusted makes every cookie insecure and every address its own: it is told, once. */
+function auditEntry(request: FastifyRequest) {
+  return {
+    actor: request.admin.username,
+    address: request.ip,
+    action: `${request.method} ${request.routeOptions.url ?? ''}`,
+    target: Object.values(request.params as Record<string, string>)[0],
+    requestId: request.id
+  }
+}
+
+/**
+ * Logs one warning when forwarded headers come from an address that is not trusted: cookies are then not secure, and
+ * all clients have the address of the proxy.
+ */
 function warnOfUntrustedProxy(api: FastifyInstance, config: Config): void {
   let warned = false
   api.addHook('onRequest', async ({ headers, ips, ip, log }) => {
     if (warned) return
     const addresses = headers['x-forwarded-for'] !== undefined
-    // Where some are trusted, Fastify took no address from the header of one that is not.
+    // With TRUST_PROXY, one address means that Fastify used no address of the header.
     const ignored = config.TRUST_PROXY
       ? addresses && ips?.length === 1
       : addresses || headers['x-forwarded-proto'] !== undefined

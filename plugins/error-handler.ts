@@ -8,12 +8,12 @@ import { languageOf } from '../src/messages.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Answers 404, or 405 with the methods that the path takes. */
+    /** Answers 404, or 405 with the methods of the path. */
     answerNotFound(request: FastifyRequest, reply: FastifyReply): FastifyReply
   }
 }
 
-/** Fastify's own errors, by their code, and what each is here. */
+/** The error of the catalogue for each of Fastify's own errors, by Fastify's code. */
 const frameworkErrors: Record<string, ErrorCode> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'UNSUPPORTED_MEDIA_TYPE',
   FST_ERR_CTP_BODY_TOO_LARGE: 'PAYLOAD_TOO_LARGE',
@@ -26,7 +26,7 @@ const frameworkErrors: Record<string, ErrorCode> = {
 
 const RETRY_AFTER_SECONDS = 5
 
-/** Renders every error in the one envelope: the catalogue decides what a client sees, the log has the rest. */
+/** Answers every error with the error envelope: a client gets what the catalogue has, the log gets the rest. */
 async function errorHandler(app: FastifyInstance) {
   app.setErrorHandler(sendError)
 
@@ -50,7 +50,7 @@ async function errorHandler(app: FastifyInstance) {
   app.setNotFoundHandler(answerNotFound)
 }
 
-/** Fastify's error handler: also the one for errors before routing. */
+/** The error handler of all routes, also for errors before the routing. */
 export function sendError(err: FastifyError | Error, request: FastifyRequest, reply: FastifyReply) {
   if (err instanceof ServiceError) {
     if (catalogue[err.code] >= 500 && err.code !== 'OVERLOADED') request.log.error({ err }, 'request failed')
@@ -73,7 +73,7 @@ export function sendError(err: FastifyError | Error, request: FastifyRequest, re
 function codeOf(err: FastifyError | Error): ErrorCode {
   const known = 'code' in err ? frameworkErrors[err.code] : undefined
   if (known) return known
-  // A body that is not JSON comes as the parser's own SyntaxError with the status set on it.
+  // For a body that is not JSON, Fastify throws the SyntaxError of the parser with a status.
   const status = 'statusCode' in err ? err.statusCode : undefined
   if (err instanceof SyntaxError && status === 400) return 'MALFORMED_JSON'
   return status !== undefined && status >= 400 && status < 500 ? 'BAD_REQUEST' : 'INTERNAL_ERROR'

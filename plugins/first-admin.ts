@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
-export interface FirstAdminOptions {
-  /** Prints the text to the terminal. It holds a password and must not reach the log. */
+interface FirstAdminOptions {
+  /** Prints to the terminal. The text has a password: it must not be logged. */
   announce: (text: string) => void
 }
 
-/** Creates the user `admin` where there is no user, and prints its one-time password. Only for the embedded database. */
+/** Creates the user `admin` when there is no user, and prints its one-time password, which must be changed at sign-in. */
 async function firstAdmin(app: FastifyInstance, { announce }: FirstAdminOptions) {
   app.startUpSteps.first_admin = async () => {
     if (await app.auth.users.exist()) return { created: false }

@@ -5,14 +5,14 @@ import type { FastifyInstance, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 
 /**
- * Compiles each schema of the scope when it is first used. Compiling them all at the start took half of the time to the
- * first answer and 20 MB, for routes that an admin may never ask for.
+ * Compiles each schema of the scope when it is first used. Compiling all of them at the start took half of the time to
+ * the first answer and 20 MB, for routes that an admin may never use.
  *
- * A body says what type it means, so nothing of it is coerced or dropped; a query is text, so numbers are read from it.
+ * JSON bodies have types, so their values are neither coerced nor removed; queries are text, so numbers are parsed.
  */
 async function lazySchemas(api: FastifyInstance) {
   const body = once(() => formats.default(new Ajv.default({ removeAdditional: false, coerceTypes: false })))
-  // Not strict about numbers: else 1e309 is read as infinity, to which no bound is then applied.
+  // With strict numbers, 1e309 would become infinity and pass every bound.
   const text = once(() =>
     formats.default(new Ajv.default({ removeAdditional: false, coerceTypes: true, strictNumbers: false }))
   )
@@ -20,7 +20,7 @@ async function lazySchemas(api: FastifyInstance) {
 
   api.setValidatorCompiler<FastifySchema>(({ schema, httpPart }) => {
     const compiled = once(() => (httpPart === 'body' ? body() : text()).compile(schema))
-    // Fastify reads the errors of the last call from the function itself.
+    // Fastify reads the errors of the last call from this property.
     const validate: { (data: unknown): boolean; errors?: ErrorObject[] | null } = data => {
       const valid = compiled()(data)
       validate.errors = compiled().errors ?? null
@@ -35,7 +35,7 @@ async function lazySchemas(api: FastifyInstance) {
   })
 }
 
-/** Makes a value when it is first asked for. */
+/** Returns a function that calls `make` once and returns its value. */
 function once<T>(make: () => T): () => T {
   let made: { value: T } | undefined
   return () => {

@@ -7,25 +7,25 @@ import { MetricsServer } from '../src/metrics/metrics-server.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Where everything counts what it does, or says how it is read. */
+    /** Counts events, and collects the metrics of states. */
     metrics: Metrics
-    /** The port of the metrics, once the service listens; undefined where it is turned off. */
+    /** The port of the metrics, once the service listens; undefined when it is `off`. */
     readonly metricsPort: number | undefined
   }
 }
 
-export interface MetricsOptions {
+interface MetricsOptions {
   config: Config
   version: string
 }
 
-/** Owns the figures of the process and the port that tells them: one of its own, so that they are never on the public one. */
+/** Owns the metrics of the process and their port, which is separate so that they are never on the public port. */
 async function metrics(app: FastifyInstance, { config, version }: MetricsOptions) {
-  const own = new Metrics({ log: app.log })
-  own.collect(reading => {
+  const registry = new Metrics({ log: app.log })
+  registry.collect(reading => {
     reading.set('trading_health_build_info', { version, node_version: process.version }, 1)
   })
-  app.decorate('metrics', own)
+  app.decorate('metrics', registry)
 
   let port: number | undefined
   app.decorate('metricsPort', { getter: () => port })
@@ -37,10 +37,10 @@ async function metrics(app: FastifyInstance, { config, version }: MetricsOptions
     log: app.log,
     render: async () => {
       const { CONTENT_TYPE, expose } = await import('../src/metrics/exposition.ts')
-      return { type: CONTENT_TYPE, text: await expose(await own.read()) }
+      return { type: CONTENT_TYPE, text: await expose(await registry.read()) }
     }
   })
-  // Before the main port opens, so that a port in use stops the start.
+  // Before the main port opens, so that the start fails when the port is in use.
   app.addHook('onReady', async () => {
     port = await server.listen()
   })

@@ -6,15 +6,15 @@ import { complete, type Operation, withSharedAnswers } from '../src/openapi/docu
 declare module 'fastify' {
   interface FastifyInstance {
     openapi: {
-      /** Answers a path under `/docs`: the page, what it loads, and `/docs/json`, the document itself. */
+      /** Returns the answer for a path below `/docs`: the page, its files, and the document at `/docs/json`. */
       page(path: string): Promise<LightMyRequestResponse>
     }
   }
 }
 
-export interface OpenApiOptions {
+interface OpenApiOptions {
   version: string
-  /** Schema of the envelope of every error. */
+  /** The schema of all error answers. */
   errorAnswer: unknown
 }
 
@@ -25,12 +25,12 @@ interface Route {
 }
 
 const DESCRIPTION = `Probes for orchestrators and load balancers, and an admin API with a session cookie.
-Every route that answers GET answers HEAD, too. Errors are one envelope, in Korean unless \`Accept-Language: en\` asks
-for English. The probe routes stand on the probe port as well; metrics are told at \`/metrics\` of their own port.`
+Every GET route answers HEAD, too. Every error has the same envelope, in Korean, or in English when
+\`Accept-Language\` prefers it. The probe routes are on the probe port, too; metrics are at \`/metrics\` of their own port.`
 
 /**
- * Makes the document from the schemas of all routes that are registered after it. It is made when it is first asked for,
- * on an instance of its own that only the page is served from: few ever ask, and it costs 9 MB.
+ * Makes the OpenAPI document from the schemas of all routes that are registered after this plugin. The document and its
+ * page are in a separate Fastify instance, which is made for the first request: it needs 9 MB and is rarely used.
  */
 async function openapi(app: FastifyInstance, { version, errorAnswer }: OpenApiOptions) {
   const routes: Route[] = []
@@ -39,14 +39,14 @@ async function openapi(app: FastifyInstance, { version, errorAnswer }: OpenApiOp
     for (const one of [method].flat()) if (one !== 'HEAD') routes.push({ method: one, url, schema })
   })
 
-  let making: Promise<FastifyInstance> | undefined
+  let documentApp: Promise<FastifyInstance> | undefined
   app.decorate('openapi', {
     async page(path) {
-      making ??= serveDocument(routes, { version, errorAnswer })
-      return (await making).inject({ method: 'GET', url: path })
+      documentApp ??= serveDocument(routes, { version, errorAnswer })
+      return (await documentApp).inject({ method: 'GET', url: path })
     }
   })
-  app.addHook('onClose', async () => (await making)?.close())
+  app.addHook('onClose', async () => (await documentApp)?.close())
 }
 
 async function serveDocument(routes: Route[], { version, errorAnswer }: OpenApiOptions): Promise<FastifyInstance> {
@@ -67,7 +67,7 @@ async function serveDocument(routes: Route[], { version, errorAnswer }: OpenApiO
     },
     convertConstToEnum: false,
     transformObject: document => {
-      if (!('openapiObject' in document)) throw new Error('the document is no OpenAPI 3')
+      if (!('openapiObject' in document)) throw new Error('the document is not OpenAPI 3')
       const { openapiObject } = document
       for (const [path, item] of Object.entries(openapiObject.paths ?? {})) {
         for (const [method, operation] of Object.entries(item ?? {})) complete(operation as Operation, method, path)

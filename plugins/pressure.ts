@@ -11,7 +11,7 @@ if (!('patch' in underPressure) || underPressure.patch !== 'trading-health.1') {
   )
 }
 
-export interface PressureOptions {
+interface PressureOptions {
   config: Config
 }
 
@@ -20,8 +20,8 @@ const SAMPLE_MS = 500
 const RETRY_AFTER_SECONDS = 5
 
 /**
- * Sheds the load of the scope it is registered in while the event loop is late, and publishes that state to where
- * readiness reads it. Probes stay outside of this scope.
+ * Sheds the load of its scope with 503 while the event loop is late, and writes that state to the shared state, from
+ * which readiness is answered. The probes are outside of this scope.
  */
 async function pressure(api: FastifyInstance, { config }: PressureOptions) {
   await api.register(underPressure, {

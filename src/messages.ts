@@ -1,10 +1,10 @@
-/** The languages that the service speaks. Korean is what it speaks unless asked for English. */
+/** The languages of the sentences. Korean is the default. */
 export type Language = 'ko' | 'en'
 
 const sentences = {
-  BAD_REQUEST: { ko: '요청을 이해할 수 없습니다', en: 'The request cannot be understood' },
+  BAD_REQUEST: { ko: '요청을 이해할 수 없습니다', en: 'The request cannot be parsed' },
   MALFORMED_JSON: { ko: '본문이 올바른 JSON이 아닙니다', en: 'The body is not valid JSON' },
-  VALIDATION_FAILED: { ko: '요청 값이 올바르지 않습니다', en: 'The request breaks a rule' },
+  VALIDATION_FAILED: { ko: '요청 값이 올바르지 않습니다', en: 'The request is not valid' },
   UNAUTHENTICATED: { ko: '로그인이 필요합니다', en: 'Sign in first' },
   INVALID_CREDENTIALS: {
     ko: '사용자 이름 또는 비밀번호가 올바르지 않습니다',
@@ -12,20 +12,23 @@ const sentences = {
   },
   FORBIDDEN: { ko: '관리자 권한이 필요합니다', en: 'Only an admin may do this' },
   PASSWORD_CHANGE_REQUIRED: { ko: '먼저 비밀번호를 변경해야 합니다', en: 'Change your password first' },
-  FOREIGN_ORIGIN: { ko: '다른 사이트에서 온 요청은 받지 않습니다', en: 'A request from another site is not taken' },
-  PASSWORD_UNCHANGED: { ko: '새 비밀번호가 현재 비밀번호와 같습니다', en: 'The new password is the current one' },
+  FOREIGN_ORIGIN: { ko: '다른 사이트에서 온 요청은 받지 않습니다', en: 'Requests from other sites are rejected' },
+  PASSWORD_UNCHANGED: {
+    ko: '새 비밀번호가 현재 비밀번호와 같습니다',
+    en: 'The new password is the same as the current one'
+  },
   TOO_MANY_ATTEMPTS: { ko: '시도가 너무 많습니다. 잠시 후 다시 시도하세요', en: 'Too many attempts, try again later' },
-  NOT_FOUND: { ko: '요청한 경로를 찾을 수 없습니다', en: 'There is nothing at this path' },
-  METHOD_NOT_ALLOWED: { ko: '허용되지 않는 메서드입니다', en: 'This path does not take that method' },
+  NOT_FOUND: { ko: '요청한 경로를 찾을 수 없습니다', en: 'There is no such path' },
+  METHOD_NOT_ALLOWED: { ko: '허용되지 않는 메서드입니다', en: 'The method is not allowed for this path' },
   REQUEST_TIMEOUT: { ko: '요청이 제시간에 도착하지 않았습니다', en: 'The request did not arrive in time' },
   PAYLOAD_TOO_LARGE: { ko: '본문이 너무 큽니다', en: 'The body is too large' },
   URI_TOO_LONG: { ko: '주소가 너무 깁니다', en: 'The address is too long' },
-  UNSUPPORTED_MEDIA_TYPE: { ko: 'application/json 본문만 받습니다', en: 'Only an application/json body is taken' },
+  UNSUPPORTED_MEDIA_TYPE: { ko: 'application/json 본문만 받습니다', en: 'The body must be application/json' },
   HEADERS_TOO_LARGE: { ko: '헤더가 너무 큽니다', en: 'The headers are too large' },
-  INTERNAL_ERROR: { ko: '내부 오류가 발생했습니다', en: 'Something went wrong inside' },
-  TELEGRAM_UNAUTHORIZED: { ko: '텔레그램 봇 토큰이 올바르지 않습니다', en: 'Telegram does not take the bot token' },
-  TELEGRAM_CHAT_NOT_FOUND: { ko: '텔레그램 대화를 찾을 수 없습니다', en: 'Telegram does not find the chat' },
-  TELEGRAM_BLOCKED: { ko: '봇이 이 대화에 메시지를 보낼 수 없습니다', en: 'The bot may not write to the chat' },
+  INTERNAL_ERROR: { ko: '내부 오류가 발생했습니다', en: 'An internal error occurred' },
+  TELEGRAM_UNAUTHORIZED: { ko: '텔레그램 봇 토큰이 올바르지 않습니다', en: 'Telegram rejects the bot token' },
+  TELEGRAM_CHAT_NOT_FOUND: { ko: '텔레그램 대화를 찾을 수 없습니다', en: 'Telegram cannot find the chat' },
+  TELEGRAM_BLOCKED: { ko: '봇이 이 대화에 메시지를 보낼 수 없습니다', en: 'The bot cannot send messages to the chat' },
   TELEGRAM_RATE_LIMITED: {
     ko: '텔레그램 요청이 너무 많습니다. 잠시 후 다시 시도하세요',
     en: 'Too many requests for Telegram, try again later'
@@ -48,12 +51,12 @@ const sentences = {
   'scheduler.restart': { ko: '스케줄러가 재시작되었습니다', en: 'The scheduler was restarted' },
   'job.paused': { ko: '작업이 일시 중지되었습니다', en: 'The job was paused' },
   'job.resumed': { ko: '작업이 재개되었습니다', en: 'The job was resumed' },
-  'job.succeeded': { ko: '작업 완료', en: 'The job is done' },
+  'job.succeeded': { ko: '작업 완료', en: 'The job has succeeded' },
   'job.started': { ko: '작업이 시작되었습니다', en: 'The job was started' },
-  'job.recent': { ko: '최근에 완료된 작업이므로 건너뛰었습니다', en: 'Skipped: the job was done recently' },
+  'job.recent': { ko: '최근에 완료된 작업이므로 건너뛰었습니다', en: 'Skipped: the job succeeded recently' },
   'cache.stats': {
     ko: 'Market 캐시를 통한 API 호출 최적화 활성화됨',
-    en: 'The market cache spares calls to the exchanges'
+    en: 'The market cache reduces calls to the exchanges'
   },
   'cache.cleared.price': {
     ko: '가격 캐시 정리 완료 - {count}개 항목 삭제',
@@ -75,7 +78,7 @@ const sentences = {
   'page.password': { ko: '비밀번호', en: 'Password' },
   'page.sign_in': { ko: '로그인', en: 'Sign in' },
   'rule.required': { ko: '필수 항목입니다', en: 'is required' },
-  'rule.additionalProperties': { ko: '알 수 없는 항목입니다', en: 'is not known here' },
+  'rule.additionalProperties': { ko: '알 수 없는 항목입니다', en: 'is not a known field' },
   'rule.type': { ko: '형식이 {type}이어야 합니다', en: 'must be of type {type}' },
   'rule.enum': { ko: '다음 중 하나여야 합니다: {allowedValues}', en: 'must be one of: {allowedValues}' },
   'rule.const': { ko: '{allowedValue}이어야 합니다', en: 'must be {allowedValue}' },
@@ -83,35 +86,33 @@ const sentences = {
   'rule.maxLength': { ko: '{limit}자 이하여야 합니다', en: 'must have at most {limit} characters' },
   'rule.minimum': { ko: '{limit} 이상이어야 합니다', en: 'must be at least {limit}' },
   'rule.maximum': { ko: '{limit} 이하여야 합니다', en: 'must be at most {limit}' },
-  'rule.pattern': { ko: '형식이 올바르지 않습니다', en: 'has the wrong form' },
+  'rule.pattern': { ko: '형식이 올바르지 않습니다', en: 'does not have the required format' },
   'rule.format': { ko: '{format} 형식이어야 합니다', en: 'must be a {format}' },
   'rule.other': { ko: '허용되지 않는 값입니다', en: 'is not allowed' }
 } satisfies Record<string, Record<Language, string>>
 
-/** Every sentence the service can say, by key. */
+/** The key of a sentence. */
 export type MessageKey = keyof typeof sentences
 
-/** All keys: tests check that each is there in both languages. */
+/** All keys, for the tests. */
 export const messageKeys = Object.keys(sentences) as MessageKey[]
 
-/**
- * The sentence of a key. Places like `{limit}` are filled from `values`; a place without a value stays empty.
- */
+/** The sentence of a key. Placeholders like `{limit}` are replaced by `values`; one without a value by nothing. */
 export function message(key: MessageKey, language: Language, values: Record<string, unknown> = {}): string {
-  return sentences[key][language].replace(/\{(\w+)\}/g, (_place, name: string) => {
+  return sentences[key][language].replace(/\{(\w+)\}/g, (_placeholder, name: string) => {
     const value = values[name] ?? ''
     return Array.isArray(value) ? value.join(', ') : String(value)
   })
 }
 
-/** Whether a string is a key of the catalogue. */
+/** Whether a string is the key of a sentence. */
 export function isMessageKey(key: string): key is MessageKey {
   return Object.hasOwn(sentences, key)
 }
 
 /**
- * The language that an `Accept-Language` header asks for (RFC 9110 §12.5.4): whichever of Korean and English has the
- * higher weight, Korean where it names neither or is absent.
+ * The language that an `Accept-Language` header prefers (RFC 9110 §12.5.4): the one of Korean and English with the higher
+ * weight; Korean by default.
  */
 export function languageOf(acceptLanguage: string | undefined): Language {
   const weights = { ko: 0, en: 0 }

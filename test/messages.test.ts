@@ -1,7 +1,7 @@
 import t from 'tap'
 import { languageOf, message, messageKeys } from '../src/messages.ts'
 
-t.test('every sentence is there in both languages, with the same places to fill', async t => {
+t.test('every sentence is in both languages, with the same placeholders', async t => {
   const places = (text: string) => [...text.matchAll(/\{\w+\}/g)].map(([place]) => place).sort()
   for (const key of messageKeys) {
     const raw = (language: 'ko' | 'en') =>
@@ -11,16 +11,16 @@ t.test('every sentence is there in both languages, with the same places to fill'
   }
 })
 
-t.test('places are filled', async t => {
+t.test('placeholders are replaced', async t => {
   t.equal(message('rule.enum', 'en', { allowedValues: ['a', 'b'] }), 'must be one of: a, b')
   t.equal(message('rule.maxLength', 'ko', { limit: 3 }), '3자 이하여야 합니다')
 })
 
-t.test('a place without a value stays empty', async t => {
+t.test('a placeholder without a value is empty', async t => {
   t.equal(message('rule.minimum', 'en'), 'must be at least ')
 })
 
-t.test('the language is the preferred one of the two, Korean in doubt', async t => {
+t.test('the language is the preferred one of the two, by default Korean', async t => {
   const preferences: [header: string | undefined, language: 'ko' | 'en'][] = [
     [undefined, 'ko'],
     ['', 'ko'],

@@ -1,6 +1,6 @@
 import { type Language, message } from '../messages.ts'
 
-/** What a browser is shown instead of the page that asks for a sign-in. Its script stands beside it, at `scriptPath`. */
+/** The page with which a browser signs in. It loads `signInScript` from `scriptPath`. */
 export function signInPage(language: Language, scriptPath: string): string {
   const field = (name: 'username' | 'password', type: string, hint: string) =>
     `<p><label>${message(`page.${name}`, language)}<br><input name="${name}" type="${type}" autocomplete="${hint}" required></label></p>`
@@ -21,7 +21,7 @@ ${field('password', 'password', 'current-password')}
 `
 }
 
-/** Signs in and loads the page again, or shows why not. */
+/** Signs in and loads the page again, or shows the error. */
 export const signInScript = `document.forms[0].addEventListener('submit', async event => {
   event.preventDefault()
   const response = await fetch('/api/auth/login', {

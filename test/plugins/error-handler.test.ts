@@ -38,7 +38,7 @@ async function started(t: Parameters<typeof startApp>[0]) {
 }
 const json = { 'content-type': 'application/json', 'accept-language': 'en' }
 
-t.test('every refusal has the envelope, its status and its code, is not stored and carries a request id', async t => {
+t.test('every rejection has the envelope, its status, its code and a request id, and is not cached', async t => {
   const { send } = await started(t)
   const refusals: [method: string, path: string, init: RequestInit, status: number, code: string][] = [
     ['GET', '/nothing', {}, 404, 'NOT_FOUND'],
@@ -64,13 +64,13 @@ t.test('every refusal has the envelope, its status and its code, is not stored a
   }
 })
 
-t.test('a wrong method is told the right ones', async t => {
+t.test('405 has the allowed methods', async t => {
   const { send } = await started(t)
   t.equal((await send('POST', '/health/ready')).headers.get('allow'), 'GET, HEAD')
   t.equal((await send('PUT', '/test/things/7')).headers.get('allow'), 'DELETE, GET, HEAD')
 })
 
-t.test('a validation error says which field breaks which rule, in the language asked for', async t => {
+t.test('a validation error names the field and the rule, in the requested language', async t => {
   const { send } = await started(t)
   const details = async (body: unknown, language: string) =>
     (
@@ -81,7 +81,7 @@ t.test('a validation error says which field breaks which rule, in the language a
     ).answer.details
   t.strictSame(await details({}, 'en'), [{ field: '/body/name', rule: 'required', message: 'is required' }])
   t.strictSame(await details({ name: 'a', x: 1 }, 'en'), [
-    { field: '/body/x', rule: 'additionalProperties', message: 'is not known here' }
+    { field: '/body/x', rule: 'additionalProperties', message: 'is not a known field' }
   ])
   t.strictSame(await details({ name: 1 }, 'en'), [
     { field: '/body/name', rule: 'type', message: 'must be of type string' }
@@ -91,19 +91,19 @@ t.test('a validation error says which field breaks which rule, in the language a
   ])
 })
 
-t.test('a number is not taken for a string', async t => {
+t.test('a number is not accepted as a string', async t => {
   const { send } = await started(t)
   const { status } = await send('POST', '/test/body', { headers: json, body: '{"name":5}' })
   t.equal(status, 400)
 })
 
-t.test('a POST that needs no body takes none, with or without a type', async t => {
+t.test('a POST without a body is accepted, with and without a content type', async t => {
   const { send } = await started(t)
   t.hasStrict((await send('POST', '/test/none')).answer, { success: true, body: null })
   t.hasStrict((await send('POST', '/test/none', { headers: json, body: '' })).answer, { success: true, body: null })
 })
 
-t.test('the cause of an error is in the log under the request id, and in no answer', async t => {
+t.test('the cause of an error is in the log with the request id, and in no answer', async t => {
   const { send, log } = await started(t)
   for (const path of ['/test/throws', '/test/no-database']) {
     const { answer, headers } = await send('GET', path)
@@ -113,14 +113,14 @@ t.test('the cause of an error is in the log under the request id, and in no answ
   }
 })
 
-t.test('the language is Korean unless English is asked for', async t => {
+t.test('the language is Korean unless English is requested', async t => {
   const { send } = await started(t)
   t.equal((await send('GET', '/nothing')).answer.error, '요청한 경로를 찾을 수 없습니다')
   const { answer } = await send('GET', '/nothing', { headers: { 'accept-language': 'en' } })
-  t.equal(answer.error, 'There is nothing at this path')
+  t.equal(answer.error, 'There is no such path')
 })
 
-t.test('what is not HTTP, or has headers without end, is refused in the envelope', async t => {
+t.test('bytes that are not HTTP, and too large headers, are rejected with the envelope', async t => {
   const { url } = await started(t)
   const raw = async (bytes: string) => {
     const socket = connect(Number(new URL(url).port), '127.0.0.1')
@@ -134,7 +134,7 @@ t.test('what is not HTTP, or has headers without end, is refused in the envelope
   )
 })
 
-t.test('one line per request names the route, never the address with its query', async t => {
+t.test('one log line per request has the route, never the URL with its query', async t => {
   const { send, log } = await started(t)
   await send('GET', '/test/things/7?token=hunter2')
   const line = log.lines.find(({ msg }) => msg === 'request')

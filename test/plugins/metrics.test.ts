@@ -76,7 +76,7 @@ t.test('the metrics port reports everything that happened', async t => {
     t.notMatch(text, 'ada', 'nor a user')
   })
 
-  t.test('every metric of the list has a series, but for those of calls that were not made', async t => {
+  t.test('every metric has a series, except those of calls that were not made', async t => {
     const startDelay = 'trading_health_job_start_delay_seconds' // a run on schedule, which no test waits for
     for (const [name, { kind }] of Object.entries(definitions)) {
       if (silent.test(name) || name === startDelay) continue
@@ -94,7 +94,7 @@ t.test('the metrics port reports everything that happened', async t => {
   })
 })
 
-t.test('a metrics port in use stops the start, off opens none', async t => {
+t.test('the start fails when the metrics port is in use; off opens none', async t => {
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   t.teardown(() => other.close())

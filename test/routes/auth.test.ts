@@ -86,7 +86,7 @@ t.test('a tampered cookie is nobody', async t => {
   t.equal((await client.send('GET', '/api/system/audit-log')).status, 401)
 })
 
-t.test('roles and accounts count from the next request on, on every replica', async t => {
+t.test('changes of roles and accounts apply to the next request on every replica', async t => {
   const { app, client, start } = await started(t)
   const other = await start()
   await client.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
@@ -120,7 +120,7 @@ t.test('a session ends by idleness and by age', async t => {
   t.equal((await client.send('GET', '/api/auth/me')).status, 401)
 })
 
-t.test('a session that idles for a minute at most is kept by requests, too', async t => {
+t.test('requests keep a session whose idle time is one minute', async t => {
   const { app, client } = await started(t, { SESSION_IDLE_MINUTES: '1' })
   await client.signIn('ops', await createUser(app, 'ops'))
   for (let i = 0; i < 3; i++) {
@@ -129,7 +129,7 @@ t.test('a session that idles for a minute at most is kept by requests, too', asy
   }
 })
 
-t.test('a password that is changed, or a user who is barred, ends the sign-in that is under way', async t => {
+t.test('a password change or a disabled user ends a concurrent sign-in', async t => {
   let auth: FastifyInstance['auth'] | undefined
   const { app } = await started(
     t,
@@ -170,17 +170,17 @@ t.test('a password that was set meanwhile is not overwritten by the change of on
   await createUser(app, 'ops')
   const before = await users.find('ops')
   await users.setPassword('ops', 'set by the operator')
-  t.equal(await users.setPassword('ops', 'set by the thief', { instead: before?.passwordHash ?? '' }), false)
+  t.equal(await users.setPassword('ops', 'set by the thief', { currentHash: before?.passwordHash ?? '' }), false)
   t.equal((await users.find('ops'))?.passwordHash, 'set by the operator')
 })
 
-t.test('a session that cannot be kept is an error in the envelope, and no cookie', async t => {
+t.test('a session that cannot be stored is an error in the envelope, without a cookie', async t => {
   const { app, client } = await started(t)
   const password = await createUser(app, 'ops')
   await app.db.run(sql => sql`alter table sessions add constraint none check (user_id < 0) not valid`)
   const { status, answer, setCookie } = await client.signIn('ops', password)
   t.equal(status, 500)
-  t.strictSame(answer, { success: false, error: 'Something went wrong inside', code: 'INTERNAL_ERROR' })
+  t.strictSame(answer, { success: false, error: 'An internal error occurred', code: 'INTERNAL_ERROR' })
   t.equal(setCookie, undefined)
   const rows = await app.db.run(sql => sql`select outcome from audit_log where outcome = 'succeeded'`)
   t.equal(rows.length, 0, 'nor is a sign-in written down')
@@ -237,12 +237,13 @@ t.test('failures delay who tries from where, alike for names that exist and not,
   }
   t.equal((await from('192.0.2.3')('ops', password)).status, 200, 'the user signs in from elsewhere')
 
-  const [throttled] = await app.db.run(
-    sql => sql`select count(*)::int as rows, sum((details->>'attempts')::int)::int as attempts
+    const [throttled] = await app.db.run(
+      sql => sql`select count(*)::int as rows, sum((details->>'attempts')::int)::int as attempts
       from audit_log where details ? 'attempts'`
-  )
-  t.strictSame({ ...throttled }, { rows: 2, attempts: 4 }, 'attempts beyond the limit are counted, not listed')
-})
+    )
+    t.strictSame({ ...throttled }, { rows: 2, attempts: 4 }, 'attempts beyond the limit are counted, not listed')
+  }
+)
 
 t.test('guesses that come at once are not looked at in larger numbers', async t => {
   const { app, client } = await sharedService()
@@ -297,7 +298,7 @@ t.test('a request from another site is refused, signed in or not', async t => {
   t.equal((await client.send('POST', '/api/auth/login', 'username=ops', form)).status, 415)
 })
 
-t.test('behind a trusted proxy that speaks TLS the cookie is Secure, and still Strict', async t => {
+t.test('behind a trusted proxy with TLS the cookie is Secure and SameSite=Strict', async t => {
   const { app, client } = await started(t, { TRUST_PROXY: '127.0.0.1' })
   const password = await createUser(app, 'ops')
   const { setCookie } = await client.send(
@@ -310,7 +311,7 @@ t.test('behind a trusted proxy that speaks TLS the cookie is Secure, and still S
   t.match(setCookie, /; SameSite=Strict/)
 })
 
-t.test('the word of a proxy that is not trusted counts for nothing, and is warned of once', async t => {
+t.test('headers of a proxy that is not trusted are ignored, with one warning', async t => {
   const { app, client, log } = await started(t)
   const password = await createUser(app, 'ops')
   for (const _ of [1, 2]) {
@@ -325,7 +326,7 @@ t.test('the word of a proxy that is not trusted counts for nothing, and is warne
   t.equal(log.lines.filter(({ msg }) => String(msg).startsWith('forwarded headers')).length, 1)
 })
 
-t.test('where some proxies are trusted, another one is still warned of', async t => {
+t.test('with TRUST_PROXY, headers of another proxy are ignored with a warning', async t => {
   const { client, log } = await started(t, { TRUST_PROXY: '192.0.2.0/24' })
   await client.send('GET', '/api/auth/me', undefined, { 'x-forwarded-for': '192.0.2.9' })
   t.equal(log.lines.filter(({ msg }) => String(msg).startsWith('forwarded headers')).length, 1)
@@ -347,7 +348,7 @@ t.test('a list of secrets rotates', async t => {
   t.equal((await moved.send('GET', '/api/auth/me')).status, 200)
 })
 
-t.test('no log line of a whole sign-in holds a password, a cookie, a session id or a secret', async t => {
+t.test('no log line of a sign-in has a password, a cookie, a session id or a secret', async t => {
   const { app, client, log } = await started(t)
   const password = await createUser(app, 'ops', { isAdmin: true })
   await client.signIn('ops', 'wrong password 1')

@@ -1,4 +1,4 @@
-// Every route is asked for every answer that it is documented to give, and each answer is held against the document.
+// Makes requests for every documented answer of every route, and validates each answer against the document.
 import t, { type Test } from 'tap'
 import { housekeeping } from '../../src/jobs/housekeeping.ts'
 import { ApiDocument } from '../support/api-document.ts'
@@ -57,7 +57,7 @@ const stranger = new Client(url)
 const admin = await clientOf('ada', true)
 const user = await clientOf('bob', false)
 
-t.test('every route does what it is for', async t => {
+t.test('every route gives its successful answers as documented', async t => {
   for (const name of document.operations.keys()) {
     if (!name.includes('/health') || name.endsWith('details')) continue
     await ask(t, stranger, name, {}, 200)
@@ -119,7 +119,7 @@ t.test('every route does what it is for', async t => {
   await ask(t, admin, 'POST /api/system/test-telegram', {}, 502)
 })
 
-t.test('every route refuses whom and what it does not take', async t => {
+t.test('every route gives its rejections as documented', async t => {
   for (const name of document.operations.keys()) {
     const statuses = document.answers(name)
     const path = name.split(' ')[1]?.replace(/\{\w+\}/g, '0199e3a0-5c1b-7d2e-9f40-3b6a8c2d1e5f') ?? ''
@@ -139,7 +139,7 @@ t.test('every route refuses whom and what it does not take', async t => {
   }
 })
 
-t.test('every status that is documented was met, but for faults of ours and a database that fails', async t => {
+t.test('every documented status was tested, except 500 and 503', async t => {
   for (const [name, statuses] of met) {
     const expected = [...document.answers(name).keys()].filter(status => status < 500 || status === 502)
     t.strictSame(

@@ -51,7 +51,7 @@ t.test('a query on a probe changes nothing', async t => {
   for (const base of [url, probeUrl]) t.equal((await fetch(`${base}/health/live?x=1`)).status, 200)
 })
 
-t.test('without a database the port is open, liveness is 200 and the rest says why not', async t => {
+t.test('without a database the port is open, liveness is 200 and the other probes have the reason', async t => {
   const absent = 'postgres://nobody@127.0.0.1:1/none'
   const { url, probeUrl } = await startApp(t, { DATABASE_URL: absent })
   for (const base of [url, probeUrl]) {
@@ -76,7 +76,7 @@ t.test('without a database the port is open, liveness is 200 and the rest says w
   }
 })
 
-t.test('on the probe port everything else is 404', async t => {
+t.test('the probe port answers other requests with 404', async t => {
   const { probeUrl } = await startApp(t, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' })
   for (const [path, method] of [
     ['/', 'GET'],

@@ -87,7 +87,7 @@ t.test('the caches are reported, and cleared on every replica', async t => {
     t.match(exchanges[0], { oldest_age_seconds: Number })
   })
 
-  await t.test('every filter must fit, on both replicas, and names have no case', async t => {
+  await t.test('an entry is cleared when it matches every filter, on both replicas, without case', async t => {
     for (const [body, price] of [
       [{ type: 'exchange' }, 0],
       [{ exchange: 'binance', market_type: 'futures', symbol: 'btcusdt' }, 2],

@@ -57,7 +57,7 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
   t.hasStrict(probe, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } }, 'the public probe asks nobody to sign in')
   t.equal((await new Client(url).send('POST', '/api/system/health?x=1')).status, 405)
 
-  t.test('the audit log is read by pages', async t => {
+  t.test('the audit log is read in pages', async t => {
     const page = async (query: string) => (await admin.send('GET', `/api/system/audit-log?${query}`)).answer
     await app.db.run(
       sql =>
@@ -72,7 +72,7 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
     assertRows(t, entries, [{ actor: 'ops', outcome: 'succeeded', address: '127.0.0.1' }])
   })
 
-  t.test('a mistyped filter is refused', async t => {
+  t.test('an unknown filter is rejected', async t => {
     for (const query of [
       'limit=0',
       'limit=x',
@@ -87,7 +87,7 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
     }
   })
 
-  t.test('the details of the health name checks, loop and replicas', async t => {
+  t.test('the health details have the checks, the event loop and the replicas', async t => {
     const { status, answer } = await admin.send('GET', '/api/system/health/details')
     t.equal(status, 200)
     t.match(answer, {
@@ -155,7 +155,7 @@ t.test('an admin action is written down when it is requested and with its outcom
     { action: 'POST /test/transaction/:id', target: '7', outcome: 'succeeded', details: { changed: 1 } }
   ])
 
-  t.test('also when the client is gone by then', async t => {
+  t.test('the outcome is recorded when the client has disconnected', async t => {
     const request = httpRequest(`${url}/test/slow`, { method: 'POST', headers: { cookie: String(admin.cookie) } })
     const gone = new Promise(resolve => request.on('error', () => undefined).once('close', resolve))
     request.end()

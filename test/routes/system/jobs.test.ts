@@ -51,7 +51,7 @@ async function call(method: string, path: string, body?: object) {
 
 const trigger = (job_type: string, rest: object = {}) => call('POST', 'trigger-job', { job_type, ...rest })
 
-t.test('the log has every line of a run under its run and the request that asked for it', async t => {
+t.test('every log line of a run has the ids of the run and of its request', async t => {
   const { headers, answer } = await admin.send('POST', '/api/system/trigger-job', { job_type: 'fine' })
   const run = { job_id: 'fine', run_id: answer.run_id, request_id: headers.get('request-id') }
   for (const msg of ['from within', 'run succeeded']) {
@@ -63,7 +63,7 @@ t.test('the log has every line of a run under its run and the request that asked
   }
 })
 
-t.test('a trigger answers with what the run did, and the history has it', async t => {
+t.test('a trigger returns the result of the run, and the history has it', async t => {
   const { status, body } = await trigger('fine')
   t.equal(status, 200)
   t.match(body, { success: true, outcome: 'succeeded', result: { rows: 3 }, duration_ms: Number })
@@ -83,7 +83,7 @@ t.test('a trigger answers with what the run did, and the history has it', async 
   })
 })
 
-t.test('the sentence is the one of the specification', async t => {
+t.test('the message is the one of the specification', async t => {
   const response = await fetch(`${url}/api/system/trigger-job`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', cookie: String(admin.cookie) },
@@ -92,7 +92,7 @@ t.test('the sentence is the one of the specification', async t => {
   t.hasStrict(await response.json(), { success: true, message: '작업 완료' })
 })
 
-t.test('a job that failed never answers success, and tells nothing of why', async t => {
+t.test('a failed job is never answered with success, and the answer has no cause', async t => {
   const { status, body } = await trigger('broken')
   t.equal(status, 500)
   t.match(body, { success: false, code: 'JOB_FAILED', run_id: String })
@@ -105,7 +105,7 @@ t.test('a job that failed never answers success, and tells nothing of why', asyn
   t.hasStrict(known, { run: { outcome: 'failed', error: 'NO_MONEY' } }, 'a failure that the job names')
 })
 
-t.test('a run under way is answered with 202 and refuses a second with its own id', async t => {
+t.test('a running job is answered with 202, and a second trigger is rejected with its run id', async t => {
   const begun = held.begun()
   const { status, body, location } = await trigger('held', { wait: false })
   t.equal(status, 202)
@@ -124,7 +124,7 @@ t.test('a run under way is answered with 202 and refuses a second with its own i
   await untilOutcome(String(body.run_id), 'succeeded')
 })
 
-t.test('a client that goes away does not abort the run', async t => {
+t.test('a client that disconnects does not abort the run', async t => {
   const begun = held.begun()
   const gone = new AbortController()
   const asked = fetch(`${url}/api/system/trigger-job`, {
@@ -141,7 +141,7 @@ t.test('a client that goes away does not abort the run', async t => {
   await untilOutcome(runId, 'succeeded')
 })
 
-t.test('a run that succeeded just now can stand for another', async t => {
+t.test('a trigger is skipped when the job succeeded recently', async t => {
   const { body: first } = await trigger('fine')
   const { status, body } = await trigger('fine', { unless_run_within_seconds: 60 })
   t.equal(status, 200)
@@ -151,7 +151,7 @@ t.test('a run that succeeded just now can stand for another', async t => {
   t.not(again.run_id, failed.run_id, 'a failed run stands for nothing')
 })
 
-t.test('what is not asked rightly is refused before anything runs', async t => {
+t.test('an invalid request is rejected before a run', async t => {
   for (const [body, status, code] of [
     [{ job_type: 'update_orders' }, 404, 'JOB_NOT_FOUND'],
     [{}, 400, 'VALIDATION_FAILED'],
@@ -173,13 +173,13 @@ t.test('what is not asked rightly is refused before anything runs', async t => {
   t.equal((await call('GET', 'job-runs?limit=201')).status, 400)
 })
 
-t.test('a day reaches the job that takes one', async t => {
+t.test('the date is passed to a job that accepts one', async t => {
   await trigger('of_a_day', { date: '2026-11-22' })
   await trigger('of_a_day')
   t.strictSame(days, ['2026-11-22', undefined])
 })
 
-t.test('the history is read in pages and by filter', async t => {
+t.test('the history is read in pages and with filters', async t => {
   for (let i = 0; i < 3; i++) await trigger('fine')
   const first = await call('GET', 'job-runs?job_id=fine&limit=2')
   const runs = first.body.runs as { run_id: string; started_at: string }[]
@@ -194,7 +194,7 @@ t.test('the history is read in pages and by filter', async t => {
   t.ok((failed.body.runs as { outcome: string }[]).every(({ outcome }) => outcome === 'failed'))
 })
 
-t.test('a replica job runs here, once at a time, and its last run is kept', async t => {
+t.test('a replica job runs on this replica, one run at a time, and its last run is kept', async t => {
   const begun = local.begun()
   const { status, body } = await trigger('local', { wait: false })
   t.equal(status, 202)
@@ -206,7 +206,7 @@ t.test('a replica job runs here, once at a time, and its last run is kept', asyn
   t.hasStrict(await trigger('local', { unless_run_within_seconds: 60 }), { status: 200, body: { skipped: true } })
 })
 
-t.test('housekeeping sweeps what is too old, in the name of its run', async t => {
+t.test('housekeeping removes old rows, in transactions of its run', async t => {
   const { body } = await trigger('fine')
   await app.db.run(
     sql => sql`update job_runs set started_at = now() - interval '31 days' where run_id = ${String(body.run_id)}`

@@ -31,7 +31,7 @@ function jobsOf(body: Record<string, unknown>): object[] {
 
 const control = (body: object, language?: string) => call('POST', 'scheduler-control', body, language)
 
-t.test('the status is the one of the contract, field by field', async t => {
+t.test('the status has the fields of the contract', async t => {
   const { status, body } = await call('GET', 'scheduler-status')
   t.equal(status, 200)
   t.strictSame(Object.keys(body), ['success', 'scheduler_running', 'status'])
@@ -61,7 +61,7 @@ t.test('the status is the one of the contract, field by field', async t => {
   t.equal((await admin.send('HEAD', '/api/system/scheduler-status')).status, 200)
 })
 
-t.test('start, stop and restart say what is so afterwards, also when it was so before', async t => {
+t.test('start, stop and restart return the new state, also without a change', async t => {
   for (const [action, running] of [
     ['stop', false],
     ['stop', false],
@@ -80,7 +80,7 @@ t.test('start, stop and restart say what is so afterwards, also when it was so b
   t.hasStrict((await control({ action: 'start' }, 'en')).body, { message: 'The scheduler was started' })
 })
 
-t.test('a stop shows who, why and until when, and no next times', async t => {
+t.test('a stop has the actor, the reason and the end, and jobs have no next times', async t => {
   await control({ action: 'stop', reason: 'exchange maintenance', for_minutes: 30 })
   const { body } = await call('GET', 'scheduler-status')
   t.match(body, {
@@ -95,7 +95,7 @@ t.test('a stop shows who, why and until when, and no next times', async t => {
   await control({ action: 'start' })
 })
 
-t.test('a paused job has no next time, and says by whom and why', async t => {
+t.test('a paused job has no next time, but the actor and the reason', async t => {
   t.hasStrict(await call('POST', 'jobs/update_open_orders/pause', { reason: 'noisy' }), {
     status: 200,
     body: { success: true, job_id: 'update_open_orders', paused: true }
@@ -108,7 +108,7 @@ t.test('a paused job has no next time, and says by whom and why', async t => {
   t.strictSame(others, [])
 })
 
-t.test('what is not asked rightly changes nothing', async t => {
+t.test('an invalid request changes nothing', async t => {
   for (const body of [
     {},
     { action: 'pause' },

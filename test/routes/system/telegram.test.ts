@@ -17,7 +17,7 @@ async function started(t: Test, environment: Record<string, string>) {
   return { admin: await adminOf(app), log }
 }
 
-t.test('the test goes through three stages and tells each, in the language of the admin', async t => {
+t.test('the test has three stages and returns each, in the language of the admin', async t => {
   const server = await startBotApiServer()
   t.teardown(() => server.close())
   const { admin, log } = await started(t, {
@@ -55,7 +55,7 @@ t.test('the test goes through three stages and tells each, in the language of th
   t.notOk((log.text() + JSON.stringify(blocked.answer)).includes(TEST_TOKEN), 'the token is nowhere')
 })
 
-t.test('not configured is its own answer', async t => {
+t.test('without a configuration the answer is TELEGRAM_NOT_CONFIGURED', async t => {
   const { admin } = await started(t, {})
   t.hasStrict(await admin.send('POST', '/api/system/test-telegram'), {
     status: 503,
