@@ -56,7 +56,7 @@ export interface Overrides {
 }
 
 /** The version of this service, from package.json when it was built. */
-export const VERSION = manifest.version
+const VERSION = manifest.version
 
 const BODY_LIMIT = 64 * 1024
 const MAX_PARAM_LENGTH = 16 * 1024

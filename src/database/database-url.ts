@@ -8,10 +8,10 @@ import { userInfo } from 'node:os'
 import { readRootCertificates } from './root-certificates.ts'
 
 /** How much of TLS is demanded, weakest first. The meanings are those of libpq's `sslmode`. */
-export type TlsMode = 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full'
+type TlsMode = 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full'
 
 /** Which servers are accepted. `primary`: not a standby. `read-write`: neither a standby nor read-only by default. */
-export type SessionAttributes = 'any' | 'read-write' | 'primary'
+type SessionAttributes = 'any' | 'read-write' | 'primary'
 
 /** A TCP address (an IPv6 address has no brackets; port 1 to 65535), or the path of a unix socket's file. */
 export type DatabaseHost = { host: string; port: number } | { path: string }

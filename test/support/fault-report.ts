@@ -24,12 +24,12 @@ export function worstMs(results: readonly Probed[]): number {
 }
 
 /** The log lines that show an error which no code handled, in either thread. */
-export function uncaughtErrors(log: readonly LogLine[]): LogLine[] {
+function uncaughtErrors(log: readonly LogLine[]): LogLine[] {
   return log.filter(({ level, msg }) => level >= FATAL || PROBE_THREAD_MESSAGES.includes(msg))
 }
 
 /** The runs that ended without success, counted by their outcome. */
-export async function interruptedRuns(databaseUrl: string): Promise<Record<string, number>> {
+async function interruptedRuns(databaseUrl: string): Promise<Record<string, number>> {
   const sql = postgres(databaseUrl, { max: 1, fetch_types: false, onnotice: () => undefined })
   try {
     const rows = await sql<{ outcome: string; count: number }[]>`

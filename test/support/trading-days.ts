@@ -55,7 +55,7 @@ export interface ExecutionRow {
   pnl?: string | null
 }
 
-export interface StrategyAccountRow {
+interface StrategyAccountRow {
   /** The indexes of a strategy and an account, from 0. */
   strategy: number
   account: number
@@ -63,7 +63,7 @@ export interface StrategyAccountRow {
   currency: string
 }
 
-export interface AccountRow {
+interface AccountRow {
   exchange?: string
   name?: string
   is_testnet?: boolean

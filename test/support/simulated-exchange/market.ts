@@ -50,7 +50,7 @@ export interface SimulatedOrder {
   updatedAt: number
 }
 
-export interface SimulatedPosition {
+interface SimulatedPosition {
   market: MarketType
   symbol: string
   exchangeSymbol: string
@@ -60,7 +60,7 @@ export interface SimulatedPosition {
   entryPrice: string
 }
 
-export interface SimulatedBalance {
+interface SimulatedBalance {
   free: string
   locked: string
 }
