@@ -2,11 +2,13 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import t from 'tap'
 import { LOCK_ORDER } from '../src/database/lock-order.ts'
+import { badHandlers } from './support/long-functions.ts'
 import { projectRoot } from './support/service.ts'
 
 /** A file of the service and what it imports: other files by their path from the root, packages by their name. */
 interface Source {
   file: string
+  text: string
   imports: string[]
   isPlugin: boolean
 }
@@ -22,7 +24,7 @@ const sources = new Map(
         const file = join(folder, name)
         const text = readFileSync(join(projectRoot, file), 'utf8')
         const imports = [...text.matchAll(IMPORT)].map(([, of, lazy]) => resolved(file, of ?? lazy ?? ''))
-        return [file, { file, imports, isPlugin: /^export default /m.test(text) }] satisfies [string, Source]
+        return [file, { file, text, imports, isPlugin: /^export default /m.test(text) }] satisfies [string, Source]
       })
   )
 )
@@ -94,6 +96,11 @@ t.test('routes share schemas and helpers, never each other: only the index of th
     ),
     []
   )
+})
+
+t.test('the handler of a route is a named function of ten lines at most', async t => {
+  const routes = [...sources.values()].filter(({ file }) => isIn('routes')(file))
+  t.strictSame(badHandlers(routes, 10), [])
 })
 
 /** The modules of `src/`, from the lowest layer to the highest. A module imports only from those before it. */

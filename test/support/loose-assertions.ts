@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import {
   type CallExpression,
   type Expression,
@@ -21,8 +20,7 @@ import {
   type SourceFile,
   SyntaxKind
 } from 'typescript/unstable/ast'
-import { createVirtualFileSystem } from 'typescript/unstable/fs'
-import { API } from 'typescript/unstable/sync'
+import { parsed, type SourceText, visit } from './syntax-tree.ts'
 
 /** Assertions whose expected value may be a part of the actual one: arrays may have surplus elements. */
 const PARTIAL = new Set(['match', 'notMatch', 'has', 'notHas', 'hasStrict', 'notHasStrict', 'rejects', 'throws'])
@@ -37,12 +35,6 @@ const COMPARISONS = new Set<SyntaxKind>([
   SyntaxKind.GreaterThanEqualsToken
 ])
 
-/** A test file by its path from the root of the project. */
-export interface TestSource {
-  file: string
-  text: string
-}
-
 /**
  * Finds assertions that pass although the value is wrong, or that do not show the number that is wrong:
  * - a partial match (`match`, `has`, `hasStrict`, `rejects`, `throws`) with an array literal in the expected value:
@@ -55,7 +47,7 @@ export interface TestSource {
  * Names in the expected value are resolved to variables of the same file, and to its functions of one expression.
  * @returns one line per assertion: `file:line: reason`, in the order of the files
  */
-export function looseAssertions(sources: readonly TestSource[]): string[] {
+export function looseAssertions(sources: readonly SourceText[]): string[] {
   return parsed(sources, (file, root) => {
     const variables = initializersOf(root)
     const found: string[] = []
@@ -175,31 +167,4 @@ function anyOf(node: Node, matches: (node: Node) => boolean): boolean {
     found ||= matches(inner)
   })
   return found
-}
-
-function visit(node: Node, visitor: (node: Node) => void): void {
-  visitor(node)
-  node.forEachChild((child): undefined => {
-    visit(child, visitor)
-  })
-}
-
-/** Parses the files with the compiler's own parser, from memory: imports and types are not resolved. */
-function parsed<T>(sources: readonly TestSource[], read: (file: string, root: SourceFile) => T[]): T[] {
-  const root = '/sources'
-  const configuration = join(root, 'tsconfig.json')
-  const files = Object.fromEntries(sources.map(({ file, text }) => [join(root, file), text]))
-  const compilerOptions = { noLib: true, noResolve: true, types: [] }
-  files[configuration] = JSON.stringify({ compilerOptions, files: sources.map(({ file }) => file) })
-  const api = new API({ cwd: root, fs: createVirtualFileSystem(files) })
-  try {
-    const program = api.updateSnapshot({ openProjects: [configuration] }).getProject(configuration)?.program
-    return sources.flatMap(({ file }) => {
-      const source = program?.getSourceFile(join(root, file))
-      if (!source) throw new Error(`${file} was not parsed`)
-      return read(file, source)
-    })
-  } finally {
-    api.close()
-  }
 }
