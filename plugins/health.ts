@@ -26,8 +26,8 @@ interface Health {
   state: SharedState
   /** The current answer of a probe route. */
   answer(path: ProbePath): ProbeAnswer
-  /** Records an answer of the main port with the time from its request, in milliseconds. */
-  recordAnswer(path: ProbePath, status: ProbeAnswer['status'], ms: number): void
+  /** Records an answer of the main port with the time from its request. */
+  recordAnswer(path: ProbePath, status: ProbeAnswer['status'], durationMs: number): void
   /** Whether the database verdict can be used without `refresh`. */
   isFresh(): boolean
   /** Resolves when the database verdict is fresh, or will not be within the deadline. Never rejects. */

@@ -156,8 +156,8 @@ function replicaBody(
   }
 }
 
-function timeOf(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString()
+function timeOf(timeMs: number | null): string | null {
+  return timeMs === null ? null : new Date(timeMs).toISOString()
 }
 
 export default routes

@@ -208,10 +208,10 @@ async function triggerJob(
   return scheduler.trigger(job, { actor: admin.username, requestId, date, unlessRunWithinSeconds })
 }
 
-/** The end of a run, or undefined when it is still running after `ms` milliseconds. */
-async function endWithin(finished: Promise<RunResult>, ms: number): Promise<RunResult | undefined> {
+/** The end of a run, or undefined when it is still running after `waitMs`. */
+async function endWithin(finished: Promise<RunResult>, waitMs: number): Promise<RunResult | undefined> {
   try {
-    return await withDeadline(finished, ms)
+    return await withDeadline(finished, waitMs)
   } catch (err) {
     if (err instanceof DeadlineError) return undefined
     throw err

@@ -5,9 +5,9 @@ import type { ExchangeStatus } from './http/exchange-gateway.ts'
 /**
  * One check per exchange that was called; the age is that of the last success. An exchange without any answer yet is
  * degraded.
- * @param now milliseconds since the epoch
+ * @param nowMs milliseconds since the epoch
  */
-export function exchangeDetails(statuses: readonly ExchangeStatus[], now: number): CheckDetails[] {
+export function exchangeDetails(statuses: readonly ExchangeStatus[], nowMs: number): CheckDetails[] {
   return statuses.map(status => {
     const code = codeOf(status)
     return {
@@ -15,7 +15,7 @@ export function exchangeDetails(statuses: readonly ExchangeStatus[], now: number
       status: code === null ? 'ok' : 'degraded',
       code,
       latency_ms: null,
-      age_ms: status.lastSuccessAt === null ? null : Math.max(0, now - status.lastSuccessAt),
+      age_ms: status.lastSuccessAt === null ? null : Math.max(0, nowMs - status.lastSuccessAt),
       since: null
     }
   })

@@ -35,13 +35,13 @@ export class ProbeDurations {
     this.#slots = new Float64Array(buffer)
   }
 
-  /** Returns the function that records one answer of a port: its route, status and duration in milliseconds. */
-  recorder(port: ProbePort): (route: ProbePath, code: 200 | 503, ms: number) => void {
+  /** Returns the function that records one answer of a port: its route, status and duration. */
+  recorder(port: ProbePort): (route: ProbePath, code: 200 | 503, durationMs: number) => void {
     const slots = this.#slots
     const offsets = new Map(ROUTES.map(route => [route, offsetOf(port, route)]))
-    return (route, code, ms) => {
+    return (route, code, durationMs) => {
       const offset = (offsets.get(route) ?? 0) + (code === 200 ? 0 : SLOTS)
-      const seconds = ms / 1_000
+      const seconds = durationMs / 1_000
       let bucket = 0
       while (bucket < PROBE_BUCKETS.length && seconds > (PROBE_BUCKETS[bucket] ?? 0)) bucket++
       slots[offset + bucket] = (slots[offset + bucket] ?? 0) + 1

@@ -12,8 +12,8 @@ export interface ProbeServerOptions {
   refresh: () => Promise<void>
   /** Whether the database verdict can be used without `refresh`. */
   isFresh: () => boolean
-  /** Records each answer with the time from its request, in milliseconds. */
-  record: (path: ProbePath, status: ProbeAnswer['status'], ms: number) => void
+  /** Records each answer with the time from its request. */
+  record: (path: ProbePath, status: ProbeAnswer['status'], durationMs: number) => void
 }
 
 /** The connection of a client that sends its headers more slowly than this is closed. */

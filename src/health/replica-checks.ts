@@ -9,12 +9,12 @@ const PROBE_THREAD_LIMIT_MS = 5_000
 /**
  * The verdict on the database that the probes are answered from.
  * @param timing of the last check, in milliseconds
- * @param now milliseconds since the epoch
+ * @param nowMs milliseconds since the epoch
  */
 export function databaseDetails(
   snapshot: Snapshot,
   { latencyMs, sinceMs }: { latencyMs: number; sinceMs: number },
-  now: number
+  nowMs: number
 ): CheckDetails {
   const code = databaseCheck(snapshot)
   const known = snapshot.database !== 'unknown'
@@ -24,7 +24,7 @@ export function databaseDetails(
     code: code === 'ok' ? null : code,
     latency_ms: known ? latencyMs : null,
     age_ms: known ? snapshot.databaseAgeMs : null,
-    since: known ? new Date(now - sinceMs).toISOString() : null
+    since: known ? new Date(nowMs - sinceMs).toISOString() : null
   }
 }
 
