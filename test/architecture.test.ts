@@ -5,7 +5,7 @@ import { LOCK_ORDER } from '../src/database/lock-order.ts'
 import { badHandlers } from './support/long-functions.ts'
 import { projectRoot } from './support/service.ts'
 
-/** A file of the service and what it imports: other files by their path from the root, packages by their name. */
+/** A file of the service and its imports: files by their path from the root, packages by their name. */
 interface Source {
   file: string
   text: string
@@ -40,12 +40,12 @@ function breaches(forbidden: (source: Source, imported: string) => boolean): str
   )
 }
 
-/** Where the layers meet: the whole service, and its process. */
+/** The files that import all layers: the whole service, and its process. */
 const roots = new Set(['src/app.ts', 'src/server.ts'])
 const isFastify = (name: string) => /^(fastify|@fastify\/|fastify-)/.test(name)
 const isIn = (folder: string) => (name: string) => name.startsWith(`${folder}/`)
 
-t.test('the imports of every file are seen', async t => {
+t.test('the imports of every file are found', async t => {
   t.ok(sources.size > 80, `files: ${sources.size}`)
   t.ok(sources.get('src/app.ts')?.imports.includes('plugins/db.ts'))
   t.ok(sources.get('plugins/db.ts')?.imports.includes('src/database/embedded/index.ts'), 'lazy ones too')
@@ -58,7 +58,7 @@ t.test('the imports of every file are seen', async t => {
   )
 })
 
-t.test('src decides: it knows neither Fastify nor plugins nor routes', async t => {
+t.test('src imports neither Fastify nor plugins nor routes', async t => {
   const isAbove = (name: string) => isFastify(name) || isIn('plugins')(name) || isIn('routes')(name)
   t.strictSame(
     breaches(({ file }, imported) => isIn('src')(file) && !roots.has(file) && isAbove(imported)),
@@ -67,25 +67,25 @@ t.test('src decides: it knows neither Fastify nor plugins nor routes', async t =
   t.strictSame(
     breaches(({ file }, imported) => file !== 'src/server.ts' && roots.has(imported)),
     [],
-    'and nobody reaches up to where the layers meet'
+    'and only server.ts imports the files that import all layers'
   )
 })
 
-t.test('plugins wire: they know no routes', async t => {
+t.test('plugins do not import routes', async t => {
   t.strictSame(
     breaches(({ file }, imported) => isIn('plugins')(file) && isIn('routes')(imported)),
     []
   )
 })
 
-t.test('routes translate: they reach the plugins by decorators alone', async t => {
+t.test('routes do not import plugins', async t => {
   t.strictSame(
     breaches(({ file }, imported) => isIn('routes')(file) && isIn('plugins')(imported)),
     []
   )
 })
 
-t.test('routes share schemas and helpers, never each other: only the index of their folder registers them', async t => {
+t.test('a route is imported only by the index of its folder', async t => {
   t.strictSame(
     breaches(
       ({ file }, imported) =>

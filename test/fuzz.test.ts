@@ -66,14 +66,15 @@ t.test('no request breaks a route, hangs, or changes anything when it is refused
 
     const { route } = call
     const documented = Object.keys((route.schema.response ?? {}) as Record<string, unknown>).map(Number)
-    const told = `${route.method} ${`${call.params}?${call.query}`.slice(0, 200)} answers ${status}: ${answer.body.toString().slice(0, 300)}`
+    const failure = `${route.method} ${`${call.params}?${call.query}`.slice(0, 200)} answers ${status}: ${answer.body.toString().slice(0, 300)}`
     // Pages for people are no part of the API's document.
     if (!('hide' in route.schema) && !documented.includes(status) && !BEFORE_THE_ROUTE.has(status))
-      throw new Error(`not documented: ${told}`)
-    if (status === 500 && !told.includes('JOB_FAILED')) throw new Error(`broken: ${told}`)
+      throw new Error(`not documented: ${failure}`)
+    if (status === 500 && !failure.includes('JOB_FAILED')) throw new Error(`broken: ${failure}`)
     if (status >= 400 && !('hide' in route.schema) && !isEnvelope(route, answer))
-      throw new Error(`not in the envelope: ${told}`)
-    if (status >= 400 && status < 500 && (await state(app)) !== before) throw new Error(`refused, yet done: ${told}`)
+      throw new Error(`not in the envelope: ${failure}`)
+    if (status >= 400 && status < 500 && (await state(app)) !== before)
+      throw new Error(`rejected, but the state changed: ${failure}`)
     if (route.url !== '/api/auth/logout' || status !== 200) return
     // The session has ended, and the arbitrary sign-ins may have locked this address.
     await app.db.run(sql => sql`delete from sign_in_limits`)
@@ -182,7 +183,7 @@ function withBody(call: Call): fc.Arbitrary<Call> {
   )
 }
 
-/** An optional body may be null: what is beside the null is the schema. */
+/** The schema of an optional body without null. */
 function bodySchema({ schema }: Route): TSchema | undefined {
   const body = schema.body as TSchema | undefined
   const options: TSchema[] | undefined = body?.anyOf

@@ -14,15 +14,15 @@ const healthy: Snapshot = {
   pressure: false,
   heartbeatAgeMs: 20
 }
-const mute: Snapshot = { ...healthy, database: 'database_timeout' }
+const unresponsive: Snapshot = { ...healthy, database: 'database_timeout' }
 
 const expected: [path: ProbePath, snapshot: Snapshot, status: number, body: object][] = [
   ['/health', healthy, 200, { status: 'healthy', timestamp, database: 'healthy', service: 'trading-system' }],
-  ['/health', mute, 503, { status: 'unhealthy', timestamp, database: 'unhealthy', service: 'trading-system' }],
+  ['/health', unresponsive, 503, { status: 'unhealthy', timestamp, database: 'unhealthy', service: 'trading-system' }],
   ['/health/ready', healthy, 200, { status: 'ready', timestamp, checks: { database: 'ok' } }],
   [
     '/health/ready',
-    mute,
+    unresponsive,
     503,
     { status: 'not_ready', timestamp, error: 'database_timeout', checks: { database: 'database_timeout' } }
   ],
@@ -34,7 +34,7 @@ const expected: [path: ProbePath, snapshot: Snapshot, status: number, body: obje
   ],
   [
     '/health/live',
-    { ...mute, draining: true, pressure: true, heartbeatAgeMs: 29_999 },
+    { ...unresponsive, draining: true, pressure: true, heartbeatAgeMs: 29_999 },
     200,
     { status: 'alive', timestamp }
   ],
@@ -42,7 +42,7 @@ const expected: [path: ProbePath, snapshot: Snapshot, status: number, body: obje
   ['/health/startup', healthy, 200, { status: 'started', timestamp }],
   ['/health/startup', { ...healthy, started: false }, 503, { status: 'starting', timestamp, error: 'starting' }],
   ['/api/system/health', healthy, 200, { status: 'healthy', timestamp }],
-  ['/api/system/health', mute, 503, { status: 'unhealthy', timestamp }]
+  ['/api/system/health', unresponsive, 503, { status: 'unhealthy', timestamp }]
 ]
 
 t.test('each probe has the bodies of the contract', async t => {

@@ -26,10 +26,10 @@ await untilStatus(`${url}/health/startup`, 200)
 while (app.scheduler.health().heartbeatAgeMs === null) await new Promise(resolve => setTimeout(resolve, 5))
 
 const document = await ApiDocument.of(app)
-/** Statuses that were met, by operation. */
+/** The statuses that were answered, by operation. */
 const met = new Map([...document.operations.keys()].map(name => [name, new Set<number>()]))
 
-/** Asks, and holds the answer against what the operation says of its status. */
+/** Makes a request, and validates the answer against the documented schema of its status. */
 async function ask(t: Test, client: Client, name: string, { path, body, headers }: Request, status: number) {
   const [method = '', pattern = ''] = name.split(' ')
   const response = await client.send(method, path ?? pattern, body, headers)
@@ -42,7 +42,7 @@ async function ask(t: Test, client: Client, name: string, { path, body, headers 
 }
 
 interface Request {
-  /** That of the operation unless given. */
+  /** By default the one of the operation. */
   path?: string
   body?: unknown
   headers?: Record<string, string>
@@ -132,7 +132,7 @@ t.test('every route gives its rejections as documented', async t => {
       await ask(t, admin, name, { path, body: '<x/>', headers: { 'content-type': 'text/xml' } }, 415)
     if (statuses.has(400)) {
       const unreadable = { path, body: '{"', headers: json }
-      // An id that is none, or a filter that nobody knows.
+      // An invalid id, or an unknown filter.
       const unknown = { path: name.endsWith('}') ? `${path}x` : `${path}?x=x` }
       await ask(t, admin, name, name.startsWith('POST ') ? unreadable : unknown, 400)
     }

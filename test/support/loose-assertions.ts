@@ -25,7 +25,7 @@ import { parsed, type SourceText, visit } from './syntax-tree.ts'
 /** Assertions whose expected value may be a part of the actual one: arrays may have surplus elements. */
 const PARTIAL = new Set(['match', 'notMatch', 'has', 'notHas', 'hasStrict', 'notHasStrict', 'rejects', 'throws'])
 
-/** Of those, the ones that look for an expected text anywhere in the actual one, or compare with `==`. */
+/** Of those, the ones that search for an expected text anywhere in the actual one, or compare with `==`. */
 const TEXT_IN_TEXT = new Set(['match', 'has', 'rejects', 'throws'])
 
 const COMPARISONS = new Set<SyntaxKind>([
@@ -125,7 +125,7 @@ function valuesIn(expected: Expression, variables: Variables): Node[] {
   return values
 }
 
-/** What a variable stands for in an expected value: what a function of one expression returns, or the value itself. */
+/** The value of a variable in an expected value: the result of a function of one expression, or the value itself. */
 function valueOfVariable(initializer: Expression): Node {
   if (isParenthesizedExpression(initializer)) return valueOfVariable(initializer.expression)
   if (!isArrowFunction(initializer)) return initializer
