@@ -18,7 +18,7 @@ declare module 'fastify' {
   }
 }
 
-export interface CacheOptions {
+interface CacheOptions {
   config: Config
   /** Longest wait for the replicas to acknowledge a clear, in milliseconds. Default 1 s. */
   acknowledgedWithinMs?: number | undefined

@@ -14,7 +14,7 @@ export type AlertDetails =
 export type AlertKind = AlertDetails['kind']
 
 /** When a condition is reported. All in milliseconds. */
-export interface AlertRule {
+interface AlertRule {
   /** An alert is due after failures of this total length without a recovery in between. */
   confirmMs: number
   /** The condition is over when it has not failed for this long. */
@@ -108,18 +108,14 @@ export interface Decision {
  * recovery for each alert. Pure. The previous state is valid until this observation, so notices that became due since
  * then come first. An observation older than the previous one gets the time of that one.
  */
-export function decide(
-  before: Condition | undefined,
-  rules: AlertRules,
-  observation: Observation & { at: number }
-): Decision {
+function decide(before: Condition | undefined, rules: AlertRules, observation: Observation & { at: number }): Decision {
   const elapsed = elapse(before, rules, observation.key, observation.at)
   const { condition, notice } = step(elapsed.condition, rules, observation)
   return { condition, notices: notice ? [...elapsed.notices, notice] : elapsed.notices }
 }
 
 /** Decides what is due at `at`, in milliseconds since the epoch, without a new observation. Pure. */
-export function elapse(before: Condition | undefined, rules: AlertRules, key: string, at: number): Decision {
+function elapse(before: Condition | undefined, rules: AlertRules, key: string, at: number): Decision {
   if (before === undefined) return { condition: undefined, notices: [] }
   const { trouble } = before
   const same: Observation = trouble?.failing

@@ -31,7 +31,7 @@ export interface ClearFilter {
 }
 
 /** The number of entries that were removed, or would be. */
-export interface Cleared {
+interface Cleared {
   price: number
   exchange: number
 }

@@ -28,7 +28,7 @@ export interface PriceFilter {
   symbol?: string | undefined
 }
 
-export interface MarketStats {
+interface MarketStats {
   exchange: ExchangeName
   market_type: MarketType
   entries: number

@@ -19,7 +19,7 @@ const BATCH_ROWS = 1_000
 const BATCHES_PER_TASK = 20
 
 /** The tasks, in the order in which they run. */
-export const housekeepingTasks: readonly HousekeepingTask[] = [
+const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'old_runs', sweep: sweepOldRuns },
   { name: 'surplus_runs', sweep: sweepSurplusRuns },
   { name: 'dead_replicas', sweep: sweepDeadReplicas },

@@ -27,7 +27,7 @@ const INTERVAL_MS = 10 * SECOND
 const ATTEMPTS = { minMs: SECOND, maxMs: 10 * MINUTE }
 
 /** Why a message was not delivered; `INTERNAL` is a fault of this service. */
-export type DeliveryErrorCode = TelegramErrorCode | 'INTERNAL'
+type DeliveryErrorCode = TelegramErrorCode | 'INTERNAL'
 
 /** The age at which a message is given up, by the error of its last attempt. */
 const GIVE_UP_AFTER_MS: Readonly<Record<DeliveryErrorCode, number>> = {

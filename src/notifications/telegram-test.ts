@@ -4,10 +4,10 @@ import { escapeHtml } from './html.ts'
 import type { CallOptions, TelegramClient } from './telegram-client.ts'
 import { TelegramError } from './telegram-error.ts'
 
-export type TelegramTestStage = 'get_me' | 'get_chat' | 'send_message'
+type TelegramTestStage = 'get_me' | 'get_chat' | 'send_message'
 
 /** The codes of a failed stage in the contract of `POST /api/system/test-telegram`. */
-export type TelegramTestCode =
+type TelegramTestCode =
   | 'TELEGRAM_UNAUTHORIZED'
   | 'TELEGRAM_CHAT_NOT_FOUND'
   | 'TELEGRAM_BLOCKED'
@@ -15,7 +15,7 @@ export type TelegramTestCode =
   | 'TELEGRAM_UNREACHABLE'
 
 /** One stage of the test, as in the contract. `duration_ms` is a whole number. */
-export interface StageResult {
+interface StageResult {
   stage: TelegramTestStage
   ok: boolean
   duration_ms: number

@@ -1,7 +1,11 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
-import { ProbeThreadSupervisor, type ProbeThreadSupervisorOptions, ProbePortError } from '../../src/health/probe-thread-supervisor.ts'
+import {
+  ProbePortError,
+  ProbeThreadSupervisor,
+  type ProbeThreadSupervisorOptions
+} from '../../src/health/probe-thread-supervisor.ts'
 import { SharedState } from '../../src/health/shared-state.ts'
 import { notReady } from '../../src/health/verdict.ts'
 import { captureLog } from '../support/app.ts'
@@ -50,7 +54,8 @@ t.test('a thread that ends is reported, its verdict expires, and it is started a
   supervisor.kill()
   while (notReady(state.snapshot()) !== 'overloaded') await new Promise(resolve => setTimeout(resolve, 20))
   t.pass('without the thread the verdict expires')
-  while (supervisor.restarts === 0 || (await answers(port)) !== 200) await new Promise(resolve => setTimeout(resolve, 20))
+  while (supervisor.restarts === 0 || (await answers(port)) !== 200)
+    await new Promise(resolve => setTimeout(resolve, 20))
   t.ok(lines.find(({ msg }) => msg === 'probe thread ended'))
   while (notReady(state.snapshot()) !== undefined) {
     await supervisor.refresh()

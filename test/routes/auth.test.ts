@@ -237,13 +237,12 @@ t.test('failures delay who tries from where, alike for names that exist and not,
   }
   t.equal((await from('192.0.2.3')('ops', password)).status, 200, 'the user signs in from elsewhere')
 
-    const [throttled] = await app.db.run(
-      sql => sql`select count(*)::int as rows, sum((details->>'attempts')::int)::int as attempts
+  const [throttled] = await app.db.run(
+    sql => sql`select count(*)::int as rows, sum((details->>'attempts')::int)::int as attempts
       from audit_log where details ? 'attempts'`
-    )
-    t.strictSame({ ...throttled }, { rows: 2, attempts: 4 }, 'attempts beyond the limit are counted, not listed')
-  }
-)
+  )
+  t.strictSame({ ...throttled }, { rows: 2, attempts: 4 }, 'attempts beyond the limit are counted, not listed')
+})
 
 t.test('guesses that come at once are not looked at in larger numbers', async t => {
   const { app, client } = await sharedService()

@@ -8,7 +8,7 @@ import { ExchangeGateway } from '../../src/exchanges/http/exchange-gateway.ts'
 import { ExchangeHost, type GatewayOptions, type HostOptions } from '../../src/exchanges/http/exchange-host.ts'
 
 /** The moment for which requests are signed. */
-export const SIGNED_AT = 1_700_000_000_000
+const SIGNED_AT = 1_700_000_000_000
 
 /** The body of an answer with status 200, or all of it. Bodies that are no texts are written as JSON. */
 export type CannedAnswer = { status: number; body: unknown; headers?: Record<string, string> }

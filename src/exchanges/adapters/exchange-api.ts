@@ -24,7 +24,7 @@ export interface ApiOptions<Payload> {
   payloadOf: (body: unknown) => Payload
 }
 
-export interface UnsignedRequest {
+interface UnsignedRequest {
   route: Route
   query: string
   credentials: Credentials
