@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import type { Language } from '../src/messages.ts'
+import type { Metrics } from '../src/metrics/metrics.ts'
 import { countTelegramCall, reportOutbox } from '../src/notifications/metrics.ts'
 import { Outbox, outboxDepth } from '../src/notifications/outbox.ts'
 import { OutboxSender, type OutboxSenderOptions } from '../src/notifications/outbox-sender.ts'
@@ -24,38 +25,16 @@ declare module 'fastify' {
 
 /** Owns the client of Telegram, created with its first use, and the sender of the outbox. */
 async function telegram(app: FastifyInstance, { config }: { config: Config }) {
-  const {
-    TELEGRAM_BOT_TOKEN: token,
-    TELEGRAM_CHAT_ID: chatId,
-    TELEGRAM_API_URL: baseUrl,
-    SERVICE_NAME: serviceName
-  } = config
+  const { TELEGRAM_BOT_TOKEN: token, TELEGRAM_CHAT_ID: chatId, SERVICE_NAME: serviceName } = config
   const { db, log, metrics } = app
   const closing = new AbortController()
-  let connected: ReturnType<typeof connect> | undefined
-
-  async function connect(token: string) {
-    const [{ Agent }, { TelegramClient }] = await Promise.all([
-      import('../src/http-agent.ts'),
-      import('../src/notifications/telegram-client.ts')
-    ])
-    const dispatcher = new Agent({ connections: 4 })
-    return {
-      dispatcher,
-      client: new TelegramClient({ token, dispatcher, baseUrl, onCall: countTelegramCall(metrics) })
-    }
-  }
-
-  async function client() {
-    if (token !== undefined) connected ??= connect(token)
-    return (await connected)?.client
-  }
+  const { client, disconnect } = lazyClient(config, metrics)
 
   const send: OutboxSenderOptions['send'] = async ({ chatId, text }, options) => {
-    const connected = await client()
+    const bot = await client()
     // Otherwise the message would count as delivered.
-    if (!connected) throw new Error('no bot is configured')
-    await connected.sendMessage(chatId, text, options)
+    if (!bot) throw new Error('no bot is configured')
+    await bot.sendMessage(chatId, text, options)
   }
   const sender = new OutboxSender({
     database: db,
@@ -84,8 +63,33 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   app.addHook('onClose', async () => {
     closing.abort()
     await sender.close()
-    await (await connected)?.dispatcher.close()
+    await disconnect()
   })
+}
+
+/** The client with its connections, created at the first call of `client`; undefined without a token. */
+function lazyClient({ TELEGRAM_BOT_TOKEN: token, TELEGRAM_API_URL: baseUrl }: Config, metrics: Metrics) {
+  let connected: ReturnType<typeof connect> | undefined
+
+  async function connect(token: string) {
+    const [{ Agent }, { TelegramClient }] = await Promise.all([
+      import('../src/http-agent.ts'),
+      import('../src/notifications/telegram-client.ts')
+    ])
+    const dispatcher = new Agent({ connections: 4 })
+    return {
+      dispatcher,
+      client: new TelegramClient({ token, dispatcher, baseUrl, onCall: countTelegramCall(metrics) })
+    }
+  }
+
+  return {
+    async client() {
+      if (token !== undefined) connected ??= connect(token)
+      return (await connected)?.client
+    },
+    disconnect: async () => (await connected)?.dispatcher.close()
+  }
 }
 
 export default fp(telegram, { name: 'telegram', fastify: '5.x', dependencies: ['db', 'health', 'metrics'] })

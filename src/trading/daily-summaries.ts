@@ -58,11 +58,7 @@ export async function summarise(
   )
   const [counts] = await tx<Summarised[]>`
     with day as (
-      select date, begins, ends, now() >= ends as is_over, now() < ends + make_interval(hours => ${HELD_HOURS}::int) as is_fresh
-      from (
-        select ${day}::date as date, day_begin(${day}::date, ${timeZone}) as begins,
-          day_begin(${day}::date + 1, ${timeZone}) as ends
-      ) bounds
+      ${boundsOfDay(tx, day, timeZone)}
     ), account as (
       select account_id, exchange from ${accountsWithoutCredentials(tx)} a cross join day
       where created_at < ends and (
@@ -110,6 +106,16 @@ export async function summarise(
     from written`
   if (!counts) throw new Error('a select without a row')
   return { ...counts }
+}
+
+/** The bounds of a day, whether it is over, and whether values of now still count as values of its end. */
+function boundsOfDay(tx: TransactionSql, day: string, timeZone: string) {
+  return tx`
+    select date, begins, ends, now() >= ends as is_over, now() < ends + make_interval(hours => ${HELD_HOURS}::int) as is_fresh
+    from (
+      select ${day}::date as date, day_begin(${day}::date, ${timeZone}) as begins,
+        day_begin(${day}::date + 1, ${timeZone}) as ends
+    ) bounds`
 }
 
 /** Sums of the day's executions by account and currency, over the relations `account` and `day`. */
