@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import t from 'tap'
 import { LOCK_ORDER } from '../src/database/lock-order.ts'
-import { badHandlers } from './support/long-functions.ts'
+import { badHandlers, longFunctions } from './support/long-functions.ts'
 import { projectRoot } from './support/service.ts'
 
 /** A file of the service and its imports: files by their path from the root, packages by their name. */
@@ -96,6 +96,18 @@ t.test('a route is imported only by the index of its folder', async t => {
     ),
     []
   )
+})
+
+t.test('a file of src has 400 lines at most, except the adapters of the exchanges', async t => {
+  const counted = [...sources.values()].filter(({ file }) => isIn('src')(file) && !isIn('src/exchanges/adapters')(file))
+  t.strictSame(
+    counted.map(({ file, text }) => ({ file, lines: text.split('\n').length - 1 })).filter(({ lines }) => lines > 400),
+    []
+  )
+})
+
+t.test('a function has 60 lines at most', async t => {
+  t.strictSame(longFunctions([...sources.values()], 60), [])
 })
 
 t.test('the handler of a route is a named function of ten lines at most', async t => {
