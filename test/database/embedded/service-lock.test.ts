@@ -18,7 +18,7 @@ async function acquired(dir: string): Promise<ServiceLock> {
   return lock
 }
 
-/** A process that listens on a socket in `dir`, as one that holds the lock does. */
+/** Another process that listens on a socket in `dir`, as a service that holds the lock does: a text for `node -e`. */
 async function holder(t: Test, dir: string): Promise<ChildProcess> {
   const listen = `require('net').createServer().listen(${JSON.stringify(join(dir, '1-held.service'))}, () => console.log())`
   const child = spawn(process.execPath, ['-e', listen], { stdio: ['ignore', 'pipe', 'inherit'] })

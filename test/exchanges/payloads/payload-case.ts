@@ -6,8 +6,9 @@ import type { ExchangeClient } from '../../../src/exchanges/exchange-client.ts'
 export type PayloadAnswer = string | { status?: number; headers?: Record<string, string>; body: string }
 
 /**
- * What a client reads from an answer. The answers are written for this project, with the field names and values of the
- * exchange's public API documentation. They are JSON texts, because a number above 2^53 has no value in JavaScript.
+ * What a client reads from an answer. The answers are written for this project, with the field names that the adapters
+ * read. They show that a parser reads what it expects, not that the exchange sends it: recorded answers show that
+ * (`payloads.test.ts`). They are JSON texts, because a number above 2^53 has no value in JavaScript.
  */
 export interface PayloadCase {
   /** A sentence about what is read. */
