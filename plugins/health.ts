@@ -71,7 +71,8 @@ async function health(app: FastifyInstance, { config }: { config: Config }) {
   })
   app.addHook('onClose', async () => {
     closing.abort()
-    await Promise.all([started, supervisor.close()])
+    // A rejection of the start-up is unhandled on purpose: it ends the process.
+    await Promise.allSettled([started, supervisor.close()])
   })
 }
 

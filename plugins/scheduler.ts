@@ -8,6 +8,7 @@ import { createRunSeries, recordRunEnd, reportScheduler } from '../src/scheduler
 import { ABORT_GRACE_MS } from '../src/scheduler/run.ts'
 import { Scheduler } from '../src/scheduler/scheduler.ts'
 import { schedulerDetails } from '../src/scheduler/scheduler-check.ts'
+import { assertSameDays } from '../src/trading/day-boundaries.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -55,6 +56,10 @@ async function scheduler(app: FastifyInstance, { config, jobs: given }: Schedule
   metrics.collect(reading => reportScheduler(reading, jobs, own.health()))
 
   const shutdownMs = config.SHUTDOWN_SECONDS * 1_000
+  app.startUpSteps.time_zone = async () => {
+    await assertSameDays(db, config.TIME_ZONE)
+    return { time_zone: config.TIME_ZONE }
+  }
   app.startUpSteps.scheduler = async () => {
     await own.start()
     return { jobs: jobs.length, enabled: config.SCHEDULER_ENABLED }

@@ -131,7 +131,7 @@ export const configSchema = Type.Object({
     format: 'time-zone',
     maxLength: 64,
     rule: 'must be a time zone of the IANA database',
-    description: 'a day is a day of this time zone'
+    description: 'a day is a day of this time zone; Node.js and PostgreSQL must begin its days at the same time'
   }),
   ENCRYPTION_KEY: Type.Optional(
     Type.String({

@@ -46,7 +46,8 @@ let uncaught: unknown
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, err => {
     // The shutdown goes on after a further error, so that leases and the database are released.
-    log.fatal({ err, event }, uncaught === undefined ? 'uncaught error, shutting down' : 'uncaught error')
+    if (err instanceof ConfigError) log.fatal({ reason: err.message }, 'setting rejected, shutting down')
+    else log.fatal({ err, event }, uncaught === undefined ? 'uncaught error, shutting down' : 'uncaught error')
     if (uncaught !== undefined) return
     uncaught = err ?? new Error('rejected without a reason')
     if (signalledMs === undefined) void close()
@@ -110,7 +111,7 @@ async function shutDown(): Promise<void> {
   if (uncaught === undefined) await drain()
   await app.close()
   log.info('closed')
-  if (uncaught !== undefined) process.exit(EXIT_FAILED)
+  if (uncaught !== undefined) process.exit(uncaught instanceof ConfigError ? EXIT_CONFIG : EXIT_FAILED)
 }
 
 async function drain(): Promise<void> {

@@ -1,6 +1,7 @@
 import { unlessAborted } from './async/abort.ts'
 import { backOffMs } from './async/back-off.ts'
 import { sleep, systemTimers, type Timers } from './async/timers.ts'
+import { ConfigError } from './config.ts'
 import type { Database } from './database/database.ts'
 import { migrate } from './database/migrate.ts'
 import type { SharedState } from './health/shared-state.ts'
@@ -14,6 +15,8 @@ export const START_UP_STEPS = [
   'schema',
   /** Starts the heartbeat of this replica. Reports its `version`. */
   'replica',
+  /** Verifies that PostgreSQL begins the days of `TIME_ZONE` when Node.js does. */
+  'time_zone',
   /** Starts the scheduler. Reports the number of its `jobs`, and whether it is `enabled` on this replica. */
   'scheduler',
   /** Starts to apply the commands that clear caches. */
@@ -49,7 +52,8 @@ export interface StartUpOptions {
 /**
  * Takes the replica from listening to started: waits for the database's address and does the steps one after the other.
  * A step that fails is tried again until it succeeds; its failure is logged once per reason. Ends early, without
- * started, when `signal` is aborted. Never rejects.
+ * started, when `signal` is aborted.
+ * @throws {ConfigError} when a step finds a setting that no later attempt can accept
  */
 export async function startUp(options: StartUpOptions, signal: AbortSignal): Promise<void> {
   const { database, state, log } = options
@@ -66,11 +70,16 @@ export async function startUp(options: StartUpOptions, signal: AbortSignal): Pro
     for (const name of START_UP_STEPS) await untilDone(name, steps[name], options, signal)
     state.setStarted()
   } catch (err) {
-    if (!signal.aborted) log.error({ err }, 'start-up failed')
+    if (signal.aborted) return
+    if (err instanceof ConfigError) throw err
+    log.error({ err }, 'start-up failed')
   }
 }
 
-/** @throws the reason of `signal` as soon as that is aborted and the running attempt has ended */
+/**
+ * @throws the reason of `signal` as soon as that is aborted and the running attempt has ended
+ * @throws {ConfigError}
+ */
 async function untilDone(
   step: StartUpStep,
   run: StartUpSteps[StartUpStep],
@@ -87,6 +96,7 @@ async function untilDone(
       log.info({ step, duration_ms: Math.round(timers.now() - startMs), ...report }, 'start-up step done')
       return
     } catch (err) {
+      if (err instanceof ConfigError) throw err
       const failure = err instanceof Error ? err.message : String(err)
       if (failure !== lastFailure) log.warn({ err, step }, 'start-up step failed, retrying')
       lastFailure = failure

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { ConfigError } from '../src/config.ts'
 import { SharedState } from '../src/health/shared-state.ts'
 import { START_UP_STEPS, type StartUpSteps, startUp } from '../src/start-up.ts'
 import { captureLog } from './support/app.ts'
@@ -34,7 +35,7 @@ t.test('the steps run in their declared order, the schema first, and each logs w
     done.map(line => line.step),
     [...START_UP_STEPS]
   )
-  t.hasStrict(done[2], { step: 'scheduler', jobs: 9, duration_ms: 0 })
+  t.hasStrict(done[3], { step: 'scheduler', jobs: 9, duration_ms: 0 })
   t.equal(lines.filter(({ msg }) => msg === 'schema up to date').length, 1)
   t.strictSame(failed, [])
 })
@@ -74,6 +75,23 @@ t.test('a failed step is tried again with a back-off, and the steps before it ar
   t.equal(failed.length, 2)
   t.hasStrict(failed[0], { step: 'scheduler', err: { message: 'gone' } })
   t.hasStrict(failed[1], { step: 'scheduler', err: { message: 'slow' } })
+})
+
+t.test('a setting that a step rejects ends the start-up with its error, and is not tried again', async t => {
+  const calls: string[] = []
+  const rejected = new ConfigError('TIME_ZONE: rejected')
+  const steps = {
+    time_zone: async () => {
+      calls.push('time_zone')
+      throw rejected
+    },
+    scheduler: async () => {
+      calls.push('scheduler')
+      return undefined
+    }
+  }
+  await t.rejects(started(steps), rejected)
+  t.strictSame(calls, ['time_zone'])
 })
 
 t.test('an abort ends the start-up between two attempts, without started', async t => {

@@ -8,3 +8,13 @@ export function isTimeZone(name: string): boolean {
     throw err
   }
 }
+
+/** The day of a moment in a time zone, `YYYY-MM-DD`. @param ms milliseconds since the Unix epoch */
+export function dayAt(ms: number, timeZone: string): string {
+  return dayFormat(timeZone).format(ms)
+}
+
+/** Formats moments as the day of a time zone, `YYYY-MM-DD`. @throws {RangeError} when the zone is not known */
+export function dayFormat(timeZone: string): Pick<Intl.DateTimeFormat, 'format'> {
+  return new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short' })
+}

@@ -3,6 +3,7 @@ import type { TradingAccounts } from '../accounts/account.ts'
 import { HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import type { PriceCache } from '../cache/price-cache.ts'
 import type { Database } from '../database/database.ts'
+import { dayAt } from '../domain/time-zone.ts'
 import type { Language } from '../messages.ts'
 import type { Outbox } from '../notifications/outbox.ts'
 import type { Job, JobContext, JobResult } from '../scheduler/job.ts'
@@ -112,9 +113,4 @@ function serviceJobs(services: JobServices): Job[] {
 /** Loads the code of a job with its first run, which saves time and memory at the start of the service. */
 function loaded(load: () => Promise<Job['run']>): (context: JobContext) => Promise<JobResult> {
   return async context => (await load())(context)
-}
-
-/** The day of a time in a zone, `YYYY-MM-DD`. */
-function dayAt(ms: number, timeZone: string): string {
-  return new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short' }).format(ms)
 }

@@ -26,6 +26,22 @@ t.test('a bad setting stops the start with one line and exit code 2', async t =>
   t.equal(stderr, 'configuration: DATABASE_URL must be a postgres:// address\n')
 })
 
+t.test('a time zone on whose days PostgreSQL disagrees stops the start with one line and exit code 2', async t => {
+  const { url: DATABASE_URL } = await createTestDatabase(t)
+  const service = await startService(t, { DATABASE_URL, TIME_ZONE: 'CET' })
+  await service.logged('setting rejected, shutting down')
+  if (service.child.exitCode === null) await once(service.child, 'exit')
+  t.equal(service.child.exitCode, 2)
+  const fatal = service.log.filter(({ level }) => level === 60)
+  t.equal(fatal.length, 1)
+  t.ok(String(fatal[0]?.reason).startsWith('TIME_ZONE: Node.js and PostgreSQL do not begin'), String(fatal[0]?.reason))
+  t.strictSame(
+    service.log.filter(({ msg }) => msg === 'start-up step done').map(({ step }) => step),
+    ['schema', 'replica'],
+    'no job has run'
+  )
+})
+
 t.test('a start on an unsupported Node logs one warning, and the service serves', async t => {
   const { url: DATABASE_URL } = await createTestDatabase(t)
   const service = await startService(t, { DATABASE_URL }, [
