@@ -14,7 +14,7 @@ interface ComposeService {
   volumes?: string[]
   depends_on?: string[] | Record<string, unknown>
   stop_grace_period?: string
-  deploy?: { replicas: number }
+  deploy?: { replicas?: number; resources?: { limits: { memory: string } } }
 }
 
 const folder = join(projectRoot, 'deploy')
@@ -57,6 +57,19 @@ t.test('every secret, volume, file and service that is named is there', async t 
   const ignored = readFileSync(join(projectRoot, '.gitignore'), 'utf8')
   for (const { file } of Object.values(compose.secrets)) t.match(file, /^\.\/secrets\//)
   t.match(ignored, /^deploy\/secrets\/$/m, 'secrets never reach the repository')
+})
+
+t.test('every service has a limit of its memory', async t => {
+  const limits = Object.entries(compose.services).map(([name, { deploy }]) => [
+    name,
+    deploy?.resources?.limits.memory ?? 'none'
+  ])
+  t.strictSame(limits, [
+    ['postgres', '1G'],
+    ['trading-health', '512M'],
+    ['haproxy', '256M'],
+    ['prometheus', '1G']
+  ])
 })
 
 t.test('two replicas, with settings that the service takes and time to drain', async t => {

@@ -1,6 +1,8 @@
 import { spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseEnv } from 'node:util'
+import { PrometheusRule } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule'
 import { ServiceMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor'
 import { Deployment, type IDeployment } from 'kubernetes-models/apps/v1/Deployment'
 import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy'
@@ -15,9 +17,9 @@ import { isProbePath } from '../../src/health/probes.ts'
 import { projectRoot } from '../support/service.ts'
 import { missingTool } from '../support/tools.ts'
 
-const folder = join(projectRoot, 'deploy/kubernetes')
-const read = (name: string) => parse(readFileSync(join(folder, name), 'utf8'))
-const kustomization = read('kustomization.yaml') as { resources: string[]; images: { name: string }[] }
+const deploy = join(projectRoot, 'deploy')
+const read = (name: string, folder = 'kubernetes') => parse(readFileSync(join(deploy, folder, name), 'utf8'))
+const skip = missingTool('kubectl', 'kubernetes-client')
 
 /** The validators of Kubernetes' own schemas, by kind. */
 const kinds: Record<string, new (data: never) => { validate(): void }> = {
@@ -25,6 +27,7 @@ const kinds: Record<string, new (data: never) => { validate(): void }> = {
   Deployment,
   NetworkPolicy,
   PodDisruptionBudget,
+  PrometheusRule,
   Service,
   ServiceAccount,
   ServiceMonitor
@@ -33,7 +36,8 @@ const kinds: Record<string, new (data: never) => { validate(): void }> = {
 interface Manifest {
   apiVersion: string
   kind: string
-  spec?: { template?: { spec?: { containers?: { image: string }[] } } }
+  metadata?: { name?: string }
+  spec?: { template?: { spec?: { containers?: { image: string; envFrom?: unknown }[] } } }
 }
 
 function hold(t: Test, manifest: Manifest): void {
@@ -44,21 +48,37 @@ function hold(t: Test, manifest: Manifest): void {
   t.hasStrict(model, { apiVersion: manifest.apiVersion }, `${manifest.kind} is of ${manifest.apiVersion}`)
 }
 
-t.test('every file is a resource, and keeps its schema', async t => {
-  t.strictSame(
-    [...kustomization.resources, 'kustomization.yaml'].sort(),
-    readdirSync(folder).sort(),
-    'none is forgotten'
-  )
-  for (const name of kustomization.resources) hold(t, read(name) as Manifest)
-})
-
-t.test('kubectl kustomize builds it', { skip: missingTool('kubectl', 'kubernetes-client') }, async t => {
+/** What `kubectl kustomize` makes of a folder. */
+function build(t: Test, folder: string): Manifest[] {
   const { status, stdout, stderr } = spawnSync('kubectl', ['kustomize', folder], { encoding: 'utf8' })
   t.equal(status, 0, stderr)
-  const built = parseAllDocuments(stdout).map(document => document.toJS() as Manifest)
-  t.equal(built.length, kustomization.resources.length)
-  for (const manifest of built) {
+  return parseAllDocuments(stdout).map(document => document.toJS() as Manifest)
+}
+
+for (const folder of ['kubernetes', 'prometheus-operator']) {
+  t.test(`every file of ${folder} is used, and keeps its schema`, async t => {
+    const { resources, configMapGenerator = [] } = read('kustomization.yaml', folder) as {
+      resources: string[]
+      configMapGenerator?: { envs: string[] }[]
+    }
+    const own = resources.filter(name => !name.startsWith('../'))
+    const settings = configMapGenerator.flatMap(({ envs }) => envs)
+    t.strictSame([...own, ...settings, 'kustomization.yaml'].sort(), readdirSync(join(deploy, folder)).sort())
+    for (const name of own) hold(t, read(name, folder) as Manifest)
+  })
+}
+
+t.test('kubectl kustomize builds both', { skip }, async t => {
+  const built = build(t, join(deploy, 'kubernetes'))
+  const withOperator = build(t, join(deploy, 'prometheus-operator'))
+  const kinds = ['ConfigMap', 'Deployment', 'NetworkPolicy', 'PodDisruptionBudget', 'Service', 'ServiceAccount']
+  t.strictSame(built.map(({ kind }) => kind).sort(), kinds)
+  t.strictSame(
+    withOperator.map(({ kind }) => kind).sort(),
+    [...kinds, 'PrometheusRule', 'ServiceMonitor'].sort(),
+    'the overlay adds what only the operator knows'
+  )
+  for (const manifest of withOperator) {
     hold(t, manifest)
     t.hasStrict(manifest, { metadata: { namespace: 'trading' } }, manifest.kind)
   }
@@ -68,10 +88,52 @@ t.test('kubectl kustomize builds it', { skip: missingTool('kubectl', 'kubernetes
   t.match(images[0], /^registry\.example\.com\/trading-health:\d/)
 })
 
+t.test('a changed setting is a new pod template', { skip }, async t => {
+  const copy = t.testdir()
+  cpSync(join(deploy, 'kubernetes'), copy, { recursive: true })
+  const templateOf = (manifests: Manifest[]) => manifests.find(({ kind }) => kind === 'Deployment')?.spec?.template
+  const before = build(t, copy)
+  appendFileSync(join(copy, 'settings.env'), 'LANGUAGE=en\n')
+  const after = build(t, copy)
+  for (const manifests of [before, after]) {
+    const name = manifests.find(({ kind }) => kind === 'ConfigMap')?.metadata?.name
+    t.strictSame(templateOf(manifests)?.spec?.containers?.[0]?.envFrom, [{ configMapRef: { name } }])
+  }
+  t.strictNotSame(templateOf(after), templateOf(before))
+})
+
+t.test('the rules of the operator are those of Prometheus', async t => {
+  const groups = ['recording.yaml', 'alerts.yaml'].flatMap(name => read(name, 'prometheus').groups)
+  t.equal(groups.length, 6)
+  const written = read('prometheus-rule.yaml', 'prometheus-operator').spec.groups
+  t.strictSame(written, groups, 'if not: node scripts/prometheus-rule.js')
+})
+
+t.test('DNS, databases and exchanges of both families can be reached', async t => {
+  const [dns, database, web] = read('network-policy.yaml').spec.egress
+  const ports = ({ ports }: { ports: { protocol: string; port: number }[] }) =>
+    ports.map(({ protocol, port }) => `${protocol} ${port}`)
+  t.strictSame([dns, database, web].map(ports), [['UDP 53', 'TCP 53'], ['TCP 5432', 'TCP 6432'], ['TCP 443']])
+  t.strictSame(dns.to, [
+    {
+      namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'kube-system' } },
+      podSelector: {
+        matchExpressions: [{ key: 'k8s-app', operator: 'In', values: ['kube-dns', 'node-local-dns'] }]
+      }
+    },
+    { ipBlock: { cidr: '169.254.20.10/32' } }
+  ])
+  t.equal(database.to, undefined)
+  t.strictSame(
+    web.to.map(({ ipBlock }: { ipBlock: { cidr: string } }) => ipBlock.cidr),
+    ['0.0.0.0/0', '::/0']
+  )
+})
+
 const deployment = read('deployment.yaml') as IDeployment
 const pod = deployment.spec?.template.spec
 const [container] = pod?.containers ?? []
-const settings = read('config-map.yaml').data as Record<string, string>
+const settings = parseEnv(readFileSync(join(deploy, 'kubernetes/settings.env'), 'utf8')) as Record<string, string>
 
 t.test('the settings are ones that the service takes', async t => {
   const config = loadConfig(settings)
@@ -111,7 +173,11 @@ t.test('all three probes ask the probe port for a route of its own', async t => 
     t.ok(isProbePath(probe?.httpGet?.path ?? ''), probe?.httpGet?.path ?? 'no path')
     t.equal(probe?.timeoutSeconds, 2, 'longer than the 1 s that an answer may take')
   }
-  t.equal(livenessProbe?.httpGet?.path, '/health/live', 'the loss of the database restarts no replica')
+  // The other two restart a replica, which the loss of the database must not do, also during a start.
+  t.strictSame(
+    [startupProbe, livenessProbe, readinessProbe].map(probe => probe?.httpGet?.path),
+    ['/health/live', '/health/live', '/health/ready']
+  )
 })
 
 t.test('it may do nothing that it need not', async t => {
@@ -138,7 +204,7 @@ t.test('what selects the replicas selects their labels, and names ports that the
   const service = read('service.yaml')
   t.strictSame(service.spec.selector, labels)
   for (const { targetPort } of service.spec.ports) t.ok(ports.includes(targetPort), targetPort)
-  const monitor = read('service-monitor.yaml')
+  const monitor = read('service-monitor.yaml', 'prometheus-operator')
   t.strictSame(monitor.spec.selector.matchLabels, service.metadata.labels)
   const served = service.spec.ports.map(({ name }: { name: string }) => name)
   for (const { port } of monitor.spec.endpoints) t.ok(served.includes(port), port)
