@@ -1,5 +1,5 @@
 // @FEAT:health-monitoring @COMP:plugin @TYPE:core
-import cookie from '@fastify/cookie'
+import cookie, { Signer } from '@fastify/cookie'
 import session, { type FastifySessionOptions } from '@fastify/session'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -49,6 +49,7 @@ interface AdminAuthOptions {
 }
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
+const COOKIE = 'session'
 
 /**
  * Sign-in, sessions, and the hooks that a scope adds to be for admins only. It is registered in the scope of the routes
@@ -63,16 +64,7 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   })
   decorateAuth(api, { audit, sessions, limits: new SignInLimits(api.db, secrets[0] ?? '') })
 
-  await api.register(cookie)
-  await api.register(session, {
-    secret: secrets,
-    cookieName: 'session',
-    saveUninitialized: false,
-    rolling: false,
-    // `secure` is set at sign-in: the library's `auto` would also relax SameSite.
-    cookie: { path: '/', httpOnly: true, sameSite: 'strict', secure: config.COOKIE_SECURE === 'always' },
-    store: sessions as NonNullable<FastifySessionOptions['store']>
-  })
+  await registerSessions(api, sessions, { secrets, secure: config.COOKIE_SECURE === 'always' })
   warnOfUntrustedProxy(api, config)
 
   api.decorateRequest('admin')
@@ -80,6 +72,48 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   api.decorate('requireAdmin', requireAdmin)
   api.decorate('refuseForeign', refuseForeign)
   decorateAuditHooks(api, audit)
+}
+
+interface CookieOptions {
+  /** The first signs, the others are still accepted. */
+  secrets: string[]
+  secure: boolean
+}
+
+async function registerSessions(api: FastifyInstance, sessions: SessionStore, { secrets, secure }: CookieOptions) {
+  const signer = new Signer(secrets, 'sha256')
+  await api.register(cookie)
+  api.addHook('onRequest', chooseCookie)
+  await api.register(session, {
+    secret: signer,
+    cookieName: COOKIE,
+    saveUninitialized: false,
+    rolling: false,
+    // `secure` is set at sign-in: the library's `auto` would also relax SameSite.
+    cookie: { path: '/', httpOnly: true, sameSite: 'strict', secure },
+    store: sessions as NonNullable<FastifySessionOptions['store']>
+  })
+  api.addHook('onSend', sendOneCookie)
+
+  /**
+   * The library uses the first cookie of the name. A request may have several, of other paths or hosts: that of an open
+   * session counts. It is signed again, because the library clears a cookie that the first secret has not signed.
+   */
+  async function chooseCookie(request: FastifyRequest) {
+    const values = (request.headers.cookie ?? '').split(';').map(part => api.parseCookie(part)[COOKIE] ?? '')
+    const ids = values.map(value => signer.unsign(value)).flatMap(({ valid, value }) => (valid && value ? [value] : []))
+    const id = ids.length > 1 ? await sessions.firstOpen(ids) : ids[0]
+    if (id !== undefined) request.cookies[COOKIE] = signer.sign(id)
+  }
+}
+
+/** The library clears the former cookie before it sets the new one. Some clients, such as HTTPie, then keep neither. */
+async function sendOneCookie(_request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const lines = [reply.getHeader('set-cookie') ?? []].flat().map(String)
+  if (lines.length < 2) return
+  reply.removeHeader('set-cookie')
+  for (const line of new Map(lines.map(line => [line.split('=', 1)[0], line])).values())
+    reply.header('set-cookie', line)
 }
 
 function decorateAuth(

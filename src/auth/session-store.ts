@@ -48,6 +48,18 @@ export class SessionStore {
     settle(this.#read(sessionHash(sessionId)), callback)
   }
 
+  /** Returns the first of several ids whose session has not ended. */
+  async firstOpen(sessionIds: readonly string[]): Promise<string | undefined> {
+    const hashes = sessionIds.map(sessionHash)
+    const rows = await this.#database.run(
+      sql => sql<{ hash: Buffer }[]>`
+        select session_hash as hash from sessions join users using (user_id)
+        where session_hash in ${sql(hashes)} and is_active and expires_at > now()
+          and last_seen_at > now() - ${`${this.#lifetime.idleMinutes} minutes`}::interval`
+    )
+    return sessionIds.find((_id, index) => rows.some(({ hash }) => hashes[index]?.equals(hash)))
+  }
+
   /** Does nothing: `open` writes a session, and nothing else of it changes. */
   set(_sessionId: string, _session: StoredSession, callback: Callback): void {
     callback(null)

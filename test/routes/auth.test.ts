@@ -1,3 +1,4 @@
+import { Signer } from '@fastify/cookie'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import type { Overrides } from '../../src/app.ts'
@@ -84,6 +85,68 @@ t.test('a tampered cookie is nobody', async t => {
   await client.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
   client.cookie = `${client.cookie?.slice(0, -4)}AAAA`
   t.equal((await client.send('GET', '/api/system/audit-log')).status, 401)
+})
+
+/** Cookies of no open session, by the reason. The session of `client` is open. */
+async function lapsedCookies(app: FastifyInstance, url: string, password: string) {
+  const cookieOf = async () => {
+    const client = new Client(url)
+    await client.signIn('ops', password)
+    return { client, cookie: String(client.cookie) }
+  }
+  const expired = await cookieOf()
+  await app.db.run(sql => sql`update sessions set expires_at = now()`)
+  const ended = await cookieOf()
+  await new Client(url).send('POST', '/api/auth/logout', undefined, { cookie: ended.cookie })
+  const id = expired.cookie.split('=')[1]?.split('.')[0]
+  const lapsed = {
+    expired: expired.cookie,
+    'ended elsewhere': ended.cookie,
+    'signed by another secret': `session=${encodeURIComponent(new Signer('x'.repeat(32)).sign(String(id)))}`,
+    unsigned: 'session=x',
+    'not decodable': 'session=%E0%A4%A',
+    empty: 'session='
+  }
+  return { open: await cookieOf(), lapsed }
+}
+
+t.test('a sign-in and a sign-out set one cookie, in every state of the former session', async t => {
+  const { app, url } = await sharedService()
+  const password = await createUser(app, 'ops')
+  const { open, lapsed } = await lapsedCookies(app, url, password)
+  for (const [state, cookie] of Object.entries({ ...lapsed, open: open.cookie, none: '' })) {
+    const send = (method: string, path: string, cookie: string, body?: unknown) =>
+      new Client(url).send(method, path, body, { cookie })
+    const signIn = await send('POST', '/api/auth/login', cookie, { username: 'ops', password })
+    t.equal(signIn.headers.getSetCookie().length, 1, state)
+    const [set = ''] = String(signIn.setCookie).split(';')
+    t.equal((await send('GET', '/api/auth/me', set)).status, 200, state)
+    const signOut = await send('POST', '/api/auth/logout', set)
+    t.equal(signOut.headers.getSetCookie().length, 1, state)
+    t.match(signOut.setCookie, /^session=; Max-Age=0; /, state)
+    t.equal((await send('POST', '/api/auth/logout', cookie)).headers.getSetCookie().length, 1, state)
+  }
+})
+
+t.test('of several cookies that of the open session counts, in any position', async t => {
+  const { app, url } = await sharedService()
+  const { open, lapsed } = await lapsedCookies(app, url, await createUser(app, 'ops'))
+  const me = (...cookies: string[]) =>
+    new Client(url).send('GET', '/api/auth/me', undefined, { cookie: cookies.join('; ') })
+  for (const [state, cookie] of Object.entries(lapsed)) {
+    for (const cookies of [
+      [cookie, open.cookie],
+      [open.cookie, cookie],
+      ['a=b', cookie, cookie, open.cookie, 'c=d']
+    ]) {
+      const { status, setCookie } = await me(...cookies)
+      t.equal(status, 200, `${state}: ${cookies.indexOf(open.cookie)}`)
+      t.equal(setCookie, undefined, `${state}: the open session is not cleared`)
+    }
+    t.equal((await me(cookie, cookie)).status, 401, state)
+  }
+  t.equal((await me(...Object.values(lapsed), open.cookie)).status, 200, 'all at once')
+  t.equal((await me(...Object.values(lapsed))).status, 401, 'none is open')
 })
 
 t.test('changes of roles and accounts apply to the next request on every replica', async t => {
@@ -344,7 +407,9 @@ t.test('a list of secrets rotates', async t => {
   await client.signIn('ops', await createUser(old.app, 'ops'))
   const moved = new Client(rotated.url)
   moved.cookie = client.cookie
-  t.equal((await moved.send('GET', '/api/auth/me')).status, 200)
+  const { status, setCookie } = await moved.send('GET', '/api/auth/me')
+  t.equal(status, 200)
+  t.equal(setCookie, undefined, 'a cookie that a former secret has signed is not cleared')
 })
 
 t.test('no log line of a sign-in has a password, a cookie, a session id or a secret', async t => {

@@ -31,6 +31,7 @@ const PATIENT_CHECK_MS = 30_000
  * The whole service on free ports, listening, closed at teardown. Its log is silent unless a test gives a logger. It
  * shares its event loop and its machine with the test: it sheds load only where a test gives MAX_EVENT_LOOP_DELAY_MS,
  * and a slow check of the database fails only where a test gives CHECK_TIMEOUT_MS.
+ * An answer with two cookies of one name fails the test.
  */
 export async function startApp(
   t: Test,
@@ -46,6 +47,11 @@ export async function startApp(
     ...(environment.CHECK_TIMEOUT_MS === undefined && { CHECK_TIMEOUT_MS: PATIENT_CHECK_MS })
   }
   const app = buildApp(config, { logger: overrides.logger ?? pino({ level: 'silent' }), ...overrides })
+  // In every state: some clients lose a cookie that an answer clears and sets.
+  app.addHook('onResponse', async ({ method, url }, reply) => {
+    const names = [reply.getHeader('set-cookie') ?? []].flat().map(line => String(line).split('=', 1)[0])
+    if (new Set(names).size < names.length) t.fail(`${method} ${url}: cookies of one name: ${names.join(', ')}`)
+  })
   t.teardown(() => {
     const closed = app.close()
     // An answer whose body a test did not read would hold its connection until the garbage is collected.

@@ -1,0 +1,77 @@
+// Sessions of the real HTTPie, which keeps no cookie that an answer clears and sets.
+import { execFile } from 'node:child_process'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { startApp, untilStatus } from '../support/app.ts'
+import { migratedDatabase } from '../support/migrated-database.ts'
+import { createUser } from '../support/session.ts'
+import { missingTool } from '../support/tools.ts'
+
+const run = promisify(execFile)
+const skip = missingTool('http', 'httpie')
+
+t.test('HTTPie signs in three times in a row, in every state of the former session', { skip }, async t => {
+  const { url: DATABASE_URL } = await migratedDatabase(t)
+  const environment = { DATABASE_URL, PROBE_PORT: 'off', SCHEDULER_ENABLED: 'false' }
+  const { app, url } = await startApp(t, environment)
+  const other = await startApp(t, { ...environment, SESSION_SECRET: 'another secret of another service of the tests' })
+  for (const base of [url, other.url]) await untilStatus(`${base}/health/startup`, 200)
+  const directory = t.testdir()
+
+  const states: Record<string, (client: HttpieUser) => Promise<unknown>> = {
+    open: async () => undefined,
+    expired: ({ name }) =>
+      app.db.run(
+        sql =>
+          sql`update sessions set expires_at = now() from users where users.user_id = sessions.user_id and username = ${name}`
+      ),
+    'ended elsewhere': ({ name }) =>
+      app.db.run(
+        sql => sql`delete from sessions using users where users.user_id = sessions.user_id and username = ${name}`
+      ),
+    'signed by another secret': client => client.signIn(other.url)
+  }
+  await Promise.all(
+    Object.entries(states).map(async ([state, enter], index) => {
+      const client = await HttpieUser.create(app, `user${index}`, join(directory, String(index)))
+      for (const time of [1, 2, 3]) {
+        t.equal(await client.signIn(url), '200', `${state}: sign-in ${time}`)
+        t.equal(await client.send('GET', `${url}/api/auth/me`), '200', `${state}: session ${time}`)
+        await enter(client)
+      }
+    })
+  )
+})
+
+/** A user with a named session of HTTPie. */
+class HttpieUser {
+  readonly name: string
+  readonly #password: string
+  readonly #directory: string
+
+  private constructor(name: string, password: string, directory: string) {
+    this.name = name
+    this.#password = password
+    this.#directory = directory
+  }
+
+  static async create(app: FastifyInstance, name: string, directory: string): Promise<HttpieUser> {
+    await mkdir(directory)
+    return new HttpieUser(name, await createUser(app, name), directory)
+  }
+
+  signIn(base: string): Promise<string> {
+    return this.send('POST', `${base}/api/auth/login`, `username=${this.name}`, `password=${this.#password}`)
+  }
+
+  /** @returns the status */
+  async send(...words: string[]): Promise<string> {
+    // A session that is a file applies to every port of the host, as cookies do in a browser.
+    const options = ['--ignore-stdin', '--print=h', `--session=${join(this.#directory, 'session.json')}`]
+    const { stdout } = await run('http', [...options, ...words], { env: { ...process.env, HOME: this.#directory } })
+    return stdout.split(' ')[1] ?? ''
+  }
+}
