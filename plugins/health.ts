@@ -39,7 +39,7 @@ interface Health {
   /**
    * Starts the probe thread; later calls return the result of the first one.
    * @returns the probe port, once the thread listens; undefined when the port is `off`
-   * @throws {ProbePortError} when the thread cannot listen
+   * @throws {StartError} when the thread cannot listen
    */
   startProbeThread(): Promise<number | undefined>
 }
@@ -65,7 +65,8 @@ async function health(app: FastifyInstance, { config }: { config: Config }) {
   let started: Promise<void> = Promise.resolve()
   app.addHook('onListen', () => {
     // Not earlier: the thread would take the processor from the first answer of the main port.
-    app.health.startProbeThread().catch(err => app.log.error({ err }, 'probe port not open'))
+    // Who waits for the port gets its error.
+    app.health.startProbeThread().catch(() => undefined)
     void app.db.address.then(url => supervisor.setDatabase(url))
     started = startUp({ database: app.db, state, log: app.log, steps: app.startUpSteps }, closing.signal)
   })

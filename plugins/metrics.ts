@@ -9,8 +9,12 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Counts events, and collects the metrics of states. */
     metrics: Metrics
-    /** The port of the metrics, once the service listens; undefined when it is `off`. */
-    readonly metricsPort: number | undefined
+    /**
+     * Opens the metrics port; later calls return the result of the first one.
+     * @returns the port; undefined when it is `off`
+     * @throws {StartError} when it cannot be listened on
+     */
+    openMetricsPort(): Promise<number | undefined>
   }
 }
 
@@ -26,23 +30,26 @@ async function metrics(app: FastifyInstance, { config, version }: MetricsOptions
     reading.set('trading_health_build_info', { version, node_version: process.version }, 1)
   })
   app.decorate('metrics', registry)
-
-  let port: number | undefined
-  app.decorate('metricsPort', { getter: () => port })
-  if (config.METRICS_PORT === 'off') return
+  const { METRICS_PORT: port } = config
+  if (port === 'off') {
+    app.decorate('openMetricsPort', async () => undefined)
+    return
+  }
 
   const server = new MetricsServer({
     host: config.METRICS_HOST ?? config.HOST,
-    port: config.METRICS_PORT,
+    hostSetting: config.METRICS_HOST === undefined ? 'HOST' : 'METRICS_HOST',
+    port,
     log: app.log,
     render: async () => {
       const { CONTENT_TYPE, expose } = await import('../src/metrics/exposition.ts')
       return { type: CONTENT_TYPE, text: await expose(await registry.read()) }
     }
   })
-  // Before the main port opens, so that the start fails when the port is in use.
-  app.addHook('onReady', async () => {
-    port = await server.listen()
+  let opened: Promise<number> | undefined
+  app.decorate('openMetricsPort', () => {
+    opened ??= server.listen()
+    return opened
   })
   app.addHook('onClose', async () => server.close())
 }

@@ -6,6 +6,7 @@ import { generatedSecret } from './auth/generated-secret.ts'
 import { ConfigError, loadConfig } from './config.ts'
 import { logDestination } from './log/log-destination.ts'
 import { warnOfUnsupportedNode } from './node-version.ts'
+import { portError, StartError } from './start-error.ts'
 
 /** Exit codes: 0 drained and closed, 1 failed or forced, 2 the configuration breaks a rule. */
 const EXIT_FAILED = 1
@@ -47,6 +48,7 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, err => {
     // The shutdown goes on after a further error, so that leases and the database are released.
     if (err instanceof ConfigError) log.fatal({ reason: err.message }, 'setting rejected, shutting down')
+    else if (err instanceof StartError) reportStart(err)
     else log.fatal({ err, event }, uncaught === undefined ? 'uncaught error, shutting down' : 'uncaught error')
     if (uncaught !== undefined) return
     uncaught = err ?? new Error('rejected without a reason')
@@ -88,19 +90,36 @@ async function readConfig(): Promise<ServiceConfig> {
 
 async function listen(): Promise<void> {
   try {
-    const main = await app.listen({ host: config.HOST, port: config.PORT, listenTextResolver: () => 'main port open' })
+    // The main port first: a second service on the same ports is reported by it.
+    const main = await listenOnMainPort()
     const port = await app.health.startProbeThread()
     const probes = port === undefined ? main : `http://${hostText(config.HOST)}:${port}`
-    const metrics =
-      app.metricsPort && `http://${hostText(config.METRICS_HOST ?? config.HOST)}:${app.metricsPort}/metrics`
+    const metricsPort = await app.openMetricsPort()
+    const metrics = metricsPort && `http://${hostText(config.METRICS_HOST ?? config.HOST)}:${metricsPort}/metrics`
     log.info({ main, probes: `${probes}/health/ready`, metrics }, 'listening')
   } catch (err) {
     if (signalledMs !== undefined) return
-    log.fatal({ err }, 'cannot listen')
+    if (err instanceof StartError) reportStart(err)
+    else log.fatal({ err }, 'cannot listen')
     process.exitCode = EXIT_FAILED
     await app.close()
     process.exit(EXIT_FAILED)
   }
+}
+
+/** @throws {StartError} when the port cannot be listened on */
+async function listenOnMainPort(): Promise<string> {
+  const { HOST: host, PORT: port } = config
+  try {
+    return await app.listen({ host, port, listenTextResolver: () => 'main port open' })
+  } catch (err) {
+    if (!(err instanceof Error && 'syscall' in err && 'code' in err)) throw err
+    throw portError({ setting: 'PORT', port, hostSetting: 'HOST', host }, String(err.code), err)
+  }
+}
+
+function reportStart({ message }: StartError): void {
+  process.stderr.write(`start: ${message}\n`)
 }
 
 /**

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { sourceDir } from '../locations.ts'
 import type { Log } from '../log/log.ts'
+import { portError } from '../start-error.ts'
 import { ProbeDurations } from './probe-durations.ts'
 import { type DatabaseState, monotonicMs, type SharedState } from './shared-state.ts'
 import type { FromThread, ThreadSettings, ToThread } from './thread-messages.ts'
@@ -22,11 +23,6 @@ export interface ProbeThreadSupervisorOptions {
   log: Log
   /** The state of the database changed. */
   onTransition: (from: DatabaseState, to: DatabaseState) => void
-}
-
-/** The probe thread could not listen. The message is for the operator. */
-export class ProbePortError extends Error {
-  override name = 'ProbePortError'
 }
 
 /**
@@ -61,7 +57,7 @@ export class ProbeThreadSupervisor {
   /**
    * Starts the thread. Call it once.
    * @returns the port that it listens on; undefined when the port is `off`
-   * @throws {ProbePortError} when it cannot listen on the port
+   * @throws {StartError} when it cannot listen on the port; it is not started again then
    */
   start(): Promise<number | undefined> {
     const { state } = this.#options
@@ -182,12 +178,19 @@ export class ProbeThreadSupervisor {
       // A thread that is started again must listen on the same port.
       if (message.port !== undefined) this.#settings = { ...this.#settings, port: message.port }
       this.#listening?.resolve(message.port)
+      this.#listening = undefined
     } else {
-      const { host, port } = this.#settings
-      const err = new ProbePortError(`the probe port ${host}:${port} cannot be listened on: ${message.code}`)
-      this.#options.log.error({ code: message.code }, 'probe port not open')
-      this.#listening?.reject(err)
-      void this.#worker?.terminate()
+      this.#failToListen(message.code)
     }
+  }
+
+  /** The first thread ends the start of the service. One that is started again tries until the port is free. */
+  #failToListen(code: string): void {
+    const { host, port } = this.#settings
+    const isFirst = this.#listening !== undefined
+    if (isFirst) this.#closing = true
+    else this.#options.log.error({ code }, 'probe port not open')
+    this.#listening?.reject(portError({ setting: 'PROBE_PORT', port: Number(port), hostSetting: 'HOST', host }, code))
+    void this.#worker?.terminate()
   }
 }

@@ -4,19 +4,17 @@ import { createServer, type Server, type ServerResponse } from 'node:http'
 import { catalogue, type ErrorCode, errorBody } from '../errors.ts'
 import type { Log } from '../log/log.ts'
 import { languageOf } from '../messages.ts'
+import { portError } from '../start-error.ts'
 
 export interface MetricsServerOptions {
   host: string
+  /** Where the host comes from, for errors. */
+  hostSetting: 'HOST' | 'METRICS_HOST'
   /** 0 for any free port. */
   port: number
   log: Log
   /** Returns the metrics as text, with the content type. */
   render: () => Promise<{ type: string; text: string }>
-}
-
-/** The server cannot listen on the metrics port. The message is for the operator. */
-export class MetricsPortError extends Error {
-  override name = 'MetricsPortError'
 }
 
 /** The connection of a client that sends its request more slowly than this is closed. */
@@ -54,15 +52,15 @@ export class MetricsServer {
   /**
    * Starts to listen.
    * @returns the port
-   * @throws {MetricsPortError} when it cannot listen
+   * @throws {StartError} when it cannot listen
    */
   async listen(): Promise<number> {
-    const { host, port } = this.#options
+    const { host, hostSetting, port } = this.#options
     try {
       await once(this.#server.listen({ host, port }), 'listening')
     } catch (cause) {
-      const code = cause instanceof Error && 'code' in cause ? cause.code : 'UNKNOWN'
-      throw new MetricsPortError(`the metrics port ${host}:${port} cannot be listened on: ${code}`, { cause })
+      const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'UNKNOWN'
+      throw portError({ setting: 'METRICS_PORT', port, hostSetting, host }, code, cause)
     }
     const address = this.#server.address()
     return typeof address === 'object' && address ? address.port : port

@@ -1,13 +1,10 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
-import {
-  ProbePortError,
-  ProbeThreadSupervisor,
-  type ProbeThreadSupervisorOptions
-} from '../../src/health/probe-thread-supervisor.ts'
+import { ProbeThreadSupervisor, type ProbeThreadSupervisorOptions } from '../../src/health/probe-thread-supervisor.ts'
 import { SharedState } from '../../src/health/shared-state.ts'
 import { notReady } from '../../src/health/verdict.ts'
+import { StartError } from '../../src/start-error.ts'
 import { captureLog } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
 
@@ -72,8 +69,8 @@ t.test('a port in use is a clear error', async t => {
   const port = typeof address === 'object' && address ? address.port : 0
   const { supervisor } = supervised(t, { port })
   const failure = await supervisor.start().catch((err: unknown) => err)
-  const message = `the probe port 127.0.0.1:${port} cannot be listened on: EADDRINUSE`
-  t.equal(failure instanceof ProbePortError ? failure.message : failure, message)
+  const message = `PROBE_PORT ${port} on 127.0.0.1 is in use: stop the process that uses it, or set another PROBE_PORT`
+  t.equal(failure instanceof StartError ? failure.message : failure, message)
 })
 
 t.test('concurrent requests share one message, and none waits for ever', async t => {

@@ -2,12 +2,13 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
-import { MetricsPortError, MetricsServer } from '../../src/metrics/metrics-server.ts'
+import { MetricsServer } from '../../src/metrics/metrics-server.ts'
+import { StartError } from '../../src/start-error.ts'
 import { captureLog } from '../support/app.ts'
 
 async function serve(t: Test, render = async () => ({ type: 'text/plain', text: 'up 1\n' })) {
   const { logger, lines } = captureLog()
-  const server = new MetricsServer({ host: '127.0.0.1', port: 0, log: logger, render })
+  const server = new MetricsServer({ host: '127.0.0.1', hostSetting: 'HOST', port: 0, log: logger, render })
   t.teardown(() => server.close())
   const port = await server.listen()
   return { server, port, url: `http://127.0.0.1:${port}`, lines }
@@ -47,13 +48,14 @@ t.test('a port in use is an error that names the port', async t => {
   const { logger } = captureLog()
   const second = new MetricsServer({
     host: '127.0.0.1',
+    hostSetting: 'HOST',
     port,
     log: logger,
     render: async () => ({ type: '', text: '' })
   })
   const failure = await second.listen().catch((err: unknown) => err)
-  const message = `the metrics port 127.0.0.1:${port} cannot be listened on: EADDRINUSE`
-  t.equal(failure instanceof MetricsPortError ? failure.message : failure, message)
+  const message = `METRICS_PORT ${port} on 127.0.0.1 is in use: stop the process that uses it, or set another METRICS_PORT`
+  t.equal(failure instanceof StartError ? failure.message : failure, message)
   second.close()
 })
 

@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { definitions } from '../../src/metrics/definitions.ts'
-import { MetricsPortError } from '../../src/metrics/metrics-server.ts'
+import { StartError } from '../../src/start-error.ts'
 import { startApp, untilStatus } from '../support/app.ts'
 import { migratedDatabase } from '../support/migrated-database.ts'
 import { adminOf, Client } from '../support/session.ts'
@@ -20,7 +20,7 @@ t.test('the metrics port reports everything that happened', async t => {
   const binance = await SimulatedExchange.start({ exchange: 'BINANCE' })
   t.teardown(() => binance.close())
   const { app, url, probeUrl } = await startApp(t, { DATABASE_URL, METRICS_PORT: '0', ...binance.urls })
-  const scrape = async () => (await fetch(`http://127.0.0.1:${app.metricsPort}/metrics`)).text()
+  const scrape = async () => (await fetch(`http://127.0.0.1:${await app.openMetricsPort()}/metrics`)).text()
   await untilStatus(`${url}/health/startup`, 200)
   await untilStatus(`${probeUrl}/health/ready`, 200)
   const admin = await adminOf(app)
@@ -102,8 +102,8 @@ t.test('the start fails when the metrics port is in use; off opens none', async 
   const port = typeof address === 'object' && address ? address.port : 0
   const start = startApp(t, { DATABASE_URL, PROBE_PORT: 'off', METRICS_PORT: String(port) })
   const failure = await start.catch((err: unknown) => err)
-  const message = `the metrics port 127.0.0.1:${port} cannot be listened on: EADDRINUSE`
-  t.equal(failure instanceof MetricsPortError ? failure.message : failure, message)
+  const message = `METRICS_PORT ${port} on 127.0.0.1 is in use: stop the process that uses it, or set another METRICS_PORT`
+  t.equal(failure instanceof StartError ? failure.message : failure, message)
   const { app } = await startApp(t, { DATABASE_URL, PROBE_PORT: 'off', METRICS_PORT: 'off' })
-  t.equal(app.metricsPort, undefined)
+  t.equal(await app.openMetricsPort(), undefined)
 })

@@ -59,6 +59,7 @@ export async function startApp(
     return closed
   })
   const url = await app.listen({ host: config.HOST, port: config.PORT })
+  await app.openMetricsPort()
   const probePort = await app.health.startProbeThread()
   return { app, url, probeUrl: probePort === undefined ? url : `http://127.0.0.1:${probePort}` }
 }

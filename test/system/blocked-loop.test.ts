@@ -115,12 +115,3 @@ t.test('both cores saturated by others', async t => {
   t.ok(quantile(prober.results, 1) <= 500, `worst probe ≤ 500 ms: ${Math.round(quantile(prober.results, 1))}`)
   t.ok(prober.results.every(({ status }) => status !== 0))
 })
-
-t.test('a probe port in use is a clear error', async t => {
-  const { service } = await started(t, {})
-  const refused = startService(t, {
-    DATABASE_URL: 'postgres://x@127.0.0.1:1/x',
-    PROBE_PORT: new URL(service.probes).port
-  })
-  await t.rejects(refused, /the probe port 127\.0\.0\.1:\d+ cannot be listened on: EADDRINUSE/)
-})

@@ -1,11 +1,16 @@
-// The ports: address families, and what a start reports when a port is taken.
+// The ports: address families, and what a start reports when a port or the data directory is in use.
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { readFileSync, realpathSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { parseEnv } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { TEST_ENVIRONMENT } from '../support/app.ts'
+import { spawnNode } from '../support/node-process.ts'
 import { projectRoot, serverScript } from '../support/project.ts'
+import { startService } from '../support/service.ts'
 
 const { HOST = '' } = parseEnv(readFileSync(join(projectRoot, 'deploy/kubernetes/settings.env'), 'utf8'))
 
@@ -53,3 +58,56 @@ for (const { network, setUp, hosts } of [
     t.equal(stdout, `${JSON.stringify(urls.map(() => 200))}\n`, stderr)
   })
 }
+
+const NO_DATABASE = { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none', LOG_LEVEL: 'error' }
+
+/** A port of the loopback interface that another process listens on. */
+async function takenPort(t: Test): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const address = server.address()
+  return String(typeof address === 'object' && address?.port)
+}
+
+/** Starts the service and waits for its end. Its log has lines from `error` on. */
+async function failedStart(t: Test, settings: Record<string, string>) {
+  const env = { ...TEST_ENVIRONMENT, DRAIN_SECONDS: '0', LOG_LEVEL: 'error', ...settings }
+  const child = spawnNode(serverScript, [], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  const { stdout, stderr } = child
+  if (!stdout || !stderr) throw new Error('the service has no output')
+  const [out, err, [code]] = await Promise.all([text(stdout), text(stderr), once(child, 'exit')])
+  return { out, err, code }
+}
+
+t.test('a taken port is one line with the setting and the port, and exit code 1', async t => {
+  const port = await takenPort(t)
+  const all = { PORT: port, PROBE_PORT: port, METRICS_PORT: port }
+  const cases = [
+    { settings: all, setting: 'PORT' },
+    { settings: { ...all, PORT: '0', METRICS_PORT: 'off' }, setting: 'PROBE_PORT' },
+    { settings: { METRICS_PORT: port, METRICS_HOST: '127.0.0.1' }, setting: 'METRICS_PORT' }
+  ]
+  for (const { settings, setting } of cases) {
+    const err = `start: ${setting} ${port} on 127.0.0.1 is in use: stop the process that uses it, or set another ${setting}\n`
+    t.strictSame(await failedStart(t, { ...NO_DATABASE, ...settings }), { out: '', err, code: 1 }, setting)
+  }
+})
+
+t.test('an address that this machine does not have is one line with its setting', async t => {
+  for (const setting of ['HOST', 'METRICS_HOST']) {
+    const err = `start: ${setting} 192.0.2.1 is not an address of this machine (EADDRNOTAVAIL): set another ${setting}\n`
+    const settings = { ...NO_DATABASE, METRICS_PORT: '0', [setting]: '192.0.2.1' }
+    t.strictSame(await failedStart(t, settings), { out: '', err, code: 1 }, setting)
+  }
+})
+
+t.test('a data directory in use is one line with the setting and the directory, and exit code 1', async t => {
+  const DATA_DIR = realpathSync(t.testdir())
+  const first = await startService(t, { DATA_DIR })
+  await first.logged('embedded postgres started')
+  const err = `start: DATA_DIR ${DATA_DIR} is in use by another service (process ${first.pid}): stop it, or set another DATA_DIR\n`
+  t.strictSame(await failedStart(t, { DATA_DIR }), { out: '', err, code: 1 })
+  t.strictSame(await first.end(), { code: 0, signal: null })
+})

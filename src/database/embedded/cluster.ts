@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import { StartError } from '../../start-error.ts'
 import type { Binaries } from './binaries.ts'
 
 /** Between the name of a cluster and the id of the process that makes it. */
@@ -15,7 +16,7 @@ const LINES = 3
  * renamed, so a cluster in `dir` is complete, also after a kill -9 or a power cut. A failure leaves nothing.
  * @param args further arguments of initdb, such as who may connect
  * @param signal ends initdb
- * @throws {Error} with the end of what initdb reports; or the reason of `signal`
+ * @throws {StartError} with the end of what initdb reports; or the reason of `signal`
  */
 export async function initCluster(
   { command, env }: Binaries,
@@ -38,7 +39,7 @@ export async function initCluster(
     signal?.throwIfAborted()
     const output = err instanceof Error && 'stderr' in err && err.stderr !== '' ? err.stderr : err
     const lines = String(output).trim().split('\n').slice(-LINES).join(' / ')
-    throw new Error(`initdb failed, correct this or set DATABASE_URL: ${lines}`, { cause: err })
+    throw new StartError(`initdb failed, correct this or set DATABASE_URL: ${lines}`, { cause: err })
   } finally {
     signal?.removeEventListener('abort', end)
   }

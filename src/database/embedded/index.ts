@@ -9,6 +9,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { unlessAborted } from '../../async/abort.ts'
 import { SECOND } from '../../async/durations.ts'
+import { StartError } from '../../start-error.ts'
 import { errorCode } from '../error-code.ts'
 import { findBinaries } from './binaries.ts'
 import { initCluster, removeUnfinished } from './cluster.ts'
@@ -57,7 +58,7 @@ export interface EmbeddedPostgres {
 /**
  * Starts the embedded Postgres. A server that a killed service left running is stopped first. The server restarts when
  * it ends by itself, and gets the signal for a shutdown when this process exits.
- * @throws {Error} with one sentence for the operator: package missing, data in use, of another user or of another version
+ * @throws {StartError} package missing, data in use, of another user or of another version
  * of Postgres, no user to run it; or the reason of `signal`
  */
 export async function startEmbeddedPostgres({
@@ -78,8 +79,8 @@ export async function startEmbeddedPostgres({
     const socketDir = await openSockets(home, releases)
     const lock = await acquireServiceLock(socketDir)
     if ('heldBy' in lock) {
-      throw new Error(
-        `the data in ${home} are in use by another service (process ${lock.heldBy}): stop it, or set another DATA_DIR`
+      throw new StartError(
+        `DATA_DIR ${home} is in use by another service (process ${lock.heldBy}): stop it, or set another DATA_DIR`
       )
     }
     releases.push(lock.release)
@@ -132,13 +133,15 @@ async function openHome(dataDir: string): Promise<string> {
     await access(path, constants.W_OK | constants.X_OK)
   } catch (err) {
     if (!['EACCES', 'EPERM', 'EROFS'].includes(errorCode(err) ?? '')) throw err
-    throw new Error(`the data directory ${path} may not be written by this user: set another DATA_DIR`, { cause: err })
+    throw new StartError(`the data directory ${path} may not be written by this user: set another DATA_DIR`, {
+      cause: err
+    })
   }
   const home = await realpath(path)
   const self = process.geteuid?.()
   const { uid } = await stat(join(home, 'postgres')).catch(() => ({ uid: self }))
   if (self === 0 || uid === self) return home
-  throw new Error(
+  throw new StartError(
     `the data in ${home} belong to another user (uid ${uid}): start as that user, or set another DATA_DIR`
   )
 }
@@ -162,7 +165,7 @@ async function openCluster(home: string, majorVersion: string, log: EmbeddedLog)
   const version = await readFile(join(dir, 'PG_VERSION'), 'utf8').catch(() => undefined)
   if (version === undefined) return false
   if (version.trim() !== majorVersion) {
-    throw new Error(
+    throw new StartError(
       `the data in ${home} are of Postgres ${version.trim()}, and this service has Postgres ${majorVersion}: export them with the former version of the service, or set another DATA_DIR`
     )
   }

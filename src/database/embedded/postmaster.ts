@@ -10,6 +10,7 @@ import { promisify } from 'node:util'
 import { unlessAborted } from '../../async/abort.ts'
 import { withDeadline } from '../../async/deadline.ts'
 import { SECOND } from '../../async/durations.ts'
+import { StartError } from '../../start-error.ts'
 import type { Binaries } from './binaries.ts'
 
 /** Fast: transactions are rolled back. Then immediate: the next start recovers the data. */
@@ -78,7 +79,7 @@ export interface LaunchOptions {
  * Starts the server and waits until it accepts connections, as long as the recovery after a crash takes. It does not keep
  * this process alive, and gets the signal for a fast shutdown when this process exits. It leads a process group: Ctrl-C
  * reaches only the service, which stops the server after it has drained.
- * @throws {Error} with the last lines of the server's log when it ends before that; or the reason of `signal`
+ * @throws {StartError} with the last lines of the server's log when it ends before that; or the reason of `signal`
  */
 export async function launchPostmaster(options: LaunchOptions): Promise<Postmaster> {
   const { binaries, dir, socketDir, settings, onLine, signal } = options
@@ -109,7 +110,7 @@ export async function launchPostmaster(options: LaunchOptions): Promise<Postmast
   try {
     const started = Promise.race([ready, closed.then(() => false)])
     if (!(await (signal ? unlessAborted(started, signal) : started))) {
-      throw new Error(`postgres ${await exited}: ${lines.join(' / ')}`)
+      throw new StartError(`postgres ${await exited}: ${lines.join(' / ')}`)
     }
   } catch (err) {
     await stopPostmaster(postmaster)

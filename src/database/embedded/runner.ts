@@ -4,6 +4,7 @@ import { lchown, readdir, readFile, stat } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { StartError } from '../../start-error.ts'
 
 /** All that programs get of the environment, which may hold secrets, and variables that change the settings of Postgres. */
 export const ENVIRONMENT = { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', LC_ALL: 'C', TZ: 'UTC' }
@@ -26,7 +27,7 @@ export interface Runner {
  * Chooses the user for a cluster in `dir`, which need not exist yet. A user with a name runs the server. Root becomes
  * the owner of the cluster, or `nobody`, and keeps one capability: to enter every directory, such as its own home. Where
  * root may not do that, and for a user without a name, a user namespace gives the same user another id.
- * @throws {Error} with one sentence for the operator when neither works
+ * @throws {StartError} with one sentence for the operator when neither works
  */
 export async function chooseRunner(dir: string): Promise<Runner> {
   const self = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 }
@@ -41,7 +42,7 @@ export async function chooseRunner(dir: string): Promise<Runner> {
     candidates.unshift({ uid, gid, prefix: ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, ...CAPABILITY] })
   }
   for (const candidate of candidates) if (await works(candidate)) return candidate
-  throw new Error(
+  throw new StartError(
     'the embedded Postgres cannot run as this user, and neither setpriv nor unshare works here: start the service as another user who is not root, or set DATABASE_URL'
   )
 }

@@ -181,7 +181,7 @@ async function copyPackage(): Promise<string> {
 async function cloneProject(dir: string, binaries: 'complete' | 'without links' | 'for another system' | 'none') {
   const build = dirname(dirname(dirname(OWNER)))
   await writeFile(join(dir, 'package.json'), '{"type":"module"}')
-  for (const file of ['src/async', 'src/database', 'test/support/embedded-owner.js']) {
+  for (const file of ['src/async', 'src/database', 'src/start-error.js', 'test/support/embedded-owner.js']) {
     await cp(join(build, file), join(dir, file), { recursive: true })
   }
   if (binaries !== 'none') {
@@ -372,7 +372,7 @@ t.test('a start can be aborted, and leaves nothing running', async t => {
 t.test('a second service on the same data is refused in one sentence, and does not disturb the first', async t => {
   const dataDir = await clusterIn(await scratch(t))
   const first = await startOwner(t, dataDir)
-  const refused = `the data in ${dataDir} are in use by another service (process ${first.child.pid}): stop it, or set another DATA_DIR`
+  const refused = `DATA_DIR ${dataDir} is in use by another service (process ${first.child.pid}): stop it, or set another DATA_DIR`
   for (const attempt of ['first', 'second']) {
     t.equal(await start(dataDir).then(() => 'started', messageOf), refused, attempt)
   }
