@@ -71,7 +71,10 @@ export class SignInLimits {
           where slot in (${pair}, ${address}) order by slot for update
         ), locked as (
           select coalesce(max(ceil(extract(epoch from locked_until - clock_timestamp()))), 0)::int as wait_seconds
-          from held where locked_until > clock_timestamp()
+          from held
+          -- A later one was written before the clock was set back.
+          where locked_until > clock_timestamp()
+            and locked_until <= clock_timestamp() + make_interval(secs => ${LONGEST_WAIT_SECONDS}::int)
         ), counted as (
           update sign_in_limits l set failures = next.failures, updated_at = now(),
             locked_until = case

@@ -20,6 +20,8 @@ const CONCURRENT_CHATS = 10
 const CALL_MS = 20 * SECOND
 const RECORD_MS = 30 * SECOND
 const LEASE = '60 seconds'
+/** The longest wait for the next attempt. A later one was written before the database's clock was set back. */
+const LONGEST_WAIT = '1 hour'
 const RECORD_RETRY_MS = SECOND
 /** How long a call may continue when the sender closes. A message whose call is aborted may arrive twice. */
 const GRACE_MS = 1_500
@@ -167,13 +169,14 @@ export class OutboxSender {
         update outbox set leased_by = ${instanceId}, leased_until = now() + ${LEASE}::interval
         where message_id in (
           select message_id from outbox message
-          where delivered_at is null and given_up_at is null and next_attempt_at <= now()
-            and (leased_until is null or leased_until < now())
+          where delivered_at is null and given_up_at is null
+            and (next_attempt_at <= now() or next_attempt_at > now() + ${LONGEST_WAIT}::interval)
+            and (leased_until is null or not ${isLeased(sql)})
             -- A message that was committed late may precede one that is being sent.
             and not exists (
               select from outbox other
               where other.chat_id = message.chat_id and other.delivered_at is null and other.given_up_at is null
-                and (other.message_id < message.message_id or other.leased_until > now())
+                and (other.message_id < message.message_id or ${isLeased(sql, sql`other.`)})
             )
           order by message_id limit ${limit} for update skip locked
         )
@@ -239,4 +242,9 @@ export class OutboxSender {
       await sleep(systemTimers, RECORD_RETRY_MS, signal).catch(() => undefined)
     }
   }
+}
+
+/** Whether a sender holds a message. A longer lease was written before the database's clock was set back. */
+function isLeased(sql: Sql, table = sql``) {
+  return sql`(${table}leased_until > now() and ${table}leased_until <= now() + ${LEASE}::interval)`
 }

@@ -20,7 +20,7 @@ export interface UncleanEnd extends SilentReplica {
 /** The replica that started first, of those that are alive and do not drain; undefined when there is none. */
 export async function oldestReplica(tx: TransactionSql): Promise<string | undefined> {
   const [oldest] = await tx<{ instance_id: string }[]>`
-    select instance_id from replicas where last_seen_at > now() - ${deadAfter(tx)} and not draining
+    select instance_id from replicas where ${isAlive(tx)} and not draining
     order by started_at, instance_id limit 1`
   return oldest?.instance_id
 }
@@ -28,7 +28,7 @@ export async function oldestReplica(tx: TransactionSql): Promise<string | undefi
 /** When the first of the replicas that are alive started; undefined when none is alive. */
 export async function clusterStartedAt(tx: TransactionSql): Promise<Date | undefined> {
   const [cluster] = await tx<{ started_at: Date | null }[]>`
-    select min(started_at) as started_at from replicas where last_seen_at > now() - ${deadAfter(tx)}`
+    select min(started_at) as started_at from replicas where ${isAlive(tx)}`
   return cluster?.started_at ?? undefined
 }
 
@@ -86,7 +86,8 @@ export async function takeUncleanEnds(tx: TransactionSql): Promise<UncleanEnd[]>
 export function respondingReplicas(sql: Sql, instanceId: string) {
   return sql`(
     select instance_id from replicas
-    where last_seen_at > now() - ${RESPONDS_WITHIN}::interval and not draining
+    where last_seen_at > now() - ${RESPONDS_WITHIN}::interval and last_seen_at < now() + ${RESPONDS_WITHIN}::interval
+      and not draining
     union select ${instanceId}
   )`
 }
@@ -104,6 +105,11 @@ export async function sweepDeadReplicas(tx: TransactionSql, limit: number): Prom
       order by last_seen_at limit ${limit} for update skip locked
     )`
   return count
+}
+
+/** A heartbeat in the future was written before the database's clock was set back. A living replica soon replaces it. */
+function isAlive(tx: TransactionSql) {
+  return tx`last_seen_at > now() - ${deadAfter(tx)} and last_seen_at < now() + ${deadAfter(tx)}`
 }
 
 /** Without a heartbeat for this long a replica is dead. A literal: a statement without parameters has one round trip. */

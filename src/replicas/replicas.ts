@@ -72,7 +72,8 @@ export class Replicas {
     return this.#options.database.run(
       sql => sql<Replica[]>`
         select instance_id, version, started_at, last_seen_at, draining from replicas
-        where last_seen_at > now() - ${ALIVE}::interval order by started_at, instance_id`
+        where last_seen_at > now() - ${ALIVE}::interval and last_seen_at < now() + ${ALIVE}::interval
+        order by started_at, instance_id`
     )
   }
 

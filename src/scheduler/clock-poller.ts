@@ -8,7 +8,7 @@ import { ClusterClock } from './cluster-clock.ts'
 import type { Job } from './job.ts'
 import { JobTimes } from './job-times.ts'
 import { type Fire, planFire } from './misfire.ts'
-import type { SchedulerStore, Snapshot } from './store.ts'
+import type { NextFire, SchedulerStore, Snapshot } from './store.ts'
 
 /** The wait between two polls of the database, in milliseconds. */
 const POLL_MS = 1 * SECOND
@@ -113,6 +113,11 @@ export class ClockPoller {
     return this.#clock.known ? this.#clock.nowMs() : undefined
   }
 
+  /** The local monotonic clock, in milliseconds. */
+  get monotonicMs(): number {
+    return this.#timers.now()
+  }
+
   /** The fire times of all jobs by the job's id. */
   get times(): ReadonlyMap<string, JobTimes> {
     return this.#times
@@ -141,17 +146,22 @@ export class ClockPoller {
     const changed = this.#state !== undefined && this.#state.changedAtMs !== changedAtMs
     this.#state = { running, changedAtMs }
 
-    const unset: { jobId: string; nextFireMs: number }[] = []
+    const unset: NextFire[] = []
+    const tooLate: Record<string, number> = {}
     for (const fireTimes of jobs) {
       const { jobId, paused, nextFireMs } = fireTimes
       const times = this.#times.get(jobId)
       if (!times) continue
-      times.apply(fireTimes, { nowMs, running, changed })
-      if (times.job.scope === 'cluster' && running && !paused && nextFireMs === null) {
-        unset.push({ jobId, nextFireMs: times.job.trigger.next(nowMs) })
-      }
+      times.apply(fireTimes, { nowMs, running, changed, monotonicMs: this.#timers.now() })
+      if (times.job.scope === 'replica' || !running || paused) continue
+      const fire = times.missingFire(nextFireMs, nowMs)
+      if (fire) unset.push(fire)
+      if (fire && nextFireMs !== null) tooLate[jobId] = Math.round((nextFireMs - nowMs) / SECOND)
     }
     if (unset.length > 0 && enabled && this.#firing) {
+      if (Object.keys(tooLate).length > 0) {
+        log.warn({ seconds_ahead: tooLate }, 'fire times too far ahead, set again: the database clock was set back')
+      }
       await store.setFireTimes(unset)
       this.poll()
     }

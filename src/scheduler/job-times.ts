@@ -1,12 +1,14 @@
 // @FEAT:scheduler @COMP:service @TYPE:core
 import type { Job } from './job.ts'
 import { isOverdue } from './overdue.ts'
-import type { FireTimes } from './store.ts'
+import type { FireTimes, NextFire } from './store.ts'
 
 /** The state of the scheduler that the fire times depend on. Times in milliseconds since the epoch. */
 export interface SchedulerState {
   nowMs: number
   running: boolean
+  /** The local monotonic clock. */
+  monotonicMs: number
   /** Whether the scheduler was started, stopped or restarted since the last poll. */
   changed: boolean
 }
@@ -20,6 +22,8 @@ export class JobTimes {
   claiming = false
   firstDueMs: number | null = null
   lastSuccessMs: number | null = null
+  /** The time since when the job is due, by the database's clock and by the local monotonic clock. */
+  #due: { databaseMs: number; monotonicMs: number } | undefined
 
   constructor(job: Job) {
     this.job = job
@@ -38,6 +42,20 @@ export class JobTimes {
       this.lastSuccessMs = lastSuccessMs
       if (!this.claiming) this.dueMs = off ? undefined : (nextFireMs ?? undefined)
     }
+    this.#observeDue(state)
+  }
+
+  /**
+   * The next fire time to set for a job that has none, or one that is later than the fire after the next. Only a clock
+   * that was set back leaves such a time, and the job would not run until then.
+   * @returns undefined where `fireMs` needs no change
+   */
+  missingFire(fireMs: number | null, nowMs: number): NextFire | undefined {
+    const { id, trigger } = this.job
+    if (fireMs !== null && fireMs - nowMs <= trigger.periodMs) return undefined
+    const nextFireMs = trigger.next(nowMs)
+    const latestMs = trigger.next(nextFireMs)
+    return fireMs === null || fireMs > latestMs ? { jobId: id, nextFireMs, latestMs } : undefined
   }
 
   #applyOwn(off: boolean, { nowMs, changed }: SchedulerState): void {
@@ -46,13 +64,39 @@ export class JobTimes {
       this.firstDueMs = null
       return
     }
+    if (this.dueMs !== undefined && this.missingFire(this.dueMs, nowMs)) {
+      this.dueMs = undefined
+      this.firstDueMs = null
+      this.lastSuccessMs = null
+    }
     if (changed || (this.dueMs === undefined && !this.claiming)) this.dueMs = this.job.trigger.next(nowMs)
     this.firstDueMs ??= this.dueMs ?? null
   }
 
-  isOverdue(nowMs: number): boolean {
+  /** @param nowMs the database's time */
+  isOverdue(nowMs: number, monotonicMs: number): boolean {
     const { trigger, maxRunMs } = this.job
     const { firstDueMs, lastSuccessMs } = this
-    return isOverdue({ firstDueMs, lastSuccessMs, periodMs: trigger.periodMs, maxRunMs }, nowMs)
+    const dues = { firstDueMs, lastSuccessMs, periodMs: trigger.periodMs, maxRunMs }
+    return isOverdue(dues, nowMs) || this.isLate(monotonicMs)
+  }
+
+  /** Whether the job is overdue by the local monotonic clock, whatever happened to the clock of the database. */
+  isLate(monotonicMs: number): boolean {
+    const { trigger, maxRunMs } = this.job
+    return this.#due !== undefined && monotonicMs > this.#due.monotonicMs + trigger.periodMs + maxRunMs
+  }
+
+  #observeDue({ nowMs, monotonicMs }: SchedulerState): void {
+    const { firstDueMs, lastSuccessMs } = this
+    if (firstDueMs === null) {
+      this.#due = undefined
+      return
+    }
+    const databaseMs = Math.max(firstDueMs, lastSuccessMs ?? firstDueMs)
+    if (databaseMs === this.#due?.databaseMs) return
+    // No due time is further ahead than one period: a later one was written before the clock was set back.
+    const aheadMs = Math.min(databaseMs - nowMs, this.job.trigger.periodMs)
+    this.#due = { databaseMs, monotonicMs: monotonicMs + aheadMs }
   }
 }

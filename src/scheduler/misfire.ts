@@ -4,7 +4,8 @@ import type { Trigger } from './trigger.ts'
 /**
  * What happens with a fire that no replica claimed in time:
  * - `skip`: nothing, the next fire is enough
- * - `catch_up`: the last missed fire runs once, up to `graceMs` milliseconds late
+ * - `catch_up`: the last missed fire runs once, up to `graceMs` milliseconds late. No due time has two runs, even when the
+ *   clock shows it twice
  */
 export type Misfire = { policy: 'skip' } | { policy: 'catch_up'; graceMs: number }
 
@@ -20,8 +21,8 @@ export interface Fire {
   dueMs: number
   /** The job's next fire time after the claim. */
   nextMs: number
-  /** The run to start, if any. */
-  run?: { scheduledForMs: number; trigger: 'schedule' | 'catch_up' }
+  /** The run to start, if any. `mayRepeat`: also when a run of the same due time exists, as after a clock was set back. */
+  run?: { scheduledForMs: number; trigger: 'schedule' | 'catch_up'; mayRepeat?: boolean }
   /** The fires that do not run: how many, and the first and the last of them. */
   missed?: { count: number; fromMs: number; untilMs: number }
 }
@@ -41,7 +42,9 @@ export function planFire(trigger: Trigger, misfire: Misfire, dueMs: number, nowM
   return {
     dueMs,
     nextMs: trigger.next(Math.max(nowMs, latestMs)),
-    ...(runs && { run: { scheduledForMs: latestMs, trigger: onTime ? 'schedule' : 'catch_up' } }),
+    ...(runs && {
+      run: { scheduledForMs: latestMs, trigger: onTime ? 'schedule' : 'catch_up', mayRepeat: misfire.policy === 'skip' }
+    }),
     ...(count > 0 && { missed: { count, fromMs: dueMs, untilMs } })
   }
 }

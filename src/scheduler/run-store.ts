@@ -29,7 +29,7 @@ export interface RunEnd {
  * - `busy`: the fire was claimed, but the job has an unfinished run
  * - `missed`: the fire was claimed, and is too late to run
  * - `early`: the database's clock has not reached the due time
- * - `lost`: another replica claimed it, or the scheduler is stopped or the job paused
+ * - `lost`: another replica claimed it, the due time has a run already, or the scheduler is stopped or the job paused
  */
 export type FireClaim = 'started' | 'busy' | 'missed' | 'early' | 'lost'
 
@@ -62,8 +62,12 @@ export class RunStore {
       from: new Date(missed.fromMs).toISOString(),
       until: new Date(missed.untilMs).toISOString()
     }
+    const scheduledFor = (sql: Sql) => sql`
+      case when ${run?.mayRepeat ?? false} and exists (
+        select from job_runs where job_id = ${jobId} and scheduled_for = ${new Date(lastMs)}
+      ) then clock_timestamp() else ${new Date(lastMs)} end`
     const [row] = await this.#database.run(
-      sql => sql<{ early: boolean; fired: boolean; started: boolean }[]>`
+      sql => sql<{ early: boolean; fired: boolean; started: boolean; busy: boolean }[]>`
         with allowed as (
           select from scheduler_state where running for share
         ), fired as (
@@ -82,18 +86,21 @@ export class RunStore {
         ), started as (
           insert into job_runs
             (run_id, job_id, trigger, instance, scheduled_for, lease_token, lease_expires_at, outcome)
-          select ${runId}::uuid, ${jobId}, ${run?.trigger ?? 'schedule'}, ${instance}, ${new Date(lastMs)},
+          select ${runId}::uuid, ${jobId}, ${run?.trigger ?? 'schedule'}, ${instance}, 
+            ${scheduledFor(sql)},
             ${token}::uuid, ${leaseEnd(sql)}, 'running'
           from fired where ${run !== undefined}
           on conflict do nothing
           returning true
         )
         select ${new Date(lastMs)} > clock_timestamp() as early,
-          exists (select from fired) as fired, exists (select from started) as started`
+          exists (select from fired) as fired, exists (select from started) as started,
+          exists (select from job_runs where job_id = ${jobId} and outcome = 'running') as busy`
     )
     if (!row?.fired) return row?.early ? 'early' : 'lost'
     if (row.started) return 'started'
-    return run ? 'busy' : 'missed'
+    if (!run) return 'missed'
+    return row.busy ? 'busy' : 'lost'
   }
 
   /** Counts a fire that came due during a run, on the row of that run. @throws {DatabaseUnavailableError} */
@@ -266,6 +273,20 @@ export function abandonExpired(sql: Sql, condition = sql`true`) {
     where run_id in (
       select run_id from job_runs
       where outcome = 'running' and lease_expires_at < clock_timestamp() and ${condition}
+      for update skip locked
+    )`
+}
+
+/**
+ * The statement that shortens the leases that end later than any lease can. They were written before the database's
+ * clock was set back, and would protect a dead runner until that time. A living one renews its lease before it expires.
+ */
+export function shortenLeases(sql: Sql) {
+  return sql`
+    update job_runs set lease_expires_at = ${leaseEnd(sql)}
+    where run_id in (
+      select run_id from job_runs
+      where outcome = 'running' and lease_expires_at > clock_timestamp() + make_interval(secs => ${(2 * LEASE_MS) / SECOND}::int)
       for update skip locked
     )`
 }

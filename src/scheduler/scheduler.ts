@@ -208,7 +208,8 @@ export class Scheduler {
     const jobs = [...this.#poller.times.values()].map(times => ({
       times,
       running: this.#replicaJobs.running(times.job.id),
-      lastRun: this.#replicaJobs.lastRun(times.job.id)
+      lastRun: this.#replicaJobs.lastRun(times.job.id),
+      isLate: times.isLate(this.#poller.monotonicMs)
     }))
     return statusOf(record, jobs, this.#poller.pollAgeMs)
   }

@@ -49,6 +49,8 @@ export interface LocalJob {
   times: JobTimes
   running: RunRecord | undefined
   lastRun: RunRecord | undefined
+  /** Whether the job is overdue by this replica's monotonic clock. */
+  isLate: boolean
 }
 
 /**
@@ -80,7 +82,7 @@ function jobStatusOf(local: LocalJob, record: JobRecord | undefined, running: bo
     paused,
     pausedBy: record?.pausedBy ?? null,
     pausedReason: record?.pausedReason ?? null,
-    overdue: !off && isOverdue(dues, nowMs),
+    overdue: !off && (local.isLate || isOverdue(dues, nowMs)),
     ...runs
   }
 }
@@ -99,13 +101,21 @@ function replicaState({ times: { dueMs, firstDueMs, lastSuccessMs }, running, la
   return { dueMs, firstDueMs, lastSuccessMs, running: running ?? null, lastRun: lastRun ?? null }
 }
 
-/** @param poll.databaseMs the database's time, in milliseconds since the epoch; undefined before the first poll */
+/**
+ * @param poll.databaseMs the database's time, in milliseconds since the epoch; undefined before the first poll
+ * @param poll.monotonicMs the local monotonic clock
+ */
 export function healthOf(
-  poll: { running: boolean | undefined; pollAgeMs: number | null; databaseMs: number | undefined },
+  poll: {
+    running: boolean | undefined
+    pollAgeMs: number | null
+    databaseMs: number | undefined
+    monotonicMs: number
+  },
   jobs: Iterable<JobTimes>
 ): SchedulerHealth {
-  const { running, pollAgeMs, databaseMs } = poll
-  const overdue = databaseMs === undefined ? [] : [...jobs].filter(times => times.isOverdue(databaseMs))
+  const { running, pollAgeMs, databaseMs, monotonicMs } = poll
+  const overdue = databaseMs === undefined ? [] : [...jobs].filter(times => times.isOverdue(databaseMs, monotonicMs))
   return {
     running: running ?? null,
     heartbeatAgeMs: pollAgeMs === null ? null : Math.round(pollAgeMs),

@@ -2,7 +2,7 @@
 import type { Sql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { type RunRecord, type RunRow, runColumns, toRun } from './run-history.ts'
-import { abandonExpired } from './run-store.ts'
+import { abandonExpired, shortenLeases } from './run-store.ts'
 import { type InTransaction, limitedTransaction } from './transaction.ts'
 
 /** The channel on which changes of the control tables are announced. */
@@ -29,6 +29,13 @@ export interface FireTimes {
   /** The first due time since the job was last started or resumed. */
   firstDueMs: number | null
   lastSuccessMs: number | null
+}
+
+/** The next fire time of a job, and the latest that it could be now. In milliseconds since the epoch. */
+export interface NextFire {
+  jobId: string
+  nextFireMs: number
+  latestMs: number
 }
 
 export interface ControlChange {
@@ -127,8 +134,8 @@ export class SchedulerStore {
   }
 
   /**
-   * The one statement of an idle replica: abandons the runs whose lease has expired, ends a stop whose time is over,
-   * and reads the state of the scheduler and the fire times of every job. It skips locked rows: it waits for no lock,
+   * The one statement of an idle replica: abandons the runs whose lease has expired, shortens a lease that was written
+   * before the database's clock was set back, ends a stop whose time is over, and reads the state of the scheduler and the fire times of every job. It skips locked rows: it waits for no lock,
    * so its own locks can be taken in any order. What it skips is left for the next call.
    * @throws {DatabaseUnavailableError}
    */
@@ -138,6 +145,8 @@ export class SchedulerStore {
         with abandoned as (
           ${abandonExpired(sql)}
           returning run_id, job_id, instance
+        ), shortened as (
+          ${shortenLeases(sql)}
         ), resumed as (
           update scheduler_state
           set running = true, changed_by = 'scheduler', changed_at = now(), reason = null, resumes_at = null
@@ -165,25 +174,34 @@ export class SchedulerStore {
   }
 
   /**
-   * Sets the next fire time of jobs that have none, while the scheduler runs and the job is not paused. Idempotent.
+   * Sets the next fire time of jobs that have none, or one that is later than any that a fire could have set, while the
+   * scheduler runs and the job is not paused. Other times of the job that are in the future become the present, so that
+   * the job is overdue in time. Idempotent.
    * @throws {DatabaseUnavailableError}
    */
-  async setFireTimes(fires: readonly { jobId: string; nextFireMs: number }[]): Promise<void> {
-    const rows = fires.map(({ jobId, nextFireMs }) => ({ job_id: jobId, next_fire_ms: nextFireMs }))
+  async setFireTimes(fires: readonly NextFire[]): Promise<void> {
+    const rows = fires.map(({ jobId, nextFireMs, latestMs }) => ({
+      job_id: jobId,
+      next_fire_ms: nextFireMs,
+      latest_ms: latestMs
+    }))
     await this.#database.run(
       sql => sql`
         with allowed as (
           select from scheduler_state where running for share
-        ), unset as (
-          select job_id, to_timestamp(next_fire_ms / 1000) as next_fire_at
-          from scheduled_jobs join jsonb_to_recordset(${sql.json(rows)}) as fire (job_id text, next_fire_ms float8)
+        ), wanted as (
+          select job_id, to_timestamp(next_fire_ms / 1000) as next_fire_at, to_timestamp(latest_ms / 1000) as latest_at
+          from scheduled_jobs
+            join jsonb_to_recordset(${sql.json(rows)}) as fire (job_id text, next_fire_ms float8, latest_ms float8)
             using (job_id)
-          where scheduled_jobs.next_fire_at is null and not paused and exists (select from allowed)
+          where not paused and exists (select from allowed)
           order by job_id for no key update of scheduled_jobs
         )
         update scheduled_jobs job
-        set next_fire_at = unset.next_fire_at, first_due_at = coalesce(first_due_at, unset.next_fire_at)
-        from unset where job.job_id = unset.job_id and job.next_fire_at is null`
+        set next_fire_at = wanted.next_fire_at, first_due_at = least(first_due_at, wanted.next_fire_at),
+          last_success_at = least(last_success_at, clock_timestamp())
+        from wanted
+        where job.job_id = wanted.job_id and (job.next_fire_at is null or job.next_fire_at > wanted.latest_at)`
     )
   }
 

@@ -43,6 +43,15 @@ t.test('each failure beyond the free ones doubles the wait, to a quarter of an h
   t.strictSame(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900])
 })
 
+t.test('a wait ends when the database clock is set back', async t => {
+  const { limit, clock } = await limitsOf(t)
+  for (let i = 0; i < 5; i++) await limit.admit(limit.slots(ops))
+  t.notOk(isAdmitted(await limit.admit(limit.slots(ops))))
+  await clock.advance(-7_200)
+  t.ok(isAdmitted(await limit.admit(limit.slots(ops))))
+  t.strictSame(await limit.admit(limit.slots(ops)), { waitSeconds: 2 }, 'the failures still count')
+})
+
 t.test('failures are forgotten after an hour without one', async t => {
   const { limit, clock } = await limitsOf(t)
   for (let i = 0; i < 5; i++) await limit.admit(limit.slots(ops))

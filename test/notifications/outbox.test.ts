@@ -126,6 +126,21 @@ t.test('a message that fails is sent again later, and only its own chat waits', 
   t.hasStrict((await rowsOf(database))[0], { attempts: 2, delivered: true, error_code: null })
 })
 
+t.test('messages are sent after the database clock was set back by two hours', async t => {
+  const { database, bot, sender, write, pass } = await setUp(t)
+  await write(['1', 'failed', 'a'], ['1', 'next', 'b'], ['2', 'leased', 'c'])
+  bot.queue('sendMessage', tooManyRequests(60))
+  await sender().sendDue()
+  await database.run(
+    sql => sql`
+      update outbox set delivered_at = null, leased_by = 'dead', leased_until = now() + interval '60 seconds'
+      where dedupe_key = 'c'`
+  )
+  await pass('-2 hours')
+  await sender().sendDue()
+  t.strictSame(bot.delivered.map(({ text }) => text).sort(), ['failed', 'leased', 'leased', 'next'])
+})
+
 t.test('a message that cannot arrive is given up and logged, and the next one is sent', async t => {
   const { database, sender, write, pass, bot, lines } = await setUp(t, { chats: ['1'] })
   const one = sender()

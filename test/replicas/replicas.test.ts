@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Sql } from '../../src/database/client.ts'
 import { Database } from '../../src/database/database.ts'
+import { oldestReplica, respondingReplicas } from '../../src/replicas/replica-table.ts'
 import { Replicas } from '../../src/replicas/replicas.ts'
 import { captureLog } from '../support/app.ts'
 import { tradingDatabase } from '../support/trading.ts'
@@ -41,4 +42,30 @@ t.test('a replica that stops during a heartbeat is not registered again', async 
   letGo()
   await stopped
   t.strictSame([...(await new Replicas({ ...options, database }).alive())], [])
+})
+
+t.test('a dead replica does not count as alive because the database clock was set back', async t => {
+  const { logger: log } = captureLog()
+  const database = await tradingDatabase(t)
+  const names = () =>
+    database.run(async sql => {
+      const responding = await sql<
+        { instance_id: string }[]
+      >`select instance_id from ${respondingReplicas(sql, 'three')} r`
+      return responding.map(({ instance_id }) => instance_id).sort()
+    })
+  await database.run(
+    sql => sql`
+      insert into replicas (instance_id, version, started_at, last_seen_at) values
+        ('dead', '1', now() + interval '1 hour', now() + interval '2 hours'),
+        ('alive', '1', now() + interval '1 hour', now() + interval '5 seconds')`
+  )
+  const replica = new Replicas({ database, log, instanceId: 'three', version: '1', isDraining: () => false })
+  t.strictSame(
+    (await replica.alive()).map(({ instance_id }) => instance_id),
+    ['alive']
+  )
+  t.strictSame(await names(), ['alive', 'three'])
+  const isOldest = await database.transaction(tx => oldestReplica(tx))
+  t.equal(isOldest, 'alive')
 })

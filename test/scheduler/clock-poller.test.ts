@@ -257,6 +257,29 @@ t.test('a job without a fire time gets one, and the next poll follows at once', 
   t.equal(calls.set.length, 1, 'not while it is paused or the scheduler is stopped')
 })
 
+t.test('after the database clock is set back by two hours the jobs run within their period', async t => {
+  const own = eachSecond('own', { scope: 'replica', trigger: every(29 * SECOND) })
+  const { start, advance, calls, state, lines, poller } = setUp(
+    [testJob('a', nothing, { trigger: every(29 * SECOND) }), own],
+    [dueIn('a', 2 * HOUR + 20_000), dueIn('own', null)]
+  )
+  await start()
+  t.strictSame(calls.set, [{ jobId: 'a', nextFireMs: 14_000 }])
+  await advance(14_000)
+  t.strictSame(calls.fired, [
+    { jobId: 'a', dueMs: 14_000, atMs: 14_000 },
+    { jobId: 'own', dueMs: 14_000, atMs: 14_000 }
+  ])
+  const warnings = lines.filter(({ msg }) => String(msg).startsWith('fire times too far ahead'))
+  t.strictSame(
+    warnings.map(({ seconds_ahead }) => seconds_ahead),
+    [{ a: 7_220 }],
+    'logged once'
+  )
+  t.equal(state.running, true)
+  t.equal(poller.monotonicMs, 14_000)
+})
+
 t.test('a replica job has its own due times, which a restart and a resume set again', async t => {
   const own = eachSecond('own', { scope: 'replica', trigger: every(10 * SECOND) })
   const { start, advance, calls, poller, state, notify } = setUp([own], [dueIn('own', null)])

@@ -1,12 +1,12 @@
 import t from 'tap'
-import { MINUTE, SECOND } from '../../src/async/durations.ts'
+import { HOUR, MINUTE, SECOND } from '../../src/async/durations.ts'
 import { JobTimes } from '../../src/scheduler/job-times.ts'
 import { every } from '../../src/scheduler/trigger.ts'
 import { testJob } from '../support/jobs.ts'
 
 const nothing = async () => ({})
 const read = { jobId: 'a', paused: false, nextFireMs: 70_000, firstDueMs: 10_000, lastSuccessMs: 20_000 }
-const running = { nowMs: 65_000, running: true, changed: false }
+const running = { nowMs: 65_000, running: true, changed: false, monotonicMs: 5_000 }
 
 function timesOf(scope: 'cluster' | 'replica') {
   const times = new JobTimes(testJob('a', nothing, { trigger: every(MINUTE), maxRunMs: 30 * SECOND, scope }))
@@ -55,7 +55,46 @@ t.test('a replica job computes its due time once, and again after a change of th
 
 t.test('a job is overdue by its own period and maximum run time', async t => {
   const { times } = timesOf('cluster')
-  t.equal(times.isOverdue(10 ** 9), false, 'not before it has a first due time')
+  t.equal(times.isOverdue(10 ** 9, 0), false, 'not before it has a first due time')
   times.apply(read, running)
-  t.strictSame([times.isOverdue(110_000), times.isOverdue(110_001)], [false, true])
+  t.strictSame([times.isOverdue(110_000, 0), times.isOverdue(110_001, 0)], [false, true])
+})
+
+t.test('a job is overdue by the monotonic clock, wherever the clock of the database is set', async t => {
+  const { times } = timesOf('cluster')
+  t.equal(times.isLate(10 ** 9), false)
+  times.apply(read, running)
+  // Due since 45 s before the poll; one period and one maximum run time are 90 s.
+  t.strictSame([times.isLate(50_000), times.isLate(50_001)], [false, true])
+  times.apply(read, { ...running, nowMs: 65_000 - HOUR, monotonicMs: 6_000 })
+  t.strictSame([times.isLate(50_000), times.isLate(50_001)], [false, true], 'the due time is observed once')
+  t.equal(times.isOverdue(65_000 - HOUR, 50_001), true)
+  times.apply({ ...read, lastSuccessMs: 50_000 }, { ...running, monotonicMs: 6_000 })
+  t.strictSame([times.isLate(81_000), times.isLate(81_001)], [false, true], 'a success is observed')
+  times.apply({ ...read, firstDueMs: null }, running)
+  t.equal(times.isLate(10 ** 9), false, 'not while it is off')
+  times.apply({ ...read, firstDueMs: 65_000 + HOUR }, running)
+  t.strictSame(
+    [times.isLate(155_000), times.isLate(155_001)],
+    [false, true],
+    'a due time is ahead by one period at most'
+  )
+})
+
+t.test('a fire time later than the one after the next is replaced', async t => {
+  const { times } = timesOf('cluster')
+  const fire = { jobId: 'a', nextFireMs: 120_000, latestMs: 180_000 }
+  t.strictSame(times.missingFire(null, 65_000), fire)
+  t.equal(times.missingFire(60_000, 65_000), undefined, 'a past one is due')
+  t.equal(times.missingFire(180_000, 65_000), undefined)
+  t.strictSame(times.missingFire(180_001, 65_000), fire)
+  t.strictSame(times.missingFire(2 * HOUR, 65_000), fire)
+})
+
+t.test('a replica job computes its due time again when the clock was set back', async t => {
+  const { times, values } = timesOf('replica')
+  times.apply(read, { ...running, nowMs: 65_000 + 2 * HOUR })
+  times.lastSuccessMs = 66_000 + 2 * HOUR
+  times.apply(read, running)
+  t.strictSame(values(), { dueMs: 120_000, paused: false, firstDueMs: 120_000, lastSuccessMs: null })
 })

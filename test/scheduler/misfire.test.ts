@@ -12,7 +12,7 @@ t.test('a fire on time runs, and the next fire time follows', async t => {
   t.strictSame(planFire(trigger, skip, 290_000, 290_003), {
     dueMs: 290_000,
     nextMs: 319_000,
-    run: { scheduledForMs: 290_000, trigger: 'schedule' }
+    run: { scheduledForMs: 290_000, trigger: 'schedule', mayRepeat: true }
   })
 })
 
@@ -20,7 +20,7 @@ t.test('after a minute without fires a short interval runs once and records what
   t.strictSame(planFire(every(SECOND), skip, 100_000, 160_400), {
     dueMs: 100_000,
     nextMs: 161_000,
-    run: { scheduledForMs: 160_000, trigger: 'schedule' },
+    run: { scheduledForMs: 160_000, trigger: 'schedule', mayRepeat: true },
     missed: { count: 60, fromMs: 100_000, untilMs: 159_000 }
   })
 })
@@ -39,7 +39,7 @@ t.test('a fire that is too late is missed with `skip`, and runs within its grace
   t.strictSame(planFire(summary, { policy: 'catch_up', graceMs: HOUR }, dueMs, late), {
     dueMs,
     nextMs,
-    run: { scheduledForMs: latest, trigger: 'catch_up' },
+    run: { scheduledForMs: latest, trigger: 'catch_up', mayRepeat: false },
     missed: { count: 2, fromMs: dueMs, untilMs: at('2026-11-21T12:03:00Z') }
   })
   t.strictSame(planFire(summary, { policy: 'catch_up', graceMs: 29 * MINUTE }, dueMs, late), {
@@ -89,7 +89,7 @@ t.test(
 
 t.test('a fire time that another schedule has set fires, and the next one is of the new schedule', async t => {
   const plan = planFire(every(31 * SECOND), skip, 290_000, 290_001)
-  t.strictSame(plan.run, { scheduledForMs: 290_000, trigger: 'schedule' })
+  t.strictSame(plan.run, { scheduledForMs: 290_000, trigger: 'schedule', mayRepeat: true })
   t.equal(plan.nextMs, 310_000)
   t.equal(plan.missed, undefined)
 })

@@ -159,3 +159,28 @@ t.test('the end of a run that failed does not lock the row of the job', async t 
   const [job] = await database.run(sql => sql`select from scheduled_jobs where last_success_at is null`)
   t.ok(job, 'it is no success')
 })
+
+t.test('a due time that has a run already runs again where it may, and is lost otherwise', async t => {
+  const { database, store } = await prepared(t)
+  const dueMs = Date.parse('2026-11-20T12:00:00Z')
+  const fire = (mayRepeat: boolean) => ({
+    dueMs,
+    nextMs: dueMs,
+    run: { scheduledForMs: dueMs, trigger: 'schedule' as const, mayRepeat }
+  })
+  await database.run(sql => sql`update scheduled_jobs set next_fire_at = ${new Date(dueMs)}`)
+  for (const mayRepeat of [true, false]) {
+    const claim = newClaim()
+    const claimed = await store.claimFire(JOB, fire(true), claim)
+    t.equal(claimed, 'started', `again: ${mayRepeat}`)
+    t.equal(await store.claimFire(JOB, fire(mayRepeat), newClaim()), 'busy', 'not while it runs')
+    await store.finish(claim, SUCCEEDED)
+  }
+  t.equal(await store.claimFire(JOB, fire(false), newClaim()), 'lost')
+  const rows = await database.run(
+    sql => sql<{ scheduled_for: Date }[]>`select scheduled_for from job_runs order by seq`
+  )
+  t.equal(rows.length, 2)
+  t.equal(rows[0]?.scheduled_for.getTime(), dueMs)
+  t.ok(Math.abs(Date.now() - (rows[1]?.scheduled_for.getTime() ?? 0)) < 3_600_000, `${rows[1]?.scheduled_for}`)
+})

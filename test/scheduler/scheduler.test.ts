@@ -96,6 +96,28 @@ t.test('the fires that were missed while no replica ran are one row with count a
   assertRows(t, rows, [{ outcome: 'skipped', skipped_count: 6, result: { missed: 6, ...window } }])
 })
 
+t.test('a job runs after the database clock was set back by two hours, at times that have runs already', async t => {
+  const { url } = await createTestDatabase(t)
+  const first = await start(t, [testJob('due', nothing, { trigger: every(HOUR) })], { url })
+  await first.app.close()
+  // As if the last two hours had passed before the clock was set back to now.
+  await first.sql`
+    update scheduled_jobs set definition = 'interval[0:00:01]', next_fire_at = now() + interval '2 hours',
+      first_due_at = now(), last_success_at = now() + interval '2 hours'`
+  await first.sql`
+    insert into job_runs (run_id, job_id, trigger, instance, scheduled_for, finished_at, outcome)
+    select gen_random_uuid(), 'due', 'schedule', 'before', at, at, 'succeeded'
+    from generate_series(date_trunc('second', now()), now() + interval '2 hours', interval '1 second') at`
+  const second = await start(t, [testJob('due', nothing, { trigger: every(SECOND) })], { url })
+  await until(
+    () => second.sql`select from job_runs where outcome = 'succeeded' and instance = 'one'`,
+    rows => rows.length >= 2
+  )
+  const line = await second.logged('fire times too far ahead, set again: the database clock was set back')
+  t.strictSame(Object.keys(line.seconds_ahead as object), ['due'])
+  t.equal((await second.scheduler.status()).jobs[0]?.overdue, false)
+})
+
 t.test('a job that catches up runs once for all missed fires within its grace', async t => {
   const { url } = await createTestDatabase(t)
   const hourly = () =>

@@ -57,7 +57,7 @@ const state: StatusRecord = {
 
 function local(scope: 'cluster' | 'replica' = 'cluster') {
   const job = testJob('a', async () => ({}), { trigger: every(MINUTE), maxRunMs: 30 * SECOND, scope })
-  return { times: new JobTimes(job), running: undefined, lastRun: undefined }
+  return { times: new JobTimes(job), running: undefined, lastRun: undefined, isLate: false }
 }
 
 t.test('a cluster job has the state of the database', async t => {
@@ -103,6 +103,14 @@ t.test('a job that is not registered yet has the next time of its schedule', asy
   t.equal(status.jobs.length, 2)
 })
 
+t.test('a job that is late by the monotonic clock is overdue, unless it is paused or stopped', async t => {
+  const late = { ...local(), isLate: true }
+  const overdue = (record: Partial<typeof state>) => statusOf({ ...state, ...record }, [late], 0).jobs[0]?.overdue
+  t.equal(overdue({}), true)
+  t.equal(overdue({ jobs: [{ ...jobRecord, paused: true }] }), false)
+  t.equal(overdue({ running: false }), false)
+})
+
 t.test('a stopped scheduler says since when, by whom and until when, and no job is due or overdue', async t => {
   const late = { ...jobRecord, lastSuccessAt: at(600_000) }
   t.equal(statusOf({ ...state, jobs: [late] }, [local()], 0).jobs[0]?.overdue, true)
@@ -120,9 +128,9 @@ t.test('a paused job says by whom and why, and is neither due nor overdue', asyn
 t.test('the health is unknown before the first poll, and wedged when polls no longer succeed', async t => {
   const { times } = local()
   times.firstDueMs = 600_000
-  const unknown = { running: undefined, pollAgeMs: null, databaseMs: undefined }
+  const unknown = { running: undefined, pollAgeMs: null, databaseMs: undefined, monotonicMs: 0 }
   t.strictSame(healthOf(unknown, [times]), { running: null, heartbeatAgeMs: null, wedged: false, overdue: [] })
-  const known = { running: true, pollAgeMs: WEDGED_MS, databaseMs: NOW_MS }
+  const known = { running: true, pollAgeMs: WEDGED_MS, databaseMs: NOW_MS, monotonicMs: 0 }
   t.strictSame(healthOf(known, [times]), {
     running: true,
     heartbeatAgeMs: WEDGED_MS,

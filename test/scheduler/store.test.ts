@@ -63,7 +63,7 @@ t.test('a start that waits for a stop takes effect after it', async t => {
 
 t.test('a start of a running scheduler changes nothing', async t => {
   const { database, store } = await prepared(t)
-  await store.setFireTimes([{ jobId: JOB, nextFireMs: 1_000 }])
+  await store.setFireTimes([{ jobId: JOB, nextFireMs: 1_000, latestMs: 1_000 }])
   const before = await store.status()
   await store.control(START)
   t.strictSame({ ...(await store.status()), now: null }, { ...before, now: null })
@@ -85,7 +85,7 @@ const multiple: Record<string, (store: SchedulerStore) => Promise<unknown>> = {
   register: store =>
     store.register(['three', 'two', 'one', 'four'].map(jobId => ({ jobId, definition: `of ${jobId}` }))),
   setFireTimes: store =>
-    store.setFireTimes(['three', 'two', 'one', 'four'].map(jobId => ({ jobId, nextFireMs: 1_000 }))),
+    store.setFireTimes(['three', 'two', 'one', 'four'].map(jobId => ({ jobId, nextFireMs: 1_000, latestMs: 1_000 }))),
   control: store => store.control(RESTART)
 }
 
@@ -103,3 +103,42 @@ for (const [name, work] of Object.entries(multiple)) {
     t.strictSame(await freeJobs(database), ['four', 'one', 'three', 'two'])
   })
 }
+
+t.test('a fire time that is too late is replaced, and the other times of the job are not in the future', async t => {
+  const { database, store } = await prepared(t)
+  const times = async () => {
+    const [row] = await database.run(
+      sql => sql<{ next_fire_at: Date; first_due_at: Date; is_past: boolean }[]>`
+        select next_fire_at, first_due_at, last_success_at <= clock_timestamp() as is_past from scheduled_jobs`
+    )
+    return { ...row }
+  }
+  await database.run(
+    sql => sql`
+      update scheduled_jobs set next_fire_at = ${new Date(5_000)}, first_due_at = ${new Date(4_000)},
+        last_success_at = now() + interval '2 hours'`
+  )
+  await store.setFireTimes([{ jobId: JOB, nextFireMs: 1_000, latestMs: 5_000 }])
+  t.strictSame(await times(), { next_fire_at: new Date(5_000), first_due_at: new Date(4_000), is_past: false })
+  await store.setFireTimes([{ jobId: JOB, nextFireMs: 1_000, latestMs: 4_999 }])
+  t.strictSame(await times(), { next_fire_at: new Date(1_000), first_due_at: new Date(1_000), is_past: true })
+})
+
+t.test('a poll shortens a lease that is longer than any lease, and leaves the others', async t => {
+  const { database, store } = await prepared(t)
+  const claim = newClaim('one')
+  await new RunStore(database).claimManual(JOB, claim, { actor: 'ada' })
+  const lease = async () => {
+    const [row] = await database.run(
+      sql => sql<{ seconds: number }[]>`
+        select round(extract(epoch from lease_expires_at - clock_timestamp()))::int as seconds from job_runs`
+    )
+    return row?.seconds
+  }
+  await database.run(sql => sql`update job_runs set lease_expires_at = clock_timestamp() + interval '29 seconds'`)
+  await store.poll()
+  t.equal(await lease(), 29)
+  await database.run(sql => sql`update job_runs set lease_expires_at = clock_timestamp() + interval '2 hours'`)
+  await store.poll()
+  t.equal(await lease(), 15)
+})

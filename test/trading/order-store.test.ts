@@ -134,10 +134,11 @@ t.test('an unknown order is checked again after a minute, doubled with each miss
     await place(account, `${misses} early`, { status, misses, checkedAgo: early })
   }
   await place(account, 'open', { status: 'open', misses: 9, checkedAgo: 0 })
+  await place(account, 'before the clock was set back', { status: 'unknown', misses: 40, checkedAgo: -7_200 })
   const due = await new OrderStore(database).ordersToCheck([account.accountId])
   t.strictSame(
     due.map(({ exchangeOrderId }) => exchangeOrderId),
-    ['4 due', '5 due', '6 due', '13 due', '14 due', '40 due', 'open']
+    ['4 due', '5 due', '6 due', '13 due', '14 due', '40 due', 'open', 'before the clock was set back']
   )
 })
 
