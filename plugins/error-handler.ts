@@ -5,6 +5,7 @@ import FindMyWay from 'find-my-way'
 import { DatabaseUnavailableError } from '../src/database/failure.ts'
 import { catalogue, type ErrorCode, errorBody, ServiceError, validationDetails } from '../src/errors.ts'
 import { languageOf } from '../src/messages.ts'
+import { errorPage, isAnsweredWithPage, PAGE_HEADERS } from '../src/pages/error-page.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -26,7 +27,10 @@ const frameworkErrors: Record<string, ErrorCode> = {
 
 const RETRY_AFTER_SECONDS = 5
 
-/** Answers every error with the error envelope: a client gets what the catalogue has, the log gets the rest. */
+/**
+ * Answers every error with the error envelope, or a browser with a page: a client gets what the catalogue has, the log
+ * gets the rest.
+ */
 async function errorHandler(app: FastifyInstance) {
   app.setErrorHandler(sendError)
 
@@ -80,11 +84,11 @@ function codeOf(err: FastifyError | Error): ErrorCode {
 }
 
 function send(request: FastifyRequest, reply: FastifyReply, code: ErrorCode, extra: Record<string, unknown> = {}) {
-  const language = languageOf(request.headers['accept-language'])
-  return reply
-    .code(catalogue[code])
-    .headers({ 'request-id': request.id, 'cache-control': 'no-store' })
-    .send({ ...errorBody(code, language), ...extra })
+  const { headers, id, url } = request
+  const language = languageOf(headers['accept-language'])
+  reply.code(catalogue[code]).headers({ 'request-id': id, 'cache-control': 'no-store' })
+  if (isAnsweredWithPage(url, headers.accept)) return reply.headers(PAGE_HEADERS).send(errorPage(code, language))
+  return reply.send({ ...errorBody(code, language), ...extra })
 }
 
 export default fp(errorHandler, { name: 'error-handler', fastify: '5.x' })

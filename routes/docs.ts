@@ -1,8 +1,7 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ServiceError } from '../src/errors.ts'
-import { languageOf } from '../src/messages.ts'
-import { signInPage, signInScript } from '../src/openapi/sign-in-page.ts'
+import { FORM_SCRIPT_PATH, formScript } from '../src/pages/form-script.ts'
 
 /** What the page loads: its own scripts, its own and inline styles, pictures of its style sheet. */
 const contentSecurityPolicy = {
@@ -22,30 +21,19 @@ const contentSecurityPolicy = {
 /** The headers that are copied from the page. */
 const COPIED_HEADERS = ['content-type', 'location', 'etag', 'last-modified']
 
-const SIGN_IN_SCRIPT = '/docs/sign-in.js'
-
-/** The API document, for admins: `/docs` is the page, `/docs/json` the document. A browser gets a sign-in page first. */
+/** The API document, for admins: `/docs` is the page, `/docs/json` the document. A browser gets a form first. */
 export default async function docsRoutes(app: FastifyInstance) {
   const options = { schema: { hide: true }, helmet: { contentSecurityPolicy } }
-  app.get(SIGN_IN_SCRIPT, options, sendSignInScript)
+  app.get(FORM_SCRIPT_PATH, options, sendFormScript)
   app.register(async admin => {
     admin.addHook('onRequest', admin.requireAdmin)
-    admin.setErrorHandler(sendSignInPage)
     admin.get('/docs', options, sendPage)
     admin.get('/docs/*', options, sendPage)
   })
 }
 
-async function sendSignInScript(_request: FastifyRequest, reply: FastifyReply) {
-  return reply.type('text/javascript; charset=utf-8').send(signInScript)
-}
-
-/** @throws {unknown} the error itself, unless a browser has to sign in */
-async function sendSignInPage(err: FastifyError, { headers }: FastifyRequest, reply: FastifyReply) {
-  const isBrowser = headers.accept?.includes('text/html') === true
-  if (!isBrowser || !(err instanceof ServiceError) || err.code !== 'UNAUTHENTICATED') throw err
-  reply.code(401).type('text/html; charset=utf-8')
-  return reply.send(signInPage(languageOf(headers['accept-language']), SIGN_IN_SCRIPT))
+async function sendFormScript(_request: FastifyRequest, reply: FastifyReply) {
+  return reply.type('text/javascript; charset=utf-8').send(formScript)
 }
 
 /** @throws {ServiceError} NOT_FOUND */

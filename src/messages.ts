@@ -77,6 +77,16 @@ const sentences = {
   'page.username': { ko: '사용자 이름', en: 'User name' },
   'page.password': { ko: '비밀번호', en: 'Password' },
   'page.sign_in': { ko: '로그인', en: 'Sign in' },
+  'page.current_password': { ko: '현재 비밀번호', en: 'Current password' },
+  'page.new_password': { ko: '새 비밀번호', en: 'New password' },
+  'page.new_password_again': { ko: '새 비밀번호 확인', en: 'New password again' },
+  'page.change_password': { ko: '비밀번호 변경', en: 'Change password' },
+  'page.passwords_differ': { ko: '새 비밀번호가 서로 다릅니다', en: 'The new passwords differ' },
+  'page.no_answer': {
+    ko: '서비스가 응답하지 않습니다. 잠시 후 다시 시도하세요',
+    en: 'The service does not answer, try again shortly'
+  },
+  'page.docs': { ko: 'API 문서', en: 'API document' },
   'rule.required': { ko: '필수 항목입니다', en: 'is required' },
   'rule.additionalProperties': { ko: '알 수 없는 항목입니다', en: 'is not a known field' },
   'rule.type': { ko: '형식이 {type}이어야 합니다', en: 'must be of type {type}' },

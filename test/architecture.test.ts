@@ -125,7 +125,7 @@ const layers = [
   'accounts',
   'cache trading',
   'alerts jobs health',
-  'openapi cli',
+  'openapi pages cli',
   'config-table.ts node-version.ts start-up.ts app.ts server.ts'
 ].map(modules => modules.split(' '))
 

@@ -1,7 +1,10 @@
+import { Signer } from '@fastify/cookie'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import t from 'tap'
+import type { ErrorCode } from '../../src/errors.ts'
+import { message } from '../../src/messages.ts'
 import { ApiDocument } from '../support/api-document.ts'
-import { startApp, untilStatus } from '../support/app.ts'
+import { SESSION_SECRET, startApp, untilStatus } from '../support/app.ts'
 import { migratedDatabase } from '../support/migrated-database.ts'
 import { adminOf, Client, createUser } from '../support/session.ts'
 
@@ -33,22 +36,88 @@ t.test('the document is for admins only', async t => {
   }
 })
 
-t.test('a browser gets a sign-in page, and the document after the sign-in', async t => {
-  const accept = 'text/html,application/xhtml+xml,*/*;q=0.8'
-  const asked = await get('/docs', { accept })
-  t.equal(asked.status, 401)
-  t.match(await asked.text(), /<input name="username"[\s\S]*<script src="\/docs\/sign-in\.js">/)
-  t.match(await (await get('/docs', { accept, 'accept-language': 'ko' })).text(), '비밀번호')
-  const script = await get('/docs/sign-in.js')
-  t.equal(script.status, 200)
-  t.match(script.headers.get('content-type'), 'text/javascript')
+const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
 
-  const page = await get('/docs', { accept, ...asAdmin })
+t.test('an admin gets the document, with all that it loads', async t => {
+  const page = await get('/docs', { accept: BROWSER, ...asAdmin })
   t.equal(page.status, 200)
   const html = await page.text()
   const parts = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = '']) => path)
   t.ok(parts.length >= 5, `the page loads scripts and styles: ${parts.length}`)
   for (const path of parts) t.equal((await get(path, asAdmin)).status, 200, path)
+})
+
+t.test('every error that a browser gets is a page, in both languages, with the form that resolves it', async t => {
+  const user = new Client(url)
+  await user.signIn('reader', await createUser(app, 'reader'))
+  const due = await adminOf(app, 'due')
+  await app.db.run(sql => sql`update users set must_change_password = true where username = 'due'`)
+  const signIn = ['username', 'password']
+  const errors: [path: string, client: Client | undefined, status: number, code: ErrorCode, fields: string[]][] = [
+    ['/docs', undefined, 401, 'UNAUTHENTICATED', signIn],
+    ['/docs/json', undefined, 401, 'UNAUTHENTICATED', signIn],
+    ['/docs', user, 403, 'FORBIDDEN', signIn],
+    ['/docs', due, 403, 'PASSWORD_CHANGE_REQUIRED', ['current_password', 'new_password', 'new_password_again']],
+    ['/docs/nothing', admin, 404, 'NOT_FOUND', []],
+    ['/', undefined, 404, 'NOT_FOUND', []],
+    ['/apis', undefined, 404, 'NOT_FOUND', []],
+    ['/%zz', undefined, 400, 'BAD_REQUEST', []]
+  ]
+  for (const [path, client, status, code, fields] of errors) {
+    for (const language of ['ko', 'en'] as const) {
+      const headers = { accept: BROWSER, 'accept-language': language, cookie: client?.cookie ?? '' }
+      const response = await get(path, headers)
+      const html = await response.text()
+      t.equal(response.status, status, `${path} ${code}`)
+      t.equal(response.headers.get('content-type'), 'text/html; charset=utf-8')
+      t.equal(response.headers.get('cache-control'), 'no-store')
+      t.match(response.headers.get('content-security-policy'), /^default-src 'none';script-src 'self';/)
+      t.ok(html.includes(`<html lang="${language}">`), `${path} is in ${language}`)
+      t.ok(html.includes(`<p>${message(code, language)}</p>`), `${path} has the sentence of ${code}: ${html}`)
+      t.strictSame(
+        [...html.matchAll(/<input name="(\w+)"/g)].map(([, name]) => name),
+        fields,
+        `the form of ${code}`
+      )
+      t.strictSame(
+        [...html.matchAll(/<script([^>]*)>([^<]*)/g)].map(([, source, text]) => [source, text]),
+        fields.length === 0 ? [] : [[' src="/docs/form.js"', '']],
+        'no script is in the page'
+      )
+    }
+  }
+  const script = await get('/docs/form.js')
+  t.equal(script.headers.get('content-type'), 'text/javascript; charset=utf-8')
+})
+
+t.test('without a database a browser gets a page', async t => {
+  const { url } = await startApp(t, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none', PROBE_PORT: 'off' })
+  const cookie = `session=${encodeURIComponent(new Signer(SESSION_SECRET).sign('any id'))}`
+  const response = await fetch(`${url}/docs`, { headers: { accept: BROWSER, cookie } })
+  t.equal(response.status, 503)
+  t.equal(response.headers.get('content-type'), 'text/html; charset=utf-8')
+  t.ok((await response.text()).includes(message('DATABASE_UNAVAILABLE', 'ko')), 'with the sentence')
+})
+
+t.test('the API, the probes and other clients get JSON', async t => {
+  const requests: [path: string, accept: string][] = [
+    ['/api/auth/me', BROWSER],
+    ['/api/nothing', BROWSER],
+    ['/api?x', BROWSER],
+    ['/health/nothing', BROWSER],
+    ['/docs', '*/*'],
+    ['/docs', ''],
+    ['/docs', 'application/json, text/html;q=0.9'],
+    ['/docs', 'text/html;q=0, */*'],
+    ['/docs', 'text/html2, application/xhtml+xml']
+  ]
+  for (const [path, accept] of requests) {
+    const { headers } = await get(path, { accept })
+    t.equal(headers.get('content-type'), 'application/json; charset=utf-8', `${path} ${accept}`)
+  }
+  for (const accept of ['TEXT/HTML', 'text/html;charset=utf-8;q=0.5, */*;q=0.1']) {
+    t.equal((await get('/docs', { accept })).headers.get('content-type'), 'text/html; charset=utf-8', accept)
+  }
 })
 
 t.test('only /docs may load scripts and styles, and only its own', async t => {
