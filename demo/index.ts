@@ -1,16 +1,18 @@
 // A service with everything around it invented: exchanges, Telegram, accounts, orders, a market that moves.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { runningEmbeddedPostgres } from '../src/database/embedded/index.ts'
 import { startBotApiServer } from '../test/support/bot-api-server.ts'
-import { cliScript, serverScript } from '../test/support/project.ts'
+import { cliScript } from '../test/support/project.ts'
 import { inventHistory } from './history.ts'
 import { DemoMarket } from './market.ts'
+import { portOrAny } from './ports.ts'
+import { DemoService } from './service.ts'
 
 const USERNAME = 'demo'
 const PASSWORD = 'a password of the demo'
@@ -19,60 +21,55 @@ const START_JOBS = ['update_prices', 'sync_balances', 'update_orders', 'calculat
 const TRADE_MS = 1_500
 
 const stopping = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort())
 
 const dataDir = await mkdtemp(join(tmpdir(), 'trading-health-demo-'))
+progress('Starting five simulated exchanges and a simulated Telegram.')
 const market = await DemoMarket.start()
 const bot = await startBotApiServer({ chats: [CHAT] })
-const { PORT = '5001', PROBE_PORT = '5002' } = process.env
 const environment = {
-  PORT,
-  PROBE_PORT,
+  PORT: await portOrAny('5001'),
+  PROBE_PORT: await portOrAny('5002'),
+  METRICS_PORT: await portOrAny('9464'),
   ...process.env,
   ...market.urls,
   DATA_DIR: dataDir,
   DATABASE_URL: '',
   DRAIN_SECONDS: '0',
-  LOG_LEVEL: 'warn',
+  LOG_LEVEL: 'info',
   TELEGRAM_API_URL: bot.url,
   TELEGRAM_BOT_TOKEN: bot.token,
   TELEGRAM_CHAT_ID: CHAT
 }
-const base = `http://127.0.0.1:${PORT}`
-const service = spawn(process.execPath, [serverScript], {
-  env: environment,
-  stdio: ['ignore', 'ignore', 'inherit'],
-  // Its own group: an interrupt of the terminal comes here first, and is passed on.
-  detached: true
+progress('Starting the service with a new database.')
+const service = new DemoService(environment)
+let failed = false
+void service.ended.then(reason => {
+  if (stopping.signal.aborted) return
+  failed = true
+  process.stderr.write(`${reason}\n`)
+  stopping.abort()
 })
-service.once('exit', () => stopping.abort())
 
 try {
-  await started()
-  await populate()
+  await populate(await service.started(stopping.signal))
 } catch (err) {
   if (!stopping.signal.aborted) throw err
 } finally {
-  if (service.exitCode === null && service.signalCode === null) {
-    service.kill('SIGTERM')
-    await once(service, 'exit')
-  }
+  stopping.abort()
+  await service.stop()
   await Promise.all([market.close(), bot.close()])
   await rm(dataDir, { recursive: true, force: true })
 }
-process.exitCode = service.exitCode ?? 1
+process.exitCode = failed ? 1 : 0
 
-async function started(): Promise<void> {
-  for (;;) {
-    stopping.signal.throwIfAborted()
-    const answer = await fetch(`${base}/health/startup`).catch(() => undefined)
-    if (answer?.ok) return
-    await sleep(100)
-  }
+function progress(text: string): void {
+  process.stdout.write(`${text}\n`)
 }
 
 /** Fills the database, shows what can be seen, and trades until it is stopped. */
-async function populate(): Promise<void> {
+async function populate(main: string): Promise<void> {
+  progress('Creating a user, five accounts and two weeks of trades.')
   await command([PASSWORD], 'user:create', USERNAME, '--admin')
   for (const { exchange, name, secrets } of market.accounts) {
     await command(secrets, 'account:add', '--user', USERNAME, '--exchange', exchange, '--name', name)
@@ -84,8 +81,12 @@ async function populate(): Promise<void> {
     await sql`update users set telegram_chat_id = ${CHAT}`
     await inventHistory(sql, USERNAME, market.accounts)
     for (let i = 0; i < 4; i++) await market.trade(sql)
-    await runJobs()
-    process.stdout.write(invitation())
+    progress('Running the jobs once.')
+    await runJobs(main)
+    // libpq does not accept the directory of the socket: a comma in its name separates hosts.
+    const socket = join(dataDir, 'socket')
+    await symlink(decodeURIComponent(new URL(url).hostname), socket)
+    process.stdout.write(invitation(new URL(main).port, socket))
     while (!stopping.signal.aborted) {
       await market.trade(sql)
       for (const { text } of bot.delivered.splice(0)) process.stdout.write(`\n--- Telegram ---\n${text}\n`)
@@ -96,20 +97,20 @@ async function populate(): Promise<void> {
   }
 }
 
-async function runJobs(): Promise<void> {
-  const signedIn = await post('/api/auth/login', { username: USERNAME, password: PASSWORD })
+async function runJobs(main: string): Promise<void> {
+  const signedIn = await post(`${main}/api/auth/login`, { username: USERNAME, password: PASSWORD })
   const cookie = signedIn.headers.getSetCookie()[0]?.split(';')[0] ?? ''
   for (const job_type of START_JOBS) {
-    const answer = await post('/api/system/trigger-job', { job_type }, cookie)
+    const answer = await post(`${main}/api/system/trigger-job`, { job_type }, cookie)
     // The clock may have been first.
     if (!answer.ok && answer.status !== 409) throw new Error(`${job_type}: ${await answer.text()}`)
   }
-  await post('/api/auth/logout', {}, cookie)
+  await post(`${main}/api/auth/logout`, {}, cookie)
 }
 
-function post(path: string, body: unknown, cookie = ''): Promise<Response> {
+function post(url: string, body: unknown, cookie = ''): Promise<Response> {
   const headers = { 'content-type': 'application/json', cookie }
-  return fetch(base + path, { method: 'POST', headers, body: JSON.stringify(body), signal: stopping.signal })
+  return fetch(url, { method: 'POST', headers, body: JSON.stringify(body), signal: stopping.signal })
 }
 
 /** Runs one of the operator's commands on the demo's database. */
@@ -123,18 +124,20 @@ async function command(secrets: readonly string[], ...words: string[]): Promise<
   if (code !== 0) throw new Error(`${words[0]} failed`)
 }
 
-function invitation(): string {
+function invitation(port: string, socket: string): string {
   return `
-The demo runs until Ctrl-C. Sign in, then look around:
+The demo runs until Ctrl-C. What the service sends to Telegram is printed here. Sign in, then try some requests:
 
-  http --session=demo :${PORT}/api/auth/login username=${USERNAME} password='${PASSWORD}'
+  http --session=demo :${port}/api/auth/login username=${USERNAME} password='${PASSWORD}'
 
-  http --session=demo :${PORT}/api/system/scheduler-status
-  http --session=demo :${PORT}/api/system/cache-stats
-  http --session=demo :${PORT}/api/system/trigger-job job_type=calculate_pnl
-  http --session=demo :${PORT}/api/system/trigger-job job_type=daily_summary
-  http --session=demo :${PORT}/api/system/job-runs limit==5
+  http --session=demo :${port}/api/system/scheduler-status
+  http --session=demo :${port}/api/system/cache-stats
+  http --session=demo :${port}/api/system/trigger-job job_type=calculate_pnl
+  http --session=demo :${port}/api/system/trigger-job job_type=daily_summary
+  http --session=demo :${port}/api/system/job-runs limit==5
 
-The database: ${dataDir}; its message of the day comes here in place of Telegram.
+Or query its database:
+
+  psql -h ${socket} -U postgres
 `
 }

@@ -1,26 +1,54 @@
 // The demo, with the lines that it prints, as a newcomer tries it.
-import { spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import t from 'tap'
-import { freePort } from '../support/free-port.ts'
+import t, { type Test } from 'tap'
 import { spawnNode } from '../support/node-process.ts'
 import { projectRoot } from '../support/service.ts'
-
-const noHttpie = spawnSync('http', ['--version']).error && 'HTTPie is not installed (Debian package httpie)'
+import { missingTool } from '../support/tools.ts'
 
 const JOBS = [
   ...['update_orders', 'calculate_pnl', 'daily_summary', 'calculate_performance'],
   ...['sync_balances', 'update_prices', 'housekeeping']
 ]
+const DEFAULT_PORTS = [5001, 5002, 9464]
+const PROGRESS = [
+  'Starting five simulated exchanges and a simulated Telegram.',
+  'Starting the service with a new database.',
+  'Creating a user, five accounts and two weeks of trades.',
+  'Running the jobs once.'
+]
 
-t.test('the demo shows living data, and leaves nothing behind', { skip: noHttpie ?? false }, async t => {
-  const home = t.testdir()
-  const env = { PORT: String(await freePort()), PROBE_PORT: '0', METRICS_PORT: 'off', HOME: home }
-  const child = spawnNode(join(projectRoot, 'build/demo/index.js'), [], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+/** Another service on the address that answers every probe. A port that is taken already is as good. */
+async function otherService(t: Test, port: number): Promise<number> {
+  const server = createServer((_request, response) => response.end('{"success":false}'))
+  t.teardown(() => server.close())
+  try {
+    await once(server.listen(port, '127.0.0.1'), 'listening')
+  } catch (err) {
+    if (!String(err).includes('EADDRINUSE')) throw err
+    return port
+  }
+  const address = server.address()
+  return typeof address === 'object' && address ? address.port : port
+}
+
+function startDemo(t: Test, env: Record<string, string>): ChildProcess {
+  const script = join(projectRoot, 'build/demo/index.js')
+  const child = spawnNode(script, [], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => child.kill('SIGKILL'))
+  return child
+}
+
+const skip = missingTool('http', 'httpie')
+
+t.test('the demo runs next to other services, shows living data, and leaves nothing behind', { skip }, async t => {
+  for (const port of DEFAULT_PORTS) await otherService(t, port)
+  const home = t.testdir()
+  const child = startDemo(t, { HOME: home })
   const ended = once(child, 'exit')
   let said = ''
   let told = () => {}
@@ -43,26 +71,52 @@ t.test('the demo shows living data, and leaves nothing behind', { skip: noHttpie
       if (over) throw new Error(`the demo has ended: ${said}${errors}`)
     }
   }
-  const [, dataDir = ''] = await until(/^The database: (\S+);/m)
+  const [query = '', socket = ''] = await until(/^ {2}psql -h (\S+) -U postgres\n/m)
+  t.strictSame(said.split('\n').slice(0, PROGRESS.length), PROGRESS)
+  t.equal(
+    said.split('\n--- Telegram')[0]?.trimEnd().split('\n').at(-1),
+    query.trimEnd(),
+    'the last line is for a client'
+  )
 
+  const run = async (command: string) => {
+    const child = spawn('env', ['-i', `PATH=${process.env.PATH}`, `HOME=${home}`, 'sh', '-c', command])
+    const [answer, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')])
+    return { answer, code }
+  }
   const lines = said.split('\n').filter(line => line.startsWith('  http '))
   t.equal(lines.length, 6, 'the sign-in and five lines to try')
-  const path = `:${env.PORT}/api/system/trigger-job`
-  for (const job of JOBS) lines.push(`http --session=demo ${path} job_type=${job}`)
+  const port = Number(/ :(\d+)\//.exec(lines[0] ?? '')?.[1])
+  t.equal(DEFAULT_PORTS.includes(port), false, `a free port: ${port}`)
+  for (const job of JOBS) lines.push(`http --session=demo :${port}/api/system/trigger-job job_type=${job}`)
   for (const line of lines) {
-    const command = line.trim().replace(/^http /, 'http --ignore-stdin --check-status --body ')
-    const http = spawn('env', ['-i', `PATH=${process.env.PATH}`, `HOME=${home}`, 'sh', '-c', command])
-    const [answer, [code]] = await Promise.all([text(http.stdout), once(http, 'exit')])
+    const { answer, code } = await run(line.trim().replace(/^http /, 'http --ignore-stdin --check-status --body '))
     const { success, code: refusal } = JSON.parse(answer)
     // The clock may just be at it.
     if (refusal === 'JOB_ALREADY_RUNNING') continue
     t.equal(code, 0, line)
     t.equal(success, true)
   }
+  const noPsql = missingTool('psql', 'postgresql-client')
+  await t.test('its line for the database works', { skip: noPsql }, async t => {
+    const count = await run(`${query.trim()} --no-psqlrc -Atc 'select count(*) from accounts'`)
+    t.strictSame(count, { answer: '5\n', code: 0 })
+  })
   await until(/^--- Telegram ---$/m)
   t.equal(errors, '', 'nothing goes wrong in it')
 
   child.kill('SIGINT')
-  await ended
-  t.notOk(existsSync(dataDir), 'its database is gone')
+  t.strictSame(await ended, [0, null])
+  t.equal(existsSync(socket), false, 'its database is gone')
+})
+
+t.test('when its service ends, the demo prints the reason and exits with 1', async t => {
+  const port = await otherService(t, 0)
+  const child = startDemo(t, { PORT: String(port), PROBE_PORT: '0', METRICS_PORT: 'off' })
+  const { stderr } = child
+  if (!stderr) throw new Error('the demo has no output')
+  const [errors, [code]] = await Promise.all([text(stderr), once(child, 'exit')])
+  const reason = `start: PORT ${port} on 127.0.0.1 is in use: stop the process that uses it, or set another PORT`
+  t.equal(errors, `The service ended with exit code 1.\n  ${reason}\n`)
+  t.equal(code, 1)
 })
