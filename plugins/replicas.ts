@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { clusterSettings } from '../src/replicas/cluster-settings.ts'
 import { Replicas } from '../src/replicas/replicas.ts'
 
 declare module 'fastify' {
@@ -17,11 +18,15 @@ async function replicas(app: FastifyInstance, { config, version }: { config: Con
     log: app.log,
     instanceId: config.INSTANCE_ID,
     version,
+    settings: clusterSettings(config),
     isDraining: () => app.health.state.snapshot().draining
   })
   app.decorate('replicas', registration)
+  app.healthChecks.push(() => registration.settingsDetails())
   app.startUpSteps.replica = async () => {
     registration.start()
+    // The scheduler runs nothing before the settings were compared.
+    await registration.sendHeartbeat()
     return { version }
   }
   app.addHook('onClose', () => registration.stop())

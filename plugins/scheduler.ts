@@ -28,7 +28,7 @@ const CLOSING_MS = ABORT_GRACE_MS + 2_000
 
 /** Owns the scheduler. It is drained before everything else is closed, while the database can still be used. */
 async function scheduler(app: FastifyInstance, { config, jobs: given }: SchedulerOptions) {
-  const { health, db, accounts, caches, metrics, telegram } = app
+  const { health, db, accounts, caches, metrics, replicas, telegram } = app
   const jobs =
     given ??
     jobTable({
@@ -48,6 +48,7 @@ async function scheduler(app: FastifyInstance, { config, jobs: given }: Schedule
     applicationName: config.SERVICE_NAME,
     log: app.log,
     isDraining: () => health.state.snapshot().draining,
+    refusal: () => replicas.refusal,
     onRunEnd: end => recordRunEnd(metrics, end)
   })
   app.decorate('scheduler', own)
@@ -71,5 +72,5 @@ async function scheduler(app: FastifyInstance, { config, jobs: given }: Schedule
 export default fp(scheduler, {
   name: 'scheduler',
   fastify: '5.x',
-  dependencies: ['db', 'health', 'accounts', 'cache', 'metrics', 'telegram']
+  dependencies: ['db', 'health', 'accounts', 'cache', 'metrics', 'replicas', 'telegram']
 })

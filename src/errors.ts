@@ -33,6 +33,7 @@ export const catalogue = {
   TELEGRAM_NOT_CONFIGURED: 503,
   OVERLOADED: 503,
   DRAINING: 503,
+  SETTINGS_DIFFER: 503,
   DATABASE_UNAVAILABLE: 503
 } as const satisfies Partial<Record<MessageKey, number>>
 

@@ -41,6 +41,10 @@ const sentences = {
     en: 'The service is overloaded, try again shortly'
   },
   DRAINING: { ko: '서비스가 종료 중입니다', en: 'The service is shutting down' },
+  SETTINGS_DIFFER: {
+    ko: '이 인스턴스의 설정이 다른 인스턴스와 달라 작업을 실행하지 않습니다',
+    en: 'The settings of this replica differ from those of the others: it runs no jobs'
+  },
   DATABASE_UNAVAILABLE: { ko: '데이터베이스를 사용할 수 없습니다', en: 'The database cannot be used' },
   JOB_NOT_FOUND: { ko: '작업을 찾을 수 없습니다', en: 'There is no such job' },
   RUN_NOT_FOUND: { ko: '작업 실행 기록을 찾을 수 없습니다', en: 'There is no such run' },

@@ -22,8 +22,8 @@ export interface ClockPollerOptions {
   /** Creates a listener that calls back on each change of the control tables. */
   listen: (url: string, onNotification: () => void) => Pick<Listener, 'restart' | 'close'>
   jobs: readonly Job[]
-  /** False: this replica fires no job. */
-  enabled: boolean
+  /** Whether this replica fires jobs, as of now. */
+  enabled: () => boolean
   log: Log
   /**
    * Claims a fire that is due and starts its run.
@@ -158,7 +158,7 @@ export class ClockPoller {
       if (fire) unset.push(fire)
       if (fire && nextFireMs !== null) tooLate[jobId] = Math.round((nextFireMs - nowMs) / SECOND)
     }
-    if (unset.length > 0 && enabled && this.#firing) {
+    if (unset.length > 0 && enabled() && this.#firing) {
       if (Object.keys(tooLate).length > 0) {
         log.warn({ seconds_ahead: tooLate }, 'fire times too far ahead, set again: the database clock was set back')
       }
@@ -171,7 +171,7 @@ export class ClockPoller {
   /** Sets the one timer of all jobs to the next due time. */
   #setAlarm(): void {
     this.#cancelAlarm?.()
-    if (!this.#firing || !this.#options.enabled || !this.#clock.known) return
+    if (!this.#firing || !this.#options.enabled() || !this.#clock.known) return
     const dues = [...this.#times.values()].flatMap(({ dueMs, claiming }) =>
       dueMs === undefined || claiming ? [] : [dueMs]
     )

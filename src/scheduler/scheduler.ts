@@ -1,7 +1,7 @@
 // @FEAT:scheduler @COMP:service @TYPE:core
 import type { Database } from '../database/database.ts'
 import { Listener } from '../database/listener.ts'
-import { ServiceError } from '../errors.ts'
+import { type ErrorCode, ServiceError } from '../errors.ts'
 import type { Log } from '../log/log.ts'
 import { ClockPoller } from './clock-poller.ts'
 import { type Job, JobError } from './job.ts'
@@ -27,6 +27,8 @@ export interface SchedulerOptions {
   log: Log
   /** Whether this replica drains: then it starts no run. */
   isDraining: () => boolean
+  /** Why this replica may run no job at the moment, scheduled or manual; undefined while it may. Default: it may. */
+  refusal?: () => ErrorCode | undefined
   /** Called at the end of each run of this replica, and for each run that it found abandoned or had to skip. */
   onRunEnd?: (end: RunEndEvent) => void
 }
@@ -86,7 +88,7 @@ export class Scheduler {
       store: this.#store,
       listen: (url, heard) => new Listener({ url, channel: CHANNEL, applicationName, log, heard }),
       jobs,
-      enabled,
+      enabled: () => enabled && this.#options.refusal?.() === undefined,
       log,
       fire: (job, fire) => this.#fire(job, fire),
       onAbandoned: ({ jobId }) => {
@@ -143,11 +145,13 @@ export class Scheduler {
   /**
    * Runs a job now, also while the scheduler is stopped or the job paused.
    * @throws {ServiceError} `JOB_ALREADY_RUNNING` with the unfinished run, `DRAINING` while this replica shuts down,
-   * `JOB_NOT_FOUND`
+   * `JOB_NOT_FOUND`, and the `refusal` of this replica
    * @throws {DatabaseUnavailableError}
    */
   async trigger(job: Job, options: TriggerOptions): Promise<Triggered> {
     this.#assertJob(job.id)
+    const refusal = this.#options.refusal?.()
+    if (refusal) throw new ServiceError(refusal, { headers: { 'retry-after': RETRY_AFTER } })
     const answer = await this.#run(job, { by: 'admin', ...options })
     if (answer.kind === 'started' || answer.kind === 'recent') return answer
     if (answer.kind === 'busy' && answer.running) {
@@ -250,7 +254,7 @@ export class Scheduler {
 
   /** The single entry point of all runs: due fires, catch-ups and manual triggers. */
   async #run(job: Job, request: RunRequest): Promise<RunAnswer> {
-    if (this.#stopping || this.#options.isDraining()) return { kind: 'none' }
+    if (this.#stopping || this.#options.isDraining() || this.#options.refusal?.()) return { kind: 'none' }
     const claiming = job.scope === 'cluster' ? this.#claim(job, request) : this.#claimLocally(job, request)
     this.#claims.add(claiming)
     try {

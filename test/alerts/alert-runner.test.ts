@@ -347,7 +347,14 @@ t.test(
   async t => {
     const { database, clock, replica, messages } = await setUp(t)
     const process = () =>
-      new Replicas({ database, log: captureLog().logger, instanceId: 'pod-0', version: '1', isDraining: () => false })
+      new Replicas({
+        database,
+        log: captureLog().logger,
+        instanceId: 'pod-0',
+        version: '1',
+        settings: {},
+        isDraining: () => false
+      })
     const evaluateTwice = async () => {
       const one = replica('pod-0')
       await one.evaluate()

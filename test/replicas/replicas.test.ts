@@ -32,7 +32,7 @@ t.test('a replica that stops during a heartbeat is not registered again', async 
       }
     }
   })
-  const options = { log, instanceId: 'one', version: '1', isDraining: () => false }
+  const options = { log, instanceId: 'one', version: '1', settings: {}, isDraining: () => false }
   const replica = new Replicas({ ...options, database: slow })
   replica.start()
   await heartbeatBegan
@@ -60,7 +60,14 @@ t.test('a dead replica does not count as alive because the database clock was se
         ('dead', '1', now() + interval '1 hour', now() + interval '2 hours'),
         ('alive', '1', now() + interval '1 hour', now() + interval '5 seconds')`
   )
-  const replica = new Replicas({ database, log, instanceId: 'three', version: '1', isDraining: () => false })
+  const replica = new Replicas({
+    database,
+    log,
+    instanceId: 'three',
+    version: '1',
+    settings: {},
+    isDraining: () => false
+  })
   t.strictSame(
     (await replica.alive()).map(({ instance_id }) => instance_id),
     ['alive']

@@ -60,7 +60,7 @@ function setUp(jobs: Job[], fireTimes: FireTimes[], options: Partial<ClockPoller
       return { restart: () => calls.listener.push('restart'), close: () => calls.listener.push('close') }
     },
     jobs,
-    enabled: true,
+    enabled: () => true,
     log: logger,
     fire: async ({ id }, { dueMs }) => {
       calls.fired.push({ jobId: id, dueMs: dueMs - START_MS, atMs: timers.now() })
@@ -223,7 +223,7 @@ t.test('a stopped scheduler and a paused job fire nothing, also when that change
 })
 
 t.test('a replica that is disabled or stops firing polls, and fires and sets nothing', async t => {
-  const disabled = setUp([testJob('a', nothing)], [dueIn('a', 100)], { enabled: false })
+  const disabled = setUp([testJob('a', nothing)], [dueIn('a', 100)], { enabled: () => false })
   await disabled.start()
   disabled.state.jobs = [dueIn('a', null)]
   await disabled.advance(1_500)

@@ -75,6 +75,32 @@ t.test('a replica with SCHEDULER_ENABLED=false runs manual triggers only', async
   t.equal(clock?.next_fire_at, null, 'no replica sets its fire time')
 })
 
+t.test('a replica whose settings differ from those of an older one runs no job until that has ended', async t => {
+  const job = () => testJob('due', nothing, { trigger: every(SECOND) })
+  const first = await start(t, [job()], { environment: { TIME_ZONE: 'Asia/Seoul' } })
+  const other = { INSTANCE_ID: 'two', TIME_ZONE: 'UTC', LANGUAGE: 'en' }
+  const second = await start(t, [job()], { url: first.url, environment: other })
+  const line = await second.logged('settings differ between replicas, no job runs here')
+  t.strictSame([line.settings, line.other], [['TIME_ZONE', 'LANGUAGE'], 'one'])
+  const [own] = second.scheduler.jobs
+  if (own) await t.rejects(second.scheduler.trigger(own, { actor: 'ada' }), { code: 'SETTINGS_DIFFER' })
+  const settings = async () => (await second.app.health.checks()).find(({ name }) => name === 'settings')
+  t.hasStrict(await settings(), { status: 'degraded', code: 'settings_differ' })
+  await until(
+    () => first.sql`select from job_runs where outcome = 'succeeded'`,
+    rows => rows.length >= 2
+  )
+  t.strictSame([...(await first.sql`select distinct instance from job_runs`)], [{ instance: 'one' }])
+
+  await first.app.close()
+  await second.app.replicas.sendHeartbeat()
+  t.hasStrict(await settings(), { status: 'ok', code: null })
+  await until(
+    () => second.sql`select from job_runs where instance = 'two'`,
+    rows => rows.length >= 1
+  )
+})
+
 t.test('the fires that were missed while no replica ran are one row with count and window, and are logged', async t => {
   const { url } = await createTestDatabase(t)
   const hourly = () => testJob('hourly', nothing, { trigger: every(HOUR) })
