@@ -1,6 +1,7 @@
 // @FEAT:scheduler @COMP:service @TYPE:core
 import { randomUUID } from 'node:crypto'
 import { SECOND } from '../async/durations.ts'
+import { sleep, systemTimers, type Timers } from '../async/timers.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Log } from '../log/log.ts'
 import { type Job, type JobContext, JobError, type JobResult, LeaseLostError } from './job.ts'
@@ -37,6 +38,8 @@ export interface RunOptions {
   date?: string
   /** The id of the request that triggered it, for the log. */
   requestId?: string | undefined
+  /** Default `systemTimers`. */
+  timers?: Timers
 }
 
 /**
@@ -71,17 +74,20 @@ export class Run {
   readonly finished: Promise<RunResult>
   readonly #controller = new AbortController()
   readonly #log: Log
+  readonly #timers: Timers
   #progress: Progress | undefined
   #progressDirty = false
-  #leaseMs = performance.now()
-  #renewing: NodeJS.Timeout | undefined
+  #leaseMs: number
+  #cancelRenewal: (() => void) | undefined
   #renewal: Promise<void> | undefined
   #ended = false
 
   constructor(options: RunOptions) {
     this.options = options
     this.runId = options.claim.runId
-    const { log, job, requestId } = options
+    const { log, job, requestId, timers = systemTimers } = options
+    this.#timers = timers
+    this.#leaseMs = timers.now()
     // Every log line of the run has these, also those of its job and of its calls.
     this.#log = log.child({
       job_id: job.id,
@@ -122,17 +128,17 @@ export class Run {
 
   async #execute(): Promise<RunResult> {
     const { job, claim, leases } = this.options
-    const begunMs = performance.now()
-    const timeout = setTimeout(() => this.abort(new JobError('JOB_TIMEOUT')), job.maxRunMs)
+    const begunMs = this.#timers.now()
+    const cancelTimeout = this.#timers.after(job.maxRunMs, () => this.abort(new JobError('JOB_TIMEOUT')))
     this.#renewIn(RENEW_MS)
     const end = await this.#work()
-    clearTimeout(timeout)
+    cancelTimeout()
 
     const recorded = await this.#untilLeaseEnds(() => leases.finish(claim, end, this.#progress))
     this.#ended = true
-    clearTimeout(this.#renewing)
+    this.#cancelRenewal?.()
     await this.#renewal
-    const durationMs = Math.round(performance.now() - begunMs)
+    const durationMs = Math.round(this.#timers.now() - begunMs)
     const line = { duration_ms: durationMs }
     if (!recorded) {
       this.#log.warn(line, 'run lost')
@@ -153,13 +159,15 @@ export class Run {
   async #work(): Promise<RunEnd> {
     const { signal } = this.#controller
     const { job } = this.options
-    let grace: NodeJS.Timeout | undefined
+    let cancelGrace: (() => void) | undefined
+    let onAbort = () => {}
     const givenUp = new Promise<never>((_resolve, reject) => {
-      signal.addEventListener('abort', () => {
-        const wait = signal.reason instanceof LeaseLostError ? 0 : ABORT_GRACE_MS
-        grace = setTimeout(() => reject(signal.reason), wait)
-      })
+      onAbort = () => {
+        const waitMs = signal.reason instanceof LeaseLostError ? 0 : ABORT_GRACE_MS
+        cancelGrace = this.#timers.after(waitMs, () => reject(signal.reason))
+      }
     })
+    signal.addEventListener('abort', onAbort)
     const working = Promise.resolve().then(() => job.run(this.#context()))
     try {
       const result = await Promise.race([working, givenUp])
@@ -170,7 +178,9 @@ export class Run {
       this.#log.error({ err: cause }, 'job failed')
       return { outcome: 'failed', result: null, errorCode: cause instanceof JobError ? cause.code : 'JOB_FAILED' }
     } finally {
-      clearTimeout(grace)
+      // An abort while the end is recorded must set no timer.
+      signal.removeEventListener('abort', onAbort)
+      cancelGrace?.()
       // The result of a job that is not waited for does not matter: its transactions are rejected.
       working.catch(() => undefined)
       givenUp.catch(() => undefined)
@@ -206,10 +216,10 @@ export class Run {
   }
 
   #renewIn(ms: number): void {
-    clearTimeout(this.#renewing)
-    this.#renewing = setTimeout(() => {
+    this.#cancelRenewal?.()
+    this.#cancelRenewal = this.#timers.after(ms, () => {
       this.#renewal = this.#renew()
-    }, ms)
+    })
   }
 
   async #renew(): Promise<void> {
@@ -217,7 +227,7 @@ export class Run {
     await this.#renewal
     if (this.#ended) return
     this.#progressDirty = false
-    const begunMs = performance.now()
+    const begunMs = this.#timers.now()
     let nextMs = RENEW_MS
     try {
       if (!(await leases.renew(claim, this.#progress))) this.abort(new LeaseLostError())
@@ -231,7 +241,7 @@ export class Run {
   }
 
   #leaseOver(): boolean {
-    return performance.now() - this.#leaseMs >= LEASE_MS
+    return this.#timers.now() - this.#leaseMs >= LEASE_MS
   }
 
   /** Repeats the attempt until it succeeds, while the lease lasts. */
@@ -243,7 +253,7 @@ export class Run {
         this.#log.warn({ err }, 'end of run not recorded')
         if (this.#leaseOver()) return false
       }
-      await new Promise(resolve => setTimeout(resolve, RETRY_MS))
+      await sleep(this.#timers, RETRY_MS)
     }
   }
 }

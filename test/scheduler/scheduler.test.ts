@@ -181,28 +181,6 @@ t.test('a job that takes too long is aborted and fails with JOB_TIMEOUT, whateve
   assertRows(t, await sql`select outcome, error_code from job_runs`, [{ outcome: 'failed', error_code: 'JOB_TIMEOUT' }])
 })
 
-t.test('a job that ignores its abort is not waited for, and its writes are rejected', async t => {
-  let tryLater: () => void = () => undefined
-  let rejected: Promise<unknown> = Promise.resolve()
-  const ignoring = testJob(
-    'ignoring',
-    ({ transaction }) => {
-      rejected = new Promise<void>(resolve => {
-        tryLater = resolve
-      }).then(() => transaction(async () => 'written'))
-      rejected.catch(() => undefined)
-      return new Promise(() => undefined)
-    },
-    { maxRunMs: 50 }
-  )
-  const { scheduler } = await start(t, [ignoring])
-  const triggered = await scheduler.trigger(ignoring, { actor: 'ada' })
-  if (triggered.kind !== 'started') throw new Error('not started')
-  t.hasStrict(await triggered.run.finished, { outcome: 'failed', errorCode: 'JOB_TIMEOUT' })
-  tryLater()
-  await t.rejects(rejected, { code: 'JOB_TIMEOUT' })
-})
-
 t.test('a run that lost its lease is aborted, and its next transaction is rejected', async t => {
   const held = heldJob('held')
   const { scheduler, sql } = await start(t, [held.job])

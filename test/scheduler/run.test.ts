@@ -1,0 +1,409 @@
+import { setImmediate } from 'node:timers/promises'
+import t from 'tap'
+import { SECOND } from '../../src/async/durations.ts'
+import type { TransactionSql } from '../../src/database/client.ts'
+import { type Job, type JobContext, JobError, LeaseLostError } from '../../src/scheduler/job.ts'
+import { newClaim, Run, type RunOptions, type RunResult } from '../../src/scheduler/run.ts'
+import type { Progress } from '../../src/scheduler/run-history.ts'
+import type { Claim, RunEnd } from '../../src/scheduler/run-store.ts'
+import { captureLog } from '../support/app.ts'
+import { heldJob, testJob } from '../support/jobs.ts'
+import { manualTimers } from '../support/test-timers.ts'
+
+const startedAt = new Date(900_000)
+/** For `fenced`: these tests run no statement. */
+const tx = {} as TransactionSql
+
+/** A run whose leases answer what `answers` says, on timers that `advance` moves. */
+async function setUp(job: Job, options: Partial<RunOptions> = {}) {
+  const timers = manualTimers()
+  const { lines, logger } = captureLog('info')
+  const claim = newClaim('one')
+  const answers = {
+    renew: async () => true,
+    finish: async () => true,
+    fenced: async () => {}
+  }
+  const calls = {
+    renewed: [] as { atMs: number; progress: Progress | undefined }[],
+    finished: [] as { atMs: number; end: RunEnd; progress: Progress | undefined }[],
+    fenced: [] as unknown[]
+  }
+  const checkClaim = (of: Claim) => {
+    if (of !== claim) throw new Error('the call is for another claim')
+  }
+  const run = new Run({
+    job,
+    claim,
+    leases: {
+      renew: async (of, progress) => {
+        checkClaim(of)
+        calls.renewed.push({ atMs: timers.now(), progress })
+        return await answers.renew()
+      },
+      finish: async (of, end, progress) => {
+        checkClaim(of)
+        calls.finished.push({ atMs: timers.now(), end, progress })
+        return await answers.finish()
+      },
+      fenced: async (of, work, limits) => {
+        checkClaim(of)
+        calls.fenced.push(limits)
+        await answers.fenced()
+        return await work(tx)
+      }
+    },
+    log: logger,
+    trigger: 'schedule',
+    actor: null,
+    scheduledFor: new Date(899_000),
+    startedAt,
+    timers,
+    ...options
+  })
+  let result: RunResult | undefined
+  void run.finished.then(found => {
+    result = found
+  })
+  const logged = (msg: string) => lines.filter(line => line.msg === msg).map(({ pid, hostname, time, ...rest }) => rest)
+  await setImmediate()
+  return {
+    run,
+    claim,
+    timers,
+    answers,
+    calls,
+    logged,
+    result: () => result,
+    renewedAt: () => calls.renewed.map(({ atMs }) => atMs),
+    advance: async (ms: number) => {
+      const endMs = timers.now() + ms
+      // By half a second: what a timer starts may set the next timer.
+      while (timers.now() < endMs) {
+        timers.advance(Math.min(endMs - timers.now(), 500 - (timers.now() % 500)))
+        await setImmediate()
+      }
+    }
+  }
+}
+
+/** A job that ignores its abort and ends when the test says so. */
+function deafJob(rest: Partial<Job> = {}) {
+  let end = () => {}
+  const contexts: JobContext[] = []
+  const job = testJob(
+    'deaf',
+    context => {
+      contexts.push(context)
+      return new Promise(resolve => {
+        end = () => resolve({ done: 1 })
+      })
+    },
+    rest
+  )
+  return { job, end: () => end(), contexts }
+}
+
+const failed = (errorCode: string): RunEnd => ({ outcome: 'failed', result: null, errorCode })
+
+t.test('a job that returns has succeeded, and its end is recorded with its progress', async t => {
+  const held = heldJob('held')
+  const job = testJob('held', async context => {
+    context.progress(2, 3)
+    return await held.job.run(context)
+  })
+  const { run, claim, advance, calls, result, timers, logged } = await setUp(job, { requestId: 'q' })
+  t.equal(run.runId, claim.runId)
+  await advance(250)
+  held.letGo()
+  await setImmediate()
+  const end = { outcome: 'succeeded', result: { held: 1 }, errorCode: null }
+  t.strictSame(calls.finished, [{ atMs: 250, end, progress: { done: 2, total: 3 } }])
+  t.strictSame(result(), { outcome: 'succeeded', result: { held: 1 }, durationMs: 250 })
+  const ids = { level: 30, job_id: 'held', run_id: run.runId, request_id: 'q' }
+  t.strictSame(logged('run succeeded'), [{ ...ids, duration_ms: 250, result: { held: 1 }, msg: 'run succeeded' }])
+  t.equal(timers.pending(), 0)
+})
+
+t.test('a job that throws has failed with its code, or with JOB_FAILED', async t => {
+  for (const [thrown, errorCode] of [
+    [new JobError('NO_MONEY'), 'NO_MONEY'],
+    [new Error('secret detail'), 'JOB_FAILED']
+  ] as const) {
+    // Thrown at once, and not by a promise.
+    const job = testJob('broken', () => {
+      throw thrown
+    })
+    const { run, calls, result, timers, logged } = await setUp(job)
+    t.strictSame(calls.finished, [{ atMs: 0, end: failed(errorCode), progress: undefined }])
+    t.strictSame(result(), { outcome: 'failed', errorCode, durationMs: 0 })
+    const ids = { level: 40, job_id: 'broken', run_id: run.runId }
+    t.strictSame(logged('run failed'), [{ ...ids, duration_ms: 0, code: errorCode, msg: 'run failed' }])
+    t.hasStrict(logged('job failed')[0], { level: 50, err: { message: thrown.message } })
+    t.equal(timers.pending(), 0)
+  }
+})
+
+t.test('a run has the fields of an unfinished one, and passes its own to the job', async t => {
+  const held = heldJob('held')
+  const begun = held.begun()
+  const { run, calls } = await setUp(held.job)
+  const { runId, jobId, trigger, scheduledFor, ...rest } = await begun
+  t.strictSame([runId, jobId, trigger, scheduledFor], [run.runId, 'held', 'schedule', new Date(899_000)])
+  t.equal(Object.hasOwn(rest, 'date'), false)
+  const record = {
+    runId: run.runId,
+    jobId: 'held',
+    trigger: 'schedule',
+    actor: null,
+    instance: 'one',
+    scheduledFor: new Date(899_000),
+    startedAt,
+    finishedAt: null,
+    durationMs: null,
+    outcome: 'running',
+    progress: null,
+    result: null,
+    errorCode: null
+  }
+  t.strictSame(run.record(), record)
+  rest.progress(1, 4)
+  t.strictSame(run.record(), { ...record, progress: { done: 1, total: 4 } })
+  t.strictSame(run.progress, { done: 1, total: 4 })
+  held.letGo()
+  await run.finished
+  t.equal(calls.finished.length, 1)
+
+  const of = heldJob('of')
+  const ofDay = of.begun()
+  const { run: manual, ...other } = await setUp(of.job, { trigger: 'manual', date: '2026-11-22' })
+  const given = await ofDay
+  t.strictSame([given.trigger, given.date], ['manual', '2026-11-22'])
+  of.letGo()
+  await manual.finished
+  t.equal(other.timers.pending(), 0)
+})
+
+t.test('a manual run is for its start', async t => {
+  const held = heldJob('held')
+  const begun = held.begun()
+  const timers = manualTimers()
+  const { logger: log } = captureLog('fatal')
+  const leases = { renew: async () => true, finish: async () => true, fenced: async () => Promise.reject() }
+  const claim = newClaim('one')
+  const run = new Run({ job: held.job, claim, leases, log, trigger: 'manual', actor: 'ada', startedAt, timers })
+  t.equal((await begun).scheduledFor, startedAt)
+  t.strictSame([run.record().scheduledFor, run.record().actor], [null, 'ada'])
+  held.letGo()
+  await run.finished
+})
+
+t.test('a run that takes too long is aborted, and has failed whatever the job returns', async t => {
+  const deaf = deafJob({ maxRunMs: 2 * SECOND })
+  const { advance, calls, result, timers } = await setUp(deaf.job)
+  await advance(1_999)
+  t.equal(deaf.contexts[0]?.signal.aborted, false)
+  await advance(1)
+  t.equal(deaf.contexts[0]?.signal.aborted, true)
+  deaf.end()
+  await setImmediate()
+  t.strictSame(calls.finished, [{ atMs: 2_000, end: failed('JOB_TIMEOUT'), progress: undefined }])
+  t.strictSame(result(), { outcome: 'failed', errorCode: 'JOB_TIMEOUT', durationMs: 2_000 })
+  t.equal(timers.pending(), 0)
+})
+
+t.test('a job that ignores its abort is waited for during 3 s, and its transactions are rejected', async t => {
+  const deaf = deafJob()
+  const { run, advance, calls, result, timers } = await setUp(deaf.job)
+  run.abort(new JobError('SHUTDOWN'))
+  run.abort(new JobError('JOB_TIMEOUT'))
+  await advance(2_999)
+  t.equal(result(), undefined)
+  await advance(1)
+  t.strictSame(result(), { outcome: 'failed', errorCode: 'SHUTDOWN', durationMs: 3_000 })
+  t.equal(timers.pending(), 0)
+  await t.rejects(async () => await deaf.contexts[0]?.transaction(async () => t.fail('the transaction runs')), {
+    code: 'SHUTDOWN'
+  })
+  t.strictSame(calls.fenced, [])
+})
+
+t.test('the lease is renewed every 5 s, until the run has ended', async t => {
+  const held = heldJob('held')
+  const { run, advance, calls, timers } = await setUp(held.job)
+  await advance(4_999)
+  t.strictSame(calls.renewed, [])
+  await advance(10_001)
+  t.strictSame(
+    calls.renewed,
+    [5_000, 10_000, 15_000].map(atMs => ({ atMs, progress: undefined }))
+  )
+  held.letGo()
+  await run.finished
+  t.equal(timers.pending(), 0)
+})
+
+t.test('the progress is written at most once a second', async t => {
+  const held = heldJob('held')
+  const begun = held.begun()
+  const { run, advance, calls } = await setUp(held.job)
+  const { progress } = await begun
+  progress(1, 9)
+  await advance(500)
+  progress(2, 9)
+  await advance(500)
+  t.strictSame(calls.renewed, [{ atMs: 1_000, progress: { done: 2, total: 9 } }])
+  await advance(1_500)
+  progress(3, 9)
+  await advance(1_000)
+  t.strictSame(calls.renewed.slice(1), [{ atMs: 3_500, progress: { done: 3, total: 9 } }])
+  await advance(5_000)
+  t.strictSame(calls.renewed.slice(2), [{ atMs: 8_500, progress: { done: 3, total: 9 } }])
+  held.letGo()
+  await run.finished
+})
+
+t.test('a run that has lost its lease is aborted and not waited for', async t => {
+  const deaf = deafJob()
+  const { advance, answers, calls, result, timers, logged, renewedAt } = await setUp(deaf.job)
+  answers.renew = async () => false
+  answers.finish = async () => false
+  await advance(5_500)
+  t.hasStrict(deaf.contexts[0]?.signal.reason, { code: 'LEASE_LOST' })
+  t.strictSame(calls.finished, [{ atMs: 5_500, end: failed('LEASE_LOST'), progress: undefined }])
+  t.strictSame(result(), { outcome: 'lost', durationMs: 5_500 })
+  t.equal(logged('run lost').length, 1)
+  t.strictSame(renewedAt(), [5_000])
+  t.equal(timers.pending(), 0)
+})
+
+t.test('a renewal that fails is repeated every second, and the lease is lost 15 s after the last success', async t => {
+  const deaf = deafJob()
+  const { advance, answers, result, logged, renewedAt } = await setUp(deaf.job)
+  await advance(5_000)
+  const failure = new Error('no connection')
+  answers.renew = async () => Promise.reject(failure)
+  await advance(14_999)
+  t.strictSame(renewedAt(), [5_000, 10_000, 11_000, 12_000, 13_000, 14_000, 15_000, 16_000, 17_000, 18_000, 19_000])
+  t.equal(deaf.contexts[0]?.signal.aborted, false)
+  t.hasStrict(logged('lease not renewed')[0], { level: 40, err: { message: 'no connection' } })
+  answers.finish = async () => Promise.reject(failure)
+  await advance(1)
+  t.hasStrict(deaf.contexts[0]?.signal.reason, { code: 'LEASE_LOST', cause: failure })
+  await advance(1)
+  t.strictSame(result(), { outcome: 'lost', durationMs: 20_001 })
+  t.equal(renewedAt().length, 12)
+})
+
+t.test('the lease counts from the start of the renewal', async t => {
+  const held = heldJob('held')
+  const { run, advance, answers, renewedAt } = await setUp(held.job)
+  let renew = () => {}
+  answers.renew = () =>
+    new Promise(resolve => {
+      renew = () => resolve(true)
+    })
+  await advance(8_000)
+  renew()
+  await setImmediate()
+  answers.renew = async () => Promise.reject(new Error('no connection'))
+  await advance(11_999)
+  t.equal(renewedAt()[1], 13_000, 'the next renewal follows 5 s after the end of this one')
+  const reason = run.finished
+  await advance(1)
+  t.hasStrict(await reason, { outcome: 'failed', errorCode: 'LEASE_LOST' })
+})
+
+t.test('an end that cannot be recorded is tried again while the lease lasts', async t => {
+  const held = heldJob('held')
+  const again = await setUp(held.job)
+  again.answers.finish = async () => Promise.reject(new Error('no connection'))
+  held.letGo()
+  await setImmediate()
+  await again.advance(2_000)
+  t.equal(again.result(), undefined)
+  again.answers.finish = async () => true
+  await again.advance(1_000)
+  t.strictSame(again.result(), { outcome: 'succeeded', result: { held: 1 }, durationMs: 3_000 })
+  t.strictSame(
+    again.calls.finished.map(({ atMs }) => atMs),
+    [0, 1_000, 2_000, 3_000]
+  )
+  t.equal(again.logged('end of run not recorded').length, 3)
+  t.equal(again.timers.pending(), 0)
+
+  const other = heldJob('held')
+  const lost = await setUp(other.job)
+  const noConnection = async () => Promise.reject(new Error('no connection'))
+  lost.answers.finish = noConnection
+  lost.answers.renew = noConnection
+  other.letGo()
+  await setImmediate()
+  await lost.advance(14_999)
+  t.equal(lost.result(), undefined)
+  await lost.advance(1)
+  t.strictSame(lost.result(), { outcome: 'lost', durationMs: 15_000 })
+  t.equal(lost.timers.pending(), 0)
+})
+
+t.test('an abort while the end is recorded changes nothing', async t => {
+  const held = heldJob('held')
+  const { run, answers, calls, result, timers } = await setUp(held.job)
+  let record = () => {}
+  answers.finish = () =>
+    new Promise(resolve => {
+      record = () => resolve(true)
+    })
+  held.letGo()
+  await setImmediate()
+  const pending = timers.pending()
+  run.abort(new JobError('SHUTDOWN'))
+  t.equal(timers.pending(), pending, 'it sets no timer')
+  record()
+  await setImmediate()
+  t.strictSame(result(), { outcome: 'succeeded', result: { held: 1 }, durationMs: 0 })
+  t.equal(calls.finished.length, 1)
+  t.equal(timers.pending(), 0)
+})
+
+t.test('a run ends after the renewal that runs, which sets no other one', async t => {
+  const held = heldJob('held')
+  const { advance, answers, result, timers } = await setUp(held.job)
+  let renew = () => {}
+  answers.renew = () =>
+    new Promise(resolve => {
+      renew = () => resolve(true)
+    })
+  await advance(5_000)
+  held.letGo()
+  await setImmediate()
+  t.equal(result(), undefined)
+  renew()
+  await setImmediate()
+  t.strictSame(result(), { outcome: 'succeeded', result: { held: 1 }, durationMs: 5_000 })
+  t.equal(timers.pending(), 0)
+})
+
+t.test('a transaction that finds the lease lost aborts the run, another failure does not', async t => {
+  const deaf = deafJob()
+  const { answers, calls, result, advance } = await setUp(deaf.job)
+  const [context] = deaf.contexts
+  if (context === undefined) throw new Error('the job has not begun')
+  t.equal(await context.transaction(async given => given === tx, { deadlineMs: 7 }), true)
+  t.strictSame(calls.fenced, [{ deadlineMs: 7 }])
+  answers.fenced = async () => Promise.reject(new Error('deadlock'))
+  await t.rejects(
+    context.transaction(async () => 1),
+    { message: 'deadlock' }
+  )
+  t.equal(context.signal.aborted, false)
+  const lost = new LeaseLostError()
+  answers.fenced = async () => Promise.reject(lost)
+  await t.rejects(
+    context.transaction(async () => 1),
+    lost
+  )
+  t.equal(context.signal.reason, lost)
+  await advance(1)
+  t.hasStrict(result(), { outcome: 'failed', errorCode: 'LEASE_LOST' })
+})
