@@ -1,14 +1,12 @@
 import t from 'tap'
 import { SECOND } from '../../src/async/durations.ts'
 import { dueTimes } from '../../src/scheduler/due-times.ts'
-import { frozenDatabase, openDatabase } from '../support/migrated-database.ts'
+import { frozenScheduler } from '../support/runs.ts'
 
 t.test('a job is due since its last success or its first due time, the later one', async t => {
-  const { url } = await frozenDatabase(t)
-  const database = openDatabase(url)
-  t.teardown(() => database.close(0))
-  const [now] = await database.run(sql => sql<{ at: Date }[]>`select now() as at`)
-  const ago = (seconds: number) => new Date((now?.at.getTime() ?? 0) - seconds * SECOND)
+  const { database, reset } = await frozenScheduler(t)
+  const nowMs = await reset()
+  const ago = (seconds: number) => new Date(nowMs - seconds * SECOND)
   await database.run(
     sql => sql`
       insert into scheduled_jobs (job_id, definition, first_due_at, last_success_at) values

@@ -1,17 +1,17 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { DAY, SECOND } from '../../src/async/durations.ts'
 import type { TransactionSql } from '../../src/database/client.ts'
 import { sweepOldRuns, sweepSurplusRuns } from '../../src/scheduler/housekeeping.ts'
 import { openTransaction } from '../support/locks.ts'
-import { frozenDatabase, openDatabase } from '../support/migrated-database.ts'
-import { insertRun } from '../support/runs.ts'
+import { frozenScheduler, insertRun } from '../support/runs.ts'
 
 const MONTH_SECONDS = (30 * DAY) / SECOND
 
-async function prepared(t: Test) {
-  const { url } = await frozenDatabase(t)
-  const database = openDatabase(url)
-  t.teardown(() => database.close(0))
+const shared = await frozenScheduler(t)
+
+async function prepared() {
+  const { database, reset } = shared
+  await reset()
   const swept = (sweep: (tx: TransactionSql, limit: number) => Promise<number>, limit: number) =>
     database.transaction(tx => sweep(tx, limit), { deadlineMs: 8_000 })
   const left = async () => {
@@ -22,7 +22,7 @@ async function prepared(t: Test) {
 }
 
 t.test('finished runs that started more than 30 days ago are deleted, the oldest first', async t => {
-  const { database, swept, left } = await prepared(t)
+  const { database, swept, left } = await prepared()
   const run = (startedSecondsAgo: number, outcome: 'running' | 'failed' = 'failed') =>
     insertRun(database, { startedSecondsAgo, outcome, leaseSeconds: 9 })
   const old = await run(MONTH_SECONDS + 1)
@@ -40,7 +40,7 @@ t.test('finished runs that started more than 30 days ago are deleted, the oldest
 })
 
 t.test('finished runs beyond the newest 10,000 of a job are deleted', async t => {
-  const { database, swept, left } = await prepared(t)
+  const { database, swept, left } = await prepared()
   await database.run(sql => sql`insert into scheduled_jobs (job_id, definition) values ('a', 'x'), ('b', 'x')`)
   const running = await insertRun(database, { outcome: 'running', leaseSeconds: 9 })
   const [first, second] = [await insertRun(database), await insertRun(database)]

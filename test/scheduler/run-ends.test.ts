@@ -1,19 +1,19 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { DAY, SECOND } from '../../src/async/durations.ts'
 import type { Database } from '../../src/database/database.ts'
 import { missedFires, type ProcessedEnd, runEnds } from '../../src/scheduler/run-ends.ts'
-import { frozenDatabase, openDatabase } from '../support/migrated-database.ts'
-import { insertRun } from '../support/runs.ts'
+import { frozenScheduler, insertRun } from '../support/runs.ts'
+
+const shared = await frozenScheduler(t)
 
 /** A database whose clock stands still, and functions for the ends of its runs. */
-async function prepared(t: Test) {
-  const { url } = await frozenDatabase(t)
-  const database = openDatabase(url)
-  t.teardown(() => database.close(0))
+async function prepared() {
+  const { database, reset } = shared
+  const nowMs = await reset()
   const ends = (...processed: ProcessedEnd[]) =>
     database.transaction(tx => runEnds(tx, processed), { deadlineMs: 8_000 })
   const ids = async (...processed: ProcessedEnd[]) => (await ends(...processed)).map(({ runId }) => runId)
-  return { database, ends, ids }
+  return { database, nowMs, ends, ids }
 }
 
 async function seqOf(database: Database, runId: string | undefined): Promise<string> {
@@ -24,7 +24,7 @@ async function seqOf(database: Database, runId: string | undefined): Promise<str
 }
 
 t.test('the ends after the processed one are returned in their order', async t => {
-  const { database, ends, ids } = await prepared(t)
+  const { database, nowMs, ends, ids } = await prepared()
   const runs: string[] = []
   for (const outcome of ['succeeded', 'failed', 'abandoned', 'succeeded'] as const)
     runs.push(await insertRun(database, { outcome, errorCode: 'X', endedSecondsAgo: 2 }))
@@ -34,7 +34,6 @@ t.test('the ends after the processed one are returned in their order', async t =
   await insertRun(database, { outcome: 'running', leaseSeconds: 9 })
   const processed = { jobId: 'a', seq: await seqOf(database, runs[0]) }
   t.strictSame(await ids({ jobId: 'b', seq: '0' }, processed), [...runs.slice(1), other])
-  const [now] = await database.run(sql => sql<{ at: Date }[]>`select now() as at`)
   t.strictSame((await ends(processed))[0], {
     jobId: 'a',
     seq: await seqOf(database, runs[1]),
@@ -42,12 +41,12 @@ t.test('the ends after the processed one are returned in their order', async t =
     outcome: 'failed',
     instance: 'two',
     errorCode: 'X',
-    finishedAt: new Date((now?.at.getTime() ?? 0) - 2 * SECOND)
+    finishedAt: new Date(nowMs - 2 * SECOND)
   })
 })
 
 t.test('of a job of which no end was processed only the last one is returned', async t => {
-  const { database, ids } = await prepared(t)
+  const { database, ids } = await prepared()
   for (const outcome of ['succeeded', 'failed', 'abandoned'] as const) {
     await insertRun(database, { jobId: outcome })
     const last = await insertRun(database, { jobId: outcome, outcome })
@@ -58,14 +57,14 @@ t.test('of a job of which no end was processed only the last one is returned', a
 })
 
 t.test('an end of a day ago is too old', async t => {
-  const { database, ids } = await prepared(t)
+  const { database, ids } = await prepared()
   await insertRun(database, { endedSecondsAgo: DAY / SECOND })
   const younger = await insertRun(database, { endedSecondsAgo: DAY / SECOND - 1 })
   t.strictSame(await ids({ jobId: 'a', seq: '0' }), [younger])
 })
 
 t.test('one call returns at most 100 ends of a job, the first ones', async t => {
-  const { database, ends, ids } = await prepared(t)
+  const { database, ends, ids } = await prepared()
   await database.run(
     sql => sql`
       insert into job_runs (run_id, job_id, trigger, instance, finished_at, outcome)
@@ -80,11 +79,7 @@ t.test('one call returns at most 100 ends of a job, the first ones', async t => 
 })
 
 t.test('the missed times are summed by job, after the given time', async t => {
-  const { database } = await prepared(t)
-  const [now] = await database.run(
-    sql => sql<{ at: Date }[]>`update frozen_clock set at = date_trunc('milliseconds', at) returning at`
-  )
-  const at = now?.at ?? new Date(0)
+  const { database, nowMs } = await prepared()
   for (const jobId of ['b', 'a']) {
     await insertRun(database, { jobId, outcome: 'skipped', skippedCount: 2, startedSecondsAgo: 1 })
     await insertRun(database, { jobId, outcome: 'skipped', skippedCount: 3 })
@@ -92,7 +87,7 @@ t.test('the missed times are summed by job, after the given time', async t => {
     await insertRun(database, { jobId, skippedCount: 50 })
   }
   const missed = (secondsAgo: number) =>
-    database.transaction(tx => missedFires(tx, new Date(at.getTime() - secondsAgo * SECOND)), { deadlineMs: 8_000 })
+    database.transaction(tx => missedFires(tx, new Date(nowMs - secondsAgo * SECOND)), { deadlineMs: 8_000 })
   const of = (count: number) => ['a', 'b'].map(jobId => ({ jobId, count }))
   t.strictSame(await missed(0), [])
   t.strictSame(await missed(1), of(3))

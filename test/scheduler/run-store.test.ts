@@ -1,13 +1,18 @@
 import t, { type Test } from 'tap'
+import { HOUR, SECOND } from '../../src/async/durations.ts'
+import type { Fire } from '../../src/scheduler/misfire.ts'
 import { newClaim as claimOf } from '../../src/scheduler/run.ts'
 import { RunHistory } from '../../src/scheduler/run-history.ts'
 import { type ManualClaim, type RunEnd, RunStore } from '../../src/scheduler/run-store.ts'
-import { SchedulerStore } from '../../src/scheduler/store.ts'
+import { type ControlChange, SchedulerStore } from '../../src/scheduler/store.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { openTransaction, untilWaiting } from '../support/locks.ts'
+import { frozenScheduler, insertRun } from '../support/runs.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
 const JOB = 'a_job'
 const SUCCEEDED: RunEnd = { outcome: 'succeeded', result: {}, errorCode: null }
+const RESTART: ControlChange = { running: true, restart: true, actor: 'ada', reason: null, forMinutes: null }
 const FAILED: RunEnd = { outcome: 'failed', result: null, errorCode: 'JOB_FAILED' }
 
 const newClaim = () => claimOf('one')
@@ -183,4 +188,264 @@ t.test('a due time that has a run already runs again where it may, and is lost o
   t.equal(rows.length, 2)
   t.equal(rows[0]?.scheduled_for.getTime(), dueMs)
   t.ok(Math.abs(Date.now() - (rows[1]?.scheduled_for.getTime() ?? 0)) < 3_600_000, `${rows[1]?.scheduled_for}`)
+})
+
+const shared = await frozenScheduler(t)
+
+/** A store on a database whose clock stands at a whole millisecond, with a job that is due at that moment. */
+async function frozen() {
+  const { database, clock, reset } = shared
+  const nowMs = await reset()
+  const scheduler = new SchedulerStore(database)
+  await scheduler.register([JOB, 'other'].map(jobId => ({ jobId, definition: 'never' })))
+  await scheduler.setFireTimes([{ jobId: JOB, nextFireMs: nowMs }])
+  const fire: Fire = {
+    dueMs: nowMs,
+    nextMs: nowMs + HOUR,
+    run: { scheduledForMs: nowMs, trigger: 'schedule' }
+  }
+  const nextFireMs = async () => {
+    const [job] = await database.run(
+      sql => sql<{ next_fire_at: Date | null }[]>`select next_fire_at from scheduled_jobs where job_id = ${JOB}`
+    )
+    return job?.next_fire_at?.getTime()
+  }
+  const runs = () => database.run(sql => sql`select * from job_runs order by seq`)
+  return { database, clock, scheduler, store: new RunStore(database), nowMs, fire, nextFireMs, runs }
+}
+
+t.test('a fire that is due is claimed once, with a lease of 15 s', async t => {
+  const { store, fire, nowMs, nextFireMs, runs } = await frozen()
+  const claim = newClaim()
+  t.equal(await store.claimFire(JOB, fire, claim), 'started')
+  t.equal(await nextFireMs(), nowMs + HOUR)
+  t.equal(await store.claimFire(JOB, fire, newClaim()), 'lost')
+  assertRows(t, await runs(), [
+    {
+      run_id: claim.runId,
+      job_id: JOB,
+      trigger: 'schedule',
+      actor: null,
+      instance: 'one',
+      scheduled_for: new Date(nowMs),
+      started_at: new Date(nowMs),
+      finished_at: null,
+      lease_token: claim.token,
+      lease_expires_at: new Date(nowMs + 15 * SECOND),
+      outcome: 'running',
+      skipped_count: 0
+    }
+  ])
+})
+
+t.test('a fire is early until the clock of the database has reached its due time', async t => {
+  const { store, clock, scheduler, fire, nowMs, nextFireMs, runs } = await frozen()
+  await scheduler.control(RESTART)
+  await scheduler.setFireTimes([{ jobId: JOB, nextFireMs: nowMs + 1 }])
+  const run = { scheduledForMs: nowMs + 1, trigger: 'schedule' } as const
+  const ahead = { ...fire, dueMs: nowMs + 1, run }
+  t.equal(await store.claimFire(JOB, ahead, newClaim()), 'early')
+  t.equal(await nextFireMs(), nowMs + 1)
+  t.strictSame([...(await runs())], [])
+  await clock.advance(0.001)
+  t.equal(await store.claimFire(JOB, ahead, newClaim()), 'started')
+})
+
+t.test('a fire whose last missed time has not come is early', async t => {
+  const { store, fire, nowMs } = await frozen()
+  const missed = { count: 2, fromMs: nowMs, untilMs: nowMs + 1 }
+  const { run: _run, ...late } = fire
+  t.equal(await store.claimFire(JOB, { ...late, missed }, newClaim()), 'early')
+  t.equal(await store.claimFire(JOB, { ...late, dueMs: nowMs + 1 }, newClaim()), 'early')
+})
+
+t.test('no fire is claimed of a paused job, of a stopped scheduler or with another due time', async t => {
+  const { database, store, fire, nowMs, nextFireMs, runs } = await frozen()
+  t.equal(await store.claimFire(JOB, { ...fire, dueMs: nowMs - 1 }, newClaim()), 'lost')
+  t.equal(await store.claimFire('other', fire, newClaim()), 'lost')
+  t.equal(await nextFireMs(), nowMs)
+  await database.run(sql => sql`update scheduled_jobs set paused = true`)
+  t.equal(await store.claimFire(JOB, fire, newClaim()), 'lost')
+  await database.run(sql => sql`update scheduled_jobs set paused = false`)
+  await database.run(sql => sql`update scheduler_state set running = false`)
+  t.equal(await store.claimFire(JOB, fire, newClaim()), 'lost')
+  t.equal(await nextFireMs(), nowMs)
+  t.strictSame([...(await runs())], [])
+})
+
+t.test('fires that were missed are one row, next to the row of the run that catches up', async t => {
+  const { store, scheduler, fire, nowMs, runs } = await frozen()
+  const missed = { count: 4, fromMs: nowMs - 3 * HOUR, untilMs: nowMs }
+  const { run: _run, ...late } = fire
+  t.equal(await store.claimFire(JOB, { ...late, missed }, newClaim()), 'missed')
+  const skipped = {
+    job_id: JOB,
+    trigger: 'schedule',
+    instance: 'one',
+    finished_at: new Date(nowMs),
+    lease_token: null,
+    outcome: 'skipped'
+  }
+  const window = (count: number, from: number, until: number) => ({
+    scheduled_for: new Date(until),
+    skipped_count: count,
+    result: { missed: count, from: new Date(from).toISOString(), until: new Date(until).toISOString() }
+  })
+  const first = { ...skipped, ...window(4, nowMs - 3 * HOUR, nowMs) }
+  assertRows(t, await runs(), [first])
+
+  await scheduler.control(RESTART)
+  await scheduler.setFireTimes([{ jobId: JOB, nextFireMs: nowMs - 2 * HOUR }])
+  const again: Fire = {
+    dueMs: nowMs - 2 * HOUR,
+    nextMs: nowMs + HOUR,
+    run: { scheduledForMs: nowMs - 1, trigger: 'catch_up' },
+    missed: { count: 2, fromMs: nowMs - 2 * HOUR, untilMs: nowMs - HOUR }
+  }
+  const claim = newClaim()
+  t.equal(await store.claimFire(JOB, again, claim), 'started')
+  const rows = await runs()
+  const inOrder = [...rows].sort((a, b) => Number(b.outcome === 'skipped') - Number(a.outcome === 'skipped'))
+  assertRows(t, inOrder, [
+    first,
+    { ...skipped, ...window(2, nowMs - 2 * HOUR, nowMs - HOUR) },
+    { run_id: claim.runId, trigger: 'catch_up', scheduled_for: new Date(nowMs - 1), outcome: 'running', result: null }
+  ])
+})
+
+t.test('a fire during a run is claimed, and counted on that run only', async t => {
+  const { database, store, fire, nowMs, nextFireMs, runs } = await frozen()
+  await insertRun(database, { jobId: JOB })
+  await insertRun(database, { jobId: 'other', outcome: 'running', leaseSeconds: 9 })
+  await insertRun(database, { jobId: JOB, outcome: 'running', leaseSeconds: 9 })
+  t.equal(await store.claimFire(JOB, fire, newClaim()), 'busy')
+  t.equal(await nextFireMs(), nowMs + HOUR)
+  await store.countOverrun(JOB)
+  await store.countOverrun(JOB)
+  assertRows(
+    t,
+    await runs(),
+    [0, 0, 2].map(skipped_count => ({ skipped_count }))
+  )
+})
+
+t.test('a fire that has a row already starts no other run', async t => {
+  const { database, store, fire, nowMs, runs } = await frozen()
+  await insertRun(database, { jobId: JOB, scheduledFor: new Date(nowMs) })
+  await insertRun(database, { jobId: JOB, scheduledFor: new Date(nowMs - 1) })
+  const missed = { count: 1, fromMs: nowMs - 1, untilMs: nowMs - 1 }
+  t.equal(await store.claimFire(JOB, { ...fire, missed }, newClaim()), 'busy')
+  t.equal((await runs()).length, 2)
+})
+
+t.test('a renewal moves the end of the lease and writes the progress, while the runner holds it', async t => {
+  const { store, clock, nowMs, runs } = await frozen()
+  const claim = newClaim()
+  const claimed = await store.claimManual(JOB, claim, { actor: 'ada' })
+  t.strictSame(claimed, { kind: 'started', startedAt: new Date(nowMs) })
+  const row = async () => {
+    const [{ lease_expires_at, progress_done, progress_total } = { lease_expires_at: null }] = await runs()
+    return { leaseMs: lease_expires_at?.getTime() - nowMs, progress_done, progress_total }
+  }
+  t.strictSame(await row(), { leaseMs: 15_000, progress_done: null, progress_total: null })
+  await clock.advance(5)
+  t.equal(await store.renew(claim, { done: 3, total: 7 }), true)
+  t.strictSame(await row(), { leaseMs: 20_000, progress_done: 3, progress_total: 7 })
+  t.equal(await store.renew(claim), true)
+  t.strictSame(await row(), { leaseMs: 20_000, progress_done: null, progress_total: null })
+  await clock.advance(5)
+  t.equal(await store.renew({ ...claim, token: newClaim().token }), false)
+  t.equal((await row()).leaseMs, 20_000)
+  await store.finish(claim, FAILED)
+  t.equal(await store.renew(claim), false)
+})
+
+t.test('the end of a run is written with its progress, while the runner holds the lease', async t => {
+  const { database, store, clock, nowMs, runs } = await frozen()
+  const successes = async () => {
+    const rows = await database.run(
+      sql => sql<{ last_success_at: Date | null }[]>`select last_success_at from scheduled_jobs order by job_id`
+    )
+    return rows.map(({ last_success_at }) => last_success_at?.getTime())
+  }
+  await insertRun(database, { jobId: 'other', outcome: 'running', leaseSeconds: 9 })
+  const claim = newClaim()
+  await store.claimManual(JOB, claim, { actor: 'ada' })
+  await clock.advance(2)
+  const end: RunEnd = { outcome: 'succeeded', result: { rows: 3 }, errorCode: null }
+  t.equal(await store.finish({ ...claim, token: newClaim().token }, end), false)
+  t.strictSame(await successes(), [undefined, undefined])
+  t.equal(await store.finish(claim, end, { done: 4, total: 4 }), true)
+  const other = { job_id: 'other', outcome: 'running' }
+  const ended = {
+    outcome: 'succeeded',
+    finished_at: new Date(nowMs + 2_000),
+    lease_expires_at: null,
+    progress_done: 4,
+    progress_total: 4,
+    result: { rows: 3 },
+    error_code: null
+  }
+  assertRows(t, await runs(), [other, ended])
+  t.strictSame(await successes(), [nowMs + 2_000, undefined])
+  await clock.advance(1)
+  t.equal(await store.finish(claim, end), true, 'a second end is the same')
+  t.equal(await store.finish({ ...claim, token: newClaim().token }, end), false)
+  t.equal(await store.finish({ ...claim, runId: newClaim().runId }, end), false)
+  assertRows(t, await runs(), [other, ended])
+  t.strictSame(await successes(), [nowMs + 2_000, undefined])
+  const next = newClaim()
+  await store.claimManual(JOB, next, { actor: 'ada' })
+  t.equal(await store.finish(next, FAILED), true)
+  assertRows(t, await runs(), [
+    other,
+    ended,
+    { outcome: 'failed', progress_done: null, progress_total: null, result: null, error_code: 'JOB_FAILED' }
+  ])
+})
+
+t.test('a transaction of a run locks its row, and is rejected when the runner no longer holds the lease', async t => {
+  const { database, store } = await prepared(t)
+  const claim = newClaim()
+  await store.claimManual(JOB, claim, { actor: 'ada' })
+  const free = () => database.run(sql => sql`select from job_runs for update skip locked`)
+  const locked = await store.fenced(claim, async tx => [(await tx`select 1 as one`)[0]?.one, (await free()).length])
+  t.strictSame(locked, [1, 0])
+  const deadline = store.fenced(claim, async tx => await tx`select pg_sleep(60)`, { deadlineMs: 50 })
+  await t.rejects(deadline, { code: 'database_timeout' })
+  const run = async () => t.fail('the transaction runs')
+  await t.rejects(store.fenced({ ...claim, token: newClaim().token }, run), { code: 'LEASE_LOST' })
+  await t.rejects(store.fenced({ ...claim, runId: newClaim().runId }, run), { code: 'LEASE_LOST' })
+  await store.finish(claim, FAILED)
+  await t.rejects(store.fenced(claim, run), { code: 'LEASE_LOST' })
+})
+
+t.test('a success is recent for as long as the claim says', async t => {
+  const { store, clock, nowMs } = await frozen()
+  const first = newClaim()
+  await store.claimManual(JOB, first, { actor: 'ada' })
+  await store.finish(first, SUCCEEDED)
+  await clock.advance(60)
+  const within = (seconds: number) =>
+    store.claimManual(JOB, newClaim(), { actor: 'ada', unlessRunWithinSeconds: seconds })
+  const recent = await within(60)
+  t.equal(recent.kind === 'recent' && recent.run.runId, first.runId)
+  t.strictSame(await within(59), { kind: 'started', startedAt: new Date(nowMs + 60_000) })
+})
+
+t.test('a manual claim abandons the expired run of its own job only', async t => {
+  const { database, store, clock, nowMs, runs } = await frozen()
+  const other = await insertRun(database, { jobId: 'other', outcome: 'running', leaseSeconds: 1 })
+  const expired = await insertRun(database, { jobId: JOB, outcome: 'running', leaseSeconds: 1 })
+  const claim = () => store.claimManual(JOB, newClaim(), { actor: 'ada' })
+  await clock.advance(1)
+  const busy = await claim()
+  t.equal(busy.kind === 'busy' && busy.running.runId, expired, 'the lease ends after its last moment')
+  await clock.advance(0.001)
+  t.equal(kindOf(await claim()), 'started')
+  assertRows(t, await runs(), [
+    { run_id: other, outcome: 'running' },
+    { run_id: expired, outcome: 'abandoned', finished_at: new Date(nowMs + 1_001), error_code: 'LEASE_EXPIRED' },
+    { trigger: 'manual', actor: 'ada', instance: 'one', outcome: 'running', scheduled_for: null }
+  ])
 })

@@ -1,12 +1,11 @@
 import t from 'tap'
 import { SECOND } from '../../src/async/durations.ts'
 import { schedulerStop } from '../../src/scheduler/scheduler-stop.ts'
-import { frozenDatabase, openDatabase } from '../support/migrated-database.ts'
+import { frozenScheduler } from '../support/runs.ts'
 
 t.test('a stop is in effect until it is over', async t => {
-  const { url, clock } = await frozenDatabase(t)
-  const database = openDatabase(url)
-  t.teardown(() => database.close(0))
+  const { database, clock, reset } = await frozenScheduler(t)
+  await reset()
   const stop = () => database.transaction(schedulerStop, { deadlineMs: 8_000 })
   t.equal(await stop(), undefined)
   const [row] = await database.run(

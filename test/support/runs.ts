@@ -1,7 +1,9 @@
 /** Rows of `job_runs` for tests. */
 import { randomUUID } from 'node:crypto'
+import type { Test } from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import type { RunOutcome } from '../../src/scheduler/run-history.ts'
+import { frozenDatabase, openDatabase } from './migrated-database.ts'
 
 export interface RunToInsert {
   jobId?: string
@@ -35,4 +37,28 @@ export async function insertRun(database: Database, run: RunToInsert = {}): Prom
       )`
   )
   return runId
+}
+
+/** The scheduler's tables on a clock that stands still, for the tests of one file: a database for each takes long. */
+export async function frozenScheduler(t: Pick<Test, 'teardown'>) {
+  const { url, clock } = await frozenDatabase(t)
+  const database = openDatabase(url)
+  t.teardown(() => database.close(0))
+  return {
+    database,
+    clock,
+    /** Empties the tables, starts the scheduler, and moves the clock to a whole millisecond, which it returns. */
+    async reset(): Promise<number> {
+      const [row] = await database.run(async sql => {
+        await sql`delete from job_runs`
+        await sql`delete from scheduled_jobs`
+        await sql`
+          update scheduler_state
+          set running = true, changed_by = null, changed_at = now(), reason = null, resumes_at = null`
+        return await sql<{ at: Date }[]>`update frozen_clock set at = date_trunc('milliseconds', at) returning at`
+      })
+      if (row === undefined) throw new Error('the clock is not frozen')
+      return row.at.getTime()
+    }
+  }
 }
