@@ -3,14 +3,13 @@
 const MAX_DRIFT = 0.000_2
 
 /**
- * The database's time, computed from the local monotonic clock: each reading of both clocks narrows the bounds of their
+ * The database's time, computed from the local monotonic clock: each reading of both clocks narrows the lower bound of their
  * offset. The replica's wall clock is not used, so a wrong one has no effect. Times in milliseconds.
  */
 export class ClusterClock {
   readonly #monotonicMs: () => number
-  /** The bounds of the offset as of `#observedMs`. */
+  /** The lower bound of the offset as of `#observedMs`. */
   #lowMs = Number.NEGATIVE_INFINITY
-  #highMs = Number.POSITIVE_INFINITY
   #observedMs = 0
 
   /** @param monotonicMs the local monotonic clock, as `Timers.now` */
@@ -25,13 +24,10 @@ export class ClusterClock {
 
   /** Records that the database's clock showed `databaseMs` between two readings of the local monotonic clock. */
   observe(databaseMs: number, askedMs: number, answeredMs: number): void {
-    const slackMs = (answeredMs - this.#observedMs) * MAX_DRIFT
-    const lowMs = Math.max(this.#lowMs - slackMs, databaseMs - answeredMs)
-    const highMs = Math.min(this.#highMs + slackMs, databaseMs - askedMs)
-    // When the bounds contradict each other, the database's clock was set or this machine slept: the old ones are void.
-    const consistent = lowMs <= highMs
-    this.#lowMs = consistent ? lowMs : databaseMs - answeredMs
-    this.#highMs = consistent ? highMs : databaseMs - askedMs
+    const knownMs = this.#lowMs - (answeredMs - this.#observedMs) * MAX_DRIFT
+    // A bound above the highest offset that this reading allows is void: the database's clock was set back.
+    const isValid = knownMs <= databaseMs - askedMs
+    this.#lowMs = isValid ? Math.max(knownMs, databaseMs - answeredMs) : databaseMs - answeredMs
     this.#observedMs = answeredMs
   }
 

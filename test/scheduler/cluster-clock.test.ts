@@ -48,3 +48,24 @@ t.test(
     }
   }
 )
+
+t.test('a good reading is kept through later slow ones, less the drift of the clocks', async t => {
+  let local = 1_000_000
+  const clock = new ClusterClock(() => local)
+  const offset = 5_000_000
+  clock.observe(local + offset, local, local)
+  t.equal(clock.nowMs(), local + offset)
+  local += 10_000
+  clock.observe(local + offset, local - 50, local + 100)
+  t.equal(clock.nowMs(), local + offset - 3, '0.02 % of 10.1 s')
+})
+
+t.test('a bound that the next reading just allows is kept', async t => {
+  const clock = new ClusterClock(() => 0)
+  clock.observe(9_000_000, 0, 0)
+  // The drift of 5 s is 1 ms.
+  clock.observe(8_999_999, 0, 5_000)
+  t.equal(clock.nowMs(), 8_999_999)
+  clock.observe(8_999_998, 0, 5_000)
+  t.equal(clock.nowMs(), 8_994_998, 'the clock was set back')
+})
