@@ -38,10 +38,10 @@ export function planFire(trigger: Trigger, misfire: Misfire, dueMs: number, nowM
   const onTime = lateMs <= ON_TIME_MS
   const runs = onTime || (misfire.policy === 'catch_up' && lateMs <= misfire.graceMs)
   const count = (latestMs > dueMs ? Math.max(1, trigger.count(dueMs, latestMs)) : 0) + (runs ? 0 : 1)
-  const untilMs = runs && latestMs > dueMs ? Math.max(dueMs, trigger.latest(latestMs - 1)) : latestMs
+  const untilMs = runs ? Math.max(dueMs, trigger.latest(latestMs - 1)) : latestMs
   return {
     dueMs,
-    nextMs: trigger.next(Math.max(nowMs, latestMs)),
+    nextMs: trigger.next(nowMs),
     ...(runs && {
       run: { scheduledForMs: latestMs, trigger: onTime ? 'schedule' : 'catch_up', mayRepeat: misfire.policy === 'skip' }
     }),

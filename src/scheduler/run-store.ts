@@ -18,11 +18,9 @@ export interface Claim {
   instance: string
 }
 
-export interface RunEnd {
-  outcome: 'succeeded' | 'failed'
-  result: JobResult | null
-  errorCode: string | null
-}
+export type RunEnd =
+  | { outcome: 'succeeded'; result: JobResult; errorCode: null }
+  | { outcome: 'failed'; result: null; errorCode: string }
 
 /**
  * - `started`: the claim was successful

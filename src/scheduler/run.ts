@@ -146,11 +146,10 @@ export class Run {
     }
     if (end.outcome === 'succeeded') {
       this.#log.info({ ...line, result: end.result }, 'run succeeded')
-      return { outcome: 'succeeded', result: end.result ?? {}, durationMs }
+      return { outcome: 'succeeded', result: end.result, durationMs }
     }
-    const errorCode = end.errorCode ?? 'JOB_FAILED'
-    this.#log.warn({ ...line, code: errorCode }, 'run failed')
-    return { outcome: 'failed', errorCode, durationMs }
+    this.#log.warn({ ...line, code: end.errorCode }, 'run failed')
+    return { outcome: 'failed', errorCode: end.errorCode, durationMs }
   }
 
   /**
@@ -170,6 +169,7 @@ export class Run {
     signal.addEventListener('abort', onAbort)
     const working = Promise.resolve().then(() => job.run(this.#context()))
     try {
+      // The result of a job that is not waited for does not matter: its transactions are rejected.
       const result = await Promise.race([working, givenUp])
       signal.throwIfAborted()
       return { outcome: 'succeeded', result, errorCode: null }
@@ -181,9 +181,6 @@ export class Run {
       // An abort while the end is recorded must set no timer.
       signal.removeEventListener('abort', onAbort)
       cancelGrace?.()
-      // The result of a job that is not waited for does not matter: its transactions are rejected.
-      working.catch(() => undefined)
-      givenUp.catch(() => undefined)
     }
   }
 

@@ -73,7 +73,7 @@ export function daily({ hour, minute, second = 0 }: TimeOfDay, timeZone: string)
     if (!(Number.isInteger(value) && value >= 0 && value <= max)) throw new RangeError('not a time of a day')
   }
   if (!isTimeZone(timeZone)) throw new RangeError('not a time zone')
-  const cron = new Cron(`${second} ${minute} ${hour} * * *`, { timezone: timeZone, paused: true })
+  const cron = new Cron(`${second} ${minute} ${hour} * * *`, { timezone: timeZone })
   const parts = [`hour='${hour}'`, `minute='${minute}'`, ...(second === 0 ? [] : [`second='${second}'`])]
   const text = `cron[${parts.join(', ')}]`
 
@@ -94,11 +94,9 @@ export function daily({ hour, minute, second = 0 }: TimeOfDay, timeZone: string)
     next,
     latest,
     count: (fromMs, untilMs) => {
-      if (untilMs <= fromMs) return 0
       // Days differ in length by hours at most, so the rounded quotient is exact.
-      const first = next(fromMs - 1)
-      if (first >= untilMs) return 0
-      return Math.round((latest(untilMs - 1) - first) / DAY) + 1
+      const days = Math.round((latest(untilMs - 1) - next(fromMs - 1)) / DAY)
+      return Math.max(0, days + 1)
     }
   }
 }
