@@ -36,7 +36,7 @@ const SWAPPED_METHODS = {
   endsWith: 'startsWith'
 }
 /** Errors whose arguments are a message. */
-const MESSAGES_ONLY = new Set(['Error', 'UnreadableAnswer', 'UnsupportedSymbol'])
+const MESSAGES_ONLY = new Set(['Error', 'RangeError', 'UnreadableAnswer', 'UnsupportedSymbol'])
 /** Functions whose second argument names a place in such a message. */
 const NAMES_PLACE = new Set(['recordOf', 'rowsOf'])
 const REMOVED_METHODS = new Set(['filter', 'sort', 'toSorted', 'reverse', 'slice', 'trim'])
