@@ -349,11 +349,12 @@ t.test('a failing poll is logged once, and its end opens the listener again', as
 })
 
 t.test('a change of the state of the scheduler is logged once', async t => {
-  const { start, advance, state, lines } = setUp([testJob('a', nothing)], [])
+  const { start, advance, state, lines, calls } = setUp([testJob('a', nothing)], [])
   await start()
-  await advance(1_500)
+  await advance(3_500)
   state.running = false
-  await advance(2_000)
+  await advance(3_000)
+  t.strictSame(calls.registered, [['a interval[4166 days, 16:00:00]']], 'the jobs are registered once')
   const changes = lines.filter(({ msg }) => msg === 'scheduler state changed').map(({ running }) => running)
   t.strictSame(changes, [true, false])
 })
@@ -366,6 +367,75 @@ t.test('after close there are no polls, no fires and no listener', async t => {
   await advance(1_500)
   t.equal(timers.pending(), 0)
   t.strictSame([calls.polls, calls.fired, calls.listener], [1, [], ['restart', 'close']])
+})
+
+t.test('a poller that was not started can be closed', async t => {
+  const { poller, calls } = setUp([testJob('a', nothing)], [])
+  await poller.close()
+  t.strictSame(calls.listener, [])
+})
+
+t.test('the earliest due time sets the timer; without a due time there is none', async t => {
+  const { start, advance, waits, timers, calls, state, notify } = setUp(
+    [testJob('a', nothing), testJob('b', nothing)],
+    []
+  )
+  await start()
+  t.strictSame(waits, [SECOND])
+  t.equal(timers.pending(), 1, 'the next poll')
+  state.jobs = [dueIn('a', 501), dueIn('b', 500)]
+  notify()
+  await advance(501)
+  t.strictSame(calls.fired, [
+    { jobId: 'b', dueMs: 500, atMs: 500 },
+    { jobId: 'a', dueMs: 501, atMs: 501 }
+  ])
+})
+
+t.test('a job fires while the fire of another one is being claimed', async t => {
+  const attempts: string[] = []
+  const { start, advance } = setUp([testJob('a', nothing), testJob('b', nothing)], [dueIn('a', 100), dueIn('b', 200)], {
+    fire: ({ id }) => {
+      attempts.push(id)
+      return new Promise(() => {})
+    }
+  })
+  await start()
+  await advance(200)
+  t.strictSame(attempts, ['a', 'b'])
+})
+
+t.test('without polls a replica job whose claim fails goes on, and a cluster job waits for the next poll', async t => {
+  const attempts: { id: string; atMs: number }[] = []
+  const jobs = [eachSecond('own', { scope: 'replica' }), eachSecond('shared')]
+  const { start, advance, fail, timers } = setUp(jobs, [dueIn('own', null), dueIn('shared', 1_000)], {
+    fire: async ({ id }) => {
+      attempts.push({ id, atMs: timers.now() })
+      throw new Error('no connection')
+    }
+  })
+  await start()
+  fail(new Error('no connection'))
+  await advance(3_100)
+  t.strictSame(attempts, [
+    { id: 'own', atMs: 1_000 },
+    { id: 'shared', atMs: 1_000 },
+    { id: 'own', atMs: 2_000 },
+    { id: 'own', atMs: 3_000 }
+  ])
+})
+
+t.test('only a change of the scheduler replaces a due time of a replica job that has come', async t => {
+  const own = eachSecond('own', { scope: 'replica' })
+  const { start, advance, poller, state, notify } = setUp([own], [dueIn('own', null)], { enabled: false })
+  const dueMs = () => (poller.times.get('own')?.dueMs ?? Number.NaN) - START_MS
+  await start()
+  await advance(2_500)
+  t.equal(dueMs(), 1_000)
+  state.changedAtMs++
+  notify()
+  await advance(1)
+  t.equal(dueMs(), 3_000)
 })
 
 t.test('two jobs with the same id are rejected', async t => {

@@ -19,6 +19,7 @@ function timesOf(scope: 'cluster' | 'replica') {
 
 t.test('a cluster job has the times of the database, and no due time while it is off', async t => {
   const { times, values } = timesOf('cluster')
+  t.strictSame(values(), { dueMs: undefined, paused: false, firstDueMs: null, lastSuccessMs: null })
   times.apply(read, running)
   t.strictSame(values(), { dueMs: 70_000, paused: false, firstDueMs: 10_000, lastSuccessMs: 20_000 })
   times.apply({ ...read, paused: true }, running)
@@ -50,7 +51,9 @@ t.test('a replica job computes its due time once, and again after a change of th
   times.dueMs = undefined
   times.claiming = true
   times.apply(read, running)
-  t.equal(times.dueMs, undefined, 'during a claim there is none')
+  times.firstDueMs = null
+  times.apply(read, running)
+  t.strictSame([times.dueMs, times.firstDueMs], [undefined, null], 'during a claim there is none')
 })
 
 t.test('a job is overdue by its own period and maximum run time', async t => {

@@ -1,6 +1,7 @@
 import t from 'tap'
+import type { Database } from '../../src/database/database.ts'
 import { JobError } from '../../src/scheduler/job.ts'
-import { ReplicaJobs } from '../../src/scheduler/replica-jobs.ts'
+import { localLeases, ReplicaJobs } from '../../src/scheduler/replica-jobs.ts'
 import { type LeaseStore, newClaim, Run } from '../../src/scheduler/run.ts'
 import { captureLog } from '../support/app.ts'
 import { heldJob } from '../support/jobs.ts'
@@ -81,4 +82,20 @@ t.test('a run that failed is the last one, and not recent', async t => {
   jobs.recordEnd(run, await run.finished)
   t.hasStrict(jobs.lastRun('own'), { outcome: 'failed', errorCode: 'SHUTDOWN', result: null })
   t.equal(jobs.conflict('own', 60), undefined)
+})
+
+t.test('the lease of a replica job is never lost, and its transactions are limited', async t => {
+  const limits: unknown[] = []
+  const database = {
+    transaction: async (_work: unknown, options: unknown) => {
+      limits.push(options)
+      return 'done'
+    }
+  } as unknown as Database
+  const { renew, finish, fenced } = localLeases(database)
+  const claim = newClaim('one')
+  t.equal(await renew(claim), true)
+  t.equal(await finish(claim, { outcome: 'succeeded', result: {}, errorCode: null }), true)
+  t.equal(await fenced(claim, async () => 'done', { deadlineMs: 9_000 }), 'done')
+  t.strictSame(limits, [{ deadlineMs: 8_000 }])
 })

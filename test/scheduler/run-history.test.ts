@@ -3,6 +3,7 @@ import { newClaim } from '../../src/scheduler/run.ts'
 import { RunHistory } from '../../src/scheduler/run-history.ts'
 import { RunStore } from '../../src/scheduler/run-store.ts'
 import { SchedulerStore } from '../../src/scheduler/store.ts'
+import { frozenScheduler, insertRun } from '../support/runs.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
 t.test('runs are listed newest first, by job, outcome and what came before', async t => {
@@ -63,4 +64,16 @@ t.test('a run has the same fields in the history and in the status', async t => 
   t.hasStrict(failed, { outcome: 'failed', errorCode: 'JOB_FAILED', result: null, progress: null })
   t.hasStrict((await scheduler.status()).jobs[0], { running: null, lastRun: failed })
   t.equal(await history.byId('00000000-0000-4000-8000-000000000000'), undefined)
+})
+
+t.test('a duration is that from the start to the end, and the latest run is the one that ended last', async t => {
+  const { database, reset } = await frozenScheduler(t)
+  const nowMs = await reset()
+  const last = await insertRun(database, { startedSecondsAgo: 4, endedSecondsAgo: 1 })
+  await insertRun(database, { startedSecondsAgo: 3, endedSecondsAgo: 2, scheduledFor: new Date(nowMs) })
+  const history = new RunHistory(database)
+  const latest = await history.latest('a', 'succeeded')
+  t.strictSame([latest?.runId, latest?.durationMs], [last, 3_000])
+  const durations = (await history.list({ limit: 9 })).map(({ durationMs }) => durationMs)
+  t.strictSame(durations, [1_000, 3_000])
 })

@@ -11,12 +11,16 @@ import { heldJob, testJob } from '../support/jobs.ts'
 import { manualTimers } from '../support/test-timers.ts'
 
 const startedAt = new Date(900_000)
+/** What the monotonic clock shows when a run begins, in milliseconds. */
+const BEGIN_MS = 1_000_000
 /** For `fenced`: these tests run no statement. */
 const tx = {} as TransactionSql
 
 /** A run whose leases answer what `answers` says, on timers that `advance` moves. */
 async function setUp(job: Job, options: Partial<RunOptions> = {}) {
   const timers = manualTimers()
+  timers.advance(BEGIN_MS)
+  const atMs = () => timers.now() - BEGIN_MS
   const { lines, logger } = captureLog('info')
   const claim = newClaim('one')
   const answers = {
@@ -38,12 +42,12 @@ async function setUp(job: Job, options: Partial<RunOptions> = {}) {
     leases: {
       renew: async (of, progress) => {
         checkClaim(of)
-        calls.renewed.push({ atMs: timers.now(), progress })
+        calls.renewed.push({ atMs: atMs(), progress })
         return await answers.renew()
       },
       finish: async (of, end, progress) => {
         checkClaim(of)
-        calls.finished.push({ atMs: timers.now(), end, progress })
+        calls.finished.push({ atMs: atMs(), end, progress })
         return await answers.finish()
       },
       fenced: async (of, work, limits) => {
@@ -212,6 +216,20 @@ t.test('a run that takes too long is aborted, and has failed whatever the job re
   t.equal(timers.pending(), 0)
 })
 
+t.test('a job that throws its own error after its abort has failed with the code of the abort', async t => {
+  const job = testJob(
+    'own',
+    ({ signal }) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(new JobError('NO_ANSWER')))
+      }),
+    { maxRunMs: SECOND }
+  )
+  const { advance, result } = await setUp(job)
+  await advance(1_000)
+  t.hasStrict(result(), { outcome: 'failed', errorCode: 'JOB_TIMEOUT' })
+})
+
 t.test('a job that ignores its abort is waited for during 3 s, and its transactions are rejected', async t => {
   const deaf = deafJob()
   const { run, advance, calls, result, timers } = await setUp(deaf.job)
@@ -268,10 +286,12 @@ t.test('a run that has lost its lease is aborted and not waited for', async t =>
   const { advance, answers, calls, result, timers, logged, renewedAt } = await setUp(deaf.job)
   answers.renew = async () => false
   answers.finish = async () => false
-  await advance(5_500)
+  await advance(5_000)
+  timers.advance(0)
+  await setImmediate()
   t.hasStrict(deaf.contexts[0]?.signal.reason, { code: 'LEASE_LOST' })
-  t.strictSame(calls.finished, [{ atMs: 5_500, end: failed('LEASE_LOST'), progress: undefined }])
-  t.strictSame(result(), { outcome: 'lost', durationMs: 5_500 })
+  t.strictSame(calls.finished, [{ atMs: 5_000, end: failed('LEASE_LOST'), progress: undefined }])
+  t.strictSame(result(), { outcome: 'lost', durationMs: 5_000 })
   t.equal(logged('run lost').length, 1)
   t.strictSame(renewedAt(), [5_000])
   t.equal(timers.pending(), 0)
@@ -382,6 +402,26 @@ t.test('a run ends after the renewal that runs, which sets no other one', async 
   await setImmediate()
   t.strictSame(result(), { outcome: 'succeeded', result: { held: 1 }, durationMs: 5_000 })
   t.equal(timers.pending(), 0)
+})
+
+t.test('a renewal that waits for another one renews nothing after the end of the run', async t => {
+  const held = heldJob('held')
+  const begun = held.begun()
+  const { run, advance, answers, renewedAt } = await setUp(held.job)
+  let renew = () => {}
+  answers.renew = () =>
+    new Promise(resolve => {
+      renew = () => resolve(true)
+    })
+  await advance(5_000)
+  const { progress } = await begun
+  progress(1, 2)
+  await advance(1_000)
+  held.letGo()
+  await setImmediate()
+  renew()
+  t.hasStrict(await run.finished, { outcome: 'succeeded', durationMs: 6_000 })
+  t.strictSame(renewedAt(), [5_000])
 })
 
 t.test('a transaction that finds the lease lost aborts the run, another failure does not', async t => {

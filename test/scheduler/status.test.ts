@@ -111,6 +111,12 @@ t.test('a job that is late by the monotonic clock is overdue, unless it is pause
   t.equal(overdue({ running: false }), false)
 })
 
+t.test('a job without times in the database has the next time of its schedule, and is not overdue', async t => {
+  const unset = { ...jobRecord, nextFireAt: null, firstDueAt: null, lastSuccessAt: null }
+  const [job] = statusOf({ ...state, jobs: [unset] }, [local()], null).jobs
+  t.hasStrict(job, { nextRunTime: at(1_020_000), overdue: false })
+})
+
 t.test('a stopped scheduler says since when, by whom and until when, and no job is due or overdue', async t => {
   const late = { ...jobRecord, lastSuccessAt: at(600_000) }
   t.equal(statusOf({ ...state, jobs: [late] }, [local()], 0).jobs[0]?.overdue, true)
@@ -128,10 +134,11 @@ t.test('a paused job says by whom and why, and is neither due nor overdue', asyn
 t.test('the health is unknown before the first poll, and wedged when polls no longer succeed', async t => {
   const { times } = local()
   times.firstDueMs = 600_000
+  t.equal(WEDGED_MS, 10_000)
   const unknown = { running: undefined, pollAgeMs: null, databaseMs: undefined, monotonicMs: 0 }
   t.strictSame(healthOf(unknown, [times]), { running: null, heartbeatAgeMs: null, wedged: false, overdue: [] })
   const known = { running: true, pollAgeMs: WEDGED_MS, databaseMs: NOW_MS, monotonicMs: 0 }
-  t.strictSame(healthOf(known, [times]), {
+  t.strictSame(healthOf(known, [local().times, times]), {
     running: true,
     heartbeatAgeMs: WEDGED_MS,
     wedged: false,

@@ -353,9 +353,11 @@ t.test('the status has the times and the runs of every job; a skipped run is not
   await insertRun(database, { outcome: 'failed' })
   await insertRun(database, { jobId: 'b' })
   const last = await insertRun(database, { outcome: 'abandoned' })
-  const running = await insertRun(database, { outcome: 'running', leaseSeconds: 9 })
+  const scheduledFor = new Date(nowMs - 3)
+  const running = await insertRun(database, { outcome: 'running', leaseSeconds: 9, scheduledFor })
   await insertRun(database, { outcome: 'skipped' })
   const { jobs } = await store.status()
+  t.strictSame(jobs.find(({ jobId }) => jobId === 'a')?.running?.scheduledFor, scheduledFor)
   const found = jobs
     .map(({ running, lastRun, ...rest }) => ({ ...rest, running: running?.runId, last: lastRun?.runId }))
     .find(({ jobId }) => jobId === 'a')

@@ -11,7 +11,12 @@ const moments = fc.integer({ min: 365 * DAY, max: 47_482 * DAY })
 t.test('the text of an interval is that of the specification', async t => {
   t.equal(every(29 * SECOND).text, 'interval[0:00:29]')
   t.equal(every(307 * SECOND).text, 'interval[0:05:07]')
+  t.equal(every(MINUTE).text, 'interval[0:01:00]')
+  t.equal(every(HOUR - SECOND).text, 'interval[0:59:59]')
+  t.equal(every(DAY - SECOND).text, 'interval[23:59:59]')
+  t.equal(every(DAY).text, 'interval[1 day, 0:00:00]')
   t.equal(every(26 * HOUR).text, 'interval[1 day, 2:00:00]')
+  t.equal(every(2 * DAY).text, 'interval[2 days, 0:00:00]')
   for (const bad of [0, -1, 1_500, Number.NaN, Number.POSITIVE_INFINITY]) t.throws(() => every(bad), RangeError)
 })
 
@@ -56,7 +61,17 @@ t.test('the text of a daily time is that of the specification', async t => {
     daily({ hour: 21, minute: 3 }, 'UTC').definition,
     'another zone is another schedule'
   )
-  t.throws(() => daily({ hour: 24, minute: 0 }, 'UTC'), RangeError)
+  t.equal(daily({ hour: 23, minute: 59, second: 59 }, 'UTC').text, "cron[hour='23', minute='59', second='59']")
+  const midnight = { hour: 0, minute: 0 }
+  for (const bad of [
+    { hour: 24 },
+    { minute: 60 },
+    { second: 60 },
+    { hour: -1 },
+    { minute: 1.5 },
+    { second: Number.NaN }
+  ])
+    t.throws(() => daily({ ...midnight, ...bad }, 'UTC'), { name: 'RangeError', message: 'not a time of a day' })
   t.throws(() => daily({ hour: 1, minute: 0 }, 'Mars/Olympus'), RangeError)
 })
 
@@ -155,4 +170,14 @@ t.test('a daily time counts as many fires as there are step by step', async t =>
     ),
     { numRuns: 60 }
   )
+})
+
+t.test('a daily time counts from its first millisecond, which is within, to its last, which is not', async t => {
+  const trigger = daily({ hour: 21, minute: 3 }, 'Asia/Seoul')
+  const due = at('2026-11-23T12:03:00Z')
+  t.equal(trigger.count(due, due + 1), 1)
+  t.equal(trigger.count(due + 1, due + DAY), 0)
+  t.equal(trigger.count(due + 1, due + DAY + 1), 1)
+  t.equal(trigger.count(due - 3 * DAY, due), 3)
+  t.equal(trigger.count(due, due - 3 * DAY), 0)
 })
