@@ -199,7 +199,7 @@ export class SchedulerStore {
         )
         update scheduled_jobs job
         set next_fire_at = wanted.next_fire_at, first_due_at = least(first_due_at, wanted.next_fire_at),
-          last_success_at = least(last_success_at, clock_timestamp())
+          last_success_at = case when last_success_at is not null then least(last_success_at, clock_timestamp()) end
         from wanted
         where job.job_id = wanted.job_id and (job.next_fire_at is null or job.next_fire_at > wanted.latest_at)`
     )

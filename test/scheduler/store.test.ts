@@ -161,34 +161,33 @@ async function frozen() {
   return { database, clock, store, times, nowMs }
 }
 
+/** The first fire of a job, which nothing has set too far ahead. */
+const fireOf = (jobId: string, nextFireMs: number) => ({ jobId, nextFireMs, latestMs: nextFireMs })
 const never = (...jobIds: string[]) => jobIds.map(jobId => ({ jobId, definition: 'never' }))
 const unset = { paused: false, nextFireMs: null, firstDueMs: null, lastSuccessMs: null }
 
 t.test('a job gets a fire time when it has none, and a new one only after a change of its schedule', async t => {
   const { store, times } = await frozen()
   await store.register(never('a', 'b'))
-  await store.setFireTimes([
-    { jobId: 'a', nextFireMs: 1_001 },
-    { jobId: 'b', nextFireMs: 2_002 }
-  ])
+  await store.setFireTimes([fireOf('a', 1_001), fireOf('b', 2_002)])
   const [a, b] = [
     { ...unset, jobId: 'a', nextFireMs: 1_001, firstDueMs: 1_001 },
     { ...unset, jobId: 'b', nextFireMs: 2_002, firstDueMs: 2_002 }
   ]
   t.strictSame(await times(), [a, b])
-  await store.setFireTimes([{ jobId: 'a', nextFireMs: 5_000 }])
+  await store.setFireTimes([fireOf('a', 5_000)])
   t.strictSame(await times(), [a, b])
   await store.register([...never('a'), { jobId: 'b', definition: 'always' }])
   t.strictSame(await times(), [a, { ...unset, jobId: 'b' }])
   await store.control(RESTART)
-  await store.setFireTimes([{ jobId: 'a', nextFireMs: 5_000 }])
+  await store.setFireTimes([fireOf('a', 5_000)])
   t.strictSame((await times())[0], { ...a, nextFireMs: 5_000 }, 'a restart keeps the first due time')
 })
 
 t.test('a paused job and one of a stopped scheduler get no fire time', async t => {
   const { store, times } = await frozen()
   await store.register(never('a', 'b'))
-  const set = () => store.setFireTimes(['a', 'b'].map(jobId => ({ jobId, nextFireMs: 1_000 })))
+  const set = () => store.setFireTimes(['a', 'b'].map(jobId => fireOf(jobId, 1_000)))
   await store.control(STOP)
   await set()
   const [a, b] = [
@@ -208,7 +207,7 @@ t.test('a paused job and one of a stopped scheduler get no fire time', async t =
 t.test('a pause removes the fire times of its job only, a repeated one changes its reason', async t => {
   const { store, times } = await frozen()
   await store.register(never('a', 'b'))
-  const set = () => store.setFireTimes(['a', 'b'].map(jobId => ({ jobId, nextFireMs: 1_000 })))
+  const set = () => store.setFireTimes(['a', 'b'].map(jobId => fireOf(jobId, 1_000)))
   await set()
   const due = { ...unset, nextFireMs: 1_000, firstDueMs: 1_000 }
   const paused = async () => {
@@ -238,7 +237,7 @@ t.test('a pause removes the fire times of its job only, a repeated one changes i
 t.test('a stop has its author, its reason and its end, and a start has none', async t => {
   const { store, clock, nowMs, times } = await frozen()
   await store.register(never('a'))
-  await store.setFireTimes([{ jobId: 'a', nextFireMs: 1_000 }])
+  await store.setFireTimes([fireOf('a', 1_000)])
   const state = async () => {
     const { running, changedBy, changedAt, reason, resumesAt } = await store.status()
     return { running, changedBy, changedAt, reason, resumesAt }
@@ -265,7 +264,7 @@ t.test('a stop has its author, its reason and its end, and a start has none', as
 t.test('a restart of a stopped scheduler resets the first due times', async t => {
   const { database, store, times } = await frozen()
   await store.register(never('a'))
-  await store.setFireTimes([{ jobId: 'a', nextFireMs: 1_000 }])
+  await store.setFireTimes([fireOf('a', 1_000)])
   await database.run(sql => sql`update scheduler_state set running = false`)
   await store.control(RESTART)
   t.strictSame(await times(), [{ ...unset, jobId: 'a' }])
