@@ -97,8 +97,8 @@ t.test('a fire time that another schedule has set fires, and the next one is of 
 t.test('a fire is on time for 10 s, and catches up until its grace has passed', async t => {
   const trigger = every(HOUR)
   const runOf = (misfire: Misfire, lateMs: number) => planFire(trigger, misfire, HOUR, HOUR + lateMs).run
-  const run = { scheduledForMs: HOUR, trigger: 'schedule' }
-  t.strictSame([runOf(skip, 10_000), runOf(skip, 10_001)], [run, undefined])
+  const run = { scheduledForMs: HOUR, trigger: 'schedule', mayRepeat: false }
+  t.strictSame([runOf(skip, 10_000), runOf(skip, 10_001)], [{ ...run, mayRepeat: true }, undefined])
   const grace: Misfire = { policy: 'catch_up', graceMs: MINUTE }
   t.strictSame([runOf(grace, 10_000), runOf(grace, 10_001)], [run, { ...run, trigger: 'catch_up' }])
   t.strictSame([runOf(grace, 60_000), runOf(grace, 60_001)], [{ ...run, trigger: 'catch_up' }, undefined])
@@ -108,7 +108,7 @@ t.test('a missed fire time that another schedule has set counts as one', async t
   t.strictSame(planFire(every(31 * SECOND), skip, 295_000, 310_001), {
     dueMs: 295_000,
     nextMs: 341_000,
-    run: { scheduledForMs: 310_000, trigger: 'schedule' },
+    run: { scheduledForMs: 310_000, trigger: 'schedule', mayRepeat: true },
     missed: { count: 1, fromMs: 295_000, untilMs: 295_000 }
   })
 })

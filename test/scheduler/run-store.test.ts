@@ -198,7 +198,7 @@ async function frozen() {
   const nowMs = await reset()
   const scheduler = new SchedulerStore(database)
   await scheduler.register([JOB, 'other'].map(jobId => ({ jobId, definition: 'never' })))
-  await scheduler.setFireTimes([{ jobId: JOB, nextFireMs: nowMs }])
+  await scheduler.setFireTimes([{ jobId: JOB, nextFireMs: nowMs, latestMs: nowMs }])
   const fire: Fire = {
     dueMs: nowMs,
     nextMs: nowMs + HOUR,
@@ -241,7 +241,7 @@ t.test('a fire that is due is claimed once, with a lease of 15 s', async t => {
 t.test('a fire is early until the clock of the database has reached its due time', async t => {
   const { store, clock, scheduler, fire, nowMs, nextFireMs, runs } = await frozen()
   await scheduler.control(RESTART)
-  await scheduler.setFireTimes([{ jobId: JOB, nextFireMs: nowMs + 1 }])
+  await scheduler.setFireTimes([{ jobId: JOB, nextFireMs: nowMs + 1, latestMs: nowMs + 1 }])
   const run = { scheduledForMs: nowMs + 1, trigger: 'schedule' } as const
   const ahead = { ...fire, dueMs: nowMs + 1, run }
   t.equal(await store.claimFire(JOB, ahead, newClaim()), 'early')
@@ -295,7 +295,7 @@ t.test('fires that were missed are one row, next to the row of the run that catc
   assertRows(t, await runs(), [first])
 
   await scheduler.control(RESTART)
-  await scheduler.setFireTimes([{ jobId: JOB, nextFireMs: nowMs - 2 * HOUR }])
+  await scheduler.setFireTimes([{ jobId: JOB, nextFireMs: nowMs - 2 * HOUR, latestMs: nowMs - 2 * HOUR }])
   const again: Fire = {
     dueMs: nowMs - 2 * HOUR,
     nextMs: nowMs + HOUR,
@@ -334,7 +334,7 @@ t.test('a fire that has a row already starts no other run', async t => {
   await insertRun(database, { jobId: JOB, scheduledFor: new Date(nowMs) })
   await insertRun(database, { jobId: JOB, scheduledFor: new Date(nowMs - 1) })
   const missed = { count: 1, fromMs: nowMs - 1, untilMs: nowMs - 1 }
-  t.equal(await store.claimFire(JOB, { ...fire, missed }, newClaim()), 'busy')
+  t.equal(await store.claimFire(JOB, { ...fire, missed }, newClaim()), 'lost')
   t.equal((await runs()).length, 2)
 })
 
