@@ -427,7 +427,7 @@ t.test('without polls a replica job whose claim fails goes on, and a cluster job
 
 t.test('only a change of the scheduler replaces a due time of a replica job that has come', async t => {
   const own = eachSecond('own', { scope: 'replica' })
-  const { start, advance, poller, state, notify } = setUp([own], [dueIn('own', null)], { enabled: false })
+  const { start, advance, poller, state, notify } = setUp([own], [dueIn('own', null)], { enabled: () => false })
   const dueMs = () => (poller.times.get('own')?.dueMs ?? Number.NaN) - START_MS
   await start()
   await advance(2_500)
