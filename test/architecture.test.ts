@@ -210,12 +210,15 @@ const tableOwners: Record<string, string> = {
 }
 
 /** The words of SQL before the name of a table. */
-const TABLE_REFERENCE = /\b(?:from|join|into|update|using|table|truncate|only)\s+"?(\w+)"?/gi
+const TABLE_REFERENCE =
+  /\b(?:from|join|into|update|using|table|truncate|only)\s+("?\w+"?(?:(?:\s+(?:as\s+)?\w+)?\s*,\s*"?\w+"?)*)/gi
 const COMMENT = /\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$|--.*$/gm
 
 /** The tables that the statements of a file name. */
 function tablesIn(text: string): string[] {
-  const names = [...text.replace(COMMENT, '').matchAll(TABLE_REFERENCE)].map(([, name = '']) => name.toLowerCase())
+  const names = [...text.replace(COMMENT, '').matchAll(TABLE_REFERENCE)].flatMap(([, list = '']) =>
+    list.split(',').map(table => /\w+/.exec(table)?.[0].toLowerCase() ?? '')
+  )
   return [...new Set(names)].filter(name => name in tableOwners)
 }
 
@@ -247,6 +250,11 @@ t.test('tables are found in statements and not in comments', async t => {
     'users',
     'accounts',
     'outbox'
+  ])
+  t.strictSame(tablesIn('sql`select from orders o, "users", accounts as a where true`'), [
+    'orders',
+    'users',
+    'accounts'
   ])
   t.strictSame(tablesIn('/** reads from users */\n// writes into outbox\nsql`select 1 -- from orders\n`'), [])
 })

@@ -6,7 +6,7 @@ import { isExchangeName, isMarketType } from '../../src/domain/market.ts'
 import { invalidField } from '../../src/errors.ts'
 import { type Language, message } from '../../src/messages.ts'
 import type { Handler } from '../handler.ts'
-import { closed, errors } from '../schemas.ts'
+import { closed, errors, nullable } from '../schemas.ts'
 
 const tags = ['price-cache']
 const Count = Type.Integer({ minimum: 0 })
@@ -30,7 +30,7 @@ const MarketStats = Type.Object(
     entries: Count,
     hits: Count,
     misses: Count,
-    oldest_age_seconds: AgeSeconds
+    oldest_age_seconds: nullable(AgeSeconds)
   },
   closed
 )
@@ -45,7 +45,7 @@ const PriceCacheStats = Type.Object(
     misses: Count,
     updates: Count,
     hit_rate: Type.Number({ minimum: 0, maximum: 1 }),
-    oldest_age_seconds: AgeSeconds,
+    oldest_age_seconds: nullable(AgeSeconds),
     frozen: Type.Integer({ minimum: 0, description: 'symbols whose price does not change while their market changes' }),
     exchanges: Type.Array(MarketStats)
   },

@@ -15,7 +15,7 @@ const Check = Type.Object({
 })
 
 const EventLoop = Type.Object({
-  delay_ms: Type.Number({ description: '-1 while there is no sample' }),
+  delay_ms: nullable(Type.Number({ description: 'null while there is no sample' })),
   utilization: Type.Number(),
   pressure: Type.Boolean()
 })
@@ -129,7 +129,7 @@ function stateOf(app: FastifyInstance) {
 
 function eventLoopBody({ eventLoopDelay, eventLoopUtilized }: ReturnType<FastifyInstance['memoryUsage']>) {
   // JSON has no infinity, which is the delay of a loop without a sample.
-  return { delay_ms: Number.isFinite(eventLoopDelay) ? eventLoopDelay : -1, utilization: eventLoopUtilized }
+  return { delay_ms: Number.isFinite(eventLoopDelay) ? eventLoopDelay : null, utilization: eventLoopUtilized }
 }
 
 function exchangeBody(status: ReturnType<FastifyInstance['exchanges']['status']>[number]): Static<typeof Exchange> {

@@ -7,7 +7,7 @@ export function reportCaches(reading: Reading, prices: PriceCacheStats, clients:
   for (const { exchange, market_type, entries, hits, misses, oldest_age_seconds } of prices.exchanges) {
     const market = { exchange, market_type }
     reading.set('trading_health_cached_prices', market, entries)
-    reading.set('trading_health_cached_price_age_seconds', market, oldest_age_seconds)
+    if (oldest_age_seconds !== null) reading.set('trading_health_cached_price_age_seconds', market, oldest_age_seconds)
     reading.set('trading_health_price_lookups_total', { ...market, outcome: 'hit' }, hits)
     reading.set('trading_health_price_lookups_total', { ...market, outcome: 'miss' }, misses)
   }

@@ -34,7 +34,7 @@ interface MarketStats {
   entries: number
   hits: number
   misses: number
-  oldest_age_seconds: number
+  oldest_age_seconds: number | null
 }
 
 /** The metrics of the price cache, with the names of the contract of `cache-stats`. Counts since the start. */
@@ -50,8 +50,8 @@ export interface PriceCacheStats {
   updates: number
   /** Hits per lookup; 0 before the first lookup. */
   hit_rate: number
-  /** The age of the oldest entry that is not expired; 0 without entries. */
-  oldest_age_seconds: number
+  /** The age of the oldest entry that is not expired; null without entries. */
+  oldest_age_seconds: number | null
   /** Symbols whose price does not change while their market is active. */
   frozen: number
   exchanges: MarketStats[]
@@ -178,19 +178,20 @@ export class PriceCache implements PriceSource {
   stats(): PriceCacheStats {
     const now = this.#now()
     const exchanges: MarketStats[] = []
-    let [entries, size, frozen, oldest] = [0, 0, 0, 0]
+    let [entries, size, frozen] = [0, 0, 0]
+    let oldest: number | null = null
     for (const { exchange, marketType: market_type, hits, misses, entries: cached } of this.#known()) {
-      const market = { exchange, market_type, entries: 0, hits, misses, oldest_age_seconds: 0 }
+      const market: MarketStats = { exchange, market_type, entries: 0, hits, misses, oldest_age_seconds: null }
       for (const entry of cached.values()) {
         market.entries++
         if (entry.unchanged >= FROZEN_REFRESHES) frozen++
         const age = tenths(Math.max(0, now - entry.readAt.getTime()) / SECOND)
-        market.oldest_age_seconds = Math.max(market.oldest_age_seconds, age)
+        market.oldest_age_seconds = Math.max(market.oldest_age_seconds ?? 0, age)
       }
       exchanges.push(market)
       entries += market.entries
       size += cached.size
-      oldest = Math.max(oldest, market.oldest_age_seconds)
+      if (market.oldest_age_seconds !== null) oldest = Math.max(oldest ?? 0, market.oldest_age_seconds)
     }
     const hits = exchanges.reduce((sum, market) => sum + market.hits, 0)
     const misses = exchanges.reduce((sum, market) => sum + market.misses, 0)

@@ -102,6 +102,13 @@ t.test('the statistics have hits, misses, updates and ages per market', async t 
   })
   market.now += 60_000
   t.hasStrict(cache.stats(), { entries: 2, expired: 1, oldest_age_seconds: 70.5 })
+  market.now += 60_000
+  const { entries, oldest_age_seconds, exchanges } = cache.stats()
+  t.strictSame([entries, oldest_age_seconds], [0, null], 'without an entry there is no age')
+  t.strictSame(
+    exchanges.map(market => market.oldest_age_seconds),
+    [null, null]
+  )
 })
 
 t.test('a symbol whose price is unchanged while its market is active is counted, and logged once', async t => {
