@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, readFile, unlink } from 'node:fs/promises'
+import { link, open, readFile, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigError } from '../config.ts'
+import { openDataDirectory } from '../data-directory.ts'
+import { StartError } from '../start-error.ts'
 
 const BYTES = 32
 
@@ -18,6 +20,7 @@ export async function generatedSecret(directory: string, name: string): Promise<
     return await readOrCreate(directory, path)
   } catch (cause) {
     if (cause instanceof ConfigError) throw cause
+    if (cause instanceof StartError) throw new ConfigError(cause.message, { cause })
     throw new ConfigError(`DATA_DIR must let ${name} be read and created: ${codeOf(cause)} at ${path}`, { cause })
   }
 }
@@ -25,7 +28,7 @@ export async function generatedSecret(directory: string, name: string): Promise<
 async function readOrCreate(directory: string, path: string): Promise<string> {
   const kept = await read(path)
   if (kept !== undefined) return kept
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await openDataDirectory(directory)
   const draft = `${path}.${randomBytes(6).toString('hex')}`
   await writeThrough(draft, randomBytes(BYTES).toString('base64'))
   try {
@@ -61,7 +64,8 @@ async function read(path: string): Promise<string | undefined> {
     }
     return secret
   } catch (err) {
-    if (codeOf(err) === 'ENOENT') return undefined
+    // The creation of the directory gives the reason.
+    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes(String(codeOf(err)))) return undefined
     throw err
   }
 }

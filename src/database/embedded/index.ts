@@ -2,15 +2,14 @@
  * The embedded Postgres: used without DATABASE_URL, on a machine with nothing but Node. One service owns the server of
  * `<dataDir>/postgres` from the start to `stop()`.
  */
-import { constants } from 'node:fs'
-import { access, mkdir, mkdtemp, readFile, realpath, rm, stat, symlink } from 'node:fs/promises'
+import { mkdtemp, readFile, realpath, rm, stat, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { unlessAborted } from '../../async/abort.ts'
 import { SECOND } from '../../async/durations.ts'
+import { openDataDirectory } from '../../data-directory.ts'
 import { StartError } from '../../start-error.ts'
-import { errorCode } from '../error-code.ts'
 import { findBinaries } from './binaries.ts'
 import { initCluster, removeUnfinished } from './cluster.ts'
 import {
@@ -127,17 +126,7 @@ export function socketUrl(socketDir: string): string {
 
 /** @returns the real path of the data directory, in which this user may write */
 async function openHome(dataDir: string): Promise<string> {
-  const path = resolve(dataDir)
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 })
-    await access(path, constants.W_OK | constants.X_OK)
-  } catch (err) {
-    if (!['EACCES', 'EPERM', 'EROFS'].includes(errorCode(err) ?? '')) throw err
-    throw new StartError(`the data directory ${path} may not be written by this user: set another DATA_DIR`, {
-      cause: err
-    })
-  }
-  const home = await realpath(path)
+  const home = await realpath(await openDataDirectory(dataDir))
   const self = process.geteuid?.()
   const { uid } = await stat(join(home, 'postgres')).catch(() => ({ uid: self }))
   if (self === 0 || uid === self) return home

@@ -181,7 +181,13 @@ async function copyPackage(): Promise<string> {
 async function cloneProject(dir: string, binaries: 'complete' | 'without links' | 'for another system' | 'none') {
   const build = dirname(dirname(dirname(OWNER)))
   await writeFile(join(dir, 'package.json'), '{"type":"module"}')
-  for (const file of ['src/async', 'src/database', 'src/start-error.js', 'test/support/embedded-owner.js']) {
+  for (const file of [
+    'src/async',
+    'src/database',
+    'src/data-directory.js',
+    'src/start-error.js',
+    'test/support/embedded-owner.js'
+  ]) {
     await cp(join(build, file), join(dir, file), { recursive: true })
   }
   if (binaries !== 'none') {
