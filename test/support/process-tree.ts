@@ -9,6 +9,16 @@ export async function signalTree(parent: number, signal: NodeJS.Signals): Promis
   for (const pid of [...(await childrenOf(parent)), parent]) signalProcess(pid, signal)
 }
 
+/**
+ * Kills the guards of a service, which would end its server after a kill of the service (src/database/embedded/guard.ts):
+ * as when the whole machine or container is killed.
+ */
+export async function killGuards(service: number): Promise<void> {
+  for (const pid of await childrenOf(service)) {
+    if ((await readProc(pid, 'cmdline')).startsWith('/bin/sh\0-c')) signalProcess(pid, 'SIGKILL')
+  }
+}
+
 async function childrenOf(parent: number): Promise<number[]> {
   const children: number[] = []
   for (const pid of await processes()) {

@@ -1,10 +1,11 @@
 /** A Postgres cluster on the disk. */
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { promisify } from 'node:util'
 import { StartError } from '../../start-error.ts'
 import type { Binaries } from './binaries.ts'
+import { endWithThisProcess } from './guard.ts'
 
 /** Between the name of a cluster and the id of the process that makes it. */
 const UNFINISHED = '.init-'
@@ -28,17 +29,23 @@ export async function initCluster(
   const unfinished = `${dir}${UNFINISHED}${process.pid}`
   const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
   const [file, ...all] = command('initdb', ['-D', unfinished, '-U', 'postgres', ...locale, ...args])
-  const initdb = promisify(execFile)(file, all, { env, cwd: '/' })
-  const end = () => initdb.child.kill()
+  // Its own group: Ctrl-C reaches only the service.
+  const initdb = spawn(file, all, { env, cwd: '/', detached: true, stdio: ['ignore', 'ignore', 'pipe'] })
+  endWithThisProcess(initdb)
+  let output = ''
+  initdb.stderr.setEncoding('utf8').on('data', text => {
+    output += text
+  })
+  const end = () => initdb.kill()
   signal?.addEventListener('abort', end)
   try {
-    await initdb
+    const [code, by] = await once(initdb, 'close')
+    if (code !== 0) throw new Error(output || `ended with ${by ?? code}`)
     await rename(unfinished, dir)
   } catch (err) {
     await rm(unfinished, { recursive: true, force: true, maxRetries: 10 })
     signal?.throwIfAborted()
-    const output = err instanceof Error && 'stderr' in err && err.stderr !== '' ? err.stderr : err
-    const lines = String(output).trim().split('\n').slice(-LINES).join(' / ')
+    const lines = (err instanceof Error ? err.message : String(err)).trim().split('\n').slice(-LINES).join(' / ')
     throw new StartError(`initdb failed, correct this or set DATABASE_URL: ${lines}`, { cause: err })
   } finally {
     signal?.removeEventListener('abort', end)

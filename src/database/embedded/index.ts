@@ -56,7 +56,7 @@ export interface EmbeddedPostgres {
 
 /**
  * Starts the embedded Postgres. A server that a killed service left running is stopped first. The server restarts when
- * it ends by itself, and gets the signal for a shutdown when this process exits.
+ * it ends by itself, and is shut down within 5 s when this process ends.
  * @throws {StartError} package missing, data in use, of another user or of another version
  * of Postgres, no user to run it; or the reason of `signal`
  */

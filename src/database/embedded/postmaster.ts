@@ -12,6 +12,7 @@ import { withDeadline } from '../../async/deadline.ts'
 import { SECOND } from '../../async/durations.ts'
 import { StartError } from '../../start-error.ts'
 import type { Binaries } from './binaries.ts'
+import { endWithThisProcess } from './guard.ts'
 
 /** Fast: transactions are rolled back. Then immediate: the next start recovers the data. */
 const SHUTDOWNS = [
@@ -77,8 +78,8 @@ export interface LaunchOptions {
 
 /**
  * Starts the server and waits until it accepts connections, as long as the recovery after a crash takes. It does not keep
- * this process alive, and gets the signal for a fast shutdown when this process exits. It leads a process group: Ctrl-C
- * reaches only the service, which stops the server after it has drained.
+ * this process alive, and is shut down when this process ends. It leads a process group: Ctrl-C reaches only the service,
+ * which stops the server after it has drained.
  * @throws {StartError} with the last lines of the server's log when it ends before that; or the reason of `signal`
  */
 export async function launchPostmaster(options: LaunchOptions): Promise<Postmaster> {
@@ -94,9 +95,7 @@ export async function launchPostmaster(options: LaunchOptions): Promise<Postmast
   const closed = once(child, 'close').catch(() => exited)
   const kill = (signal: NodeJS.Signals = 'SIGINT') => void child.kill(signal)
   const postmaster = { pid: child.pid ?? Number.NaN, kill, exited: () => exited }
-  const interrupt = () => kill()
-  process.once('exit', interrupt)
-  void exited.then(() => process.off('exit', interrupt))
+  endWithThisProcess(child)
 
   const lines: string[] = []
   const ready = new Promise<boolean>(resolve => {

