@@ -12,8 +12,12 @@ import { portError, StartError } from './start-error.ts'
 const EXIT_FAILED = 1
 const EXIT_CONFIG = 2
 
-/** Ctrl-C under npm sends two signals at once, from the terminal and from npm. They count as one. */
+/**
+ * Two signals within this time count as one. Under npm a Ctrl-C comes from the terminal and from npm, and the end of a
+ * terminal comes from the kernel and from the shell. Otherwise a second Ctrl-C may follow quickly.
+ */
 const SAME_SIGNAL_MS = 300
+const SAME_INTERRUPT_MS = process.env.npm_lifecycle_event === undefined ? 30 : SAME_SIGNAL_MS
 
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
@@ -63,8 +67,9 @@ for (const signal of signals) {
     if (signalledMs === undefined) {
       signalledMs = now
       log.info({ signal }, 'signal received')
+      if (process.stderr.isTTY) process.stderr.write(shutdownText())
       if (uncaught === undefined) void close()
-    } else if (now - signalledMs > SAME_SIGNAL_MS) {
+    } else if (now - signalledMs > (signal === 'SIGINT' ? SAME_INTERRUPT_MS : SAME_SIGNAL_MS)) {
       log.warn({ signal }, 'second signal, exiting at once')
       process.exit(EXIT_FAILED)
     }
@@ -131,6 +136,13 @@ async function shutDown(): Promise<void> {
   await app.close()
   log.info('closed')
   if (uncaught !== undefined) process.exit(uncaught instanceof ConfigError ? EXIT_CONFIG : EXIT_FAILED)
+}
+
+/** For the person at a terminal. The log has the same as `draining`. */
+function shutdownText(): string {
+  const { DRAIN_SECONDS: drain, SHUTDOWN_SECONDS: shutdown } = config
+  const first = drain === 0 ? 'Shutting down' : `Draining for ${drain} s, then shutting down`
+  return `\n${first} within ${shutdown} s. Press Ctrl-C again to exit immediately.\n`
 }
 
 async function drain(): Promise<void> {

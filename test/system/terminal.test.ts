@@ -1,0 +1,92 @@
+// The service on a real terminal, which script(1) makes: what Ctrl-C prints and ends.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { processesIn } from '../support/process-tree.ts'
+import { projectRoot, serverScript } from '../support/project.ts'
+import { missingTool } from '../support/tools.ts'
+
+const skip = missingTool('script', 'bsdutils')
+const SERVICE = `${process.execPath} ${serverScript}`
+const DRAIN_60 = 'Draining for 60 s, then shutting down within 20 s. Press Ctrl-C again to exit immediately.'
+
+/** A command on a terminal of its own. */
+function onTerminal(t: Test, command: string, settings: Record<string, string>) {
+  const ports = { PORT: '0', PROBE_PORT: '0', METRICS_PORT: 'off' }
+  const env = Object.entries({ PATH: process.env.PATH ?? '', HOME: t.testdir(), ...ports, ...settings })
+  const words = ['env', '-i', ...env.map(([key, value]) => `${key}=${value}`), 'script', '-qefc', `exec ${command}`]
+  const child = spawn(words[0] ?? '', [...words.slice(1), '/dev/null'], { cwd: projectRoot })
+  t.teardown(() => child.kill('SIGKILL'))
+  const ended = once(child, 'exit').then(([code]) => code)
+  let screen = ''
+  let changed = () => {}
+  child.stdout.on('data', chunk => {
+    screen += chunk
+    changed()
+  })
+  return {
+    ended,
+    ctrlC: () => child.stdin.write('\x03'),
+    /** Waits until the text is on the screen. */
+    async shows(text: string) {
+      while (!screen.includes(text)) {
+        const change = new Promise<false>(resolve => {
+          changed = () => resolve(false)
+        })
+        const code = await Promise.race([change, ended])
+        if (code !== false && !screen.includes(text)) throw new Error(`ended with ${code} without '${text}': ${screen}`)
+      }
+    }
+  }
+}
+
+/** Waits until no process works in the directory. @returns how long that took, in milliseconds */
+async function untilGone(dir: string): Promise<number> {
+  const startedMs = performance.now()
+  while ((await processesIn(dir)).length > 0) await sleep(20)
+  return Math.round(performance.now() - startedMs)
+}
+
+t.test('Ctrl-C prints what happens, and a second one exits and stops the embedded Postgres', { skip }, async t => {
+  const DATA_DIR = t.testdir()
+  const terminal = onTerminal(t, SERVICE, { DATA_DIR, DRAIN_SECONDS: '60' })
+  await terminal.shows('embedded postgres started')
+  terminal.ctrlC()
+  await terminal.shows(DRAIN_60)
+  t.equal(existsSync(join(DATA_DIR, 'postgres/postmaster.pid')), true, 'the database serves during the drain')
+  await sleep(100)
+  terminal.ctrlC()
+  t.equal(await terminal.ended, 1)
+  const tookMs = await untilGone(DATA_DIR)
+  t.ok(tookMs <= 5_000, `at most 5 s: ${tookMs} ms`)
+  t.equal(existsSync(join(DATA_DIR, 'postgres/postmaster.pid')), false, 'by a fast shutdown, which removes its file')
+})
+
+t.test('Ctrl-C twice while the embedded Postgres is made ends all processes', { skip }, async t => {
+  const DATA_DIR = t.testdir()
+  const terminal = onTerminal(t, SERVICE, { DATA_DIR, DRAIN_SECONDS: '60' })
+  await terminal.shows('main port open')
+  while ((await processesIn(DATA_DIR)).length === 0) await sleep(5)
+  terminal.ctrlC()
+  await terminal.shows(DRAIN_60)
+  await sleep(100)
+  terminal.ctrlC()
+  t.equal(await terminal.ended, 1)
+  const tookMs = await untilGone(DATA_DIR)
+  t.ok(tookMs <= 5_000, `at most 5 s: ${tookMs} ms`)
+})
+
+t.test('one Ctrl-C during npm start drains, also while the embedded Postgres is made', { skip }, async t => {
+  const DATA_DIR = t.testdir()
+  const terminal = onTerminal(t, 'npm start', { DATA_DIR, DRAIN_SECONDS: '2' })
+  await terminal.shows('main port open')
+  while ((await processesIn(DATA_DIR)).length === 0) await sleep(5)
+  terminal.ctrlC()
+  await terminal.shows('Draining for 2 s, then shutting down within 20 s. Press Ctrl-C again to exit immediately.')
+  await terminal.shows('"msg":"closed"')
+  t.equal(await terminal.ended, 0)
+  t.strictSame(await processesIn(DATA_DIR), [])
+})
