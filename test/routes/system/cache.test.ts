@@ -144,7 +144,8 @@ t.test('a replica that does not acknowledge a clear is counted, unless it drains
   const app = await replica(t, url, { acknowledgedWithinMs: 1 })
   const clear = clearBy(await adminOf(app))
   await app.db.run(
-    sql => sql`insert into replicas (instance_id, version, last_seen_at) values ('asleep', '0', 'infinity')`
+    sql =>
+      sql`insert into replicas (instance_id, version, last_seen_at) values ('asleep', '0', now() + interval '9 seconds')`
   )
   await fill(app)
   t.hasStrict(await clear({ type: 'price' }), {

@@ -101,6 +101,7 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
       { name: 'database', status: 'ok', code: null },
       { name: 'main_loop', status: 'ok' },
       { name: 'probe_thread', status: 'ok' },
+      { name: 'settings', status: 'ok', code: null },
       { name: 'telegram', status: 'ok', code: 'not_configured' },
       { name: 'scheduler', status: 'ok' }
     ])
