@@ -22,6 +22,7 @@ const supervisor = new ProbeThreadSupervisor({
     port: 0,
     service: 'bench',
     applicationName: 'bench-probe',
+    keepAliveMs: 75_000,
     checkTimeoutMs: 400,
     stallMs: 30_000,
     log: { level: 'silent', bindings: {} }

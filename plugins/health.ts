@@ -85,6 +85,7 @@ function superviseProbeThread(app: FastifyInstance, state: SharedState, config: 
       ...answerSettings(config),
       host: config.HOST,
       port: config.PROBE_PORT,
+      keepAliveMs: config.KEEP_ALIVE_SECONDS * 1_000,
       applicationName: `${config.SERVICE_NAME}-probe`,
       checkTimeoutMs: config.CHECK_TIMEOUT_MS,
       log: { level: config.LOG_LEVEL, bindings: { instance: config.INSTANCE_ID } }

@@ -61,8 +61,6 @@ const VERSION = manifest.version
 const BODY_LIMIT = 64 * 1024
 const MAX_PARAM_LENGTH = 16 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
-/** Longer than load balancers keep an idle connection, so that they close it and never use a connection that the service closes. */
-const KEEP_ALIVE_MS = 75_000
 
 /** Builds the whole service. It does not listen yet, and connects to nothing: the plugins connect once the port is open. */
 export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyInstance {
@@ -73,7 +71,8 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
     genReqId: requestIds(),
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    // Longer than the proxy keeps it: a proxy must not send a request on a connection that the service closes.
+    keepAliveTimeout: config.KEEP_ALIVE_SECONDS * 1_000,
     trustProxy: config.TRUST_PROXY?.split(/[\s,]+/).filter(Boolean) ?? false,
     // Every path that fits into the headers is routed, so that a protected scope rejects it like any other.
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },

@@ -206,6 +206,12 @@ export const configSchema = Type.Object({
     3600,
     'seconds that the main event loop may be blocked before liveness says `stalled` on the probe port'
   ),
+  KEEP_ALIVE_SECONDS: seconds(
+    75,
+    1,
+    3600,
+    'seconds that an idle connection to the main port or the probe port stays open; longer than the proxy keeps it'
+  ),
   DRAIN_SECONDS: seconds(10, 0, 600, 'seconds between the first signal and the shutdown: not ready, still serving'),
   SHUTDOWN_SECONDS: seconds(20, 1, 600, 'seconds that the shutdown after the drain may take')
 })

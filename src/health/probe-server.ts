@@ -6,6 +6,8 @@ import { isProbePath, type ProbeAnswer, type ProbePath, probes } from './probes.
 import type { Snapshot } from './shared-state.ts'
 
 export interface ProbeServerOptions {
+  /** How long an idle connection stays open, in milliseconds. */
+  keepAliveMs: number
   answer: (path: ProbePath, snapshot: Snapshot, nowMs: number) => ProbeAnswer
   snapshot: () => Snapshot
   /** Resolves when the database verdict is fresh, or will not be within the deadline. Never rejects. */
@@ -18,15 +20,20 @@ export interface ProbeServerOptions {
 
 /** The connection of a client that sends its headers more slowly than this is closed. */
 const HEADERS_TIMEOUT_MS = 10_000
-/** Longer than load balancers keep an idle connection, so that they close it and never send a request on a closing one. */
-const KEEP_ALIVE_MS = 75_000
 
 /**
  * The server of the probe port: the five probe routes, everything else is answered 404. It reads only the method, the
  * path and the language of a request. The caller makes it listen.
  */
-export function createProbeServer({ answer, snapshot, refresh, isFresh, record }: ProbeServerOptions): Server {
-  return createServer({ keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_TIMEOUT_MS }, (request, response) => {
+export function createProbeServer({
+  answer,
+  snapshot,
+  refresh,
+  isFresh,
+  record,
+  keepAliveMs
+}: ProbeServerOptions): Server {
+  return createServer({ keepAliveTimeout: keepAliveMs, headersTimeout: HEADERS_TIMEOUT_MS }, (request, response) => {
     const send = (status: number, body: string) => {
       response.writeHead(status, [
         'Content-Type',

@@ -29,6 +29,7 @@ let check: DatabaseCheck | undefined
 let monitor: Monitor | undefined
 
 const server = createProbeServer({
+  keepAliveMs: settings.keepAliveMs,
   answer: probeAnswers(settings),
   snapshot: () => state.snapshot(),
   refresh,

@@ -8,6 +8,7 @@ export interface ThreadSettings {
   host: string
   /** 0 for any free port; `off` for no server. */
   port: number | 'off'
+  keepAliveMs: number
   service: string
   applicationName: string
   checkTimeoutMs: number

@@ -21,6 +21,7 @@ function supervised(t: Test, settings: Partial<ProbeThreadSupervisorOptions['set
       port: 0,
       service: 'test',
       applicationName: 'test-probe',
+      keepAliveMs: 75_000,
       // A busy machine answers later than the 400 ms of the default.
       checkTimeoutMs: 30_000,
       stallMs: 30_000,

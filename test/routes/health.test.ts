@@ -91,6 +91,19 @@ t.test('the probe port answers other requests with 404', async t => {
   }
 })
 
+t.test('KEEP_ALIVE_SECONDS sets how long both ports keep an idle connection', async t => {
+  for (const [environment, seconds] of [
+    [{}, 75],
+    [{ KEEP_ALIVE_SECONDS: '620' }, 620]
+  ] as const) {
+    const { url, probeUrl } = await startApp(t, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none', ...environment })
+    for (const base of [url, probeUrl]) {
+      const { headers } = await fetch(`${base}/health/live`)
+      t.equal(headers.get('keep-alive'), `timeout=${seconds}`)
+    }
+  }
+})
+
 t.test('PROBE_PORT=off leaves the probes on the main port', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })
