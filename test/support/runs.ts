@@ -39,7 +39,18 @@ export async function insertRun(database: Database, run: RunToInsert = {}): Prom
   return runId
 }
 
-/** The scheduler's tables on a clock that stands still, for the tests of one file: a database for each takes long. */
+/** Empties the scheduler's tables and starts the scheduler: a new database for each test takes long. */
+export async function emptyScheduler(database: Database): Promise<void> {
+  await database.run(async sql => {
+    await sql`delete from job_runs`
+    await sql`delete from scheduled_jobs`
+    await sql`
+      update scheduler_state
+      set running = true, changed_by = null, changed_at = now(), reason = null, resumes_at = null`
+  })
+}
+
+/** The scheduler's tables on a clock that stands still, for the tests of one file. */
 export async function frozenScheduler(t: Pick<Test, 'teardown'>) {
   const { url, clock } = await frozenDatabase(t)
   const database = openDatabase(url)
@@ -49,14 +60,10 @@ export async function frozenScheduler(t: Pick<Test, 'teardown'>) {
     clock,
     /** Empties the tables, starts the scheduler, and moves the clock to a whole millisecond, which it returns. */
     async reset(): Promise<number> {
-      const [row] = await database.run(async sql => {
-        await sql`delete from job_runs`
-        await sql`delete from scheduled_jobs`
-        await sql`
-          update scheduler_state
-          set running = true, changed_by = null, changed_at = now(), reason = null, resumes_at = null`
-        return await sql<{ at: Date }[]>`update frozen_clock set at = date_trunc('milliseconds', at) returning at`
-      })
+      await emptyScheduler(database)
+      const [row] = await database.run(
+        sql => sql<{ at: Date }[]>`update frozen_clock set at = date_trunc('milliseconds', at) returning at`
+      )
       if (row === undefined) throw new Error('the clock is not frozen')
       return row.at.getTime()
     }

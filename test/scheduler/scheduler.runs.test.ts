@@ -1,0 +1,392 @@
+/** `Scheduler` on a database, without the service around it. */
+import { once } from 'node:events'
+import { setImmediate } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { HOUR, SECOND } from '../../src/async/durations.ts'
+import { ServiceError } from '../../src/errors.ts'
+import type { Job } from '../../src/scheduler/job.ts'
+import type { RunEndEvent } from '../../src/scheduler/run.ts'
+import { Scheduler, type SchedulerOptions, type Triggered } from '../../src/scheduler/scheduler.ts'
+import { SchedulerStore } from '../../src/scheduler/store.ts'
+import { every } from '../../src/scheduler/trigger.ts'
+import { captureLog } from '../support/app.ts'
+import { heldJob, testJob } from '../support/jobs.ts'
+import { openTransaction, untilWaiting } from '../support/locks.ts'
+import { emptyScheduler, insertRun } from '../support/runs.ts'
+import { tradingDatabase } from '../support/trading.ts'
+
+const database = await tradingDatabase(t)
+const nothing = async () => ({})
+const ADA = { actor: 'ada' }
+
+/** A job that must not run, and the ids of its runs. */
+function unwantedJob(id: string) {
+  const runs: string[] = []
+  const job = testJob(id, async ({ runId }) => {
+    runs.push(runId)
+    return {}
+  })
+  return { job, runs }
+}
+
+/** A scheduler that has not been started, and the ends of runs that it reports. */
+function setUp(t: Test, jobs: Job[], options: Partial<SchedulerOptions> = {}) {
+  const events = new EventTarget()
+  const ends: RunEndEvent[] = []
+  const { lines, logger } = captureLog('info')
+  const scheduler = new Scheduler({
+    database,
+    jobs,
+    instance: 'one',
+    enabled: true,
+    applicationName: 'test',
+    log: logger,
+    isDraining: () => false,
+    onRunEnd: end => {
+      ends.push(end)
+      events.dispatchEvent(new Event('end'))
+    },
+    ...options
+  })
+  t.teardown(async () => {
+    await scheduler.drain(0)
+    await scheduler.close()
+  })
+  const logged = (msg: string) => lines.filter(line => line.msg === msg).map(({ pid, hostname, time, ...rest }) => rest)
+  return {
+    scheduler,
+    ends,
+    logged,
+    /** Resolves when so many ends were reported. */
+    async ended(count: number) {
+      while (ends.length < count) await once(events, 'end')
+      await setImmediate()
+    }
+  }
+}
+
+/** The job registered with a due time that came so many milliseconds ago. */
+async function registerDue(job: Job, lateMs: number): Promise<number> {
+  const store = new SchedulerStore(database)
+  await store.register([{ jobId: job.id, definition: job.trigger.definition }])
+  const { nowMs } = await store.poll()
+  const dueMs = nowMs - lateMs
+  await store.setFireTimes([{ jobId: job.id, nextFireMs: dueMs, latestMs: dueMs }])
+  return dueMs
+}
+
+function runOf(triggered: Triggered) {
+  if (triggered.kind !== 'started') throw new Error('not started')
+  return triggered.run
+}
+
+/** What a call is rejected with. */
+async function refusalOf(call: Promise<unknown>): Promise<ServiceError> {
+  try {
+    await call
+  } catch (err) {
+    if (err instanceof ServiceError) return err
+    throw err
+  }
+  throw new Error('the call is not rejected')
+}
+
+t.test('a due fire runs once, with its due time and its delay', async t => {
+  await emptyScheduler(database)
+  const due: unknown[] = []
+  const job = testJob('a', async ({ trigger, scheduledFor }) => {
+    due.push([trigger, scheduledFor.getTime()])
+    return {}
+  })
+  const dueMs = await registerDue(job, 300)
+  const { scheduler, ends, ended, logged } = setUp(t, [job])
+  await scheduler.start()
+  await ended(1)
+  t.strictSame(due, [['schedule', dueMs]])
+  const [{ startDelayMs = 0, durationMs = -1, ...end } = {}] = ends
+  t.strictSame(end, { jobId: 'a', outcome: 'succeeded' })
+  t.equal(startDelayMs >= 300 && startDelayMs < 60_000 && startDelayMs, startDelayMs)
+  t.equal(durationMs >= 0 && durationMs, durationMs)
+  t.strictSame(logged('fires missed'), [])
+  const [run] = await scheduler.runs({ limit: 9 })
+  t.strictSame([run?.scheduledFor?.getTime(), run?.actor, run?.instance], [dueMs, null, 'one'])
+})
+
+t.test('a fire that is too late does not run, and is logged with its window', async t => {
+  await emptyScheduler(database)
+  const { job, runs } = unwantedJob('a')
+  const dueMs = await registerDue(job, HOUR)
+  const { scheduler, logged } = setUp(t, [job])
+  await scheduler.start()
+  const at = new Date(dueMs).toISOString()
+  while (logged('fires missed').length === 0) await setImmediate()
+  t.strictSame(logged('fires missed'), [{ level: 40, job_id: 'a', count: 1, from: at, until: at, msg: 'fires missed' }])
+  t.equal((await scheduler.runs({ limit: 9 }))[0]?.outcome, 'skipped')
+  t.strictSame(runs, [])
+})
+
+t.test('a fire of a job that still runs is reported as skipped, and counted on its run', async t => {
+  await emptyScheduler(database)
+  const { job, runs } = unwantedJob('a')
+  await registerDue(job, 0)
+  await insertRun(database, { outcome: 'running', leaseSeconds: 60 })
+  const { scheduler, ends, ended, logged } = setUp(t, [job])
+  await scheduler.start()
+  await ended(1)
+  t.strictSame(ends, [{ jobId: 'a', outcome: 'skipped' }])
+  t.equal(logged('fire skipped, the job still runs').length, 1)
+  const [row] = await database.run(sql => sql<{ skipped_count: number }[]>`select skipped_count from job_runs`)
+  t.equal(row?.skipped_count, 1)
+  t.strictSame(runs, [])
+})
+
+t.test('abandoned runs of the jobs of this replica are reported', async t => {
+  await emptyScheduler(database)
+  for (const jobId of ['of another version', 'a'])
+    await insertRun(database, { jobId, outcome: 'running', leaseSeconds: -1 })
+  const { scheduler, ends, ended } = setUp(t, [testJob('a', nothing)])
+  await scheduler.start()
+  await ended(1)
+  t.strictSame(ends, [{ jobId: 'a', outcome: 'abandoned' }])
+})
+
+t.test('a disabled replica, and one that may run no job, fire nothing', async t => {
+  for (const options of [{ enabled: false }, { refusal: () => 'DRAINING' as const }]) {
+    await emptyScheduler(database)
+    const { job, runs } = unwantedJob('a')
+    await registerDue(job, 0)
+    const { scheduler, logged } = setUp(t, [job], options)
+    await scheduler.start()
+    while (scheduler.health().heartbeatAgeMs === null) await setImmediate()
+    await scheduler.control('restart', ADA)
+    t.equal(logged('scheduler controlled').length, 1)
+    t.strictSame([await scheduler.runs({ limit: 9 }), runs], [[], []])
+  }
+})
+
+t.test('a manual run is known while it runs, with its progress, and afterwards', async t => {
+  await emptyScheduler(database)
+  const held = heldJob('held')
+  const { scheduler, ends } = setUp(t, [held.job])
+  await new SchedulerStore(database).register([{ jobId: 'held', definition: 'never' }])
+  const begun = held.begun()
+  const run = runOf(await scheduler.trigger(held.job, { ...ADA, date: '2026-11-22', requestId: 'q' }))
+  const { progress, trigger, date } = await begun
+  t.strictSame([trigger, date], ['manual', '2026-11-22'])
+  progress(1, 2)
+  t.hasStrict(await scheduler.runById(run.runId), { outcome: 'running', actor: 'ada', progress: { done: 1, total: 2 } })
+  const busy = await refusalOf(scheduler.trigger(held.job, ADA))
+  t.equal(busy.code, 'JOB_ALREADY_RUNNING')
+  t.strictSame(busy.extra, {
+    run_id: run.runId,
+    started_at: run.options.startedAt.toISOString(),
+    instance: 'one'
+  })
+  held.letGo()
+  const { durationMs } = await run.finished
+  t.strictSame(ends, [{ jobId: 'held', outcome: 'succeeded', durationMs }])
+  t.hasStrict(await scheduler.runById(run.runId), { outcome: 'succeeded', progress: { done: 1, total: 2 } })
+  const recent = await scheduler.trigger(held.job, { ...ADA, unlessRunWithinSeconds: 60 })
+  t.equal(recent.kind === 'recent' && recent.run.runId, run.runId)
+  const missing = scheduler.runById('00000000-0000-4000-8000-000000000000')
+  t.equal((await refusalOf(missing)).code, 'RUN_NOT_FOUND')
+})
+
+t.test('a run of another replica has the progress of the history', async t => {
+  await emptyScheduler(database)
+  const held = heldJob('held')
+  const { scheduler } = setUp(t, [held.job])
+  const begun = held.begun()
+  await scheduler.trigger(held.job, ADA)
+  const { progress } = await begun
+  progress(1, 2)
+  const other = await insertRun(database, { outcome: 'running', leaseSeconds: 60 })
+  t.equal((await scheduler.runById(other)).progress, null)
+  held.letGo()
+})
+
+t.test('a job is found by its type, and takes the days that it says', async t => {
+  await emptyScheduler(database)
+  const times: number[] = []
+  const daily = testJob('daily', nothing, {
+    type: 'of a day',
+    takesDate: (date, nowMs) => {
+      times.push(nowMs)
+      return date === '2026-11-22'
+    }
+  })
+  const plain = testJob('plain', nothing)
+  const { scheduler } = setUp(t, [plain, daily])
+  t.equal(scheduler.jobOfType('of a day'), daily)
+  t.equal(scheduler.jobOfType('daily'), undefined)
+  const before = Date.now()
+  t.strictSame([scheduler.takesDate(daily, '2026-11-22'), scheduler.takesDate(daily, '2026-11-23')], [true, false])
+  t.equal(scheduler.takesDate(plain, '2026-11-22'), false)
+  t.ok(
+    times.every(ms => ms >= before && ms <= Date.now()),
+    `${times} are the time of this replica before a poll`
+  )
+})
+
+t.test('a job that this replica does not have is rejected', async t => {
+  await emptyScheduler(database)
+  const { scheduler } = setUp(t, [testJob('a', nothing)])
+  t.equal((await refusalOf(scheduler.trigger(testJob('b', nothing), ADA))).code, 'JOB_NOT_FOUND')
+  t.equal((await refusalOf(scheduler.setPaused('b', true, ADA))).code, 'JOB_NOT_FOUND')
+  t.throws(() => setUp(t, [testJob('a', nothing), testJob('a', nothing)]), {
+    message: 'two jobs have the same id'
+  })
+})
+
+t.test('a replica that drains, or may run no job, rejects a trigger with the time of a retry', async t => {
+  await emptyScheduler(database)
+  let draining = true
+  let refusal: 'DRAINING' | 'DATABASE_UNAVAILABLE' | undefined
+  const job = testJob('a', nothing)
+  const { scheduler } = setUp(t, [job], { isDraining: () => draining, refusal: () => refusal })
+  const refused = async () => {
+    const { code, headers } = await refusalOf(scheduler.trigger(job, ADA))
+    return { code, headers }
+  }
+  const headers = { 'retry-after': '5' }
+  t.strictSame(await refused(), { code: 'DRAINING', headers })
+  draining = false
+  refusal = 'DATABASE_UNAVAILABLE'
+  t.strictSame(await refused(), { code: 'DATABASE_UNAVAILABLE', headers })
+  refusal = undefined
+  t.equal((await scheduler.trigger(job, ADA)).kind, 'started')
+  await scheduler.drain(SECOND)
+  t.strictSame(await refused(), { code: 'DRAINING', headers })
+})
+
+t.test('a drain waits for the claim and the run that have begun, and then aborts the run', async t => {
+  await emptyScheduler(database)
+  const held = heldJob('held')
+  const { scheduler, ends } = setUp(t, [held.job])
+  await registerDue(held.job, 0)
+  const holder = await openTransaction(t, database)
+  await holder.sql`select from scheduled_jobs for update`
+  const triggering = scheduler.trigger(held.job, ADA)
+  await untilWaiting(database)
+  const draining = scheduler.drain(0)
+  await holder.commit()
+  const run = runOf(await triggering)
+  await draining
+  t.hasStrict(await run.finished, { outcome: 'failed', errorCode: 'SHUTDOWN' })
+  t.equal(ends.length, 1)
+  await scheduler.drain(HOUR)
+})
+
+t.test('a drain ends with the last run, before its time is over', async t => {
+  await emptyScheduler(database)
+  const held = heldJob('held')
+  const { scheduler } = setUp(t, [held.job])
+  const begun = held.begun()
+  const run = runOf(await scheduler.trigger(held.job, ADA))
+  const { signal } = await begun
+  const draining = scheduler.drain(HOUR)
+  await setImmediate()
+  t.equal(signal.aborted, false)
+  held.letGo()
+  await draining
+  t.hasStrict(await run.finished, { outcome: 'succeeded' })
+})
+
+t.test('a scheduler that was closed before the database is ready does not poll', async t => {
+  await emptyScheduler(database)
+  const { scheduler } = setUp(t, [testJob('a', nothing)])
+  const starting = scheduler.start()
+  await scheduler.close()
+  await starting
+  t.equal((await new SchedulerStore(database).status()).jobs.length, 0, 'it registers no job')
+})
+
+t.test('controls and pauses are logged, and their result is the new state', async t => {
+  await emptyScheduler(database)
+  const { scheduler, logged } = setUp(t, [testJob('a', nothing)])
+  await new SchedulerStore(database).register([{ jobId: 'a', definition: 'never' }])
+  const state = async () => {
+    const { running, stopped, jobs } = await scheduler.status()
+    return {
+      running,
+      reason: stopped?.reason,
+      resumes: stopped?.resumesAt !== null,
+      paused: jobs[0]?.paused
+    }
+  }
+  t.strictSame(await scheduler.control('stop', { ...ADA, reason: 'deploy', forMinutes: 5 }), { running: false })
+  t.strictSame(await state(), { running: false, reason: 'deploy', resumes: true, paused: false })
+  t.strictSame(await scheduler.control('restart', { ...ADA, forMinutes: 5 }), { running: true })
+  t.strictSame(await scheduler.control('start', ADA), { running: true })
+  t.strictSame(
+    logged('scheduler controlled').map(({ action }) => action),
+    ['stop', 'restart', 'start']
+  )
+  await scheduler.setPaused('a', true, { ...ADA, reason: 'noisy' })
+  t.equal((await state()).paused, true)
+  await scheduler.setPaused('a', false, ADA)
+  t.equal((await state()).paused, false)
+  t.strictSame([logged('job paused').length, logged('job resumed').length], [1, 1])
+  const [row] = await database.run(sql => sql<{ resumes_at: Date | null }[]>`select resumes_at from scheduler_state`)
+  t.equal(row?.resumes_at, null, 'a restart has no end')
+})
+
+t.test('a change of the control is polled at once', async t => {
+  await emptyScheduler(database)
+  const { scheduler } = setUp(t, [testJob('a', nothing)])
+  await scheduler.start()
+  while (scheduler.health().heartbeatAgeMs === null) await setImmediate()
+  const { lastCheck } = await scheduler.status()
+  t.type(lastCheck, Date)
+  await scheduler.control('stop', ADA)
+  while (scheduler.health().running !== false) await setImmediate()
+  t.equal(scheduler.health().running, false)
+})
+
+t.test('a replica job runs once at a time on this replica, outside of the history', async t => {
+  await emptyScheduler(database)
+  const held = heldJob('own', { scope: 'replica' })
+  const { scheduler, ends } = setUp(t, [held.job])
+  const begun = held.begun()
+  const run = runOf(await scheduler.trigger(held.job, ADA))
+  await begun
+  t.hasStrict(await scheduler.runById(run.runId), { outcome: 'running', trigger: 'manual' })
+  t.hasStrict((await scheduler.status()).jobs[0], { running: { runId: run.runId }, lastRun: null })
+  const busy = await refusalOf(scheduler.trigger(held.job, ADA))
+  t.hasStrict(busy.extra, { run_id: run.runId })
+  held.letGo()
+  const { durationMs } = await run.finished
+  t.strictSame(ends, [{ jobId: 'own', outcome: 'succeeded', durationMs }])
+  t.hasStrict(await scheduler.runById(run.runId), { outcome: 'succeeded' })
+  t.hasStrict((await scheduler.status()).jobs[0], { running: null, lastRun: { runId: run.runId } })
+  const recent = await scheduler.trigger(held.job, { ...ADA, unlessRunWithinSeconds: 60 })
+  t.equal(recent.kind === 'recent' && recent.run.runId, run.runId)
+  t.strictSame(await scheduler.runs({ limit: 9 }), [])
+})
+
+t.test('a success of a replica job counts for its due times, a failure does not', async t => {
+  await emptyScheduler(database)
+  let fails = true
+  const own = testJob(
+    'own',
+    async () => {
+      if (fails) throw new Error('no')
+      return {}
+    },
+    // It is due an hour before each moment.
+    { scope: 'replica', trigger: { ...every(SECOND), next: afterMs => afterMs - HOUR } }
+  )
+  const { scheduler, ended } = setUp(t, [own], { enabled: false })
+  await scheduler.start()
+  while (scheduler.health().heartbeatAgeMs === null) await setImmediate()
+  t.strictSame(scheduler.health().overdue, ['own'])
+  await runOf(await scheduler.trigger(own, ADA)).finished
+  await ended(1)
+  t.hasStrict((await scheduler.status()).jobs[0], { overdue: true, lastRun: { outcome: 'failed' } })
+  fails = false
+  await runOf(await scheduler.trigger(own, ADA)).finished
+  // The next poll takes over the success.
+  await scheduler.control('start', ADA)
+  while (scheduler.health().overdue.length > 0) await setImmediate()
+  t.hasStrict((await scheduler.status()).jobs[0], { overdue: false, lastRun: { outcome: 'succeeded' } })
+})
