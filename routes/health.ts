@@ -1,16 +1,13 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
+import { DATABASE_FAILURES } from '../src/database/failure.ts'
 import { addProbe } from './probe.ts'
 import { Timestamp } from './schemas.ts'
 
 const timestamp = '2026-11-23T12:00:00.000Z'
 
-const DatabaseFailure = Type.Union([
-  Type.Literal('database_unreachable'),
-  Type.Literal('database_timeout'),
-  Type.Literal('database_refused')
-])
+const DatabaseFailure = Type.Union(DATABASE_FAILURES.map(code => Type.Literal(code)))
 
 const NotReadyCode = Type.Union([
   Type.Literal('draining'),

@@ -76,7 +76,10 @@ function operator(): string {
 const SENTENCES: Record<DatabaseFailure, string> = {
   database_unreachable: 'the database cannot be reached',
   database_timeout: 'the database did not answer in time',
-  database_refused: 'the database refused the connection or the statement'
+  database_refused: 'the database refused the connection or the statement',
+  database_read_only: 'the database is read-only',
+  database_failing: 'the database cannot execute statements',
+  schema_incompatible: 'tables or columns that this version needs are missing'
 }
 
 /** A sentence for the operator, with the code of the cause, such as `ECONNREFUSED` or an SQLSTATE. */

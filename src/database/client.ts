@@ -32,6 +32,8 @@ export interface ClientOptions {
   connectTimeoutMs: number
   /** Pause between two connection attempts, in milliseconds. Default 50 after a lost connection, 100 after a failed one. */
   reconnectMs?: number
+  /** Called each time when the server has accepted a session. */
+  onSession?: () => void
 }
 
 /**
@@ -45,14 +47,15 @@ const targets = new Map<string, DatabaseTarget>()
 
 /**
  * Makes a client; it connects with its first statement. It works through a transaction-pooling pgbouncer: no prepared
- * statements, no start-up parameters but the application name, no look-up of types.
+ * statements, no look-up of types, no start-up parameters but those that pgbouncer knows: the application name, and the
+ * format of times that this service reads, whatever the role or the database has as its default.
  * @throws {DatabaseUrlError}
  */
 export function createClient(url: string, options: ClientOptions): Client {
-  const { max, applicationName, connectTimeoutMs, reconnectMs } = options
+  const { max, applicationName, connectTimeoutMs, reconnectMs, onSession } = options
   const target = targets.get(url) ?? parseDatabaseUrl(url)
   targets.set(url, target)
-  const connector = new HostConnector(target, connectTimeoutMs)
+  const connector = new HostConnector(target, connectTimeoutMs, onSession)
   const [first] = target.hosts
 
   // The driver reads options that are not given from PG* variables of the environment.
@@ -76,7 +79,7 @@ export function createClient(url: string, options: ClientOptions): Client {
     keep_alive: 60,
     backoff: (retries: number) =>
       reconnectMs === undefined ? Math.min(0.05 * 2 ** retries, MAX_BACKOFF_SECONDS) : reconnectMs / 1000,
-    connection: { application_name: target.applicationName ?? applicationName },
+    connection: { application_name: target.applicationName ?? applicationName, DateStyle: 'ISO, MDY' },
     onnotice: () => undefined,
     socket: () => connector.connect()
   }

@@ -1,10 +1,20 @@
-/**
- * Why the database cannot be used, as probes report it:
- * - `database_unreachable`: nothing answers at its address, or the connection broke
- * - `database_timeout`: it did not answer within the deadline
- * - `database_refused`: it answered and refused the session
- */
-export type DatabaseFailure = 'database_unreachable' | 'database_timeout' | 'database_refused'
+/** Why the database cannot be used, in the order in which probes report it. */
+export const DATABASE_FAILURES = [
+  /** Tables or columns that this version needs are missing. */
+  'schema_incompatible',
+  /** Nothing answers at its address, or the connection broke. */
+  'database_unreachable',
+  /** It did not answer within the deadline. */
+  'database_timeout',
+  /** It answered and refused the session. */
+  'database_refused',
+  /** It answers and rejects writes: a standby, or a read-only default. */
+  'database_read_only',
+  /** It answers and cannot execute statements: a full disk, lost files, a defect. */
+  'database_failing'
+] as const
+
+export type DatabaseFailure = (typeof DATABASE_FAILURES)[number]
 
 /** The database cannot be used right now. `code` is the closed reason, `cause` what was seen. */
 export class DatabaseUnavailableError extends Error {
@@ -51,7 +61,22 @@ const connectRefusals =
 const brokenConnection = /^(E[A-Z]+|ERR_(SOCKET|SSL|STREAM|TLS)_[A-Z_]+|CONNECTION_[A-Z]+|SASL_[A-Z_]+)$/
 
 /** SQLSTATE classes and codes with which a server refuses a session: authorisation, catalogue, resources, start-up. */
-const refusals = /^(28|3D|08P01|53300|53400|57P03|58000)/
+const refusals = /^(28|3D|08P01|53300|53400|57P0[34]|58000)/
+
+/** SQLSTATE of a write on a server, or in a transaction, that is read-only. */
+const readOnly = new Set(['25006'])
+
+/**
+ * SQLSTATE of a statement of ours whose table, column, function, type or schema does not exist: the schema is not that
+ * of this version.
+ */
+const missingObjects = new Set(['42P01', '42703', '42883', '42704', '3F000'])
+
+/**
+ * SQLSTATE classes and codes of a server that cannot execute statements: no disk space, no memory, files that it cannot
+ * read, damaged data, a defect, missing rights on a table.
+ */
+const failures = /^(53100|53200|58|XX|42501)/
 
 function codeOf(err: unknown): string {
   return typeof err === 'object' && err !== null && 'code' in err ? String(err.code) : ''
@@ -62,13 +87,25 @@ export function isServerError(err: unknown): boolean {
   return err instanceof Error && err.name === 'PostgresError'
 }
 
-/** Names the failure of a health check: every error is a reason to call the database unusable. */
-export function failureOf(err: unknown): DatabaseFailure {
+/** The failure that an error of the server means; undefined for an error of the statement alone. */
+function serverFailure(err: unknown): DatabaseFailure | undefined {
   const code = codeOf(err)
   if (timeouts.has(code)) return 'database_timeout'
-  if (isServerError(err)) return sessionEnds.has(code) ? 'database_unreachable' : 'database_refused'
-  if (err instanceof ConnectError && connectRefusals.test(code)) return 'database_refused'
-  return 'database_unreachable'
+  if (sessionEnds.has(code)) return 'database_unreachable'
+  if (readOnly.has(code)) return 'database_read_only'
+  if (missingObjects.has(code)) return 'schema_incompatible'
+  // A FATAL error ends the session, or refuses it: there is no session in which statements could fail.
+  const isFatal = err instanceof Error && 'severity' in err && err.severity === 'FATAL'
+  if (refusals.test(code) || (isFatal && failures.test(code))) return 'database_refused'
+  return failures.test(code) ? 'database_failing' : undefined
+}
+
+/** Names the failure of a health check: every error is a reason to call the database unusable. */
+export function failureOf(err: unknown): DatabaseFailure {
+  if (isServerError(err)) return serverFailure(err) ?? 'database_refused'
+  const code = codeOf(err)
+  if (timeouts.has(code)) return 'database_timeout'
+  return err instanceof ConnectError && connectRefusals.test(code) ? 'database_refused' : 'database_unreachable'
 }
 
 /**
@@ -80,7 +117,15 @@ export function asUnavailable(err: unknown): unknown {
   if (err instanceof DatabaseUnavailableError) return err
   const code = codeOf(err)
   const unusable = isServerError(err)
-    ? timeouts.has(code) || sessionEnds.has(code) || refusals.test(code)
+    ? serverFailure(err) !== undefined
     : err instanceof ConnectError || timeouts.has(code) || brokenConnection.test(code)
   return unusable ? new DatabaseUnavailableError(failureOf(err), err) : err
+}
+
+/**
+ * Whether an error is an answer of the server that says that it cannot do what this replica needs, so that another
+ * replica, or a later attempt, may succeed. Not a connection that broke: the health check finds that itself.
+ */
+export function isServerFailure(err: unknown): boolean {
+  return isServerError(err) && serverFailure(err) !== undefined
 }

@@ -26,12 +26,17 @@ export class HostConnector {
   readonly #timeoutMs: number
   /** The outermost socket of each connection: destroying the one below TLS leaves TLS behind. */
   readonly #connections = new Set<{ socket: Socket }>()
+  readonly #onSession: () => void
   #destroyed = false
 
-  /** @param timeoutMs of one attempt on one host, TLS included, in milliseconds */
-  constructor(target: DatabaseTarget, timeoutMs: number) {
+  /**
+   * @param timeoutMs of one attempt on one host, TLS included, in milliseconds
+   * @param onSession called each time when the server has accepted a session
+   */
+  constructor(target: DatabaseTarget, timeoutMs: number, onSession: () => void = () => undefined) {
     this.#target = target
     this.#timeoutMs = timeoutMs
+    this.#onSession = onSession
   }
 
   /** Number of sockets that are not closed, those that are still connecting included. */
@@ -109,6 +114,7 @@ export class HostConnector {
       .once('session', () => {
         session = true
         unreachableUntil.delete(host)
+        this.#onSession()
       })
       .once('unsuitable', () => unsuitableUntil.set(host, performance.now() + UNSUITABLE_MS))
       .once('close', () => {

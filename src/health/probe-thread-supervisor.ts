@@ -5,12 +5,10 @@ import type { Log } from '../log/log.ts'
 import { portError } from '../start-error.ts'
 import { ProbeDurations } from './probe-durations.ts'
 import { type DatabaseState, monotonicMs, type SharedState } from './shared-state.ts'
-import type { FromThread, ThreadSettings, ToThread } from './thread-messages.ts'
+import { type FromThread, REFRESH_GRACE_MS, type ThreadSettings, type ToThread } from './thread-messages.ts'
 import { FRESH_MS } from './verdict.ts'
 
 const HEARTBEAT_MS = 100
-/** How much longer than the deadline of a check a probe waits for the thread's answer, in milliseconds. */
-const REFRESH_GRACE_MS = 100
 const CLOSE_TIMEOUT_MS = 2_000
 const RESTART_MIN_MS = 100
 const RESTART_MAX_MS = 5_000

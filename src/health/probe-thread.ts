@@ -11,7 +11,7 @@ import { createProbeServer } from './probe-server.ts'
 import { probeAnswers } from './probes.ts'
 import { SharedState } from './shared-state.ts'
 import { StallWatch } from './stall-watch.ts'
-import type { FromThread, ThreadSettings, ToThread } from './thread-messages.ts'
+import { type FromThread, REFRESH_GRACE_MS, type ThreadSettings, type ToThread } from './thread-messages.ts'
 
 if (!parentPort) throw new Error('the probe thread is started by the service')
 const main = parentPort
@@ -65,9 +65,12 @@ async function refresh(): Promise<void> {
 
 function startMonitor(url: string): void {
   if (monitor) return
-  check = new DatabaseCheck(url, { applicationName: settings.applicationName, deadlineMs: settings.checkTimeoutMs })
+  const { applicationName, checkTimeoutMs: deadlineMs } = settings
+  const isMigrated = () => state.snapshot().migrated
+  check = new DatabaseCheck(url, { applicationName, deadlineMs, isMigrated })
   monitor = new Monitor({
     state,
+    refreshMs: deadlineMs + REFRESH_GRACE_MS,
     check: () => check?.check() ?? Promise.reject(new Error('the probe thread has closed')),
     onTransition: ({ from, to, cause }) => {
       if (to === 'ok') log.info({ from, to }, 'database usable')

@@ -13,18 +13,19 @@ const PROBE_THREAD_LIMIT_MS = 5_000
  */
 export function databaseDetails(
   snapshot: Snapshot,
-  { latencyMs, sinceMs }: { latencyMs: number; sinceMs: number },
+  { latencyMs, sinceMs, failingSinceMs }: { latencyMs: number; sinceMs: number; failingSinceMs: number },
   nowMs: number
 ): CheckDetails {
   const code = databaseCheck(snapshot)
   const known = snapshot.database !== 'unknown'
+  const ofStatements = code === 'database_failing' && snapshot.database === 'ok'
   return {
     name: 'database',
     status: code === 'ok' ? 'ok' : 'failed',
     code: code === 'ok' ? null : code,
     latency_ms: known ? latencyMs : null,
     age_ms: known ? snapshot.databaseAgeMs : null,
-    since: known ? new Date(nowMs - sinceMs).toISOString() : null
+    since: known ? new Date(nowMs - (ofStatements ? failingSinceMs : sinceMs)).toISOString() : null
   }
 }
 

@@ -1,4 +1,4 @@
-import type { DatabaseFailure } from '../database/failure.ts'
+import { DATABASE_FAILURES, type DatabaseFailure } from '../database/failure.ts'
 
 /** Milliseconds of the clock that all threads of the process share. It never goes back. */
 export function monotonicMs(): number {
@@ -20,24 +20,23 @@ export interface Snapshot {
   draining: boolean
   /** The main thread sheds load, because its event loop is late. */
   pressure: boolean
+  /** Statements of this replica fail again and again, though the database answers its check. */
+  failing: boolean
+  /** The start-up found that the schema is not one that this version can work on. */
+  incompatible: boolean
   /** Age of the main loop's last heartbeat, in milliseconds. */
   heartbeatAgeMs: number
 }
 
-const databaseStates: readonly DatabaseState[] = [
-  'unknown',
-  'ok',
-  'database_unreachable',
-  'database_timeout',
-  'database_refused'
-]
+const databaseStates: readonly DatabaseState[] = ['unknown', 'ok', ...DATABASE_FAILURES]
 
-const WORDS = 5
+const WORDS = 6
 const DATABASE = 0
 const REPLICA = 1
 const HEARTBEAT = 2
 const LATENCY = 3
 const SINCE = 4
+const FAILING_SINCE = 5
 
 const UNRESPONSIVE = databaseStates.indexOf('database_timeout')
 
@@ -51,6 +50,8 @@ const MIGRATED = 1n << 0n
 const STARTED = 1n << 1n
 const DRAINING = 1n << 2n
 const PRESSURE = 1n << 3n
+const FAILING = 1n << 4n
+const INCOMPATIBLE = 1n << 5n
 
 /**
  * The state of the replica in shared memory, so that the main thread and the probe thread answer from the same state.
@@ -96,6 +97,17 @@ export class SharedState {
     this.#write(pressure ? this.#replica | PRESSURE : this.#replica & ~PRESSURE)
   }
 
+  /** Writes whether the statements of this replica fail again and again. */
+  setFailing(failing: boolean, nowMs = monotonicMs()): void {
+    Atomics.store(this.#words, FAILING_SINCE, BigInt(nowMs))
+    this.#write(failing ? this.#replica | FAILING : this.#replica & ~FAILING)
+  }
+
+  /** Writes whether this version can work on the schema: without it the replica is not ready and runs no job. */
+  setIncompatible(incompatible: boolean): void {
+    this.#write(incompatible ? this.#replica | INCOMPATIBLE : this.#replica & ~INCOMPATIBLE)
+  }
+
   /** Writes the heartbeat of the main loop. */
   beat(nowMs = monotonicMs()): void {
     Atomics.store(this.#words, HEARTBEAT, BigInt(nowMs))
@@ -111,6 +123,8 @@ export class SharedState {
       started: (replica & STARTED) !== 0n,
       draining: (replica & DRAINING) !== 0n,
       pressure: (replica & PRESSURE) !== 0n,
+      failing: (replica & FAILING) !== 0n,
+      incompatible: (replica & INCOMPATIBLE) !== 0n,
       heartbeatAgeMs: Math.max(0, nowMs - Number(Atomics.load(this.#words, HEARTBEAT)))
     }
   }
@@ -124,11 +138,15 @@ export class SharedState {
     return nowMs - Number(database >> STATE_BITS) <= limitMs || Number(database & STATE_MASK) === UNRESPONSIVE
   }
 
-  /** The latency of the last check, and for how long its result has been the same, in milliseconds. */
-  databaseTiming(nowMs = monotonicMs()): { latencyMs: number; sinceMs: number } {
+  /**
+   * The latency of the last check, for how long its result has been the same, and since when the statements of this
+   * replica fail or do not fail. In milliseconds.
+   */
+  databaseTiming(nowMs = monotonicMs()): { latencyMs: number; sinceMs: number; failingSinceMs: number } {
     return {
       latencyMs: Number(Atomics.load(this.#words, LATENCY)) / US_PER_MS,
-      sinceMs: Math.max(0, nowMs - Number(Atomics.load(this.#words, SINCE)))
+      sinceMs: Math.max(0, nowMs - Number(Atomics.load(this.#words, SINCE))),
+      failingSinceMs: Math.max(0, nowMs - Number(Atomics.load(this.#words, FAILING_SINCE)))
     }
   }
 

@@ -1,5 +1,8 @@
 import type { DatabaseState } from './shared-state.ts'
 
+/** How much longer than the deadline of a check a probe waits for its result, in milliseconds. */
+export const REFRESH_GRACE_MS = 200
+
 /** The settings of the probe thread. They have no secret: the database address is sent by message. */
 export interface ThreadSettings {
   state: SharedArrayBuffer

@@ -21,10 +21,21 @@ export type NotReadyCode = 'draining' | 'starting' | 'migrations_pending' | Data
 /** The status of the database check: `starting` before the first verdict, `overloaded` when the verdict expired. */
 export type DatabaseCheck = 'ok' | 'starting' | DatabaseFailure | 'overloaded'
 
-/** The status of the database check in a snapshot. */
-export function databaseCheck({ database, databaseAgeMs }: Snapshot): DatabaseCheck {
+/**
+ * The status of the database in a snapshot: what the check found, and where it found nothing wrong, what the start-up and
+ * the statements of the replica found.
+ */
+export function databaseCheck({ database, databaseAgeMs, incompatible, failing }: Snapshot): DatabaseCheck {
   if (database === 'unknown') return 'starting'
-  return databaseAgeMs > (database === 'ok' ? OK_LIMIT_MS : FAILURE_LIMIT_MS) ? 'overloaded' : database
+  if (databaseAgeMs > (database === 'ok' ? OK_LIMIT_MS : FAILURE_LIMIT_MS)) return 'overloaded'
+  if (database !== 'ok') return database
+  if (incompatible) return 'schema_incompatible'
+  return failing ? 'database_failing' : 'ok'
+}
+
+/** Whether this replica may run jobs: not on a schema that this version cannot work on. */
+export function mayRunJobs(snapshot: Snapshot): boolean {
+  return !snapshot.incompatible && snapshot.database !== 'schema_incompatible'
 }
 
 /** Why the replica is not ready: the first reason of the list that applies; undefined when it is ready. */
@@ -32,7 +43,8 @@ export function notReady(snapshot: Snapshot): NotReadyCode | undefined {
   const database = databaseCheck(snapshot)
   if (snapshot.draining) return 'draining'
   if (database === 'starting') return 'starting'
-  if (!snapshot.migrated && database === 'ok') return 'migrations_pending'
+  // Statements fail on a schema that is not complete.
+  if (!snapshot.migrated && (database === 'ok' || database === 'database_failing')) return 'migrations_pending'
   if (database !== 'ok') return database
   return snapshot.pressure || snapshot.heartbeatAgeMs > HEARTBEAT_LIMIT_MS ? 'overloaded' : undefined
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { Database } from '../../src/database/database.ts'
-import { asUnavailable, failureOf } from '../../src/database/failure.ts'
+import { asUnavailable, failureOf, isServerFailure } from '../../src/database/failure.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import { captureLog } from '../support/app.ts'
 import { assertRows } from '../support/assert-rows.ts'
@@ -154,7 +154,7 @@ t.test('a schema that is newer than this version is left alone', async t => {
   t.strictSame(await migrate(database), [])
 })
 
-t.test('every failure has one of three names', async t => {
+t.test('every failure has one name', async t => {
   const error = (code: string, name = 'Error') => Object.assign(new Error(code), { code, name })
   for (const [err, code] of [
     [error('ECONNREFUSED'), 'database_unreachable'],
@@ -165,7 +165,17 @@ t.test('every failure has one of three names', async t => {
     [error('ETIMEDOUT'), 'database_timeout'],
     [error('28P01', 'PostgresError'), 'database_refused'],
     [error('53300', 'PostgresError'), 'database_refused'],
-    [error('57P03', 'PostgresError'), 'database_refused']
+    [error('57P03', 'PostgresError'), 'database_refused'],
+    [error('57P04', 'PostgresError'), 'database_refused'],
+    [error('25006', 'PostgresError'), 'database_read_only'],
+    [error('42P01', 'PostgresError'), 'schema_incompatible'],
+    [error('42703', 'PostgresError'), 'schema_incompatible'],
+    [error('53100', 'PostgresError'), 'database_failing'],
+    [error('58P01', 'PostgresError'), 'database_failing'],
+    [error('XX001', 'PostgresError'), 'database_failing'],
+    [Object.assign(error('58P01', 'PostgresError'), { severity: 'FATAL' }), 'database_refused'],
+    [error('55P03', 'PostgresError'), 'database_timeout'],
+    [error('57014', 'PostgresError'), 'database_timeout']
   ] as const) {
     t.equal(failureOf(err), code, err.message)
     t.match(asUnavailable(err), { name: 'DatabaseUnavailableError', code, cause: err })
@@ -174,3 +184,29 @@ t.test('every failure has one of three names', async t => {
     t.equal(asUnavailable(err), err)
   }
 })
+
+t.test(
+  'an answer of the server that another attempt may not get is separated from an error of the statement',
+  async t => {
+    const error = (code: string, name = 'PostgresError') => Object.assign(new Error(code), { code, name })
+    for (const code of [
+      '25006',
+      '53100',
+      '53200',
+      '57014',
+      '55P03',
+      '57P01',
+      '57P03',
+      '58P01',
+      'XX000',
+      '42P01',
+      '42703'
+    ]) {
+      t.equal(isServerFailure(error(code)), true, code)
+    }
+    for (const code of ['23505', '22012', '40P01']) t.equal(isServerFailure(error(code)), false, code)
+    for (const code of ['ECONNREFUSED', 'DEADLINE', 'CONNECTION_CLOSED']) {
+      t.equal(isServerFailure(error(code, 'Error')), false, code)
+    }
+  }
+)

@@ -26,7 +26,7 @@ function manualCheck() {
   }
 }
 
-function monitored(t: Test, options: Pick<MonitorOptions, 'idleMs' | 'nowMs'> = {}) {
+function monitored(t: Test, options: Pick<MonitorOptions, 'idleMs' | 'nowMs' | 'refreshMs'> = {}) {
   const manual = manualCheck()
   const transitions: Transition[] = []
   const state = new SharedState()
@@ -112,6 +112,42 @@ t.test('each change is reported once, with its cause', async t => {
     { from: 'ok', to: 'database_unreachable', cause },
     { from: 'database_unreachable', to: 'ok' }
   ])
+})
+
+t.test('while the check connects, the verdict stays, and no request waits', async t => {
+  const { manual, monitor, state, transitions } = monitored(t, { idleMs: 1 })
+  monitor.start()
+  for (const result of [{ state: 'connecting' }, { state: 'database_refused', cause: 1 }] satisfies CheckResult[]) {
+    const next = manual.next()
+    manual.answer(result)
+    await next
+  }
+  const before = state.snapshot().databaseAgeMs
+  const next = manual.next()
+  manual.answer({ state: 'connecting' })
+  await next
+  await monitor.refresh()
+  t.equal(manual.running, 1, 'the next check is under way behind the answer')
+  t.equal(state.snapshot().database, 'database_refused')
+  t.ok(state.snapshot().databaseAgeMs <= before + 1_000, 'the verdict does not expire')
+  t.strictSame(transitions, [{ from: 'unknown', to: 'database_refused', cause: 1 }])
+})
+
+t.test('a usable database to which the check has to connect again, and cannot at once, is unreachable', async t => {
+  const { manual, monitor, state } = monitored(t, { idleMs: 1 })
+  monitor.start()
+  for (const result of [{ state: 'ok' }, { state: 'connecting' }] satisfies CheckResult[]) {
+    const next = manual.next()
+    manual.answer(result)
+    await next
+  }
+  t.equal(state.snapshot().database, 'database_unreachable')
+})
+
+t.test('a request waits for a check for a limited time', async t => {
+  const { manual, monitor } = monitored(t, { refreshMs: 5 })
+  await monitor.refresh()
+  t.equal(manual.running, 1)
 })
 
 t.test('no check starts after stop', async t => {

@@ -6,7 +6,7 @@ import { SharedState } from '../../src/health/shared-state.ts'
 import { notReady } from '../../src/health/verdict.ts'
 import { StartError } from '../../src/start-error.ts'
 import { captureLog } from '../support/app.ts'
-import { createTestDatabase } from '../support/database.ts'
+import { migratedDatabase } from '../support/migrated-database.ts'
 
 function supervised(t: Test, settings: Partial<ProbeThreadSupervisorOptions['settings']> = {}) {
   const { lines, logger } = captureLog('debug')
@@ -39,7 +39,7 @@ function supervised(t: Test, settings: Partial<ProbeThreadSupervisorOptions['set
 }
 
 t.test('a thread that ends is reported, its verdict expires, and it is started again on its port', async t => {
-  const { url } = await createTestDatabase(t)
+  const { url } = await migratedDatabase(t)
   const { supervisor, state, lines, transition } = supervised(t)
   const port = await supervisor.start()
   state.setMigrated()

@@ -12,6 +12,8 @@ const healthy: Snapshot = {
   started: true,
   draining: false,
   pressure: false,
+  failing: false,
+  incompatible: false,
   heartbeatAgeMs: 20
 }
 const unresponsive: Snapshot = { ...healthy, database: 'database_timeout' }

@@ -9,10 +9,12 @@ const ready: Snapshot = {
   started: true,
   draining: false,
   pressure: false,
+  failing: false,
+  incompatible: false,
   heartbeatAgeMs: 90
 }
 const now = Date.parse('2026-11-23T12:00:00.000Z')
-const timing = { latencyMs: 0.6, sinceMs: 60_000 }
+const timing = { latencyMs: 0.6, sinceMs: 60_000, failingSinceMs: 5_000 }
 
 t.test('the database is failed with the code of its last check', async t => {
   t.strictSame(databaseDetails(ready, timing, now), {
@@ -25,6 +27,18 @@ t.test('the database is failed with the code of its last check', async t => {
   })
   const failed = { ...ready, database: 'database_refused' } as const
   t.hasStrict(databaseDetails(failed, timing, now), { status: 'failed', code: 'database_refused' })
+})
+
+t.test('statements that fail are a failure of the database, since they fail', async t => {
+  t.hasStrict(databaseDetails({ ...ready, failing: true }, timing, now), {
+    status: 'failed',
+    code: 'database_failing',
+    since: '2026-11-23T11:59:55.000Z'
+  })
+  t.hasStrict(databaseDetails({ ...ready, database: 'database_read_only', failing: true }, timing, now), {
+    code: 'database_read_only',
+    since: '2026-11-23T11:59:00.000Z'
+  })
 })
 
 t.test('before the first check nothing is known of the database', async t => {

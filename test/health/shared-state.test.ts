@@ -1,4 +1,5 @@
 import t from 'tap'
+import { DATABASE_FAILURES } from '../../src/database/failure.ts'
 import { SharedState } from '../../src/health/shared-state.ts'
 
 t.test('a new state is not started, and the database is unknown', async t => {
@@ -7,7 +8,9 @@ t.test('a new state is not started, and the database is unknown', async t => {
     migrated: false,
     started: false,
     draining: false,
-    pressure: false
+    pressure: false,
+    failing: false,
+    incompatible: false
   })
 })
 
@@ -18,6 +21,8 @@ t.test('each thread reads what the other one writes', async t => {
   writer.setStarted()
   writer.setDraining()
   writer.setPressure(true)
+  writer.setFailing(true, 1_250)
+  writer.setIncompatible(true)
   reader.setDatabase('database_refused', 1_000, 7)
   writer.beat(1_500)
   const seen = {
@@ -27,11 +32,16 @@ t.test('each thread reads what the other one writes', async t => {
     started: true,
     draining: true,
     pressure: true,
+    failing: true,
+    incompatible: true,
     heartbeatAgeMs: 500
   }
   t.strictSame(reader.snapshot(2_000), seen)
   t.strictSame(writer.snapshot(2_000), seen)
-  t.strictSame(writer.databaseTiming(2_000), { latencyMs: 7, sinceMs: 1_000 })
+  t.strictSame(writer.databaseTiming(2_000), { latencyMs: 7, sinceMs: 1_000, failingSinceMs: 750 })
+  writer.setFailing(false)
+  writer.setIncompatible(false)
+  t.hasStrict(reader.snapshot(2_000), { failing: false, incompatible: false, pressure: true, started: true })
 })
 
 t.test('the end of pressure changes no other flag', async t => {
@@ -51,7 +61,7 @@ t.test('an age is never negative, also when the reader read the clock first', as
 
 t.test('every database state is read as it was written', async t => {
   const state = new SharedState()
-  for (const database of ['ok', 'database_unreachable', 'database_timeout', 'database_refused', 'unknown'] as const) {
+  for (const database of ['ok', ...DATABASE_FAILURES, 'unknown'] as const) {
     state.setDatabase(database, Number.MAX_SAFE_INTEGER)
     t.equal(state.snapshot(Number.MAX_SAFE_INTEGER).database, database)
   }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Snapshot } from '../../src/health/shared-state.ts'
-import { databaseCheck, FRESH_MS, notReady, notStarted } from '../../src/health/verdict.ts'
+import { databaseCheck, FRESH_MS, mayRunJobs, notReady, notStarted } from '../../src/health/verdict.ts'
 
 const ready: Snapshot = {
   database: 'ok',
@@ -9,6 +9,8 @@ const ready: Snapshot = {
   started: true,
   draining: false,
   pressure: false,
+  failing: false,
+  incompatible: false,
   heartbeatAgeMs: 20
 }
 
@@ -63,4 +65,22 @@ t.test('the warm-up delays start-up, not readiness', async t => {
 
 t.test('a started replica stays started', async t => {
   t.equal(notStarted({ ...ready, draining: true, database: 'database_refused', pressure: true }), undefined)
+})
+
+t.test(
+  'statements that fail, and a schema that does not fit, are reasons while the check finds nothing wrong',
+  async t => {
+    t.equal(notReady({ ...ready, failing: true }), 'database_failing')
+    t.equal(notReady({ ...ready, failing: true, incompatible: true }), 'schema_incompatible')
+    t.equal(notReady({ ...ready, failing: true, database: 'database_read_only' }), 'database_read_only')
+    t.equal(notReady({ ...ready, failing: true, pressure: true }), 'database_failing')
+    t.equal(notReady({ ...ready, failing: true, migrated: false }), 'migrations_pending')
+    t.equal(notReady({ ...ready, database: 'database_read_only', migrated: false }), 'database_read_only')
+  }
+)
+
+t.test('jobs may run unless the schema does not fit', async t => {
+  t.equal(mayRunJobs({ ...ready, failing: true, draining: true, database: 'database_timeout' }), true)
+  t.equal(mayRunJobs({ ...ready, database: 'schema_incompatible' }), false)
+  t.equal(mayRunJobs({ ...ready, incompatible: true, database: 'database_timeout' }), false)
 })
