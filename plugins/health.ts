@@ -7,7 +7,7 @@ import { reportHealth } from '../src/health/metrics.ts'
 import { ProbeThreadSupervisor } from '../src/health/probe-thread-supervisor.ts'
 import { type ProbeAnswer, type ProbePath, probeAnswers } from '../src/health/probes.ts'
 import { databaseDetails, mainLoopDetails, probeThreadDetails } from '../src/health/replica-checks.ts'
-import { SharedState } from '../src/health/shared-state.ts'
+import { type DatabaseState, SharedState } from '../src/health/shared-state.ts'
 import { type StartUpSteps, startUp } from '../src/start-up.ts'
 
 declare module 'fastify' {
@@ -44,10 +44,14 @@ interface Health {
   startProbeThread(): Promise<number | undefined>
 }
 
+/** After these states of the database the connections of the pool may be dead, or sessions that are read-only. */
+const STALE_SESSIONS: ReadonlySet<DatabaseState> = new Set(['database_timeout', 'database_read_only'])
+
 /** Owns the shared state, the probe thread and the start-up sequence. */
 async function health(app: FastifyInstance, { config }: { config: Config }) {
   const state = new SharedState()
   const supervisor = superviseProbeThread(app, state, config)
+  watchStatements(app, state)
   app.decorate('startUpSteps', {})
   app.decorate('healthChecks', [
     () => databaseDetails(state.snapshot(), state.databaseTiming(), Date.now()),
@@ -91,7 +95,18 @@ function superviseProbeThread(app: FastifyInstance, state: SharedState, config: 
       log: { level: config.LOG_LEVEL, bindings: { instance: config.INSTANCE_ID } }
     },
     onTransition: (from, to) => {
-      if (from === 'database_timeout' && to === 'ok') app.db.rebuild()
+      if (to === 'ok' && STALE_SESSIONS.has(from)) app.db.rebuild()
+    }
+  })
+}
+
+function watchStatements(app: FastifyInstance, state: SharedState): void {
+  app.db.watch({
+    isAnswering: () => state.snapshot().database === 'ok',
+    onChange: change => {
+      state.setFailing(change.failing)
+      if (change.failing) app.log.warn({ err: change.err }, 'statements fail, not ready')
+      else app.log.info({ failures: change.failures, lasted_ms: change.lastedMs }, 'statements succeed again')
     }
   })
 }

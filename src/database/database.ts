@@ -2,13 +2,16 @@ import { DeadlineError, withDeadline } from '../async/deadline.ts'
 import type { Log } from '../log/log.ts'
 import { type Client, createClient, type Sql, type TransactionSql } from './client.ts'
 import { isConflict, repeatOnConflict } from './conflict.ts'
-import { asUnavailable, DatabaseUnavailableError, failureOf } from './failure.ts'
+import { asUnavailable, DatabaseUnavailableError, failureOf, isServerFailure } from './failure.ts'
+import { type StatementChange, StatementHealth } from './statement-health.ts'
 
 /** Longest wait for one statement, unless its caller says otherwise, in milliseconds. */
 const STATEMENT_DEADLINE_MS = 5_000
 const CONNECT_TIMEOUT_MS = 3_000
 /** How long calls under way may continue on a pool that is replaced, in seconds. */
 const RETIREMENT_SECONDS = 5
+/** The shortest time between two replacements of a pool whose sessions are read-only, in milliseconds. */
+const READ_ONLY_MS = 1_000
 
 export interface DatabaseOptions {
   /** Connections at most. */
@@ -22,6 +25,19 @@ export interface CallOptions {
   deadlineMs?: number
   /** False: `work` is called once, for one that must not be repeated after a conflict. Default true. */
   retry?: boolean
+  /**
+   * The kind of the call: failures are counted by it. Default: the text of `work`, which is the same for all calls from
+   * one place in the code. Given where `work` only wraps a function of the caller.
+   */
+  kind?: string
+}
+
+/** What watches the calls of the pool. */
+export interface StatementWatch {
+  /** Whether the database answers the health check. While it does not, calls that miss their deadline do not count. */
+  isAnswering: () => boolean
+  /** The calls began to fail again and again, or no longer fail. */
+  onChange: (change: StatementChange) => void
 }
 
 export interface PoolUsage {
@@ -48,6 +64,9 @@ export class Database {
   #client: Client | undefined
   #inFlight = 0
   #replacements = 0
+  #readOnlyMs = Number.NEGATIVE_INFINITY
+  #watch: StatementWatch = { isAnswering: () => false, onChange: () => undefined }
+  readonly #statements = new StatementHealth(change => this.#watch.onChange(change))
   readonly #calls = { succeeded: 0, unavailable: 0, failed: 0 }
 
   constructor(options: DatabaseOptions) {
@@ -55,6 +74,11 @@ export class Database {
     this.#address = new Promise(resolve => {
       this.#resolveAddress = resolve
     })
+  }
+
+  /** Sets what watches the calls. To be called once, before `open`. */
+  watch(watch: StatementWatch): void {
+    this.#watch = watch
   }
 
   /** Current usage of the pool, and counts since the start. */
@@ -88,7 +112,7 @@ export class Database {
    */
   async run<T>(
     work: (sql: Sql) => Promise<T>,
-    { deadlineMs = STATEMENT_DEADLINE_MS, retry = true }: CallOptions = {}
+    { deadlineMs = STATEMENT_DEADLINE_MS, retry = true, kind }: CallOptions = {}
   ): Promise<T> {
     const client = this.#client
     this.#inFlight++
@@ -99,9 +123,11 @@ export class Database {
       const working = retry ? repeatOnConflict(attempt, { deadlineMs, onRepeat }) : attempt()
       const result = await withDeadline(working, deadlineMs)
       this.#calls.succeeded++
+      if (!this.#statements.isClear) this.#statements.succeeded(kind ?? String(work))
       return result
     } catch (err) {
-      if (client && err instanceof DeadlineError) this.#replace(client, err)
+      if (this.#isFailure(err, client)) this.#statements.failed(kind ?? String(work), err)
+      if (client) this.#replaceAfter(err, client)
       const reported = isConflict(err) ? new DatabaseUnavailableError(failureOf(err), err) : asUnavailable(err)
       this.#calls[reported instanceof DatabaseUnavailableError ? 'unavailable' : 'failed']++
       throw reported
@@ -132,7 +158,7 @@ export class Database {
         const [, result] = await Promise.all([limit, work(tx)])
         return result
       }) as Promise<T>
-    return this.run(begun, { deadlineMs: deadlineMs + 500, ...options })
+    return this.run(begun, { deadlineMs: deadlineMs + 500, kind: String(work), ...options })
   }
 
   /** Replaces the pool, as after a time without answers: its connections may be lost without an error. */
@@ -152,11 +178,28 @@ export class Database {
     return createClient(url, { max, applicationName, connectTimeoutMs: CONNECT_TIMEOUT_MS })
   }
 
+  /** Whether a failed call counts. Calls of a pool that was replaced meanwhile end late, for a reason that is over. */
+  #isFailure(err: unknown, client: Client | undefined): boolean {
+    if (err instanceof DeadlineError) return client === this.#client && this.#watch.isAnswering()
+    return isServerFailure(err)
+  }
+
+  /** Replaces the pool where its connections are the reason: they may be dead, or sessions that are read-only. */
+  #replaceAfter(err: unknown, client: Client): void {
+    if (err instanceof DeadlineError) this.#replace(client, err)
+    // A new connection may lead to another server, or have another default.
+    else if (failureOf(err) === 'database_read_only' && performance.now() - this.#readOnlyMs > READ_ONLY_MS) {
+      this.#readOnlyMs = performance.now()
+      this.#replace(client)
+    }
+  }
+
   #replace(client: Client, err?: DeadlineError): void {
     if (client !== this.#client || this.#url === undefined) return
     this.#client = this.#create(this.#url)
     this.#replacements++
-    this.#options.log.warn({ err }, 'database pool replaced')
+    if (err) this.#options.log.warn({ err }, 'database pool replaced')
+    else this.#options.log.debug({}, 'database pool replaced')
     void client.retire(RETIREMENT_SECONDS)
   }
 }

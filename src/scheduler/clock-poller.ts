@@ -12,6 +12,8 @@ import type { NextFire, SchedulerStore, Snapshot } from './store.ts'
 
 /** The wait between two polls of the database, in milliseconds. */
 const POLL_MS = 1 * SECOND
+/** The wait after a poll that failed, in milliseconds: three failures in a row must be seen within three seconds. */
+const FAILED_POLL_MS = 250
 /** The wait before a fire is claimed again that was ahead of the database's clock, in milliseconds. */
 const EARLY_RETRY_MS = 5
 /** The longest wait that Node.js timers support, in milliseconds. */
@@ -62,6 +64,7 @@ export class ClockPoller {
     this.#poller = new Poller({
       poll: () => this.#pollOnce(),
       intervalMs: POLL_MS,
+      backOff: { minMs: FAILED_POLL_MS, maxMs: FAILED_POLL_MS, jitter: 0 },
       log: options.log,
       failedMessage: 'scheduler poll failed',
       recoveredMessage: 'scheduler poll recovered',

@@ -255,39 +255,40 @@ export class RunStore {
         if (held.length !== 1) throw new LeaseLostError()
         return await work(tx)
       },
-      options
+      { kind: String(work), ...options }
     )
   }
 }
 
-/**
- * The statement that abandons the runs whose lease has expired. A locked row is skipped: its runner is in a
- * transaction.
- * @param condition only rows for which this is true
- */
-export function abandonExpired(sql: Sql, condition = sql`true`) {
-  return sql`
-    update job_runs set outcome = 'abandoned', finished_at = clock_timestamp(), error_code = 'LEASE_EXPIRED'
+/** The statement that abandons the runs whose lease has expired, before and after a further condition on its rows. */
+const ABANDON = {
+  head: `update job_runs set outcome = 'abandoned', finished_at = clock_timestamp(), error_code = 'LEASE_EXPIRED'
     where run_id in (
-      select run_id from job_runs
-      where outcome = 'running' and lease_expires_at < clock_timestamp() and ${condition}
-      for update skip locked
+      select run_id from job_runs where outcome = 'running' and lease_expires_at < clock_timestamp() and `,
+  // A locked row is skipped: its runner is in a transaction.
+  tail: ` for update skip locked
     )`
+}
+
+/** The statement that abandons all runs whose lease has expired, as text. */
+export const ABANDON_EXPIRED = `${ABANDON.head}true${ABANDON.tail}`
+
+/** As `ABANDON_EXPIRED`, for the rows for which the condition is true. */
+function abandonExpired(sql: Sql, condition: ReturnType<Sql>) {
+  return sql`${sql.unsafe(ABANDON.head)}${condition}${sql.unsafe(ABANDON.tail)}`
 }
 
 /**
  * The statement that shortens the leases that end later than any lease can. They were written before the database's
  * clock was set back, and would protect a dead runner until that time. A living one renews its lease before it expires.
  */
-export function shortenLeases(sql: Sql) {
-  return sql`
-    update job_runs set lease_expires_at = ${leaseEnd(sql)}
-    where run_id in (
-      select run_id from job_runs
-      where outcome = 'running' and lease_expires_at > clock_timestamp() + make_interval(secs => ${(2 * LEASE_MS) / SECOND}::int)
-      for update skip locked
-    )`
-}
+export const SHORTEN_LEASES = `
+  update job_runs set lease_expires_at = clock_timestamp() + make_interval(secs => ${LEASE_MS / SECOND})
+  where run_id in (
+    select run_id from job_runs
+    where outcome = 'running' and lease_expires_at > clock_timestamp() + make_interval(secs => ${(2 * LEASE_MS) / SECOND})
+    for update skip locked
+  )`
 
 function leaseEnd(sql: Sql | TransactionSql) {
   return sql`clock_timestamp() + make_interval(secs => ${LEASE_MS / SECOND}::int)`

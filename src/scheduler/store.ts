@@ -1,8 +1,8 @@
 // @FEAT:scheduler @COMP:service @TYPE:core
-import type { Sql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
+import { TABLE_GUARD } from '../database/table-guard.ts'
 import { type RunRecord, type RunRow, runColumns, toRun } from './run-history.ts'
-import { abandonExpired, shortenLeases } from './run-store.ts'
+import { ABANDON_EXPIRED, SHORTEN_LEASES } from './run-store.ts'
 import { type InTransaction, limitedTransaction } from './transaction.ts'
 
 /** The channel on which changes of the control tables are announced. */
@@ -109,6 +109,37 @@ interface JobRow {
   last_run: RunRow | null
 }
 
+const toMs = (time: string) => `round(extract(epoch from ${time}) * 1000)::float8`
+
+/** One message of several statements, in one transaction: it costs one network round trip. */
+const POLL = `${TABLE_GUARD};
+  with abandoned as (
+    ${ABANDON_EXPIRED}
+    returning run_id, job_id, instance
+  ), shortened as (
+    ${SHORTEN_LEASES}
+  ), resumed as (
+    update scheduler_state
+    set running = true, changed_by = 'scheduler', changed_at = now(), reason = null, resumes_at = null
+    where is_only in (
+      select is_only from scheduler_state where not running and resumes_at <= now() for update skip locked
+    )
+    returning true
+  )
+  select
+    ${toMs('clock_timestamp()')} as now_ms,
+    state.running or exists (select from resumed) as running,
+    ${toMs('state.changed_at')} as changed_at_ms,
+    (select coalesce(jsonb_agg(to_jsonb(abandoned)), '[]') from abandoned) as abandoned,
+    (select coalesce(jsonb_agg(jsonb_build_object(
+      'job_id', job_id,
+      'paused', paused,
+      'next_fire_ms', ${toMs('next_fire_at')},
+      'first_due_ms', ${toMs('first_due_at')},
+      'last_success_ms', ${toMs('last_success_at')}
+    )), '[]') from scheduled_jobs) as jobs
+  from scheduler_state state`
+
 /** The state of the scheduler and the fire times of its jobs. All times are the database's. */
 export class SchedulerStore {
   readonly #database: Database
@@ -134,41 +165,14 @@ export class SchedulerStore {
   }
 
   /**
-   * The one statement of an idle replica: abandons the runs whose lease has expired, shortens a lease that was written
-   * before the database's clock was set back, ends a stop whose time is over, and reads the state of the scheduler and the fire times of every job. It skips locked rows: it waits for no lock,
-   * so its own locks can be taken in any order. What it skips is left for the next call.
+   * The one call of an idle replica: shows that all tables can be used, abandons the runs whose lease has expired, shortens a
+   * lease that was written before the database's clock was set back, ends a stop whose time is over, and reads the state of the scheduler and the fire times of every job. It skips locked rows,
+   * so that the locks of its rows can be taken in any order. What it skips is left for the next call.
    * @throws {DatabaseUnavailableError}
    */
   async poll(): Promise<Snapshot> {
-    const [row] = await this.#database.run(
-      sql => sql<SnapshotRow[]>`
-        with abandoned as (
-          ${abandonExpired(sql)}
-          returning run_id, job_id, instance
-        ), shortened as (
-          ${shortenLeases(sql)}
-        ), resumed as (
-          update scheduler_state
-          set running = true, changed_by = 'scheduler', changed_at = now(), reason = null, resumes_at = null
-          where is_only in (
-            select is_only from scheduler_state where not running and resumes_at <= now() for update skip locked
-          )
-          returning true
-        )
-        select
-          ${toMs(sql, sql`clock_timestamp()`)} as now_ms,
-          state.running or exists (select from resumed) as running,
-          ${toMs(sql, sql`state.changed_at`)} as changed_at_ms,
-          (select coalesce(jsonb_agg(to_jsonb(abandoned)), '[]') from abandoned) as abandoned,
-          (select coalesce(jsonb_agg(jsonb_build_object(
-            'job_id', job_id,
-            'paused', paused,
-            'next_fire_ms', ${toMs(sql, sql`next_fire_at`)},
-            'first_due_ms', ${toMs(sql, sql`first_due_at`)},
-            'last_success_ms', ${toMs(sql, sql`last_success_at`)}
-          )), '[]') from scheduled_jobs) as jobs
-        from scheduler_state state`
-    )
+    const results = await this.#database.run(sql => sql.unsafe<SnapshotRow[][]>(POLL).simple())
+    const row = results.at(-1)?.[0]
     if (!row) throw new Error('scheduler_state has no row')
     return toSnapshot(row)
   }
@@ -295,10 +299,6 @@ export class SchedulerStore {
       jobs: rows.flatMap(toJob)
     }
   }
-}
-
-function toMs(sql: Sql, time: ReturnType<Sql>) {
-  return sql`round(extract(epoch from ${time}) * 1000)::float8`
 }
 
 function toSnapshot({ now_ms, running, changed_at_ms, abandoned, jobs }: SnapshotRow): Snapshot {

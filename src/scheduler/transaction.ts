@@ -17,12 +17,13 @@ export type InTransaction = (tx: TransactionSql) => Promise<unknown>
  * Runs a transaction that holds its locks for some seconds at most, even when this process is frozen in it. `work` may
  * be called again, as `Database.transaction` says.
  * @param options.deadlineMs at most `TRANSACTION_DEADLINE_MS`, which is the default
+ * @param options.kind as in `CallOptions`. Default: the text of `work`
  * @throws {DatabaseUnavailableError}
  */
 export function limitedTransaction<T>(
   database: Database,
   work: (tx: TransactionSql) => Promise<T>,
-  { deadlineMs = TRANSACTION_DEADLINE_MS }: { deadlineMs?: number } = {}
+  { deadlineMs = TRANSACTION_DEADLINE_MS, kind = String(work) }: { deadlineMs?: number; kind?: string } = {}
 ): Promise<T> {
   return database.transaction(
     async tx => {
@@ -30,6 +31,6 @@ export function limitedTransaction<T>(
       const [, result] = await Promise.all([limit, work(tx)])
       return result
     },
-    { deadlineMs: Math.min(deadlineMs, TRANSACTION_DEADLINE_MS) }
+    { deadlineMs: Math.min(deadlineMs, TRANSACTION_DEADLINE_MS), kind }
   )
 }

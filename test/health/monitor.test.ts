@@ -122,14 +122,14 @@ t.test('while the check connects, the verdict stays, and no request waits', asyn
     manual.answer(result)
     await next
   }
-  const before = state.snapshot().databaseAgeMs
   const next = manual.next()
   manual.answer({ state: 'connecting' })
   await next
   await monitor.refresh()
   t.equal(manual.running, 1, 'the next check is under way behind the answer')
   t.equal(state.snapshot().database, 'database_refused')
-  t.ok(state.snapshot().databaseAgeMs <= before + 1_000, 'the verdict does not expire')
+  const { databaseAgeMs } = state.snapshot()
+  t.ok(databaseAgeMs <= 1_000, `the verdict does not expire: ${databaseAgeMs} ms`)
   t.strictSame(transitions, [{ from: 'unknown', to: 'database_refused', cause: 1 }])
 })
 

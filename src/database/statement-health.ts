@@ -1,0 +1,70 @@
+/** So many failures in a row of one kind of call mean that the database fails for this replica. */
+const FAILURES = 3
+/**
+ * A kind of call that has failed and is not repeated counts no longer after this multiple of the time between its
+ * failures, within these bounds in milliseconds. Without it, a replica that gets no more requests would fail for ever.
+ */
+const HOLD = { factor: 1.5, minMs: 2_000, maxMs: 45_000 }
+
+interface Failing {
+  count: number
+  firstMs: number
+  lastMs: number
+}
+
+/** The calls began to fail, with the last error; or they no longer fail, with the time that took. In milliseconds. */
+export type StatementChange = { failing: true; err: unknown } | { failing: false; failures: number; lastedMs: number }
+
+/**
+ * Counts the failures of each kind of call, and decides whether the database fails for this replica. A success ends the
+ * count of its own kind only: one that reads a healthy table does not hide another that fails for ever. The success of
+ * another kind ends the count of one that has not been called again for a while.
+ */
+export class StatementHealth {
+  readonly #onChange: (change: StatementChange) => void
+  readonly #nowMs: () => number
+  readonly #counts = new Map<string, Failing>()
+  #since: { ms: number; failures: number } | undefined
+
+  /** @param nowMs a clock that never goes back, in milliseconds */
+  constructor(onChange: (change: StatementChange) => void, nowMs: () => number = () => performance.now()) {
+    this.#onChange = onChange
+    this.#nowMs = nowMs
+  }
+
+  /** Whether no kind of call fails: then there is nothing that a success could end. */
+  get isClear(): boolean {
+    return this.#counts.size === 0
+  }
+
+  /** Records that a call of this kind failed for a reason of the server. */
+  failed(kind: string, err: unknown): void {
+    const nowMs = this.#nowMs()
+    const { count = 0, firstMs = nowMs } = this.#counts.get(kind) ?? {}
+    this.#counts.set(kind, { count: count + 1, firstMs, lastMs: nowMs })
+    if (this.#since) this.#since.failures++
+    else if (count + 1 >= FAILURES) {
+      this.#since = { ms: firstMs, failures: count + 1 }
+      this.#onChange({ failing: true, err })
+    }
+  }
+
+  /** Records that a call of this kind succeeded. */
+  succeeded(kind: string): void {
+    if (this.#counts.size === 0) return
+    const nowMs = this.#nowMs()
+    this.#counts.delete(kind)
+    for (const [other, failing] of this.#counts)
+      if (nowMs - failing.lastMs > holdMs(failing)) this.#counts.delete(other)
+    if (!this.#since || [...this.#counts.values()].some(({ count }) => count >= FAILURES)) return
+    const { ms, failures } = this.#since
+    this.#since = undefined
+    this.#onChange({ failing: false, failures, lastedMs: Math.round(nowMs - ms) })
+  }
+}
+
+function holdMs({ count, firstMs, lastMs }: Failing): number {
+  // One or two failures alone have no effect: they may wait long for the next.
+  if (count < FAILURES) return Number.POSITIVE_INFINITY
+  return Math.min(HOLD.maxMs, Math.max(HOLD.minMs, ((lastMs - firstMs) / (count - 1)) * HOLD.factor))
+}
