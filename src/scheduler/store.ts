@@ -165,8 +165,9 @@ export class SchedulerStore {
   }
 
   /**
-   * The one call of an idle replica: shows that all tables can be used, abandons the runs whose lease has expired, shortens a
-   * lease that was written before the database's clock was set back, ends a stop whose time is over, and reads the state of the scheduler and the fire times of every job. It skips locked rows,
+   * The one call of an idle replica: shows that all tables can be used, abandons the runs whose lease has expired,
+   * shortens a lease that was written before the database's clock was set back, ends a stop whose time is over, and
+   * reads the state of the scheduler and the fire times of every job. It skips locked rows,
    * so that the locks of its rows can be taken in any order. What it skips is left for the next call.
    * @throws {DatabaseUnavailableError}
    */
