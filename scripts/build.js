@@ -1,6 +1,6 @@
 // Builds dist/, which is all that ships:
 //
-//   dist/src/server.js, cli.js   one line each, which imports the bundle of the current build
+//   dist/src/server.js, cli.js, health-check.js   one line each, which imports the bundle of the current build
 //   dist/src/<id>/               bundle, threads, chunks, source maps, migrations, the assets of /docs
 //   dist/licenses.txt            of the bundled packages
 //   dist/sbom.cdx.json           the software bill of materials
@@ -31,14 +31,17 @@ import { filesBelow, filesDigest, inputsDigest } from './inputs.js'
 /** How long a build may take, in milliseconds: a temporary folder of that age is one that a build left behind. */
 const ABANDONED_MS = 10 * 60_000
 
+/** What is started by its name in dist/src/. */
+const ENTRIES = { server: 'src/server.ts', cli: 'src/cli/cli.ts', 'health-check': 'src/health/health-check.ts' }
+const entryFiles = Object.keys(ENTRIES).map(name => `${name}.js`)
+
 const root = dirname(import.meta.dirname)
 const dist = join(root, 'dist')
 const temporaryPrefix = '.dist-'
 
 const inputs = inputsDigest(root)
 const last = lastBuild()
-const complete =
-  last !== undefined && ['server.js', 'cli.js', last.id].every(name => existsSync(join(dist, 'src', name)))
+const complete = last !== undefined && [...entryFiles, last.id].every(name => existsSync(join(dist, 'src', name)))
 
 if (process.argv.includes('--if-changed') && complete && last.inputs === inputs) process.exit(0)
 if (canBuild()) await buildDist()
@@ -63,7 +66,7 @@ async function buildDist() {
   try {
     // As deep as the folder that it becomes: the paths in source maps are relative.
     const made = join(temporary, 'src/new')
-    const metafile = await bundle({ server: 'src/server.ts', cli: 'src/cli/cli.ts', ...THREADS }, made)
+    const metafile = await bundle({ ...ENTRIES, ...THREADS }, made)
     const packages = bundledPackages(made)
     const bill = await billOfMaterials(root, packages)
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -79,10 +82,10 @@ async function buildDist() {
     put('package.json', `${JSON.stringify({ name: 'trading-health', version, private: true, type: 'module' })}\n`)
     put('licenses.txt', licencesText(root, packages))
     put('sbom.cdx.json', bill)
-    for (const entry of ['cli', 'server']) put(`src/${entry}.js`, `import './${id}/${entry}.js'\n`)
+    for (const file of entryFiles) put(`src/${file}`, `import './${id}/${file}'\n`)
     put('build.json', `${JSON.stringify({ inputs, id, previous, exports: exportsOf(metafile, made) }, null, 2)}\n`)
     // Without a record of an earlier build, what is there may belong to a running service.
-    if (last) removeAllBut(['server.js', 'cli.js', id, previous])
+    if (last) removeAllBut([...entryFiles, id, previous])
   } finally {
     rmSync(temporary, { recursive: true, force: true })
   }

@@ -53,6 +53,14 @@ export const configSchema = Type.Object({
   HOST: Type.String({ default: '127.0.0.1', minLength: 1, maxLength: 255, description: 'address to listen on' }),
   PORT: port(5001, 'main port; `0` takes any free one and prints it'),
   PROBE_PORT: optionalPort(5002, 'port of the probe thread; `off` turns it off, `0` takes any free one and prints it'),
+  PROBE_PORT_PATH: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 4096,
+      description:
+        'file that gets the port of the probes when that is `0`, for the health check of the container; unset: none'
+    })
+  ),
   // `parseDatabaseUrl` checks what the pattern does not.
   DATABASE_URL: Type.Optional(
     Type.String({

@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { buildApp, type ServiceConfig } from './app.ts'
 import { generatedSecret } from './auth/generated-secret.ts'
 import { ConfigError, loadConfig } from './config.ts'
+import { recordProbePort } from './health/probe-address.ts'
 import { logDestination } from './log/log-destination.ts'
 import { warnOfUnsupportedNode } from './node-version.ts'
 import { portError, StartError } from './start-error.ts'
@@ -101,6 +102,7 @@ async function listen(): Promise<void> {
     const probes = port === undefined ? main : `http://${hostText(config.HOST)}:${port}`
     const metricsPort = await app.openMetricsPort()
     const metrics = metricsPort && `http://${hostText(config.METRICS_HOST ?? config.HOST)}:${metricsPort}/metrics`
+    await recordPort(port ?? Number(new URL(main).port))
     log.info({ main, probes: `${probes}/health/ready`, metrics }, 'listening')
   } catch (err) {
     if (signalledMs !== undefined) return
@@ -109,6 +111,17 @@ async function listen(): Promise<void> {
     process.exitCode = EXIT_FAILED
     await app.close()
     process.exit(EXIT_FAILED)
+  }
+}
+
+/** Records a port that the system chose. The service works without: only the health check of the container needs it. */
+async function recordPort(port: number): Promise<void> {
+  const { PORT, PROBE_PORT, PROBE_PORT_PATH: path } = config
+  if (path === undefined || (PROBE_PORT === 'off' ? PORT : PROBE_PORT) !== 0) return
+  try {
+    await recordProbePort(path, port)
+  } catch (err) {
+    log.warn({ err, path }, 'probe port not recorded')
   }
 }
 

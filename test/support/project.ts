@@ -9,6 +9,9 @@ export const serverScript = join(projectRoot, 'dist/src/server.js')
 /** The operator's commands as they ship. */
 export const cliScript = join(projectRoot, 'dist/src/cli.js')
 
+/** The health check of the container as it ships. */
+export const healthCheckScript = join(projectRoot, 'dist/src/health-check.js')
+
 /** scheduler-entry.ts, bundled as the service is. */
 export const schedulerScript = join(projectRoot, 'build/system/scheduler-entry.js')
 

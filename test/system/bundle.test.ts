@@ -16,7 +16,7 @@ import { startService } from '../support/service.ts'
 import { Client } from '../support/session.ts'
 
 /** They start a process or a thread; other tests run them. */
-const ENTRIES = ['auth/password-thread.js', 'cli.js', 'health/probe-thread.js', 'server.js']
+const ENTRIES = ['auth/password-thread.js', 'cli.js', 'health-check.js', 'health/probe-thread.js', 'server.js']
 /** Direct dependencies without code in the bundle: types, and what applies the patches. */
 const NOT_BUNDLED = ['@fastify/type-provider-typebox', 'diff']
 const PASSWORD = 'password of ops'
