@@ -238,11 +238,15 @@ t.test('a replica that is disabled or stops firing polls, and fires and sets not
 })
 
 t.test('a job without a fire time gets one, and the next poll follows at once', async t => {
-  const { start, advance, notify, calls, state } = setUp(
+  const { start, advance, notify, calls, state, lines } = setUp(
     [eachSecond('a')],
     [dueIn('a', null), dueIn('of another version', null)]
   )
   await start()
+  t.strictSame(
+    lines.map(({ msg }) => msg),
+    ['scheduler state changed']
+  )
   t.strictSame(calls.set, [{ jobId: 'a', nextFireMs: 1_000 }])
   t.equal(calls.polls, 2)
 
@@ -260,11 +264,15 @@ t.test('a job without a fire time gets one, and the next poll follows at once', 
 t.test('after the database clock is set back by two hours the jobs run within their period', async t => {
   const own = eachSecond('own', { scope: 'replica', trigger: every(29 * SECOND) })
   const { start, advance, calls, state, lines, poller } = setUp(
-    [testJob('a', nothing, { trigger: every(29 * SECOND) }), own],
-    [dueIn('a', 2 * HOUR + 20_000), dueIn('own', null)]
+    [testJob('a', nothing, { trigger: every(29 * SECOND) }), own, testJob('new', nothing)],
+    [dueIn('a', 2 * HOUR + 20_000), dueIn('own', null), dueIn('new', null)]
   )
   await start()
-  t.strictSame(calls.set, [{ jobId: 'a', nextFireMs: 14_000 }])
+  t.strictSame(
+    calls.set.map(({ jobId }) => jobId),
+    ['a', 'new']
+  )
+  t.equal(calls.set[0]?.nextFireMs, 14_000)
   await advance(14_000)
   t.strictSame(calls.fired, [
     { jobId: 'a', dueMs: 14_000, atMs: 14_000 },

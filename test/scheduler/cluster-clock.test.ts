@@ -58,6 +58,8 @@ t.test('a good reading is kept through later slow ones, less the drift of the cl
   local += 10_000
   clock.observe(local + offset, local - 50, local + 100)
   t.equal(clock.nowMs(), local + offset - 3, '0.02 % of 10.1 s')
+  clock.observe(local + offset - 1_000, local, local + 2)
+  t.equal(clock.nowMs(), local + offset - 1_002, 'the clock was set back by a second')
 })
 
 t.test('a bound that the next reading just allows is kept', async t => {

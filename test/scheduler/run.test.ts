@@ -444,6 +444,7 @@ t.test('a transaction that finds the lease lost aborts the run, another failure 
     lost
   )
   t.equal(context.signal.reason, lost)
+  t.strictSame([lost.name, new JobError('X').name], ['LeaseLostError', 'JobError'])
   await advance(1)
   t.hasStrict(result(), { outcome: 'failed', errorCode: 'LEASE_LOST' })
 })
