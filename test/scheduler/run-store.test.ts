@@ -1,4 +1,4 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { HOUR, SECOND } from '../../src/async/durations.ts'
 import type { Fire } from '../../src/scheduler/misfire.ts'
 import { newClaim as claimOf } from '../../src/scheduler/run.ts'
@@ -7,7 +7,7 @@ import { type ManualClaim, type RunEnd, RunStore } from '../../src/scheduler/run
 import { type ControlChange, SchedulerStore } from '../../src/scheduler/store.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { openTransaction, untilWaiting } from '../support/locks.ts'
-import { frozenScheduler, insertRun } from '../support/runs.ts'
+import { emptyScheduler, frozenScheduler, insertRun } from '../support/runs.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
 const JOB = 'a_job'
@@ -17,8 +17,10 @@ const FAILED: RunEnd = { outcome: 'failed', result: null, errorCode: 'JOB_FAILED
 
 const newClaim = () => claimOf('one')
 
-async function prepared(t: Test) {
-  const database = await tradingDatabase(t)
+const database = await tradingDatabase(t)
+
+async function prepared() {
+  await emptyScheduler(database)
   const scheduler = new SchedulerStore(database)
   await scheduler.register([{ jobId: JOB, definition: 'never' }])
   return { database, scheduler, store: new RunStore(database) }
@@ -29,7 +31,7 @@ function kindOf(claimed: ManualClaim) {
 }
 
 t.test('of many manual claims at once one starts, and the others return its run', async t => {
-  const { store } = await prepared(t)
+  const { store } = await prepared()
   const claims = Array.from({ length: 60 }, newClaim)
   const claimed = await Promise.all(claims.map(claim => store.claimManual(JOB, claim, { actor: 'ada' })))
   const started = claims.filter((_, i) => claimed[i]?.kind === 'started')
@@ -40,7 +42,7 @@ t.test('of many manual claims at once one starts, and the others return its run'
 })
 
 t.test('a manual claim during the end of a run counts that run as running, and afterwards as ended', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const first = newClaim()
   await store.claimManual(JOB, first, { actor: 'ada' })
   const holder = await openTransaction(t, database)
@@ -57,7 +59,7 @@ t.test('a manual claim during the end of a run counts that run as running, and a
 })
 
 t.test('a run that started and succeeded while a manual claim waited is recent', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const other = newClaim()
   const holder = await openTransaction(t, database)
   await holder.sql`update scheduled_jobs set last_success_at = clock_timestamp() where job_id = ${JOB}`
@@ -72,7 +74,7 @@ t.test('a run that started and succeeded while a manual claim waited is recent',
 })
 
 t.test('a run that started while a manual claim waited is the unfinished one', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const other = newClaim()
   const holder = await openTransaction(t, database)
   await holder.sql`select from scheduled_jobs where job_id = ${JOB} for update`
@@ -87,7 +89,7 @@ t.test('a run that started while a manual claim waited is the unfinished one', a
 })
 
 t.test('a manual claim waits for no lock when there is an unfinished run or a recent success', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const first = newClaim()
   await store.claimManual(JOB, first, { actor: 'ada' })
   const holder = await openTransaction(t, database)
@@ -104,7 +106,7 @@ t.test('a manual claim waits for no lock when there is an unfinished run or a re
 })
 
 t.test('a recent success takes precedence over an unfinished run', async t => {
-  const { store } = await prepared(t)
+  const { store } = await prepared()
   const first = newClaim()
   await store.claimManual(JOB, first, { actor: 'ada' })
   await store.finish(first, SUCCEEDED)
@@ -114,14 +116,14 @@ t.test('a recent success takes precedence over an unfinished run', async t => {
 })
 
 t.test('a success whose run is no longer in the history does not prevent a manual claim', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   await database.run(sql => sql`update scheduled_jobs set last_success_at = now()`)
   const claimed = await store.claimManual(JOB, newClaim(), { actor: 'ada', unlessRunWithinSeconds: 60 })
   t.equal(kindOf(claimed), 'started')
 })
 
 t.test('a manual claim abandons a run whose lease has expired, and starts', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const first = newClaim()
   await store.claimManual(JOB, first, { actor: 'ada' })
   await database.run(sql => sql`update job_runs set lease_expires_at = now() - interval '1 second'`)
@@ -130,13 +132,13 @@ t.test('a manual claim abandons a run whose lease has expired, and starts', asyn
 })
 
 t.test('a job that is not registered yet can be claimed', async t => {
-  const { store } = await prepared(t)
+  const { store } = await prepared()
   t.equal(kindOf(await store.claimManual('another', newClaim(), { actor: 'ada' })), 'started')
   t.equal(kindOf(await store.claimManual('another', newClaim(), { actor: 'ada' })), 'busy')
 })
 
 t.test('the end of a run that succeeded locks the row of the job before that of the run', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const claim = newClaim()
   await store.claimManual(JOB, claim, { actor: 'ada' })
   const holder = await openTransaction(t, database)
@@ -154,7 +156,7 @@ t.test('the end of a run that succeeded locks the row of the job before that of 
 })
 
 t.test('the end of a run that failed does not lock the row of the job', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const claim = newClaim()
   await store.claimManual(JOB, claim, { actor: 'ada' })
   const holder = await openTransaction(t, database)
@@ -166,7 +168,7 @@ t.test('the end of a run that failed does not lock the row of the job', async t 
 })
 
 t.test('a due time that has a run already runs again where it may, and is lost otherwise', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const dueMs = Date.parse('2026-11-20T12:00:00Z')
   const fire = (mayRepeat: boolean) => ({
     dueMs,
@@ -405,7 +407,7 @@ t.test('the end of a run is written with its progress, while the runner holds th
 })
 
 t.test('a transaction of a run locks its row, and is rejected when the runner no longer holds the lease', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const claim = newClaim()
   await store.claimManual(JOB, claim, { actor: 'ada' })
   const free = () => database.run(sql => sql`select from job_runs for update skip locked`)

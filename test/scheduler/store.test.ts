@@ -1,5 +1,5 @@
 import postgres from 'postgres'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { MINUTE } from '../../src/async/durations.ts'
 import type { Database } from '../../src/database/database.ts'
 import { newClaim } from '../../src/scheduler/run.ts'
@@ -7,7 +7,7 @@ import { RunStore } from '../../src/scheduler/run-store.ts'
 import { CHANNEL, type ControlChange, SchedulerStore } from '../../src/scheduler/store.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { openTransaction, untilWaiting } from '../support/locks.ts'
-import { frozenScheduler, insertRun } from '../support/runs.ts'
+import { emptyScheduler, frozenScheduler, insertRun } from '../support/runs.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
 const JOB = 'a_job'
@@ -15,8 +15,10 @@ const RESTART: ControlChange = { running: true, restart: true, actor: 'ada', rea
 const START: ControlChange = { ...RESTART, restart: false }
 const STOP: ControlChange = { ...START, running: false }
 
-async function prepared(t: Test, jobs = [JOB]) {
-  const database = await tradingDatabase(t)
+const database = await tradingDatabase(t)
+
+async function prepared(jobs = [JOB]) {
+  await emptyScheduler(database)
   const store = new SchedulerStore(database)
   // One after the other, so that this is their order in the table.
   for (const jobId of jobs) await store.register([{ jobId, definition: 'never' }])
@@ -32,7 +34,7 @@ async function freeJobs(database: Database): Promise<string[]> {
 }
 
 t.test('a poll waits for no lock: it leaves locked rows to the next poll', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const claim = newClaim('one')
   await new RunStore(database).claimManual(JOB, claim, { actor: 'ada' })
   await store.control({ ...STOP, forMinutes: 1 })
@@ -55,7 +57,7 @@ t.test('a poll waits for no lock: it leaves locked rows to the next poll', async
 })
 
 t.test('a start that waits for a stop takes effect after it', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const holder = await openTransaction(t, database)
   await holder.sql`update scheduler_state set running = false`
   const starting = store.control(START)
@@ -66,7 +68,7 @@ t.test('a start that waits for a stop takes effect after it', async t => {
 })
 
 t.test('a start of a running scheduler changes nothing', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   await store.setFireTimes([{ jobId: JOB, nextFireMs: 1_000, latestMs: 1_000 }])
   const before = await store.status()
   await store.control(START)
@@ -96,7 +98,7 @@ const multiple: Record<string, (store: SchedulerStore) => Promise<unknown>> = {
 for (const [name, work] of Object.entries(multiple)) {
   t.test(`${name} locks the rows of several jobs in the order of their ids`, async t => {
     // Not in the order of their ids.
-    const { database, store } = await prepared(t, ['two', 'three', 'one', 'four'])
+    const { database, store } = await prepared(['two', 'three', 'one', 'four'])
     const holder = await openTransaction(t, database)
     await holder.sql`select from scheduled_jobs where job_id = 'three' for update`
     const working = work(store)
@@ -109,7 +111,7 @@ for (const [name, work] of Object.entries(multiple)) {
 }
 
 t.test('a fire time that is too late is replaced, and the other times of the job are not in the future', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const times = async () => {
     const [row] = await database.run(
       sql => sql<{ next_fire_at: Date; first_due_at: Date; is_past: boolean }[]>`
@@ -129,7 +131,7 @@ t.test('a fire time that is too late is replaced, and the other times of the job
 })
 
 t.test('a poll shortens a lease that is longer than any lease, and leaves the others', async t => {
-  const { database, store } = await prepared(t)
+  const { database, store } = await prepared()
   const claim = newClaim('one')
   await new RunStore(database).claimManual(JOB, claim, { actor: 'ada' })
   const lease = async () => {
