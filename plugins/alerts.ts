@@ -19,7 +19,7 @@ async function alerts(app: FastifyInstance, { config }: { config: Config }) {
     database: db,
     outbox: telegram.outbox,
     log,
-    instanceId: config.INSTANCE_ID,
+    instanceId: () => app.replicas.instanceId,
     chatId,
     text: { language, timeZone },
     jobs,

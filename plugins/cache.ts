@@ -36,7 +36,7 @@ async function cache(app: FastifyInstance, { config, acknowledgedWithinMs }: Cac
   const clients = new ClientCache({ max: config.CLIENT_CACHE_MAX, ttlSeconds: config.CLIENT_CACHE_TTL_SECONDS })
   const commands = new ClearCommands({
     database: db,
-    instanceId: config.INSTANCE_ID,
+    instanceId: () => app.replicas.instanceId,
     applicationName: config.SERVICE_NAME,
     log,
     acknowledgedWithinMs,

@@ -19,15 +19,15 @@ async function replicas(app: FastifyInstance, { config, version }: { config: Con
     instanceId: config.INSTANCE_ID,
     version,
     settings: clusterSettings(config),
+    schedulerEnabled: config.SCHEDULER_ENABLED,
     isDraining: () => app.health.state.snapshot().draining
   })
   app.decorate('replicas', registration)
   app.healthChecks.push(() => registration.settingsDetails())
   app.startUpSteps.replica = async () => {
-    registration.start()
-    // The scheduler runs nothing before the settings were compared.
-    await registration.sendHeartbeat()
-    return { version }
+    // The scheduler runs nothing before the name is free and the settings were compared.
+    await registration.register()
+    return { version, name: registration.instanceId }
   }
   app.addHook('onClose', () => registration.stop())
 }

@@ -43,7 +43,8 @@ async function scheduler(app: FastifyInstance, { config, jobs: given }: Schedule
   const own = new Scheduler({
     database: db,
     jobs,
-    instance: config.INSTANCE_ID,
+    instance: () => replicas.instanceId,
+    runners: () => replicas.jobRunners,
     enabled: config.SCHEDULER_ENABLED,
     applicationName: config.SERVICE_NAME,
     log: app.log,

@@ -39,7 +39,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   const sender = new OutboxSender({
     database: db,
     log,
-    instanceId: config.INSTANCE_ID,
+    instanceId: () => app.replicas.instanceId,
     applicationName: config.SERVICE_NAME,
     send
   })

@@ -35,7 +35,8 @@ const Replica = Type.Object({
   version: Type.String(),
   started_at: Timestamp,
   last_seen_at: Timestamp,
-  draining: Type.Boolean()
+  draining: Type.Boolean(),
+  runs_jobs: Type.Boolean({ description: 'whether it may run scheduled jobs' })
 })
 
 const detailsExample = {
@@ -70,7 +71,8 @@ const detailsExample = {
       version: '0.1.0',
       started_at: '2026-11-23T09:00:00.000Z',
       last_seen_at: '2026-11-23T11:59:59.100Z',
-      draining: false
+      draining: false,
+      runs_jobs: true
     }
   ]
 }
@@ -152,7 +154,8 @@ function replicaBody(
     version: replica.version,
     started_at: replica.started_at.toISOString(),
     last_seen_at: replica.last_seen_at.toISOString(),
-    draining: replica.draining
+    draining: replica.draining,
+    runs_jobs: replica.runs_jobs
   }
 }
 

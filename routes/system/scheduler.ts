@@ -47,6 +47,7 @@ const StatusSchema = Type.Object(
     is_running: Type.Boolean(),
     jobs_count: Type.Integer(),
     last_check: nullable(Timestamp),
+    runners: nullable(Type.Integer({ description: 'replicas that may run scheduled jobs; null while unknown' })),
     stopped: Type.Optional(StoppedSchema),
     jobs: Type.Array(JobSchema)
   },
@@ -72,7 +73,7 @@ const jobExample = {
 const statusExample = {
   success: true,
   scheduler_running: true,
-  status: { is_running: true, jobs_count: 1, last_check: '2026-11-23T12:00:00.000Z', jobs: [jobExample] }
+  status: { is_running: true, jobs_count: 1, last_check: '2026-11-23T12:00:00.000Z', runners: 2, jobs: [jobExample] }
 }
 
 const statusSchema = {
@@ -134,11 +135,12 @@ const control: Handler<typeof controlSchema> = async (request, reply) => {
   return reply.code(200).send({ success: true, message: text, scheduler_running: running })
 }
 
-function statusBody({ running, stopped, lastCheck, jobs }: SchedulerStatus): Static<typeof StatusSchema> {
+function statusBody({ running, stopped, lastCheck, runners, jobs }: SchedulerStatus): Static<typeof StatusSchema> {
   return {
     is_running: running,
     jobs_count: jobs.length,
     last_check: lastCheck?.toISOString() ?? null,
+    runners,
     ...(stopped && { stopped: stoppedBody(stopped) }),
     jobs: jobs.map(jobBody)
   }

@@ -25,7 +25,8 @@ export interface AlertRunnerOptions extends ClusterEvaluationOptions {
   database: Database
   outbox: Outbox
   log: Log
-  instanceId: string
+  /** The name of this replica. */
+  instanceId: () => string
   /** Why this replica is not ready; null while it is ready, starts or drains. Never rejects. */
   notReady: () => Promise<string | null>
   /** Sends a message without the outbox: the outbox is in the database that may be unavailable. */
@@ -95,13 +96,12 @@ export class AlertRunner {
   }
 
   async #checkReadiness(): Promise<undefined> {
-    const { instanceId, notReady } = this.#options
+    const { notReady } = this.#options
+    const instance = this.#options.instanceId()
     const error = await notReady()
-    const key = `readiness:${instanceId}`
+    const key = `readiness:${instance}`
     const observation: Observation =
-      error === null
-        ? { key, failing: false }
-        : { key, failing: true, details: { kind: 'readiness', instance: instanceId, error } }
+      error === null ? { key, failing: false } : { key, failing: true, details: { kind: 'readiness', instance, error } }
     const notices = this.#readiness
       .observe(observation)
       .filter(({ details }) => this.#isOldest || !isAboutDatabase(details))
@@ -132,7 +132,7 @@ export class AlertRunner {
       oldestReplica(tx),
       tx<{ held: boolean }[]>`select pg_try_advisory_xact_lock(hashtext('alerts')) as held`
     ])
-    this.#isOldest = oldest === undefined || oldest === this.#options.instanceId
+    this.#isOldest = oldest === undefined || oldest === this.#options.instanceId()
     const ofCluster = lock?.held ? await this.#clusterMessages(tx) : []
     // Last: the outbox comes after replicas and alerts in LOCK_ORDER.
     await this.#options.outbox.enqueue(tx, [...noticeMessages(own, this.#options), ...ofCluster])

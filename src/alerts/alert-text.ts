@@ -43,6 +43,11 @@ const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
     reminder: { ko: '스케줄러가 아직 중지 상태', en: 'Scheduler still stopped' },
     recovery: { ko: '스케줄러 재시작됨', en: 'Scheduler runs again' }
   },
+  no_runner: {
+    alert: { ko: '작업을 실행할 인스턴스 없음', en: 'No replica runs the jobs' },
+    reminder: { ko: '작업을 실행할 인스턴스가 아직 없음', en: 'Still no replica runs the jobs' },
+    recovery: { ko: '작업을 실행할 인스턴스 있음', en: 'A replica runs the jobs again' }
+  },
   credentials_refused: {
     alert: { ko: '거래소 인증 거부됨', en: 'Exchange refused the credentials' },
     reminder: { ko: '거래소 인증이 계속 거부됨', en: 'Exchange still refuses the credentials' },
@@ -149,6 +154,8 @@ function facts(details: AlertDetails, type: Notice['type'], options: TextOptions
         ...(details.reason === null ? [] : [fact('reason', quoteText(details.reason, 500))]),
         fact('until', details.until === null ? labels.untilStarted[language] : formatTime(details.until, options))
       )
+    case 'no_runner':
+      return []
     case 'credentials_refused':
       return [fact('exchange', quoteText(details.exchange)), fact('account', quoteText(details.account))]
     case 'replica_silent':

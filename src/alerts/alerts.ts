@@ -8,6 +8,7 @@ export type AlertDetails =
   | { kind: 'job_overdue'; jobId: string; jobName: string; dueAt: number }
   | { kind: 'job_abandoned'; jobId: string; jobName: string; runId: string; instance: string }
   | { kind: 'scheduler_stopped'; by: string; reason: string | null; until: number | null }
+  | { kind: 'no_runner' }
   | { kind: 'credentials_refused'; exchange: string; account: string }
   | { kind: 'replica_silent'; instance: string; lastSeenAt: number }
 
@@ -36,6 +37,8 @@ export const alertRules: AlertRules = {
   job_abandoned: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: null },
   // A person stops and starts it: the state does not fluctuate, and that person expects the message.
   scheduler_stopped: { confirmMs: 0, recoverMs: 0, minIntervalMs: MINUTE, remindMs: HOUR },
+  // Longer than the restart of the only replica.
+  no_runner: { confirmMs: MINUTE, recoverMs: 0, minIntervalMs: 10 * MINUTE, remindMs: HOUR },
   credentials_refused: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: HOUR, remindMs: 24 * HOUR },
   // After an outage of the database no replica counts as silent for a while: that is no recovery.
   replica_silent: { confirmMs: 0, recoverMs: MINUTE, minIntervalMs: 10 * MINUTE, remindMs: HOUR }

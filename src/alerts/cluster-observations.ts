@@ -1,7 +1,7 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import { type RefusedAccount, refusedAccounts } from '../accounts/account-table.ts'
 import type { TransactionSql } from '../database/client.ts'
-import { clusterStartedAt, type SilentReplica, silentReplicas } from '../replicas/replica-table.ts'
+import { clusterStartedAt, lacksJobRunner, type SilentReplica, silentReplicas } from '../replicas/replica-table.ts'
 import type { DueTime } from '../scheduler/due-times.ts'
 import type { Job } from '../scheduler/job.ts'
 import type { RunEnd } from '../scheduler/run-ends.ts'
@@ -17,17 +17,20 @@ export interface ClusterState {
   stop: SchedulerStop | undefined
   refused: RefusedAccount[]
   silent: SilentReplica[]
+  /** Whether none of the living replicas may run scheduled jobs. */
+  lacksRunner: boolean
 }
 
 /** Reads the state of the cluster. */
 export async function readClusterState(tx: TransactionSql): Promise<ClusterState> {
-  const [startedAt, stop, refused, silent] = await Promise.all([
+  const [startedAt, stop, refused, silent, lacksRunner] = await Promise.all([
     clusterStartedAt(tx),
     schedulerStop(tx),
     refusedAccounts(tx),
-    silentReplicas(tx)
+    silentReplicas(tx),
+    lacksJobRunner(tx)
   ])
-  return { startedAt, stop, refused, silent }
+  return { startedAt, stop, refused, silent, lacksRunner }
 }
 
 /**
@@ -61,9 +64,10 @@ export function observeDueTimes(dues: readonly DueTime[], jobs: readonly Watched
 }
 
 /** Observations of what fails in the state of the cluster. */
-export function observeCluster({ stop, refused, silent }: ClusterState): Observation[] {
+export function observeCluster({ stop, refused, silent, lacksRunner }: ClusterState): Observation[] {
   return [
     ...(stop ? [stopObservation(stop)] : []),
+    ...(lacksRunner ? [{ key: 'no_runner', failing: true, details: { kind: 'no_runner' } } as const] : []),
     ...refused.map(({ accountId, name, exchange }): Observation => {
       const details = { kind: 'credentials_refused' as const, exchange, account: name }
       return { key: `credentials_refused:${accountId}`, failing: true, details }

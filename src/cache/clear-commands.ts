@@ -49,7 +49,8 @@ export interface PollIntervals {
 
 export interface ClearCommandsOptions {
   database: Database
-  instanceId: string
+  /** The name of this replica. */
+  instanceId: () => string
   applicationName: string
   log: Log
   /** Clears the caches of this replica. */
@@ -182,7 +183,7 @@ export class ClearCommands {
       sql => sql<{ price: string; exchange: string; acknowledged: string; total: string }[]>`
         select coalesce(sum(r.price), 0) as price, coalesce(sum(r.exchange), 0) as exchange,
           count(r.instance_id) as acknowledged, count(*) as total
-        from ${respondingReplicas(sql, instanceId)} replica
+        from ${respondingReplicas(sql, instanceId())} replica
         left join cache_command_results r on r.instance_id = replica.instance_id and r.command_id = ${commandId}`
     )
     return {
@@ -237,10 +238,10 @@ export class ClearCommands {
       await database.run(
         sql => sql`
           insert into cache_command_results (command_id, instance_id, price, exchange)
-          values (${command_id}, ${instanceId}, ${cleared.price}, ${cleared.exchange})
+          values (${command_id}, ${instanceId()}, ${cleared.price}, ${cleared.exchange})
           on conflict do nothing`
       )
-      await database.run(sql => recordAppliedCommand(sql, instanceId, command_id))
+      await database.run(sql => recordAppliedCommand(sql, instanceId(), command_id))
     }
     return commands.length
   }

@@ -62,6 +62,7 @@ export const definitions = {
   ),
 
   trading_health_scheduler_running: gauge('1 while the scheduler of the cluster runs, 0 while an admin has stopped it'),
+  trading_health_job_runners: gauge('Replicas that may run scheduled jobs'),
   trading_health_job_runs_total: counter('Runs on this replica that ended', 'job_id', 'outcome'),
   trading_health_job_run_duration_seconds: histogram('Time from claim to recorded end of a run', RUN_BUCKETS, 'job_id'),
   trading_health_job_start_delay_seconds: histogram(

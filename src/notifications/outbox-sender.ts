@@ -55,7 +55,8 @@ interface Claimed {
 export interface OutboxSenderOptions {
   database: Database
   log: Log
-  instanceId: string
+  /** The name of this replica. */
+  instanceId: () => string
   applicationName: string
   /** Delivers one message within `deadlineMs` milliseconds. @throws {TelegramError} */
   send: (
@@ -166,7 +167,7 @@ export class OutboxSender {
     const { database, instanceId } = this.#options
     return database.run(
       sql => sql<Claimed[]>`
-        update outbox set leased_by = ${instanceId}, leased_until = now() + ${LEASE}::interval
+        update outbox set leased_by = ${instanceId()}, leased_until = now() + ${LEASE}::interval
         where message_id in (
           select message_id from outbox message
           where delivered_at is null and given_up_at is null
@@ -219,7 +220,7 @@ export class OutboxSender {
         update outbox set attempts = attempts + ${aborted ? 0 : 1}::int, leased_by = null, leased_until = null,
           next_attempt_at = now() + make_interval(secs => ${waitMs / SECOND}::float8),
           error_code = coalesce(${aborted ? null : code}, error_code), given_up_at = case when ${givenUp} then now() end
-        where message_id = ${messageId} and leased_by = ${instanceId} and delivered_at is null`
+        where message_id = ${messageId} and leased_by = ${instanceId()} and delivered_at is null`
     )
     if (!aborted) await this.measure()
   }

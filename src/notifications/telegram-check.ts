@@ -4,7 +4,7 @@ import type { OutboxDepth } from './outbox.ts'
 
 /**
  * Telegram by the state of the outbox of the cluster, whichever replica sends; the age is that of the oldest waiting
- * message. Without a configuration the check is ok.
+ * message. Without a bot the check is ok as long as no message waits: the replicas share the bot, so none sends it.
  */
 export function telegramDetails({
   configured,
@@ -13,11 +13,12 @@ export function telegramDetails({
   configured: boolean
   depth: OutboxDepth | undefined
 }): CheckDetails {
-  const code = depth?.failing ?? null
+  const waits = (depth?.waiting ?? 0) > 0
+  const code = depth?.failing ?? (!configured && waits ? 'no_sender' : null)
   return {
     name: 'telegram',
     status: code === null ? 'ok' : 'degraded',
-    code: configured ? code : 'not_configured',
+    code: code ?? (configured ? null : 'not_configured'),
     latency_ms: null,
     age_ms: depth && depth.waiting > 0 ? Math.round(depth.oldestSeconds * 1_000) : null,
     since: null

@@ -32,6 +32,13 @@ export async function clusterStartedAt(tx: TransactionSql): Promise<Date | undef
   return cluster?.started_at ?? undefined
 }
 
+/** Whether replicas are alive and do not drain, and none of them may run scheduled jobs. */
+export async function lacksJobRunner(tx: TransactionSql): Promise<boolean> {
+  const [living] = await tx<{ lacks: boolean | null }[]>`
+    select not bool_or(runs_jobs) as lacks from replicas where ${isAlive(tx)} and not draining`
+  return living?.lacks ?? false
+}
+
 /** Replicas without a heartbeat for 30 s that did not drain and that no later start replaces. */
 export async function silentReplicas(tx: TransactionSql): Promise<SilentReplica[]> {
   const rows = await tx<{ instance_id: string; last_seen_at: Date }[]>`

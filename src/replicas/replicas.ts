@@ -1,8 +1,10 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { SECOND } from '../async/durations.ts'
 import { Poller } from '../async/poller.ts'
+import { backgroundTimers, sleep, type Timers } from '../async/timers.ts'
 import type { Sql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
+import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { CheckDetails } from '../domain/check-details.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { Log } from '../log/log.ts'
@@ -12,6 +14,9 @@ const HEARTBEAT_MS = 3 * SECOND
 /** A replica whose heartbeat is newer is alive. */
 const ALIVE = '10 seconds'
 const DEREGISTER_DEADLINE_MS = SECOND
+/** A process of the same name whose heartbeat does not change for this long has ended, in milliseconds. */
+const SILENT_MS = HEARTBEAT_MS + SECOND
+const LOOK_MS = SECOND / 2
 
 export interface Replica {
   instance_id: string
@@ -19,6 +24,7 @@ export interface Replica {
   started_at: Date
   last_seen_at: Date
   draining: boolean
+  runs_jobs: boolean
 }
 
 export interface ReplicasOptions {
@@ -29,6 +35,10 @@ export interface ReplicasOptions {
   /** The settings of this replica that the others must share. */
   settings: ClusterSettings
   isDraining: () => boolean
+  /** Whether this replica is to run scheduled jobs. */
+  schedulerEnabled: boolean
+  /** Default `backgroundTimers`. */
+  timers?: Timers
 }
 
 /** Registers this replica in the database, and lists the replicas that are alive. */
@@ -36,12 +46,17 @@ export class Replicas {
   readonly #options: ReplicasOptions
   readonly #incarnation = randomUUID()
   readonly #heartbeats: Poller
+  #instanceId: string
+  #stopped = new AbortController()
   #hasStarted = false
   #isRegistered = false
   #differences: readonly string[] = []
 
+  #jobRunners: number | undefined
+
   constructor(options: ReplicasOptions) {
     this.#options = options
+    this.#instanceId = options.instanceId
     this.#heartbeats = new Poller({
       poll: () => this.#sendHeartbeat(),
       intervalMs: HEARTBEAT_MS,
@@ -51,18 +66,37 @@ export class Replicas {
     })
   }
 
+  /** The name of this replica, which no other living replica has. Final after `register`. */
   get instanceId(): string {
-    return this.#options.instanceId
+    return this.#instanceId
+  }
+
+  /** How many living replicas may run scheduled jobs, as of the last heartbeat; undefined before the first. */
+  get jobRunners(): number | undefined {
+    return this.#jobRunners
   }
 
   get version(): string {
     return this.#options.version
   }
 
-  /** Starts the heartbeats; call it when the schema exists. Idempotent. */
-  start(): void {
+  /**
+   * Registers this replica and starts its heartbeats; to be called when the schema exists. Where a living replica has the
+   * name, this one takes a free name and reports it. A process of that name that was killed a moment ago looks the same:
+   * then this waits 4 s, to see whether its heartbeat changes. Idempotent.
+   * @throws {DatabaseUnavailableError} the first heartbeat failed; the next ones follow
+   */
+  async register(): Promise<void> {
+    if (!this.#hasStarted && (await this.#isNameTaken())) {
+      this.#instanceId = `${this.#options.instanceId}-${randomBytes(4).toString('hex')}`
+      const names = { instance_id: this.#options.instanceId, used: this.#instanceId }
+      this.#options.log.error(names, 'INSTANCE_ID belongs to another replica, a free name is used')
+    }
+    if (this.#stopped.signal.aborted) return
     this.#hasStarted = true
     this.#heartbeats.start()
+    await this.sendHeartbeat()
+    if (!this.#isRegistered) throw new DatabaseUnavailableError('database_unreachable')
   }
 
   /**
@@ -77,7 +111,7 @@ export class Replicas {
   async alive(): Promise<Replica[]> {
     return this.#options.database.run(
       sql => sql<Replica[]>`
-        select instance_id, version, started_at, last_seen_at, draining from replicas
+        select instance_id, version, started_at, last_seen_at, draining, runs_jobs from replicas
         where last_seen_at > now() - ${ALIVE}::interval and last_seen_at < now() + ${ALIVE}::interval
         order by started_at, instance_id`
     )
@@ -102,7 +136,8 @@ export class Replicas {
 
   /** Ends the heartbeats and removes this replica from the table. Idempotent, never rejects. */
   async stop(): Promise<void> {
-    const { database, log, instanceId } = this.#options
+    const { database, log } = this.#options
+    this.#stopped.abort()
     const ended = this.#heartbeats.stop()
     if (!this.#hasStarted) return ended
     this.#hasStarted = false
@@ -110,7 +145,8 @@ export class Replicas {
       const deregister = async (sql: Sql) => {
         // A heartbeat after the delete would add the row again, and alerts would report this replica as silent.
         await ended
-        await sql`delete from replicas where instance_id = ${instanceId}`
+        await sql`delete from replicas 
+          where instance_id = ${this.#instanceId} and incarnation = ${this.#incarnation}::uuid`
       }
       await database.run(deregister, { deadlineMs: DEREGISTER_DEADLINE_MS })
     } catch (err) {
@@ -119,30 +155,64 @@ export class Replicas {
   }
 
   async #sendHeartbeat(): Promise<undefined> {
-    const { database, instanceId, version, settings, isDraining } = this.#options
+    const { database, version, settings, isDraining } = this.#options
     // Only for the first heartbeat: two processes with one name would otherwise report each other as dead.
     const isSuccessor = (sql: Sql) =>
       this.#isRegistered ? sql`false` : sql`known.incarnation is distinct from excluded.incarnation`
-    const [first] = await database.run(
-      sql => sql<FirstReplica[]>`
+    const [others] = await database.run(
+      sql => sql<Others[]>`
         with own as (
-          insert into replicas as known (instance_id, version, draining, incarnation, settings)
-          values (${instanceId}, ${version}, ${isDraining()}, ${this.#incarnation}::uuid, ${sql.json(settings)})
+          insert into replicas as known (instance_id, version, draining, incarnation, settings, runs_jobs)
+          values (${this.#instanceId}, ${version}, ${isDraining()}, ${this.#incarnation}::uuid, ${sql.json(settings)},
+            ${this.#runsJobs()})
           on conflict (instance_id) do update
           set last_seen_at = now(), version = excluded.version, draining = excluded.draining,
-            incarnation = excluded.incarnation, settings = excluded.settings,
+            incarnation = excluded.incarnation, settings = excluded.settings, runs_jobs = excluded.runs_jobs,
             started_at = case when ${isSuccessor(sql)} then now() else known.started_at end,
             lost_at = case when ${isSuccessor(sql)} then known.last_seen_at else known.lost_at end
           returning instance_id, started_at
         )
-        select other.instance_id, other.settings from replicas other, own
-        where other.instance_id <> own.instance_id and not other.draining and other.settings is not null
+        select count(other.instance_id) filter (where other.runs_jobs)::int as runners, (
+            array_agg(jsonb_build_object('instance_id', other.instance_id, 'settings', other.settings)
+              order by other.started_at, other.instance_id)
+            filter (where other.settings is not null
+              and (other.started_at, other.instance_id) < (own.started_at, own.instance_id))
+          )[1] as first
+        from own left join replicas other on other.instance_id <> own.instance_id and not other.draining
           and other.last_seen_at > now() - ${ALIVE}::interval and other.last_seen_at < now() + ${ALIVE}::interval
-          and (other.started_at, other.instance_id) < (own.started_at, own.instance_id)
-        order by other.started_at, other.instance_id limit 1`
+        group by own.instance_id`
     )
     this.#isRegistered = true
-    this.#compare(first)
+    this.#compare(others?.first ?? undefined)
+    this.#jobRunners = (others?.runners ?? 0) + Number(this.#runsJobs() && !isDraining())
+  }
+
+  #runsJobs(): boolean {
+    return this.#options.schedulerEnabled && this.#differences.length === 0
+  }
+
+  /** Whether another living process has the name of this replica. */
+  async #isNameTaken(): Promise<boolean> {
+    const { timers = backgroundTimers } = this.#options
+    const before = await this.#namesake()
+    for (let waitedMs = 0; before && waitedMs < SILENT_MS && !this.#stopped.signal.aborted; waitedMs += LOOK_MS) {
+      await sleep(timers, LOOK_MS, this.#stopped.signal).catch(() => undefined)
+      const now = await this.#namesake()
+      if (!now) return false
+      if (now.beat !== before.beat) return true
+    }
+    return false
+  }
+
+  /** The heartbeat of another process with the name of this replica, where it is recent. */
+  async #namesake(): Promise<{ beat: string } | undefined> {
+    const [namesake] = await this.#options.database.run(
+      sql => sql<{ beat: string }[]>`
+        select concat(incarnation, ' ', last_seen_at) as beat from replicas
+        where instance_id = ${this.#instanceId} and incarnation is distinct from ${this.#incarnation}::uuid
+          and last_seen_at > now() - ${ALIVE}::interval and last_seen_at < now() + ${ALIVE}::interval`
+    )
+    return namesake
   }
 
   #compare(first: FirstReplica | undefined): void {
@@ -157,6 +227,13 @@ export class Replicas {
         'settings differ between replicas, no job runs here'
       )
   }
+}
+
+/** What a heartbeat reads of the other living replicas that do not drain. */
+interface Others {
+  /** Those that may run scheduled jobs. */
+  runners: number
+  first: FirstReplica | null
 }
 
 /** The replica that started first, of those that are alive and do not drain. */

@@ -28,8 +28,10 @@ export function recordRunEnd(
 }
 
 /** Reports the state of the scheduler and of its jobs. */
-export function reportScheduler(reading: Reading, jobs: readonly Job[], { running, overdue }: SchedulerHealth): void {
+export function reportScheduler(reading: Reading, jobs: readonly Job[], health: SchedulerHealth): void {
+  const { running, overdue, runners } = health
   if (running !== null) reading.set('trading_health_scheduler_running', {}, Number(running))
+  if (runners !== null) reading.set('trading_health_job_runners', {}, runners)
   for (const { id: job_id } of jobs)
     reading.set('trading_health_job_overdue', { job_id }, Number(overdue.includes(job_id)))
 }

@@ -2,14 +2,22 @@
 import type { CheckDetails } from '../domain/check-details.ts'
 import type { SchedulerHealth } from './status.ts'
 
-/** The scheduler of this replica and the jobs that are overdue; the age is that of the last poll. */
-export function schedulerDetails({ heartbeatAgeMs, wedged, overdue }: SchedulerHealth): CheckDetails {
+/** The scheduler of this replica, the jobs that are overdue, and who may run them; the age is that of the last poll. */
+export function schedulerDetails(health: SchedulerHealth): CheckDetails {
+  const code = codeOf(health)
   return {
     name: 'scheduler',
-    status: wedged || overdue.length > 0 ? 'degraded' : 'ok',
-    code: wedged ? 'wedged' : overdue.length > 0 ? 'overdue' : null,
+    status: code === null ? 'ok' : 'degraded',
+    code,
     latency_ms: null,
-    age_ms: heartbeatAgeMs,
+    age_ms: health.heartbeatAgeMs,
     since: null
   }
+}
+
+/** `no_runner`: no living replica may run scheduled jobs, such as when all have `SCHEDULER_ENABLED=false`. */
+function codeOf({ wedged, runners, overdue }: SchedulerHealth): string | null {
+  if (wedged) return 'wedged'
+  if (runners === 0) return 'no_runner'
+  return overdue.length > 0 ? 'overdue' : null
 }

@@ -20,9 +20,12 @@ const RETRY_AFTER = '5'
 export interface SchedulerOptions {
   database: Database
   jobs: readonly Job[]
-  instance: string
+  /** The name of this replica. */
+  instance: () => string
   /** False: this replica claims no scheduled run. */
   enabled: boolean
+  /** How many replicas may run scheduled jobs; undefined while that is unknown, which is the default. */
+  runners?: () => number | undefined
   applicationName: string
   log: Log
   /** Whether this replica drains: then it starts no run. */
@@ -215,12 +218,12 @@ export class Scheduler {
       lastRun: this.#replicaJobs.lastRun(times.job.id),
       isLate: times.isLate(this.#poller.monotonicMs)
     }))
-    return statusOf(record, jobs, this.#poller.pollAgeMs)
+    return statusOf(record, jobs, this.#poller.pollAgeMs, this.#options.runners?.() ?? null)
   }
 
   /** The state of the scheduler as this replica knows it, without a query. */
   health(): SchedulerHealth {
-    return healthOf(this.#poller, this.#poller.times.values())
+    return healthOf(this.#poller, this.#poller.times.values(), this.#options.runners?.() ?? null)
   }
 
   /** The runs of cluster jobs, newest first. @throws {DatabaseUnavailableError} */
@@ -265,7 +268,7 @@ export class Scheduler {
   }
 
   async #claim(job: Job, request: RunRequest): Promise<RunAnswer> {
-    const claim = newClaim(this.#options.instance)
+    const claim = newClaim(this.#options.instance())
     if (request.by === 'admin') {
       const claimed = await this.#runStore.claimManual(job.id, claim, request)
       if (claimed.kind !== 'started') return claimed
@@ -291,7 +294,7 @@ export class Scheduler {
       request.by === 'admin' ? request.unlessRunWithinSeconds : undefined
     )
     if (conflict) return conflict
-    const run = { job, leases: this.#localLeases, claim: newClaim(this.#options.instance) }
+    const run = { job, leases: this.#localLeases, claim: newClaim(this.#options.instance()) }
     if (request.by === 'admin') return this.#begin({ ...run, ...manualRun(request, new Date(this.#nowMs())) })
     this.#logMissed(job, request.fire)
     if (!request.fire.run) return { kind: 'none' }

@@ -29,6 +29,8 @@ export interface SchedulerStatus {
   stopped: { by: string | null; at: Date; reason: string | null; resumesAt: Date | null } | null
   /** The time of this replica's last successful poll; null before the first. */
   lastCheck: Date | null
+  /** How many replicas may run scheduled jobs; null while that is unknown. */
+  runners: number | null
   jobs: JobStatus[]
 }
 
@@ -42,6 +44,8 @@ export interface SchedulerHealth {
   wedged: boolean
   /** Ids of the jobs that should have succeeded by now, as of the last poll. */
   overdue: string[]
+  /** How many replicas may run scheduled jobs; null while that is unknown. */
+  runners: number | null
 }
 
 /** What only this replica knows of a job. The runs are those of a replica job. */
@@ -56,14 +60,21 @@ export interface LocalJob {
 /**
  * Combines the state in the database with that of the replica jobs.
  * @param pollAgeMs milliseconds since the last successful poll; null before the first
+ * @param runners how many replicas may run scheduled jobs; null while that is unknown
  */
-export function statusOf(record: StatusRecord, jobs: readonly LocalJob[], pollAgeMs: number | null): SchedulerStatus {
+export function statusOf(
+  record: StatusRecord,
+  jobs: readonly LocalJob[],
+  pollAgeMs: number | null,
+  runners: number | null
+): SchedulerStatus {
   const { running, changedBy, changedAt, reason, resumesAt, now } = record
   const records = new Map(record.jobs.map(job => [job.jobId, job]))
   return {
     running,
     stopped: running ? null : { by: changedBy, at: changedAt, reason, resumesAt },
     lastCheck: pollAgeMs === null ? null : new Date(now.getTime() - pollAgeMs),
+    runners,
     jobs: jobs.map(job => jobStatusOf(job, records.get(job.times.job.id), running, now.getTime()))
   }
 }
@@ -112,7 +123,8 @@ export function healthOf(
     databaseMs: number | undefined
     monotonicMs: number
   },
-  jobs: Iterable<JobTimes>
+  jobs: Iterable<JobTimes>,
+  runners: number | null
 ): SchedulerHealth {
   const { running, pollAgeMs, databaseMs, monotonicMs } = poll
   const overdue = databaseMs === undefined ? [] : [...jobs].filter(times => times.isOverdue(databaseMs, monotonicMs))
@@ -120,6 +132,7 @@ export function healthOf(
     running: running ?? null,
     heartbeatAgeMs: pollAgeMs === null ? null : Math.round(pollAgeMs),
     wedged: pollAgeMs !== null && pollAgeMs > WEDGED_MS,
-    overdue: overdue.map(({ job }) => job.id)
+    overdue: overdue.map(({ job }) => job.id),
+    runners
   }
 }

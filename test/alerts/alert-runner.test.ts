@@ -24,7 +24,7 @@ async function setUp(t: Test) {
       database,
       outbox: new Outbox(),
       log: captureLog().logger,
-      instanceId,
+      instanceId: () => instanceId,
       chatId: '1',
       text: { language: 'en', timeZone: 'UTC' },
       jobs,
@@ -353,6 +353,7 @@ t.test(
         instanceId: 'pod-0',
         version: '1',
         settings: {},
+        schedulerEnabled: true,
         isDraining: () => false
       })
     const evaluateTwice = async () => {
@@ -363,8 +364,7 @@ t.test(
       await one.evaluate()
     }
     const clean = process()
-    clean.start()
-    await clean.sendHeartbeat()
+    await clean.register()
     await clean.stop()
     const killed = process()
     await killed.sendHeartbeat()
@@ -417,4 +417,26 @@ t.test('a replica that freezes during an evaluation blocks the others for 5 s at
   }
   await replica('one', { outbox: new Recording() }).evaluate()
   t.equal(limit, '5s')
+})
+
+t.test('living replicas of which none may run jobs are reported after a minute', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
+  const register = (name: string, runsJobs: boolean) =>
+    database.run(
+      sql => sql`
+        insert into replicas (instance_id, version, runs_jobs, last_seen_at)
+        values (${name}, '1', ${runsJobs}, now() + interval '20 seconds')`
+    )
+  await register('one', false)
+  const one = replica('one')
+  await one.evaluate()
+  clock.now += 59 * SECOND
+  await one.evaluate()
+  t.strictSame(await messages(), [])
+  clock.now += 2 * SECOND
+  await one.evaluate()
+  await register('two', true)
+  clock.now += SECOND
+  await one.evaluate()
+  assertTexts(t, await messages(), [/No replica runs the jobs/, /A replica runs the jobs again/])
 })

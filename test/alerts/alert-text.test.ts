@@ -62,6 +62,7 @@ t.test('every kind and type is a message that Telegram accepts, in both language
     { kind: 'job_overdue', ...jobs },
     { kind: 'job_abandoned', ...jobs },
     { kind: 'scheduler_stopped', by: name, reason: name, until: since },
+    { kind: 'no_runner' },
     { kind: 'credentials_refused', exchange: name, account: name },
     { kind: 'replica_silent', instance: name, lastSeenAt: 0 }
   ]

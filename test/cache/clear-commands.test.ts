@@ -19,7 +19,7 @@ async function replica(t: Test, database: Database, intervals: PollIntervals) {
   const { logger: log, lines } = captureLog('debug')
   const commands = new ClearCommands({
     database,
-    instanceId: 'one',
+    instanceId: () => 'one',
     applicationName: 'test',
     log,
     clear: () => {

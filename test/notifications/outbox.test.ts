@@ -34,7 +34,7 @@ async function setUp(t: Test, options: { chats?: string[] } = {}) {
     const made = new OutboxSender({
       database: used,
       log: logger,
-      instanceId,
+      instanceId: () => instanceId,
       applicationName: 'test',
       send: ({ chatId, text }, options) => send(chatId, text, options)
     })

@@ -19,4 +19,9 @@ t.test('Telegram is degraded while its messages fail, and ok without a configura
     status: 'degraded',
     code: 'TELEGRAM_BLOCKED'
   })
+  t.hasStrict(telegramDetails({ configured: false, depth: { ...empty, waiting: 1, oldestSeconds: 1.5 } }), {
+    status: 'degraded',
+    code: 'no_sender',
+    age_ms: 1_500
+  })
 })

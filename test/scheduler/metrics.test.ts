@@ -54,13 +54,15 @@ t.test('a lost run is a lost lease, not the end of a run', async t => {
 
 t.test('the state of the scheduler is reported when it is known', async t => {
   const metrics = metricsOf()
-  let state: Parameters<typeof reportScheduler>[2] = { ...health, running: null }
+  let state: Parameters<typeof reportScheduler>[2] = { ...health, running: null, runners: null }
   metrics.collect(reading => reportScheduler(reading, jobs, state))
   t.equal((await metrics.read()).get('trading_health_scheduler_running'), undefined)
+  t.equal((await metrics.read()).get('trading_health_job_runners'), undefined)
   for (const running of [true, false]) {
-    state = { ...health, running }
+    state = { ...health, running, runners: running ? 2 : 0 }
     const series = await metrics.read()
     t.strictSame(series.get('trading_health_scheduler_running'), [{ labels: {}, value: running ? 1 : 0 }])
+    t.strictSame(series.get('trading_health_job_runners'), [{ labels: {}, value: running ? 2 : 0 }])
     t.strictSame(series.get('trading_health_job_overdue'), [
       { labels: { job_id: 'a' }, value: 0 },
       { labels: { job_id: 'b' }, value: 1 }

@@ -37,7 +37,7 @@ function setUp(t: Test, jobs: Job[], options: Partial<SchedulerOptions> = {}) {
   const scheduler = new Scheduler({
     database,
     jobs,
-    instance: 'one',
+    instance: () => 'one',
     enabled: true,
     applicationName: 'test',
     log: logger,

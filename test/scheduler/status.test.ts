@@ -62,10 +62,11 @@ function local(scope: 'cluster' | 'replica' = 'cluster') {
 
 t.test('a cluster job has the state of the database', async t => {
   const { times, ...rest } = local()
-  t.strictSame(statusOf(state, [{ times, ...rest }], 250), {
+  t.strictSame(statusOf(state, [{ times, ...rest }], 250, 2), {
     running: true,
     stopped: null,
     lastCheck: at(NOW_MS - 250),
+    runners: 2,
     jobs: [
       {
         job: times.job,
@@ -85,7 +86,7 @@ t.test('a replica job has the state of this replica', async t => {
   const own = { ...local('replica'), running: { ...run, runId: 'own' }, lastRun: { ...ended, runId: 'last' } }
   own.times.dueMs = 1_010_000
   own.times.firstDueMs = 700_000
-  const [job] = statusOf(state, [own], null).jobs
+  const [job] = statusOf(state, [own], null, null).jobs
   t.hasStrict(job, {
     nextRunTime: at(1_010_000),
     overdue: true,
@@ -95,7 +96,7 @@ t.test('a replica job has the state of this replica', async t => {
 })
 
 t.test('a job that is not registered yet has the next time of its schedule', async t => {
-  const status = statusOf({ ...state, jobs: [] }, [local(), local('replica')], null)
+  const status = statusOf({ ...state, jobs: [] }, [local(), local('replica')], null, null)
   t.equal(status.lastCheck, null)
   for (const job of status.jobs) {
     t.hasStrict(job, { nextRunTime: at(1_020_000), paused: false, overdue: false, running: null, lastRun: null })
@@ -105,7 +106,7 @@ t.test('a job that is not registered yet has the next time of its schedule', asy
 
 t.test('a job that is late by the monotonic clock is overdue, unless it is paused or stopped', async t => {
   const late = { ...local(), isLate: true }
-  const overdue = (record: Partial<typeof state>) => statusOf({ ...state, ...record }, [late], 0).jobs[0]?.overdue
+  const overdue = (record: Partial<typeof state>) => statusOf({ ...state, ...record }, [late], 0, null).jobs[0]?.overdue
   t.equal(overdue({}), true)
   t.equal(overdue({ jobs: [{ ...jobRecord, paused: true }] }), false)
   t.equal(overdue({ running: false }), false)
@@ -113,21 +114,21 @@ t.test('a job that is late by the monotonic clock is overdue, unless it is pause
 
 t.test('a job without times in the database has the next time of its schedule, and is not overdue', async t => {
   const unset = { ...jobRecord, nextFireAt: null, firstDueAt: null, lastSuccessAt: null }
-  const [job] = statusOf({ ...state, jobs: [unset] }, [local()], null).jobs
+  const [job] = statusOf({ ...state, jobs: [unset] }, [local()], null, null).jobs
   t.hasStrict(job, { nextRunTime: at(1_020_000), overdue: false })
 })
 
 t.test('a stopped scheduler says since when, by whom and until when, and no job is due or overdue', async t => {
   const late = { ...jobRecord, lastSuccessAt: at(600_000) }
-  t.equal(statusOf({ ...state, jobs: [late] }, [local()], 0).jobs[0]?.overdue, true)
-  const stopped = statusOf({ ...state, running: false, resumesAt: at(2_000_000), jobs: [late] }, [local()], 0)
+  t.equal(statusOf({ ...state, jobs: [late] }, [local()], 0, null).jobs[0]?.overdue, true)
+  const stopped = statusOf({ ...state, running: false, resumesAt: at(2_000_000), jobs: [late] }, [local()], 0, null)
   t.strictSame(stopped.stopped, { by: 'ada', at: at(500_000), reason: 'deploy', resumesAt: at(2_000_000) })
   t.hasStrict(stopped.jobs[0], { nextRunTime: null, overdue: false, lastRun: { runId: 'e' } })
 })
 
 t.test('a paused job says by whom and why, and is neither due nor overdue', async t => {
   const paused = { ...jobRecord, lastSuccessAt: null, paused: true, pausedBy: 'ada', pausedReason: 'too loud' }
-  const [job] = statusOf({ ...state, jobs: [paused] }, [local()], 0).jobs
+  const [job] = statusOf({ ...state, jobs: [paused] }, [local()], 0, null).jobs
   t.hasStrict(job, { nextRunTime: null, paused: true, pausedBy: 'ada', pausedReason: 'too loud', overdue: false })
 })
 
@@ -136,14 +137,21 @@ t.test('the health is unknown before the first poll, and wedged when polls no lo
   times.firstDueMs = 600_000
   t.equal(WEDGED_MS, 10_000)
   const unknown = { running: undefined, pollAgeMs: null, databaseMs: undefined, monotonicMs: 0 }
-  t.strictSame(healthOf(unknown, [times]), { running: null, heartbeatAgeMs: null, wedged: false, overdue: [] })
+  t.strictSame(healthOf(unknown, [times], 3), {
+    running: null,
+    heartbeatAgeMs: null,
+    wedged: false,
+    overdue: [],
+    runners: 3
+  })
   const known = { running: true, pollAgeMs: WEDGED_MS, databaseMs: NOW_MS, monotonicMs: 0 }
-  t.strictSame(healthOf(known, [local().times, times]), {
+  t.strictSame(healthOf(known, [local().times, times], 3), {
     running: true,
     heartbeatAgeMs: WEDGED_MS,
     wedged: false,
-    overdue: ['a']
+    overdue: ['a'],
+    runners: 3
   })
-  const wedged = healthOf({ ...known, running: false, pollAgeMs: WEDGED_MS + 0.4 }, [])
-  t.strictSame(wedged, { running: false, heartbeatAgeMs: WEDGED_MS, wedged: true, overdue: [] })
+  const wedged = healthOf({ ...known, running: false, pollAgeMs: WEDGED_MS + 0.4 }, [], 3)
+  t.strictSame(wedged, { running: false, heartbeatAgeMs: WEDGED_MS, wedged: true, overdue: [], runners: 3 })
 })

@@ -44,10 +44,11 @@ t.test('the status has the fields of the contract', async t => {
       last_check: ISO
     }
   })
-  const { jobs, ...rest } = body.status as { jobs: object[] }
+  const { jobs, ...rest } = body.status as { jobs: object[]; runners: number }
   assertRows(t, jobs, [{ trigger: 'interval[0:00:29]', paused: false, overdue: false, running: null }])
   t.match(jobs[0], { next_run_time: ISO })
-  t.strictSame(Object.keys(rest), ['is_running', 'jobs_count', 'last_check'])
+  t.equal(rest.runners, 0, 'the only replica has SCHEDULER_ENABLED=false')
+  t.strictSame(Object.keys(rest), ['is_running', 'jobs_count', 'last_check', 'runners'])
   t.strictSame(Object.keys(jobs[0] ?? {}), [
     'id',
     'name',
