@@ -243,7 +243,7 @@ export class ConfigError extends Error {
 
 /**
  * Reads the settings from an environment. Empty variables count as unset.
- * @throws {ConfigError} naming the first key that breaks its rule
+ * @throws {ConfigError} naming the first key that breaks its rule, or all secrets that are missing
  */
 export function loadConfig(environment: Environment): Config {
   const given: Record<string, string> = {}
@@ -253,10 +253,9 @@ export function loadConfig(environment: Environment): Config {
   }
   const settings = validate(given)
   if (settings.DATABASE_URL !== undefined) checkDatabaseUrl(settings.DATABASE_URL)
-  for (const secret of ['SESSION_SECRET', 'ENCRYPTION_KEY'] as const) {
-    if (settings.DATABASE_URL !== undefined && settings[secret] === undefined) {
-      throw new ConfigError(`${secret} must be set when DATABASE_URL is`)
-    }
+  const missing = (['SESSION_SECRET', 'ENCRYPTION_KEY'] as const).filter(secret => settings[secret] === undefined)
+  if (settings.DATABASE_URL !== undefined && missing.length > 0) {
+    throw new ConfigError(`${missing.join(' and ')} must be set when DATABASE_URL is`)
   }
   return {
     ...settings,

@@ -134,6 +134,8 @@ t.test('a named database asks for the secrets, the embedded one does not', async
     refused(t, { DATABASE_URL: 'postgres://h/d', ...secrets, [secret]: '' }, message)
     t.notOk(Object.hasOwn(loadConfig({}), secret))
   }
+  const both = 'SESSION_SECRET and ENCRYPTION_KEY must be set when DATABASE_URL is'
+  refused(t, { DATABASE_URL: 'postgres://h/d' }, both)
 })
 
 t.test('an encryption key, or each of a list, has 32 bytes', async t => {

@@ -1,0 +1,35 @@
+import { documents } from './documents.ts'
+
+/** The command lines of one code block, or one command in a sentence. */
+export interface CommandBlock {
+  file: string
+  /** Without their prompt. A line that is continued is one line. */
+  lines: string[]
+}
+
+const FENCE = /^( *)```(\w*)\n([\s\S]*?)^ *```$/gm
+/** In a sentence only what begins like this is a command line: the rest are names of programs, files and settings. */
+const SENTENCE_COMMAND = /^(npm (run|start|ci|test)|node|http|curl|docker|kubectl|systemctl|promtool|psql) ?\S*/
+
+/** Every command line of the README and of docs/, in their order. */
+export function commandBlocks(): CommandBlock[] {
+  return documents()
+    .filter(({ file }) => file === 'README.md' || file.startsWith('docs/'))
+    .flatMap(({ file, text }) => {
+      const blocks = [...text.matchAll(FENCE)].map(([, , language = '', block = '']) => linesOf(language, block))
+      const spans = [...text.replaceAll(FENCE, '').matchAll(/`([^`\n]+)`/g)].map(([, span = '']) => span)
+      const commands = [...new Set(spans.filter(span => SENTENCE_COMMAND.test(span) && span.includes(' ')))]
+      return [...blocks, ...commands.map(command => [command])].map(lines => ({ file, lines }))
+    })
+    .filter(({ lines }) => lines.length > 0)
+}
+
+/** All lines of a shell block; of others those with a prompt. */
+function linesOf(language: string, block: string): string[] {
+  const lines = block
+    .replaceAll(/\\\n\s*/g, '')
+    .split('\n')
+    .filter(Boolean)
+  if (language === 'sh') return lines
+  return lines.filter(line => line.startsWith('$ ')).map(line => line.slice(2))
+}
