@@ -9,7 +9,7 @@ import { errorPage, isAnsweredWithPage, PAGE_HEADERS } from '../src/pages/error-
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Answers 404, or 405 with the methods of the path. */
+    /** Answers `OPTIONS` with 204 and the methods of the path. Otherwise answers 404, or 405 with these methods. */
     answerNotFound(request: FastifyRequest, reply: FastifyReply): FastifyReply
   }
 }
@@ -44,11 +44,11 @@ async function errorHandler(app: FastifyInstance) {
 
   const answerNotFound = (request: FastifyRequest, reply: FastifyReply) => {
     const path = request.url.split('?', 1)[0] ?? '/'
-    const allowed = app.supportedMethods
-      .filter(method => router.find(method as FindMyWay.HTTPMethod, path) !== null)
-      .sort()
-    if (allowed.length === 0) return send(request, reply, 'NOT_FOUND')
-    return send(request, reply.header('allow', allowed.join(', ')), 'METHOD_NOT_ALLOWED')
+    const routed = app.supportedMethods.filter(method => router.find(method as FindMyWay.HTTPMethod, path) !== null)
+    if (routed.length === 0) return send(request, reply, 'NOT_FOUND')
+    reply.header('allow', [...routed, 'OPTIONS'].sort().join(', '))
+    if (request.method !== 'OPTIONS') return send(request, reply, 'METHOD_NOT_ALLOWED')
+    return reply.code(204).headers({ 'request-id': request.id, 'cache-control': 'no-store' }).send()
   }
   app.decorate('answerNotFound', answerNotFound)
   app.setNotFoundHandler(answerNotFound)

@@ -25,7 +25,7 @@ interface Route {
 }
 
 const DESCRIPTION = `Probes for orchestrators and load balancers, and an admin API with a session cookie.
-Every GET route answers HEAD, too. Every error has the same envelope, in Korean, or in English when
+Every GET route answers HEAD, too, and every route answers OPTIONS. Every error has the same envelope, in Korean, or in English when
 \`Accept-Language\` prefers it. The probe routes are on the probe port, too; metrics are at \`/metrics\` of their own port.`
 
 /**

@@ -1,9 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import type { Socket } from 'node:net'
 import helmet from '@fastify/helmet'
 import Fastify, {
   type FastifyBaseLogger,
-  type FastifyError,
   type FastifyInstance,
   type FastifyPluginAsync,
   LogController,
@@ -34,7 +32,8 @@ import { ErrorAnswer } from '../routes/schemas.ts'
 import systemHealthRoutes from '../routes/system/health.ts'
 import systemRoutes from '../routes/system/index.ts'
 import type { Config } from './config.ts'
-import { catalogue, type ErrorCode, errorBody } from './errors.ts'
+import { ServiceError } from './errors.ts'
+import { answerClientError, answerProtocolErrors, lacksHost, ownHostCheck } from './protocol-errors.ts'
 import type { Job } from './scheduler/job.ts'
 
 /** The settings, with generated secrets where none were set. */
@@ -77,11 +76,11 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
     // Every path that fits into the headers is routed, so that a protected scope rejects it like any other.
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     frameworkErrors: (err, req, reply) => sendError(err, req, reply),
-    clientErrorHandler
+    clientErrorHandler: answerClientError,
+    http: ownHostCheck
   })
 
-  // Without a free descriptor a connection cannot be accepted. Only that client is affected.
-  app.server.on('error', err => logger.debug({ err }, 'main port failed'))
+  handleProtocolErrors(app)
   if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
   app.register(openapi, { version: VERSION, errorAnswer: ErrorAnswer })
@@ -122,34 +121,18 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   }
 }
 
+function handleProtocolErrors(app: FastifyInstance): void {
+  // Without a free descriptor a connection cannot be accepted. Only that client is affected.
+  app.server.on('error', err => app.log.debug({ err }, 'main port failed'))
+  answerProtocolErrors(app.server)
+  app.addHook('onRequest', (request, _reply, done) => {
+    done(lacksHost(request.raw) ? new ServiceError('BAD_REQUEST') : undefined)
+  })
+}
+
 /** Request ids that are unique among all processes: a random part for this process, and a counter. */
 function requestIds(): () => string {
   const process = randomBytes(6).toString('base64url')
   let count = 0
   return () => `${process}-${(++count).toString(36)}`
-}
-
-/** Answers what is not valid HTTP. There is no request object, so the answer is written to the socket directly. */
-function clientErrorHandler(err: FastifyError & NodeJS.ErrnoException, socket: Socket): void {
-  if (err.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  const codes: Record<string, ErrorCode> = {
-    HPE_HEADER_OVERFLOW: 'HEADERS_TOO_LARGE',
-    ERR_HTTP_REQUEST_TIMEOUT: 'REQUEST_TIMEOUT'
-  }
-  const code = codes[err.code] ?? 'BAD_REQUEST'
-  const body = JSON.stringify(errorBody(code, 'ko'))
-  socket.end(
-    [
-      `HTTP/1.1 ${catalogue[code]} ${code}`,
-      'Content-Type: application/json; charset=utf-8',
-      'Cache-Control: no-store',
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      'Connection: close',
-      '',
-      body
-    ].join('\r\n')
-  )
 }

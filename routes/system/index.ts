@@ -1,6 +1,7 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isProbePath } from '../../src/health/probes.ts'
+import { requestPath } from '../../src/request-target.ts'
 import auditRoutes from './audit.ts'
 import cacheRoutes from './cache.ts'
 import detailsRoutes from './details.ts'
@@ -32,7 +33,8 @@ async function adminOnly(admin: FastifyInstance) {
 }
 
 async function requireAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  // The public probe is registered outside of this scope: a request with another method comes here and is answered 405.
-  if (request.is404 && isProbePath(request.url.split('?', 1)[0] ?? '')) return
+  // The public probe is registered outside of this scope. A request with another method comes here and is answered 405,
+  // one with a trailing slash 404, as on the probe port.
+  if (request.is404 && isProbePath((requestPath(request.url) ?? '').replace(/\/$/, ''))) return
   await request.server.requireAdmin(request, reply)
 }

@@ -1,7 +1,9 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
-import { createServer, type Server } from 'node:http'
-import { errorBody } from '../errors.ts'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { catalogue, type ErrorCode, errorBody } from '../errors.ts'
 import { languageOf } from '../messages.ts'
+import { answerClientError, answerProtocolErrors, lacksHost, ownHostCheck } from '../protocol-errors.ts'
+import { requestPath } from '../request-target.ts'
 import { isProbePath, type ProbeAnswer, type ProbePath, probes } from './probes.ts'
 import type { Snapshot } from './shared-state.ts'
 
@@ -21,47 +23,58 @@ export interface ProbeServerOptions {
 /** The connection of a client that sends its headers more slowly than this is closed. */
 const HEADERS_TIMEOUT_MS = 10_000
 
+/** The methods of every probe route. */
+const ALLOWED = 'GET, HEAD, OPTIONS'
+
 /**
- * The server of the probe port: the five probe routes, everything else is answered 404. It reads only the method, the
- * path and the language of a request. The caller makes it listen.
+ * The server of the probe port: the five probe routes, everything else is an error. It accepts the targets and methods
+ * that the main port accepts. It reads only the method, the path and the language of a request. The caller makes it
+ * listen.
  */
-export function createProbeServer({
-  answer,
-  snapshot,
-  refresh,
-  isFresh,
-  record,
-  keepAliveMs
-}: ProbeServerOptions): Server {
-  return createServer({ keepAliveTimeout: keepAliveMs, headersTimeout: HEADERS_TIMEOUT_MS }, (request, response) => {
-    const send = (status: number, body: string) => {
-      response.writeHead(status, [
-        'Content-Type',
-        'application/json; charset=utf-8',
-        'Cache-Control',
-        'no-store',
-        'Content-Length',
-        String(Buffer.byteLength(body))
-      ])
-      response.end(request.method === 'HEAD' ? undefined : body)
-    }
-    const path = pathOf(request.url)
-    if ((request.method !== 'GET' && request.method !== 'HEAD') || !isProbePath(path)) {
-      send(404, JSON.stringify(errorBody('NOT_FOUND', languageOf(request.headers['accept-language']))))
+export function createProbeServer(options: ProbeServerOptions): Server {
+  const { answer, snapshot, refresh, isFresh, record, keepAliveMs } = options
+  const settings = { ...ownHostCheck, keepAliveTimeout: keepAliveMs, headersTimeout: HEADERS_TIMEOUT_MS }
+  const server = createServer(settings, (request, response) => {
+    const path = requestPath(request.url ?? '')
+    if (path === undefined || lacksHost(request)) return refuse(request, response, 'BAD_REQUEST')
+    if (!isProbePath(path)) return refuse(request, response, 'NOT_FOUND')
+    if (request.method === 'OPTIONS') {
+      response.writeHead(204, ['Cache-Control', 'no-store', 'Allow', ALLOWED]).end()
       return
     }
+    if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(request, response, 'METHOD_NOT_ALLOWED')
     const receivedMs = performance.now()
     const reply = () => {
       const { status, body } = answer(path, snapshot(), Date.now())
-      send(status, body)
+      send(request, response, status, body)
       record(path, status, performance.now() - receivedMs)
     }
     if (!probes[path].database || isFresh()) reply()
     else void refresh().then(reply)
   })
+  server.on('clientError', answerClientError)
+  answerProtocolErrors(server)
+  return server
 }
 
-function pathOf(url = ''): string {
-  const query = url.indexOf('?')
-  return query === -1 ? url : url.slice(0, query)
+function refuse(request: IncomingMessage, response: ServerResponse, code: ErrorCode): void {
+  if (code === 'METHOD_NOT_ALLOWED') response.setHeader('Allow', ALLOWED)
+  send(
+    request,
+    response,
+    catalogue[code],
+    JSON.stringify(errorBody(code, languageOf(request.headers['accept-language'])))
+  )
+}
+
+function send({ method }: IncomingMessage, response: ServerResponse, status: number, body: string): void {
+  response.writeHead(status, [
+    'Content-Type',
+    'application/json; charset=utf-8',
+    'Cache-Control',
+    'no-store',
+    'Content-Length',
+    String(Buffer.byteLength(body))
+  ])
+  response.end(method === 'HEAD' ? undefined : body)
 }

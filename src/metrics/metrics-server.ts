@@ -4,6 +4,8 @@ import { createServer, type Server, type ServerResponse } from 'node:http'
 import { catalogue, type ErrorCode, errorBody } from '../errors.ts'
 import type { Log } from '../log/log.ts'
 import { languageOf } from '../messages.ts'
+import { answerClientError, answerProtocolErrors, lacksHost, ownHostCheck } from '../protocol-errors.ts'
+import { requestPath } from '../request-target.ts'
 import { portError } from '../start-error.ts'
 
 export interface MetricsServerOptions {
@@ -20,30 +22,31 @@ export interface MetricsServerOptions {
 /** The connection of a client that sends its request more slowly than this is closed. */
 const REQUEST_TIMEOUT_MS = 10_000
 const MAX_CONNECTIONS = 32
+const ALLOWED = 'GET, HEAD, OPTIONS'
 
-/** The server of the metrics port: `GET` and `HEAD` of `/metrics`; everything else is an error. */
+/** The server of the metrics port: `GET`, `HEAD` and `OPTIONS` of `/metrics`; everything else is an error. */
 export class MetricsServer {
   readonly #options: MetricsServerOptions
   readonly #server: Server
 
   constructor(options: MetricsServerOptions) {
     this.#options = options
-    this.#server = createServer(
-      { headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
-      (request, response) => {
-        const refuse = (code: ErrorCode) =>
-          send(
-            response,
-            catalogue[code],
-            JSON.stringify(errorBody(code, languageOf(request.headers['accept-language'])))
-          )
-        if (request.url?.split('?', 1)[0] !== '/metrics') refuse('NOT_FOUND')
-        else if (request.method !== 'GET' && request.method !== 'HEAD') {
-          response.setHeader('allow', 'GET, HEAD')
-          refuse('METHOD_NOT_ALLOWED')
-        } else void this.#answer(response, () => refuse('INTERNAL_ERROR'))
-      }
-    )
+    const settings = { ...ownHostCheck, headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }
+    this.#server = createServer(settings, (request, response) => {
+      const language = languageOf(request.headers['accept-language'])
+      const refuse = (code: ErrorCode) => send(response, catalogue[code], JSON.stringify(errorBody(code, language)))
+      const path = requestPath(request.url ?? '')
+      if (path === undefined || lacksHost(request)) return refuse('BAD_REQUEST')
+      if (path !== '/metrics') return refuse('NOT_FOUND')
+      if (request.method === 'OPTIONS') {
+        response.writeHead(204, { 'cache-control': 'no-store', allow: ALLOWED }).end()
+      } else if (request.method !== 'GET' && request.method !== 'HEAD') {
+        response.setHeader('allow', ALLOWED)
+        refuse('METHOD_NOT_ALLOWED')
+      } else void this.#answer(response, () => refuse('INTERNAL_ERROR'))
+    })
+    this.#server.on('clientError', answerClientError)
+    answerProtocolErrors(this.#server)
     this.#server.maxConnections = MAX_CONNECTIONS
     // A connection that cannot be accepted, as there is no free descriptor, affects one client only.
     this.#server.on('error', err => this.#options.log.debug({ err }, 'metrics port failed'))

@@ -32,7 +32,10 @@ t.test('it serves the metrics only', async t => {
   }
   const post = await fetch(`${url}/metrics`, { method: 'POST', body: 'x' })
   t.equal(post.status, 405)
-  t.equal(post.headers.get('allow'), 'GET, HEAD')
+  t.equal(post.headers.get('allow'), 'GET, HEAD, OPTIONS')
+  const options = await fetch(`${url}/metrics`, { method: 'OPTIONS' })
+  t.equal(options.status, 204)
+  t.equal(options.headers.get('allow'), 'GET, HEAD, OPTIONS')
 })
 
 t.test('metrics that cannot be rendered are an error without details', async t => {

@@ -66,8 +66,8 @@ t.test('every rejection has the envelope, its status, its code and a request id,
 
 t.test('405 has the allowed methods', async t => {
   const { send } = await started(t)
-  t.equal((await send('POST', '/health/ready')).headers.get('allow'), 'GET, HEAD')
-  t.equal((await send('PUT', '/test/things/7')).headers.get('allow'), 'DELETE, GET, HEAD')
+  t.equal((await send('POST', '/health/ready')).headers.get('allow'), 'GET, HEAD, OPTIONS')
+  t.equal((await send('PUT', '/test/things/7')).headers.get('allow'), 'DELETE, GET, HEAD, OPTIONS')
 })
 
 t.test('a validation error names the field and the rule, in the requested language', async t => {

@@ -156,6 +156,21 @@ t.test('the document has every route, with a summary and a tag', async t => {
   }
 })
 
+t.test('every route answers OPTIONS with 204 and its methods', async t => {
+  const methods = new Map<string, string[]>()
+  for (const route of [...routes, 'GET /docs', 'HEAD /docs']) {
+    const [method = '', path = ''] = route.split(' ')
+    methods.set(path, [...(methods.get(path) ?? ['OPTIONS']), method])
+  }
+  t.ok(methods.size > 20, `paths: ${methods.size}`)
+  for (const [path, allowed] of methods) {
+    const { status, headers } = await admin.send('OPTIONS', path.replaceAll(/\{\w+\}/g, '1'))
+    t.equal(status, 204, path)
+    t.equal(headers.get('allow'), allowed.sort().join(', '), path)
+    t.equal(headers.get('cache-control'), 'no-store', path)
+  }
+})
+
 t.test('every parameter, body and answer has an example that its schema accepts', async t => {
   for (const [name, operation] of document.operations) {
     for (const { name: parameter, schema = {}, example } of operation.parameters ?? []) {
