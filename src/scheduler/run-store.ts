@@ -73,7 +73,7 @@ export class RunStore {
           set next_fire_at = ${new Date(fire.nextMs)}
           where job_id = ${jobId} and next_fire_at = ${new Date(fire.dueMs)} and not paused
             and ${new Date(lastMs)} <= clock_timestamp() and exists (select from allowed)
-          returning true
+          returning job_id
         ), missed as (
           insert into job_runs
             (run_id, job_id, trigger, instance, scheduled_for, finished_at, outcome, skipped_count, result)
@@ -89,7 +89,7 @@ export class RunStore {
             ${token}::uuid, ${leaseEnd(sql)}, 'running'
           from fired where ${run !== undefined}
           on conflict do nothing
-          returning true
+          returning job_id
         )
         select ${new Date(lastMs)} > clock_timestamp() as early,
           exists (select from fired) as fired, exists (select from started) as started,
@@ -170,7 +170,7 @@ export class RunStore {
           select true where (select is_busy or is_recent from seen) is not true and (select is_recent from job) is not true
         ), abandoned as (
           ${abandonExpired(sql, sql`job_id = ${jobId} and exists (select from decided)`)}
-          returning true
+          returning job_id
         ), started as (
           insert into job_runs (run_id, job_id, trigger, actor, instance, lease_token, lease_expires_at, outcome)
           select ${runId}::uuid, ${jobId}, 'manual', ${actor}, ${instance}, ${token}::uuid, ${leaseEnd(sql)}, 'running'

@@ -30,17 +30,6 @@ function kindOf(claimed: ManualClaim) {
   return claimed.kind
 }
 
-t.test('of many manual claims at once one starts, and the others return its run', async t => {
-  const { store } = await prepared()
-  const claims = Array.from({ length: 60 }, newClaim)
-  const claimed = await Promise.all(claims.map(claim => store.claimManual(JOB, claim, { actor: 'ada' })))
-  const started = claims.filter((_, i) => claimed[i]?.kind === 'started')
-  t.equal(started.length, 1)
-  const others = claimed.flatMap(answer => (answer.kind === 'busy' ? [answer.running.runId] : []))
-  t.equal(others.length, 59)
-  t.strictSame([...new Set(others)], [started[0]?.runId])
-})
-
 t.test('a manual claim during the end of a run counts that run as running, and afterwards as ended', async t => {
   const { database, store } = await prepared()
   const first = newClaim()
@@ -332,12 +321,23 @@ t.test('a fire during a run is claimed, and counted on that run only', async t =
 })
 
 t.test('a fire that has a row already starts no other run', async t => {
-  const { database, store, fire, nowMs, runs } = await frozen()
+  const { database, store, clock, fire, nowMs, runs } = await frozen()
+  await clock.advance(1)
   await insertRun(database, { jobId: JOB, scheduledFor: new Date(nowMs) })
   await insertRun(database, { jobId: JOB, scheduledFor: new Date(nowMs - 1) })
   const missed = { count: 1, fromMs: nowMs - 1, untilMs: nowMs - 1 }
   t.equal(await store.claimFire(JOB, { ...fire, missed }, newClaim()), 'lost')
   t.equal((await runs()).length, 2)
+})
+
+t.test('a fire that may repeat has its due time when only others have rows', async t => {
+  const { database, store, clock, fire, nowMs, runs } = await frozen()
+  await clock.advance(1)
+  await insertRun(database, { jobId: JOB, scheduledFor: new Date(nowMs - 1) })
+  await insertRun(database, { jobId: 'other', scheduledFor: new Date(nowMs) })
+  const run = { scheduledForMs: nowMs, trigger: 'schedule', mayRepeat: true } as const
+  t.equal(await store.claimFire(JOB, { ...fire, run }, newClaim()), 'started')
+  t.strictSame((await runs()).at(-1)?.scheduled_for, new Date(nowMs))
 })
 
 t.test('a renewal moves the end of the lease and writes the progress, while the runner holds it', async t => {
@@ -450,4 +450,15 @@ t.test('a manual claim abandons the expired run of its own job only', async t =>
     { run_id: expired, outcome: 'abandoned', finished_at: new Date(nowMs + 1_001), error_code: 'LEASE_EXPIRED' },
     { trigger: 'manual', actor: 'ada', instance: 'one', outcome: 'running', scheduled_for: null }
   ])
+})
+
+t.test('of many manual claims at once one starts, and the others return its run', async t => {
+  const { store } = await prepared()
+  const claims = Array.from({ length: 60 }, newClaim)
+  const claimed = await Promise.all(claims.map(claim => store.claimManual(JOB, claim, { actor: 'ada' })))
+  const started = claims.filter((_, i) => claimed[i]?.kind === 'started')
+  t.equal(started.length, 1)
+  const others = claimed.flatMap(answer => (answer.kind === 'busy' ? [answer.running.runId] : []))
+  t.equal(others.length, 59)
+  t.strictSame([...new Set(others)], [started[0]?.runId])
 })
