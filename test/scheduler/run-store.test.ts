@@ -18,6 +18,7 @@ const FAILED: RunEnd = { outcome: 'failed', result: null, errorCode: 'JOB_FAILED
 const newClaim = () => claimOf('one')
 
 const database = await tradingDatabase(t)
+const shared = await frozenScheduler(t)
 
 async function prepared() {
   await emptyScheduler(database)
@@ -180,8 +181,6 @@ t.test('a due time that has a run already runs again where it may, and is lost o
   t.equal(rows[0]?.scheduled_for.getTime(), dueMs)
   t.ok(Math.abs(Date.now() - (rows[1]?.scheduled_for.getTime() ?? 0)) < 3_600_000, `${rows[1]?.scheduled_for}`)
 })
-
-const shared = await frozenScheduler(t)
 
 /** A store on a database whose clock stands at a whole millisecond, with a job that is due at that moment. */
 async function frozen() {

@@ -16,6 +16,7 @@ const START: ControlChange = { ...RESTART, restart: false }
 const STOP: ControlChange = { ...START, running: false }
 
 const database = await tradingDatabase(t)
+const shared = await frozenScheduler(t)
 
 async function prepared(jobs = [JOB]) {
   await emptyScheduler(database)
@@ -148,8 +149,6 @@ t.test('a poll shortens a lease that is longer than any lease, and leaves the ot
   await store.poll()
   t.equal(await lease(), 15)
 })
-
-const shared = await frozenScheduler(t)
 
 /** A store on a database whose clock stands at a whole millisecond. */
 async function frozen() {
