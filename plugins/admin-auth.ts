@@ -38,6 +38,10 @@ declare module 'fastify' {
       succeeded(tx: TransactionSql, details?: Record<string, unknown>): Promise<void>
     }
   }
+  interface FastifyContextConfig {
+    /** The route answers without the database, too, and accepts a session that this replica knew before. Default false */
+    answersWithoutDatabase?: boolean
+  }
   interface Session {
     user?: SessionUser
     expiresAt?: string
@@ -65,6 +69,7 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   decorateAuth(api, { audit, sessions, limits: new SignInLimits(api.db, secrets[0] ?? '') })
 
   await registerSessions(api, sessions, { secrets, secure: config.COOKIE_SECURE === 'always' })
+  api.addHook('onRequest', refuseUnverified)
   warnOfUntrustedProxy(api, config)
 
   api.decorateRequest('admin')
@@ -128,6 +133,12 @@ function decorateAuth(
   const signIn = new SignIn({ ...parts, database: api.db, users, passwords, onSignIn: outcome => count(outcome) })
   api.decorate('auth', { users, passwords, audit, signIn })
   api.addHook('onClose', () => passwords.close())
+}
+
+/** @throws {DatabaseUnavailableError} why the session could not be read, unless the route answers without the database */
+async function refuseUnverified({ session, routeOptions }: FastifyRequest): Promise<void> {
+  const { unverified } = (session as StoredSession | null) ?? {}
+  if (unverified && !routeOptions.config.answersWithoutDatabase) throw unverified
 }
 
 /** @throws {ServiceError} UNAUTHENTICATED, FORBIDDEN, PASSWORD_CHANGE_REQUIRED */

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { mayRunJobs } from '../src/health/verdict.ts'
 import { jobTable } from '../src/jobs/index.ts'
 import type { Job } from '../src/scheduler/job.ts'
 import { createRunSeries, recordRunEnd, reportScheduler } from '../src/scheduler/metrics.ts'
@@ -49,7 +50,7 @@ async function scheduler(app: FastifyInstance, { config, jobs: given }: Schedule
     applicationName: config.SERVICE_NAME,
     log: app.log,
     isDraining: () => health.state.snapshot().draining,
-    refusal: () => replicas.refusal,
+    refusal: () => (mayRunJobs(health.state.snapshot()) ? replicas.refusal : 'DATABASE_UNAVAILABLE'),
     onRunEnd: end => recordRunEnd(metrics, end)
   })
   app.decorate('scheduler', own)

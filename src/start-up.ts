@@ -3,7 +3,9 @@ import { backOffMs } from './async/back-off.ts'
 import { sleep, systemTimers, type Timers } from './async/timers.ts'
 import { ConfigError } from './config.ts'
 import type { Database } from './database/database.ts'
+import { DatabaseUnavailableError } from './database/failure.ts'
 import { migrate } from './database/migrate.ts'
+import { assertSchema, SchemaError } from './database/schema.ts'
 import type { SharedState } from './health/shared-state.ts'
 import type { Log } from './log/log.ts'
 
@@ -57,12 +59,7 @@ export interface StartUpOptions {
  */
 export async function startUp(options: StartUpOptions, signal: AbortSignal): Promise<void> {
   const { database, state, log } = options
-  const schema = async () => {
-    const applied = await migrate(database)
-    log.info({ applied }, 'schema up to date')
-    state.setMigrated()
-    return { applied }
-  }
+  const schema = () => prepareSchema(options)
   const steps: StartUpSteps = { ...options.steps, schema }
   try {
     // The embedded server has no address until it has started.
@@ -73,6 +70,28 @@ export async function startUp(options: StartUpOptions, signal: AbortSignal): Pro
     if (signal.aborted) return
     if (err instanceof ConfigError) throw err
     log.error({ err }, 'start-up failed')
+  }
+}
+
+/**
+ * Applies the migrations, and compares the schema with what this version needs. While it does not fit, the replica is not
+ * ready, and runs no job: the scheduler starts after this step.
+ * @throws {SchemaError} with the first difference
+ * @throws {DatabaseUnavailableError}
+ */
+async function prepareSchema({ database, state, log }: StartUpOptions): Promise<Record<string, unknown>> {
+  try {
+    const applied = await migrate(database)
+    await assertSchema(database)
+    state.setIncompatible(false)
+    state.setMigrated()
+    log.info({ applied }, 'schema up to date')
+    return { applied }
+  } catch (err) {
+    // A migration fails, too, where a table of an earlier one is missing.
+    const isMissing = err instanceof DatabaseUnavailableError && err.code === 'schema_incompatible'
+    if (isMissing || err instanceof SchemaError) state.setIncompatible(true)
+    throw err
   }
 }
 

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { ConfigError } from '../src/config.ts'
 import { SharedState } from '../src/health/shared-state.ts'
+import { mayRunJobs } from '../src/health/verdict.ts'
 import { START_UP_STEPS, type StartUpSteps, startUp } from '../src/start-up.ts'
 import { captureLog } from './support/app.ts'
 import { skippingTimers } from './support/test-timers.ts'
@@ -123,4 +124,37 @@ t.test('an abort ends the start-up between two attempts, without started', async
 
   const before = await started({}, AbortSignal.abort())
   t.strictSame([before.migrated, before.started, before.lines], [false, false, []])
+})
+
+t.test('a schema that does not fit is named and keeps the scheduler from starting, until it fits', async t => {
+  const broken = await tradingDatabase(t)
+  await broken.run(sql => sql`alter table job_runs rename column lease_token to lease_key`)
+  const state = new SharedState()
+  const { lines, logger: log } = captureLog('info')
+  const ended = new AbortController()
+  const seen: boolean[] = []
+  const timers = {
+    ...skippingTimers(),
+    after: (_ms: number, callback: () => void) => {
+      seen.push(mayRunJobs(state.snapshot()))
+      const repair = () => broken.run(sql => sql`alter table job_runs rename column lease_key to lease_token`)
+      if (seen.length === 2) void repair().then(callback)
+      else setImmediate(callback)
+      return () => undefined
+    }
+  }
+  const scheduler = async () => ({ started: mayRunJobs(state.snapshot()) })
+  await startUp({ database: broken, state, log, steps: { scheduler }, timers }, ended.signal)
+  const failed = lines.filter(({ msg }) => msg === 'start-up step failed, retrying')
+  t.equal(failed.length, 1)
+  t.hasStrict(failed[0], {
+    step: 'schema',
+    err: { message: 'the schema does not fit: column lease_token of table job_runs is missing' }
+  })
+  t.strictSame(seen, [false, false])
+  t.hasStrict(
+    lines.find(({ step, msg }) => step === 'scheduler' && msg === 'start-up step done'),
+    { started: true }
+  )
+  t.hasStrict(state.snapshot(), { migrated: true, started: true, incompatible: false })
 })

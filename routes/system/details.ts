@@ -39,6 +39,14 @@ const Replica = Type.Object({
   runs_jobs: Type.Boolean({ description: 'whether it may run scheduled jobs' })
 })
 
+const Ages = Type.Object(
+  {
+    replicas: nullable(Type.Integer({ description: 'null: never read' })),
+    overdue_jobs: nullable(Type.Integer({ description: 'of the last poll of the scheduler; null before the first' }))
+  },
+  { description: 'age of the values that come from the database; the checks have their own, all others are current' }
+)
+
 const detailsExample = {
   success: true,
   timestamp: '2026-11-23T12:00:00.000Z',
@@ -74,12 +82,15 @@ const detailsExample = {
       draining: false,
       runs_jobs: true
     }
-  ]
+  ],
+  ages_ms: { replicas: 0, overdue_jobs: 310 }
 }
 
 const detailsSchema = {
   tags: ['health-monitoring'],
   summary: 'Every check with its status, code, latency and age; replicas; event loop',
+  description:
+    'Answers without the database, too, with what this replica knows: for a session that it read in the last five minutes.',
   response: {
     200: Type.Object(
       {
@@ -93,7 +104,8 @@ const detailsSchema = {
         probe_thread: Type.Object({ restarts: Type.Integer() }),
         overdue_jobs: Type.Array(Type.String()),
         exchanges: Type.Array(Exchange),
-        replicas: Type.Array(Replica)
+        replicas: Type.Array(Replica),
+        ages_ms: Ages
       },
       { examples: [detailsExample] }
     ),
@@ -103,13 +115,15 @@ const detailsSchema = {
 
 /** The health of this replica in detail, and the other replicas of the cluster. */
 const routes: FastifyPluginAsyncTypebox = async app => {
-  app.get('/health/details', { schema: detailsSchema }, details)
+  app.get('/health/details', { schema: detailsSchema, config: { answersWithoutDatabase: true } }, details)
 }
 
 const details: Handler<typeof detailsSchema> = async ({ server }, reply) => {
   const checks = await server.health.checks()
-  const replicas = (await server.replicas.alive()).map(replicaBody)
-  return reply.code(200).send({ ...stateOf(server), checks, replicas })
+  const isUsable = checks.some(({ name, status }) => name === 'database' && status === 'ok')
+  const { replicas, ageMs } = await server.replicas.known(isUsable)
+  const ages_ms = { replicas: ageMs, overdue_jobs: server.scheduler.health().heartbeatAgeMs }
+  return reply.code(200).send({ ...stateOf(server), checks, replicas: replicas.map(replicaBody), ages_ms })
 }
 
 /** Everything that is known without a call. */

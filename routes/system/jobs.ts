@@ -13,6 +13,8 @@ import { closed, errors, nullable, Reason, Timestamp } from '../schemas.ts'
 
 /** How long a request waits for the end of the run that it triggers. */
 const MAX_WAIT_MS = 25_000
+/** When a trigger may be repeated whose run failed because of the database, in seconds. */
+const RETRY_AFTER = '5'
 const DEFAULT_LIMIT = 50
 const MAX_LIMIT = 200
 
@@ -226,10 +228,14 @@ function recentBody({ runId, durationMs, result }: RunRecord, language: Language
   }
 }
 
-/** @throws {ServiceError} JOB_FAILED when the run did not succeed */
+/** @throws {ServiceError} JOB_FAILED, or DATABASE_UNAVAILABLE, when the run did not succeed */
 function endBody(run_id: string, end: RunResult, language: Language) {
   if (end.outcome !== 'succeeded') {
     const cause = end.outcome === 'failed' ? end.errorCode : end.outcome
+    // A run that lost its lease could not reach the database for as long as the lease lasts.
+    if (cause === 'DATABASE_UNAVAILABLE' || cause === 'lost') {
+      throw new ServiceError('DATABASE_UNAVAILABLE', { extra: { run_id }, headers: { 'retry-after': RETRY_AFTER } })
+    }
     throw new ServiceError('JOB_FAILED', { extra: { run_id }, cause })
   }
   return { ...succeededBody(run_id, end.durationMs, end.result), message: message('job.succeeded', language) }

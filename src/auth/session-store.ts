@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { MINUTE, SECOND } from '../async/durations.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
+import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { User } from './users.ts'
 
 /** The user of a session, as currently in the database. */
@@ -15,7 +18,15 @@ export interface SessionUser {
 export interface StoredSession {
   user?: SessionUser
   expiresAt?: string
+  /** Why the session could not be read; then it is as this replica last read it, at most five minutes ago. */
+  unverified?: DatabaseUnavailableError
 }
+
+/** How long a session that was read is known while the database cannot be used, in milliseconds, and how many are. */
+const KNOWN_MS = 5 * MINUTE
+const MAX_KNOWN = 1_000
+/** Deadline of reading a session, in milliseconds: what follows has to answer in time, too. */
+const READ_DEADLINE_MS = 3 * SECOND
 
 /** When a session ends. */
 export interface SessionLifetime {
@@ -37,15 +48,21 @@ export function sessionHash(sessionId: string): Buffer {
 export class SessionStore {
   readonly #database: Database
   readonly #lifetime: SessionLifetime
+  readonly #known: LRUCache<string, StoredSession>
 
-  constructor(database: Database, lifetime: SessionLifetime) {
+  /** @param knownMs how long a session is known after it was read, in milliseconds. Default 5 minutes */
+  constructor(database: Database, lifetime: SessionLifetime, knownMs = KNOWN_MS) {
     this.#database = database
     this.#lifetime = lifetime
+    this.#known = new LRUCache({ max: MAX_KNOWN, ttl: knownMs })
   }
 
-  /** Reads a session that has not ended, and records its use. */
+  /**
+   * Reads a session that has not ended, and records its use. While the database cannot be used, it is the session as this
+   * replica last read it, with the reason in `unverified`: only routes that answer without the database may use it.
+   */
   get(sessionId: string, callback: Callback): void {
-    settle(this.#read(sessionHash(sessionId)), callback)
+    settle(this.#readOrKnown(sessionHash(sessionId)), callback)
   }
 
   /** Returns the first of several ids whose session has not ended. */
@@ -60,8 +77,12 @@ export class SessionStore {
     return sessionIds.find((_id, index) => rows.some(({ hash }) => hashes[index]?.equals(hash)))
   }
 
-  /** Does nothing: `open` writes a session, and nothing else of it changes. */
-  set(_sessionId: string, _session: StoredSession, callback: Callback): void {
+  /** Writes nothing: `open` writes a session, and nothing else of it changes. The session is known from now on. */
+  set(sessionId: string, { user, unverified }: StoredSession, callback: Callback): void {
+    if (user && !unverified) {
+      const expiresAt = new Date(Date.now() + this.#lifetime.idleMinutes * MINUTE).toISOString()
+      this.#known.set(sessionHash(sessionId).toString('hex'), { user, expiresAt })
+    }
     callback(null)
   }
 
@@ -85,10 +106,26 @@ export class SessionStore {
   /** Ends a session. Idempotent. */
   destroy(sessionId: string, callback: Callback): void {
     const hash = sessionHash(sessionId)
+    this.#known.delete(hash.toString('hex'))
     settle(
       this.#database.run(sql => sql`delete from sessions where session_hash = ${hash}`).then(() => null),
       callback
     )
+  }
+
+  async #readOrKnown(hash: Buffer): Promise<StoredSession | null> {
+    const key = hash.toString('hex')
+    try {
+      const session = await this.#read(hash)
+      if (session) this.#known.set(key, session)
+      else this.#known.delete(key)
+      return session
+    } catch (err) {
+      const known = this.#known.get(key)
+      if (!known || !(err instanceof DatabaseUnavailableError)) throw err
+      if (Date.parse(known.expiresAt ?? '') <= Date.now()) throw err
+      return { ...known, unverified: err }
+    }
   }
 
   async #read(hash: Buffer): Promise<StoredSession | null> {
@@ -103,7 +140,8 @@ export class SessionStore {
         select user_id as "userId", username, is_admin as "isAdmin", must_change_password as "mustChangePassword",
           least(expires_at, now() + ${idle}::interval) as "expiresAt"
         from sessions join users using (user_id)
-        where session_hash = ${hash} and is_active and expires_at > now() and last_seen_at > now() - ${idle}::interval`
+        where session_hash = ${hash} and is_active and expires_at > now() and last_seen_at > now() - ${idle}::interval`,
+      { deadlineMs: READ_DEADLINE_MS }
     )
     if (!row) return null
     const { expiresAt, ...user } = row

@@ -17,6 +17,7 @@ const DEREGISTER_DEADLINE_MS = SECOND
 /** A process of the same name whose heartbeat does not change for this long has ended, in milliseconds. */
 const SILENT_MS = HEARTBEAT_MS + SECOND
 const LOOK_MS = SECOND / 2
+const LIST_DEADLINE_MS = 3 * SECOND
 
 export interface Replica {
   instance_id: string
@@ -50,6 +51,7 @@ export class Replicas {
   #stopped = new AbortController()
   #hasStarted = false
   #isRegistered = false
+  #known: { replicas: readonly Replica[]; readMs: number } | undefined
   #differences: readonly string[] = []
 
   #jobRunners: number | undefined
@@ -109,12 +111,30 @@ export class Replicas {
 
   /** The replicas with a heartbeat in the last 10 s, this one included, in the order of their start. */
   async alive(): Promise<Replica[]> {
-    return this.#options.database.run(
+    const replicas = await this.#options.database.run(
       sql => sql<Replica[]>`
         select instance_id, version, started_at, last_seen_at, draining, runs_jobs from replicas
         where last_seen_at > now() - ${ALIVE}::interval and last_seen_at < now() + ${ALIVE}::interval
-        order by started_at, instance_id`
+        order by started_at, instance_id`,
+      { deadlineMs: LIST_DEADLINE_MS }
     )
+    this.#known = { replicas, readMs: performance.now() }
+    return replicas
+  }
+
+  /**
+   * The replicas as `alive`, or as this replica last read them where the database cannot be used.
+   * @param isUsable false: the database is known to be unusable, and is not asked
+   * @returns also the age of the list in milliseconds; null when it was never read
+   */
+  async known(isUsable: boolean): Promise<{ replicas: readonly Replica[]; ageMs: number | null }> {
+    try {
+      if (isUsable) return { replicas: await this.alive(), ageMs: 0 }
+    } catch (err) {
+      if (!(err instanceof DatabaseUnavailableError)) throw err
+    }
+    const { replicas, readMs } = this.#known ?? { replicas: [], readMs: null }
+    return { replicas, ageMs: readMs === null ? null : Math.round(performance.now() - readMs) }
   }
 
   /**

@@ -3,6 +3,7 @@ import { SECOND } from '../async/durations.ts'
 import { Poller } from '../async/poller.ts'
 import { backgroundTimers, type Timers } from '../async/timers.ts'
 import type { Listener } from '../database/listener.ts'
+import { FailureLog } from '../log/failure-log.ts'
 import type { Log } from '../log/log.ts'
 import { ClusterClock } from './cluster-clock.ts'
 import type { Job } from './job.ts'
@@ -13,9 +14,10 @@ import type { NextFire, SchedulerStore, Snapshot } from './store.ts'
 /** The wait between two polls of the database, in milliseconds. */
 const POLL_MS = 1 * SECOND
 /** The wait after a poll that failed, in milliseconds: three failures in a row must be seen within three seconds. */
-const FAILED_POLL_MS = 250
+const FAILED_POLL_MS = 200
 /** The wait before a fire is claimed again that was ahead of the database's clock, in milliseconds. */
 const EARLY_RETRY_MS = 5
+const CLAIM_MESSAGES = { failedMessage: 'claim failed', recoveredMessage: 'claim succeeded again' }
 /** The longest wait that Node.js timers support, in milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -46,6 +48,7 @@ export class ClockPoller {
   readonly #clock: ClusterClock
   readonly #poller: Poller
   readonly #times: ReadonlyMap<string, JobTimes>
+  readonly #claimLogs: ReadonlyMap<string, FailureLog>
   #listener: Pick<Listener, 'restart' | 'close'> | undefined
   #registered = false
   /** As of the last poll. */
@@ -60,6 +63,7 @@ export class ClockPoller {
     this.#timers = options.timers ?? backgroundTimers
     this.#clock = new ClusterClock(() => this.#timers.now())
     this.#times = new Map(options.jobs.map(job => [job.id, new JobTimes(job)]))
+    this.#claimLogs = new Map(options.jobs.map(({ id }) => [id, new FailureLog(CLAIM_MESSAGES)]))
     if (this.#times.size !== options.jobs.length) throw new Error('two jobs have the same id')
     this.#poller = new Poller({
       poll: () => this.#pollOnce(),
@@ -201,10 +205,11 @@ export class ClockPoller {
     times.dueMs = undefined
     try {
       const result = await this.#options.fire(job, fire)
+      this.#claimLogs.get(job.id)?.succeeded(this.#options.log, { job_id: job.id })
       // The replica that claimed the fire has set the same next fire time; the next poll corrects it otherwise.
       if (this.#state?.running && !times.paused) times.dueMs ??= result === 'early' ? dueMs : fire.nextMs
     } catch (err) {
-      this.#options.log.warn({ err, job_id: job.id }, 'claim failed')
+      this.#claimLogs.get(job.id)?.failed(this.#options.log, { err, job_id: job.id })
       if (job.scope === 'replica') times.dueMs = fire.nextMs
     }
     times.claiming = false

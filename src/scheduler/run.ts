@@ -3,6 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { SECOND } from '../async/durations.ts'
 import { sleep, systemTimers, type Timers } from '../async/timers.ts'
 import type { TransactionSql } from '../database/client.ts'
+import { DatabaseUnavailableError } from '../database/failure.ts'
+import { FailureLog } from '../log/failure-log.ts'
 import type { Log } from '../log/log.ts'
 import { type Job, type JobContext, JobError, type JobResult, LeaseLostError } from './job.ts'
 import type { Progress, RunRecord, RunTrigger } from './run-history.ts'
@@ -11,6 +13,8 @@ import { type Claim, LEASE_MS, type RunEnd } from './run-store.ts'
 /** The interval at which a runner renews its lease, and the wait after a failure, in milliseconds. */
 const RENEW_MS = 5 * SECOND
 const RETRY_MS = 1 * SECOND
+const RENEWAL_MESSAGES = { failedMessage: 'lease not renewed', recoveredMessage: 'lease renewed again' }
+const RECORD_MESSAGES = { failedMessage: 'end of run not recorded', recoveredMessage: 'end of run recorded' }
 /** The shortest time between two writes of the progress, in milliseconds. */
 const PROGRESS_MS = 1 * SECOND
 /**
@@ -75,6 +79,8 @@ export class Run {
   readonly #controller = new AbortController()
   readonly #log: Log
   readonly #timers: Timers
+  readonly #renewals = new FailureLog(RENEWAL_MESSAGES)
+  readonly #records = new FailureLog(RECORD_MESSAGES)
   #progress: Progress | undefined
   #progressDirty = false
   #leaseMs: number
@@ -176,7 +182,7 @@ export class Run {
     } catch (err) {
       const cause = signal.aborted ? signal.reason : err
       this.#log.error({ err: cause }, 'job failed')
-      return { outcome: 'failed', result: null, errorCode: cause instanceof JobError ? cause.code : 'JOB_FAILED' }
+      return { outcome: 'failed', result: null, errorCode: codeOf(cause) }
     } finally {
       // An abort while the end is recorded must set no timer.
       signal.removeEventListener('abort', onAbort)
@@ -229,8 +235,9 @@ export class Run {
     try {
       if (!(await leases.renew(claim, this.#progress))) this.abort(new LeaseLostError())
       this.#leaseMs = begunMs
+      this.#renewals.succeeded(this.#log)
     } catch (err) {
-      this.#log.warn({ err }, 'lease not renewed')
+      this.#renewals.failed(this.#log, { err })
       if (this.#leaseOver()) this.abort(new LeaseLostError({ cause: err }))
       nextMs = RETRY_MS
     }
@@ -245,12 +252,20 @@ export class Run {
   async #untilLeaseEnds(attempt: () => Promise<boolean>): Promise<boolean> {
     for (;;) {
       try {
-        return await attempt()
+        const recorded = await attempt()
+        this.#records.succeeded(this.#log)
+        return recorded
       } catch (err) {
-        this.#log.warn({ err }, 'end of run not recorded')
+        this.#records.failed(this.#log, { err })
         if (this.#leaseOver()) return false
       }
       await sleep(this.#timers, RETRY_MS)
     }
   }
+}
+
+/** The code of a failed run, for the history and the answer to its trigger. */
+function codeOf(cause: unknown): string {
+  if (cause instanceof JobError) return cause.code
+  return cause instanceof DatabaseUnavailableError ? 'DATABASE_UNAVAILABLE' : 'JOB_FAILED'
 }

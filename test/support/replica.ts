@@ -6,8 +6,8 @@ import { schedulerScript } from './project.ts'
 import { type Service, startService } from './service.ts'
 import { Client } from './session.ts'
 
-const ADMIN = 'ada'
-const PASSWORD = 'password of ada'
+export const ADMIN = 'ada'
+export const PASSWORD = 'password of ada'
 
 /** A process with the jobs of scheduler-entry.ts, and its admin routes. */
 export interface Replica extends Service {
@@ -46,7 +46,8 @@ export async function startReplica(
   }
 }
 
-async function createAdmin(url: string): Promise<void> {
+/** Makes the admin of the replicas, once per database. */
+export async function createAdmin(url: string): Promise<void> {
   const sql = postgres(url, { max: 1, prepare: false, fetch_types: false })
   try {
     const passwords = new Passwords()

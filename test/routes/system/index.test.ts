@@ -94,8 +94,10 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
       success: true,
       draining: false,
       event_loop: { delay_ms: Number, pressure: false },
-      probe_thread: { restarts: 0 }
+      probe_thread: { restarts: 0 },
+      ages_ms: { overdue_jobs: Number }
     })
+    t.hasStrict(answer, { ages_ms: { replicas: 0 } })
     const { checks, replicas } = answer as { checks: object[]; replicas: object[] }
     assertRows(t, checks, [
       { name: 'database', status: 'ok', code: null },

@@ -1,0 +1,64 @@
+import t, { type Test } from 'tap'
+import { SessionStore, type StoredSession, sessionHash } from '../../src/auth/session-store.ts'
+import { migratedDatabase, openDatabase } from '../support/migrated-database.ts'
+
+const LIFETIME = { idleMinutes: 60, maxHours: 12 }
+const ID = 'the id of a session'
+
+async function setUp(t: Test, knownMs?: number) {
+  const { url } = await migratedDatabase(t)
+  const database = openDatabase(url)
+  t.teardown(() => database.close(0))
+  await database.run(
+    sql => sql`
+      with ada as (insert into users (username, password_hash) values ('ada', 'hash') returning user_id)
+      insert into sessions (session_hash, user_id, expires_at)
+      select ${sessionHash(ID)}, user_id, now() + interval '1 hour' from ada`
+  )
+  const store = new SessionStore(database, LIFETIME, knownMs)
+  const get = (id = ID) =>
+    new Promise<StoredSession | null | undefined>((resolve, reject) =>
+      store.get(id, (err, session) => (err ? reject(err) : resolve(session)))
+    )
+  const destroy = (id = ID) => new Promise(resolve => store.destroy(id, resolve))
+  return { database, store, get, destroy }
+}
+
+t.test('while the database cannot be used, a session that was read is known, with the reason', async t => {
+  const { database, get } = await setUp(t)
+  t.hasStrict(await get(), { user: { username: 'ada' }, unverified: undefined })
+  await database.close(0)
+  t.hasStrict(await get(), { user: { username: 'ada' }, unverified: { code: 'database_unreachable' } })
+  await t.rejects(get('another id'), { code: 'database_unreachable' })
+})
+
+t.test('a session is known for a limited time', async t => {
+  const { database, get } = await setUp(t, 1)
+  await get()
+  await database.close(0)
+  await new Promise(resolve => setTimeout(resolve, 5))
+  await t.rejects(get(), { code: 'database_unreachable' })
+})
+
+t.test('a session that was ended, here or by another replica, is not known', async t => {
+  const here = await setUp(t)
+  await here.get()
+  await here.database.close(0)
+  await here.destroy()
+  await t.rejects(here.get(), { code: 'database_unreachable' })
+
+  const there = await setUp(t)
+  await there.get()
+  await there.database.run(sql => sql`delete from sessions`)
+  t.equal(await there.get(), null)
+  await there.database.close(0)
+  await t.rejects(there.get(), { code: 'database_unreachable' })
+})
+
+t.test('a session is known from the sign-in on', async t => {
+  const { database, store, get } = await setUp(t)
+  const user = { userId: '1', username: 'eve', isAdmin: false, mustChangePassword: false }
+  await new Promise(resolve => store.set('new id', { user }, resolve))
+  await database.close(0)
+  t.hasStrict(await get('new id'), { user: { username: 'eve' }, unverified: { code: 'database_unreachable' } })
+})
