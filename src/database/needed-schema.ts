@@ -21,7 +21,8 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   outbox:
     'attempts chat_id created_at dedupe_key delivered_at error_code given_up_at leased_by leased_until message_id next_attempt_at text',
   performance_progress: 'is_only recorded_until',
-  replicas: 'cache_command_seen draining incarnation instance_id last_seen_at lost_at settings started_at version',
+  replicas:
+    'cache_command_seen draining incarnation instance_id last_seen_at lost_at runs_jobs settings started_at version',
   scheduled_jobs: 'definition first_due_at job_id last_success_at next_fire_at paused paused_by paused_reason',
   scheduler_state: 'changed_at changed_by is_only reason resumes_at running',
   schema_version: 'md5 name run_at version',
