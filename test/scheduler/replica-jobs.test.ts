@@ -96,6 +96,7 @@ t.test('the lease of a replica job is never lost, and its transactions are limit
   const claim = newClaim('one')
   t.equal(await renew(claim), true)
   t.equal(await finish(claim, { outcome: 'succeeded', result: {}, errorCode: null }), true)
-  t.equal(await fenced(claim, async () => 'done', { deadlineMs: 9_000 }), 'done')
-  t.strictSame(limits, [{ deadlineMs: 8_000 }])
+  const work = async () => 'done'
+  t.equal(await fenced(claim, work, { deadlineMs: 9_000 }), 'done')
+  t.strictSame(limits, [{ deadlineMs: 8_000, kind: String(work) }])
 })

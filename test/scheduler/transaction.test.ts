@@ -11,17 +11,18 @@ t.test('the server ends a transaction whose client sends nothing for 5 s', async
 })
 
 t.test('the deadline of a transaction is 8 s at most', async t => {
-  const deadlines: unknown[] = []
+  const calls: unknown[] = []
   const database = {
     transaction: async (_work: unknown, options: unknown) => {
-      deadlines.push(options)
+      calls.push(options)
     }
   } as unknown as Database
-  for (const options of [undefined, {}, { deadlineMs: 3_000 }, { deadlineMs: 9_000 }])
-    await limitedTransaction(database, async () => 1, options)
+  const work = async () => 1
+  for (const options of [undefined, {}, { deadlineMs: 3_000 }, { deadlineMs: 9_000, kind: 'sweep' }])
+    await limitedTransaction(database, work, options)
   t.equal(TRANSACTION_DEADLINE_MS, 8_000)
   t.strictSame(
-    deadlines,
-    [8_000, 8_000, 3_000, 8_000].map(deadlineMs => ({ deadlineMs }))
+    calls,
+    [8_000, 8_000, 3_000, 8_000].map((deadlineMs, call) => ({ deadlineMs, kind: call < 3 ? String(work) : 'sweep' }))
   )
 })

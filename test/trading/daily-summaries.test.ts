@@ -2,6 +2,7 @@ import t from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { dayOf, summariesOf, summarise, unfinishedDays } from '../../src/trading/daily-summaries.ts'
 import { assertRows } from '../support/assert-rows.ts'
+import { frozenDatabase, openDatabase } from '../support/migrated-database.ts'
 import { tradingDatabase } from '../support/trading.ts'
 import {
   holdPositions,
@@ -41,7 +42,7 @@ t.test('a summary counts the executions from the beginning of the day to its end
   await seed()
   await trade(database, [
     { at: noon.at(-24.001), pnl: '1000', fee_value: '100' },
-    { at: noon.at(-24), price: '10', quantity: '2', pnl: '7', fee_value: '1' },
+    { at: noon.at(-24), price: '10', quantity: '2', pnl: '0.5', fee_value: '1' },
     { at: noon.at(-12), price: '10', quantity: '3', pnl: '-4', fee_value: '0.5' },
     { at: noon.at(-6), price: '10', quantity: '1', pnl: '0', fee_value: null },
     { at: noon.at(-0.001), price: '10', quantity: '4', pnl: null, fee_value: '0.25' },
@@ -51,7 +52,7 @@ t.test('a summary counts the executions from the beginning of the day to its end
   const [row] = await rowsOf(dayBefore(noon.date))
   t.strictSame(plain({ ...row }), {
     ...{ account_id: '1', account: 'account 1', exchange: 'BINANCE', is_testnet: false, credentials_refused: false },
-    ...{ chat_id: null, currency: 'USDT', start_balance: null, end_balance: null, realized_pnl: '3' },
+    ...{ chat_id: null, currency: 'USDT', start_balance: null, end_balance: null, realized_pnl: '-3.5' },
     ...{ unrealized_pnl: null, fees: '1.75', fees_unknown: 1, trades: 4, wins: 1, losses: 1 },
     ...{ win_rate: '0.33333333333333333333', volume: '100', max_drawdown: null, is_final: true }
   })
@@ -147,6 +148,32 @@ t.test('an ended day that was not summarised within three hours has no unrealise
       [{ unrealized_pnl: expected }]
     )
   }
+})
+
+t.test('a day is over at its end, and three hours later what is held is no longer that of its end', async t => {
+  const { url, clock } = await frozenDatabase(t)
+  const frozen = openDatabase(url)
+  t.teardown(() => frozen.close(0))
+  const day = '2026-11-23'
+  await frozen.run(sql => sql`update frozen_clock set at = '2026-11-24T00:00:00Z'::timestamptz - interval '1 second'`)
+  await seedTrading(frozen)
+  await holdPositions(frozen, [{ symbol: 'BTCUSDT', unrealized: '5' }])
+  const summary = async () => {
+    await frozen.run(sql => sql`delete from daily_account_summaries`)
+    await frozen.transaction(tx => summarise(tx, day, { timeZone: 'UTC' }))
+    const rows = await frozen.transaction(tx => summariesOf(tx, day))
+    return rows.map(({ is_final, unrealized_pnl }) => [
+      is_final,
+      unrealized_pnl === null ? null : Number(unrealized_pnl)
+    ])
+  }
+  t.strictSame(await summary(), [[false, 5]])
+  await clock.advance(1)
+  t.strictSame(await summary(), [[true, 5]])
+  await clock.advance(3 * 60 * 60 - 1)
+  t.strictSame(await summary(), [[true, 5]])
+  await clock.advance(1)
+  t.strictSame(await summary(), [[true, null]])
 })
 
 t.test('the unrealised PnL of an unfinished day is kept when the day is completed too late to know it', async t => {
