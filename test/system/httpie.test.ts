@@ -1,7 +1,7 @@
 // Sessions of the real HTTPie, which keeps no cookie that an answer clears and sets.
 import { execFile } from 'node:child_process'
-import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
@@ -39,8 +39,9 @@ t.test('HTTPie signs in three times in a row, in every state of the former sessi
       const client = await HttpieUser.create(app, `user${index}`, join(directory, String(index)))
       for (const time of [1, 2, 3]) {
         t.equal(await client.signIn(url), '200', `${state}: sign-in ${time}`)
-        t.equal(await client.send('GET', `${url}/api/auth/me`), '200', `${state}: session ${time}`)
-        await enter(client)
+        const { status } = await fetch(`${url}/api/auth/me`, { headers: { cookie: await client.keptCookie() } })
+        t.equal(status, 200, `${state}: session ${time}`)
+        if (time < 3) await enter(client)
       }
     })
   )
@@ -50,12 +51,12 @@ t.test('HTTPie signs in three times in a row, in every state of the former sessi
 class HttpieUser {
   readonly name: string
   readonly #password: string
-  readonly #directory: string
+  readonly #session: string
 
   private constructor(name: string, password: string, directory: string) {
     this.name = name
     this.#password = password
-    this.#directory = directory
+    this.#session = join(directory, 'session.json')
   }
 
   static async create(app: FastifyInstance, name: string, directory: string): Promise<HttpieUser> {
@@ -63,15 +64,22 @@ class HttpieUser {
     return new HttpieUser(name, await createUser(app, name), directory)
   }
 
-  signIn(base: string): Promise<string> {
-    return this.send('POST', `${base}/api/auth/login`, `username=${this.name}`, `password=${this.#password}`)
+  /** @returns the status */
+  async signIn(base: string): Promise<string> {
+    // A session that is a file applies to every port of the host, as cookies do in a browser.
+    const options = ['--ignore-stdin', '--print=h', `--session=${this.#session}`]
+    const fields = [`username=${this.name}`, `password=${this.#password}`]
+    const { stdout } = await run('http', [...options, `${base}/api/auth/login`, ...fields], {
+      env: { ...process.env, HOME: dirname(this.#session) }
+    })
+    return stdout.split(' ')[1] ?? ''
   }
 
-  /** @returns the status */
-  async send(...words: string[]): Promise<string> {
-    // A session that is a file applies to every port of the host, as cookies do in a browser.
-    const options = ['--ignore-stdin', '--print=h', `--session=${join(this.#directory, 'session.json')}`]
-    const { stdout } = await run('http', [...options, ...words], { env: { ...process.env, HOME: this.#directory } })
-    return stdout.split(' ')[1] ?? ''
+  /** The cookie that HTTPie sends with its next request. */
+  async keptCookie(): Promise<string> {
+    const { cookies } = JSON.parse(await readFile(this.#session, 'utf8')) as {
+      cookies: { name: string; value: string }[]
+    }
+    return cookies.map(({ name, value }) => `${name}=${value}`).join('; ')
   }
 }
