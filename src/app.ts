@@ -17,6 +17,7 @@ import errorHandler, { sendError } from '../plugins/error-handler.ts'
 import exchanges from '../plugins/exchanges.ts'
 import firstAdmin from '../plugins/first-admin.ts'
 import health from '../plugins/health.ts'
+import healthHistory from '../plugins/health-history.ts'
 import lazySchemas from '../plugins/lazy-schemas.ts'
 import metrics from '../plugins/metrics.ts'
 import openapi from '../plugins/openapi.ts'
@@ -88,6 +89,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   app.register(db, { config })
   app.register(health, { config })
   app.register(replicas, { config, version: VERSION })
+  app.register(healthHistory, { config })
   app.register(exchanges, { config })
   app.register(cache, { config, acknowledgedWithinMs })
   app.register(accounts, { config })

@@ -17,6 +17,8 @@ export const START_UP_STEPS = [
   'schema',
   /** Starts the heartbeat of this replica. Reports its `version`. */
   'replica',
+  /** Starts to write the health history. */
+  'health_history',
   /** Verifies that PostgreSQL begins the days of `TIME_ZONE` when Node.js does. */
   'time_zone',
   /** Starts the scheduler. Reports the number of its `jobs`, and whether it is `enabled` on this replica. */

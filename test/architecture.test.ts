@@ -205,6 +205,7 @@ const tableOwners: Record<string, string> = {
   cache_commands: 'cache',
   cache_command_results: 'cache',
   outbox: 'notifications',
+  health_periods: 'health',
   alerts: 'alerts',
   alert_progress: 'alerts'
 }

@@ -36,7 +36,7 @@ t.test('the steps run in their declared order, the schema first, and each logs w
     done.map(line => line.step),
     [...START_UP_STEPS]
   )
-  t.hasStrict(done[3], { step: 'scheduler', jobs: 9, duration_ms: 0 })
+  t.hasStrict(done[4], { step: 'scheduler', jobs: 9, duration_ms: 0 })
   t.equal(lines.filter(({ msg }) => msg === 'schema up to date').length, 1)
   t.strictSame(failed, [])
 })

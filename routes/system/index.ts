@@ -6,6 +6,7 @@ import auditRoutes from './audit.ts'
 import cacheRoutes from './cache.ts'
 import detailsRoutes from './details.ts'
 import exchangeRoutes from './exchanges.ts'
+import healthHistoryRoutes from './health-history.ts'
 import jobRoutes from './jobs.ts'
 import schedulerRoutes from './scheduler.ts'
 import telegramRoutes from './telegram.ts'
@@ -25,6 +26,7 @@ async function adminOnly(admin: FastifyInstance) {
 
   admin.register(auditRoutes)
   admin.register(detailsRoutes)
+  admin.register(healthHistoryRoutes)
   admin.register(schedulerRoutes)
   admin.register(jobRoutes)
   admin.register(cacheRoutes)

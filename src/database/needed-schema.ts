@@ -14,6 +14,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   cache_commands: 'actor at command_id filter',
   daily_account_summaries:
     'account_id computed_at currency date end_balance fees fees_unknown is_final losses max_drawdown realized_pnl start_balance trades unrealized_pnl volume win_rate wins',
+  health_periods: 'check_name code from_at instance is_over period_id until_at',
   job_runs:
     'actor error_code finished_at instance job_id lease_expires_at lease_token outcome progress_done progress_total result run_id scheduled_for seq skipped_count started_at trigger',
   orders:

@@ -2,6 +2,7 @@
 import { sweepAuditLog, sweepSessions, sweepSignInLimits } from '../auth/housekeeping.ts'
 import { sweepCacheCommands } from '../cache/clear-commands.ts'
 import type { TransactionSql } from '../database/client.ts'
+import { sweepHealthHistory } from '../health/history-store.ts'
 import { sweepOutbox } from '../notifications/outbox.ts'
 import { sweepDeadReplicas } from '../replicas/replica-table.ts'
 import { sweepOldRuns, sweepSurplusRuns } from '../scheduler/housekeeping.ts'
@@ -22,6 +23,7 @@ const BATCHES_PER_TASK = 20
 const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'old_runs', sweep: sweepOldRuns },
   { name: 'surplus_runs', sweep: sweepSurplusRuns },
+  { name: 'health_history', sweep: sweepHealthHistory },
   { name: 'dead_replicas', sweep: sweepDeadReplicas },
   { name: 'ended_sessions', sweep: sweepSessions },
   { name: 'sign_in_limits', sweep: sweepSignInLimits },
