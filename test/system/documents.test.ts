@@ -25,6 +25,7 @@ const NOT_RUN: readonly (readonly [line: RegExp, reason: string])[] = [
   [/ COMMAND$/, 'COMMAND is a placeholder'],
   [/ account:test NUMBER$/, 'NUMBER is a placeholder; docs/accounts.md has the command with a number'],
   [/ user:password NAME$/, 'NAME is a placeholder; docs/accounts.md has the command with a name'],
+  [/^(pg_dump|psql) |^ln -s 'sockets,'|^mv data\/postgres /, 'Debian has no pg_dump for the embedded Postgres 18'],
   [/^docker /, 'it needs a container engine'],
   [/^kubectl apply /, 'it needs a cluster; kubernetes.test.ts builds what it applies'],
   [/^kubectl .* (exec|rollout) /, 'it needs a cluster'],

@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers'
 import { parseEnv } from 'node:util'
 import t, { type Test } from 'tap'
 import { TEST_ENVIRONMENT } from '../support/app.ts'
+import { runCommand } from '../support/command.ts'
 import { spawnNode } from '../support/node-process.ts'
 import { projectRoot, serverScript } from '../support/project.ts'
 import { startService } from '../support/service.ts'
@@ -111,3 +112,13 @@ t.test('a data directory in use is one line with the setting and the directory, 
   t.strictSame(await failedStart(t, { DATA_DIR }), { out: '', err, code: 1 })
   t.strictSame(await first.end(), { code: 0, signal: null })
 })
+
+t.test(
+  'data of another version of Postgres are one line with both versions, for the service and a command',
+  async t => {
+    const DATA_DIR = realpathSync(t.testdir({ postgres: { PG_VERSION: '17\n' } }))
+    const message = `DATA_DIR ${DATA_DIR} has data of Postgres 17, and this service has Postgres 18: start the version of the service that made them, or move them to Postgres 18 as docs/deployment.md describes ("Embedded database"), or set another DATA_DIR\n`
+    t.strictSame(await failedStart(t, { DATA_DIR }), { out: '', err: `start: ${message}`, code: 1 })
+    t.strictSame(await runCommand({ DATA_DIR }, [], 'user:list'), { code: 1, stdout: '', stderr: message })
+  }
+)

@@ -34,6 +34,9 @@ const SOCKETS = 'sockets,'
 /** The path of a socket has at most 103 bytes, and the longest name of one in that directory 30. */
 const SOCKETS_BYTES = 70
 
+/** In PG_VERSION. */
+const VERSION = /^\d+(\.\d+)?$/
+
 /** Object first, as in pino. */
 export type EmbeddedLog = Record<'debug' | 'info' | 'warn' | 'error', (fields: object, message: string) => void>
 
@@ -153,9 +156,11 @@ async function openCluster(home: string, majorVersion: string, log: EmbeddedLog)
   const dir = join(home, 'postgres')
   const version = await readFile(join(dir, 'PG_VERSION'), 'utf8').catch(() => undefined)
   if (version === undefined) return false
-  if (version.trim() !== majorVersion) {
+  const made = version.trim()
+  // Postgres itself reports a file that has no version.
+  if (made !== majorVersion && VERSION.test(made)) {
     throw new StartError(
-      `the data in ${home} are of Postgres ${version.trim()}, and this service has Postgres ${majorVersion}: export them with the former version of the service, or set another DATA_DIR`
+      `DATA_DIR ${home} has data of Postgres ${made}, and this service has Postgres ${majorVersion}: start the version of the service that made them, or move them to Postgres ${majorVersion} as docs/deployment.md describes ("Embedded database"), or set another DATA_DIR`
     )
   }
   const former = await findPostmaster(dir)

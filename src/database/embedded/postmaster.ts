@@ -13,6 +13,7 @@ import { SECOND } from '../../async/durations.ts'
 import { StartError } from '../../start-error.ts'
 import type { Binaries } from './binaries.ts'
 import { endWithThisProcess } from './guard.ts'
+import { ServerLog } from './server-log.ts'
 
 /** Fast: transactions are rolled back. Then immediate: the next start recovers the data. */
 const SHUTDOWNS = [
@@ -21,9 +22,6 @@ const SHUTDOWNS = [
   { signal: 'SIGKILL', limitMs: 5 * SECOND }
 ] as const
 const EXIT_POLL_MS = 25
-/** Lines of the server's log in the message of an error. */
-const LINES = 3
-const READY = /database system is ready to accept (read-only )?connections/
 
 export type ServerSettings = Record<string, string | number>
 
@@ -48,7 +46,6 @@ const SETTINGS: ServerSettings = {
   log_checkpoints: 'off',
   // A statement that failed, and the row it failed on, may hold a secret.
   log_min_error_statement: 'panic',
-  log_error_verbosity: 'terse',
   timezone: 'UTC',
   log_timezone: 'UTC'
 }
@@ -70,7 +67,7 @@ export interface LaunchOptions {
   socketDir: string
   /** In addition to, and instead of, the defaults of this file. */
   settings?: ServerSettings | undefined
-  /** Called with each line of the server's log. */
+  /** Called with each line of the server's log that holds no value of a row or a statement. */
   onLine?: (line: string) => void
   /** Aborts the start; the server has ended then. */
   signal?: AbortSignal | undefined
@@ -80,7 +77,7 @@ export interface LaunchOptions {
  * Starts the server and waits until it accepts connections, as long as the recovery after a crash takes. It does not keep
  * this process alive, and is shut down when this process ends. It leads a process group: Ctrl-C reaches only the service,
  * which stops the server after it has drained.
- * @throws {StartError} with the last lines of the server's log when it ends before that; or the reason of `signal`
+ * @throws {StartError} with the fatal message of the server, its detail and hint when it ends before that; or the reason of `signal`
  */
 export async function launchPostmaster(options: LaunchOptions): Promise<Postmaster> {
   const { binaries, dir, socketDir, settings, onLine, signal } = options
@@ -97,19 +94,17 @@ export async function launchPostmaster(options: LaunchOptions): Promise<Postmast
   const postmaster = { pid: child.pid ?? Number.NaN, kill, exited: () => exited }
   endWithThisProcess(child)
 
-  const lines: string[] = []
+  const log = new ServerLog()
   const ready = new Promise<boolean>(resolve => {
     createInterface({ input: child.stderr }).on('line', line => {
-      if (READY.test(line)) resolve(true)
-      lines.splice(0, lines.length - LINES + 1)
-      lines.push(line)
-      onLine?.(line)
+      if (log.add(line)) onLine?.(line)
+      if (log.ready) resolve(true)
     })
   })
   try {
     const started = Promise.race([ready, closed.then(() => false)])
     if (!(await (signal ? unlessAborted(started, signal) : started))) {
-      throw new StartError(`postgres ${await exited}: ${lines.join(' / ')}`)
+      throw new StartError(`the embedded Postgres of ${dir} ${await exited}: ${log.reason()}`)
     }
   } catch (err) {
     await stopPostmaster(postmaster)

@@ -436,12 +436,44 @@ t.test('a service in another container, which sees no process of the first, is r
   await end(first)
 })
 
-t.test('data of another version of Postgres are refused in one sentence', async t => {
+t.test(
+  'data of another version of Postgres are refused in one sentence, with both versions and the way out',
+  async t => {
+    const dataDir = await clusterIn(await scratch(t))
+    for (const version of ['17', '19', '9.6']) {
+      await writeFile(join(dataDir, 'postgres/PG_VERSION'), `${version}\n`)
+      t.equal(
+        await start(dataDir).then(() => 'started', messageOf),
+        `DATA_DIR ${dataDir} has data of Postgres ${version}, and this service has Postgres 18: start the version of the service that made them, or move them to Postgres 18 as docs/deployment.md describes ("Embedded database"), or set another DATA_DIR`
+      )
+    }
+    await writeFile(join(dataDir, 'postgres/PG_VERSION'), '18\n')
+    await (await start(dataDir)).stop()
+  }
+)
+
+t.test('why a server does not start is reported with the detail and the hint of Postgres', async t => {
   const dataDir = await clusterIn(await scratch(t))
-  await writeFile(join(dataDir, 'postgres/PG_VERSION'), '17\n')
+  const dir = join(dataDir, 'postgres')
+  const control = join(dir, 'global/pg_control')
+  const bytes = await readFile(control)
+  const reason = () => start(dataDir).then(() => 'started', messageOf)
+  const begin = `the embedded Postgres of ${dir} ended with 1: FATAL: `
+
+  // The version of the file itself follows the identifier of the cluster, which has 8 bytes.
+  const other = Buffer.from(bytes)
+  other.writeUInt32LE(1300, 8)
+  await writeFile(control, other)
   t.equal(
-    await start(dataDir).then(() => 'started', messageOf),
-    `the data in ${dataDir} are of Postgres 17, and this service has Postgres 18: export them with the former version of the service, or set another DATA_DIR`
+    await reason(),
+    `${begin}database files are incompatible with server / DETAIL: The database cluster was initialized with PG_CONTROL_VERSION 1300, but the server was compiled with PG_CONTROL_VERSION 1800. / HINT: It looks like you need to initdb.`
+  )
+  await writeFile(control, bytes)
+
+  await writeFile(join(dir, 'PG_VERSION'), '')
+  t.equal(
+    await reason(),
+    `${begin}"${dir}" is not a valid data directory / DETAIL: File "${dir}/PG_VERSION" does not contain valid data. / HINT: You might need to initdb.`
   )
 })
 
