@@ -2,7 +2,7 @@ import { LOCK_ORDER } from './lock-order.ts'
 
 /** How long a statement may wait for a lock on a table that another session holds. */
 const LOCK_WAIT = '250ms'
-/** Rows that need more memory than `WORK_MEM`, so that the server writes a temporary file of 128 kB. */
+/** Rows that need more memory than `WORK_MEM`, so that the server writes a temporary file of about 60 kB. */
 const ROWS = 4_000
 const WORK_MEM = '64kB'
 

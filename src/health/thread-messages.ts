@@ -1,7 +1,7 @@
 import type { DatabaseState } from './shared-state.ts'
 
 /** How much longer than the deadline of a check a probe waits for its result, in milliseconds. */
-export const REFRESH_GRACE_MS = 200
+export const REFRESH_GRACE_MS = 150
 
 /** The settings of the probe thread. They have no secret: the database address is sent by message. */
 export interface ThreadSettings {

@@ -213,6 +213,34 @@ t.test('a full disk is detected, answered and recovered from', { skip: notMounta
   })
 })
 
+t.test('a replica that starts on a schema without a column of its own says so, and runs no job', async t => {
+  const server = await startTestPostgres(t)
+  const first = await startService(t, { DATABASE_URL: server.url })
+  await first.logged('scheduler state changed')
+  await first.end()
+  await inTrading(server, 'alter table job_runs rename column lease_token to lease_key')
+
+  const service = await startService(t, { DATABASE_URL: server.url, CHECK_TIMEOUT_MS: '400' })
+  const prober = new Prober(t)
+  prober.start([`${service.main}/health/ready`, `${service.probes}/health/ready`], 10)
+  const { err, step } = await service.logged('start-up step failed, retrying')
+  t.hasStrict(err, { message: 'the schema does not fit: column lease_token of table job_runs is missing' })
+  t.equal(step, 'schema')
+  await onBoth(prober, service, performance.now(), ({ body }) => body.error === 'schema_incompatible')
+  await sleep(HELD_MS)
+  t.strictSame(
+    prober.results.filter(({ status }) => status === 200).map(({ body }) => body),
+    [],
+    'it was never ready'
+  )
+  t.equal(service.log.filter(({ msg }) => msg === 'scheduler state changed').length, 0, 'the scheduler has not started')
+
+  await inTrading(server, 'alter table job_runs rename column lease_key to lease_token')
+  const recoveredMs = await onBoth(prober, service, performance.now(), ({ status }) => status === 200)
+  t.ok(recoveredMs <= LIMIT_MS, `ready ${recoveredMs} ms after the column is there`)
+  await service.logged('scheduler state changed')
+})
+
 t.test('the format of times that the role prefers does not matter', async t => {
   const server = await startTestPostgres(t)
   await server.query("alter role trading set DateStyle = 'German'")
