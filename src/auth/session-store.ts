@@ -26,7 +26,7 @@ export interface StoredSession {
 const KNOWN_MS = 5 * MINUTE
 const MAX_KNOWN = 1_000
 /** Deadline of reading a session, in milliseconds: what follows has to answer in time, too. */
-const READ_DEADLINE_MS = 3 * SECOND
+const READ_DEADLINE_MS = 2.5 * SECOND
 
 /** When a session ends. */
 export interface SessionLifetime {

@@ -1,3 +1,5 @@
+import { type DatabaseFailure, failureOf } from './failure.ts'
+
 /** So many failures in a row of one kind of call mean that the database fails for this replica. */
 const FAILURES = 3
 /**
@@ -7,6 +9,8 @@ const FAILURES = 3
 const HOLD = { factor: 1.5, minMs: 2_000, maxMs: 45_000 }
 
 interface Failing {
+  /** What the last failure means. */
+  failure: DatabaseFailure
   count: number
   firstMs: number
   lastMs: number
@@ -18,7 +22,8 @@ export type StatementChange = { failing: true; err: unknown } | { failing: false
 /**
  * Counts the failures of each kind of call, and decides whether the database fails for this replica. A success ends the
  * count of its own kind only: one that reads a healthy table does not hide another that fails for ever. The success of
- * another kind ends the count of one that has not been called again for a while.
+ * another kind ends the count of one that has not been called again for a while, or that failed for the same reason as
+ * that other kind did until now.
  */
 export class StatementHealth {
   readonly #onChange: (change: StatementChange) => void
@@ -41,7 +46,7 @@ export class StatementHealth {
   failed(kind: string, err: unknown): void {
     const nowMs = this.#nowMs()
     const { count = 0, firstMs = nowMs } = this.#counts.get(kind) ?? {}
-    this.#counts.set(kind, { count: count + 1, firstMs, lastMs: nowMs })
+    this.#counts.set(kind, { failure: failureOf(err), count: count + 1, firstMs, lastMs: nowMs })
     if (this.#since) this.#since.failures++
     else if (count + 1 >= FAILURES) {
       this.#since = { ms: firstMs, failures: count + 1 }
@@ -53,9 +58,12 @@ export class StatementHealth {
   succeeded(kind: string): void {
     if (this.#counts.size === 0) return
     const nowMs = this.#nowMs()
+    const ended = this.#counts.get(kind)
     this.#counts.delete(kind)
-    for (const [other, failing] of this.#counts)
-      if (nowMs - failing.lastMs > holdMs(failing)) this.#counts.delete(other)
+    for (const [other, failing] of this.#counts) {
+      const isSameReason = ended !== undefined && ended.count >= FAILURES && ended.failure === failing.failure
+      if (isSameReason || nowMs - failing.lastMs > holdMs(failing)) this.#counts.delete(other)
+    }
     if (!this.#since || [...this.#counts.values()].some(({ count }) => count >= FAILURES)) return
     const { ms, failures } = this.#since
     this.#since = undefined

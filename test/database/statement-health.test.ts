@@ -1,6 +1,8 @@
 import t from 'tap'
 import { type StatementChange, StatementHealth } from '../../src/database/statement-health.ts'
 
+const lockTimeout = Object.assign(new Error('lock timeout'), { name: 'PostgresError', code: '55P03' })
+
 function counted() {
   const clock = { nowMs: 0 }
   const changes: StatementChange[] = []
@@ -8,8 +10,8 @@ function counted() {
     change => changes.push(change),
     () => clock.nowMs
   )
-  const fail = (kind: string, times = 1) => {
-    for (let i = 0; i < times; i++) health.failed(kind, 'reason')
+  const fail = (kind: string, times = 1, err: unknown = 'reason') => {
+    for (let i = 0; i < times; i++) health.failed(kind, err)
   }
   return { clock, changes, health, fail }
 }
@@ -61,12 +63,25 @@ t.test('a kind of call that is not repeated ends with the success of another, af
   t.hasStrict(changes[1], { failing: false, failures: 3 })
 })
 
-t.test('a success of one of two kinds that fail does not end the failure', async t => {
+t.test('a success of one of two kinds that fail for different reasons does not end the failure', async t => {
   const { changes, health, fail } = counted()
-  fail('poll', 3)
+  fail('poll', 3, lockTimeout)
   fail('heartbeat', 3)
   health.succeeded('poll')
   t.equal(changes.length, 1)
   health.succeeded('heartbeat')
   t.equal(changes.length, 2)
+})
+
+t.test('when the reason of several kinds is over, the first success of one of them ends the failure', async t => {
+  const { clock, changes, health, fail } = counted()
+  for (let i = 0; i < 3; i++) {
+    clock.nowMs = i * 5_000
+    fail('sign-in', 1, lockTimeout)
+  }
+  fail('poll', 3, lockTimeout)
+  health.succeeded('session')
+  t.equal(changes.length, 1, 'a kind that did not fail shows nothing')
+  health.succeeded('poll')
+  t.hasStrict(changes[1], { failing: false, failures: 6 })
 })
