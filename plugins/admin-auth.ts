@@ -138,7 +138,7 @@ function decorateAuth(
 /** @throws {DatabaseUnavailableError} why the session could not be read, unless the route answers without the database */
 async function refuseUnverified({ session, routeOptions }: FastifyRequest): Promise<void> {
   const { unverified } = (session as StoredSession | null) ?? {}
-  if (unverified && !routeOptions.config.answersWithoutDatabase) throw unverified
+  if (unverified && !routeOptions.config?.answersWithoutDatabase) throw unverified
 }
 
 /** @throws {ServiceError} UNAUTHENTICATED, FORBIDDEN, PASSWORD_CHANGE_REQUIRED */
