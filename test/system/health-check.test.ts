@@ -64,6 +64,14 @@ t.test('ports that the system chose are checked, on the probe port or on the mai
   }
 })
 
+t.test('a port that cannot be recorded is one warning, and the service works', async t => {
+  const PROBE_PORT_PATH = join(t.testdir(), 'nothing/port')
+  const service = await startService(t, { DATABASE_URL: NO_DATABASE, PROBE_PORT_PATH })
+  const { level, path } = await service.logged('probe port not recorded')
+  t.strictSame({ level, path }, { level: 40, path: PROBE_PORT_PATH })
+  t.equal((await fetch(`${service.probes}/health/live`)).status, 200)
+})
+
 t.test('it asks the address of the settings', async t => {
   for (const host of ['127.0.0.2', '0.0.0.0', '::', 'localhost']) {
     const port = await answering(t, host, 200)
