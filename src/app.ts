@@ -35,6 +35,7 @@ import systemRoutes from '../routes/system/index.ts'
 import type { Config } from './config.ts'
 import { ServiceError } from './errors.ts'
 import { answerClientError, answerProtocolErrors, lacksHost, ownHostCheck } from './protocol-errors.ts'
+import { originForm } from './request-target.ts'
 import type { Job } from './scheduler/job.ts'
 
 /** The settings, with generated secrets where none were set. */
@@ -74,6 +75,8 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
     // Longer than the proxy keeps it: a proxy must not send a request on a connection that the service closes.
     keepAliveTimeout: config.KEEP_ALIVE_SECONDS * 1_000,
     trustProxy: config.TRUST_PROXY?.split(/[\s,]+/).filter(Boolean) ?? false,
+    // Plugins read the target as a path: @fastify/session has no session for an absolute address.
+    rewriteUrl: ({ url = '' }) => originForm(url) ?? url,
     // Every path that fits into the headers is routed, so that a protected scope rejects it like any other.
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     frameworkErrors: (err, req, reply) => sendError(err, req, reply),

@@ -25,12 +25,12 @@ function weightOf(type: string, accept: string): number {
 /**
  * Whether an error is answered with a page: a browser asks for HTML, and the target is not one of the API or a probe,
  * whose answers are JSON for every client.
- * @param target the target of the request, a path or an absolute address
+ * @param path of the request, with its query
  */
-export function isAnsweredWithPage(target: string, accept = ''): boolean {
+export function isAnsweredWithPage(path: string, accept = ''): boolean {
   const html = weightOf('text/html', accept)
   if (html === 0 || html < weightOf('application/json', accept)) return false
-  return !/^(https?:\/\/[^/?#]*)?\/(api|health)([/?#]|$)/i.test(target)
+  return !/^\/(api|health)([/?#]|$)/.test(path)
 }
 
 /** The page of an error: its sentence, and the form that resolves it, if there is one. */

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
 import { Signer } from '@fastify/cookie'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import t from 'tap'
@@ -168,6 +170,33 @@ t.test('every route answers OPTIONS with 204 and its methods', async t => {
     t.equal(status, 204, path)
     t.equal(headers.get('allow'), allowed.sort().join(', '), path)
     t.equal(headers.get('cache-control'), 'no-store', path)
+  }
+})
+
+t.test('a target that is an absolute address has the answer of its path, with the session', async t => {
+  const statusOf = async (method: string, path: string, body?: string) => {
+    const headers = { ...asAdmin, ...(body !== undefined && { 'content-type': 'application/json' }) }
+    const sent = request({ host: '127.0.0.1', port: new URL(url).port, method, path, headers }).end(body)
+    const [{ statusCode }] = (await once(sent, 'response')) as [IncomingMessage]
+    sent.destroy()
+    return statusCode
+  }
+  const credentials = (password: string) => JSON.stringify({ username: 'visitor', password })
+  const password = await createUser(app, 'visitor')
+  for (const [status, method, path, body] of [
+    [200, 'GET', '/api/auth/me'],
+    [200, 'GET', '/api/system/audit-log?limit=1'],
+    [400, 'GET', '/api/system/audit-log?limit=x'],
+    [404, 'GET', '/api/system/nothing'],
+    [405, 'POST', '/api/system/health'],
+    [200, 'GET', '/docs'],
+    [200, 'GET', '/docs/json'],
+    [404, 'GET', '/docs/nothing'],
+    [401, 'POST', '/api/auth/login', credentials('a wrong password')],
+    [200, 'POST', '/api/auth/login', credentials(password)]
+  ] as const) {
+    t.equal(await statusOf(method, path, body), status, path)
+    t.equal(await statusOf(method, `http://service.example${path}`, body), status, `http://service.example${path}`)
   }
 })
 
