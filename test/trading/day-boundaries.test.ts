@@ -36,3 +36,10 @@ t.test('a zone that PostgreSQL does not know is rejected', async t => {
     new ConfigError('TIME_ZONE: PostgreSQL does not know it; use the name of a region, such as Europe/Berlin')
   )
 })
+
+t.test('another failure of the database is not taken for an unknown zone', async t => {
+  for (const failure of [new Error('closed'), Object.assign(new Error('no connection'), { code: '08006' })]) {
+    const failing = { run: async () => Promise.reject(failure) } as unknown as Database
+    await t.rejects(assertSameDays(failing, 'UTC'), failure)
+  }
+})
