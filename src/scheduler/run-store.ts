@@ -167,7 +167,7 @@ export class RunStore {
           from scheduled_jobs where job_id = ${jobId} and (select is_busy or is_recent from seen) is not true
           for no key update
         ), decided as (
-          select true where (select is_busy or is_recent from seen) is not true and (select is_recent from job) is not true
+          select where (select is_busy or is_recent from seen) is not true and (select is_recent from job) is not true
         ), abandoned as (
           ${abandonExpired(sql, sql`job_id = ${jobId} and exists (select from decided)`)}
           returning job_id

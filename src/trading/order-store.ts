@@ -79,10 +79,10 @@ export class OrderStore {
       sql => sql<OrderRow[]>`
         select ${orderColumns(sql)}, coalesce(recorded.quantity, 0) as recorded_quantity,
           coalesce(recorded.is_cumulative, false) as is_cumulative
-        from orders o left join lateral (
+        from orders o cross join lateral (
           select sum(quantity) as quantity, bool_or(starts_with(exchange_trade_id, ${CUMULATIVE})) as is_cumulative
           from trade_executions e where e.order_id = o.order_id
-        ) recorded on true
+        ) recorded
         where o.account_id = ${anyOf(sql, accountIds)} and ${toBeChecked(sql)}
         order by o.order_id`
     )

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { HOUR, SECOND } from '../../src/async/durations.ts'
+import type { Database } from '../../src/database/database.ts'
 import type { Fire } from '../../src/scheduler/misfire.ts'
 import { newClaim as claimOf } from '../../src/scheduler/run.ts'
 import { RunHistory } from '../../src/scheduler/run-history.ts'
@@ -119,6 +120,31 @@ t.test('a manual claim abandons a run whose lease has expired, and starts', asyn
   await database.run(sql => sql`update job_runs set lease_expires_at = now() - interval '1 second'`)
   t.equal(kindOf(await store.claimManual(JOB, newClaim(), { actor: 'ada' })), 'started')
   t.equal((await new RunHistory(database).byId(first.runId))?.outcome, 'abandoned')
+})
+
+/** A database whose statements return these rows, one after the other. */
+function scripted(...answers: object[][]): Database {
+  return { run: async () => answers.shift() } as unknown as Database
+}
+
+t.test('a manual claim is tried again when the run in its way has just ended', async t => {
+  const startedAt = new Date(1_000)
+  const busy = [{ started_at: null, is_recent: false }]
+  const store = new RunStore(scripted(busy, [], [{ started_at: startedAt, is_recent: null }]))
+  t.strictSame(await store.claimManual(JOB, newClaim(), { actor: 'ada' }), { kind: 'started', startedAt })
+})
+
+t.test('a manual claim that is not decided within 8 s is given up', async t => {
+  const busy = [{ started_at: null, is_recent: false }]
+  const store = new RunStore(scripted(busy, [], busy, []))
+  const { now } = performance
+  const times = [500, 8_499, 8_500]
+  performance.now = () => times.shift() ?? now.call(performance)
+  t.teardown(() => {
+    performance.now = now
+  })
+  await t.rejects(store.claimManual(JOB, newClaim(), { actor: 'ada' }), { code: 'database_timeout' })
+  t.strictSame(times, [])
 })
 
 t.test('a job that is not registered yet can be claimed', async t => {

@@ -11,11 +11,11 @@ t.test('orders that were checked are locked in the order of their ids', async t 
   const database = await tradingDatabase(t)
   const account = await seedAccount(database)
   const ids: string[] = []
-  for (const exchangeOrderId of ['1', '2', '3']) {
+  for (const exchangeOrderId of ['1', '2', '3', 'other']) {
     const order = { exchangeOrderId, symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', side: 'BUY', quantity: '1' } as const
     ids.push(await insertOrder(database, account, order))
   }
-  const [first = '', second = '', third = ''] = ids
+  const [first = '', second = '', third = '', other = ''] = ids
   // The row of the first order is then the last one in the table.
   await database.run(sql => sql`update orders set price = 1 where order_id = ${first}`)
   const holder = await openTransaction(t, database)
@@ -32,12 +32,12 @@ t.test('orders that were checked are locked in the order of their ids', async t 
   )
   t.strictSame(
     free.map(({ order_id }) => order_id),
-    [third]
+    [third, other]
   )
   await holder.commit()
   await checking
-  const unchecked = await database.run(sql => sql`select from orders where last_checked_at is null`)
-  t.equal(unchecked.length, 0)
+  const unchecked = await database.run(sql => sql`select exchange_order_id from orders where last_checked_at is null`)
+  assertRows(t, unchecked, [{ exchange_order_id: 'other' }])
 })
 
 let database: Database
@@ -241,6 +241,26 @@ t.test('a transaction counts what it wrote of each kind', async t => {
   t.strictSame(await database.transaction(tx => store.record(tx, [], () => null)), {
     ...{ changed: 0, skipped: 0, fills: 0, unknown: 0, waiting: 0, flagged: 0, feesUnknown: 0, oversold: 0 }
   })
+})
+
+t.test('only a spot position below zero is oversold', async t => {
+  const account = await seedAccount(database)
+  const store = new OrderStore(database)
+  const placed = [
+    { exchangeOrderId: 'held', symbol: 'ETHUSDT', exchangeSymbol: 'ETHUSDT', side: 'BUY', market: 'SPOT' },
+    { exchangeOrderId: 'sold', symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', side: 'SELL', market: 'SPOT' },
+    { exchangeOrderId: 'short', symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', side: 'SELL', market: 'FUTURES' }
+  ] as const
+  for (const order of placed) await insertOrder(database, account, { ...order, quantity: '0.5' })
+  const all = (await store.ordersToCheck([account.accountId])).map(order => {
+    const { exchangeOrderId, symbol, exchangeSymbol, side } = order
+    const same = { exchangeOrderId, symbol, exchangeSymbol, side }
+    const end = { ...same, quantity: '0.5', filledQuantity: '0.5', status: 'filled' } as const
+    const fills = [fill(exchangeOrderId, '0.5', same)]
+    return { order, answer: { kind: 'found', order: answered(exchangeOrderId, end), fills, at: AT } as const }
+  })
+  const { fills, oversold } = await database.transaction(tx => store.record(tx, all, () => null))
+  t.strictSame([fills, oversold], [3, 1])
 })
 
 t.test('the price of a fee is requested in the quote currency of the symbol', async t => {
