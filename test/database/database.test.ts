@@ -210,3 +210,52 @@ t.test(
     }
   }
 )
+
+t.test('failures of the server are counted by the place of the call', async t => {
+  const { url } = await createTestDatabase(t)
+  const { database } = opened(t, url)
+  const changes: boolean[] = []
+  database.watch({ isAnswering: () => true, onChange: ({ failing }) => changes.push(failing) })
+  const lost = () => database.transaction(tx => tx`select from lost`)
+  const healthy = () => database.run(sql => sql`select 1`)
+  for (let i = 0; i < 3; i++) {
+    t.strictSame(changes, [])
+    await t.rejects(lost(), { code: 'schema_incompatible' })
+    await healthy()
+  }
+  t.strictSame(changes, [true], 'a success of another place does not end it')
+  for (let i = 0; i < 3; i++) {
+    await t.rejects(database.run(sql => sql`select 1 / 0`))
+  }
+  await database.run(sql => sql`create table lost ()`)
+  t.strictSame(changes, [true])
+  await lost()
+  t.strictSame(changes, [true, false])
+})
+
+t.test('a call that misses its deadline counts only while the database answers its check', async t => {
+  const { url } = await mutePeer(t)
+  for (const isAnswering of [false, true]) {
+    const { database } = opened(t, url)
+    const changes: boolean[] = []
+    database.watch({ isAnswering: () => isAnswering, onChange: ({ failing }) => changes.push(failing) })
+    for (let i = 0; i < 3; i++) {
+      await t.rejects(
+        database.run(sql => sql`select 1`, { deadlineMs: 20 }),
+        { code: 'database_timeout' }
+      )
+    }
+    t.strictSame(changes, isAnswering ? [true] : [])
+  }
+})
+
+t.test('a pool whose sessions are read-only is replaced', async t => {
+  const { url } = await createTestDatabase(t)
+  const { database } = opened(t, url, 1)
+  await database.run(sql => sql`create table kept (x int)`)
+  await database.run(sql => sql.unsafe('set default_transaction_read_only = on'))
+  const write = () => database.run(sql => sql`insert into kept values (1)`)
+  await t.rejects(write(), { code: 'database_read_only' })
+  await write()
+  t.equal(database.usage().replacements, 1)
+})

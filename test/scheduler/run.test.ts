@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import { SECOND } from '../../src/async/durations.ts'
 import type { TransactionSql } from '../../src/database/client.ts'
+import { DatabaseUnavailableError } from '../../src/database/failure.ts'
 import { type Job, type JobContext, JobError, LeaseLostError } from '../../src/scheduler/job.ts'
 import { newClaim, Run, type RunOptions, type RunResult } from '../../src/scheduler/run.ts'
 import type { Progress } from '../../src/scheduler/run-history.ts'
@@ -132,7 +133,8 @@ t.test('a job that returns has succeeded, and its end is recorded with its progr
 t.test('a job that throws has failed with its code, or with JOB_FAILED', async t => {
   for (const [thrown, errorCode] of [
     [new JobError('NO_MONEY'), 'NO_MONEY'],
-    [new Error('secret detail'), 'JOB_FAILED']
+    [new Error('secret detail'), 'JOB_FAILED'],
+    [new DatabaseUnavailableError('database_failing'), 'DATABASE_UNAVAILABLE']
   ] as const) {
     // Thrown at once, and not by a promise.
     const job = testJob('broken', () => {

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { DatabaseUnavailableError } from '../../../src/database/failure.ts'
 import { housekeeping } from '../../../src/jobs/housekeeping.ts'
 import { JobError } from '../../../src/scheduler/job.ts'
 import { captureLog, startApp, untilStatus } from '../../support/app.ts'
@@ -18,6 +19,9 @@ const jobs = [
   }),
   testJob('broken', async () => {
     throw new Error('secret detail')
+  }),
+  testJob('unlucky', async () => {
+    throw new DatabaseUnavailableError('database_failing', new Error('secret detail'))
   }),
   testJob('picky', async () => {
     throw new JobError('NO_MONEY')
@@ -90,6 +94,13 @@ t.test('the message is the one of the specification', async t => {
     body: JSON.stringify({ job_type: 'fine' })
   })
   t.hasStrict(await response.json(), { success: true, message: '작업 완료' })
+})
+
+t.test('a job that fails because of the database is answered 503, to be tried again', async t => {
+  const { status, headers, answer } = await admin.send('POST', '/api/system/trigger-job', { job_type: 'unlucky' })
+  t.strictSame([status, answer.code, headers.get('retry-after')], [503, 'DATABASE_UNAVAILABLE', '5'])
+  const { body: history } = await call('GET', `job-runs/${answer.run_id}`)
+  t.hasStrict(history, { run: { outcome: 'failed', error: 'DATABASE_UNAVAILABLE' } })
 })
 
 t.test('a failed job is never answered with success, and the answer has no cause', async t => {
