@@ -93,7 +93,9 @@ export async function startEmbeddedPostgres({
     const sync = settings?.fsync === 'off' ? ['--no-sync'] : []
     if (cold) await initCluster(binaries, dir, ['--auth=trust', ...sync], signal)
     else await giveTo(runner, dir)
-    const onLine = (line: string) => log.debug({ line }, 'embedded postgres log')
+    const onLine = (line: string, isLoggable: boolean) => {
+      if (isLoggable) log.debug({ line }, 'embedded postgres log')
+    }
     const options = { binaries, dir, socketDir, settings, onLine, signal }
     releases.push(supervise(await launch(options), options, log))
     log.info({ data: dir, cold, duration_ms: sinceMs(startedMs) }, 'embedded postgres started')

@@ -67,8 +67,8 @@ export interface LaunchOptions {
   socketDir: string
   /** In addition to, and instead of, the defaults of this file. */
   settings?: ServerSettings | undefined
-  /** Called with each line of the server's log that holds no value of a row or a statement. */
-  onLine?: (line: string) => void
+  /** Called with each line of the server's log. Only one that `isLoggable` holds no value of a row or a statement. */
+  onLine?: (line: string, isLoggable: boolean) => void
   /** Aborts the start; the server has ended then. */
   signal?: AbortSignal | undefined
 }
@@ -97,7 +97,7 @@ export async function launchPostmaster(options: LaunchOptions): Promise<Postmast
   const log = new ServerLog()
   const ready = new Promise<boolean>(resolve => {
     createInterface({ input: child.stderr }).on('line', line => {
-      if (log.add(line)) onLine?.(line)
+      onLine?.(line, log.add(line))
       if (log.ready) resolve(true)
     })
   })
