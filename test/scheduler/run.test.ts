@@ -318,6 +318,22 @@ t.test('a renewal that fails is repeated every second, and the lease is lost 15 
   t.equal(renewedAt().length, 12)
 })
 
+t.test('renewals that fail one after the other are logged once, and the next success too', async t => {
+  const held = heldJob('held')
+  const { run, advance, answers, logged } = await setUp(held.job)
+  const counts = () => [logged('lease not renewed').length, logged('lease renewed again').length]
+  answers.renew = async () => Promise.reject(new Error('no connection'))
+  await advance(6_000)
+  t.strictSame(counts(), [1, 0])
+  answers.renew = async () => true
+  await advance(1_000)
+  t.strictSame(counts(), [1, 1])
+  await advance(5_000)
+  t.strictSame(counts(), [1, 1])
+  held.letGo()
+  await run.finished
+})
+
 t.test('the lease counts from the start of the renewal', async t => {
   const held = heldJob('held')
   const { run, advance, answers, renewedAt } = await setUp(held.job)
