@@ -66,25 +66,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 /** Builds the whole service. It does not listen yet, and connects to nothing: the plugins connect once the port is open. */
 export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyInstance {
   const { logger, api, announce, onRoute, jobs, acknowledgedWithinMs } = overrides
-  const app = Fastify({
-    loggerInstance: logger,
-    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
-    genReqId: requestIds(),
-    bodyLimit: BODY_LIMIT,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    // Longer than the proxy keeps it: a proxy must not send a request on a connection that the service closes.
-    keepAliveTimeout: config.KEEP_ALIVE_SECONDS * 1_000,
-    trustProxy: config.TRUST_PROXY?.split(/[\s,]+/).filter(Boolean) ?? false,
-    // Plugins read the target as a path: @fastify/session has no session for an absolute address.
-    rewriteUrl: ({ url = '' }) => originForm(url) ?? url,
-    // Every path that fits into the headers is routed, so that a protected scope rejects it like any other.
-    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    frameworkErrors: (err, req, reply) => sendError(err, req, reply),
-    clientErrorHandler: answerClientError,
-    http: ownHostCheck
-  })
-
-  handleProtocolErrors(app)
+  const app = createFastify(config, logger)
   if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
   app.register(openapi, { version: VERSION, errorAnswer: ErrorAnswer })
@@ -124,6 +106,29 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
     scope.register(docsRoutes)
     if (api) scope.register(api)
   }
+}
+
+/** A server without routes: the limits of its requests, and the answers to requests that no route gets. */
+function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstance {
+  const app = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
+    genReqId: requestIds(),
+    bodyLimit: BODY_LIMIT,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Longer than the proxy keeps it: a proxy must not send a request on a connection that the service closes.
+    keepAliveTimeout: config.KEEP_ALIVE_SECONDS * 1_000,
+    trustProxy: config.TRUST_PROXY?.split(/[\s,]+/).filter(Boolean) ?? false,
+    // Plugins read the target as a path: @fastify/session has no session for an absolute address.
+    rewriteUrl: ({ url = '' }) => originForm(url) ?? url,
+    // Every path that fits into the headers is routed, so that a protected scope rejects it like any other.
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    frameworkErrors: (err, req, reply) => sendError(err, req, reply),
+    clientErrorHandler: answerClientError,
+    http: ownHostCheck
+  })
+  handleProtocolErrors(app)
+  return app
 }
 
 function handleProtocolErrors(app: FastifyInstance): void {
