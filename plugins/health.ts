@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { reportSettings } from '../src/database/settings-report.ts'
 import type { CheckDetails } from '../src/domain/check-details.ts'
 import { reportHealth } from '../src/health/metrics.ts'
 import { ProbeThreadSupervisor } from '../src/health/probe-thread-supervisor.ts'
@@ -52,7 +53,9 @@ async function health(app: FastifyInstance, { config }: { config: Config }) {
   const state = new SharedState()
   const supervisor = superviseProbeThread(app, state, config)
   watchStatements(app, state)
-  app.decorate('startUpSteps', {})
+  app.decorate('startUpSteps', {
+    session_settings: async () => ({ differ: Object.keys(await reportSettings(app.db, app.log)) })
+  })
   app.decorate('healthChecks', [
     () => databaseDetails(state.snapshot(), state.databaseTiming(), Date.now()),
     () => mainLoopDetails(state.snapshot()),

@@ -13,6 +13,8 @@ const RETRY = { minMs: 250, maxMs: 1_000 }
 
 /** The steps of the start-up, in this order, and what the log line of each reports. */
 export const START_UP_STEPS = [
+  /** Compares the settings of the database session with what this version needs. Reports those that differ. */
+  'session_settings',
   /** Applies the pending migrations. Reports the names of those that it `applied`. */
   'schema',
   /** Starts the heartbeat of this replica. Reports its `version`. */

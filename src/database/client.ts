@@ -1,6 +1,7 @@
 import postgres from 'postgres'
 import { type DatabaseTarget, parseDatabaseUrl } from './database-url.ts'
 import { HostConnector } from './host-connector.ts'
+import { DIRECT_SETTINGS, POOLED_SETTINGS } from './session-settings.ts'
 
 export type Sql = postgres.Sql
 export type TransactionSql = postgres.TransactionSql
@@ -45,17 +46,24 @@ const MAX_BACKOFF_SECONDS = 0.1
 /** Parsed once: hosts are remembered by identity, and the file of `sslrootcert` is read once. */
 const targets = new Map<string, DatabaseTarget>()
 
+/** The targets that have refused `DIRECT_SETTINGS`. */
+const limited = new WeakSet<DatabaseTarget>()
+
 /**
  * Makes a client; it connects with its first statement. It works through a transaction-pooling pgbouncer: no prepared
- * statements, no look-up of types, no start-up parameters but those that pgbouncer knows: the application name, and the
- * format of times that this service reads, whatever the role or the database has as its default.
+ * statements, no look-up of types, and start-up parameters that pgbouncer refuses are sent only until it has refused
+ * them. With these parameters the settings of the role and of the database have no effect.
  * @throws {DatabaseUrlError}
  */
 export function createClient(url: string, options: ClientOptions): Client {
   const { max, applicationName, connectTimeoutMs, reconnectMs, onSession } = options
   const target = targets.get(url) ?? parseDatabaseUrl(url)
   targets.set(url, target)
-  const connector = new HostConnector(target, connectTimeoutMs, onSession)
+  const connector = new HostConnector(target, connectTimeoutMs, onSession, () => {
+    limited.add(target)
+    // The driver reads them for each session that it starts.
+    for (const name of Object.keys(DIRECT_SETTINGS)) delete sql.options.connection[name]
+  })
   const [first] = target.hosts
 
   // The driver reads options that are not given from PG* variables of the environment.
@@ -79,7 +87,11 @@ export function createClient(url: string, options: ClientOptions): Client {
     keep_alive: 60,
     backoff: (retries: number) =>
       reconnectMs === undefined ? Math.min(0.05 * 2 ** retries, MAX_BACKOFF_SECONDS) : reconnectMs / 1000,
-    connection: { application_name: target.applicationName ?? applicationName, DateStyle: 'ISO, MDY' },
+    connection: {
+      application_name: target.applicationName ?? applicationName,
+      ...POOLED_SETTINGS,
+      ...(limited.has(target) ? {} : DIRECT_SETTINGS)
+    },
     onnotice: () => undefined,
     socket: () => connector.connect()
   }

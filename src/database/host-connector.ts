@@ -2,6 +2,7 @@ import { connect, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { DatabaseHost, DatabaseTarget } from './database-url.ts'
 import { ConnectError } from './failure.ts'
+import { isRefusedParameter } from './session-settings.ts'
 
 /** A host that gave no session is tried after the others for this long, in milliseconds. */
 const UNREACHABLE_MS = 10_000
@@ -27,16 +28,24 @@ export class HostConnector {
   /** The outermost socket of each connection: destroying the one below TLS leaves TLS behind. */
   readonly #connections = new Set<{ socket: Socket }>()
   readonly #onSession: () => void
+  readonly #onRefusedParameter: () => void
   #destroyed = false
 
   /**
    * @param timeoutMs of one attempt on one host, TLS included, in milliseconds
    * @param onSession called each time when the server has accepted a session
+   * @param onRefusedParameter called when the server has refused a parameter of the start of a session
    */
-  constructor(target: DatabaseTarget, timeoutMs: number, onSession: () => void = () => undefined) {
+  constructor(
+    target: DatabaseTarget,
+    timeoutMs: number,
+    onSession: () => void = () => undefined,
+    onRefusedParameter: () => void = () => undefined
+  ) {
     this.#target = target
     this.#timeoutMs = timeoutMs
     this.#onSession = onSession
+    this.#onRefusedParameter = onRefusedParameter
   }
 
   /** Number of sockets that are not closed, those that are still connecting included. */
@@ -109,10 +118,16 @@ export class HostConnector {
       clearTimeout(timer)
     }
     let session = false
+    const onBytes = (bytes: Buffer) => {
+      if (isRefusedParameter(bytes)) this.#onRefusedParameter()
+    }
+    // The server sends nothing before the driver has sent the start of the session.
+    connection.socket.on('data', onBytes)
     // The driver names the host in the messages of its errors.
     return Object.assign(connection.socket, 'path' in host ? { host: host.path, port: 0 } : host)
       .once('session', () => {
         session = true
+        connection.socket.off('data', onBytes)
         unreachableUntil.delete(host)
         this.#onSession()
       })

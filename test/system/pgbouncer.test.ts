@@ -1,6 +1,9 @@
 // Everything through a transaction-pooling pgbouncer.
 import postgres from 'postgres'
 import t from 'tap'
+import { Database } from '../../src/database/database.ts'
+import { reportSettings } from '../../src/database/settings-report.ts'
+import { captureLog } from '../support/app.ts'
 import { pgbouncerAbsent, startPgbouncer } from '../support/pgbouncer.ts'
 import { startTestPostgres } from '../support/postgres.ts'
 import { Prober } from '../support/prober.ts'
@@ -32,6 +35,35 @@ t.test(
       versions.filter(({ count }) => count !== 1),
       [],
       'each migration is recorded once'
+    )
+  }
+)
+
+t.test(
+  'settings of the database that pgbouncer does not let a client set are reported by name',
+  { skip: pgbouncerAbsent },
+  async t => {
+    const server = await startTestPostgres(t)
+    const settings = { bytea_output: 'escape', lock_timeout: '10min', statement_timeout: '10min' }
+    const admin = postgres(server.url, { max: 1 })
+    t.teardown(() => admin.end({ timeout: 0 }))
+    const name = new URL(server.url).pathname.slice(1)
+    for (const [setting, value] of Object.entries({ ...settings, DateStyle: 'German', TimeZone: 'Asia/Seoul' })) {
+      await admin.unsafe(`alter database ${name} set ${setting} = '${value}'`)
+    }
+    const { lines, logger: log } = captureLog('warn')
+    const database = new Database({ max: 2, applicationName: 'test', log })
+    t.teardown(() => database.close(0))
+    database.open(await startPgbouncer(t, server.url))
+    await t.rejects(
+      reportSettings(database, log),
+      { code: 'database_refused' },
+      'pgbouncer refuses the parameters once'
+    )
+    t.strictSame(await reportSettings(database, log), settings)
+    t.strictSame(
+      lines.map(({ msg, settings }) => ({ msg, settings })),
+      [{ msg: 'settings of the database role in the way', settings }]
     )
   }
 )
