@@ -410,6 +410,26 @@ t.test('controls and pauses are logged, and their result is the new state', asyn
   t.equal(row?.resumes_at, null, 'a restart has no end')
 })
 
+t.test(
+  'the statements that come with a control or a pause run once, and a restart of a running one is a change',
+  async t => {
+    await emptyScheduler(database)
+    const { scheduler } = setUp(t, [testJob('a', nothing)])
+    await new SchedulerStore(database).register([{ jobId: 'a', definition: 'never' }])
+    let written = 0
+    const write = async () => {
+      written++
+    }
+    await scheduler.control('restart', { actor: 'bob' }, write)
+    t.equal(written, 1)
+    const [row] = await database.run(sql => sql<{ changed_by: string }[]>`select changed_by from scheduler_state`)
+    t.equal(row?.changed_by, 'bob')
+    await scheduler.setPaused('a', true, { ...ADA, reason: 'noisy' }, write)
+    t.equal(written, 2)
+    t.hasStrict((await scheduler.status()).jobs[0], { paused: true, pausedBy: 'ada', pausedReason: 'noisy' })
+  }
+)
+
 t.test('a change of the control is polled at once', async t => {
   await emptyScheduler(database)
   const { scheduler } = setUp(t, [testJob('a', nothing)])
