@@ -12,7 +12,7 @@ import { every, type Trigger } from '../../src/scheduler/trigger.ts'
 import { captureLog } from '../support/app.ts'
 import { heldJob, testJob } from '../support/jobs.ts'
 import { openTransaction, untilWaiting } from '../support/locks.ts'
-import { emptyScheduler, insertRun } from '../support/runs.ts'
+import { emptyScheduler, frozenScheduler, insertRun } from '../support/runs.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
 const database = await tradingDatabase(t)
@@ -134,6 +134,27 @@ t.test('a due fire runs once, with its due time and its delay', async t => {
   t.strictSame(logged('fires missed'), [])
   const [run] = await scheduler.runs({ limit: 9 })
   t.strictSame([run?.scheduledFor?.getTime(), run?.actor, run?.instance], [dueMs, null, 'one'])
+})
+
+t.test('a fire that is ahead of the clock of the database waits for it', async t => {
+  const { database, clock, reset } = await frozenScheduler(t)
+  const nowMs = await reset()
+  const due: number[] = []
+  const job = testJob('a', async ({ scheduledFor }) => {
+    due.push(scheduledFor.getTime())
+    return {}
+  })
+  const store = new SchedulerStore(database)
+  await store.register([{ jobId: 'a', definition: job.trigger.definition }])
+  await store.setFireTimes([{ jobId: 'a', nextFireMs: nowMs + 1, latestMs: nowMs + 1 }])
+  const { scheduler, ends, ended, logged } = setUp(t, [job], { database })
+  await scheduler.start()
+  // Meanwhile the monotonic clock of this replica passes the due time.
+  for (let polls = 0; polls < 3; polls++) await polled(scheduler)
+  t.strictSame([due, ends, logged('claim failed')], [[], [], []])
+  await clock.advance(0.001)
+  await ended(1)
+  t.strictSame([due, ends.map(({ outcome }) => outcome)], [[nowMs + 1], ['succeeded']])
 })
 
 t.test('of two replicas one runs a fire, the other goes on without an error', async t => {
@@ -414,7 +435,7 @@ t.test(
   'the statements that come with a control or a pause run once, and a restart of a running one is a change',
   async t => {
     await emptyScheduler(database)
-    const { scheduler } = setUp(t, [testJob('a', nothing)])
+    const { scheduler } = setUp(t, [testJob('a', nothing)], { runners: () => 2 })
     await new SchedulerStore(database).register([{ jobId: 'a', definition: 'never' }])
     let written = 0
     const write = async () => {
@@ -426,7 +447,9 @@ t.test(
     t.equal(row?.changed_by, 'bob')
     await scheduler.setPaused('a', true, { ...ADA, reason: 'noisy' }, write)
     t.equal(written, 2)
-    t.hasStrict((await scheduler.status()).jobs[0], { paused: true, pausedBy: 'ada', pausedReason: 'noisy' })
+    const { jobs, runners } = await scheduler.status()
+    t.hasStrict(jobs[0], { paused: true, pausedBy: 'ada', pausedReason: 'noisy' })
+    t.strictSame([runners, scheduler.health().runners], [2, 2])
   }
 )
 
