@@ -5,8 +5,10 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { ENCRYPTION_KEY, SESSION_SECRET } from '../support/app.ts'
+import { createTestDatabase } from '../support/database.ts'
 import { processesIn } from '../support/process-tree.ts'
-import { projectRoot, serverScript } from '../support/project.ts'
+import { cliScript, projectRoot, serverScript } from '../support/project.ts'
 import { missingTool } from '../support/tools.ts'
 
 const skip = missingTool('script', 'bsdutils')
@@ -30,6 +32,8 @@ function onTerminal(t: Test, command: string, settings: Record<string, string>) 
   return {
     ended,
     ctrlC: () => child.stdin.write('\x03'),
+    enter: (line: string) => child.stdin.write(`${line}\r`),
+    screen: () => screen,
     /** Waits until the text is on the screen. */
     async shows(text: string) {
       while (!screen.includes(text)) {
@@ -89,4 +93,25 @@ t.test('one Ctrl-C during npm start drains, also while the embedded Postgres is 
   await terminal.shows('"msg":"closed"')
   t.equal(await terminal.ended, 0)
   t.strictSame(await processesIn(DATA_DIR), [])
+})
+
+t.test('a new password is asked for twice, is not shown, and both entries must be the same', { skip }, async t => {
+  const { url: DATABASE_URL } = await createTestDatabase(t)
+  const secrets = { SESSION_SECRET, ENCRYPTION_KEY, DATABASE_URL }
+  const create = (name: string) =>
+    onTerminal(t, `${process.execPath} ${cliScript} user:create ${name} --admin`, secrets)
+  const different = create('ada')
+  await different.shows('password: ')
+  different.enter('correct horse battery')
+  await different.shows('password again: ')
+  different.enter('correct horse batery')
+  t.equal(await different.ended, 2)
+  t.ok(different.screen().includes('both entries of the password must be the same'), different.screen())
+  const same = create('ada')
+  await same.shows('password: ')
+  same.enter('correct horse battery')
+  await same.shows('password again: ')
+  same.enter('correct horse battery')
+  t.equal(await same.ended, 0, same.screen())
+  t.notOk(same.screen().includes('horse'), 'the password is not on the screen')
 })
