@@ -115,6 +115,7 @@ export class Database {
     { deadlineMs = STATEMENT_DEADLINE_MS, retry = true, kind }: CallOptions = {}
   ): Promise<T> {
     const client = this.#client
+    const ended = this.#statements.isClear ? undefined : this.#statements.began(kind ?? String(work))
     this.#inFlight++
     try {
       if (!client) throw new DatabaseUnavailableError('database_unreachable')
@@ -127,12 +128,14 @@ export class Database {
       return result
     } catch (err) {
       if (this.#isFailure(err, client)) this.#statements.failed(kind ?? String(work), err)
+      else if (!this.#statements.isClear) this.#statements.repeated(kind ?? String(work))
       if (client) this.#replaceAfter(err, client)
       const reported = isConflict(err) ? new DatabaseUnavailableError(failureOf(err), err) : asUnavailable(err)
       this.#calls[reported instanceof DatabaseUnavailableError ? 'unavailable' : 'failed']++
       throw reported
     } finally {
       this.#inFlight--
+      ended?.()
     }
   }
 

@@ -29,6 +29,8 @@ export class StatementHealth {
   readonly #onChange: (change: StatementChange) => void
   readonly #nowMs: () => number
   readonly #counts = new Map<string, Failing>()
+  /** Calls that began while some kind failed, by kind: a call that waits long is not one that is not repeated. */
+  readonly #running = new Map<string, number>()
   #since: { ms: number; failures: number } | undefined
 
   /** @param nowMs a clock that never goes back, in milliseconds */
@@ -40,6 +42,16 @@ export class StatementHealth {
   /** Whether no kind of call fails: then there is nothing that a success could end. */
   get isClear(): boolean {
     return this.#counts.size === 0
+  }
+
+  /** Records that a call of this kind began. To be called while `isClear` is false. @returns records that it ended */
+  began(kind: string): () => void {
+    this.#running.set(kind, (this.#running.get(kind) ?? 0) + 1)
+    return () => {
+      const left = (this.#running.get(kind) ?? 1) - 1
+      if (left > 0) this.#running.set(kind, left)
+      else this.#running.delete(kind)
+    }
   }
 
   /** Records that a call of this kind failed for a reason of the server. */
@@ -54,6 +66,12 @@ export class StatementHealth {
     }
   }
 
+  /** Records that a call of this kind failed for a reason that does not count: it is repeated, and does not succeed. */
+  repeated(kind: string): void {
+    const failing = this.#counts.get(kind)
+    if (failing) failing.lastMs = this.#nowMs()
+  }
+
   /** Records that a call of this kind succeeded. */
   succeeded(kind: string): void {
     if (this.#counts.size === 0) return
@@ -62,7 +80,8 @@ export class StatementHealth {
     this.#counts.delete(kind)
     for (const [other, failing] of this.#counts) {
       const isSameReason = ended !== undefined && ended.count >= FAILURES && ended.failure === failing.failure
-      if (isSameReason || nowMs - failing.lastMs > holdMs(failing)) this.#counts.delete(other)
+      const isOver = nowMs - failing.lastMs > holdMs(failing) && !this.#running.has(other)
+      if (isSameReason || isOver) this.#counts.delete(other)
     }
     if (!this.#since || [...this.#counts.values()].some(({ count }) => count >= FAILURES)) return
     const { ms, failures } = this.#since

@@ -85,3 +85,31 @@ t.test('when the reason of several kinds is over, the first success of one of th
   health.succeeded('poll')
   t.hasStrict(changes[1], { failing: false, failures: 6 })
 })
+
+t.test('a kind of call that waits for a long time is not one that is not repeated', async t => {
+  const { clock, changes, health, fail } = counted()
+  fail('poll', 3)
+  const ended = [health.began('poll'), health.began('poll')]
+  clock.nowMs = 5_000
+  health.succeeded('heartbeat')
+  ended[0]?.()
+  health.succeeded('heartbeat')
+  t.equal(changes.length, 1)
+  ended[1]?.()
+  health.succeeded('heartbeat')
+  t.equal(changes.length, 2)
+})
+
+t.test('a kind of call that fails again, for a reason that does not count, has not ended', async t => {
+  const { clock, changes, health, fail } = counted()
+  fail('poll', 3)
+  clock.nowMs = 2_500
+  health.repeated('poll')
+  health.repeated('heartbeat')
+  clock.nowMs = 4_500
+  health.succeeded('heartbeat')
+  t.equal(changes.length, 1)
+  clock.nowMs = 4_501
+  health.succeeded('heartbeat')
+  t.equal(changes.length, 2)
+})

@@ -16,6 +16,8 @@ import { Client } from '../support/session.ts'
 const LIMIT_MS = 3_000
 /** How long after the detection no answer may be 200. */
 const HELD_MS = 1_500
+/** The interval of a client that asks all the time. */
+const ASK_MS = 200
 
 interface Fault {
   name: string
@@ -135,11 +137,23 @@ async function judgeAnswers(t: Test, service: Service, admin: Client) {
   }
 }
 
+/** A client that asks all the time, as a page does. @returns its stop, with the statuses that it got */
+function keepAsking(admin: Client): () => Promise<number[]> {
+  const sent: Promise<number>[] = []
+  const ask = () => sent.push(admin.send('GET', '/api/auth/me').then(({ status }) => status))
+  const timer = setInterval(ask, ASK_MS)
+  return () => {
+    clearInterval(timer)
+    return Promise.all(sent)
+  }
+}
+
 async function judge(t: Test, server: TestPostgres, on: Awaited<ReturnType<typeof serviceOn>>, fault: Fault) {
   const { service, admin, prober } = on
   const begunMs = performance.now()
   await fault.begin(server)
   const faultMs = performance.now()
+  const stopAsking = keepAsking(admin)
   const detectedMs = await onBoth(prober, service, faultMs, ({ status }) => status === 503)
   t.ok(detectedMs <= LIMIT_MS, `detected after ${detectedMs} ms`)
   await onBoth(prober, service, faultMs, ({ body }) => body.error === fault.code)
@@ -152,6 +166,12 @@ async function judge(t: Test, server: TestPostgres, on: Awaited<ReturnType<typeo
   const endedMs = performance.now()
   const recoveredMs = await onBoth(prober, service, endedMs, ({ status }) => status === 200)
   t.ok(recoveredMs <= LIMIT_MS, `recovered ${recoveredMs} ms after the end`)
+  const statuses = new Set(await stopAsking())
+  t.strictSame(
+    [...statuses].filter(status => status !== 200 && status !== 503),
+    [],
+    'other answers'
+  )
   const steady = performance.now()
   const { status } = await admin.send('POST', '/api/system/trigger-job', { job_type: 'housekeeping' })
   t.equal(status, 200, 'jobs run again')
