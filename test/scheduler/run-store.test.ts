@@ -429,6 +429,8 @@ t.test('the end of a run is written with its progress, while the runner holds th
     ended,
     { outcome: 'failed', progress_done: null, progress_total: null, result: null, error_code: 'JOB_FAILED' }
   ])
+  const none = await database.run(sql => sql`select run_id from job_runs where outcome = 'failed' and result is null`)
+  assertRows(t, none, [{ run_id: next.runId }])
 })
 
 t.test('a transaction of a run locks its row, and is rejected when the runner no longer holds the lease', async t => {
