@@ -145,7 +145,7 @@ t.test('a poll shortens a lease that is longer than any lease, and leaves the ot
   await database.run(sql => sql`update job_runs set lease_expires_at = clock_timestamp() + interval '29 seconds'`)
   await store.poll()
   t.equal(await lease(), 29)
-  await database.run(sql => sql`update job_runs set lease_expires_at = clock_timestamp() + interval '2 hours'`)
+  await database.run(sql => sql`update job_runs set lease_expires_at = clock_timestamp() + interval '31 seconds'`)
   await store.poll()
   t.equal(await lease(), 15)
 })

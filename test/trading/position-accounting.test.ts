@@ -22,6 +22,7 @@ const step = (held: Holding, change: string, price: string) =>
   told(applyChange(held, new Exact(change), new Exact(price)))
 
 t.test('a trade adds at its price, takes at the average, and opens the other side at its price', async t => {
+  t.strictSame(step(NOTHING_HELD, '0', '10'), ['0', null, null])
   t.strictSame(step(NOTHING_HELD, '2', '10'), ['2', '10', null])
   t.strictSame(step(holding('2', '10'), '2', '20'), ['4', '15', null])
   t.strictSame(step(holding('4', '15'), '-1', '25'), ['3', '15', '10'])
