@@ -54,9 +54,9 @@ const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
     recovery: { ko: '거래소 인증 회복', en: 'Exchange takes the credentials again' }
   },
   replica_silent: {
-    alert: { ko: '인스턴스 응답 없음', en: 'Replica shows no sign of life' },
-    reminder: { ko: '인스턴스가 아직 응답 없음', en: 'Replica still shows no sign of life' },
-    recovery: { ko: '응답 없던 인스턴스 해소', en: 'Replica no longer missed' }
+    alert: { ko: '인스턴스 응답 없음', en: 'Replica sends no heartbeat' },
+    reminder: { ko: '인스턴스가 아직 응답 없음', en: 'Replica still sends no heartbeat' },
+    recovery: { ko: '응답 없던 인스턴스 해소', en: 'Replica sends heartbeats again, or was replaced' }
   }
 }
 

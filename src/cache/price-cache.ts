@@ -248,7 +248,7 @@ export class PriceCache implements PriceSource {
       const symbols = frozen.slice(0, 10).map(entry => entry.exchangeSymbol)
       this.#options.log.warn(
         { exchange, market_type: marketType, frozen: frozen.length, symbols },
-        'prices stand still while their market moves'
+        'prices unchanged while their market changes'
       )
     }
     return prices.length

@@ -120,7 +120,7 @@ t.test('a symbol whose price is unchanged while its market is active is counted,
       await cache.refresh(BINANCE)
     }
   }
-  const warned = () => lines.filter(({ msg }) => msg === 'prices stand still while their market moves')
+  const warned = () => lines.filter(({ msg }) => msg === 'prices unchanged while their market changes')
   await refresh(false, 30)
   t.equal(cache.stats().frozen, 0, 'an inactive market has no frozen symbols')
   await refresh(true, 19)
