@@ -3,6 +3,7 @@ import Postgrator from 'postgrator'
 import { sourceDir } from '../locations.ts'
 import type { Database } from './database.ts'
 import { DatabaseUnavailableError } from './failure.ts'
+import { assertOwnTables } from './table-origin.ts'
 
 /** The migrations: `NNN.do.<what>.sql`, applied in the order of their numbers. */
 const MIGRATIONS = join(sourceDir, 'database/migrations/*.sql')
@@ -17,6 +18,8 @@ const MIGRATION_DEADLINE_MS = 10 * 60_000
  * together wait for each other, a crash leaves nothing half done, and a transaction-pooling pgbouncer is fine.
  * Idempotent.
  * @returns the files that were applied, none when the schema was up to date
+ * @throws {SchemaError} when a table with a name of ours belongs to another system: then nothing is written
+ * @throws {DatabaseUnavailableError}
  */
 export async function migrate(database: Database): Promise<string[]> {
   return (await isUpToDate(database)) ? [] : applyMigrations(database)
@@ -41,6 +44,7 @@ function applyMigrations(database: Database): Promise<string[]> {
   return database.transaction(
     async tx => {
       await tx`select pg_advisory_xact_lock(${LOCK_KEY})`
+      await assertOwnTables(tx)
       const postgrator = new Postgrator({
         migrationPattern: MIGRATIONS,
         driver: 'pg',
