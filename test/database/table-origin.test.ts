@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { migrate } from '../../src/database/migrate.ts'
-import { assertSchema } from '../../src/database/schema.ts'
+import { assertSchema, SchemaError } from '../../src/database/schema.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { openDatabase } from '../support/migrated-database.ts'
 
@@ -19,10 +19,8 @@ async function emptyDatabase(t: Test) {
   return { database, change, tables }
 }
 
-const foreign = (table: string) => ({
-  name: 'SchemaError',
-  message: `the table ${table} was not made by this service: give the service a database or a schema of its own`
-})
+const foreign = (table: string) =>
+  new SchemaError(`the table ${table} was not made by this service: give the service a database or a schema of its own`)
 
 t.test('a table of another system is reported, and nothing is written', async t => {
   const { database, change, tables } = await emptyDatabase(t)
