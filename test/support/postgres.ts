@@ -128,7 +128,10 @@ export interface TestPostgres {
  * @param maxConnections `max_connections` of the server, three of which are for superusers. Default 50
  * @param tls TCP only with TLS and SCRAM; the URL says `sslmode=require`. Default false
  */
-export async function startTestPostgres(t: Teardown, { maxConnections = 50, tls = false } = {}): Promise<TestPostgres> {
+export async function startTestPostgres(
+  t: Teardown,
+  { maxConnections = 50, tls = false, environment = {} as Record<string, string> } = {}
+): Promise<TestPostgres> {
   const home = await realpath(await mkdtemp(join(tmpdir(), 'trading-health-private-')))
   const dir = join(home, 'postgres')
   const release = reapWithMe(home)
@@ -167,7 +170,8 @@ export async function startTestPostgres(t: Teardown, { maxConnections = 50, tls 
     },
     async start() {
       const onLine = (line: string) => appendFileSync(server.logFile, `${line}\n`)
-      postmaster ??= await launchPostmaster({ binaries, dir, socketDir, settings, onLine })
+      const withEnvironment = { ...binaries, env: { ...binaries.env, ...environment } }
+      postmaster ??= await launchPostmaster({ binaries: withEnvironment, dir, socketDir, settings, onLine })
     },
     async restart() {
       await server.stop()
