@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Accounts } from '../src/accounts/accounts.ts'
+import type { GeneratedKey } from '../src/accounts/encryption-key.ts'
 import { KeyRing } from '../src/accounts/key-ring.ts'
 
 declare module 'fastify' {
@@ -11,8 +12,20 @@ declare module 'fastify' {
   }
 }
 
+interface AccountsOptions {
+  config: { ENCRYPTION_KEY: string }
+  /** Where `ENCRYPTION_KEY` was generated at this start. */
+  keepKey?: GeneratedKey['keep']
+}
+
 /** Owns the keys that decrypt the accounts' credentials. */
-async function accounts(app: FastifyInstance, { config }: { config: { ENCRYPTION_KEY: string } }) {
+async function accounts(app: FastifyInstance, { config, keepKey }: AccountsOptions) {
+  if (keepKey) {
+    app.startUpSteps.encryption_key = async () => {
+      const file = await keepKey(app.db)
+      return { file }
+    }
+  }
   app.decorate(
     'accounts',
     new Accounts({
@@ -24,4 +37,4 @@ async function accounts(app: FastifyInstance, { config }: { config: { ENCRYPTION
   )
 }
 
-export default fp(accounts, { name: 'accounts', fastify: '5.x', dependencies: ['db', 'exchanges', 'cache'] })
+export default fp(accounts, { name: 'accounts', fastify: '5.x', dependencies: ['db', 'health', 'exchanges', 'cache'] })

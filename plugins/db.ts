@@ -31,9 +31,10 @@ async function db(app: FastifyInstance, { config }: DbOptions) {
   let embedded: Promise<EmbeddedPostgres | undefined> = Promise.resolve(undefined)
 
   app.addHook('onListen', () => {
-    if (config.DATABASE_URL !== undefined) database.open(config.DATABASE_URL)
+    if (config.DATABASE_URL !== undefined) return database.open(config.DATABASE_URL)
+    embedded = startEmbedded()
     // Without it the service cannot work: a failure is an unhandled rejection, which ends the process.
-    else embedded = startEmbedded()
+    void embedded.then()
   })
 
   app.addHook('onClose', async () => {

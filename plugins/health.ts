@@ -76,10 +76,11 @@ async function health(app: FastifyInstance, { config }: { config: Config }) {
     app.health.startProbeThread().catch(() => undefined)
     void app.db.address.then(url => supervisor.setDatabase(url))
     started = startUp({ database: app.db, state, log: app.log, steps: app.startUpSteps }, closing.signal)
+    // A rejection of this one is unhandled on purpose: it ends the process.
+    void started.then()
   })
   app.addHook('onClose', async () => {
     closing.abort()
-    // A rejection of the start-up is unhandled on purpose: it ends the process.
     await Promise.allSettled([started, supervisor.close()])
   })
 }

@@ -32,6 +32,7 @@ import healthRoutes from '../routes/health.ts'
 import { ErrorAnswer } from '../routes/schemas.ts'
 import systemHealthRoutes from '../routes/system/health.ts'
 import systemRoutes from '../routes/system/index.ts'
+import type { GeneratedKey } from './accounts/encryption-key.ts'
 import type { Config } from './config.ts'
 import { ServiceError } from './errors.ts'
 import { answerClientError, answerProtocolErrors, lacksHost, ownHostCheck } from './protocol-errors.ts'
@@ -46,6 +47,8 @@ export interface Overrides {
   logger: FastifyBaseLogger
   /** Prints the one-time admin password; it must not reach the log. */
   announce?: (text: string) => void
+  /** Writes an `ENCRYPTION_KEY` that was generated at this start to its file. */
+  keepKey?: GeneratedKey['keep']
   /** Additional routes in the scope of the API. */
   api?: FastifyPluginAsync
   /** Called for every registered route. */
@@ -65,7 +68,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 
 /** Builds the whole service. It does not listen yet, and connects to nothing: the plugins connect once the port is open. */
 export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyInstance {
-  const { logger, api, announce, onRoute, jobs, acknowledgedWithinMs } = overrides
+  const { logger, api, announce, keepKey, onRoute, jobs, acknowledgedWithinMs } = overrides
   const app = createFastify(config, logger)
   if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
@@ -77,7 +80,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   app.register(healthHistory, { config })
   app.register(exchanges, { config })
   app.register(cache, { config, acknowledgedWithinMs })
-  app.register(accounts, { config })
+  app.register(accounts, { config, ...(keepKey && { keepKey }) })
   app.register(telegram, { config })
   app.register(scheduler, { config, jobs })
   app.register(alerts, { config })

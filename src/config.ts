@@ -36,8 +36,8 @@ const baseUrl = (description: string) =>
     })
   )
 
-/** 32 bytes in base64, or several of them with commas between. */
-const KEY_LIST = '^[A-Za-z0-9+/]{43}=(, *[A-Za-z0-9+/]{43}=)*$'
+/** 32 bytes in base64, or several of them with commas between: the text of `ENCRYPTION_KEY`. */
+export const KEY_LIST = '^[A-Za-z0-9+/]{43}=(, *[A-Za-z0-9+/]{43}=)*$'
 
 const choice = <T extends string[]>(values: [...T], fallback: T[number], description: string) =>
   Type.Unsafe<T[number]>({ type: 'string', enum: values, default: fallback, description })

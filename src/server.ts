@@ -1,8 +1,9 @@
 // The process: settings, listening, draining, exit codes. Only the embedded Postgres also listens for its exit.
 import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
+import { type GeneratedKey, generatedKey } from './accounts/encryption-key.ts'
 import { buildApp, type ServiceConfig } from './app.ts'
-import { generatedSecret } from './auth/generated-secret.ts'
+import { sessionSecret } from './auth/generated-secret.ts'
 import { ConfigError, loadConfig } from './config.ts'
 import { recordProbePort } from './health/probe-address.ts'
 import { logDestination } from './log/log-destination.ts'
@@ -22,7 +23,7 @@ const SAME_INTERRUPT_MS = process.env.npm_lifecycle_event === undefined ? 30 : S
 
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
-const config = await readConfig()
+const { config, keepKey, replaced } = await readConfig()
 const log = pino(
   {
     level: config.LOG_LEVEL,
@@ -35,7 +36,9 @@ const log = pino(
 process.stdout.on('error', () => undefined)
 process.stderr.on('error', () => undefined)
 warnOfUnsupportedNode(log, process.version)
-const app = buildApp(config, { logger: log, announce: text => void process.stdout.write(text) })
+for (const path of replaced) log.warn({ path }, 'session secret garbled, a new one is used')
+const announce = (text: string) => void process.stdout.write(text)
+const app = buildApp(config, { logger: log, announce, ...(keepKey && { keepKey }) })
 
 const { close } = closeWithGrace(
   {
@@ -79,14 +82,21 @@ for (const signal of signals) {
 
 await listen()
 
-async function readConfig(): Promise<ServiceConfig> {
+interface StartSettings {
+  config: ServiceConfig
+  keepKey: GeneratedKey['keep']
+  /** Files whose secret was lost, and replaced. */
+  replaced: string[]
+}
+
+async function readConfig(): Promise<StartSettings> {
   try {
     const config = loadConfig(process.env)
-    const {
-      SESSION_SECRET = await generatedSecret(config.DATA_DIR, 'session-secret'),
-      ENCRYPTION_KEY = await generatedSecret(config.DATA_DIR, 'encryption-key')
-    } = config
-    return { ...config, SESSION_SECRET, ENCRYPTION_KEY }
+    const replaced: string[] = []
+    const { SESSION_SECRET = await sessionSecret(config.DATA_DIR, path => replaced.push(path)) } = config
+    const { key, keep } =
+      config.ENCRYPTION_KEY === undefined ? await generatedKey(config.DATA_DIR) : { key: config.ENCRYPTION_KEY }
+    return { config: { ...config, SESSION_SECRET, ENCRYPTION_KEY: key }, keepKey: keep, replaced }
   } catch (err) {
     if (!(err instanceof ConfigError)) throw err
     process.stderr.write(`configuration: ${err.message}\n`)
@@ -136,7 +146,9 @@ async function listenOnMainPort(): Promise<string> {
   }
 }
 
+/** In the log too: the output of a service manager may have only that. */
 function reportStart({ message }: StartError): void {
+  log.warn({ reason: message }, 'start failed')
   process.stderr.write(`start: ${message}\n`)
 }
 

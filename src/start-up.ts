@@ -8,6 +8,7 @@ import { migrate } from './database/migrate.ts'
 import { assertSchema, SchemaError } from './database/schema.ts'
 import type { SharedState } from './health/shared-state.ts'
 import type { Log } from './log/log.ts'
+import { StartError } from './start-error.ts'
 
 const RETRY = { minMs: 250, maxMs: 1_000 }
 
@@ -15,6 +16,8 @@ const RETRY = { minMs: 250, maxMs: 1_000 }
 export const START_UP_STEPS = [
   /** Compares the settings of the database session with what this version needs. Reports those that differ. */
   'session_settings',
+  /** Keeps a generated encryption key whose file had none. Reports whether that `file` was missing or garbled. */
+  'encryption_key',
   /** Applies the pending migrations. Reports the names of those that it `applied`. */
   'schema',
   /** Starts the heartbeat of this replica. Reports its `version`. */
@@ -60,6 +63,7 @@ export interface StartUpOptions {
  * A step that fails is tried again until it succeeds; its failure is logged once per reason. Ends early, without
  * started, when `signal` is aborted.
  * @throws {ConfigError} when a step finds a setting that no later attempt can accept
+ * @throws {StartError} when a step finds another reason that no later attempt removes
  */
 export async function startUp(options: StartUpOptions, signal: AbortSignal): Promise<void> {
   const { database, state, log } = options
@@ -72,7 +76,7 @@ export async function startUp(options: StartUpOptions, signal: AbortSignal): Pro
     state.setStarted()
   } catch (err) {
     if (signal.aborted) return
-    if (err instanceof ConfigError) throw err
+    if (isFinal(err)) throw err
     log.error({ err }, 'start-up failed')
   }
 }
@@ -102,6 +106,7 @@ async function prepareSchema({ database, state, log }: StartUpOptions): Promise<
 /**
  * @throws the reason of `signal` as soon as that is aborted and the running attempt has ended
  * @throws {ConfigError}
+ * @throws {StartError}
  */
 async function untilDone(
   step: StartUpStep,
@@ -119,11 +124,16 @@ async function untilDone(
       log.info({ step, duration_ms: Math.round(timers.now() - startMs), ...report }, 'start-up step done')
       return
     } catch (err) {
-      if (err instanceof ConfigError) throw err
+      if (isFinal(err)) throw err
       const failure = err instanceof Error ? err.message : String(err)
       if (failure !== lastFailure) log.warn({ err, step }, 'start-up step failed, retrying')
       lastFailure = failure
     }
     await sleep(timers, backOffMs(RETRY, attempt), signal)
   }
+}
+
+/** Whether a step that fails with this error is not tried again. */
+function isFinal(err: unknown): boolean {
+  return err instanceof ConfigError || err instanceof StartError
 }

@@ -1,7 +1,7 @@
 import { stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { generatedSecret } from '../src/auth/generated-secret.ts'
+import { sessionSecret } from '../src/auth/generated-secret.ts'
 import { openDataDirectory } from '../src/data-directory.ts'
 import { startEmbeddedPostgres } from '../src/database/embedded/index.ts'
 
@@ -29,7 +29,7 @@ t.test('one that cannot be created is an error with its reason', async t => {
   const log = { debug() {}, info() {}, warn() {}, error() {} }
   for (const [dataDir, message] of errors) {
     await t.rejects(openDataDirectory(dataDir), { name: 'StartError', message }, dataDir)
-    await t.rejects(generatedSecret(dataDir, 'session-secret'), { name: 'ConfigError', message }, `secret: ${dataDir}`)
+    await t.rejects(sessionSecret(dataDir), { name: 'ConfigError', message }, `secret: ${dataDir}`)
     await t.rejects(startEmbeddedPostgres({ dataDir, log }), { name: 'StartError', message }, `database: ${dataDir}`)
   }
 })

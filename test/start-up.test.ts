@@ -2,6 +2,7 @@ import t from 'tap'
 import { ConfigError } from '../src/config.ts'
 import { SharedState } from '../src/health/shared-state.ts'
 import { mayRunJobs } from '../src/health/verdict.ts'
+import { StartError } from '../src/start-error.ts'
 import { START_UP_STEPS, type StartUpSteps, startUp } from '../src/start-up.ts'
 import { captureLog } from './support/app.ts'
 import { skippingTimers } from './support/test-timers.ts'
@@ -81,22 +82,23 @@ t.test('a failed step is tried again with a back-off, and the steps before it ar
   t.hasStrict(failed[1], { step: 'scheduler', err: { message: 'slow' } })
 })
 
-t.test('a setting that a step rejects ends the start-up with its error, and is not tried again', async t => {
-  const calls: string[] = []
-  const rejected = new ConfigError('TIME_ZONE: rejected')
-  const steps = {
-    time_zone: async () => {
-      calls.push('time_zone')
-      throw rejected
-    },
-    scheduler: async () => {
-      calls.push('scheduler')
-      return undefined
+for (const rejected of [new ConfigError('TIME_ZONE: rejected'), new StartError('the key is lost')]) {
+  t.test(`a ${rejected.name} of a step ends the start-up with it, and is not tried again`, async t => {
+    const calls: string[] = []
+    const steps = {
+      time_zone: async () => {
+        calls.push('time_zone')
+        throw rejected
+      },
+      scheduler: async () => {
+        calls.push('scheduler')
+        return undefined
+      }
     }
-  }
-  await t.rejects(started(steps), rejected)
-  t.strictSame(calls, ['time_zone'])
-})
+    await t.rejects(started(steps), rejected)
+    t.strictSame(calls, ['time_zone'])
+  })
+}
 
 t.test('an abort ends the start-up between two attempts, without started', async t => {
   const controller = new AbortController()

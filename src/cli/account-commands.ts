@@ -3,8 +3,8 @@ import type { Command } from 'commander'
 import { Agent } from 'undici'
 import type { Account } from '../accounts/account.ts'
 import { Accounts } from '../accounts/accounts.ts'
+import { type GeneratedKey, generatedKey } from '../accounts/encryption-key.ts'
 import { KeyRing } from '../accounts/key-ring.ts'
-import { generatedSecret } from '../auth/generated-secret.ts'
 import { loadConfig } from '../config.ts'
 import { isExchangeName, MARKET_TYPES, type MarketType } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
@@ -74,12 +74,15 @@ async function withAccounts(
   work: (context: Context) => Promise<CommandResult>
 ): Promise<CommandResult> {
   const config = loadConfig({ SESSION_SECRET: UNUSED_SECRET, ...process.env })
-  const keyRing = new KeyRing(config.ENCRYPTION_KEY ?? (await generatedSecret(config.DATA_DIR, 'encryption-key')))
+  const { key, keep }: GeneratedKey =
+    config.ENCRYPTION_KEY === undefined ? await generatedKey(config.DATA_DIR) : { key: config.ENCRYPTION_KEY }
+  const keyRing = new KeyRing(key)
   const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
   const dispatcher = new Agent()
   const registry = new ExchangeRegistry({ dispatcher, urls })
   try {
-    return await withDatabase(action, (database, audit) => {
+    return await withDatabase(action, async (database, audit) => {
+      await keep?.(database)
       const accounts = new Accounts({ database, keyRing, connect: options => registry.client(options) })
       return work({ accounts, keyRing, audit })
     })

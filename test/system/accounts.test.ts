@@ -1,11 +1,16 @@
 // The operator's commands for accounts and keys, by the real command line, against a simulated exchange.
 import { randomBytes } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { once } from 'node:events'
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
+import { TEST_ENVIRONMENT } from '../support/app.ts'
 import { runCommand } from '../support/command.ts'
 import { createTestDatabase } from '../support/database.ts'
+import { spawnNode } from '../support/node-process.ts'
+import { serverScript } from '../support/project.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 
 const PASSWORD = 'correct horse battery'
@@ -137,6 +142,30 @@ t.test('on the embedded default the key is made once, and kept for nobody else t
   t.equal((await stat(path)).mode & 0o777, 0o600)
   t.match(await runCommand(environment, [], 'keys:rotate'), { code: 0, stdout: /^0 accounts/ })
   t.equal(await readFile(path, 'utf8'), key)
+
+  // A power cut took it.
+  await rm(path)
+  const message = `${path} is missing, and the keys of 1 account are encrypted with it: restore the file from a backup, or set ENCRYPTION_KEY to its content; where it is lost, see docs/deployment.md ("Embedded database")`
+  const lost = await runCommand(environment, [], 'keys:rotate')
+  t.strictSame(lost, { code: 1, stdout: '', stderr: `${message}\n` })
+  const env = { ...TEST_ENVIRONMENT, ...environment, DRAIN_SECONDS: '0' }
+  const child = spawnNode(serverScript, [], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  if (!child.stdout || !child.stderr) throw new Error('the service has no output')
+  const [log, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+  t.strictSame({ err, code }, { err: `start: ${message}\n`, code: 1 })
+  const lines = log
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  t.strictSame(
+    lines.filter(({ msg }) => msg === 'start failed').map(({ level, reason }) => ({ level, reason })),
+    [{ level: 40, reason: message }]
+  )
+  t.notOk((await readdir(dataDir)).includes('encryption-key'), 'no key is made')
+
+  await writeFile(path, key)
+  t.match(await runCommand(environment, [], 'keys:rotate'), { code: 0, stdout: /^0 accounts/ })
 })
 
 function untold(t: Test, text: string, ...keys: string[]): void {
