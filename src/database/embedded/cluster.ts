@@ -1,7 +1,7 @@
 /** A Postgres cluster on the disk. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir, rename, rm } from 'node:fs/promises'
+import { open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { StartError } from '../../start-error.ts'
 import type { Binaries } from './binaries.ts'
@@ -42,6 +42,8 @@ export async function initCluster(
     const [code, by] = await once(initdb, 'close')
     if (code !== 0) throw new Error(output || `ended with ${by ?? code}`)
     await rename(unfinished, dir)
+    // Otherwise a power cut may undo the renaming, and the next start would remove the data as unfinished.
+    await syncDirectory(dirname(dir))
   } catch (err) {
     await rm(unfinished, { recursive: true, force: true, maxRetries: 10 })
     signal?.throwIfAborted()
@@ -49,6 +51,15 @@ export async function initCluster(
     throw new StartError(`initdb failed, correct this or set DATABASE_URL: ${lines}`, { cause: err })
   } finally {
     signal?.removeEventListener('abort', end)
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path)
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
   }
 }
 

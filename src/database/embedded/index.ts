@@ -2,7 +2,7 @@
  * The embedded Postgres: used without DATABASE_URL, on a machine with nothing but Node. One service owns the server of
  * `<dataDir>/postgres` from the start to `stop()`.
  */
-import { mkdtemp, readFile, realpath, rm, stat, symlink } from 'node:fs/promises'
+import { mkdtemp, realpath, rm, stat, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -12,6 +12,7 @@ import { openDataDirectory } from '../../data-directory.ts'
 import { StartError } from '../../start-error.ts'
 import { findBinaries } from './binaries.ts'
 import { initCluster, removeUnfinished } from './cluster.ts'
+import { clusterVersion, explainFileError, removeEmptyFile } from './data-files.ts'
 import {
   findPostmaster,
   type LaunchOptions,
@@ -33,9 +34,6 @@ const RESTART_DELAY_MAX_MS = 5 * SECOND
 const SOCKETS = 'sockets,'
 /** The path of a socket has at most 103 bytes, and the longest name of one in that directory 30. */
 const SOCKETS_BYTES = 70
-
-/** In PG_VERSION. */
-const VERSION = /^\d+(\.\d+)?$/
 
 /** Object first, as in pino. */
 export type EmbeddedLog = Record<'debug' | 'info' | 'warn' | 'error', (fields: object, message: string) => void>
@@ -60,7 +58,7 @@ export interface EmbeddedPostgres {
 /**
  * Starts the embedded Postgres. A server that a killed service left running is stopped first. The server restarts when
  * it ends by itself, and is shut down within 5 s when this process ends.
- * @throws {StartError} package missing, data in use, of another user or of another version
+ * @throws {StartError} package missing, data in use, damaged, of another user or of another version
  * of Postgres, no user to run it; or the reason of `signal`
  */
 export async function startEmbeddedPostgres({
@@ -79,6 +77,7 @@ export async function startEmbeddedPostgres({
     const home = await openHome(dataDir)
     const dir = join(home, 'postgres')
     const socketDir = await openSockets(home, releases)
+    await removeEmptyFile(join(home, SOCKETS))
     const lock = await acquireServiceLock(socketDir)
     if ('heldBy' in lock) {
       throw new StartError(
@@ -97,7 +96,7 @@ export async function startEmbeddedPostgres({
       if (isLoggable) log.debug({ line }, 'embedded postgres log')
     }
     const options = { binaries, dir, socketDir, settings, onLine, signal }
-    releases.push(supervise(await launch(options), options, log))
+    releases.push(supervise(await launch(options, log), options, log))
     log.info({ data: dir, cold, duration_ms: sinceMs(startedMs) }, 'embedded postgres started')
     let stopped: Promise<void> | undefined
     return {
@@ -110,7 +109,7 @@ export async function startEmbeddedPostgres({
   } catch (err) {
     await release()
     signal?.throwIfAborted()
-    throw err
+    throw explainFileError(err)
   }
 }
 
@@ -156,11 +155,11 @@ async function openSockets(home: string, releases: (() => Promise<void>)[]): Pro
 /** Stops the server that a killed service left running. @returns false when there is no cluster yet */
 async function openCluster(home: string, majorVersion: string, log: EmbeddedLog): Promise<boolean> {
   const dir = join(home, 'postgres')
-  const version = await readFile(join(dir, 'PG_VERSION'), 'utf8').catch(() => undefined)
-  if (version === undefined) return false
-  const made = version.trim()
-  // Postgres itself reports a file that has no version.
-  if (made !== majorVersion && VERSION.test(made)) {
+  const made = await clusterVersion(dir, majorVersion, path => {
+    log.warn({ path }, 'version of the embedded data garbled, written again')
+  })
+  if (made === undefined) return false
+  if (made !== majorVersion) {
     throw new StartError(
       `DATA_DIR ${home} has data of Postgres ${made}, and this service has Postgres ${majorVersion}: start the version of the service that made them, or move them to Postgres ${majorVersion} as docs/deployment.md describes ("Embedded database"), or set another DATA_DIR`
     )
@@ -175,24 +174,25 @@ async function openCluster(home: string, majorVersion: string, log: EmbeddedLog)
 
 /**
  * Starts the server. Backends outlive a postmaster that was killed until their statement ends: until then no other server
- * can start, and this waits.
- * @param isTemporary further errors after which to try again
+ * can start, and this waits. Each reason is logged when it is new.
+ * @param isTemporary every failure is tried again
  */
-async function launch(
-  options: LaunchOptions,
-  isTemporary: (err: unknown) => boolean = () => false
-): Promise<Postmaster> {
+async function launch(options: LaunchOptions, log: EmbeddedLog, isTemporary = false): Promise<Postmaster> {
   const { dir, socketDir, signal } = options
+  let lastReason: string | undefined
   for (let waitMs = RESTART_DELAY_MIN_MS; ; waitMs = Math.min(waitMs * 2, RESTART_DELAY_MAX_MS)) {
-    // The server that made these has ended. Postgres would not start when another process has got its process id, or
-    // when a power cut left a file empty. It finds backends without them, by their shared memory.
-    await rm(join(dir, 'postmaster.pid'), { force: true })
-    await rm(join(socketDir, '.s.PGSQL.5432.lock'), { force: true })
     try {
+      // The server that made these has ended. Postgres would not start when another process has got its process id, or
+      // when a power cut left a file empty. It finds backends without them, by their shared memory.
+      await rm(join(dir, 'postmaster.pid'), { force: true })
+      await rm(join(socketDir, '.s.PGSQL.5432.lock'), { force: true })
       return await launchPostmaster(options)
     } catch (err) {
       signal?.throwIfAborted()
-      if (!String(err).includes('is still in use') && !isTemporary(err)) throw err
+      const reason = String(explainFileError(err))
+      if (!reason.includes('is still in use') && !isTemporary) throw err
+      if (reason !== lastReason) log.warn({ data: dir, reason }, 'embedded postgres does not start, retrying')
+      lastReason = reason
     }
     await delay(waitMs, undefined, { signal })
   }
@@ -203,10 +203,6 @@ function supervise(first: Postmaster, options: LaunchOptions, log: EmbeddedLog):
   const stopping = new AbortController()
   const { signal } = stopping
   const data = options.dir
-  const isTemporary = (err: unknown) => {
-    log.debug({ err }, 'embedded postgres does not start')
-    return true
-  }
   const supervising = (async () => {
     let postmaster = first
     try {
@@ -214,7 +210,7 @@ function supervise(first: Postmaster, options: LaunchOptions, log: EmbeddedLog):
         const end = await unlessAborted(postmaster.exited(), signal)
         const diedMs = performance.now()
         log.error({ data, end }, 'embedded postgres died')
-        postmaster = await launch({ ...options, signal }, isTemporary)
+        postmaster = await launch({ ...options, signal }, log, true)
         log.info({ duration_ms: sinceMs(diedMs) }, 'embedded postgres restarted')
       }
     } catch (err) {

@@ -22,6 +22,7 @@ const SHUTDOWNS = [
   { signal: 'SIGKILL', limitMs: 5 * SECOND }
 ] as const
 const EXIT_POLL_MS = 25
+const REMEDY = 'Correct this, restore the directory from a backup, or set another DATA_DIR.'
 
 export type ServerSettings = Record<string, string | number>
 
@@ -104,7 +105,7 @@ export async function launchPostmaster(options: LaunchOptions): Promise<Postmast
   try {
     const started = Promise.race([ready, closed.then(() => false)])
     if (!(await (signal ? unlessAborted(started, signal) : started))) {
-      throw new StartError(`the embedded Postgres of ${dir} ${await exited}: ${log.reason()}`)
+      throw new StartError(`the embedded Postgres of ${dir} ${await exited}: ${log.reason()} / ${REMEDY}`)
     }
   } catch (err) {
     await stopPostmaster(postmaster)

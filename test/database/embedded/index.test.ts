@@ -1,6 +1,19 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, cp, lchown, mkdir, mkdtemp, readdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  cp,
+  lchown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -466,15 +479,101 @@ t.test('why a server does not start is reported with the detail and the hint of 
   await writeFile(control, other)
   t.equal(
     await reason(),
-    `${begin}database files are incompatible with server / DETAIL: The database cluster was initialized with PG_CONTROL_VERSION 1300, but the server was compiled with PG_CONTROL_VERSION 1800. / HINT: It looks like you need to initdb.`
+    `${begin}database files are incompatible with server / DETAIL: The database cluster was initialized with PG_CONTROL_VERSION 1300, but the server was compiled with PG_CONTROL_VERSION 1800. / HINT: It looks like you need to initdb. / Correct this, restore the directory from a backup, or set another DATA_DIR.`
   )
   await writeFile(control, bytes)
+})
 
-  await writeFile(join(dir, 'PG_VERSION'), '')
+/** What a power cut may leave of a small file. */
+const GARBLED = ['', '\0'.repeat(90), 'not a number\n', '1\n']
+
+t.test('after a power cut an empty or garbled postmaster.pid and PG_VERSION are no obstacle', async t => {
+  const dataDir = await clusterIn(await scratch(t))
+  const dir = join(dataDir, 'postgres')
+  const first = await start(dataDir)
+  await keep(first.url)
+  await first.stop()
+  const databases = (await readdir(join(dir, 'base'))).map(name => join(dir, 'base', name, 'PG_VERSION'))
+
+  for (const garbled of GARBLED) {
+    const { log, lines } = recorder()
+    await writeFile(join(dir, 'postmaster.pid'), garbled)
+    const versions = garbled === '' ? [join(dir, 'PG_VERSION'), ...databases] : []
+    for (const path of versions) await writeFile(path, garbled)
+    const server = await start(dataDir, { log })
+    assertRows(t, await kept(server.url), [{ answer: 42 }])
+    await server.stop()
+    t.strictSame(
+      lines.filter(({ level }) => level === 'warn').map(({ message, fields }) => ({ message, fields })),
+      versions.map(path => ({ message: 'version of the embedded data garbled, written again', fields: { path } }))
+    )
+  }
+})
+
+t.test('a file in place of a directory, or the reverse, is mended where it is empty, and else reported', async t => {
+  const dataDir = await clusterIn(await scratch(t))
+  const dir = join(dataDir, 'postgres')
+  const sockets = join(dataDir, 'sockets,')
+  await writeFile(sockets, '')
+  await (await start(dataDir)).stop()
+  t.equal((await stat(sockets)).isDirectory(), true)
+
+  const reason = () => start(dataDir).then(() => 'started', messageOf)
+  await rm(sockets, { recursive: true })
+  await writeFile(sockets, 'of somebody')
+  t.equal(await reason(), `${sockets} must be a directory and is a file: move it away`)
+  await rm(sockets)
+
+  await mkdir(join(dir, 'postmaster.pid'))
+  t.equal(await reason(), `${dir}/postmaster.pid must be a file and is a directory: move it away`)
+  await rm(join(dir, 'postmaster.pid'), { recursive: true })
+
+  await rename(join(dir, 'pg_wal'), join(dataDir, 'pg_wal'))
+  await writeFile(join(dir, 'pg_wal'), '')
   t.equal(
     await reason(),
-    `${begin}"${dir}" is not a valid data directory / DETAIL: File "${dir}/PG_VERSION" does not contain valid data. / HINT: You might need to initdb.`
+    `the embedded Postgres of ${dir} ended with 1: FATAL: required WAL directory "pg_wal" does not exist / Correct this, restore the directory from a backup, or set another DATA_DIR.`
   )
+  await rm(join(dir, 'pg_wal'))
+  await rename(join(dataDir, 'pg_wal'), join(dir, 'pg_wal'))
+  await (await start(dataDir)).stop()
+
+  await rename(dir, join(dataDir, 'kept'))
+  await writeFile(dir, '')
+  t.equal(
+    await reason(),
+    `${dir} must be a directory and is a file: restore it from a backup, or move it away to begin with an empty database`
+  )
+  t.strictSame(await processesIn(dataDir), [])
+})
+
+t.test('why a server that died does not come back is logged once, and it comes back when that is over', async t => {
+  stayAlive(t)
+  const dataDir = await clusterIn(await scratch(t))
+  const dir = join(dataDir, 'postgres')
+  const hidden = join(dataDir, 'pg_control')
+  let attempts = 0
+  let mended: Promise<void> | undefined
+  let restarted = () => {}
+  const back = new Promise<void>(resolve => {
+    restarted = resolve
+  })
+  const { log, lines } = recorder(({ message, fields }) => {
+    if (message === 'embedded postgres restarted') restarted()
+    // The server itself reports the file at each attempt.
+    if (!JSON.stringify(fields).includes('could not find the database system')) return
+    if (++attempts === 3) mended = rename(hidden, join(dir, 'global/pg_control'))
+  })
+  const embedded = await start(dataDir, { log })
+  t.teardown(() => embedded.stop())
+  await rename(join(dir, 'global/pg_control'), hidden)
+  await signalTree(await postmasterPid(dataDir), 'SIGKILL')
+  await back
+  await mended
+  const failures = lines.filter(({ message }) => message === 'embedded postgres does not start, retrying')
+  t.equal(failures.length, 1)
+  t.equal(failures[0]?.level, 'warn')
+  t.match(JSON.stringify(failures[0]?.fields), /pg_control.*No such file or directory/)
 })
 
 t.test('a server that dies by itself comes back under the same URL, and the log reports it once', async t => {
