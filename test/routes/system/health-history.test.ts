@@ -43,18 +43,26 @@ t.test('the history has the incidents of the last week and a share for each day'
 })
 
 t.test('what this replica records is in the history', async t => {
-  app.health.state.setPressure(true)
+  const rest = { latency_ms: null, age_ms: null, since: null }
+  let status: 'ok' | 'degraded' = 'degraded'
+  app.healthChecks.push(() => ({ name: 'own', status, code: 'broken', ...rest }))
   let found: History['incidents'] = []
   while (found.length === 0) {
     await sleep(20)
-    const { answer } = await get('?check=main_loop')
+    const { answer } = await get('?check=own')
     found = (answer as unknown as History).incidents
   }
   t.strictSame(
     found.map(({ check, code, instance, until }) => ({ check, code, instance, until })),
-    [{ check: 'main_loop', code: 'overloaded', instance: 'one', until: null }]
+    [{ check: 'own', code: 'broken', instance: 'one', until: null }]
   )
-  app.health.state.setPressure(false)
+  status = 'ok'
+  while (found[0]?.until === null) {
+    await sleep(20)
+    const { answer } = await get('?check=own')
+    found = (answer as unknown as History).incidents
+  }
+  t.equal(found.length, 1, 'it has ended')
 })
 
 t.test('a time that is not one is rejected', async t => {
