@@ -14,7 +14,7 @@ declare module 'fastify' {
 
 interface AccountsOptions {
   config: { ENCRYPTION_KEY: string }
-  /** Where `ENCRYPTION_KEY` was generated at this start. */
+  /** Where `ENCRYPTION_KEY` is not set. */
   keepKey?: GeneratedKey['keep']
 }
 

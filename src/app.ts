@@ -47,7 +47,7 @@ export interface Overrides {
   logger: FastifyBaseLogger
   /** Prints the one-time admin password; it must not reach the log. */
   announce?: (text: string) => void
-  /** Writes an `ENCRYPTION_KEY` that was generated at this start to its file. */
+  /** Verifies a generated `ENCRYPTION_KEY`, and writes a new one to its file. */
   keepKey?: GeneratedKey['keep']
   /** Additional routes in the scope of the API. */
   api?: FastifyPluginAsync

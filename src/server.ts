@@ -84,7 +84,7 @@ await listen()
 
 interface StartSettings {
   config: ServiceConfig
-  keepKey: GeneratedKey['keep']
+  keepKey: GeneratedKey['keep'] | undefined
   /** Files whose secret was lost, and replaced. */
   replaced: string[]
 }
@@ -94,7 +94,7 @@ async function readConfig(): Promise<StartSettings> {
     const config = loadConfig(process.env)
     const replaced: string[] = []
     const { SESSION_SECRET = await sessionSecret(config.DATA_DIR, path => replaced.push(path)) } = config
-    const { key, keep } =
+    const { key, keep }: Partial<GeneratedKey> & { key: string } =
       config.ENCRYPTION_KEY === undefined ? await generatedKey(config.DATA_DIR) : { key: config.ENCRYPTION_KEY }
     return { config: { ...config, SESSION_SECRET, ENCRYPTION_KEY: key }, keepKey: keep, replaced }
   } catch (err) {

@@ -16,7 +16,7 @@ const RETRY = { minMs: 250, maxMs: 1_000 }
 export const START_UP_STEPS = [
   /** Compares the settings of the database session with what this version needs. Reports those that differ. */
   'session_settings',
-  /** Keeps a generated encryption key whose file had none. Reports whether that `file` was missing or garbled. */
+  /** Verifies a generated encryption key, and keeps a new one. Reports whether its `file` was kept, missing or garbled. */
   'encryption_key',
   /** Applies the pending migrations. Reports the names of those that it `applied`. */
   'schema',

@@ -37,6 +37,11 @@ export class KeyRing {
     this.currentKeyId = ring[0]?.[0] ?? ''
   }
 
+  /** Whether it has the key with this id. */
+  has(keyId: string): boolean {
+    return this.#keys.has(keyId)
+  }
+
   /** Encrypts a secret. @param purpose it can be decrypted only for the same purpose */
   encrypt(secret: string, purpose: string): Buffer {
     const nonce = randomBytes(NONCE_BYTES)

@@ -19,7 +19,7 @@ type SecretName = keyof typeof CONTENTS
 type MissingSecret = 'missing' | 'garbled'
 
 /** A secret in memory that its file does not have yet. */
-export interface NewSecret {
+interface NewSecret {
   path: string
   reason: MissingSecret
   /** 32 random bytes in base64. */
@@ -27,7 +27,7 @@ export interface NewSecret {
 }
 
 /** What a file has, or a new secret in its place. */
-type SecretFile = { path: string; secret: string; reason?: undefined } | NewSecret
+export type SecretFile = { path: string; secret: string; reason?: undefined } | NewSecret
 
 /**
  * Returns the session secret in its file of mode 0600, which is created when it does not exist, and replaced when it has

@@ -74,7 +74,7 @@ async function withAccounts(
   work: (context: Context) => Promise<CommandResult>
 ): Promise<CommandResult> {
   const config = loadConfig({ SESSION_SECRET: UNUSED_SECRET, ...process.env })
-  const { key, keep }: GeneratedKey =
+  const { key, keep }: Partial<GeneratedKey> & { key: string } =
     config.ENCRYPTION_KEY === undefined ? await generatedKey(config.DATA_DIR) : { key: config.ENCRYPTION_KEY }
   const keyRing = new KeyRing(key)
   const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))

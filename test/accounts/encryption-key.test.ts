@@ -9,7 +9,9 @@ import { createTestDatabase } from '../support/database.ts'
 import { openDatabase } from '../support/migrated-database.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
-const failureOf = (work: Promise<unknown> | undefined) => Promise.resolve(work).then(() => 'kept', String)
+const failureOf = (work: Promise<unknown>) => work.then(() => 'kept', String)
+
+const OTHER_KEY = Buffer.alloc(32, 1).toString('base64')
 
 const FILES = { missing: undefined, garbled: '\0'.repeat(44) }
 
@@ -19,10 +21,11 @@ t.test('without an account a missing or garbled key is replaced, once the databa
     const dataDir = t.testdir(content === undefined ? {} : { 'encryption-key': content })
     const { key, keep } = await generatedKey(dataDir)
     t.strictSame(await readdir(dataDir), content === undefined ? [] : ['encryption-key'], 'nothing is written yet')
-    t.equal(await keep?.(database), reason)
+    t.equal(await keep(database), reason)
     t.equal(await readFile(join(dataDir, 'encryption-key'), 'utf8'), key)
-    t.equal(await keep?.(database), reason, 'it may be called again')
-    t.strictSame(await generatedKey(dataDir), { key }, 'the next start has the key')
+    t.equal(await keep(database), reason, 'it may be called again')
+    const next = await generatedKey(dataDir)
+    t.strictSame([next.key, await next.keep(database)], [key, 'kept'], 'the next start has the key')
   }
 })
 
@@ -31,7 +34,7 @@ t.test('a database without tables has no account', async t => {
   t.teardown(() => database.close(0))
   const dataDir = t.testdir()
   const { key, keep } = await generatedKey(dataDir)
-  t.equal(await keep?.(database), 'missing')
+  t.equal(await keep(database), 'missing')
   t.equal(await readFile(join(dataDir, 'encryption-key'), 'utf8'), key)
   await migrate(database)
 })
@@ -59,10 +62,20 @@ t.test(
         const path = join(dataDir, 'encryption-key')
         const state = reason === 'missing' ? 'is missing' : 'has no key'
         const { keep } = await generatedKey(dataDir)
-        t.equal(await failureOf(keep?.(database)), `StartError: ${path} ${state}, and ${lost} ${remedy}`)
+        t.equal(await failureOf(keep(database)), `StartError: ${path} ${state}, and ${lost} ${remedy}`)
         if (content === undefined) t.strictSame(await readdir(dataDir), [])
         else t.equal(await readFile(path, 'utf8'), content)
       }
+
+      const other = await generatedKey(t.testdir({ 'encryption-key': OTHER_KEY }))
+      const path = join(t.testdirName, 'encryption-key')
+      const whose = lost.replace(' are', '')
+      t.equal(
+        await failureOf(other.keep(database)),
+        `StartError: ${path} has another key than the one that encrypted ${whose}: ${remedy.replace('encrypted with it: ', '')}`
+      )
+      const ring = await generatedKey(t.testdir({ 'encryption-key': `${OTHER_KEY},${key}` }))
+      t.equal(await ring.keep(database), 'kept', 'a later key of a list may be theirs')
     }
   }
 )
@@ -72,11 +85,10 @@ t.test('a key that another process has written meanwhile is kept, and this start
   const dataDir = t.testdir()
   const path = join(dataDir, 'encryption-key')
   const { keep } = await generatedKey(dataDir)
-  const other = Buffer.alloc(32, 1).toString('base64')
-  await writeFile(path, other)
+  await writeFile(path, OTHER_KEY)
   t.equal(
-    await failureOf(keep?.(database)),
+    await failureOf(keep(database)),
     `StartError: ${path} was created by another process at the same time: start again`
   )
-  t.equal(await readFile(path, 'utf8'), other)
+  t.equal(await readFile(path, 'utf8'), OTHER_KEY)
 })
