@@ -1,7 +1,7 @@
 // The process: its first start, its signals, its exit codes, and what a kill leaves behind.
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -131,18 +131,39 @@ t.test('a replica that starts before its database is ready as soon as it is ther
   t.strictSame(await service.end(), { code: 0, signal: null })
 })
 
-t.test('kill -9, then start: nothing in the embedded database is lost', async t => {
+t.test('kill -9, garbled files, then start: nothing in the embedded database is lost', async t => {
   const directory = scratch(t)
-  const first = await startService(t, { DATA_DIR: directory })
+  const settings = { DATA_DIR: directory, SESSION_SECRET: '', ENCRYPTION_KEY: '' }
+  const first = await startService(t, settings)
   await untilStatus(`${first.main}/health/ready`, 200)
+  const secrets = ['session-secret', 'encryption-key'].map(name => join(directory, name))
+  const made = secrets.map(path => readFileSync(path, 'utf8'))
   await first.end('SIGKILL')
 
-  const second = await startService(t, { DATA_DIR: directory })
+  const second = await startService(t, settings)
   await untilStatus(`${second.main}/health/ready`, 200)
   const line = await second.logged('schema up to date')
   t.strictSame(line.applied, [], 'the schema of the first start is still there')
   t.strictSame(await second.end(), { code: 0, signal: null })
   t.strictSame(postgresProcesses(directory), [], 'no database process is left')
+  t.strictSame(
+    secrets.map(path => readFileSync(path, 'utf8')),
+    made
+  )
+
+  // As a power cut leaves files: there is no account, so that no key is lost.
+  const data = ['postmaster.pid', 'PG_VERSION'].map(name => join(directory, 'postgres', name))
+  for (const path of [...secrets, ...data]) writeFileSync(path, '\0'.repeat(44))
+  const third = await startService(t, settings)
+  await untilStatus(`${third.main}/health/ready`, 200)
+  t.strictSame((await third.logged('schema up to date')).applied, [])
+  t.equal((await third.logged('session secret garbled, a new one is used')).path, secrets[0])
+  t.equal((await third.logged('version of the embedded data garbled, written again')).path, data[1])
+  const step = third.log.find(line => line.step === 'encryption_key')
+  t.equal(step?.file, 'garbled')
+  const lengths = secrets.map(path => Buffer.from(readFileSync(path, 'utf8'), 'base64').length)
+  t.strictSame(lengths, [32, 32], 'both are made again')
+  t.strictSame(await third.end(), { code: 0, signal: null })
 })
 
 for (const user of ['root', 'nobody'] as const) {
