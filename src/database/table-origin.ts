@@ -18,7 +18,8 @@ export async function assertOwnTables(tx: TransactionSql): Promise<void> {
     select relname as name, 2 = (
         select count(*) from pg_attribute where attrelid = pg_class.oid and attname in ('version', 'name')
       ) as is_record
-    from pg_class where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where nspname = current_schema() and relkind in ('r', 'p', 'v', 'm', 'f')
       and relname in (select jsonb_array_elements_text(${JSON.stringify([RECORD, ...TABLES])}::text::jsonb))
     order by relname <> ${RECORD}, relname`
   const [first] = rows

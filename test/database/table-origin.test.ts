@@ -56,3 +56,18 @@ t.test('a database without tables of ours is migrated, beside tables with other 
   t.ok(applied.length > 10, `applied: ${applied.length}`)
   t.strictSame(await migrate(database), [])
 })
+
+t.test('the schema of the session is looked at, whatever its name', async t => {
+  const { url } = await createTestDatabase(t)
+  const name = new URL(url).pathname.slice(1)
+  const before = openDatabase(url)
+  await before.run(sql => sql.unsafe(`create schema "Own Name"; create table "Own Name".orders (id int)`))
+  await before.run(sql => sql.unsafe(`alter database ${name} set search_path = "Own Name"`))
+  await before.close(0)
+  const database = openDatabase(url)
+  t.teardown(() => database.close(0))
+  await t.rejects(migrate(database), foreign('orders'))
+  await database.run(sql => sql`drop table orders`)
+  const applied = await migrate(database)
+  t.ok(applied.length > 10, `applied there: ${applied.length}`)
+})
