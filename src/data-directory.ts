@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { access, mkdir, stat } from 'node:fs/promises'
+import { access, mkdir, open, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { StartError } from './start-error.ts'
 
@@ -58,6 +58,19 @@ async function isDirectory(path: string): Promise<boolean> {
     throw err
   }
   throw new StartError(`${path} is not a directory: set another DATA_DIR`)
+}
+
+/**
+ * Writes the names in a directory to the disk. Without it a power cut may undo the creation or the renaming of a file
+ * that is in use already. Idempotent.
+ */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path)
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
+  }
 }
 
 function codeOf(err: unknown): string {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { link, open, readFile, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigError, KEY_LIST } from '../config.ts'
-import { openDataDirectory } from '../data-directory.ts'
+import { openDataDirectory, syncDirectory } from '../data-directory.ts'
 import { StartError } from '../start-error.ts'
 
 const BYTES = 32
@@ -110,16 +110,6 @@ async function writeThrough(path: string, text: string): Promise<void> {
     await file.sync()
   } finally {
     await file.close()
-  }
-}
-
-/** Without it a power cut may take the name of a file whose secret has already been used. */
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path)
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
   }
 }
 

@@ -1,8 +1,9 @@
 /** A Postgres cluster on the disk. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { open, readdir, rename, rm } from 'node:fs/promises'
+import { readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { syncDirectory } from '../../data-directory.ts'
 import { StartError } from '../../start-error.ts'
 import type { Binaries } from './binaries.ts'
 import { endWithThisProcess } from './guard.ts'
@@ -51,15 +52,6 @@ export async function initCluster(
     throw new StartError(`initdb failed, correct this or set DATABASE_URL: ${lines}`, { cause: err })
   } finally {
     signal?.removeEventListener('abort', end)
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path)
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
   }
 }
 
