@@ -20,8 +20,12 @@ const CONCURRENT_CHATS = 10
 const CALL_MS = 20 * SECOND
 const RECORD_MS = 30 * SECOND
 const LEASE = '60 seconds'
-/** The longest wait for the next attempt. A later one was written before the database's clock was set back. */
-const LONGEST_WAIT = '1 hour'
+/**
+ * A lease or a wait that ends later than this was written before the database's clock was set back. It is well above the
+ * longest one: a claim that waited for a lock began before the claim that it compares with, and so has an earlier time.
+ */
+const LEASE_LIMIT = '120 seconds'
+const WAIT_LIMIT = '61 minutes'
 const RECORD_RETRY_MS = SECOND
 /** How long a call may continue when the sender closes. A message whose call is aborted may arrive twice. */
 const GRACE_MS = 1_500
@@ -171,7 +175,7 @@ export class OutboxSender {
         where message_id in (
           select message_id from outbox message
           where delivered_at is null and given_up_at is null
-            and (next_attempt_at <= now() or next_attempt_at > now() + ${LONGEST_WAIT}::interval)
+            and (next_attempt_at <= now() or next_attempt_at > now() + ${WAIT_LIMIT}::interval)
             and (leased_until is null or not ${isLeased(sql)})
             -- A message that was committed late may precede one that is being sent.
             and not exists (
@@ -245,7 +249,7 @@ export class OutboxSender {
   }
 }
 
-/** Whether a sender holds a message. A longer lease was written before the database's clock was set back. */
+/** Whether a sender holds a message. */
 function isLeased(sql: Sql, table = sql``) {
-  return sql`(${table}leased_until > now() and ${table}leased_until <= now() + ${LEASE}::interval)`
+  return sql`(${table}leased_until > now() and ${table}leased_until <= now() + ${LEASE_LIMIT}::interval)`
 }

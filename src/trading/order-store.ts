@@ -304,7 +304,7 @@ type AnySql = Sql | TransactionSql
 function toBeChecked(sql: AnySql) {
   return sql`
     o.exchange_order_id is not null and o.status in ('pending', 'open', 'partially_filled', 'unknown')
-    and (o.status <> 'unknown' or o.last_checked_at is null or o.last_checked_at > now() or o.last_checked_at < now() - make_interval(secs => least(
+    and (o.status <> 'unknown' or o.last_checked_at is null or o.last_checked_at > now() + interval '1 minute' or o.last_checked_at < now() - make_interval(secs => least(
       ${UNKNOWN_FIRST_SECONDS} * 2 ^ least(greatest(o.misses - ${MISSES_UNTIL_UNKNOWN}::int, 0), 20), ${UNKNOWN_LAST_SECONDS}
     )))`
 }

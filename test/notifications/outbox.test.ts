@@ -126,6 +126,15 @@ t.test('a message that fails is sent again later, and only its own chat waits', 
   t.hasStrict((await rowsOf(database))[0], { attempts: 2, delivered: true, error_code: null })
 })
 
+t.test('a claim that began before the claim of another sender respects its lease', async t => {
+  const { database, bot, sender, write } = await setUp(t)
+  await write(['1', 'leased', 'a'])
+  // The time of a statement is the one at its begin: the other claim began 5 s after this one, and was committed first.
+  await database.run(sql => sql`update outbox set leased_by = 'other', leased_until = now() + interval '65 seconds'`)
+  await sender().sendDue()
+  t.equal(bot.delivered.length, 0)
+})
+
 t.test('messages are sent after the database clock was set back by two hours', async t => {
   const { database, bot, sender, write, pass } = await setUp(t)
   await write(['1', 'failed', 'a'], ['1', 'next', 'b'], ['2', 'leased', 'c'])
