@@ -11,7 +11,7 @@ export interface Account {
   exchange: ExchangeName
   isTestnet: boolean
   state: 'ok' | 'credentials_refused'
-  /** Changes whenever its credentials are stored again. */
+  /** Changes whenever its credentials are stored again, or the network that they are for changes. */
   version?: string
 }
 

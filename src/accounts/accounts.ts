@@ -7,7 +7,7 @@ import type { Credentials, ExchangeClient } from '../exchanges/exchange-client.t
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import type { ClientOptions } from '../exchanges/exchange-registry.ts'
 import type { Account, TradingAccounts } from './account.ts'
-import { type KeyRing, UnreadableSecret } from './key-ring.ts'
+import { KeyRing, type Purpose, UnreadableSecret } from './key-ring.ts'
 
 /** Refused credentials are used again after this time. */
 const RETRY_AFTER = '10 minutes'
@@ -37,10 +37,11 @@ export interface AccountsOptions {
   }
 }
 
+/** What the credentials of an account are bound to: in a row that differs in any of these they cannot be decrypted. */
+type Owner = Pick<Account, 'accountId' | 'userId' | 'exchange' | 'isTestnet'>
+
 /** The columns of an account's encrypted credentials. */
 interface EncryptedCredentials {
-  userId: string
-  exchange: ExchangeName
   keyId: string
   apiKey: Buffer
   apiSecret: Buffer
@@ -59,7 +60,7 @@ export class Accounts implements TradingAccounts {
     return this.#options.database.run(
       sql => sql<Account[]>`
         select account_id as "accountId", user_id as "userId", name, exchange, is_testnet as "isTestnet", state,
-          md5(api_key_encrypted || api_secret_encrypted || coalesce(passphrase_encrypted, '')) as version
+          md5(api_key_encrypted || api_secret_encrypted || coalesce(passphrase_encrypted, '')) || is_testnet as version
         from accounts
         where is_active and (state = 'ok' or updated_at < now() - ${RETRY_AFTER}::interval)
         order by account_id`
@@ -108,14 +109,21 @@ export class Accounts implements TradingAccounts {
     return this.#options.database.transaction(async tx => {
       const userId = await userIdOf(tx, username)
       if (userId === undefined) return 'no_user'
-      const sealed = this.#encrypt({ userId, exchange }, credentials)
-      const added = await tx`
-        insert into accounts (user_id, name, exchange, is_testnet, api_key_encrypted, api_secret_encrypted,
-          passphrase_encrypted, key_id)
-        values (${userId}, ${name}, ${exchange}, ${isTestnet}, ${sealed.apiKey}, ${sealed.apiSecret},
-          ${sealed.passphrase}, ${sealed.keyId})
+      // The credentials are bound to the id, which the insert gives.
+      const [added] = await tx<{ account_id: string }[]>`
+        insert into accounts (user_id, name, exchange, is_testnet, api_key_encrypted, api_secret_encrypted, key_id)
+        values (${userId}, ${name}, ${exchange}, ${isTestnet}, '', '', '')
         on conflict do nothing returning account_id`
-      if (added.length === 0) return 'name_taken'
+      if (!added) return 'name_taken'
+      const { account_id: accountId } = added
+      const { keyId, apiKey, apiSecret, passphrase } = this.#encrypt(
+        { accountId, userId, exchange, isTestnet },
+        credentials
+      )
+      await tx`
+        update accounts set key_id = ${keyId}, api_key_encrypted = ${apiKey}, api_secret_encrypted = ${apiSecret},
+          passphrase_encrypted = ${passphrase}
+        where account_id = ${accountId}`
       await also(tx)
       return 'added'
     })
@@ -136,8 +144,9 @@ export class Accounts implements TradingAccounts {
   }
 
   /**
-   * Encrypts the credentials of every account with the current key, in one transaction per batch of 200. It may be
-   * interrupted and repeated, and may run while the service reads accounts.
+   * Encrypts the credentials of every account with the current key and in the current format, in one transaction per
+   * batch of 200. Those that have both are left as they are. It may be interrupted and repeated, and may run while the
+   * service reads accounts.
    * @param also runs in the transaction of each batch with changes
    * @returns the number of changed accounts, and the ids of those that no key of the ring can decrypt
    */
@@ -149,18 +158,14 @@ export class Accounts implements TradingAccounts {
     let after = '0'
     for (;;) {
       const batch = await this.#options.database.transaction(async tx => {
-        const rows = await tx<(EncryptedCredentials & { accountId: string })[]>`
-          select account_id as "accountId", user_id as "userId", exchange, key_id as "keyId",
-            api_key_encrypted as "apiKey", api_secret_encrypted as "apiSecret", passphrase_encrypted as passphrase
-          from accounts where key_id <> ${this.#options.keyRing.currentKeyId} and account_id > ${after}
-          order by account_id limit ${ROTATION_BATCH} for no key update`
+        const rows = await this.#lockOutdated(tx, after)
         const unread: string[] = []
-        const changed = rows.flatMap(({ accountId, ...row }) => {
+        const changed = rows.flatMap(row => {
           try {
-            return [{ accountId, ...this.#encrypt(row, this.#decrypt(row)) }]
+            return [{ accountId: row.accountId, ...this.#encrypt(row, this.#decrypt(row, row)) }]
           } catch (err) {
             if (!(err instanceof UnreadableSecret)) throw err
-            unread.push(accountId)
+            unread.push(row.accountId)
             return []
           }
         })
@@ -180,29 +185,41 @@ export class Accounts implements TradingAccounts {
     }
   }
 
-  async #credentials({ accountId, exchange }: Account): Promise<Credentials> {
+  /** The next batch of accounts whose credentials have another key or format than the current one. */
+  #lockOutdated(tx: TransactionSql, after: string) {
+    const format = Buffer.of(KeyRing.format)
+    return tx<(EncryptedCredentials & Owner)[]>`
+      select account_id as "accountId", user_id as "userId", exchange, is_testnet as "isTestnet", key_id as "keyId",
+        api_key_encrypted as "apiKey", api_secret_encrypted as "apiSecret", passphrase_encrypted as passphrase
+      from accounts
+      where account_id > ${after} and (
+        key_id <> ${this.#options.keyRing.currentKeyId} or substring(api_key_encrypted for 1) <> ${format}
+        or substring(api_secret_encrypted for 1) <> ${format} or substring(passphrase_encrypted for 1) <> ${format}
+      )
+      order by account_id limit ${ROTATION_BATCH} for no key update`
+  }
+
+  /** Bound to what the client is made for, which may differ from what the row has by now. */
+  async #credentials(account: Account): Promise<Credentials> {
+    const { accountId, exchange } = account
     const [row] = await this.#options.database.run(
       sql => sql<EncryptedCredentials[]>`
-        select user_id as "userId", exchange, key_id as "keyId", api_key_encrypted as "apiKey",
-          api_secret_encrypted as "apiSecret", passphrase_encrypted as passphrase
+        select key_id as "keyId", api_key_encrypted as "apiKey", api_secret_encrypted as "apiSecret",
+          passphrase_encrypted as passphrase
         from accounts where account_id = ${accountId}`
     )
     try {
       if (!row) throw new UnreadableSecret('the account does not exist')
-      return this.#decrypt(row)
+      return this.#decrypt(account, row)
     } catch (cause) {
       if (!(cause instanceof UnreadableSecret)) throw cause
       throw new ExchangeError('authentication', { exchange, operation: 'credentials', reason: cause.message, cause })
     }
   }
 
-  #encrypt(
-    owner: Pick<EncryptedCredentials, 'userId' | 'exchange'>,
-    { apiKey, apiSecret, passphrase }: Credentials
-  ): EncryptedCredentials {
+  #encrypt(owner: Owner, { apiKey, apiSecret, passphrase }: Credentials): EncryptedCredentials {
     const { keyRing } = this.#options
     return {
-      ...owner,
       keyId: keyRing.currentKeyId,
       apiKey: keyRing.encrypt(apiKey, purposeOf(owner, 'api_key')),
       apiSecret: keyRing.encrypt(apiSecret, purposeOf(owner, 'api_secret')),
@@ -210,29 +227,29 @@ export class Accounts implements TradingAccounts {
     }
   }
 
-  #decrypt(row: EncryptedCredentials): Credentials {
+  #decrypt(owner: Owner, { keyId, apiKey, apiSecret, passphrase }: EncryptedCredentials): Credentials {
     const { keyRing } = this.#options
-    const { keyId } = row
     return {
-      apiKey: keyRing.decrypt(row.apiKey, purposeOf(row, 'api_key'), keyId),
-      apiSecret: keyRing.decrypt(row.apiSecret, purposeOf(row, 'api_secret'), keyId),
-      ...(row.passphrase && { passphrase: keyRing.decrypt(row.passphrase, purposeOf(row, 'passphrase'), keyId) })
+      apiKey: keyRing.decrypt(apiKey, purposeOf(owner, 'api_key'), keyId),
+      apiSecret: keyRing.decrypt(apiSecret, purposeOf(owner, 'api_secret'), keyId),
+      ...(passphrase && { passphrase: keyRing.decrypt(passphrase, purposeOf(owner, 'passphrase'), keyId) })
     }
   }
 }
 
-/** A secret that was copied to another column, user or exchange cannot be decrypted there. */
-function purposeOf({ userId, exchange }: Pick<EncryptedCredentials, 'userId' | 'exchange'>, column: string): string {
-  return `account ${exchange} ${userId} ${column}`
+/**
+ * A secret that was copied to another column, account or exchange cannot be decrypted there, nor that of a real account
+ * for a testnet or the reverse. Ids never change, and have no spaces.
+ */
+function purposeOf({ accountId, userId, exchange, isTestnet }: Owner, column: string): Purpose {
+  return {
+    current: `account ${accountId} of ${userId} at ${exchange} ${isTestnet ? 'testnet' : 'real'} ${column}`,
+    format1: `account ${exchange} ${userId} ${column}`
+  }
 }
 
-function toHexColumns({
-  accountId,
-  keyId,
-  apiKey,
-  apiSecret,
-  passphrase
-}: EncryptedCredentials & { accountId: string }) {
+function toHexColumns(row: EncryptedCredentials & Pick<Owner, 'accountId'>) {
+  const { accountId, keyId, apiKey, apiSecret, passphrase } = row
   return {
     account_id: accountId,
     key_id: keyId,

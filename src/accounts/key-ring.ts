@@ -3,8 +3,11 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 
 const CIPHER = 'aes-256-gcm'
 const KEY_BYTES = 32
-/** The first byte of a stored secret: the version of its format. */
-const FORMAT = 1
+/**
+ * The first byte of a stored secret is the version of its format. Both have the same parts. Format 1 is that of version
+ * 0.1: it is bound to less, and only read.
+ */
+const [FORMAT_1, FORMAT] = [1, 2]
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const HEADER_BYTES = 1 + NONCE_BYTES + TAG_BYTES
@@ -12,6 +15,16 @@ const HEADER_BYTES = 1 + NONCE_BYTES + TAG_BYTES
 /** A stored secret that cannot be decrypted: its key is not in the ring, or it was changed. Contains no secret. */
 export class UnreadableSecret extends Error {
   override readonly name = 'UnreadableSecret'
+}
+
+/**
+ * What a secret is bound to: the associated data of its encryption. It can be decrypted only with the same.
+ */
+export interface Purpose {
+  /** For secrets that are stored now. */
+  current: string
+  /** For secrets in format 1. Absent where there are none. */
+  format1?: string
 }
 
 /**
@@ -42,21 +55,25 @@ export class KeyRing {
     return this.#keys.has(keyId)
   }
 
-  /** Encrypts a secret. @param purpose it can be decrypted only for the same purpose */
-  encrypt(secret: string, purpose: string): Buffer {
+  /** The first byte of what `encrypt` returns. A stored secret with another one should be encrypted again. */
+  static readonly format = FORMAT
+
+  /** Encrypts a secret with the current key, in the current format. */
+  encrypt(secret: string, { current }: Purpose): Buffer {
     const nonce = randomBytes(NONCE_BYTES)
-    const cipher = createCipheriv(CIPHER, this.#key(this.currentKeyId), nonce).setAAD(Buffer.from(purpose))
+    const cipher = createCipheriv(CIPHER, this.#key(this.currentKeyId), nonce).setAAD(Buffer.from(current))
     const text = Buffer.concat([cipher.update(secret, 'utf8'), cipher.final()])
     return Buffer.concat([Buffer.of(FORMAT), nonce, cipher.getAuthTag(), text])
   }
 
-  /** Decrypts a stored secret. @throws {UnreadableSecret} */
-  decrypt(stored: Buffer, purpose: string, keyId: string): string {
+  /** Decrypts a stored secret, of either format. @throws {UnreadableSecret} */
+  decrypt(stored: Buffer, purpose: Purpose, keyId: string): string {
     const key = this.#key(keyId)
-    if (stored.length < HEADER_BYTES || stored[0] !== FORMAT) throw new UnreadableSecret('not an encrypted secret')
+    const associated = { [FORMAT]: purpose.current, [FORMAT_1]: purpose.format1 }[stored[0] ?? 0]
+    if (stored.length < HEADER_BYTES || associated === undefined) throw new UnreadableSecret('not an encrypted secret')
     const nonce = stored.subarray(1, 1 + NONCE_BYTES)
     const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES })
-      .setAAD(Buffer.from(purpose))
+      .setAAD(Buffer.from(associated))
       .setAuthTag(stored.subarray(1 + NONCE_BYTES, HEADER_BYTES))
     try {
       return Buffer.concat([decipher.update(stored.subarray(HEADER_BYTES)), decipher.final()]).toString('utf8')

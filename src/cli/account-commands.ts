@@ -6,11 +6,13 @@ import { Accounts } from '../accounts/accounts.ts'
 import { type GeneratedKey, generatedKey } from '../accounts/encryption-key.ts'
 import { KeyRing } from '../accounts/key-ring.ts'
 import { loadConfig } from '../config.ts'
+import type { Database } from '../database/database.ts'
 import { isExchangeName, MARKET_TYPES, type MarketType } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { assertOffered, ExchangeRegistry, NotOffered } from '../exchanges/exchange-registry.ts'
 import { URL_SETTINGS } from '../exchanges/url-settings.ts'
+import { livingVersions } from '../replicas/replica-table.ts'
 import { CommandError } from './command-error.ts'
 import { type CommandResult, succeeded } from './command-result.ts'
 import { type Audit, UNUSED_SECRET, withDatabase } from './operator-database.ts'
@@ -21,6 +23,9 @@ const NAME = /^[^\p{Control}]{1,64}$/u
 /** No exchange's secret is longer, and all consist of printable ASCII characters. */
 const SECRET = /^[\x20-\x7e]{1,512}$/
 
+/** Versions whose replicas cannot read a key that this version stores. They would treat the account as refused. */
+const CANNOT_READ = /^0\.[01]\./
+
 /** Options of `account:add`. */
 interface AddOptions {
   user: string
@@ -30,6 +35,7 @@ interface AddOptions {
 }
 
 interface Context {
+  database: Database
   accounts: Accounts
   keyRing: KeyRing
   audit: Audit
@@ -84,7 +90,7 @@ async function withAccounts(
     return await withDatabase(action, async (database, audit) => {
       await keep?.(database)
       const accounts = new Accounts({ database, keyRing, connect: options => registry.client(options) })
-      return work({ accounts, keyRing, audit })
+      return work({ database, accounts, keyRing, audit })
     })
   } catch (err) {
     if (err instanceof NotOffered) throw new CommandError(err.message, { cause: err })
@@ -94,12 +100,13 @@ async function withAccounts(
   }
 }
 
-async function add({ accounts, audit }: Context, { user, exchange: given, name, testnet }: AddOptions) {
+async function add({ database, accounts, audit }: Context, { user, exchange: given, name, testnet }: AddOptions) {
   const exchange = given.toUpperCase()
   if (!isExchangeName(exchange)) throw new CommandError(`--exchange is one of ${Object.keys(CATALOGUE).join(', ')}`)
   if (user === '') throw new CommandError('--user is the name of the user whose account it is')
   if (!NAME.test(name)) throw new CommandError('--name has 1 to 64 characters')
   for (const market of CATALOGUE[exchange].wallets) assertOffered(exchange, market, testnet)
+  await assertReadable(database)
   const credentials = {
     apiKey: await secret('API key: '),
     apiSecret: await secret('API secret: '),
@@ -168,7 +175,18 @@ async function disable({ accounts, audit }: Context, number: string) {
   return succeeded(`account ${accountId} (${name}) disabled`)
 }
 
-async function rotate({ accounts, keyRing, audit }: Context): Promise<CommandResult> {
+/** @throws {CommandError} while a replica runs that could not read what is stored */
+async function assertReadable(database: Database): Promise<void> {
+  const versions = await database.transaction(livingVersions)
+  const old = versions.find(version => CANNOT_READ.test(version))
+  if (old === undefined) return
+  throw new CommandError(
+    `a replica of version ${old} is running, which cannot read the keys that this command stores: complete the upgrade, and repeat it 30 s later`
+  )
+}
+
+async function rotate({ database, accounts, keyRing, audit }: Context): Promise<CommandResult> {
+  await assertReadable(database)
   const { currentKeyId } = keyRing
   const { rotated, unreadable } = await accounts.rotateKeys((tx, count) =>
     audit(`${count} accounts to key ${currentKeyId}`)(tx)

@@ -25,6 +25,13 @@ export async function oldestReplica(tx: TransactionSql): Promise<string | undefi
   return oldest?.instance_id
 }
 
+/** The versions of the replicas that are alive, draining ones too. */
+export async function livingVersions(tx: TransactionSql): Promise<string[]> {
+  const rows = await tx<{ version: string }[]>`
+    select distinct version from replicas where ${isAlive(tx)} order by version`
+  return rows.map(({ version }) => version)
+}
+
 /** When the first of the replicas that are alive started; undefined when none is alive. */
 export async function clusterStartedAt(tx: TransactionSql): Promise<Date | undefined> {
   const [cluster] = await tx<{ started_at: Date | null }[]>`

@@ -5,6 +5,7 @@ import { KeyRing } from '../../src/accounts/key-ring.ts'
 import type { Database } from '../../src/database/database.ts'
 import type { Credentials, ExchangeClient } from '../../src/exchanges/exchange-client.ts'
 import { assertRows } from '../support/assert-rows.ts'
+import { secretInFormat1 } from '../support/stored-secret.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
 const newKey = () => randomBytes(32).toString('base64')
@@ -75,17 +76,121 @@ t.test('credentials of another account, column or key are not decrypted', async 
   t.strictSame([...given, ...other.given], [])
 })
 
-t.test('rotation encrypts all accounts with the current key, is idempotent, and does not interrupt reads', async t => {
-  const database = await tradingDatabase(t)
-  const [older, newer] = [newKey(), newKey()]
-  const before = await setUp(database, older)
-  await add(before.accounts, database)
+/** Adds 451 accounts as version 0.1 did. Their ciphertexts may be equal: they were not bound to an account. */
+async function addOfFormat1(database: Database, key: string) {
+  await add((await setUp(database, key)).accounts, database)
+  const [user] = await database.run(sql => sql<{ id: string }[]>`select user_id as id from users`)
+  const sealed = (secret: string, column: string) => secretInFormat1(key, secret, `account OKX ${user?.id} ${column}`)
+  await database.run(
+    sql => sql`
+      update accounts set api_key_encrypted = ${sealed(credentials.apiKey, 'api_key')},
+        api_secret_encrypted = ${sealed(credentials.apiSecret, 'api_secret')},
+        passphrase_encrypted = ${sealed(credentials.passphrase, 'passphrase')}`
+  )
   await database.run(
     sql => sql`
       insert into accounts (user_id, name, exchange, api_key_encrypted, api_secret_encrypted, passphrase_encrypted, key_id)
       select user_id, 'copy ' || i, exchange, api_key_encrypted, api_secret_encrypted, passphrase_encrypted, key_id
       from accounts, generate_series(1, 450) i`
   )
+}
+
+/** The formats and keys of all accounts, with the number of accounts that have them. */
+async function formats(database: Database) {
+  const rows = await database.run(
+    sql => sql<{ format: string; keys: number; accounts: number }[]>`
+      select encode(substring(api_key_encrypted for 1) || substring(api_secret_encrypted for 1)
+          || substring(passphrase_encrypted for 1), 'hex') as format, count(distinct key_id)::int as keys,
+        count(*)::int as accounts
+      from accounts group by 1 order by 1`
+  )
+  return rows.map(({ format, keys, accounts }) => `${accounts} accounts: ${format}, ${keys} keys`)
+}
+
+t.test('credentials that were moved to another account, or to the other network, are not decrypted', async t => {
+  const database = await tradingDatabase(t)
+  const { accounts, given } = await setUp(database, newKey())
+  for (const name of ['first', 'second', 'third']) await add(accounts, database, name)
+  const change = (statement: string) => database.run(sql => sql.unsafe(statement))
+  const all = () => accounts.active()
+  const refusals = async () => {
+    const found = await all()
+    const outcomes = await Promise.all(
+      found.map(account =>
+        accounts.client(account, 'SPOT').then(
+          () => 'read',
+          err => String(err.code)
+        )
+      )
+    )
+    return outcomes.join(' ')
+  }
+  t.equal(await refusals(), 'read read read')
+  await change(`
+    update accounts a set api_key_encrypted = b.api_key_encrypted, api_secret_encrypted = b.api_secret_encrypted,
+      passphrase_encrypted = b.passphrase_encrypted
+    from accounts b where (a.name, b.name) in (('first', 'second'), ('second', 'first'))`)
+  t.equal(await refusals(), 'authentication authentication read', 'rows of one user were swapped')
+  const versions = await all()
+  await change("update accounts set is_testnet = true where name = 'third'")
+  t.equal(await refusals(), 'authentication authentication authentication', 'and a real account is not a testnet one')
+  t.not((await all())[2]?.version, versions[2]?.version, 'nor is a cached client used')
+  const before = versions[2]
+  if (before) await accounts.client(before, 'SPOT')
+  await change("update accounts set is_testnet = false where name = 'third'")
+  const [, , third] = await all()
+  if (third) await t.rejects(accounts.client({ ...third, isTestnet: true }, 'SPOT'), { code: 'authentication' })
+  t.equal(given.length, 5, 'a client is made for the network that its keys are bound to')
+})
+
+t.test('values of format 1 are read, and rotation with the same key binds them to their accounts', async t => {
+  const database = await tradingDatabase(t)
+  const key = newKey()
+  await addOfFormat1(database, key)
+  const { accounts, given } = await setUp(database, key)
+  t.strictSame(await formats(database), ['451 accounts: 010101, 1 keys'])
+  const [, second] = await accounts.active()
+  if (second) await accounts.client(second, 'SPOT')
+  let batches = 0
+  const failing = accounts.rotateKeys(async () => {
+    batches++
+    if (batches === 2) throw new Error('the process ended')
+  })
+  await t.rejects(failing, new Error('the process ended'))
+  t.strictSame(await formats(database), ['251 accounts: 010101, 1 keys', '200 accounts: 020202, 1 keys'])
+  for (const account of await accounts.active()) await accounts.client(account, 'SPOT')
+  t.strictSame(await accounts.rotateKeys(nothing), { rotated: 251, unreadable: [] }, 'it continues where it ended')
+  t.strictSame(await formats(database), ['451 accounts: 020202, 1 keys'])
+  t.strictSame(await accounts.rotateKeys(nothing), { rotated: 0, unreadable: [] })
+  for (const account of await accounts.active()) await accounts.client(account, 'SPOT')
+  t.equal(given.length, 903)
+  for (const read of given) t.strictSame(read, credentials)
+})
+
+t.test('one column of format 1 is enough for the account to be rotated', async t => {
+  const database = await tradingDatabase(t)
+  const key = newKey()
+  const { accounts } = await setUp(database, key)
+  await add(accounts, database)
+  const [account] = await accounts.active()
+  for (const [column, secret] of [
+    ['api_key', credentials.apiKey],
+    ['api_secret', credentials.apiSecret],
+    ['passphrase', credentials.passphrase]
+  ] as const) {
+    const sealed = secretInFormat1(key, secret, `account OKX ${account?.userId} ${column}`)
+    await database.run(sql => sql`update accounts set ${sql(`${column}_encrypted`)} = ${sealed}`)
+    t.strictSame(await accounts.rotateKeys(nothing), { rotated: 1, unreadable: [] }, column)
+    t.strictSame(await formats(database), ['1 accounts: 020202, 1 keys'])
+  }
+})
+
+t.test('rotation encrypts all accounts with the current key, is idempotent, and does not interrupt reads', async t => {
+  const database = await tradingDatabase(t)
+  const [older, newer] = [newKey(), newKey()]
+  await addOfFormat1(database, older)
+  const before = await setUp(database, older)
+  t.strictSame(await before.accounts.rotateKeys(nothing), { rotated: 451, unreadable: [] })
   const during = await setUp(database, `${newer},${older}`)
   const batches: number[] = []
   const unexpected = () => Promise.reject(new Error('nothing was changed'))

@@ -131,6 +131,25 @@ t.test(
   }
 )
 
+t.test('nothing is stored that a running replica of an older version cannot read', async t => {
+  const { sql, key, run, add } = await setUp(t)
+  await add('--name', 'main')
+  const replica = (version: string, seen: string) => sql`
+    insert into replicas (instance_id, version, started_at, last_seen_at)
+    values ('other', ${version}, now(), now() - ${seen}::interval)
+    on conflict (instance_id) do update set version = excluded.version, last_seen_at = excluded.last_seen_at`
+  const refusal =
+    'a replica of version 0.1.7 is running, which cannot read the keys that this command stores: complete the upgrade, and repeat it 30 s later\n'
+  await replica('0.1.7', '20 seconds')
+  t.hasStrict(await run(key, [], 'keys:rotate'), { code: 2, stderr: refusal })
+  t.hasStrict(await add('--name', 'second'), { code: 2, stderr: refusal })
+  t.hasStrict(await run(key, [], 'account:test', '1'), { code: 0 }, 'the other commands work')
+  await replica('0.1.7', '31 seconds')
+  t.hasStrict(await run(key, [], 'keys:rotate'), { code: 0 })
+  await replica('0.2.0', '0 seconds')
+  t.hasStrict(await add('--name', 'second'), { code: 0 })
+})
+
 t.test('on the embedded default the key is made once, and kept for nobody else to read', async t => {
   const dataDir = t.testdir()
   const environment = { DATA_DIR: dataDir, ENCRYPTION_KEY: '' }
