@@ -17,6 +17,14 @@ const sentences = {
     ko: '새 비밀번호가 현재 비밀번호와 같습니다',
     en: 'The new password is the same as the current one'
   },
+  PASSWORD_TOO_COMMON: {
+    ko: '너무 흔하거나 추측하기 쉬운 비밀번호입니다. 다른 비밀번호를 선택하세요',
+    en: 'The new password is too common or too easy to guess: choose another one'
+  },
+  PASSWORD_CONTAINS_NAME: {
+    ko: '새 비밀번호는 사용자 이름을 제외하고도 8자 이상이어야 합니다',
+    en: 'The new password must have 8 characters besides the user name'
+  },
   TOO_MANY_ATTEMPTS: { ko: '시도가 너무 많습니다. 잠시 후 다시 시도하세요', en: 'Too many attempts, try again later' },
   NOT_FOUND: { ko: '요청한 경로를 찾을 수 없습니다', en: 'There is no such path' },
   METHOD_NOT_ALLOWED: { ko: '허용되지 않는 메서드입니다', en: 'The method is not allowed for this path' },

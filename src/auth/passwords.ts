@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads'
 import { ServiceError } from '../errors.ts'
 import { sourceDir } from '../locations.ts'
 import type { PasswordResult, PasswordTask } from './password-thread.ts'
+import type { Weakness } from './weak-password.ts'
 
 /** Bounds of a new password, in characters. */
 export const PASSWORD_MIN = 8
@@ -46,6 +47,15 @@ export class Passwords {
   async verify(password: string, hash: string | undefined): Promise<boolean> {
     const { matches = false } = await this.#run({ password, hash: hash ?? UNMATCHABLE_HASH })
     return matches && hash !== undefined
+  }
+
+  /**
+   * Why a password is too easy to guess to become that of a user; undefined when it is not. `weaknessOf` has the rules.
+   * @throws {ServiceError} OVERLOADED when too many wait
+   */
+  async weakness(password: string, username: string): Promise<Weakness | undefined> {
+    const { weakness } = await this.#run({ password, newFor: { username, minLength: PASSWORD_MIN } })
+    return weakness
   }
 
   /** Ends the thread; waiting calls are rejected. Idempotent. */

@@ -66,7 +66,8 @@ export class SignIn {
 
   /**
    * Changes a password after the current one was verified; all sessions of the user except `keep` end.
-   * @throws {ServiceError} INVALID_CREDENTIALS, PASSWORD_UNCHANGED, TOO_MANY_ATTEMPTS (with Retry-After), OVERLOADED
+   * @throws {ServiceError} INVALID_CREDENTIALS, PASSWORD_UNCHANGED, PASSWORD_TOO_COMMON, PASSWORD_CONTAINS_NAME,
+   * TOO_MANY_ATTEMPTS (with Retry-After), OVERLOADED
    */
   async changePassword(
     username: string,
@@ -78,9 +79,10 @@ export class SignIn {
     const attempt: Attempt = { kind: 'password', name: username, address: origin.address }
     const user = await this.#verify(attempt, current, action, origin)
     const entry = { actor: user.username, action, ...origin }
-    if (current === next) {
+    const objection = current === next ? 'PASSWORD_UNCHANGED' : await passwords.weakness(next, user.username)
+    if (objection) {
       await audit.record({ ...entry, outcome: 'refused' })
-      throw new ServiceError('PASSWORD_UNCHANGED')
+      throw new ServiceError(objection)
     }
     const passwordHash = await passwords.hash(next)
     const changed = await users.setPassword(username, passwordHash, { keep, currentHash: user.passwordHash }, tx =>

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { PASSWORD_MAX, PASSWORD_MIN, Passwords } from '../auth/passwords.ts'
 import { USERNAME_PATTERN, Users } from '../auth/users.ts'
+import { message } from '../messages.ts'
 import { CommandError } from './command-error.ts'
 import { type CommandResult, succeeded } from './command-result.ts'
 import { type Audit, withDatabase } from './operator-database.ts'
@@ -49,7 +50,7 @@ export function addUserCommands(program: Command, report: (result: CommandResult
 
 async function create(users: Users, audit: Audit, name: string, isAdmin: boolean): Promise<string> {
   const username = checkUsername(name)
-  const passwordHash = await hashOfNewPassword()
+  const passwordHash = await hashOfNewPassword(username)
   if (!(await users.create({ username, passwordHash, isAdmin }, audit(username)))) {
     throw new CommandError(`${username} exists already`)
   }
@@ -87,16 +88,19 @@ async function setChat(users: Users, audit: Audit, name: string, chat: string): 
 async function setPassword(users: Users, audit: Audit, name: string): Promise<string> {
   const username = checkUsername(name)
   if (!(await users.find(username))) throw noUser(username)
-  await users.setPassword(username, await hashOfNewPassword(), {}, audit(username))
+  await users.setPassword(username, await hashOfNewPassword(username), {}, audit(username))
   return `password of ${username} changed`
 }
 
-async function hashOfNewPassword(): Promise<string> {
+async function hashOfNewPassword(username: string): Promise<string> {
   const password = await readNewSecret('password')
   if (password.length < PASSWORD_MIN || password.length > PASSWORD_MAX) {
     throw new CommandError(`a password has ${PASSWORD_MIN} to ${PASSWORD_MAX} characters`)
   }
-  return new Passwords().hash(password)
+  const passwords = new Passwords()
+  const weakness = await passwords.weakness(password, username)
+  if (weakness) throw new CommandError(message(weakness, 'en'))
+  return passwords.hash(password)
 }
 
 function noUser(username: string): CommandError {

@@ -39,3 +39,11 @@ t.test('calls that wait at the close are rejected', async t => {
   await passwords.close()
   await rejected
 })
+
+t.test('a new password is judged in the thread, which loads the list', async t => {
+  const passwords = new Passwords()
+  t.teardown(() => passwords.close())
+  t.equal(await passwords.weakness('iloveyou123', 'ops'), 'PASSWORD_TOO_COMMON')
+  t.equal(await passwords.weakness('ops12345', 'ops'), 'PASSWORD_CONTAINS_NAME')
+  t.equal(await passwords.weakness('correct horse battery staple', 'ops'), undefined)
+})

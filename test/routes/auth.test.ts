@@ -266,6 +266,8 @@ t.test('until a due password change is made nothing else is allowed, and it ends
   t.hasStrict(await change('wrong', 'a new password'), { status: 401, answer: { code: 'INVALID_CREDENTIALS' } })
   t.hasStrict(await change(password, password), { status: 400, answer: { code: 'PASSWORD_UNCHANGED' } })
   t.hasStrict(await change(password, 'short'), { status: 400, answer: { code: 'VALIDATION_FAILED' } })
+  t.hasStrict(await change(password, 'iloveyou123'), { status: 400, answer: { code: 'PASSWORD_TOO_COMMON' } })
+  t.hasStrict(await change(password, 'ops-0PS-1'), { status: 400, answer: { code: 'PASSWORD_CONTAINS_NAME' } })
   t.equal((await change(password, 'a new password')).status, 200)
   t.equal((await client.send('GET', '/api/system/audit-log')).status, 200)
   t.equal((await elsewhere.send('GET', '/api/auth/me')).status, 401)
@@ -276,7 +278,7 @@ t.test('until a due password change is made nothing else is allowed, and it ends
   )
   t.strictSame(
     rows.map(({ outcome }) => outcome),
-    ['refused', 'refused', 'succeeded'],
+    ['refused', 'refused', 'refused', 'refused', 'succeeded'],
     'only what was changed is written down as changed'
   )
 })

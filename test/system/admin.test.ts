@@ -40,6 +40,8 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   })
   t.hasStrict(await run(`${PASSWORD}\n`, 'user:create', 'OPS'), { code: 2, stderr: 'OPS exists already\n' })
   t.match(await run('short\n', 'user:create', 'other'), { code: 2, stderr: /8 to 256/ })
+  t.match(await run('iloveyou123\n', 'user:create', 'other'), { code: 2, stderr: /too common/ })
+  t.match(await run('other-2026\n', 'user:create', 'other'), { code: 2, stderr: /besides the user name/ })
   t.match(await run('', 'user:create', 'other'), { code: 2, stderr: /no line with the secret/ })
   t.match(await run('', 'user:create', 'a b'), { code: 2, stderr: /user name/ })
   t.hasStrict(await run('', 'user:list'), {
@@ -47,6 +49,7 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
     stdout: 'name  role   state   last_sign_in\nops   admin  active  never\n'
   })
   t.hasStrict(await run('another password\n', 'user:password', 'ops'), { code: 0 })
+  t.match(await run('0ps-0ps-0ps\n', 'user:password', 'ops'), { code: 2, stderr: /besides the user name/ })
   t.hasStrict(await run('', 'user:password', 'nobody'), { code: 2, stderr: 'there is no user nobody\n' })
   t.hasStrict(await run('', 'user:telegram', 'ops', '--chat=-1004242'), {
     code: 0,

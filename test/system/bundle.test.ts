@@ -48,6 +48,11 @@ t.test('without node_modules it serves probes, sign-in, the API, /docs and /metr
   t.strictSame(await once(command, 'exit'), [0, null])
   const client = new Client(service.main)
   t.equal((await client.signIn('ops', PASSWORD)).status, 200)
+  const change = { current_password: PASSWORD, new_password: 'iloveyou123' }
+  t.hasStrict(await client.send('POST', '/api/auth/password', change), {
+    status: 400,
+    answer: { code: 'PASSWORD_TOO_COMMON' }
+  })
   const run = await client.send('POST', '/api/system/trigger-job', { job_type: 'calculate_performance' })
   t.strictSame([run.status, run.answer.outcome], [200, 'succeeded'])
 
