@@ -1,4 +1,4 @@
-// Run as a process of its own by test/database/driver-patch.test.ts: loads the driver from a folder and runs one
+// Run as a process of its own by test/system/driver-patch.test.ts: loads the driver from a folder and runs one
 // scenario. Arguments: the folder of the package, the scenario, the URL of a database. Prints the result as JSON.
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'

