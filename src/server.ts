@@ -1,12 +1,12 @@
 // The process: settings, listening, draining, exit codes. Only the embedded Postgres also listens for its exit.
 import closeWithGrace from 'close-with-grace'
-import { pino } from 'pino'
 import { type GeneratedKey, generatedKey } from './accounts/encryption-key.ts'
 import { buildApp, type ServiceConfig } from './app.ts'
 import { sessionSecret } from './auth/generated-secret.ts'
 import { ConfigError, loadConfig } from './config.ts'
 import { recordProbePort } from './health/probe-address.ts'
-import { logDestination } from './log/log-destination.ts'
+import { createLogger } from './log/logger.ts'
+import { printUncaught } from './log/uncaught.ts'
 import { warnOfUnsupportedNode } from './node-version.ts'
 import { portError, StartError } from './start-error.ts'
 
@@ -23,15 +23,12 @@ const SAME_INTERRUPT_MS = process.env.npm_lifecycle_event === undefined ? 30 : S
 
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
+const logUncaught = printUncaught('start')
 const { config, keepKey, replaced } = await readConfig()
-const log = pino(
-  {
-    level: config.LOG_LEVEL,
-    base: { service: config.SERVICE_NAME, instance: config.INSTANCE_ID },
-    timestamp: pino.stdTimeFunctions.isoTime
-  },
-  logDestination()
-)
+const log = createLogger({
+  level: config.LOG_LEVEL,
+  base: { service: config.SERVICE_NAME, instance: config.INSTANCE_ID }
+})
 // Only the admin password and libraries are written here; the reader of the output may have ended.
 process.stdout.on('error', () => undefined)
 process.stderr.on('error', () => undefined)
@@ -50,6 +47,7 @@ const { close } = closeWithGrace(
   shutDown
 )
 
+logUncaught()
 /** An uncaught error. It ends the process in order: see `shutDown`. */
 let uncaught: unknown
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {

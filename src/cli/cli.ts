@@ -2,6 +2,9 @@
 import { CommanderError } from 'commander'
 import { ConfigError } from '../config.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
+import { errorMessage } from '../log/error-fields.ts'
+import { redactCredentials } from '../log/redact.ts'
+import { printUncaught } from '../log/uncaught.ts'
 import { CommandError } from './command-error.ts'
 import type { CommandResult } from './command-result.ts'
 import { sentenceOf } from './operator-database.ts'
@@ -10,6 +13,7 @@ import { createProgram, runProgram } from './program.ts'
 /** The operator made a mistake: in the command line, its input, or a setting. */
 const EXIT_USAGE = 2
 
+printUncaught('admin')
 process.exitCode = await main(process.argv.slice(2))
 
 /** Runs one command. Returns the exit code of the process: 0, 1 (the command failed) or 2 (wrong usage). */
@@ -31,5 +35,7 @@ async function main(words: readonly string[]): Promise<number> {
 
 function messageOf(err: unknown): string {
   if (err instanceof DatabaseUnavailableError) return sentenceOf(err)
-  return err instanceof Error ? err.message : String(err)
+  // Sentences of ours quote names, never values.
+  if (err instanceof CommandError || err instanceof ConfigError) return redactCredentials(err.message)
+  return errorMessage(err)
 }

@@ -2,6 +2,8 @@
 // The health check of the container: exits with 0 when liveness is 200, else with 1. It prints one line.
 import { get } from 'node:http'
 import { ConfigError } from '../config.ts'
+import { errorMessage } from '../log/error-fields.ts'
+import { printUncaught } from '../log/uncaught.ts'
 import { probeAddress } from './probe-address.ts'
 
 /** Less than the time-out of the container platform, which kills the process without a reason. */
@@ -15,10 +17,11 @@ async function liveness(): Promise<{ alive: boolean; line: string }> {
       response.resume()
       resolve({ alive: response.statusCode === 200, line: `${at} answers ${response.statusCode}` })
     })
-    request.on('error', err => resolve({ alive: false, line: `${at} does not answer: ${err.message}` }))
+    request.on('error', err => resolve({ alive: false, line: `${at} does not answer: ${errorMessage(err)}` }))
   })
 }
 
+printUncaught('health check')
 try {
   const { alive, line } = await liveness()
   process.stdout.write(`${line}\n`)

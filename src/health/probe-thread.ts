@@ -2,9 +2,8 @@
 // The probe thread: runs the database check, writes the verdict, serves the probe port and watches the main loop. It
 // shares only memory with the main thread, and receives messages from it.
 import { parentPort, workerData } from 'node:worker_threads'
-import { pino } from 'pino'
 import { DatabaseCheck } from '../database/database-check.ts'
-import { logDestination } from '../log/log-destination.ts'
+import { createLogger } from '../log/logger.ts'
 import { Monitor } from './monitor.ts'
 import { ProbeDurations } from './probe-durations.ts'
 import { createProbeServer } from './probe-server.ts'
@@ -18,10 +17,7 @@ const main = parentPort
 const settings: ThreadSettings = workerData
 const { level, bindings } = settings.log
 // The thread writes to standard output by itself: a blocked main loop would not.
-const log = pino(
-  { level, base: { ...bindings, thread: 'probe' }, timestamp: pino.stdTimeFunctions.isoTime },
-  logDestination()
-)
+const log = createLogger({ level, base: { ...bindings, thread: 'probe' } })
 const state = new SharedState(settings.state)
 const send = (message: FromThread) => main.postMessage(message)
 

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { inspect } from 'node:util'
-import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { Agent } from 'undici'
+import { createLogger } from '../../src/log/logger.ts'
 import { Pacer } from '../../src/notifications/pacer.ts'
 import { splitMessage } from '../../src/notifications/split-message.ts'
 import { TelegramClient, type TelegramClientOptions } from '../../src/notifications/telegram-client.ts'
@@ -44,7 +44,7 @@ async function failure(t: Test, call: Promise<unknown>): Promise<TelegramError> 
   )
   if (!(err instanceof TelegramError)) throw new Error('the call did not fail as calls fail', { cause: err })
   const lines: string[] = []
-  pino({ level: 'trace' }, { write: line => void lines.push(line) }).error({ err }, 'telegram call failed')
+  createLogger({ level: 'trace' }, { write: line => void lines.push(line) }).error({ err }, 'telegram call failed')
   const shown = [inspect(err, { depth: Infinity, showHidden: true }), JSON.stringify(err), err.stack, ...lines].join()
   t.notMatch(shown, secret, 'the token is not in the error')
   t.notMatch(shown, encodeURIComponent(TEST_TOKEN))

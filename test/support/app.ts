@@ -1,9 +1,10 @@
 import { Writable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
-import { type LevelWithSilent, pino } from 'pino'
+import type { LevelWithSilent } from 'pino'
 import type { Test } from 'tap'
 import { buildApp, type Overrides } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
+import { createLogger } from '../../src/log/logger.ts'
 
 /** Signs the cookies of tests. */
 export const SESSION_SECRET = 'a secret of the tests and of nothing else'
@@ -21,7 +22,7 @@ export function captureLog(level: LevelWithSilent = 'trace') {
       done()
     }
   })
-  return { lines, logger: pino({ level }, stream), text: () => JSON.stringify(lines) }
+  return { lines, logger: createLogger({ level }, stream), text: () => JSON.stringify(lines) }
 }
 
 /** Longer than a busy machine keeps a check of the database waiting, and than any setting allows. */
@@ -46,7 +47,7 @@ export async function startApp(
     ...(environment.MAX_EVENT_LOOP_DELAY_MS === undefined && { MAX_EVENT_LOOP_DELAY_MS: 0 }),
     ...(environment.CHECK_TIMEOUT_MS === undefined && { CHECK_TIMEOUT_MS: PATIENT_CHECK_MS })
   }
-  const app = buildApp(config, { logger: overrides.logger ?? pino({ level: 'silent' }), ...overrides })
+  const app = buildApp(config, { logger: overrides.logger ?? createLogger({ level: 'silent' }), ...overrides })
   // In every state: some clients lose a cookie that an answer clears and sets.
   app.addHook('onResponse', async ({ method, url }, reply) => {
     const names = [reply.getHeader('set-cookie') ?? []].flat().map(line => String(line).split('=', 1)[0])

@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { unlessAborted } from '../../async/abort.ts'
 import { SECOND } from '../../async/durations.ts'
 import { openDataDirectory } from '../../data-directory.ts'
+import { redactMessage } from '../../log/redact.ts'
 import { StartError } from '../../start-error.ts'
 import { findBinaries } from './binaries.ts'
 import { initCluster, removeUnfinished } from './cluster.ts'
@@ -93,7 +94,7 @@ export async function startEmbeddedPostgres({
     if (cold) await initCluster(binaries, dir, ['--auth=trust', ...sync], signal)
     else await giveTo(runner, dir)
     const onLine = (line: string, isLoggable: boolean) => {
-      if (isLoggable) log.debug({ line }, 'embedded postgres log')
+      if (isLoggable) log.debug({ line: redactMessage(line) }, 'embedded postgres log')
     }
     const options = { binaries, dir, socketDir, settings, onLine, signal }
     releases.push(supervise(await launch(options, log), options, log))
