@@ -137,6 +137,30 @@ t.test('a plan begins with the earliest day of which an execution was recorded a
   )
 })
 
+t.test('an execution is compared with the computation of its own series and day', async t => {
+  const account = { capital: '1000', currency: 'USDT' }
+  await seed({
+    accounts: [{}, { is_testnet: true }, {}],
+    strategyAccounts: [
+      { strategy: 0, account: 0, ...account },
+      { strategy: 0, account: 1, ...account },
+      { strategy: 1, account: 0, ...account },
+      { strategy: 0, account: 2, ...account, currency: 'BTC' }
+    ]
+  })
+  const others = { at: '2026-11-25T01:00:00Z' }
+  for (const day of ['2026-11-22', '2026-11-23', '2026-11-24']) {
+    await computed(day, day === '2026-11-23' ? {} : others)
+    await computed(day, { ...others, isTestnet: true })
+    await computed(day, { ...others, strategy: 2 })
+    await computed(day, { ...others, currency: 'BTC' })
+  }
+  await trade(database, [{ at: '2026-11-23T00:00:00Z', recorded: '2026-11-25T01:59:45Z' }])
+  t.strictSame(await daysOf(), [], 'its own day was computed after it')
+  await trade(database, [{ at: '2026-11-22T00:00:00Z', recorded: '2026-11-25T01:00:00Z' }])
+  t.strictSame(await daysOf(), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-24'], 'its own day was computed before it')
+})
+
 t.test('executions recorded until a completed plan are in its figures', async t => {
   await seed()
   await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
