@@ -1,61 +1,86 @@
 /**
- * The columns that the statements of this version use, by table: all of the schema after the migrations of this version.
- * A test compares the list with the migrated schema.
+ * The columns that the statements of this version use, by table, each with its type: all of the schema after the
+ * migrations of this version. A test compares the list with the migrated schema.
+ *
+ * A type is `typname` of `pg_type`. It must be exactly this one, with no length or precision: an int8 becomes a text in
+ * JavaScript where an int4 becomes a number, a float8 is no decimal number, and a numeric(10,2) rounds. Only varchar
+ * without a length may replace text: both store and return the same.
  */
 export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
-  account_balance_history: 'account_id at currency total',
-  account_balances: 'account_id asset free locked market_type synced_at total',
+  account_balance_history: 'account_id int8, at timestamptz, currency text, total numeric',
+  account_balances:
+    'account_id int8, asset text, free numeric, locked numeric, market_type text, synced_at timestamptz, total numeric',
   accounts:
-    'account_id api_key_encrypted api_secret_encrypted created_at exchange is_active is_testnet key_id name passphrase_encrypted state updated_at user_id',
-  alert_progress: 'job_id seq',
-  alerts: 'condition key updated_at',
-  audit_log: 'action actor address at audit_id details outcome request_id target',
-  cache_command_results: 'command_id exchange instance_id price',
-  cache_commands: 'actor at command_id filter',
+    'account_id int8, api_key_encrypted bytea, api_secret_encrypted bytea, created_at timestamptz, exchange text, is_active bool, is_testnet bool, key_id text, name text, passphrase_encrypted bytea, state text, updated_at timestamptz, user_id int8',
+  alert_progress: 'job_id text, seq int8',
+  alerts: 'condition jsonb, key text, updated_at timestamptz',
+  audit_log:
+    'action text, actor text, address text, at timestamptz, audit_id int8, details jsonb, outcome text, request_id text, target text',
+  cache_command_results: 'command_id int8, exchange int4, instance_id text, price int4',
+  cache_commands: 'actor text, at timestamptz, command_id int8, filter jsonb',
   daily_account_summaries:
-    'account_id computed_at currency date end_balance fees fees_unknown is_final losses max_drawdown realized_pnl start_balance trades unrealized_pnl volume win_rate wins',
-  health_periods: 'check_name code from_at instance is_over period_id until_at',
+    'account_id int8, computed_at timestamptz, currency text, date date, end_balance numeric, fees numeric, fees_unknown int4, is_final bool, losses int4, max_drawdown numeric, realized_pnl numeric, start_balance numeric, trades int4, unrealized_pnl numeric, volume numeric, win_rate numeric, wins int4',
+  health_periods:
+    'check_name text, code text, from_at timestamptz, instance text, is_over bool, period_id uuid, until_at timestamptz',
   job_runs:
-    'actor error_code finished_at instance job_id lease_expires_at lease_token outcome progress_done progress_total result run_id scheduled_for seq skipped_count started_at trigger',
+    'actor text, error_code text, finished_at timestamptz, instance text, job_id text, lease_expires_at timestamptz, lease_token uuid, outcome text, progress_done int4, progress_total int4, result jsonb, run_id uuid, scheduled_for timestamptz, seq int8, skipped_count int4, started_at timestamptz, trigger text',
   orders:
-    'account_id average_price created_at error_code exchange_order_id exchange_symbol fill_checks filled_quantity last_checked_at market_type misses order_id order_type position_side price quantity side status stop_price strategy_account_id symbol updated_at',
+    'account_id int8, average_price numeric, created_at timestamptz, error_code text, exchange_order_id text, exchange_symbol text, fill_checks int4, filled_quantity numeric, last_checked_at timestamptz, market_type text, misses int4, order_id int8, order_type text, position_side text, price numeric, quantity numeric, side text, status text, stop_price numeric, strategy_account_id int8, symbol text, updated_at timestamptz',
   outbox:
-    'attempts chat_id created_at dedupe_key delivered_at error_code given_up_at leased_by leased_until message_id next_attempt_at text',
-  performance_progress: 'is_only recorded_until',
+    'attempts int4, chat_id text, created_at timestamptz, dedupe_key text, delivered_at timestamptz, error_code text, given_up_at timestamptz, leased_by text, leased_until timestamptz, message_id int8, next_attempt_at timestamptz, text text',
+  performance_progress: 'is_only bool, recorded_until timestamptz',
   replicas:
-    'cache_command_seen draining incarnation instance_id last_seen_at lost_at runs_jobs settings started_at version',
-  scheduled_jobs: 'definition first_due_at job_id last_success_at next_fire_at paused paused_by paused_reason',
-  scheduler_state: 'changed_at changed_by is_only reason resumes_at running',
-  schema_version: 'md5 name run_at version',
-  sessions: 'created_at data expires_at last_seen_at session_hash user_id',
-  sign_in_limits: 'failures locked_until slot throttled_audit_id updated_at',
-  strategies: 'created_at is_active market_type name strategy_id user_id',
-  strategy_accounts: 'account_id allocated_capital capital_currency is_active strategy_account_id strategy_id',
+    'cache_command_seen int8, draining bool, incarnation uuid, instance_id text, last_seen_at timestamptz, lost_at timestamptz, runs_jobs bool, settings jsonb, started_at timestamptz, version text',
+  scheduled_jobs:
+    'definition text, first_due_at timestamptz, job_id text, last_success_at timestamptz, next_fire_at timestamptz, paused bool, paused_by text, paused_reason text',
+  scheduler_state:
+    'changed_at timestamptz, changed_by text, is_only bool, reason text, resumes_at timestamptz, running bool',
+  schema_version: 'md5 text, name text, run_at timestamptz, version int8',
+  sessions:
+    'created_at timestamptz, data jsonb, expires_at timestamptz, last_seen_at timestamptz, session_hash bytea, user_id int8',
+  sign_in_limits: 'failures int4, locked_until timestamptz, slot int4, throttled_audit_id int8, updated_at timestamptz',
+  strategies: 'created_at timestamptz, is_active bool, market_type text, name text, strategy_id int8, user_id int8',
+  strategy_accounts:
+    'account_id int8, allocated_capital numeric, capital_currency text, is_active bool, strategy_account_id int8, strategy_id int8',
   strategy_performance:
-    'computed_at cumulative_pnl cumulative_return currency daily_pnl daily_return date executions_apart fees fees_unknown is_testnet max_drawdown sharpe sortino strategy_id trades volatility win_rate wins',
+    'computed_at timestamptz, cumulative_pnl numeric, cumulative_return numeric, currency text, daily_pnl numeric, daily_return numeric, date date, executions_apart int4, fees numeric, fees_unknown int4, is_testnet bool, max_drawdown numeric, sharpe numeric, sortino numeric, strategy_id int8, trades int4, volatility numeric, win_rate numeric, wins int4',
   strategy_positions:
-    'currency entry_price fees mark_price marked_at market_type position_side quantity realized_pnl strategy_account_id symbol unrealized_pnl updated_at',
+    'currency text, entry_price numeric, fees numeric, mark_price numeric, marked_at timestamptz, market_type text, position_side text, quantity numeric, realized_pnl numeric, strategy_account_id int8, symbol text, unrealized_pnl numeric, updated_at timestamptz',
   trade_executions:
-    'account_id currency entry_price_before exchange_trade_id executed_at execution_id fee fee_asset fee_value market_type order_id position_side price quantity quantity_before realized_pnl recorded_at side strategy_account_id symbol',
+    'account_id int8, currency text, entry_price_before numeric, exchange_trade_id text, executed_at timestamptz, execution_id int8, fee numeric, fee_asset text, fee_value numeric, market_type text, order_id int8, position_side text, price numeric, quantity numeric, quantity_before numeric, realized_pnl numeric, recorded_at timestamptz, side text, strategy_account_id int8, symbol text',
   users:
-    'created_at is_active is_admin last_sign_in_at must_change_password password_hash telegram_chat_id user_id username'
+    'created_at timestamptz, is_active bool, is_admin bool, last_sign_in_at timestamptz, must_change_password bool, password_hash text, telegram_chat_id text, user_id int8, username text'
 }
 
 const list = (texts: readonly string[]) => `array[${texts.map(text => `'${text}'`).join(', ')}]`
 
+/** SQL expression: the type of a column, from its rows in pg_attribute and pg_type, with its length or precision. */
+export const COLUMN_TYPE = `typname || coalesce(substring(format_type(atttypid, atttypmod) from '[(][0-9,]+[)]'), '')`
+
 /**
- * SQL expression: the first table or column that this version needs and that is missing, as a sentence; null when none
- * is. It reads catalogues only, so it waits for no lock on a table.
+ * The first table that is missing, then column that is missing, then column of another type. `limit 1` makes Postgres find
+ * each column by an index: without it, it reads the columns of all tables of the database.
  */
-export const SCHEMA_DIFFERENCE = `(
+const FIRST_DIFFERENCE = `
   select case when relation is null then format('table %s is missing', name)
-    else format('column %s of table %s is missing', column_name, name) end
+    when found is null then format('column %s of table %s is missing', column_name, name)
+    else format('column %s of table %s has the type %s, this version needs %s', column_name, name, found, wanted) end
   from unnest(${list(Object.keys(NEEDED_COLUMNS))}, ${list(Object.values(NEEDED_COLUMNS))}) as needed (name, columns)
   cross join lateral to_regclass(name) as relation
-  cross join lateral unnest(string_to_array(columns, ' ')) as column_name
-  where not exists (
-    select from pg_catalog.pg_attribute
+  cross join lateral unnest(string_to_array(columns, ', ')) as declared
+  cross join lateral (select split_part(declared, ' ', 1), split_part(declared, ' ', 2)) as parts (column_name, wanted)
+  left join lateral (
+    select ${COLUMN_TYPE}
+    from pg_catalog.pg_attribute join pg_catalog.pg_type on pg_type.oid = atttypid
     where attrelid = relation and attname = column_name and attnum > 0 and not attisdropped
-  )
-  order by relation is not null, name, column_name limit 1
-)`
+    limit 1
+  ) as actual (found) on true
+  where found is distinct from wanted and not (wanted = 'text' and found is not distinct from 'varchar')
+  order by relation is not null, found is not null, name, column_name limit 1`
+
+/**
+ * SQL expression: why this version cannot work on the schema, as a sentence with the
+ * first table or column that it needs and that is missing or of another type. Null where it can. It reads catalogues
+ * only, so it waits for no lock on a table.
+ */
+export const SCHEMA_DIFFERENCE = `(${FIRST_DIFFERENCE})`
