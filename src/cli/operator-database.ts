@@ -5,6 +5,7 @@ import type { TransactionSql } from '../database/client.ts'
 import { Database } from '../database/database.ts'
 import type { DatabaseFailure, DatabaseUnavailableError } from '../database/failure.ts'
 import { migrate } from '../database/migrate.ts'
+import { assertSchema } from '../database/schema.ts'
 import type { Log } from '../log/log.ts'
 
 /** In place of a secret that a command does not use, such as that of the session cookies. */
@@ -18,6 +19,7 @@ export type Audit = (target: string) => (tx: TransactionSql) => Promise<void>
  * Postgres: the running one, or else one that is started for this command.
  * @param action the command's name, for the audit log
  * @throws {DatabaseUnavailableError} when the database cannot be used
+ * @throws {SchemaError} when this version cannot work on the schema: then `work` is not called
  * @throws {ConfigError} when a setting breaks its rule
  */
 export async function withDatabase<T>(
@@ -34,6 +36,7 @@ export async function withDatabase<T>(
   try {
     database.open(DATABASE_URL ?? embedded?.url ?? '')
     await migrate(database)
+    await assertSchema(database)
     return await work(database, target => tx => new AuditLog(database).record(auditEntry(action, target), tx))
   } finally {
     await database.close()

@@ -3,6 +3,7 @@ import Postgrator from 'postgrator'
 import { sourceDir } from '../locations.ts'
 import type { Database } from './database.ts'
 import { DatabaseUnavailableError } from './failure.ts'
+import { recordOldestService } from './oldest-service.ts'
 import { assertOwnTables } from './table-origin.ts'
 
 /** The migrations: `NNN.do.<what>.sql`, applied in the order of their numbers. */
@@ -16,7 +17,7 @@ const MIGRATION_DEADLINE_MS = 10 * 60_000
 /**
  * Brings the schema up to date, in one transaction under a transaction-scoped advisory lock: replicas that start
  * together wait for each other, a crash leaves nothing half done, and a transaction-pooling pgbouncer is fine.
- * Idempotent.
+ * A newer schema stays as it is. Records the oldest service that works on the new schema. Idempotent.
  * @returns the files that were applied, none when the schema was up to date
  * @throws {SchemaError} when a table with a name of ours belongs to another system: then nothing is written
  * @throws {DatabaseUnavailableError}
@@ -57,6 +58,7 @@ function applyMigrations(database: Database): Promise<string[]> {
       // A replica of an older version, started during a roll-out, leaves the newer schema as it is.
       if ((await postgrator.getDatabaseVersion()) >= (await postgrator.getMaxVersion())) return []
       const applied = await postgrator.migrate()
+      await recordOldestService(tx)
       return applied.map(({ filename }) => basename(filename))
     },
     { deadlineMs: MIGRATION_DEADLINE_MS }

@@ -1,3 +1,5 @@
+import { TOO_OLD_SERVICE } from './oldest-service.ts'
+
 /**
  * The columns that the statements of this version use, by table, each with its type: all of the schema after the
  * migrations of this version. A test compares the list with the migrated schema.
@@ -79,8 +81,8 @@ const FIRST_DIFFERENCE = `
   order by relation is not null, found is not null, name, column_name limit 1`
 
 /**
- * SQL expression: why this version cannot work on the schema, as a sentence with the
+ * SQL expression: why this version cannot work on the schema, as a sentence: the schema is too new for it, or else the
  * first table or column that it needs and that is missing or of another type. Null where it can. It reads catalogues
  * only, so it waits for no lock on a table.
  */
-export const SCHEMA_DIFFERENCE = `(${FIRST_DIFFERENCE})`
+export const SCHEMA_DIFFERENCE = `coalesce((${TOO_OLD_SERVICE}), (${FIRST_DIFFERENCE}))`

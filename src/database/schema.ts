@@ -8,7 +8,7 @@ export class SchemaError extends Error {
 
 /**
  * Compares the schema with what this version needs, in one statement that reads catalogues only.
- * @throws {SchemaError} with the first table or column that is missing or of another type
+ * @throws {SchemaError} when the schema is too new, or with the first table or column that is missing or of another type
  * @throws {DatabaseUnavailableError}
  */
 export async function assertSchema(database: Database): Promise<void> {

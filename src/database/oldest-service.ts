@@ -1,0 +1,47 @@
+import manifest from '../../package.json' with { type: 'json' }
+import type { TransactionSql } from './client.ts'
+
+/**
+ * The oldest version of the service that works on the schema after each migration. Migrations that only add declare the
+ * version of the one before them. One that removes or changes what an older version uses declares the first version that
+ * does not use it any more. The versions never decrease, and none is above that of package.json. Not in the migration
+ * itself: an applied file must not change. Versions before 0.2.0 do not read the declaration.
+ */
+export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
+  '001.do.replicas.sql': '0.1.0',
+  '002.do.sign-in.sql': '0.1.0',
+  '003.do.scheduler.sql': '0.1.0',
+  '004.do.trading.sql': '0.1.0',
+  '005.do.cache-commands.sql': '0.1.0',
+  '006.do.outbox.sql': '0.1.0',
+  '007.do.cache-command-results.sql': '0.1.0',
+  '008.do.outbox-leases-and-alerts.sql': '0.1.0',
+  '010.do.positions-by-order-of-execution.sql': '0.1.0',
+  '011.do.performance.sql': '0.1.0',
+  '012.do.alert-progress.sql': '0.1.0',
+  '013.do.replica-settings.sql': '0.1.0',
+  '014.do.job-runners.sql': '0.1.0',
+  '015.do.health-history.sql': '0.1.0'
+}
+
+/** The version of this service, from package.json when it was built: `0.3.0-rc.1` counts as `0.3.0`. */
+const [VERSION = '0.0.0'] = manifest.version.split('-')
+
+/** The comment on the table of versions has the declaration: to read it, no table is locked. */
+const COMMENT = "obj_description(to_regclass('schema_version'), 'pg_class')"
+const DECLARED = `substring(${COMMENT} from 'oldest-service: ([0-9]{1,9}[.][0-9]{1,9}[.][0-9]{1,9})')`
+const numbers = (version: string) => `string_to_array(${version}, '.')::int[]`
+
+/** SQL query: a sentence when the database declares a newer version than this one as the oldest; no row otherwise. */
+export const TOO_OLD_SERVICE = `
+  select format('it is for version %s of the service or later, and this is %s', declared, '${VERSION}')
+  from (select ${DECLARED}) as recorded (declared) where ${numbers('declared')} > ${numbers(`'${VERSION}'`)}`
+
+/**
+ * Records the declaration of the newest migration of this version, in the transaction that applies the migrations. The
+ * role must own the table of versions. Idempotent.
+ */
+export async function recordOldestService(tx: TransactionSql): Promise<void> {
+  const declared = Object.values(OLDEST_SERVICE).at(-1)
+  await tx.unsafe(`comment on table schema_version is 'oldest-service: ${declared}'`)
+}

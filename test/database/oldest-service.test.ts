@@ -1,0 +1,99 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import manifest from '../../package.json' with { type: 'json' }
+import type { Database } from '../../src/database/database.ts'
+import { migrate } from '../../src/database/migrate.ts'
+import { OLDEST_SERVICE } from '../../src/database/oldest-service.ts'
+import { assertSchema, SchemaError } from '../../src/database/schema.ts'
+import { migratedDatabase, openDatabase } from '../support/migrated-database.ts'
+import { projectRoot } from '../support/project.ts'
+
+const MIGRATIONS = readdirSync(join(projectRoot, 'src/database/migrations')).filter(name => name.endsWith('.sql'))
+/** As numbers that compare like versions: each part has three digits. */
+const order = (version: string) =>
+  Number(
+    version
+      .split('.')
+      .map(part => part.padStart(3, '0'))
+      .join('')
+  )
+
+async function migrated(t: Test) {
+  const { url } = await migratedDatabase(t)
+  const database = openDatabase(url)
+  t.teardown(() => database.close(0))
+  const change = (statement: string) => database.run(sql => sql.unsafe(statement))
+  const declare = (text: string) => change(`comment on table schema_version is '${text}'`)
+  return { database, change, declare }
+}
+
+/** The message with which the schema does not fit; null where it fits. */
+async function differenceOf(database: Database): Promise<string | null> {
+  try {
+    await assertSchema(database)
+    return null
+  } catch (err) {
+    return err instanceof SchemaError ? err.message : String(err)
+  }
+}
+
+const tooNew = (version: string) =>
+  `the schema does not fit: it is for version ${version} of the service or later, and this is ${manifest.version}`
+
+t.test('every migration declares the oldest service that works after it', async t => {
+  t.strictSame(Object.keys(OLDEST_SERVICE), MIGRATIONS.sort(), 'src/database/oldest-service.ts lists every migration')
+  const versions = Object.values(OLDEST_SERVICE)
+  for (const version of versions) t.match(version, /^\d+\.\d+\.\d+$/)
+  t.strictSame(
+    versions,
+    [...versions].sort((a, b) => order(a) - order(b)),
+    'the versions never decrease'
+  )
+  const newest = versions.at(-1) ?? ''
+  t.ok(order(newest) <= order(manifest.version), `this is ${manifest.version}, and the newest is for ${newest}`)
+})
+
+t.test('the migrations record the declaration of the newest one', async t => {
+  const { database } = await migrated(t)
+  const [row] = await database.run(
+    sql => sql<{ recorded: string }[]>`select obj_description('schema_version'::regclass, 'pg_class') as recorded`
+  )
+  t.equal(row?.recorded, `oldest-service: ${Object.values(OLDEST_SERVICE).at(-1)}`)
+})
+
+t.test('a schema for later versions only does not fit, and fits again without the declaration', async t => {
+  const { database, declare } = await migrated(t)
+  const [major = 0, minor = 0, patch = 0] = manifest.version.split('.').map(Number)
+  for (const later of [`${major}.${minor}.${patch + 1}`, `${major}.${minor + 10}.0`, `${major + 10}.0.0`]) {
+    await declare(`oldest-service: ${later}`)
+    t.equal(await differenceOf(database), tooNew(later))
+  }
+  for (const fits of [`oldest-service: ${manifest.version}`, 'oldest-service: 0.0.99', 'another comment', '']) {
+    await declare(fits)
+    t.equal(await differenceOf(database), null, fits)
+  }
+})
+
+t.test('a version that the schema is too new for is named before a missing column', async t => {
+  const { database, change, declare } = await migrated(t)
+  await change('alter table users drop column is_admin')
+  const later = '99.0.0'
+  await declare(`oldest-service: ${later}`)
+  t.equal(await differenceOf(database), tooNew(later))
+})
+
+t.test('a newer schema that allows this version is left as it is, and fits', async t => {
+  const { database, change, declare } = await migrated(t)
+  await change("insert into schema_version (version, name, md5) values (999, 'later', 'a checksum')")
+  await change('create table later (id int); alter table users add column later text')
+  await declare(`oldest-service: ${manifest.version}`)
+  t.strictSame(await migrate(database), [])
+  t.equal(await differenceOf(database), null)
+  const recorded = await database.run(
+    sql => sql<{ version: number; comment: string }[]>`
+      select max(version)::int as version, obj_description('schema_version'::regclass, 'pg_class') as comment
+      from schema_version`
+  )
+  t.strictSame([...recorded], [{ version: 999, comment: `oldest-service: ${manifest.version}` }])
+})
