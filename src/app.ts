@@ -45,8 +45,8 @@ export type ServiceConfig = Config & { SESSION_SECRET: string; ENCRYPTION_KEY: s
 /** What the process provides, and tests replace. */
 export interface Overrides {
   logger: FastifyBaseLogger
-  /** Prints the one-time admin password; it must not reach the log. */
-  announce?: (text: string) => void
+  /** Prints the one-time admin password to a terminal; it must not reach the log. Without it the password is in a file. */
+  print?: (text: string) => void
   /** Verifies a generated `ENCRYPTION_KEY`, and writes a new one to its file. */
   keepKey?: GeneratedKey['keep']
   /** Additional routes in the scope of the API. */
@@ -68,7 +68,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 
 /** Builds the whole service. It does not listen yet, and connects to nothing: the plugins connect once the port is open. */
 export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyInstance {
-  const { logger, api, announce, keepKey, onRoute, jobs, acknowledgedWithinMs } = overrides
+  const { logger, api, print, keepKey, onRoute, jobs, acknowledgedWithinMs } = overrides
   const app = createFastify(config, logger)
   if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
@@ -103,7 +103,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
     scope.register(helmet)
     scope.register(pressure, { config })
     scope.register(adminAuth, { config })
-    if (config.DATABASE_URL === undefined && announce) scope.register(firstAdmin, { announce })
+    if (config.DATABASE_URL === undefined) scope.register(firstAdmin, { config, print })
     scope.register(authRoutes)
     scope.register(systemRoutes)
     scope.register(docsRoutes)

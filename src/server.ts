@@ -34,8 +34,10 @@ process.stdout.on('error', () => undefined)
 process.stderr.on('error', () => undefined)
 warnOfUnsupportedNode(log, process.version)
 for (const path of replaced) log.warn({ path }, 'session secret garbled, a new one is used')
-const announce = (text: string) => void process.stdout.write(text)
-const app = buildApp(config, { logger: log, announce, ...(keepKey && { keepKey }) })
+/** Only a terminal: what reads another output keeps it. */
+const terminal = [process.stdout, process.stderr].find(({ isTTY }) => isTTY)
+const print = terminal && ((text: string) => void terminal.write(text))
+const app = buildApp(config, { logger: log, ...(print && { print }), ...(keepKey && { keepKey }) })
 
 const { close } = closeWithGrace(
   {

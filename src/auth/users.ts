@@ -22,9 +22,15 @@ type Also = (tx: TransactionSql) => Promise<void>
 /** The table of users. Names are compared without case. Every method throws DatabaseUnavailableError. */
 export class Users {
   readonly #database: Database
+  #passwordSet: (username: string) => Promise<void> = async () => undefined
 
   constructor(database: Database) {
     this.#database = database
+  }
+
+  /** Sets what is called after each password that was set, with the name that was given. It must not reject. */
+  onPasswordSet(listener: (username: string) => Promise<void>): void {
+    this.#passwordSet = listener
   }
 
   /**
@@ -56,15 +62,20 @@ export class Users {
     })
   }
 
-  /** Creates the first admin, who must change the password; only while there is no user. @returns whether it did */
-  async createFirst(username: string, passwordHash: string): Promise<boolean> {
-    const created = await this.#database.transaction(async tx => {
+  /**
+   * Creates the first admin, who must change the password; only while there is no user.
+   * @param also runs before the commit when the user was created; when it rejects, there is no user
+   * @returns whether it did
+   */
+  async createFirst(username: string, passwordHash: string, also: Also = nothing): Promise<boolean> {
+    return this.#database.transaction(async tx => {
       await tx`lock table users in share row exclusive mode`
-      return tx`
+      const created = await tx`
         insert into users (username, password_hash, is_admin, must_change_password)
         select ${username}, ${passwordHash}, true, true where not exists (select from users) returning user_id`
+      if (created.length > 0) await also(tx)
+      return created.length > 0
     })
-    return created.length > 0
   }
 
   /** Whether there is any user. */
@@ -116,7 +127,7 @@ export class Users {
     { keep, currentHash }: { keep?: Buffer; currentHash?: string } = {},
     also: Also = nothing
   ): Promise<boolean> {
-    return this.#database.transaction(async tx => {
+    const isSet = await this.#database.transaction(async tx => {
       const [user] = await tx<{ user_id: string }[]>`
         update users set password_hash = ${passwordHash}, must_change_password = false
         where lower(username) = lower(${username})
@@ -127,6 +138,8 @@ export class Users {
       await also(tx)
       return true
     })
+    if (isSet) await this.#passwordSet(username)
+    return isSet
   }
 }
 

@@ -26,11 +26,7 @@ export async function withDatabase<T>(
   action: string,
   work: (database: Database, audit: Audit) => Promise<T>
 ): Promise<T> {
-  const { DATABASE_URL, DATA_DIR, SERVICE_NAME } = loadConfig({
-    SESSION_SECRET: UNUSED_SECRET,
-    ENCRYPTION_KEY: UNUSED_SECRET,
-    ...process.env
-  })
+  const { DATABASE_URL, DATA_DIR, SERVICE_NAME } = operatorConfig()
   const database = new Database({ max: 2, applicationName: `${SERVICE_NAME}-admin`, log: silent })
   const embedded = DATABASE_URL === undefined ? await openEmbedded(DATA_DIR) : undefined
   try {
@@ -42,6 +38,16 @@ export async function withDatabase<T>(
     await database.close()
     await embedded?.stop()
   }
+}
+
+/** The data directory of the embedded Postgres; undefined with `DATABASE_URL`. @throws {ConfigError} */
+export function embeddedDataDir(): string | undefined {
+  const { DATABASE_URL, DATA_DIR } = operatorConfig()
+  return DATABASE_URL === undefined ? DATA_DIR : undefined
+}
+
+function operatorConfig() {
+  return loadConfig({ SESSION_SECRET: UNUSED_SECRET, ENCRYPTION_KEY: UNUSED_SECRET, ...process.env })
 }
 
 async function openEmbedded(dataDir: string) {

@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
+import { removeFirstPassword } from '../auth/first-admin.ts'
 import { PASSWORD_MAX, PASSWORD_MIN, Passwords } from '../auth/passwords.ts'
 import { USERNAME_PATTERN, Users } from '../auth/users.ts'
 import { message } from '../messages.ts'
 import { CommandError } from './command-error.ts'
 import { type CommandResult, succeeded } from './command-result.ts'
-import { type Audit, withDatabase } from './operator-database.ts'
+import { type Audit, embeddedDataDir, withDatabase } from './operator-database.ts'
 import { readNewSecret } from './read-secret.ts'
 import { table } from './table.ts'
 
@@ -88,8 +89,21 @@ async function setChat(users: Users, audit: Audit, name: string, chat: string): 
 async function setPassword(users: Users, audit: Audit, name: string): Promise<string> {
   const username = checkUsername(name)
   if (!(await users.find(username))) throw noUser(username)
+  const notes: string[] = []
+  users.onPasswordSet(async () => void notes.push(...(await noteOnFirstPassword(username))))
   await users.setPassword(username, await hashOfNewPassword(username), {}, audit(username))
-  return `password of ${username} changed`
+  return [`password of ${username} changed`, ...notes].join('\n')
+}
+
+/** Removes the file with the first password. @returns a note for the operator when that failed */
+async function noteOnFirstPassword(username: string): Promise<string[]> {
+  const dataDir = embeddedDataDir()
+  try {
+    if (dataDir !== undefined) await removeFirstPassword(dataDir, username)
+    return []
+  } catch (err) {
+    return [`the file with the former password was not removed: ${err instanceof Error ? err.message : err}`]
+  }
 }
 
 async function hashOfNewPassword(username: string): Promise<string> {

@@ -1,6 +1,7 @@
 // The operator's commands and HTTPie, as admins use them.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import postgres from 'postgres'
@@ -11,6 +12,7 @@ import { createTestDatabase } from '../support/database.ts'
 import { spawnNode } from '../support/node-process.ts'
 import { cliScript, projectRoot } from '../support/project.ts'
 import { startService } from '../support/service.ts'
+import { Client } from '../support/session.ts'
 
 const PASSWORD = 'correct horse battery'
 
@@ -78,36 +80,55 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   for (const { actor } of audit) t.match(actor, /^cli:./)
 })
 
-t.test(
-  'on the embedded default the first start tells the first admin to the terminal, once, and not to the log',
-  async t => {
-    const dataDir = t.testdir()
-    const first = await startService(t, { DATA_DIR: dataDir })
-    await untilStatus(`${first.main}/health/startup`, 200)
-    const told = /first admin: user name admin, password (\S+)/.exec(first.text())
-    const password = told?.[1] ?? ''
-    t.ok(password.length >= 20, `${password.length} characters`)
-    t.notOk(JSON.stringify(first.log).includes(password))
-    const response = await fetch(`${first.main}/api/auth/login`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ username: 'admin', password })
-    })
-    t.equal(response.status, 200)
-    t.match(
-      await admin({ DATA_DIR: dataDir }, '', 'user:list'),
-      { stdout: /^admin +admin +active +\d/m },
-      'while the service runs'
-    )
-    await first.end()
+t.test('on the embedded default the first password is in a file, which its first change removes', async t => {
+  const dataDir = t.testdir()
+  const path = join(dataDir, 'first-admin-password')
+  const first = await startService(t, { DATA_DIR: dataDir })
+  await untilStatus(`${first.main}/health/startup`, 200)
+  const password = (await readFile(path, 'utf8')).trim()
+  t.equal((await stat(path)).mode & 0o777, 0o600)
+  t.hasStrict(await first.logged('password of the first admin in a file, to be changed'), { level: 40, path })
+  t.notOk(first.text().includes(password), 'neither the log nor the output has it')
+  t.match(
+    await admin({ DATA_DIR: dataDir }, '', 'user:list'),
+    { stdout: /^admin +admin +active +never/m },
+    'while the service runs'
+  )
+  await first.end()
 
-    const second = await startService(t, { DATA_DIR: dataDir })
-    await untilStatus(`${second.main}/health/startup`, 200)
-    t.notMatch(second.text(), /first admin/)
-    await second.end()
-    t.match(await admin({ DATA_DIR: dataDir }, '', 'user:list'), { stdout: /^admin +admin +active/m }, 'and without it')
-  }
-)
+  const second = await startService(t, { DATA_DIR: dataDir })
+  await untilStatus(`${second.main}/health/startup`, 200)
+  t.equal((await readFile(path, 'utf8')).trim(), password, 'a restart changes nothing')
+  const client = new Client(second.main)
+  t.hasStrict(await client.signIn('admin', password), { status: 200 })
+  t.hasStrict(await client.send('GET', '/api/system/scheduler-status'), { status: 403 })
+  const change = { current_password: password, new_password: PASSWORD }
+  t.hasStrict(await client.send('POST', '/api/auth/password', change), { status: 200 })
+  await t.rejects(stat(path), { code: 'ENOENT' })
+  t.hasStrict(await client.send('GET', '/api/system/scheduler-status'), { status: 200 })
+  await second.end()
+  t.match(await admin({ DATA_DIR: dataDir }, '', 'user:list'), { stdout: /^admin +admin +active/m }, 'and without it')
+})
+
+t.test('a password that the operator sets removes the file of the first one', async t => {
+  const dataDir = t.testdir()
+  const path = join(dataDir, 'first-admin-password')
+  const service = await startService(t, { DATA_DIR: dataDir })
+  await untilStatus(`${service.main}/health/startup`, 200)
+  t.hasStrict(await admin({ DATA_DIR: dataDir }, `${PASSWORD}\n`, 'user:create', 'ops'), { code: 0 })
+  t.hasStrict(await admin({ DATA_DIR: dataDir }, `${PASSWORD}2\n`, 'user:password', 'ops'), { code: 0 })
+  t.equal((await stat(path)).size, 21, 'that of another user does not')
+  const { url } = await createTestDatabase(t)
+  const other = { DATABASE_URL: url, DATA_DIR: dataDir }
+  t.hasStrict(await admin(other, `${PASSWORD}\n`, 'user:create', 'admin'), { code: 0 })
+  t.hasStrict(await admin(other, `${PASSWORD}2\n`, 'user:password', 'admin'), { code: 0 })
+  t.equal((await stat(path)).size, 21, 'nor that of an admin in another database')
+  t.hasStrict(await admin({ DATA_DIR: dataDir }, `${PASSWORD}\n`, 'user:password', 'Admin'), {
+    code: 0,
+    stdout: 'password of Admin changed\n'
+  })
+  await t.rejects(stat(path), { code: 'ENOENT' })
+})
 
 const noHttpie = spawnSync('http', ['--version']).error && 'HTTPie is not installed (Debian package httpie)'
 
