@@ -107,7 +107,7 @@ export class ClearCommands {
       channel: CHANNEL,
       applicationName,
       log,
-      heard: () => this.#onNotification(),
+      onNotification: () => this.#onNotification(),
       listening: () => void this.#testNotifications()
     })
     this.#listener.restart()

@@ -10,7 +10,7 @@ export interface ListenerOptions {
   channel: string
   applicationName: string
   log: Log
-  heard: () => void
+  onNotification: () => void
   /** Called each time when LISTEN has begun, after a lost connection too: earlier notifications were missed. */
   listening?: (() => void) | undefined
 }
@@ -31,7 +31,7 @@ export class Listener {
   /** Opens a new connection and listens again: after a failure of the database the old one may be lost without an error. */
   restart(): void {
     if (this.#closed) return
-    const { url, channel, applicationName, log, heard, listening } = this.#options
+    const { url, channel, applicationName, log, onNotification, listening } = this.#options
     this.#client?.destroy()
     const client = createClient(url, {
       max: 1,
@@ -40,7 +40,7 @@ export class Listener {
       reconnectMs: RECONNECT_MS
     })
     this.#client = client
-    client.sql.listen(channel, heard, listening).catch(err => {
+    client.sql.listen(channel, onNotification, listening).catch(err => {
       if (client === this.#client) log.debug({ err }, 'not listening')
     })
   }

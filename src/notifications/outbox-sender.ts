@@ -106,8 +106,8 @@ export class OutboxSender {
     const { database, applicationName, log } = this.#options
     const url = await database.address
     if (this.#closed || this.#listener) return
-    const heard = () => void this.#poller.kick()
-    this.#listener = new Listener({ url, channel: OUTBOX_CHANNEL, applicationName, log, heard })
+    const onNotification = () => void this.#poller.kick()
+    this.#listener = new Listener({ url, channel: OUTBOX_CHANNEL, applicationName, log, onNotification })
     this.#listener.restart()
     this.#poller.start()
   }

@@ -89,7 +89,7 @@ export class Scheduler {
     this.#localLeases = localLeases(database)
     this.#poller = new ClockPoller({
       store: this.#store,
-      listen: (url, heard) => new Listener({ url, channel: CHANNEL, applicationName, log, heard }),
+      listen: (url, onNotification) => new Listener({ url, channel: CHANNEL, applicationName, log, onNotification }),
       jobs,
       enabled: () => enabled && this.#options.refusal?.() === undefined,
       log,

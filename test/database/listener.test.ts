@@ -4,27 +4,27 @@ import { Listener } from '../../src/database/listener.ts'
 import { captureLog } from '../support/app.ts'
 import { createTestDatabase } from '../support/database.ts'
 
-t.test('it hears what is announced, also after it was started afresh', async t => {
+t.test('the listener receives notifications, also after a restart', async t => {
   const { url } = await createTestDatabase(t)
   const sql = postgres(url, { max: 1 })
   t.teardown(() => sql.end({ timeout: 0 }))
-  let heard: () => void = () => undefined
+  let onNotification: () => void = () => undefined
   const listener = new Listener({
     url,
     channel: 'news',
     applicationName: 'test',
     log: captureLog().logger,
-    heard: () => heard()
+    onNotification: () => onNotification()
   })
   t.teardown(() => listener.close())
   for (let round = 0; round < 2; round++) {
     listener.restart()
-    let told = false
-    heard = () => {
-      told = true
+    let received = false
+    onNotification = () => {
+      received = true
     }
-    while (!told) await sql`select pg_notify('news', '')`
-    t.ok(told)
+    while (!received) await sql`select pg_notify('news', '')`
+    t.ok(received)
   }
   listener.close()
   const left = () => sql`select from pg_stat_activity where application_name = 'test' and datname = current_database()`

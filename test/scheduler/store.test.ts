@@ -275,14 +275,14 @@ t.test('a control and a pause run the given statements in their transaction, and
   const { database, store } = await frozen()
   await store.register(never('a'))
   const statements: string[] = []
-  let announce = () => {}
-  const announced = () =>
+  let notify = () => {}
+  const notification = () =>
     new Promise<void>(resolve => {
-      announce = resolve
+      notify = resolve
     })
   const client = postgres(await database.address, { max: 1, onnotice: () => undefined })
   t.teardown(() => client.end({ timeout: 0 }))
-  await client.listen(CHANNEL, () => announce())
+  await client.listen(CHANNEL, () => notify())
   for (const change of [
     () => store.control(STOP, async tx => statements.push(...(await tx`select 1 as n`).map(({ n }) => `control ${n}`))),
     () =>
@@ -290,9 +290,9 @@ t.test('a control and a pause run the given statements in their transaction, and
         statements.push(...(await tx`select 2 as n`).map(({ n }) => `pause ${n}`))
       )
   ]) {
-    const heard = announced()
+    const notified = notification()
     await change()
-    await heard
+    await notified
   }
   t.strictSame(statements, ['control 1', 'pause 2'])
   const failing = async () => Promise.reject(new Error('no audit row'))

@@ -298,7 +298,7 @@ for (const { tls, delayMs, points } of cases) {
           channel,
           applicationName: 'test',
           log: captureLog().logger,
-          heard: () => arrived(),
+          onNotification: () => arrived(),
           listening: () => listening()
         })
         t.teardown(() => listener.close())
