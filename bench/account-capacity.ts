@@ -1,5 +1,5 @@
-// How many accounts each run of 29 s can check under each exchange's stated limits, run after run: the adapters and their
-// rate budgets on a clock of our own, with an exchange that answers at once.
+// How many accounts each run of 29 s can check under each exchange's stated limits, in a long sequence of runs. Uses
+// the adapters and their rate budgets on a simulated clock, with an exchange that answers at once.
 import { Readable } from 'node:stream'
 import { type Dispatcher, MockAgent } from 'undici'
 import { EXCHANGE_NAMES, type ExchangeName, MARKET_TYPES, type MarketType } from '../src/domain/market.ts'
@@ -8,10 +8,10 @@ import { ExchangeError } from '../src/exchanges/exchange-error.ts'
 import { ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
 
 const RUN_MS = 29_000
-/** The windows fill up first, then it is counted. */
+/** The rate windows fill up during this time. Accounts are counted afterwards. */
 const SETTLED_MS = 60_000
 const MEASURED_MS = 240_000
-/** So many without a wait mean that only each key is limited. */
+/** If this many accounts need no wait, only the calls of each key are limited. */
 const MANY = 1_500
 
 const NOTHING: Readonly<Record<ExchangeName, string>> = {
@@ -25,9 +25,9 @@ const NOTHING: Readonly<Record<ExchangeName, string>> = {
 export interface Capacity {
   exchange: ExchangeName
   marketType: MarketType
-  /** Accounts whose open orders can be listed in 29 s; null when nothing but our own time bounds them. */
+  /** Accounts whose open orders can be listed in 29 s; null when the exchange has no limit across keys. */
   listed: number | null
-  /** The same when one order of each account is asked for by id, and its fills. */
+  /** The same when one order of each account is also requested by id, with its fills. */
   withOneChange: number | null
 }
 
@@ -79,7 +79,7 @@ async function waitOf(call: () => Promise<unknown>): Promise<number> {
     return 0
   } catch (err) {
     if (!(err instanceof ExchangeError)) throw err
-    // An order that the empty answer does not hold has been asked for all the same.
+    // The answer is empty, so the order is not in it. The request was made and counts.
     return err.code === 'rate_limited' ? (err.retryAfterMs ?? 0) : 0
   }
 }

@@ -5,7 +5,7 @@ import { spawnNode } from '../test/support/node-process.ts'
 
 /** A process of the bench that answers each line with one line of JSON. */
 export interface HelperProcess {
-  /** Sends a line and waits for its answer; without a line it waits for what the process says by itself. */
+  /** Sends a line and waits for its answer; without a line it waits for the next line of the process. */
   ask(line?: string): Promise<unknown>
   end(): Promise<void>
 }

@@ -1,5 +1,5 @@
-// npm run bench:jobs: open orders and unrealised PnL at the size of a large installation, probed while they run.
-// ACCOUNTS, POSITIONS make it smaller.
+// npm run bench:jobs: open orders and unrealised PnL at the size of a large installation. Probes run at the same time.
+// ACCOUNTS and POSITIONS set a smaller size.
 
 import { execFileSync } from 'node:child_process'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -52,12 +52,12 @@ try {
 
 interface Service {
   app: ReturnType<typeof buildApp>
-  /** Runs a job by the scheduler and answers how long that took, what it said, and the probes meanwhile. */
+  /** Runs a job through the scheduler. Returns its duration, its result, and the probes during the run. */
   run(run: Job['run']): Promise<{ ms: number; result: JobResult; probes: Probes }>
 }
 
 interface Probes {
-  /** The longest that the loop of this process stood still, in ms: what of a probe's time is the service's own. */
+  /** The longest event-loop delay of this process, in ms: the part of a probe's time that the service causes. */
   loop: number
   probes: number
   median: number
@@ -65,7 +65,7 @@ interface Probes {
   failed: number
 }
 
-/** The whole service in this process, with one job that does what it is told, probed by another process. */
+/** The whole service in this process, with one job that runs a given function. Another process sends the probes. */
 async function startService(): Promise<Service> {
   const postgres = await startTestPostgres({ teardown: cleanup => void cleanups.push(cleanup) })
   let work: Job['run'] = async () => ({})
@@ -207,9 +207,9 @@ async function capacities(): Promise<void> {
   say()
   say('| exchange | market | listing alone | and one changed order each |')
   say('|---|---|---|---|')
-  const told = (accounts: number | null) => (accounts === null ? 'limits are per key' : String(accounts))
+  const limitOf = (accounts: number | null) => (accounts === null ? 'limits are per key' : String(accounts))
   for (const { exchange, marketType, listed, withOneChange } of await accountCapacities()) {
-    say(`| ${exchange} | ${marketType} | ${told(listed)} | ${told(withOneChange)} |`)
+    say(`| ${exchange} | ${marketType} | ${limitOf(listed)} | ${limitOf(withOneChange)} |`)
   }
 }
 
@@ -227,7 +227,7 @@ async function pnl(): Promise<void> {
       const measured = await run(job)
       if (measured.result.changed !== expected) throw new Error(`${measured.result.changed} of ${expected} valued`)
       all.push(measured)
-      // In turn with the others, for the machine is not the same from one minute to the next.
+      // Alternates with the others, because the speed of the machine changes from one minute to the next.
       each.push(await rowByRow(app, prices))
     }
     return {
@@ -265,7 +265,7 @@ async function pnl(): Promise<void> {
 
 async function hold(app: Service['app'], count: number): Promise<void> {
   const { strategyAccountId } = await seedAccount(app.db)
-  // A strategy holds a symbol once: more of them make more positions.
+  // A strategy has one position per symbol, so more positions need more strategies.
   const strategies = Math.ceil(count / SYMBOLS)
   const ids = [strategyAccountId]
   for (let i = 1; i < strategies; i++) ids.push((await seedAccount(app.db)).strategyAccountId)
@@ -279,7 +279,7 @@ async function hold(app: Service['app'], count: number): Promise<void> {
   )
 }
 
-/** The same arithmetic with the same driver: rows read at once, each valued and written by itself; ms per row. */
+/** The same arithmetic with the same driver, but each row is valued and written on its own; ms per row. */
 async function rowByRow(app: Service['app'], prices: Readonly<Record<string, string>>): Promise<number> {
   return await app.db.run(
     async sql => {

@@ -1,5 +1,5 @@
-// Whole processes to measure, and the load that measures them. The unit of a comparison is the launch: on shared
-// machines two launches of one program differ more than two rounds of one launch.
+// Starts whole processes and loads them. A comparison uses several launches: on shared machines two launches of one
+// program differ more than two rounds of one launch.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -99,14 +99,14 @@ export async function load(
   }
 }
 
-/** Whether the tools that a measurement needs are here; says what is missing. */
+/** Whether the tools that a measurement needs are installed; prints what is missing. */
 export function requireTools(...tools: string[]): void {
   const missing = tools.filter(tool => spawnSync('sh', ['-c', `command -v ${tool}`]).status !== 0)
   if (missing.length > 0)
     throw new Error(`this measurement needs ${missing.join(' and ')} (Debian: apt-get install wrk util-linux)`)
 }
 
-/** Median and an interval that holds it with about 95 % (by order statistics). */
+/** Median and its confidence interval of about 95 % (by order statistics). */
 export function summary(values: number[]): { median: number; low: number; high: number } {
   const sorted = [...values].sort((a, b) => a - b)
   const at = (i: number) => sorted[Math.max(0, Math.min(sorted.length - 1, i))] ?? Number.NaN

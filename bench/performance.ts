@@ -1,5 +1,5 @@
-// npm run bench:performance: the jobs of a day over a year of trading, while the main port of the same process is
-// probed; at a tenth of the size first, for the growth. STRATEGIES and EXECUTIONS set the full size.
+// npm run bench:performance: the daily jobs over a year of trading, while the main port of the same process is probed.
+// A tenth of the size is measured first, to show the growth. STRATEGIES and EXECUTIONS set the full size.
 
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -30,7 +30,7 @@ const say = (line: string) => process.stdout.write(`${line}\n`)
 if (process.send) await serve()
 else await measure()
 
-/** Runs in a process of its own: the service with both jobs, run when the parent says so. */
+/** Runs in a process of its own: the service with both jobs, which run when the parent sends a message. */
 async function serve(): Promise<void> {
   const settings = { maxRunMs: HOUR, takesDate: () => true }
   const jobs = [

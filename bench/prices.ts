@@ -1,5 +1,5 @@
-// npm run bench:prices: what refreshing 15,000 prices does to the event loop, what a look-up costs beside a bare
-// lru-cache, and how much memory 50,000 prices take. Runs node with --expose-gc.
+// npm run bench:prices: the event-loop delay of a refresh of 15,000 prices, the cost of a look-up compared with a bare
+// lru-cache, and the memory of 50,000 prices. Runs node with --expose-gc.
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -32,7 +32,10 @@ await stalls()
 await lookups()
 await memory()
 
-/** The delay of the loop while a market in another process is refreshed; the first refresh compiles, and does not count. */
+/**
+ * The event-loop delay while a market in another process is refreshed. The first refresh compiles code and is not
+ * counted.
+ */
 async function stalls(): Promise<void> {
   const server = spawnNode(
     join(import.meta.dirname, '../test/support/simulated-exchange/serve.js'),
@@ -58,7 +61,7 @@ async function stalls(): Promise<void> {
     delay.disable()
     const each = (performance.now() - begun) / REFRESHES
     const [p99, most] = [delay.percentile(99) / 1e6, delay.max / 1e6]
-    tell(
+    report(
       `refresh of ${SYMBOLS} symbols: ${each.toFixed(0)} ms; loop delay p99 ${p99.toFixed(1)} ms, most ${most.toFixed(1)} ms (p99 ≤ ${STALL_BAR_MS})`,
       p99 <= STALL_BAR_MS
     )
@@ -68,7 +71,7 @@ async function stalls(): Promise<void> {
   }
 }
 
-/** Look-ups of the same keys in turn, interleaved; the median of the rounds' ratios counts. */
+/** Look-ups of the same keys in both caches, interleaved. The result is the median of the rounds' ratios. */
 async function lookups(): Promise<void> {
   const cache = new PriceCache({ ...options, read: async () => invented(SYMBOLS) })
   await cache.refresh({ exchange: 'BINANCE', marketType: 'SPOT' })
@@ -96,7 +99,7 @@ async function lookups(): Promise<void> {
     ratios.push((a ?? 0) / (b ?? 1))
   }
   const ratio = ratios.sort((a, b) => a - b)[Math.floor(ROUNDS / 2)] ?? 0
-  tell(
+  report(
     `look-ups: ${ratio.toFixed(2)} × a bare lru-cache with TTL (≥ ${LOOKUP_BAR}), ${(last / 1e6).toFixed(1)} million a second`,
     ratio >= LOOKUP_BAR
   )
@@ -113,14 +116,14 @@ async function memory(): Promise<void> {
   }
   const before = used()
   const cache = new PriceCache({ ...options, read: async () => invented(MAX_PRICES / 5) })
-  // Twice, as later refreshes find what the first one left.
+  // Twice, because later refreshes replace the entries of the first.
   for (const exchange of [...EXCHANGE_NAMES, ...EXCHANGE_NAMES]) await cache.refresh({ exchange, marketType: 'SPOT' })
   const mb = (used() - before) / 2 ** 20
   if (cache.stats().entries !== MAX_PRICES) throw new Error('prices are missing')
-  tell(`${MAX_PRICES} cached prices: ${mb.toFixed(1)} MB (≤ ${MEMORY_BAR_MB})`, mb <= MEMORY_BAR_MB)
+  report(`${MAX_PRICES} cached prices: ${mb.toFixed(1)} MB (≤ ${MEMORY_BAR_MB})`, mb <= MEMORY_BAR_MB)
 }
 
-/** Fresh texts, as an answer that was read gives them. */
+/** New strings, as the parser of an answer creates them. */
 function invented(count: number): Price[] {
   return Array.from({ length: count }, (_, i) => {
     const symbol = `COIN${i}USDT`
@@ -128,7 +131,7 @@ function invented(count: number): Price[] {
   })
 }
 
-function tell(text: string, holds: boolean): void {
+function report(text: string, holds: boolean): void {
   process.stdout.write(`${text}: ${holds ? 'holds' : 'MISSED'}\n`)
   if (!holds) process.exitCode = 1
 }

@@ -1,4 +1,4 @@
-// npm run bench:probe-thread: what the probe thread costs a process that does nothing else: memory and idle CPU. The
+// npm run bench:probe-thread: the memory and idle CPU of the probe thread in a process that does nothing else. The
 // results include the heartbeat of the main thread and the check once a second.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'

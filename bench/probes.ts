@@ -1,5 +1,5 @@
-// npm run bench:probes: this service's probes beside a bare node:http server (twice, the second as control), a plain
-// Fastify route with a response schema, and a Fastify route that queries for each request.
+// npm run bench:probes: this service's probes compared with a bare node:http server (twice, the second as control), a
+// plain Fastify route with a response schema, and a Fastify route that queries for each request.
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -13,7 +13,7 @@ import { type Launched, type Load, launch, load, requireTools, shuffled, summary
 
 const LAUNCHES = Number(process.env.LAUNCHES ?? 10)
 const SECONDS = Number(process.env.SECONDS ?? 2)
-/** The two bare servers must agree this well, or nothing measured here counts. */
+/** The highest deviation between the two bare servers. Above it the measurement is void. */
 const CONTROL_LIMIT = 0.05
 const IDLE_MS = 3_000
 
@@ -27,7 +27,7 @@ interface Subject {
   script: string
   path: string
   env: Record<string, string>
-  /** Addresses to load, by name; without a port its own. */
+  /** Addresses to load, by name. A path without a port is on the server's own port. */
   loads: Record<string, { path: string; port?: number; close: boolean }>
   idle?: boolean
 }
@@ -97,7 +97,10 @@ async function measure({ script, path, env, loads, idle }: Subject): Promise<Mea
   }
 }
 
-/** The most statements that the server logged in any second for this service while it was probed at full rate. */
+/**
+ * The highest number of statements per second that the database logged for this service while it was probed at full
+ * rate.
+ */
 async function statementsPerSecond({ script, path, env }: Subject): Promise<number> {
   await postgres.query("alter system set log_statement = 'all'")
   await postgres.query("alter system set log_line_prefix = 'at=%n app=%a '")

@@ -1,5 +1,5 @@
-// npm run build && node build/bench/scheduler.js: how late fires start, beside croner alone with the same jobs; what a
-// claim costs; what an idle replica asks of the database.
+// npm run build && node build/bench/scheduler.js: the start delay of fires, compared with croner alone with the same
+// jobs; the cost of a claim; the statements per second of an idle replica.
 
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -35,9 +35,9 @@ try {
   say('')
   say('| start delay, ms | fires | p50 | p99 | most |')
   say('|---|---|---|---|---|')
-  tell('croner alone', await cronerDelays())
-  tell('one replica', await schedulerDelays(1))
-  tell('three replicas', await schedulerDelays(3))
+  report('croner alone', await cronerDelays())
+  report('one replica', await schedulerDelays(1))
+  report('three replicas', await schedulerDelays(3))
   say('')
   await claimCost()
   await idleQueries()
@@ -56,7 +56,7 @@ async function cronerDelays(): Promise<number[]> {
   return delays
 }
 
-/** All replicas are in this process, on one loop: their delays are higher than on machines of their own. */
+/** All replicas are in this process, on one event loop, so their delays are higher than on separate machines. */
 async function schedulerDelays(replicas: number): Promise<number[]> {
   const delays: number[] = []
   const jobs = Array.from({ length: JOBS }, (_, i) =>
@@ -74,7 +74,7 @@ async function schedulerDelays(replicas: number): Promise<number[]> {
   return measured
 }
 
-/** The statements of a fire that runs, one after the other on an idle server. */
+/** The time of each statement of a fire, one after the other on an idle server. */
 async function claimCost(): Promise<void> {
   const app = await replica([job('claimed', 100_000 * HOUR, async () => ({}))], false)
   const store = new RunStore(app.db)
@@ -101,7 +101,7 @@ async function claimCost(): Promise<void> {
   say('')
 }
 
-/** What a replica of the service asks while nobody asks it: by the server's own log, probes left out. */
+/** The statements of an idle replica, from the log of Postgres, without probes. */
 async function idleQueries(): Promise<void> {
   await postgres.query("alter system set log_statement = 'all'")
   await postgres.query("alter system set log_line_prefix = 'app=%a '")
@@ -170,7 +170,7 @@ function summaryOf(values: number[]): string {
   return `${quantile(sorted, 0.5).toFixed(2)} | ${quantile(sorted, 0.99).toFixed(2)}`
 }
 
-function tell(name: string, delays: number[]): void {
+function report(name: string, delays: number[]): void {
   const most = Math.max(...delays)
   say(`| ${name} | ${delays.length} | ${summaryOf(delays)} | ${most} |`)
 }

@@ -1,4 +1,5 @@
-// npm run bench:sign-in: twenty sign-ins at once, again and again, while both ports are probed. The worst probe counts.
+// npm run bench:sign-in: rounds of twenty concurrent sign-ins, while both ports are probed. The result is the worst
+// probe.
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'

@@ -3,7 +3,7 @@ import type { DemoAccount } from './market.ts'
 
 const DAYS = 14
 
-/** Strategies for the accounts, and two weeks of trades that were closed the day they were opened. */
+/** Strategies for the accounts, and two weeks of trades, each opened and closed on the same day. */
 export async function inventHistory(sql: Sql, username: string, accounts: readonly DemoAccount[]): Promise<void> {
   for (const { name, market, quote } of accounts) {
     const capital = quote === 'KRW' ? '35000000' : '25000'

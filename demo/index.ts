@@ -1,4 +1,4 @@
-// A service with everything around it invented: exchanges, Telegram, accounts, orders, a market that moves.
+// A service in a simulated environment: exchanges, Telegram, accounts, orders, a market with moving prices.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, symlink } from 'node:fs/promises'
@@ -67,7 +67,7 @@ function progress(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
-/** Fills the database, shows what can be seen, and trades until it is stopped. */
+/** Fills the database, prints what can be tried, and trades until it is stopped. */
 async function populate(main: string): Promise<void> {
   progress('Creating a user, five accounts and two weeks of trades.')
   await command([PASSWORD], 'user:create', USERNAME, '--admin')
@@ -83,7 +83,7 @@ async function populate(main: string): Promise<void> {
     for (let i = 0; i < 4; i++) await market.trade(sql)
     progress('Running the jobs once.')
     await runJobs(main)
-    // libpq does not accept the directory of the socket: a comma in its name separates hosts.
+    // libpq does not accept a socket directory with a comma in its name: a comma separates hosts.
     const socket = join(dataDir, 'socket')
     await symlink(decodeURIComponent(new URL(url).hostname), socket)
     process.stdout.write(invitation(new URL(main).port, socket))
@@ -102,7 +102,7 @@ async function runJobs(main: string): Promise<void> {
   const cookie = signedIn.headers.getSetCookie()[0]?.split(';')[0] ?? ''
   for (const job_type of START_JOBS) {
     const answer = await post(`${main}/api/system/trigger-job`, { job_type }, cookie)
-    // The clock may have been first.
+    // The schedule may already have started it.
     if (!answer.ok && answer.status !== 409) throw new Error(`${job_type}: ${await answer.text()}`)
   }
   await post(`${main}/api/auth/logout`, {}, cookie)

@@ -7,23 +7,25 @@ import { SimulatedExchange } from '../test/support/simulated-exchange/simulated-
 
 const FIRST_PRICES: Readonly<Record<string, number>> = { BTC: 64_000, ETH: 3_400, XRP: 0.52, SOL: 150, DOGE: 0.12 }
 const WON_PER_DOLLAR = 1_400
-/** What one order is worth, about, in dollars. */
+/** The approximate value of one order, in dollars. */
 const STAKE = 500
 const OPEN_ORDERS = 4
 const MOVE_MS = 1_000
 
-/** An invented account: keys that open it, and what the order-entry side of a trading system would know of it. */
+/** An invented account: its keys, and what the order-entry side of a trading system knows about it. */
 export interface DemoAccount {
   exchange: ExchangeName
   name: string
-  /** What `account:add` reads, one per line. */
+  /** The input of `account:add`, one value per line. */
   secrets: readonly string[]
   simulated: SimulatedAccount
   market: MarketType
   quote: string
 }
 
-/** Five simulated exchanges whose prices move, an account with money at each, and a trader who never sleeps. */
+/**
+ * Five simulated exchanges with moving prices, a funded account on each, and a trader that places orders continuously.
+ */
 export class DemoMarket {
   readonly accounts: readonly DemoAccount[]
   readonly #exchanges: readonly SimulatedExchange[]
@@ -41,7 +43,7 @@ export class DemoMarket {
     return new DemoMarket(exchanges)
   }
 
-  /** The settings that lead a service here. */
+  /** The settings that make a service use these exchanges. */
   get urls(): Record<string, string> {
     return Object.assign({}, ...this.#exchanges.map(({ urls }) => urls))
   }
@@ -96,7 +98,7 @@ export class DemoMarket {
     const symbol = exchange.symbols[randomInt(exchange.symbols.length)] ?? ''
     const price = Number(exchange.price(account.market, symbol))
     const stake = STAKE * (account.quote === 'KRW' ? WON_PER_DOLLAR : 1)
-    // On spot one can only sell what one has bought.
+    // A spot order can only sell what the account holds.
     const side = account.market === 'FUTURES' && randomInt(2) === 0 ? 'SELL' : 'BUY'
     const order = exchange.place(account.simulated, {
       market: account.market,
@@ -124,7 +126,7 @@ export class DemoMarket {
 
   #exchangeOf({ exchange }: DemoAccount): SimulatedExchange {
     const found = this.#exchanges.find(one => one.exchange === exchange)
-    if (!found) throw new Error(`no ${exchange} in this demo`)
+    if (!found) throw new Error(`this demo has no ${exchange}`)
     return found
   }
 }

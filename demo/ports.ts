@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 
-/** `localhost` of a client may be either. */
+/** A client may resolve `localhost` to either. */
 const LOOPBACK = ['127.0.0.1', '::1']
 
 /** The port, or `0` (any free one) where another process listens on it. */

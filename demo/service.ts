@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { serverScript } from '../test/support/project.ts'
 
-/** Of pino. */
+/** The log level, as pino numbers it. */
 const FATAL = 60
 /** Lines of the reason why the service ended. */
 const LINES = 5
@@ -15,7 +15,7 @@ export class DemoService {
   /** Resolves when it has ended, with the reason. */
   readonly ended: Promise<string>
   readonly #child: ChildProcess
-  /** Its address, from its own log: another service may listen on the port that it was meant to get. */
+  /** Its address, from its own log: another service may listen on the port that was chosen for it. */
   readonly #main: Promise<string>
   readonly #lines: string[] = []
 
@@ -24,7 +24,7 @@ export class DemoService {
     this.#child = spawn(process.execPath, [serverScript], {
       env: environment,
       stdio: ['ignore', 'pipe', 'pipe'],
-      // Its own group: an interrupt of the terminal comes to the demo first, which passes it on.
+      // Its own process group: Ctrl-C in the terminal signals the demo only, which passes the signal on.
       detached: true
     })
     const { stdout, stderr } = this.#child
@@ -47,7 +47,7 @@ export class DemoService {
   /**
    * Waits until it has started.
    * @returns the address of its main port
-   * @throws the reason of `signal`, which must be aborted when it ends
+   * @throws the reason of `signal`, which must be aborted when the service ends
    */
   async started(signal: AbortSignal): Promise<string> {
     const main = await Promise.race([this.#main, this.ended])

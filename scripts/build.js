@@ -1,4 +1,4 @@
-// Builds dist/, which is all that ships:
+// Builds dist/, which contains everything that ships:
 //
 //   dist/src/server.js, cli.js, health-check.js   one line each, which imports the bundle of the current build
 //   dist/src/<id>/               bundle, threads, chunks, source maps, migrations, the assets of /docs
@@ -31,7 +31,7 @@ import { filesBelow, filesDigest, inputsDigest } from './inputs.js'
 /** How long a build may take, in milliseconds: a temporary folder of that age is one that a build left behind. */
 const ABANDONED_MS = 10 * 60_000
 
-/** What is started by its name in dist/src/. */
+/** The entry points in dist/src/ that are started by name. */
 const ENTRIES = { server: 'src/server.ts', cli: 'src/cli/cli.ts', 'health-check': 'src/health/health-check.ts' }
 const entryFiles = Object.keys(ENTRIES).map(name => `${name}.js`)
 
@@ -84,7 +84,7 @@ async function buildDist() {
     put('sbom.cdx.json', bill)
     for (const file of entryFiles) put(`src/${file}`, `import './${id}/${file}'\n`)
     put('build.json', `${JSON.stringify({ inputs, id, previous, exports: exportsOf(metafile, made) }, null, 2)}\n`)
-    // Without a record of an earlier build, what is there may belong to a running service.
+    // Without a record of an earlier build, existing files may belong to a running service.
     if (last) removeAllBut([...entryFiles, id, previous])
   } finally {
     rmSync(temporary, { recursive: true, force: true })

@@ -16,7 +16,7 @@ export const THREADS = {
   'auth/password-thread': 'src/auth/password-thread.ts'
 }
 
-/** Of the assets of /docs, the one that its page does not load. */
+/** The asset of /docs that its page does not load. */
 const UNUSED_ASSET = 'swagger-ui.js'
 
 /**
@@ -36,7 +36,8 @@ export async function bundle(entries, outdir) {
     platform: 'node',
     target: 'node20.19',
     metafile: true,
-    // Names stay and lines are short: stacks in the log are read by people. Without white space the service needs 3 MB less.
+    // Names are kept and lines are short, so that stacks in the log are legible. Without white space the service needs
+    // 3 MB less.
     minifySyntax: true,
     minifyWhitespace: true,
     lineLimit: 120,
@@ -63,7 +64,7 @@ export async function bundle(entries, outdir) {
   return metafile
 }
 
-/** Of package.json the bundle contains the version and the supported versions of Node, and nothing else. */
+/** The bundle contains two fields of package.json: the version and the supported versions of Node. */
 const versionsOnly = {
   name: 'versions-only',
   setup({ onLoad }) {

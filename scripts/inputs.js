@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Everything that dist/ is made from. The lock file represents node_modules. */
+/** All inputs of dist/. The lock file represents node_modules. */
 const INPUTS = [
   'src',
   'plugins',
@@ -15,7 +15,7 @@ const INPUTS = [
   'LICENSE'
 ]
 
-/** A digest of all that dist/ is made from, as hexadecimal digits. @param root of the project */
+/** A digest of all inputs of dist/, as hexadecimal digits. @param root of the project */
 export function inputsDigest(root) {
   return filesDigest(
     root,

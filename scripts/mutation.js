@@ -30,8 +30,8 @@ const { values: options } = parseArgs({
 const files = options.files?.split(',')
 const listed = dataOf('survivors.json')
 /**
- * Mutants that the general rules do not make; a sampled run tries them, too. `edits` replace texts of tsc's output, each
- * of which must occur once.
+ * Mutants that the general rules do not make. A sampled run also tries them. `edits` replace texts of tsc's output,
+ * each of which must occur once.
  */
 const named = dataOf('named.json')
 
@@ -72,7 +72,7 @@ function startWorker(index) {
   return { copy, child: fork(join(root, 'scripts/mutation/worker.js'), [copy]) }
 }
 
-/** The mutants to run of a group, with the tests that cover them: the one of the same name first, then the fastest. */
+/** The mutants of a group to run, with the tests that cover them: first the test of the same name, then the fastest. */
 async function planOf({ name, sources, tests }) {
   const chosen = sources
     .flatMap(source => filesBelow(root, source))
@@ -125,7 +125,7 @@ function mutantsIn(file) {
   })
 }
 
-/** @throws {Error} when an edit does not fit the file any more */
+/** @throws {Error} when an edit no longer fits the file */
 function namedIn(file) {
   return named
     .filter(mutant => mutant.file === file)
@@ -134,7 +134,7 @@ function namedIn(file) {
       let source = readFileSync(join(root, 'build', built), 'utf8')
       const start = source.indexOf(edits[0][0])
       for (const [from, to] of edits) {
-        if (source.split(from).length !== 2) throw new Error(`${file} does not have once: ${from}`)
+        if (source.split(from).length !== 2) throw new Error(`${file} must contain this once: ${from}`)
         source = source.replace(from, () => to)
       }
       return { file, built, start, line: 0, mutator: 'named', mutant: name, source }
@@ -239,7 +239,7 @@ async function runAll(plan) {
   })
 }
 
-/** Each item by the next worker that is free; the results in the order of the items. */
+/** Gives each item to the next free worker. The results are in the order of the items. */
 async function shared(items, work) {
   const found = []
   let next = 0
@@ -279,7 +279,7 @@ function isEntryOf(entry, { file, mutant }) {
   return entry.file === file && entry.mutant === mutant
 }
 
-/** Prints a group. @returns what fails it */
+/** Prints a group. @returns the reasons why it fails */
 function summaryOf({ group, mutants }) {
   const killed = mutants.filter(isKilled).length
   const explained = mutants.filter(mutant => !isKilled(mutant) && mutant.explained).length
@@ -299,7 +299,7 @@ function staleEntries(mutants) {
     const name = `survivors.json: ${entry.file}: ${entry.mutant}`
     if (!entry.reason) return [`${name}: has no reason`]
     if (matching.length > 0 && matching.every(isKilled)) return [`${name}: is killed`]
-    return possible.has(entry.file) && !possible.get(entry.file).has(entry.mutant) ? [`${name}: is no mutant`] : []
+    return possible.has(entry.file) && !possible.get(entry.file).has(entry.mutant) ? [`${name}: is not a mutant`] : []
   })
 }
 

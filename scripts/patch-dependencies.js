@@ -31,7 +31,7 @@ function patch(file) {
     if (applyPatch(text, reversePatch(change)) !== false) continue
     const patched = applyPatch(text, change)
     if (patched === false) throw new Error(`patches/${file} does not fit ${change.oldFileName}`)
-    // A file of its own: some package managers share the installed one with other projects.
+    // The patched text goes into a new file, because some package managers share the installed one with other projects.
     writeFileSync(`${path}.patched`, patched)
     renameSync(`${path}.patched`, path)
   }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 
 const SUPPORTED = ['20.19', '22', '24', '26']
 
-// Not in the home of root: some tests run this Node as another user.
+// Not in root's home directory, because some tests run this Node as another user.
 const env = { ...process.env, npm_config_cache: join(tmpdir(), 'test-nodes') }
 
 const failed = (process.argv.length > 2 ? process.argv.slice(2) : SUPPORTED).filter(version => {

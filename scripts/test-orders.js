@@ -1,5 +1,5 @@
 // npm run test:orders [-- --seed=7 --alone]: the unit tests in a random order, because tap sorts its files. Two files
-// run at a time, or one, each with a Postgres of its own run. Prints the failed and the five slowest files.
+// run at a time, or one, each with a Postgres of its own run. Prints the failed files and the five slowest ones.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
@@ -10,10 +10,10 @@ import { parseArgs } from 'node:util'
 const { values } = parseArgs({ options: { seed: { type: 'string' }, alone: { type: 'boolean', default: false } } })
 const seed = Number(values.seed ?? Date.now() % 2 ** 31)
 const logs = mkdtempSync(join(tmpdir(), 'test-orders-'))
-// The files share what is prepared once per run, as under tap; alone, each prepares it for itself.
+// The files share what is prepared once per run, as under tap. With --alone, each file prepares it again.
 const env = { ...process.env, TAP_TIMEOUT: '300', ...(!values.alone && { TAP: '1' }) }
 
-/** The numbers from 0 to 1 that follow from a seed, by the generator of Park and Miller. */
+/** A repeatable sequence of numbers from 0 to 1, by the generator of Park and Miller. */
 function randomFrom(start) {
   let state = (start % 2_147_483_646) + 1
   return () => {

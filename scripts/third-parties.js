@@ -4,12 +4,12 @@ import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { filesBelow } from './inputs.js'
 
-/** Packed by @fastify/swagger-ui into its assets, and so in no lock file. */
+/** @fastify/swagger-ui contains it in its assets, so no lock file lists it. */
 const SWAGGER_UI = { name: 'swagger-ui-dist', license: 'Apache-2.0' }
 
 /**
- * The packages of which a bundle has code, sorted by name and version: from its source maps, which also list what a
- * package was itself bundled from.
+ * The packages whose code is in a bundle, sorted by name and version. They are read from its source maps, which also
+ * list the packages that a package was itself bundled from.
  * @param outdir folder of the bundle, with its source maps
  * @throws {Error} a package is not installed, or names no licence
  */
@@ -31,12 +31,12 @@ export function bundledPackages(outdir) {
   })
   const assets = packages.find(({ name }) => name === '@fastify/swagger-ui')
   if (assets) packages.push({ ...SWAGGER_UI, version: assets.devDependencies[SWAGGER_UI.name] })
-  // A version that is installed twice is one package.
+  // A version that is installed twice is listed once.
   const distinct = new Map(packages.map(one => [`${one.name}@${one.version}`, one]))
   return [...distinct].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one)
 }
 
-/** What a package was bundled from was installed below it when it was published; here it may be further up. */
+/** A package that another one bundles was installed below it when that one was published; here it may be further up. */
 function installedFolder(folder) {
   for (let at = folder; ; ) {
     if (existsSync(join(at, 'package.json'))) return at

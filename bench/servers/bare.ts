@@ -1,4 +1,4 @@
-// A bare node:http server with a constant answer: the floor that every comparison stands on.
+// A bare node:http server with a constant answer: the baseline of every comparison.
 import { createServer } from 'node:http'
 
 const body = '{"status":"alive","timestamp":"2026-11-23T12:00:00.000Z"}'

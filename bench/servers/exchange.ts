@@ -1,13 +1,13 @@
-// A simulated exchange in a process of its own, with accounts and orders: `exchange.js OKX 1000 10 5`: name, accounts,
-// orders of each, latency in ms. Prints one line of JSON: its settings and the ids of the orders by account. Takes
-// commands, one per line, and answers each with one line: `advance 10` (so many per cent of the open orders fill
-// further, fill wholly or are cancelled, in turn), `count` (requests since it was last asked). Ends with its input.
+// A simulated exchange in a process of its own, with accounts and orders. `exchange.js OKX 1000 10 5`: name, accounts,
+// orders per account, latency in ms. Prints one line of JSON: its settings and the ids of the orders by account. Reads
+// commands, one per line, and answers each with one line: `advance 10` (10 % of the open orders are filled in part,
+// filled completely or cancelled, in turn), `count` (requests since the last `count`). Ends when its input ends.
 import { createInterface } from 'node:readline'
 import { isExchangeName } from '../../src/domain/market.ts'
 import { SimulatedExchange } from '../../test/support/simulated-exchange/simulated-exchange.ts'
 
 const [, , name = 'OKX', accounts = '1000', orders = '10', latencyMs = '5'] = process.argv
-if (!isExchangeName(name)) throw new Error(`${name} is no exchange`)
+if (!isExchangeName(name)) throw new Error(`${name} is not an exchange`)
 const exchange = await SimulatedExchange.start({ exchange: name, latencyMs: Number(latencyMs), symbols: 50 })
 const placed = Array.from({ length: Number(accounts) }, (_, i) => {
   const account = exchange.addAccount({ apiKey: `key-${i}`, apiSecret: `secret-${i}` })
@@ -20,7 +20,7 @@ const placed = Array.from({ length: Number(accounts) }, (_, i) => {
   )
 })
 const all = placed.flat()
-// Requests are counted one by one, for the exchange remembers only the last of them.
+// Requests are counted as they arrive, because the exchange keeps only the last 10,000.
 let counted = 0
 let seen = exchange.requests.at(-1)
 const counting = setInterval(count, 5)

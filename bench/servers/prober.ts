@@ -1,5 +1,5 @@
 // Probes addresses every 10 ms from a process of its own: `prober.js URL [URL …]`. For each line of its input it prints
-// one line of JSON with what was seen since the last: how many, median, worst (ms), failed. Ends with its input.
+// one line of JSON about the probes since the last line: count, median, worst (ms), failed. Ends when its input ends.
 import { Agent, get } from 'node:http'
 import { createInterface } from 'node:readline'
 

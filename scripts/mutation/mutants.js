@@ -42,7 +42,7 @@ const NAMES_PLACE = new Set(['recordOf', 'rowsOf'])
 const REMOVED_METHODS = new Set(['filter', 'sort', 'toSorted', 'reverse', 'slice', 'trim'])
 
 /**
- * Log lines and messages of errors are left alone: what they say is not what this code must not get wrong.
+ * Log lines and messages of errors are not changed: mutation testing is about results, not about texts.
  *
  * @param {string} source an ES module
  * @returns {Mutant[]} by position
@@ -159,7 +159,10 @@ function callMutants(node, textOf, add) {
   if (REMOVED_METHODS.has(name)) add('method', callee.object.end, node.end, '')
 }
 
-/** Patterns of SQL, and what replaces what they find; a function of the text before it may decline with undefined. */
+/**
+ * Patterns of SQL, and the replacement of each match; a function of the text before it may return undefined, for no
+ * mutant.
+ */
 const SQL = [
   [/(?<= )<=(?= )/g, () => '<'],
   [/(?<= )>=(?= )/g, () => '>'],
@@ -207,7 +210,7 @@ function sqlMutants({ quasis }, add) {
   }
 }
 
-/** Whether `=` after this text compares: the last clause is no list of assignments. */
+/** Whether `=` after this text is a comparison: the last clause is not a list of assignments. */
 function compares(before) {
   const clauses = [...before.matchAll(/\b(where|on|and|or|when|having|not|set|select|filter|exists|,)\b|,/g)]
   const last = clauses.at(-1)?.[0]

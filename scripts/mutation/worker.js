@@ -1,8 +1,9 @@
 /**
  * A process of the mutation runner: runs test files in its own copy of build/, with one file of it changed.
  *
- * The databases of the tests are named after the parent process of the test, which is this one (test/support/database.ts).
- * It therefore drops what a killed test left, and the template is made once. Arguments: the copy's folder.
+ * The databases of the tests are named after the parent process of the test, which is this one
+ * (test/support/database.ts). So this process drops the databases of a killed test, and the template is made once.
+ * Arguments: the copy's folder.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,7 +14,7 @@ import postgres from 'postgres'
 
 const [copy] = process.argv.slice(2)
 let stopTest = () => {}
-/** A failed assertion, at any depth, as far as the test does not expect it to fail. */
+/** A failed assertion, at any depth, unless the test expects it to fail. */
 const FAILED = /^\s*not ok (?!.*# (?:TODO|SKIP))/m
 
 process.on('message', async ({ id, tests, mutant, coverage }) => {
@@ -50,7 +51,7 @@ async function measured([{ file, timeoutMs }]) {
     const started = Date.now()
     const status = await run(file, timeoutMs)
     const ms = Date.now() - started
-    // A second time with coverage, which costs time.
+    // A second time with coverage, because coverage makes the test slower.
     const covered = await run(file, timeoutMs, { NODE_V8_COVERAGE: folder })
     return { status: status === 'passed' ? covered : status, ms, folder }
   } finally {
