@@ -20,7 +20,7 @@ interface Bench {
   symbol: string
 }
 
-/** Every market of every exchange. Each test below runs for each of them. */
+/** Every market of every exchange. Each test below runs once per market. */
 const MARKETS = EXCHANGE_NAMES.flatMap(exchange =>
   MARKET_TYPES.filter(market => CATALOGUE[exchange].markets[market] !== undefined).map(market => ({ exchange, market }))
 )
@@ -185,7 +185,7 @@ for (const { exchange, market } of MARKETS) {
     }
   )
 
-  test('signs by the clock of the exchange when ours is an hour off', async (t, bench) => {
+  test('signs with the time of the exchange when the local clock is an hour off', async (t, bench) => {
     const { simulated, client, registry } = bench
     simulated.clockSkewMs = -3_600_000
     t.strictSame(await client.balances(), [])
@@ -196,7 +196,7 @@ for (const { exchange, market } of MARKETS) {
     t.ok(Math.abs(difference) < 60_000, `differs by ${difference} ms`)
   })
 
-  test('refused keys are an error of their account alone', async (t, bench) => {
+  test('refused keys are an error of their account only', async (t, bench) => {
     const { account, client, registry } = bench
     account.state = 'revoked'
     await t.rejects(client.balances(), { code: 'authentication' })
@@ -204,7 +204,7 @@ for (const { exchange, market } of MARKETS) {
     account.state = 'ok'
     await t.rejects(wrong.balances(), { code: 'authentication' })
     t.strictSame(await client.balances(), [])
-    if (exchange === 'BINANCE') return // which has one code for refused keys and for missing permissions
+    if (exchange === 'BINANCE') return // Binance has one code for refused keys and for missing permissions
     account.state = 'forbidden'
     await t.rejects(client.balances(), { code: 'permission' })
   })
@@ -222,7 +222,7 @@ for (const { exchange, market } of MARKETS) {
     t.equal((await client.balances()).length, 1)
   })
 
-  test('a lasting failure is an error after three attempts', async (t, bench) => {
+  test('a permanent failure is an error after three attempts', async (t, bench) => {
     const { simulated, client } = bench
     simulated.fault({ kind: 'status', status: 502 })
     t.hasStrict(await failureOf(client.balances()), { code: 'unavailable', exchangeCode: '502' })
@@ -298,7 +298,7 @@ function number(decimal: string | null | undefined): number {
   return Number(decimal)
 }
 
-/** Everything that a logger could read from an error: message, stack and every property, also of its causes. */
+/** Everything that a logger can read from an error: message, stack and every property, also of its causes. */
 function everythingIn(value: unknown, depth = 0): string {
   if (!(value instanceof Error) || depth > 5) return JSON.stringify(value) ?? ''
   const properties = Object.getOwnPropertyNames(value).map(name => everythingIn(Reflect.get(value, name), depth + 1))

@@ -8,7 +8,7 @@ export interface CannedAnswer {
 }
 
 /**
- * Starts a server on loopback that answers every request with what a function returns. It ends with the test.
+ * Starts a server on loopback that answers every request with what a function returns. It is closed at teardown.
  * @returns its URL
  */
 export async function cannedExchange(

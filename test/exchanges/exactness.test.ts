@@ -55,7 +55,7 @@ t.test('text that is not a number of at most 40 digits is rejected', async t => 
   for (const text of hostile) t.equal(toDecimal(text), null, JSON.stringify(text))
 })
 
-t.test('bare numbers of an answer keep every digit', async () => {
+t.test('JSON numbers of an answer keep every digit', async () => {
   fc.assert(
     fc.property(fc.array(decimals, { minLength: 1, maxLength: 20 }), numbers => {
       const rows = rowsOf(parseLossless(`[${numbers.map(digits => `{"n":${digits}}`).join(',')}]`), 'rows')
@@ -165,7 +165,7 @@ t.test('prices keep every digit from the exchange to the client', async t => {
     const registry = new ExchangeRegistry({ dispatcher: agent, urls: simulated.urls })
     const client = registry.client({ exchange, marketType: 'SPOT' })
     const [first = '', second = ''] = simulated.symbols
-    // Few runs, for the public limit of Upbit is ten calls a second.
+    // Few runs, because Upbit's public limit is ten calls a second.
     const survive = fc.asyncProperty(positive, positive, async (one, other) => {
       simulated.setPrice('SPOT', first, one)
       simulated.setPrice('SPOT', second, other)

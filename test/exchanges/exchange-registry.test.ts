@@ -108,7 +108,7 @@ t.test('a simulated exchange also replaces the testnet, so that no call reaches 
   }
 })
 
-t.test('clients of one exchange share its state; exchanges do not share theirs', async t => {
+t.test('clients of one exchange share rate limits and circuit, different exchanges do not', async t => {
   const binance = await SimulatedExchange.start({ exchange: 'BINANCE' })
   const upbit = await SimulatedExchange.start({ exchange: 'UPBIT' })
   t.teardown(() => Promise.all([binance.close(), upbit.close()]))

@@ -41,7 +41,7 @@ async function canned(
 
 for (const exchange of ['UPBIT', 'BITHUMB'] as const) {
   t.test(
-    `${exchange}: a market buy is filled when its rest is too small to trade, although its state is cancel`,
+    `${exchange}: a market buy with state cancel is filled if the remaining amount is too small to trade`,
     async t => {
       const { simulated, account, client } = await bench(t, exchange)
       const placed = simulated.place(account, { quoteAmount: '100000', quantity: '0.001' })
@@ -77,7 +77,7 @@ t.test('Upbit: trades without a fee of their own share the paid fee, and the sum
   t.strictSame([...new Set(fills.map(({ feeAsset }) => feeAsset))], ['KRW'])
 })
 
-t.test('Binance: the fills of an order are read past the first thousand', async t => {
+t.test('Binance: the fills of an order after the first thousand are read', async t => {
   for (const market of ['SPOT', 'FUTURES'] as const) {
     const { simulated, account, client } = await bench(t, 'BINANCE', market)
     const placed = simulated.place(account, { market, quantity: '1001' })
@@ -198,7 +198,7 @@ t.test('OKX: contracts of swaps are converted to base units in orders, fills and
   t.equal(asked.length, 1, 'the sizes are read once')
 })
 
-t.test('OKX: a position whose contract has no known size is an error, it is not left out', async t => {
+t.test('OKX: a position whose contract has no known size is an error, and not left out', async t => {
   const position = { instType: 'SWAP', instId: 'NEW-USDT-SWAP', posSide: 'net', pos: '1' }
   const client = await canned(t, 'OKX', 'FUTURES', {
     '/api/v5/account/positions': { code: '0', data: [position] },
@@ -207,7 +207,7 @@ t.test('OKX: a position whose contract has no known size is an error, it is not 
   await t.rejects(client.positions(), { code: 'invalid_answer', message: /no known size/ })
 })
 
-/** A list of which every page has a next one, by exchange. */
+/** A list whose every page has a next page, by exchange. */
 const ENDLESS: Readonly<Partial<Record<ExchangeName, (page: number) => unknown>>> = {
   BINANCE: page =>
     Array.from({ length: 1_000 }, (_, row) => ({
@@ -233,7 +233,7 @@ const ENDLESS: Readonly<Partial<Record<ExchangeName, (page: number) => unknown>>
 }
 
 for (const [exchange, pageOf] of Object.entries(ENDLESS)) {
-  t.test(`${exchange}: a list of more than 50 pages is an error, it is not returned in part`, async t => {
+  t.test(`${exchange}: a list of more than 50 pages is an error, and not returned in part`, async t => {
     if (!isExchangeName(exchange)) throw new Error(`${exchange} is not an exchange`)
     let pages = 0
     const url = await cannedExchange(t, () => ({ status: 200, body: JSON.stringify(pageOf(++pages)) }))
@@ -253,7 +253,7 @@ for (const [exchange, pageOf] of Object.entries(ENDLESS)) {
   })
 }
 
-t.test('an unknown state or side, and a missing or unreadable field, is an error', async t => {
+t.test('an unknown state or side, or a missing or invalid field, is an error', async t => {
   const order = { uuid: '1', market: 'KRW-BTC', side: 'bid', ord_type: 'limit', state: 'wait', executed_volume: '0' }
   for (const wrong of [{ state: 'new' }, { side: 'buy' }, { executed_volume: 'x' }, { uuid: null }]) {
     const client = await canned(t, 'UPBIT', 'SPOT', { '/v1/order': { ...order, ...wrong } })

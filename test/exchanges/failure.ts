@@ -2,7 +2,7 @@ import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
 
 /**
  * The error that a call of an exchange rejects with, for exact comparison of its fields.
- * @throws {Error} when the call succeeds, and whatever else the call rejects with
+ * @throws {Error} when the call succeeds; any other error of the call is thrown unchanged
  */
 export async function failureOf(call: Promise<unknown>): Promise<ExchangeError> {
   try {

@@ -8,14 +8,14 @@ const ROOT = join(process.cwd(), '../shared/fixtures')
 
 const missing = !existsSync(ROOT)
 
-/** Why tests are left out without the fixtures; false when the fixtures are here. */
+/** Why tests of recorded answers are skipped; false when the fixtures exist. */
 export const fixturesMissing: string | false =
   missing &&
   `no ${ROOT}: recorded exchange answers, signatures, order ids, PnL, metrics and Telegram errors are left out`
 
 /**
  * A test that reads fixtures. Without them it is left out, and `test/recorded-fixtures.test.ts` reports that once for
- * all: a line for each would hide what else is skipped.
+ * all: a line for each would hide other skipped tests.
  */
 export function recordedTest(name: string, run: (t: Test) => unknown): void {
   if (!missing) t.test(name, run)
@@ -28,10 +28,10 @@ export function fixtureNames(exchange: string): string[] {
 
 export interface Fixture {
   status: number
-  /** The body as it was recorded, every number in its own spelling. */
+  /** The body as it was recorded, with the original spelling of every number. */
   body: string
-  /** What ccxt makes of the payload: a second opinion, not a truth. Numbers as text. */
-  secondOpinion: unknown
+  /** The payload as ccxt parses it, for comparison: ccxt may be wrong. Numbers as text. */
+  parsedByCcxt: unknown
 }
 
 /** Reads a fixture of an exchange. */
@@ -41,7 +41,7 @@ export function exchangeFixture(name: string): Fixture {
   const opinion = isRecord(fixture.ccxt_unified) ? fixture.ccxt_unified.value : null
   const body = stringify(response.body)
   if (body === undefined) throw new Error(`${name} has no body`)
-  return { status: Number(response.status), body, secondOpinion: JSON.parse(stringify(opinion) ?? 'null') }
+  return { status: Number(response.status), body, parsedByCcxt: JSON.parse(stringify(opinion) ?? 'null') }
 }
 
 /** Reads any other fixture, numbers as text. */

@@ -12,7 +12,7 @@ import { okx } from './payloads/okx.ts'
 import type { PayloadAnswer, PayloadCase } from './payloads/payload-case.ts'
 import { upbit } from './payloads/upbit.ts'
 
-/** Answers written for this project: every parser is tested where the recorded answers are not at hand. */
+/** Answers written for this project, so that every parser is tested without the recorded answers. */
 const PAYLOADS: Readonly<Record<ExchangeName, readonly PayloadCase[]>> = {
   BINANCE: binance,
   BYBIT: bybit,
@@ -41,7 +41,7 @@ for (const [name, cases] of Object.entries(PAYLOADS)) {
         dispatcher: agent,
         urls: { [setting]: url },
         random: () => 0,
-        // Time stands still for waits and deadlines: a refusal is reported at once, however slow the machine is.
+        // The clock of waits and deadlines does not advance, so the result does not depend on the speed of the machine.
         monotonic: () => 0,
         attemptMs: 60_000,
         deadlineMs: 59_000
@@ -51,12 +51,12 @@ for (const [name, cases] of Object.entries(PAYLOADS)) {
         const { refused, ...details } = expected
         t.hasStrict(await failureOf(ask(client)), { code: refused, ...details })
       } else t.strictSame(await ask(client), expected)
-      t.strictSame(unexpected, [], 'nothing else was asked')
+      t.strictSame(unexpected, [], 'no other request was made')
     })
   }
 }
 
-/** Whether a key of `answers`, a path with parts of a query, is what was asked for. */
+/** Whether a key of `answers`, a path with parts of a query, matches the request. */
 function isAsked(key: string, path: string, query: string): boolean {
   const [keyPath, keyQuery = ''] = key.split('?')
   const asked = new URLSearchParams(query)

@@ -12,7 +12,7 @@ import { cannedExchange } from './canned-exchange.ts'
 import { failureOf } from './failure.ts'
 import { exchangeFixture, fixtureNames, recordedTest } from './fixtures.ts'
 
-/** What is asked for while the exchange gives the recorded answer. */
+/** The call that gets the recorded answer. */
 type Question = (client: ExchangeClient) => Promise<unknown>
 
 interface Row {
@@ -20,14 +20,14 @@ interface Row {
   ask: Question
   /** Differences from ccxt's reading, by field, with the reason for each. Fields not named here must agree. */
   differences?: Readonly<Record<string, string>>
-  /** The answer is refused, with this code. */
+  /** The call fails with this code. */
   refused?: ExchangeErrorCode
   exchangeCode?: string
-  /** Everything in it is outside the port and left out. */
+  /** Everything in the answer is unsupported and left out. */
   empty?: boolean
-  /** Wraps the recorded body into the answer that the port's call gets. */
+  /** Wraps the recorded body into the answer of the call. */
   wrapped?: (body: string) => string
-  /** A kind of answer that the port never asks for: its rows are read for this field. */
+  /** The port does not make this call. The rows of the answer are read for these fields. */
   field?: { symbol: string; price: string }
 }
 
@@ -48,8 +48,8 @@ const asList = (body: string) => `[${body}]`
 const asOkxData = (body: string) => `{"code":"0","msg":"","data":[${body}]}`
 
 const OWN_TYPE = { orderType: 'the exchange’s own type is kept, ccxt knows only limit and market' }
-const FLAT = { rows: 'a flat position is no position, it is left out' }
-const EMPTY_ASSETS = { rows: 'an asset of which nothing is held is left out' }
+const FLAT = { rows: 'a flat position is left out' }
+const EMPTY_ASSETS = { rows: 'an asset with a balance of zero is left out' }
 const TICK_TIME = { at: 'the time of the tick, not of the last trade: a quiet symbol is not an old price' }
 
 const PAYLOADS: Readonly<Record<string, Row>> = {
@@ -74,11 +74,13 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
   'binance/futures.my_trades.ETHUSDT_short_roundtrip.json': {
     market: 'FUTURES',
     ask: fills('831238666', 'ETHUSDT'),
-    differences: { rows: 'the recorded list is of a symbol, ours of one order: the other order’s trade is left out' }
+    differences: {
+      rows: 'the recorded list is of a symbol, the port’s list of one order: the other order’s trade is left out'
+    }
   },
   'binance/futures.open_orders.BTCUSDT.json': {
     market: 'FUTURES',
-    // The question for open orders asks for the conditional ones, too, and both would get this answer.
+    // openOrders() also requests the conditional ones, and both requests would get this answer.
     ask: order('1917641', 'BTCUSDT'),
     wrapped: body => body.slice(1, -1),
     differences: OWN_TYPE
@@ -97,7 +99,7 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
   'binance/futures.positions.BTCUSDT_hedge_long_short.json': {
     market: 'FUTURES',
     ask: positions,
-    differences: { entryPrice: 'an entry price of zero is none' }
+    differences: { entryPrice: 'an entry price of zero means unknown' }
   },
   'binance/futures.positions.BTCUSDT_long_2024.json': { market: 'FUTURES', ask: positions },
   'binance/futures.positions.BTCUSDT_v3_long_and_empty_short.json': {
@@ -125,7 +127,7 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
   'binance/spot.ticker_price.LTCBTC.json': { ask: prices, wrapped: asList },
   'binance/spot.tickers_batch.12symbols_2018.json': {
     ask: prices,
-    differences: { symbol: 'Binance’s test coin has no quote to split off; its symbol stays whole' }
+    differences: { symbol: 'Binance’s test coin has no known quote, so its symbol is not split' }
   },
 
   'bybit/any.balance.unified_BTC_USDT.json': { ask: balances, differences: EMPTY_ASSETS },
@@ -144,7 +146,7 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
   'bybit/futures.orders_history.BTCUSDT_filled_sell_reduceonly.json': {
     market: 'FUTURES',
     ask: order('f5f2d355-9a11-4af3-9b83-aa1d6ab6ddfe', 'BTCUSDT'),
-    differences: { price: 'a market order has no limit price; the one it bears bounds its slippage' }
+    differences: { price: 'a market order has no limit price; the given one bounds its slippage' }
   },
   'bybit/futures.orders_history.BTCUSDT_partially_filled_rejected.json': {
     market: 'FUTURES',
@@ -155,7 +157,7 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
     ask: positions,
     differences: {
       ...FLAT,
-      updatedAt: 'when the position changed last; ccxt gives when it was opened'
+      updatedAt: 'the time of the last change; ccxt gives the time of the opening'
     }
   },
   'bybit/futures.tickers_batch.inverse_BTCUSD.json': { market: 'FUTURES', ask: prices, empty: true },
@@ -164,8 +166,8 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
   'okx/any.balance.USDT_isolated_upl.json': {
     ask: balances,
     differences: {
-      total: 'equity without its unrealised loss of 0.0273, as the port promises; ccxt gives the equity',
-      locked: 'that total less what is free'
+      total: 'equity without its unrealised loss of 0.0273, as the port defines it; ccxt gives the equity',
+      locked: 'this total minus the free part'
     }
   },
   'okx/any.error.insufficient_51119.json': { ask: openOrders, refused: 'invalid_answer', exchangeCode: '51119' },
@@ -184,7 +186,7 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
     ask: order('680800019749904384', 'BTC-USDT'),
     differences: {
       price: 'a market order has no limit price; ccxt puts the average there',
-      quantity: 'the order was given as 100 USDT, not as a quantity; ccxt puts what was filled there'
+      quantity: 'the order has an amount of 100 USDT and no quantity; ccxt gives the filled quantity'
     }
   },
   'okx/spot.tickers_batch.ETH-BTC.json': { ask: prices },
@@ -204,7 +206,7 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
   'upbit/spot.balance.BTC_ETH.json': { ask: balances },
   'upbit/spot.closed_orders.SGD-XRP_done.json': {
     ask: openOrders,
-    differences: { status: 'done without a single execution is no fill: it was canceled (immediate-or-cancel)' }
+    differences: { status: 'an order that is done without an execution was canceled (immediate-or-cancel)' }
   },
   'upbit/spot.open_orders.SGD-XRP_wait.json': { ask: openOrders },
   'upbit/spot.order.KRW-BTC_bid_done_2trades.json': { ask: order('a08f09b1-1718-42e2-9358-f0e5e083d3ee', 'KRW-BTC') },
@@ -220,7 +222,7 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
   'bithumb/spot.balance.KRW.json': { ask: balances },
   'bithumb/spot.open_orders.KRW-BTC_2026.json': { ask: openOrders },
   'bithumb/spot.order.KRW-BTC_bid_wait_2026.json': { ask: order('C0101000003152406454', 'KRW-BTC') },
-  // Generation 1 signs in another way and is not asked for orders: its answer is refused, not guessed at.
+  // Generation 1 has other signatures and is not used for orders: its answer is rejected.
   'bithumb/spot.order.legacy_ask_cancel_partial.json': { ask: anyMarketOrder, refused: 'invalid_answer' },
   'bithumb/spot.tickers_batch.BTC-USDC_2026.json': { ask: prices, field: { symbol: 'market', price: 'trade_price' } },
   'bithumb/spot.tickers_batch.legacy_ALL_KRW.json': { ask: prices }
@@ -230,7 +232,7 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
 const INSTRUMENTS =
   '{"code":"0","msg":"","data":[{"instId":"BTC-USDT-SWAP","ctType":"linear","ctVal":"0.01","ctMult":"1"}]}'
 
-/** Bybit has a separate list for contracts that settle in USDC. */
+/** Bybit has a separate list of contracts that settle in USDC. */
 const EMPTY_LIST = '{"retCode":0,"retMsg":"OK","result":{"list":[],"nextPageCursor":""},"time":1}'
 
 const agent = new Agent()
@@ -243,10 +245,10 @@ recordedTest('every recorded payload of every exchange is in the table', async t
 
 for (const [name, row] of Object.entries(PAYLOADS)) {
   recordedTest(`reads ${name}`, async t => {
-    const { status, body, secondOpinion } = exchangeFixture(name)
+    const { status, body, parsedByCcxt } = exchangeFixture(name)
     const answer = { status, body: row.wrapped?.(body) ?? body }
     if (row.field !== undefined) {
-      t.strictSame(rowsBy(row.field, answer.body), pricesOf(secondOpinion))
+      t.strictSame(rowsBy(row.field, answer.body), pricesOf(parsedByCcxt))
       return
     }
     const exchange = exchangeOf(name)
@@ -270,7 +272,7 @@ for (const [name, row] of Object.entries(PAYLOADS)) {
       return
     }
     t.not(ours.length, 0)
-    t.strictSame(differences(ours, secondOpinion).sort(), Object.keys(row.differences ?? {}).sort())
+    t.strictSame(differences(ours, parsedByCcxt).sort(), Object.keys(row.differences ?? {}).sort())
   })
 }
 
@@ -299,7 +301,7 @@ t.test('coin-margined and dated contracts are rejected with a clear reason, with
 
 function exchangeOf(name: string): ExchangeName {
   const exchange = EXCHANGE_NAMES.find(candidate => name.startsWith(`${candidate.toLowerCase()}/`))
-  if (exchange === undefined) throw new Error(`${name} is of no exchange`)
+  if (exchange === undefined) throw new Error(`${name} belongs to no exchange`)
   return exchange
 }
 
@@ -315,7 +317,7 @@ function pricesOf(opinion: unknown): unknown[] {
   return recordsOf(opinion).map(ticker => ticker.last ?? ticker.markPrice)
 }
 
-/** The fields in which our reading differs from ccxt's; `rows` when another number of rows was read. */
+/** The fields that differ from those of ccxt; `rows` when the number of rows differs. */
 function differences(ours: readonly unknown[], opinion: unknown): string[] {
   const theirs = isRecord(opinion) ? balancesOf(opinion) : recordsOf(opinion).map(unified)
   const found = new Set<string>()
@@ -332,7 +334,7 @@ function isSame(theirs: JsonRecord, own: JsonRecord): boolean {
   return ['exchangeOrderId', 'exchangeTradeId', 'asset'].some(key => key in theirs && theirs[key] === own[key])
 }
 
-/** ccxt's row in the port's words; only what it has. */
+/** A row of ccxt with the field names of the port, without absent fields. */
 function unified(row: JsonRecord): JsonRecord {
   const symbol = String(row.symbol).replace('/', '').split(':')[0]
   if (row.contracts !== undefined) return unifiedPosition(row, symbol)
@@ -401,7 +403,7 @@ function recordsOf(opinion: unknown): JsonRecord[] {
   return Array.isArray(opinion) ? opinion.filter(isRecord) : []
 }
 
-/** Equal as numbers where both are numbers, however they are written. */
+/** Two numbers are equal when their values are, in any spelling. */
 function isEqual(own: unknown, theirs: unknown): boolean {
   if (own === theirs) return true
   const numeric = (value: unknown) => /^-?\d+(\.\d+)?$/.test(String(value))

@@ -13,12 +13,12 @@ interface Vector {
   url: URL
   headers: Readonly<Record<string, string>>
   credentials: Credentials
-  /** The rest of what the vector was made with. */
+  /** The other inputs of the vector. */
   given: JsonRecord
   clockMs: number
 }
 
-/** How each exchange signs what a vector asks for, and the parts of the vector that the signature reaches. */
+/** The signer of each exchange, and the parts of a vector that the signature covers. */
 const SIGNERS: Readonly<Record<string, (vector: Vector) => { ours: SignedParts; theirs: SignedParts }>> = {
   binance: ({ url, headers, credentials }) => {
     const query = url.search.slice(1)

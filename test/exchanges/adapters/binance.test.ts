@@ -20,7 +20,7 @@ function clientOf(answers: Answers = () => undefined, marketType: MarketType = '
   return { gateway, client: new BinanceClient({ gateway, marketType, isTestnet, credentials: KEYS, baseUrl }) }
 }
 
-/** Requests without what every signed query ends with. */
+/** Requests without the parameters at the end of every signed query. */
 const requestsOf = (gateway: CannedGateway) =>
   gateway.requests().map(request => request.replace(/[?&]recvWindow=10000&timestamp=1700000000000&signature=.*$/, ''))
 
@@ -157,7 +157,7 @@ t.test('each call has the route, the weight and the signature of its market', as
   ])
 })
 
-t.test('prices are those of the symbols that the service supports', async t => {
+t.test('only prices of supported symbols are returned', async t => {
   const { client } = clientOf(
     bodies({
       '/fapi/v2/ticker/price': [
@@ -182,7 +182,7 @@ t.test('prices are those of the symbols that the service supports', async t => {
   ])
 })
 
-t.test('a symbol of a dated contract is refused without a call, in a list it is left out', async t => {
+t.test('a symbol of a dated contract is rejected without a call, and left out of a list', async t => {
   const { client, gateway } = clientOf(
     bodies({
       '/fapi/v1/openOrders': [{ ...order, symbol: 'BTCUSDT_261225' }],
@@ -228,7 +228,7 @@ const fillUnified = {
   executedAt: 1_700_000_000_001
 }
 
-t.test('fills are read in pages of a thousand from the next id on, those of other orders are left out', async t => {
+t.test('fills are read in pages of a thousand by id, and those of other orders are left out', async t => {
   const page = Array.from({ length: 1_000 }, (_, i) => ({ ...fill, id: String(9_007_199_254_740_993n + BigInt(i)) }))
   const { client, gateway } = clientOf((_path, query) => ({
     status: 200,
@@ -284,13 +284,13 @@ t.test('a conditional futures order is read from its own route until it is trigg
     const { client, gateway } = clientOf(bodies({ '/fapi/v1/algoOrder': { ...algo, actualOrderId } }), 'FUTURES')
     for (const orderType of ['STOP', 'TAKE_PROFIT_MARKET', 'TRAILING_STOP_MARKET'])
       t.strictSame(await client.order({ ...stop, orderType }), algoUnified)
-    t.strictSame(await client.fills(stop), [], 'it has no fills')
+    t.strictSame(await client.fills(stop), [], 'an untriggered order has no fills')
     t.equal(requestsOf(gateway)[0], '/fapi/v1/algoOrder?algoId=500')
     t.hasStrict(gateway.calls[0], { operation: 'order', costs: '1 weight' })
   }
 })
 
-t.test('a triggered conditional order is the order that it became, under its own id', async t => {
+t.test('a triggered conditional order is returned as the order that it became, with its own id', async t => {
   const { client, gateway } = clientOf(
     bodies({
       '/fapi/v1/algoOrder': { ...algo, actualOrderId: '7' },
@@ -311,7 +311,7 @@ t.test('a triggered conditional order is the order that it became, under its own
   ])
 })
 
-t.test('a conditional order that is unknown, or of another symbol, is searched among the ordinary ones', async t => {
+t.test('if no conditional order of the symbol has the id, the ordinary order is read', async t => {
   for (const answer of [
     { status: 400, body: { code: -2013, msg: '' } },
     { status: 200, body: { ...algo, symbol: 'ETHUSDT', actualOrderId: '8' } }
@@ -326,20 +326,20 @@ t.test('a conditional order that is unknown, or of another symbol, is searched a
   }
 })
 
-t.test('another failure of the conditional route is the failure of the call', async t => {
+t.test('another failure of the conditional route fails the call', async t => {
   const { client } = clientOf(() => ({ status: 503, body: { code: -1008 } }), 'FUTURES')
   t.equal((await failureOf(client.order(stop))).code, 'unavailable')
   t.equal((await failureOf(client.fills(stop))).code, 'unavailable')
 })
 
-t.test('an answer that cannot be read is an invalid one', async t => {
+t.test('an answer that cannot be parsed is invalid_answer', async t => {
   const { client, gateway } = clientOf(bodies({ '/fapi/v1/algoOrder': { ...algo, side: 'Sell' } }), 'FUTURES')
   t.hasStrict(await failureOf(client.order(stop)), { code: 'invalid_answer', operation: 'order', exchange: 'BINANCE' })
   gateway.answers = bodies({ '/fapi/v3/balance': {} })
   t.hasStrict(await failureOf(client.balances()), { code: 'invalid_answer', operation: 'balances' })
 })
 
-t.test('each state of an order has a meaning', async t => {
+t.test('each order state of the exchange is mapped', async t => {
   const meanings = {
     open: ['NEW', 'PENDING_NEW', 'PENDING_CANCEL', 'NEW_INSURANCE', 'NEW_ADL'],
     partially_filled: ['PARTIALLY_FILLED'],
@@ -362,15 +362,15 @@ t.test('each state of an order has a meaning', async t => {
   t.throws(() => parseBinanceAlgoOrder({ ...algo, algoStatus: 'OLD' }), { message: 'algoStatus is unknown' })
 })
 
-t.test('the average of a spot order is its cost by its quantity', async t => {
+t.test('the average price of a spot order is its cost divided by its quantity', async t => {
   const average = (rest: Record<string, string>) => parseBinanceOrder({ ...order, ...rest }, 'SPOT').averagePrice
   t.equal(average({}), '100.25')
   t.equal(average({ cummulativeQuoteQty: '0' }), null)
-  t.equal(average({ cummulativeQuoteQty: '-1' }), null, 'below zero it is not known')
+  t.equal(average({ cummulativeQuoteQty: '-1' }), null, 'a negative cost means unknown')
   t.equal(average({ executedQty: '0.000' }), null)
 })
 
-t.test('absent fields are null, times of a creation are the time of the transaction', async t => {
+t.test('absent fields are null, and a new order has the transaction time as its times', async t => {
   const { symbol, orderId, executedQty, status, type, side } = order
   const least = { symbol, orderId, executedQty, status, type, side }
   const nothing = {
@@ -397,7 +397,7 @@ t.test('absent fields are null, times of a creation are the time of the transact
   )
 })
 
-t.test('unknown sides are refused', async t => {
+t.test('unknown sides are rejected', async t => {
   for (const side of ['BUY', 'SELL']) t.equal(parseBinanceOrder({ ...order, side }, 'SPOT').side, side)
   for (const positionSide of ['BOTH', 'LONG', 'SHORT'])
     t.equal(parseBinanceOrder({ ...order, positionSide }, 'FUTURES').positionSide, positionSide)
@@ -407,7 +407,7 @@ t.test('unknown sides are refused', async t => {
   })
 })
 
-t.test('balances are those of assets that are held', async t => {
+t.test('only assets with a balance are returned', async t => {
   t.strictSame(
     parseBinanceSpotBalances({
       balances: [
@@ -450,7 +450,7 @@ const position = {
   updateTime: '1700000000001'
 }
 
-t.test('a position is flat with a quantity of zero', async t => {
+t.test('a position with a quantity of zero is left out', async t => {
   t.equal(parseBinancePosition({ ...position, positionAmt: '0.000' }), null)
   t.strictSame(parseBinancePosition(position), {
     symbol: 'BTCUSDT',
@@ -464,7 +464,7 @@ t.test('a position is flat with a quantity of zero', async t => {
   })
 })
 
-t.test('each refusal of the exchange has a meaning', async t => {
+t.test('each error of the exchange is mapped to an error code', async t => {
   const { gateway } = clientOf()
   const meanings = {
     unavailable: [-1000, -1001, -1008],

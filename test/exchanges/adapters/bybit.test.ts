@@ -101,7 +101,7 @@ t.test('prices have the time of the answer', async t => {
   ])
 })
 
-t.test('an order is searched among the recent ones, then in the history', async t => {
+t.test('an order is read from the recent orders, then from the history', async t => {
   const { client, gateway } = clientOf(
     bodies({ '/v5/order/realtime': listed({ ...order, orderId: 'b' }), '/v5/order/history': listed(order) })
   )
@@ -117,7 +117,7 @@ t.test('an order is searched among the recent ones, then in the history', async 
   t.hasStrict(await failureOf(client.order(ref)), { code: 'order_not_found', operation: 'order', exchange: 'BYBIT' })
 })
 
-t.test('a symbol outside of the market is refused without a call', async t => {
+t.test('a symbol of another market is rejected without a call', async t => {
   const { client, gateway } = clientOf(() => undefined, 'FUTURES')
   for (const exchangeSymbol of ['BTC-26DEC26', 'BTCUSD', 'BTCEUR', 'PERP'])
     for (const operation of ['order', 'fills'] as const) {
@@ -127,7 +127,7 @@ t.test('a symbol outside of the market is refused without a call', async t => {
   t.strictSame(gateway.calls, [])
 })
 
-t.test('open orders are those that have not ended, of every coin of settlement, page by page', async t => {
+t.test('open orders are read page by page for every settlement coin, without ended ones', async t => {
   const pages: Record<string, unknown[]> = {
     USDT: [order, { ...order, orderId: 'a-2', orderStatus: 'Filled' }],
     'USDT next': [{ ...order, orderId: 'a-3', orderStatus: 'New' }],
@@ -159,7 +159,7 @@ t.test('open orders are those that have not ended, of every coin of settlement, 
   t.hasStrict(await failureOf(spot.client.openOrders()), { code: 'invalid_answer', operation: 'openOrders' })
 })
 
-t.test('a list ends with an empty page, whatever its cursor', async t => {
+t.test('a list ends with an empty page, even if it has a cursor', async t => {
   const { client, gateway } = clientOf((_path, query) => ({
     status: 200,
     body: { retCode: 0, result: { list: query.includes('cursor=1') ? [] : [order], nextPageCursor: '1' } }
@@ -168,7 +168,7 @@ t.test('a list ends with an empty page, whatever its cursor', async t => {
   t.equal(gateway.calls.length, 2)
 })
 
-t.test('a list of more than fifty pages, or with a cursor that is none, is refused', async t => {
+t.test('a list of more than fifty pages, or with an invalid cursor, is rejected', async t => {
   let page = 0
   const { client, gateway } = clientOf(() => ({
     status: 200,
@@ -208,7 +208,7 @@ const fillUnified = {
   executedAt: 1_700_000_000_001
 }
 
-t.test('fills are the trades of the order, oldest first, those of one millisecond in reverse', async t => {
+t.test('fills are the trades of the order, oldest first; trades of one millisecond are reversed', async t => {
   const row = (execId: string, execTime: string, rest = {}) => ({ ...fill, execId, execTime, ...rest })
   const { client, gateway } = clientOf(
     bodies({
@@ -235,7 +235,7 @@ t.test('fills are the trades of the order, oldest first, those of one millisecon
   t.hasStrict(await failureOf(client.fills(ref)), { code: 'invalid_answer', operation: 'fills' })
 })
 
-t.test('a fill of a future has its PnL, and its fee in the coin of settlement', async t => {
+t.test('a futures fill has its realised PnL, and its fee in the settlement coin', async t => {
   const { feeCurrency: _, ...future } = fill
   t.strictSame(parseBybitFill({ ...future, symbol: 'BTCPERP' }, 'FUTURES'), {
     ...fillUnified,
@@ -248,7 +248,7 @@ t.test('a fill of a future has its PnL, and its fee in the coin of settlement', 
   t.equal(parseBybitFill({ ...future, execFee: '' }, 'SPOT').fee, null)
 })
 
-t.test('balances are those of a unified account, under the signature of the key', async t => {
+t.test('balances are read from the unified account, with a signed call', async t => {
   const { client, gateway } = clientOf(bodies({ '/v5/account/wallet-balance': listed() }), 'SPOT', true)
   t.equal(client.isTestnet, true)
   t.strictSame(await client.balances(), [])
@@ -271,7 +271,7 @@ t.test('balances are those of a unified account, under the signature of the key'
   t.hasStrict(await failureOf(client.balances()), { code: 'invalid_answer', operation: 'balances' })
 })
 
-t.test('what orders and positions bind is locked', async t => {
+t.test('the margin of orders and positions is locked', async t => {
   const balances = (...coin: unknown[]) => parseBybitBalances({ list: [{ coin }] })
   t.strictSame(
     balances(
@@ -306,7 +306,7 @@ const position = {
   updatedTime: '1700000000001'
 }
 
-t.test('positions are those that are open, of both coins of settlement; on spot there are none', async t => {
+t.test('only open positions of both settlement coins are returned, and none on spot', async t => {
   const spot = clientOf()
   t.strictSame(await spot.client.positions(), [])
   t.strictSame(spot.gateway.calls, [])
@@ -344,7 +344,7 @@ t.test('positions are those that are open, of both coins of settlement; on spot 
   t.hasStrict(await failureOf(client.positions()), { code: 'invalid_answer', operation: 'positions' })
 })
 
-t.test('each state of an order has a meaning', async t => {
+t.test('each order state of the exchange is mapped', async t => {
   const meanings = {
     open: ['Created', 'New', 'Active', 'Untriggered', 'Triggered'],
     partially_filled: ['PartiallyFilled'],
@@ -359,7 +359,7 @@ t.test('each state of an order has a meaning', async t => {
   })
 })
 
-t.test('a market order has no price, and no quantity where it names an amount to spend', async t => {
+t.test('a market order has no price, and no quantity if it has an amount to spend', async t => {
   const parsed = (rest: Record<string, string>, market: MarketType = 'SPOT') => {
     const { price, quantity } = parseBybitOrder({ ...order, orderType: 'Market', ...rest }, market)
     return [price, quantity]
@@ -372,7 +372,7 @@ t.test('a market order has no price, and no quantity where it names an amount to
   t.strictSame(parsed({ orderType: 'Limit' }), ['100.50', '2'])
 })
 
-t.test('absent fields are null, an order without a fill has no average', async t => {
+t.test('absent fields are null, and an order without a fill has no average price', async t => {
   const { orderId, symbol, side, orderType, orderStatus } = order
   t.strictSame(
     parseBybitOrder({ orderId, symbol, side, orderType, orderStatus, cumExecQty: '0', avgPrice: '9' }, 'SPOT'),
@@ -386,7 +386,7 @@ t.test('absent fields are null, an order without a fill has no average', async t
   t.throws(() => parseBybitOrder({ ...order, symbol: 'BTC-USDT' }, 'SPOT'), { name: 'UnsupportedSymbol' })
 })
 
-t.test('symbols have bounds', async t => {
+t.test('a symbol has a minimum and a maximum length', async t => {
   const symbolOf = (symbol: string, market: MarketType) => {
     try {
       return parseBybitOrder({ ...order, symbol }, market).symbol
@@ -407,7 +407,7 @@ t.test('symbols have bounds', async t => {
   )
 })
 
-t.test('each refusal of the exchange has a meaning', async t => {
+t.test('each error of the exchange is mapped to an error code', async t => {
   const { gateway } = clientOf()
   const meanings = {
     timeout: [5004, 10000, 10016],
@@ -447,6 +447,6 @@ t.test('a limit ends at the time in its header, after a second at least', async 
   t.equal(waitFor('1700000003000'), 3_000)
   t.equal(waitFor('1700000000999'), 1_000)
   t.equal(waitFor('1600000000000'), 1_000)
-  t.equal(waitFor('17000000030000'), 1_000, 'fourteen digits are no time')
+  t.equal(waitFor('17000000030000'), 1_000, 'fourteen digits are not a time')
   t.equal(waitFor('soon'), 1_000)
 })

@@ -30,7 +30,7 @@ const ORDINARY: UnifiedOrder = {
 }
 const REF: OrderRef = { exchangeOrderId: 'algo-1', exchangeSymbol: 'BTC-USDT', orderType: 'STOP' }
 
-/** The orders of an exchange with one conditional order, and the ids of the reads. */
+/** The orders of an exchange with one conditional order, and the ids that were read. */
 function ordersOf(source: Partial<ConditionalOrderSource> = {}) {
   const reads: string[] = []
   const orders = new ConditionalOrders({
@@ -55,7 +55,7 @@ const refuses = (code: 'order_not_found' | 'unavailable') => async () => {
   throw new ExchangeError(code, { exchange: 'OKX', operation: 'order' })
 }
 
-t.test('a conditional order that was not triggered is the order as it was placed, without fills', async t => {
+t.test('an untriggered conditional order is returned as it was placed, without fills', async t => {
   const { orders, reads } = ordersOf()
   t.strictSame(await orders.order(REF, undefined), PLACED)
   t.equal(await orders.executedOrderId(REF, undefined), null)
@@ -63,7 +63,7 @@ t.test('a conditional order that was not triggered is the order as it was placed
 })
 
 t.test(
-  'a triggered one is the order that it became, under the id, type and trigger price of its placement',
+  'a triggered one is returned as the order that it became, with its original id, type and trigger price',
   async t => {
     const { orders, reads } = ordersOf({ triggeredOrderId: () => 'order-1' })
     t.strictSame(await orders.order(REF, undefined), {
@@ -77,7 +77,7 @@ t.test(
   }
 )
 
-t.test('an order of another type is read from the ordinary ones alone', async t => {
+t.test('an order of another type is read only from the ordinary ones', async t => {
   for (const orderType of ['LIMIT', undefined]) {
     const ref = { exchangeOrderId: 'order-1', exchangeSymbol: 'BTC-USDT', ...(orderType && { orderType }) }
     const { orders, reads } = ordersOf()
@@ -93,7 +93,7 @@ t.test('a market without conditional orders never reads them', async t => {
   t.strictSame(reads, ['ordinary algo-1'])
 })
 
-t.test('an id that no conditional order of this symbol has is the id of an ordinary order', async t => {
+t.test('if no conditional order of the symbol has the id, the ordinary order is read', async t => {
   for (const readRow of [refuses('order_not_found'), async () => ({ instId: 'ETH-USDT' })]) {
     const { orders, reads } = ordersOf({ readRow })
     t.strictSame(await orders.order(REF, undefined), ORDINARY)
@@ -102,7 +102,7 @@ t.test('an id that no conditional order of this symbol has is the id of an ordin
   }
 })
 
-t.test('another failure is not taken for an unknown order', async t => {
+t.test('another failure is not reported as an unknown order', async t => {
   const { orders, reads } = ordersOf({ readRow: refuses('unavailable') })
   await t.rejects(orders.order(REF, undefined), { code: 'unavailable' })
   await t.rejects(orders.executedOrderId(REF, undefined), { code: 'unavailable' })

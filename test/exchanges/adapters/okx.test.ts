@@ -96,7 +96,7 @@ t.test('a host has the limits of each route', async t => {
   )
 })
 
-t.test('the clock is read from its route', async t => {
+t.test('the time is read from its route', async t => {
   const { client, gateway } = clientOf(bodies({ '/api/v5/public/time': data({ ts: '1700000000123' }) }))
   t.equal(await client.serverTime(), 1_700_000_000_123)
   t.hasStrict(gateway.calls[0], { operation: 'serverTime', costs: '1 time', budgetKey: undefined, headers: {} })
@@ -104,7 +104,7 @@ t.test('the clock is read from its route', async t => {
   t.equal((await failureOf(client.serverTime())).code, 'invalid_answer')
 })
 
-t.test('a signed call has the headers of the key, a testnet one more', async t => {
+t.test('a signed call has the headers of the key, and one more header on the testnet', async t => {
   const answers = bodies({ '/api/v5/account/balance': data() })
   const { client, gateway } = clientOf(answers)
   await client.balances()
@@ -133,7 +133,7 @@ t.test('a signed call has the headers of the key, a testnet one more', async t =
   t.equal(testnet.gateway.calls[0]?.headers['x-simulated-trading'], '1')
 })
 
-t.test('prices are those of the symbols of the market', async t => {
+t.test('only prices of symbols of the market are returned', async t => {
   const tickers = data(
     { instId: 'BTC-USDT', last: '100.10', ts: '1700000000001' },
     { instId: 'ETH-USDT-SWAP', last: '5', ts: '1700000000002' },
@@ -169,7 +169,7 @@ t.test('prices are those of the symbols of the market', async t => {
   t.hasStrict(futures.gateway.calls[0], { query: 'instType=SWAP', headers: { 'x-simulated-trading': '1' } })
 })
 
-t.test('an order is requested by its symbol and id', async t => {
+t.test('an order is read by its symbol and id', async t => {
   const { client, gateway } = clientOf(bodies({ '/api/v5/trade/order': data(spotOrder) }))
   t.strictSame(await client.order({ exchangeOrderId: '77', exchangeSymbol: 'BTC-USDT' }), spotUnified)
   t.strictSame(gateway.requests(), ['/api/v5/trade/order?instId=BTC-USDT&ordId=77'])
@@ -178,7 +178,7 @@ t.test('an order is requested by its symbol and id', async t => {
   t.equal((await failureOf(client.order({ exchangeOrderId: '77', exchangeSymbol: 'BTC-USDT' }))).code, 'invalid_answer')
 })
 
-t.test('a symbol outside of the market is refused without a call', async t => {
+t.test('a symbol of another market is rejected without a call', async t => {
   const { client, gateway } = clientOf()
   for (const exchangeSymbol of ['BTC-USDT-SWAP', 'BTCUSDT', 'BTC-USD-261225']) {
     for (const operation of ['order', 'fills'] as const) {
@@ -192,7 +192,7 @@ t.test('a symbol outside of the market is refused without a call', async t => {
   t.strictSame([...gateway.calls, ...futures.gateway.calls], [])
 })
 
-t.test('quantities of swaps are contracts by their size, which is requested once', async t => {
+t.test('quantities of swaps are contracts times the contract size, which is requested once', async t => {
   const { client, gateway } = clientOf(
     bodies({ '/api/v5/trade/order': data(swapOrder), '/api/v5/public/instruments': instruments }),
     'FUTURES',
@@ -279,7 +279,7 @@ t.test('open orders are read page by page, those of unsupported contracts are le
   t.strictSame(await client.openOrders(), [])
 })
 
-t.test('a list of more than fifty pages is refused', async t => {
+t.test('a list of more than fifty pages is rejected', async t => {
   const page = Array.from({ length: 100 }, () => spotOrder)
   const { client, gateway } = clientOf(() => ({ status: 200, body: data(...page) }))
   t.hasStrict(await failureOf(client.openOrders()), { code: 'invalid_answer', operation: 'openOrders' })
@@ -326,10 +326,10 @@ t.test('a conditional order is read from its own route until it is triggered', a
     t.strictSame(await client.order({ ...stop, orderType: type }), algoUnified, type)
   t.equal(gateway.requests()[0], '/api/v5/trade/order-algo?algoId=500')
   t.hasStrict(gateway.calls[0], { operation: 'order', costs: '1 algo' })
-  t.strictSame(await client.fills(stop), [], 'it has no fills')
+  t.strictSame(await client.fills(stop), [], 'an untriggered order has no fills')
 })
 
-t.test('a triggered conditional order is the order that it became, under its own id', async t => {
+t.test('a triggered conditional order is returned as the order that it became, with its own id', async t => {
   for (const became of [{ ordIdList: ['77'] }, { ordId: '77' }, { ordIdList: [], ordId: '77' }]) {
     const { client, gateway } = clientOf(
       bodies({
@@ -352,7 +352,7 @@ t.test('a triggered conditional order is the order that it became, under its own
   }
 })
 
-t.test('an id of "0" or of no text is no order that it became', async t => {
+t.test('an order id of "0" or an empty one means not triggered', async t => {
   for (const became of [
     { ordId: '0' },
     { ordId: '' },
@@ -369,7 +369,7 @@ t.test('an id of "0" or of no text is no order that it became', async t => {
   }
 })
 
-t.test('a conditional order that is unknown, or of another symbol, is searched among the ordinary ones', async t => {
+t.test('if no conditional order of the symbol has the id, the ordinary order is read', async t => {
   for (const answer of [
     { status: 200, body: { code: '51603', msg: '', data: [] } },
     { status: 200, body: data({ ...algo, instId: 'SOL-USDT-SWAP' }) }
@@ -386,7 +386,7 @@ t.test('a conditional order that is unknown, or of another symbol, is searched a
   }
 })
 
-t.test('another failure of the conditional route is the failure of the call', async t => {
+t.test('another failure of the conditional route fails the call', async t => {
   const { client } = clientOf(() => ({ status: 200, body: { code: '50001', msg: '', data: [] } }), 'FUTURES')
   t.equal((await failureOf(client.order(stop))).code, 'unavailable')
   t.equal((await failureOf(client.fills(stop))).code, 'unavailable')
@@ -424,7 +424,7 @@ const fillUnified = {
   executedAt: 1_700_000_000_001
 }
 
-t.test('fills are those of the order, oldest first, those of one millisecond in reverse', async t => {
+t.test('fills are those of the order, oldest first; fills of one millisecond are reversed', async t => {
   const row = (tradeId: string, fillTime: string, ordId = '77') => ({ ...spotFill, tradeId, fillTime, ordId })
   const listed = data(row('1', '1'), row('4', '3'), row('3', '2'), row('2', '2'), row('x', '2', '78'))
   const { client, gateway } = clientOf(bodies({ '/api/v5/trade/fills': listed }))
@@ -453,7 +453,7 @@ t.test('fills older than three days are read from the history, page by page', as
   t.equal(gateway.calls[1]?.costs, '1 fills-history')
 })
 
-t.test('positions are those that are open, on spot there are none', async t => {
+t.test('only open positions are returned, and none on spot', async t => {
   const spot = clientOf()
   t.strictSame(await spot.client.positions(), [])
   t.strictSame(spot.gateway.calls, [])
@@ -495,7 +495,7 @@ t.test('a client without credentials makes no signed call', async t => {
   t.hasStrict(await failureOf(new OkxClient(context).balances()), { code: 'authentication', operation: 'balances' })
 })
 
-t.test('each state of an order has a meaning', async t => {
+t.test('each order state of the exchange is mapped', async t => {
   const states = ['live', 'partially_filled', 'filled', 'canceled', 'mmp_canceled']
   t.strictSame(
     states.map(state => parseOkxOrder({ ...spotOrder, state }, none).status),
@@ -510,7 +510,7 @@ t.test('each state of an order has a meaning', async t => {
   t.throws(() => parseOkxAlgoOrder({ ...algo, state: 'new' }, sizes), { message: 'state is unknown' })
 })
 
-t.test('a market buy on spot that names an amount has no quantity', async t => {
+t.test('a spot market buy with an amount to spend has no quantity', async t => {
   const quantity = (rest: Record<string, string>) =>
     parseOkxOrder({ ...spotOrder, ordType: 'market', px: '', ...rest }, sizes).quantity
   t.equal(quantity({}), null)
@@ -522,7 +522,7 @@ t.test('a market buy on spot that names an amount has no quantity', async t => {
   t.equal(quantity({ side: 'sell', sz: '0' }), null)
 })
 
-t.test('fields that are absent are null', async t => {
+t.test('absent fields are null', async t => {
   const { instType, instId, ordId, side, ordType, state } = spotOrder
   t.strictSame(parseOkxOrder({ instType, instId, ordId, side, ordType, state }, none), {
     ...spotUnified,
@@ -550,14 +550,14 @@ t.test('fields that are absent are null', async t => {
   })
 })
 
-t.test('a trigger is the price of the order, else its stop loss, else its take profit', async t => {
+t.test('the trigger price is that of the order, else its stop loss, else its take profit', async t => {
   const stopPrice = (prices: Record<string, string>) => parseOkxAlgoOrder({ ...algo, ...prices }, sizes).stopPrice
   t.equal(stopPrice({ triggerPx: '1', slTriggerPx: '2', tpTriggerPx: '3' }), '1')
   t.equal(stopPrice({ triggerPx: '', slTriggerPx: '2', tpTriggerPx: '3' }), '2')
   t.equal(stopPrice({ triggerPx: '', slTriggerPx: '', tpTriggerPx: '3' }), '3')
 })
 
-t.test('a fill of a swap has its realised PnL and base units', async t => {
+t.test('a swap fill has its realised PnL and its quantity in base units', async t => {
   t.strictSame(parseOkxFill(swapFill, sizes), {
     ...fillUnified,
     symbol: 'ETHUSDT',
@@ -568,7 +568,7 @@ t.test('a fill of a swap has its realised PnL and base units', async t => {
   })
 })
 
-t.test('a balance is the equity without unrealised profit, what is not available is locked', async t => {
+t.test('a balance is the equity without unrealised profit, and the unavailable part is locked', async t => {
   const balances = (...details: unknown[]) => parseOkxBalances([{ details }])
   t.strictSame(
     balances(
@@ -589,7 +589,7 @@ t.test('a balance is the equity without unrealised profit, what is not available
   t.throws(() => parseOkxBalances([{ details: {} }]), { message: 'details is not an array' })
 })
 
-t.test('a short position has a quantity below zero in either notation', async t => {
+t.test('a short position has a negative quantity in hedge and in net mode', async t => {
   const position = {
     instId: 'ETH-USDT-SWAP',
     posSide: 'short',
@@ -615,12 +615,12 @@ t.test('a short position has a quantity below zero in either notation', async t 
   t.equal(parseOkxPosition({ ...position, pos: '' }, sizes), null)
 })
 
-t.test('unknown sides are refused', async t => {
+t.test('unknown sides are rejected', async t => {
   t.throws(() => parseOkxOrder({ ...spotOrder, side: 'BUY' }, none), { message: 'side is unknown' })
   t.throws(() => parseOkxOrder({ ...spotOrder, posSide: 'both' }, none), { message: 'posSide is unknown' })
 })
 
-t.test('each refusal of the exchange has a meaning', async t => {
+t.test('each error of the exchange is mapped to an error code', async t => {
   const { gateway } = clientOf()
   const meanings = {
     authentication: [50100, 50101, 50102, 50103, 50104, 50105, 50106, 50107, 50111, 50112, 50113, 50114, 50119],
@@ -646,10 +646,10 @@ t.test('each refusal of the exchange has a meaning', async t => {
   t.strictSame(
     gateway.refusalOf({ code: '1', data: [{ sCode: '51603' }] }),
     { code: 'order_not_found', exchangeCode: '51603', clock: false },
-    'the code of the item counts'
+    'the code of the item is used'
   )
   t.hasStrict(gateway.refusalOf({ code: '50011', data: ['51603'] }), { code: 'rate_limited' })
   t.hasStrict(gateway.refusalOf({ code: '50011', data: 1 }), { code: 'rate_limited' })
   t.hasStrict(gateway.refusalOf({ code: '99999', data: [] }), { code: 'invalid_answer', exchangeCode: '99999' })
-  t.equal(gateway.refusalOf({ code: '99999', data: [] }, { status: 500 }), null, 'the status says it')
+  t.equal(gateway.refusalOf({ code: '99999', data: [] }, { status: 500 }), null, 'the HTTP status is used')
 })

@@ -32,7 +32,7 @@ function clientOf(exchange: 'UPBIT' | 'BITHUMB', answers: Answers = () => undefi
 function claimsOf(authorization = ''): JsonRecord {
   const [, claims = ''] = authorization.split('.')
   const value: unknown = JSON.parse(Buffer.from(claims, 'base64url').toString())
-  if (!isRecord(value)) throw new Error('the claims are no object')
+  if (!isRecord(value)) throw new Error('the claims are not an object')
   return value
 }
 
@@ -105,7 +105,7 @@ t.test('the clock is the middle of the second in the header Date', async t => {
   t.equal((await failureOf(client.serverTime())).code, 'invalid_answer')
 })
 
-t.test('Upbit: prices are those of its markets, with their time', async t => {
+t.test('Upbit: prices have the time of their tick', async t => {
   const { client, gateway } = clientOf(
     'UPBIT',
     bodies({
@@ -127,14 +127,14 @@ t.test('Upbit: prices are those of its markets, with their time', async t => {
   t.hasStrict(gateway.calls[0], { operation: 'lastPrices', query: 'quote_currencies=KRW', costs: '1 public' })
 })
 
-t.test('Bithumb: prices are those of the members of its answer, without a time', async t => {
+t.test('Bithumb: prices are the members of its answer, without a time', async t => {
   const data = { BTC: { closing_price: '100.10' }, ETH: { closing_price: '' }, date: '1700000000001' }
   const { client, gateway } = clientOf('BITHUMB', bodies({ '/public/ticker/ALL_KRW': { status: '0000', data } }))
   t.strictSame(await client.lastPrices(), [{ symbol: 'BTCKRW', exchangeSymbol: 'KRW-BTC', price: '100.10', at: null }])
   t.hasStrict(gateway.calls[0], { operation: 'lastPrices', query: '', costs: '1 public' })
 })
 
-t.test('a signed call has a token with the digest of its query', async t => {
+t.test('a signed call has a token with the hash of its query', async t => {
   for (const exchange of ['UPBIT', 'BITHUMB'] as const) {
     const answers = bodies({ '/v1/order': order, '/v1/accounts': [] })
     const { client, gateway } = clientOf(exchange, answers)
@@ -186,7 +186,7 @@ t.test('open orders are read in pages of a hundred, those of unsupported markets
   }
 })
 
-t.test('a symbol that is no market is refused without a call', async t => {
+t.test('a symbol that is not a market is rejected without a call', async t => {
   const { client, gateway } = clientOf('UPBIT')
   for (const operation of ['order', 'fills'] as const) {
     const failure = await failureOf(client[operation]({ ...ref, exchangeSymbol: 'BTCKRW' }))
@@ -219,7 +219,7 @@ t.test('fills are the trades of the order, oldest first', async t => {
   t.hasStrict(await failureOf(client.fills(ref)), { code: 'invalid_answer', operation: 'fills' })
 })
 
-t.test('a trade has its own fee, else its share of the paid one, else none', async t => {
+t.test('a fill has the fee of its trade, else its share of the paid fee of the order, else none', async t => {
   const feesOf = (rest: JsonRecord, trades: readonly JsonRecord[]) =>
     parseTokenFills({
       ...order,
@@ -264,7 +264,7 @@ t.test('an order without trades has no fills', async t => {
   t.throws(() => parseTokenFills({ ...order, trades: {} }), { message: 'trades is not an array' })
 })
 
-t.test('a market buy names the amount to spend in its price', async t => {
+t.test('the price of a market buy is the amount to spend', async t => {
   const parsed = (rest: JsonRecord) => {
     const { orderType, price, quantity } = parseTokenOrder({ ...order, ...rest })
     return [orderType, price, quantity]
@@ -276,7 +276,7 @@ t.test('a market buy names the amount to spend in its price', async t => {
   t.strictSame(parsed({ ord_type: 'limit', volume: null }), ['LIMIT', '100.50', null])
 })
 
-t.test('each state of an order has a meaning, with what is filled of it', async t => {
+t.test('each order state of the exchange is mapped, together with the filled quantity', async t => {
   const statusOf = (state: string, executed_volume: string, ord_type = 'limit') =>
     parseTokenOrder({ ...order, state, executed_volume, ord_type }).status
   t.equal(statusOf('watch', '1'), 'open')
@@ -291,7 +291,7 @@ t.test('each state of an order has a meaning, with what is filled of it', async 
   t.throws(() => parseTokenOrder({ ...order, side: 'BUY' }), { message: 'side is unknown' })
 })
 
-t.test('the average is that of the trades, else that of the executed funds', async t => {
+t.test('the average price is computed from the trades, else from the executed funds', async t => {
   const averageOf = (rest: JsonRecord) => parseTokenOrder({ ...order, ...rest }).averagePrice
   t.equal(averageOf({}), '105')
   t.equal(averageOf({ executed_volume: '0.0' }), null)
@@ -313,7 +313,7 @@ t.test('absent fields are null', async t => {
   })
 })
 
-t.test('balances are those of assets that are held', async t => {
+t.test('only assets with a balance are returned', async t => {
   t.strictSame(
     parseTokenBalances([
       { currency: 'KRW', balance: '1.50', locked: '0.5' },
@@ -330,14 +330,14 @@ t.test('balances are those of assets that are held', async t => {
   t.throws(() => parseTokenBalances({}), { message: 'balances is not an array' })
 })
 
-t.test('a market is a quote and a base', async t => {
+t.test('a market consists of quote and base', async t => {
   t.equal(symbolOfMarket('KRW-BTC'), 'BTCKRW')
   t.equal(symbolOfMarket(`KRW-${'A'.repeat(20)}`), `${'A'.repeat(20)}KRW`)
   for (const market of ['KRW', 'KRW-', '-BTC', 'krw-btc', 'KRW-BTC-X', `KRW-${'A'.repeat(21)}`])
     t.throws(() => symbolOfMarket(market), { name: 'UnsupportedSymbol' }, market)
 })
 
-t.test('each refusal has a meaning', async t => {
+t.test('each error of the exchange is mapped to an error code', async t => {
   const shared = {
     authentication: [
       ...['invalid_access_key', 'expired_access_key', 'jwt_verification', 'invalid_query_payload', 'nonce_used'],

@@ -28,7 +28,7 @@ t.test('numbers are read as they are written', async t => {
   t.throws(() => parseLossless('<html>secret</html>'), unreadable('not JSON'))
 })
 
-t.test('a record is an object and no array', async t => {
+t.test('a record is an object, not an array', async t => {
   t.ok(isRecord({}))
   for (const value of [null, undefined, [], 'text', 1, true]) {
     t.notOk(isRecord(value), JSON.stringify(value))
@@ -59,7 +59,7 @@ t.test('a text has at most 256 characters', async t => {
   t.equal(textOf({ a: 'b' }, 'a'), 'b')
 })
 
-t.test('a decimal is a number, a price one that is not zero', async t => {
+t.test('a decimal is a number, a price is a number other than zero', async t => {
   t.equal(decimalOf({ a: '1.50' }, 'a'), '1.50')
   t.equal(decimalOf({ a: '0.0' }, 'a'), '0.0')
   t.equal(priceOf({ a: '1.50' }, 'a'), '1.50')

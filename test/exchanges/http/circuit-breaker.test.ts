@@ -16,7 +16,7 @@ function breaker() {
   return { clock, circuit, admitted, fail }
 }
 
-t.test('stays closed while failures are not in a row', async t => {
+t.test('stays closed while failures are not consecutive', async t => {
   const { circuit, fail } = breaker()
   for (let i = 0; i < 10; i++) {
     fail(4)
@@ -25,7 +25,7 @@ t.test('stays closed while failures are not in a row', async t => {
   t.equal(circuit.state, 'closed')
 })
 
-t.test('opens after five failures in a row, for ten seconds', async t => {
+t.test('opens after five consecutive failures, for ten seconds', async t => {
   const { clock, circuit, fail } = breaker()
   fail(5)
   t.equal(circuit.state, 'open')
@@ -75,5 +75,5 @@ t.test('failures of calls that began before it opened do not prolong it', async 
   clock.now = 10_000
   t.equal(admitted(), 'trial')
   circuit.release(before)
-  t.equal(circuit.admit(), null, 'nor does their release end the trial of another call')
+  t.equal(circuit.admit(), null, 'their release does not end the trial of another call')
 })

@@ -11,7 +11,7 @@ const KEYS = { apiKey: 'key', apiSecret: 'secret' }
 const agent = new Agent()
 t.teardown(() => agent.close())
 
-/** A client of a simulated exchange, and the clock of its deadlines, limits and circuits, which the test advances. */
+/** A client of a simulated exchange. The test advances the clock of its deadlines, limits and circuits. */
 async function bench(t: Test, exchange: ExchangeName = 'BINANCE') {
   const simulated = await SimulatedExchange.start({ exchange, symbols: 2 })
   t.teardown(() => simulated.close())
@@ -28,12 +28,12 @@ async function bench(t: Test, exchange: ExchangeName = 'BINANCE') {
 }
 
 t.test(
-  'open orders without a symbol take 80 of the weight per address, and are not called beyond the limit',
+  'open orders without a symbol have a weight of 80 per address, and no call is made beyond the limit',
   async t => {
     const { simulated, clock, client } = await bench(t)
     const fit = Math.floor((6_000 * 0.9) / 80)
     for (let i = 0; i < fit; i++) await client.openOrders()
-    t.equal(simulated.usedWeight, fit * 80, 'our count equals that of the exchange')
+    t.equal(simulated.usedWeight, fit * 80, 'the local count equals that of the exchange')
     const refused = { code: 'rate_limited', exchangeCode: null, retryAfterMs: 60_000 }
     t.hasStrict(await failureOf(client.openOrders()), refused)
     t.equal(simulated.requests.length, fit)
@@ -42,7 +42,7 @@ t.test(
   }
 )
 
-t.test('weight that other programs behind our address used is counted', async t => {
+t.test('weight that other programs used from the same address is counted', async t => {
   const { simulated, client } = await bench(t)
   simulated.fault(
     { kind: 'status', status: 200, headers: { 'x-mbx-used-weight-1m': '5999' }, body: '{"serverTime":1700000000000}' },
@@ -52,7 +52,7 @@ t.test('weight that other programs behind our address used is counted', async t 
   await t.rejects(client.lastPrices(), { code: 'rate_limited' })
 })
 
-t.test('a ban blocks all calls until its stated end', async t => {
+t.test('a ban blocks all calls until the end that the exchange stated', async t => {
   const { simulated, clock, client } = await bench(t)
   simulated.fault({ kind: 'rate_limited', status: 418, retryAfterSeconds: 120 }, { times: 1 })
   await t.rejects(client.lastPrices(), { code: 'rate_limited', retryAfterMs: 120_000 })
@@ -132,14 +132,14 @@ t.test('a call with an aborted signal sends no request', async t => {
   t.equal(simulated.requests.length, 0)
 })
 
-t.test('a call that is aborted right after it began sends no request', async t => {
+t.test('a call that is aborted right after its start sends no request', async t => {
   const { simulated, client } = await bench(t)
   const controller = new AbortController()
   const call = client.lastPrices({ signal: controller.signal })
   controller.abort(new Error('too late'))
   await t.rejects(call, { message: 'too late' })
   t.equal((await client.lastPrices()).length, 2)
-  t.equal(simulated.requests.length, 1, 'that of the second call')
+  t.equal(simulated.requests.length, 1, 'only the second call sent a request')
 })
 
 t.test('a call that waits for the rate limit can be aborted', async t => {
@@ -152,7 +152,7 @@ t.test('a call that waits for the rate limit can be aborted', async t => {
   t.equal(simulated.requests.length, 9)
 })
 
-t.test('the clock is measured and the call repeated once when the exchange refuses our time', async t => {
+t.test('when the exchange rejects the timestamp, the clock is measured and the call is repeated once', async t => {
   const { simulated, client } = await bench(t)
   simulated.clockSkewMs = 600_000
   await client.balances()

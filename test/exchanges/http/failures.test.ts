@@ -4,7 +4,7 @@ import { DeadlineError } from '../../../src/async/deadline.ts'
 import { UnreadableAnswer } from '../../../src/exchanges/http/answer-fields.ts'
 import { failureWithoutAnswer, parseRetryAfter, refusalByStatus } from '../../../src/exchanges/http/failures.ts'
 
-t.test('an attempt without an answer fails by its cause', async t => {
+t.test('an attempt without an answer has the error code of its cause', async t => {
   const reset = Object.assign(new Error('reset'), { code: 'ECONNRESET' })
   t.strictSame(failureWithoutAnswer(reset), { code: 'unavailable', reason: 'ECONNRESET', cause: reset })
   const unreadable = new UnreadableAnswer('not JSON')
@@ -21,13 +21,13 @@ t.test('a parser error, which may repeat the signed URL, is not kept as the caus
   t.strictSame(failureWithoutAnswer(err), { code: 'invalid_answer', reason: 'HPE_INVALID_STATUS' })
 })
 
-t.test('an error without a code of the system is a fault of this service', async t => {
+t.test('an error without a system error code is an internal error', async t => {
   for (const err of [new TypeError('x is not a function'), Object.assign(new Error('x'), { code: 'lower' }), 'text']) {
     t.equal(failureWithoutAnswer(err), null)
   }
 })
 
-t.test('a status without a code of the exchange has a meaning', async t => {
+t.test('a status without an error code of the exchange is mapped to an error code', async t => {
   t.equal(refusalByStatus(200), null)
   const meanings = {
     authentication: [401],

@@ -19,7 +19,7 @@ t.test('grants nine tenths of a limit, then returns how long to wait', async t =
   t.equal(spent.take(cost(80), ''), 0)
   clock.now = 10_000
   t.equal(spent.take(cost(10), ''), 0)
-  t.equal(spent.take(cost(1), ''), 50_000, 'until the first has left the window')
+  t.equal(spent.take(cost(1), ''), 50_000, 'until the first one is outside the window')
   clock.now = 60_000
   t.equal(spent.take(cost(80), ''), 0)
 })
@@ -64,7 +64,7 @@ t.test('takes all costs of a call or none', async t => {
   const both = [...cost(10), { limit: 'keyed', weight: 9 }]
   t.equal(spent.take(both, 'a'), 0)
   t.equal(spent.take(both, 'a'), 1_000)
-  t.equal(spent.take(cost(80), 'a'), 0, 'the refused call took nothing of the other limit')
+  t.equal(spent.take(cost(80), 'a'), 0, 'the refused call did not use the other limit')
 })
 
 t.test('has one count per key and one for the address', async t => {
@@ -77,7 +77,7 @@ t.test('has one count per key and one for the address', async t => {
   t.equal(spent.take(cost(1), 'b'), MINUTE)
 })
 
-t.test('takes over the count of the exchange when it is higher', async t => {
+t.test('uses the count of the exchange when it is higher', async t => {
   const { budget: spent } = budget()
   spent.take(cost(10), '')
   spent.recordUsage('weight', 5, '')
@@ -96,7 +96,7 @@ t.test('grants nothing while the exchange demands a pause', async t => {
   t.equal(spent.take(cost(1), ''), 0)
 })
 
-t.test('a call heavier than the whole limit waits for an empty window, not for ever', async t => {
+t.test('a call with a weight above the whole limit waits for an empty window, and is then granted', async t => {
   const { clock, budget: spent } = budget()
   spent.take(cost(1), '')
   t.equal(spent.take(cost(500), ''), MINUTE)

@@ -6,7 +6,7 @@ interface Read {
   end: string
 }
 
-/** Reads an answer in chunks of so many bytes: each row as its key and the values of `a` and `b`, and the envelope. */
+/** Reads an answer in chunks of `size` bytes: each row as its key and the values of `a` and `b`, and the envelope. */
 function read(text: string, { size = Number.POSITIVE_INFINITY, keyed = false } = {}): Read {
   const rows: unknown[][] = []
   const options = keyed ? { keyed } : {}
@@ -18,15 +18,15 @@ function read(text: string, { size = Number.POSITIVE_INFINITY, keyed = false } =
 
 const unreadable = (message: string) => ({ name: 'UnreadableAnswer', message })
 
-/** What reading whole, byte by byte and in chunks of three bytes gives, which must be the same. */
-function readAnyhow(t_: Test, text: string, keyed = false): Read {
+/** Reads an answer whole, byte by byte and in chunks of three bytes, and asserts that the results are the same. */
+function readInChunks(test: Test, text: string, keyed = false): Read {
   const whole = read(text, { keyed })
-  for (const size of [1, 3]) t_.strictSame(read(text, { keyed, size }), whole, `chunks of ${size}`)
+  for (const size of [1, 3]) test.strictSame(read(text, { keyed, size }), whole, `chunks of ${size}`)
   return whole
 }
 
 t.test('the wanted fields of each row are read, numbers as they are written', async t => {
-  t.strictSame(readAnyhow(t, '[{"a":"x","b":1.50},{"c":{"a":"no"},"b":"y","a":-1E-7},{"b":null},{}]'), {
+  t.strictSame(readInChunks(t, '[{"a":"x","b":1.50},{"c":{"a":"no"},"b":"y","a":-1E-7},{"b":null},{}]'), {
     rows: [
       ['', 'x', '1.50'],
       ['', '-1E-7', 'y'],
@@ -37,16 +37,16 @@ t.test('the wanted fields of each row are read, numbers as they are written', as
   })
 })
 
-t.test('a value of an earlier row does not stay in a later one', async t => {
+t.test('a value of an earlier row is not in a later one', async t => {
   t.strictSame(read('[{"a":"1","b":"2"},{"b":"3"}]').rows, [
     ['', '1', '2'],
     ['', null, '3']
   ])
 })
 
-t.test('space is allowed between all tokens', async t => {
+t.test('white space is allowed between all tokens', async t => {
   const text = ' { "code" : "0" , "data" : [ { "a" : 1 , "b" : "2" } ,\n\t{ "a":3\r\n} , { } ] , "time":5 } '
-  t.strictSame(readAnyhow(t, text), {
+  t.strictSame(readInChunks(t, text), {
     rows: [
       ['', '1', '2'],
       ['', '3', null],
@@ -56,30 +56,30 @@ t.test('space is allowed between all tokens', async t => {
   })
 })
 
-t.test('the envelope is kept, whatever is in its texts', async t => {
-  t.strictSame(readAnyhow(t, String.raw`{"msg":"a [ \" { \\","data":[{"a":1}],"x":[2]}`), {
+t.test('the envelope is kept, with any text in it', async t => {
+  t.strictSame(readInChunks(t, String.raw`{"msg":"a [ \" { \\","data":[{"a":1}],"x":[2]}`), {
     rows: [['', '1', null]],
     end: String.raw`{"msg":"a [ \" { \\","data":[],"x":[2]}`
   })
-  t.strictSame(readAnyhow(t, '{"code":-1,"msg":"no"}'), { rows: [], end: '{"code":-1,"msg":"no"}' })
-  t.strictSame(readAnyhow(t, '[]'), { rows: [], end: '[]' })
+  t.strictSame(readInChunks(t, '{"code":-1,"msg":"no"}'), { rows: [], end: '{"code":-1,"msg":"no"}' })
+  t.strictSame(readInChunks(t, '[]'), { rows: [], end: '[]' })
   t.strictSame(read(''), { rows: [], end: '' })
 })
 
-t.test('values that are not wanted are passed over, whatever they are', async t => {
+t.test('other values of any type are skipped', async t => {
   const odd = String.raw`[{"x":[1,{"y":"]}"}],"a":1,"z":{"q":"\"}","w":[[]]},"b":true,"v":"\\"},{"x":"}","a":2}]`
-  t.strictSame(readAnyhow(t, odd).rows, [
+  t.strictSame(readInChunks(t, odd).rows, [
     ['', '1', 'true'],
     ['', '2', null]
   ])
 })
 
-t.test('a name is that of a field only when it is the same', async t => {
+t.test('a field name must match completely', async t => {
   t.strictSame(read('[{"aa":1,"A":2,"":3,"b":4}]').rows, [['', null, '4']])
 })
 
-t.test('texts with escapes and other letters are decoded', async t => {
-  t.strictSame(readAnyhow(t, String.raw`[{"a":"币","b":"é\u0041\n"},{"a":"null","b":"~"},{"a":"","b":"\\"}]`).rows, [
+t.test('texts with escapes and non-ASCII letters are decoded', async t => {
+  t.strictSame(readInChunks(t, String.raw`[{"a":"币","b":"é\u0041\n"},{"a":"null","b":"~"},{"a":"","b":"\\"}]`).rows, [
     ['', '币', 'éA\n'],
     ['', 'null', '~'],
     ['', '', '\\']
@@ -92,7 +92,7 @@ t.test('texts with escapes and other letters are decoded', async t => {
 t.test('keyed rows are the members of an object in the envelope', async t => {
   const text =
     '{"status":"0000","data":{"BTC":{"a":1},"date":"123","n":5,"list":[1,{"a":9}],"ETH":{},"X" : { "b":2 }},"t":1}'
-  t.strictSame(readAnyhow(t, text, true), {
+  t.strictSame(readInChunks(t, text, true), {
     rows: [
       ['BTC', '1', null],
       ['ETH', null, null],
@@ -100,12 +100,12 @@ t.test('keyed rows are the members of an object in the envelope', async t => {
     ],
     end: '{"status":"0000","data":{},"t":1}'
   })
-  t.strictSame(readAnyhow(t, '{"x":{},"data":{}}', true), { rows: [], end: '{"x":{},"data":{}}' })
-  t.strictSame(readAnyhow(t, '{"status":"5600","list":[{"a":1}]}', true).rows, [])
+  t.strictSame(readInChunks(t, '{"x":{},"data":{}}', true), { rows: [], end: '{"x":{},"data":{}}' })
+  t.strictSame(readInChunks(t, '{"status":"5600","list":[{"a":1}]}', true).rows, [])
   t.strictSame(read(String.raw`{"data":{"\u0042":{"a":1}}}`, { keyed: true }).rows, [['B', '1', null]])
 })
 
-t.test('what is no array of rows is refused', async t => {
+t.test('an answer without an array of rows is rejected', async t => {
   const array = 'not an array of rows'
   for (const text of ['[1]', '["a"]', '[{"a":1}{"a":1}]', '[,{"a":1}]', '[{"a":1},]', '[{"a":1},,{"a":1}]', '[[]]'])
     for (const size of [1, 100]) t.throws(() => read(text, { size }), unreadable(array), `${text} by ${size}`)
@@ -117,11 +117,11 @@ t.test('what is no array of rows is refused', async t => {
     t.throws(() => read(text, { keyed: true }), unreadable(array), text)
 })
 
-t.test('a wanted value that is no scalar is refused', async t => {
+t.test('a wanted value that is not a scalar is rejected', async t => {
   for (const text of ['[{"a":{}}]', '[{"b":[1]}]']) t.throws(() => read(text), unreadable('a value is not flat'))
 })
 
-t.test('an answer that ends within the rows is cut short', async t => {
+t.test('an answer that ends within the rows is an error', async t => {
   const whole = '{"data":[{"a":1},{"x":{"y":"z"},"b":"2"}]'
   for (let length = 9; length < whole.length; length++)
     t.throws(() => read(whole.slice(0, length)), unreadable('cut short'), whole.slice(0, length))

@@ -2,27 +2,27 @@ import type { ExchangeErrorCode } from '../../../src/domain/exchange-error-code.
 import type { MarketType } from '../../../src/domain/market.ts'
 import type { ExchangeClient } from '../../../src/exchanges/exchange-client.ts'
 
-/** An answer of an exchange: its body, or more than that. */
+/** An answer of an exchange: its body, or body and status. */
 export type PayloadAnswer = string | { status?: number; headers?: Record<string, string>; body: string }
 
 /**
  * What a client reads from an answer. The answers are written for this project, with the field names that the adapters
- * read. They show that a parser reads what it expects, not that the exchange sends it: recorded answers show that
- * (`payloads.test.ts`). They are JSON texts, because a number above 2^53 has no value in JavaScript.
+ * read. They test the parsers, not the format of the exchange: recorded answers test that (`payloads.test.ts`). They
+ * are JSON texts, because a number above 2^53 has no value in JavaScript.
  */
 export interface PayloadCase {
-  /** A sentence about what is read. */
+  /** Describes what is read. */
   name: string
   /** Default SPOT. */
   market?: MarketType
   ask: (client: ExchangeClient) => Promise<unknown>
   /** By path, or by path and query. A call of another path fails. */
   answers: Readonly<Record<string, PayloadAnswer>>
-  /** All of what the call returns, or the error that it rejects with. */
+  /** The complete result of the call, or the error that it rejects with. */
   expected: object | { refused: ExchangeErrorCode; exchangeCode?: string }
 }
 
-/** An answer with a status of its own, as one that repeats for every path of a refused call. */
+/** An answer with its own status, which may be given for every path of a failing call. */
 export function refusal(status: number, body: string, headers: Record<string, string> = {}): PayloadAnswer {
   return { status, headers, body }
 }

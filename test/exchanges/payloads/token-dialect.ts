@@ -106,7 +106,7 @@ export function tokenRefusal(name: string, status: number, refused: ExchangeErro
   }
 }
 
-/** What Upbit and Bithumb answer alike. @param openOrdersPath where they list open orders */
+/** The cases that Upbit and Bithumb have in common. @param openOrdersPath where they list open orders */
 export function tokenDialect(openOrdersPath: string): PayloadCase[] {
   return [
     { name: 'an order', ask: ofOrder, answers: read({}), expected: READ_ORDER },
@@ -185,7 +185,7 @@ export function tokenDialect(openOrdersPath: string): PayloadCase[] {
         executed_volume: '0.5',
         trades: [
           trade('t-1', '95000000', '0.3', 1, { funds: '28500000' }),
-          // Without an amount of its own: price times volume.
+          // This trade has no amount: price times volume.
           trade('t-2', '95500000', '0.2', 2)
         ]
       }),
