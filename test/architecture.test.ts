@@ -13,7 +13,7 @@ interface Source {
   isPlugin: boolean
 }
 
-/** Static and lazy imports and re-exports, those of types too. */
+/** Static and lazy imports and re-exports, including those of types. */
 const IMPORT = /(?:^|\n)\s*(?:import|export)\s(?:[^'";]*?\sfrom\s+)?'([^']+)'|\bimport\('([^']+)'\)/g
 
 const sources = new Map(
@@ -48,8 +48,8 @@ const isIn = (folder: string) => (name: string) => name.startsWith(`${folder}/`)
 t.test('the imports of every file are found', async t => {
   t.ok(sources.size > 80, `files: ${sources.size}`)
   t.ok(sources.get('src/app.ts')?.imports.includes('plugins/db.ts'))
-  t.ok(sources.get('plugins/db.ts')?.imports.includes('src/database/embedded/index.ts'), 'lazy ones too')
-  t.ok(sources.get('src/app.ts')?.imports.includes('fastify'), 'of several lines, too')
+  t.ok(sources.get('plugins/db.ts')?.imports.includes('src/database/embedded/index.ts'), 'lazy imports are found')
+  t.ok(sources.get('src/app.ts')?.imports.includes('fastify'), 'imports of several lines are found')
   const relatives = [...sources.values()].flatMap(({ imports }) => imports.filter(name => name.endsWith('.ts')))
   t.strictSame(
     relatives.filter(name => !sources.has(name)),

@@ -18,7 +18,7 @@ function refusal(environment: Record<string, string>): string | undefined {
   }
 }
 
-/** Asserts that the settings are refused with exactly this message. */
+/** Asserts that the settings are rejected with exactly this message. */
 function refused(t: Test, environment: Record<string, string>, message: string): void {
   t.equal(refusal(environment), message)
 }
@@ -29,7 +29,7 @@ t.test('every key has a default or may be unset', async t => {
   t.equal(config.DATABASE_URL, undefined)
 })
 
-t.test('a replica without a name gets one of its own', async t => {
+t.test('a replica without INSTANCE_ID gets a unique name', async t => {
   t.not(loadConfig({}).INSTANCE_ID, loadConfig({}).INSTANCE_ID)
   t.equal(loadConfig({ INSTANCE_ID: 'a' }).INSTANCE_ID, 'a')
 })
@@ -50,11 +50,11 @@ t.test('an empty variable counts as unset', async t => {
   t.equal(loadConfig({ PORT: '', DATABASE_URL: '' }).PORT, 5001)
 })
 
-t.test('variables that are not settings are left alone', async t => {
+t.test('variables that are not settings are ignored', async t => {
   t.notOk('PATH' in loadConfig({ PATH: '/bin' }))
 })
 
-t.test('a bad value is refused with its key and rule, never the value', async t => {
+t.test('an invalid value is rejected with its key and rule, without the value', async t => {
   const rules: [key: string, value: string, rule: string][] = [
     ['PORT', 'eight', 'must be integer'],
     ['PORT', '70000', 'must be <= 65535'],
@@ -82,7 +82,7 @@ t.test('a secret may come from a file', async t => {
     'postgres://u:hunter2@h/d'
   )
 
-  t.test('the variable goes before the file', async t => {
+  t.test('the variable takes precedence over the file', async t => {
     const environment = { ...secrets, DATABASE_URL: 'postgres://direct', DATABASE_URL_FILE: join(directory, 'url') }
     t.equal(loadConfig(environment).DATABASE_URL, 'postgres://direct')
   })
@@ -92,18 +92,18 @@ t.test('a secret may come from a file', async t => {
     refused(t, { DATABASE_URL_FILE: join(directory, 'absent') }, message)
   })
 
-  t.test('a bad value in a file is not repeated', async t => {
+  t.test('an invalid value in a file is not in the message', async t => {
     writeFileSync(join(directory, 'bad'), 'hunter2')
     const message = 'DATABASE_URL must be a postgres:// address'
     refused(t, { DATABASE_URL_FILE: join(directory, 'bad') }, message)
   })
 
-  t.test('a key that is no secret does not', async t => {
+  t.test('a setting that is not a secret cannot come from a file', async t => {
     t.equal(loadConfig({ PORT_FILE: join(directory, 'url') }).PORT, 5001)
   })
 })
 
-t.test('a DATABASE_URL that cannot be used stops the start with the rule that it breaks', async t => {
+t.test('an invalid DATABASE_URL stops the start with the rule that it breaks', async t => {
   const directory = t.testdir({ url: 'postgres://u:hunter2@h/d?sslmode=hunter2\n' })
   const sslmode = 'DATABASE_URL: sslmode must be one of disable, prefer, require, verify-ca, verify-full'
   const cases: [environment: Record<string, string>, message: string][] = [
@@ -120,15 +120,19 @@ t.test('a DATABASE_URL that cannot be used stops the start with the rule that it
     ]
   ]
   for (const [environment, message] of cases) t.equal(refusal({ ...secrets, ...environment }), message)
-  t.equal(refusal({ DATABASE_URL: 'postgres://h?sslmode=hunter2' }), sslmode, 'before the secrets are asked for')
+  t.equal(
+    refusal({ DATABASE_URL: 'postgres://h?sslmode=hunter2' }),
+    sslmode,
+    'DATABASE_URL is checked before the secrets'
+  )
 })
 
-t.test('a DATABASE_URL that can be used is kept as it was given', async t => {
+t.test('a valid DATABASE_URL is unchanged', async t => {
   const url = 'postgresql://u:a%40b@a:1,[::1]/d?sslmode=verify-full&application_name=x'
   t.equal(loadConfig({ ...secrets, DATABASE_URL: url }).DATABASE_URL, url)
 })
 
-t.test('a named database asks for the secrets, the embedded one does not', async t => {
+t.test('DATABASE_URL makes the secrets mandatory, the embedded database does not', async t => {
   for (const secret of ['SESSION_SECRET', 'ENCRYPTION_KEY']) {
     const message = `${secret} must be set when DATABASE_URL is`
     refused(t, { DATABASE_URL: 'postgres://h/d', ...secrets, [secret]: '' }, message)
@@ -155,6 +159,6 @@ t.test('a session secret, or each of a list, has 32 characters', async t => {
   t.ok(loadConfig({ SESSION_SECRET: `${SESSION_SECRET},${SESSION_SECRET}` }))
 })
 
-t.test('every key is described', async t => {
+t.test('every setting has a description', async t => {
   for (const [key, schema] of Object.entries(configSchema.properties)) t.ok(schema.description, key)
 })

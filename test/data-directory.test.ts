@@ -5,14 +5,17 @@ import { sessionSecret } from '../src/auth/generated-secret.ts'
 import { openDataDirectory } from '../src/data-directory.ts'
 import { startEmbeddedPostgres } from '../src/database/embedded/index.ts'
 
-t.test('it is created with its parents, also by several processes at once, and used when it exists', async t => {
-  const path = join(t.testdir(), 'a/b/c')
-  t.strictSame(await Promise.all([1, 2, 3, 4].map(() => openDataDirectory(path))), [path, path, path, path])
-  for (const part of [path, join(path, '..')]) t.equal((await stat(part)).mode & 0o777, 0o700)
-  t.equal(await openDataDirectory(path), path)
-})
+t.test(
+  'the data directory is created with its parents, also by several processes at once, and used when it exists',
+  async t => {
+    const path = join(t.testdir(), 'a/b/c')
+    t.strictSame(await Promise.all([1, 2, 3, 4].map(() => openDataDirectory(path))), [path, path, path, path])
+    for (const part of [path, join(path, '..')]) t.equal((await stat(part)).mode & 0o777, 0o700)
+    t.equal(await openDataDirectory(path), path)
+  }
+)
 
-t.test('one that cannot be created is an error with its reason', async t => {
+t.test('a data directory that cannot be created is an error with the reason', async t => {
   const home = t.testdir({ file: '' })
   await symlink(join(home, 'nothing'), join(home, 'link'))
   const long = join(home, 'x'.repeat(256))

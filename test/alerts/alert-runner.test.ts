@@ -242,7 +242,7 @@ t.test('a job is reported to succeed again only after a success', async t => {
   assertTexts(t, await messages(), [/Job failed/])
 })
 
-t.test('a run that ended because its replica shut down is no failure of the job', async t => {
+t.test('a run that ended because its replica shut down does not count as a failure of the job', async t => {
   const { database, replica, messages } = await setUp(t)
   await endRun(database, 'failed', 'SHUTDOWN')
   await replica().evaluate()
@@ -277,7 +277,7 @@ t.test('a job is not reported as overdue before it could run since the cluster s
 
 t.test('a replica without heartbeats is reported until it is back or replaced', async t => {
   const { database, clock, replica, messages } = await setUp(t)
-  // Started before: a replica that starts after the last heartbeat of another one replaces it.
+  // It starts first, because a replica that starts after the last heartbeat of another one replaces it.
   const started = new Date(clock.now - 60 * MINUTE)
   const alive = async (instanceId: string) => {
     await heartbeat(database, instanceId)
@@ -329,7 +329,7 @@ t.test('a replica that drains is not reported as silent', async t => {
   t.strictSame(await messages(), [])
 })
 
-t.test('a fast restart is reported, too', async t => {
+t.test('a fast restart is also reported', async t => {
   const { database, clock, replica, messages } = await setUp(t)
   await heartbeat(database, 'gone', 22)
   await heartbeat(database, 'one')
@@ -422,7 +422,7 @@ t.test('a replica that freezes during an evaluation blocks the others for 5 s at
   t.equal(limit, '5s')
 })
 
-t.test('living replicas of which none may run jobs are reported after a minute', async t => {
+t.test('it is reported after a minute that no running replica may run jobs', async t => {
   const { database, clock, replica, messages } = await setUp(t)
   const register = (name: string, runsJobs: boolean) =>
     database.run(

@@ -45,7 +45,7 @@ t.test('the message about a stopped scheduler has actor, reason and end', async 
   )
 })
 
-t.test('a recovery names the condition without its cause', async t => {
+t.test('the message about a recovery has the condition, but not its cause', async t => {
   const details: AlertDetails = { kind: 'readiness', instance: 'replica-1', error: 'database_timeout' }
   t.match(noticeText(notice('alert', details), en), 'Cause: <code>database_timeout</code>')
   const recovery = noticeText(notice('recovery', details, 192_000), en)
@@ -74,8 +74,8 @@ t.test('every kind and type is a message that Telegram accepts, in both language
         if ('error' in message) throw new Error(message.error)
         const { length } = message.text
         t.ok(length < 1_000, `${length} characters`)
-        t.notMatch(message.text, /\n🔴/, 'no line is forged')
-        t.notMatch(message.text, /[\u202E\p{Surrogate}]/u, 'nothing is turned round or malformed')
+        t.notMatch(message.text, /\n🔴/, 'a name cannot add a line')
+        t.notMatch(message.text, /[\u202E\p{Surrogate}]/u, 'the text has no direction override and is well-formed')
         texts.add(message.text.split('\n')[0] ?? '')
       }
     }

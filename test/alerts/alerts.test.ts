@@ -3,7 +3,7 @@ import t from 'tap'
 import { AlertBook, type AlertDetails, type AlertRules, alertRules, type Notice } from '../../src/alerts/alerts.ts'
 import { HOUR, MINUTE, SECOND } from '../../src/async/durations.ts'
 
-/** With a failed job that is over as soon as it succeeds. */
+/** Rules under which a failed job has recovered as soon as it succeeds, without a confirmation time. */
 const promptRules: AlertRules = { ...alertRules, job_failed: { ...alertRules.job_failed, recoverMs: 0 } }
 
 const notReady: AlertDetails = { kind: 'readiness', instance: 'a', error: 'database_timeout' }

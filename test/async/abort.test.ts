@@ -1,7 +1,7 @@
 import t from 'tap'
 import { unlessAborted } from '../../src/async/abort.ts'
 
-t.test('work that is settled before the abort gives its result or error', async t => {
+t.test('work that settles before the abort gives its result or error', async t => {
   const { signal } = new AbortController()
   t.equal(await unlessAborted(Promise.resolve(1), signal), 1)
   await t.rejects(unlessAborted(Promise.reject(new Error('refused')), signal), { message: 'refused' })
@@ -16,7 +16,11 @@ t.test('an abort ends the wait with its reason, and a later error of the work is
   const wait = unlessAborted(work, controller.signal)
   controller.abort(new Error('closing'))
   await t.rejects(wait, { message: 'closing' })
-  await t.rejects(unlessAborted(work, controller.signal), { message: 'closing' }, 'so does an earlier abort')
+  await t.rejects(
+    unlessAborted(work, controller.signal),
+    { message: 'closing' },
+    'the same for a signal that is already aborted'
+  )
   fail(new Error('refused'))
   await new Promise(setImmediate)
 })

@@ -3,7 +3,7 @@ import t from 'tap'
 import { eachAtMost, oneAtATime, portionsOf } from '../../src/async/bounded.ts'
 import { assertRows } from '../support/assert-rows.ts'
 
-t.test('no more is under way at once than may be, and all is done', async t => {
+t.test('at most the given number of items are in progress at once, and all are processed', async t => {
   let [now, most] = [0, 0]
   const done: number[] = []
   await eachAtMost(3, [1, 2, 3, 4, 5, 6, 7], async item => {
@@ -16,19 +16,22 @@ t.test('no more is under way at once than may be, and all is done', async t => {
   t.strictSame(done.sort(), [1, 2, 3, 4, 5, 6, 7])
 })
 
-t.test('after a failure no further work begins, and the error is thrown when all work has ended', async t => {
-  const [begun, ended]: number[][] = [[], []]
-  const work = eachAtMost(2, [1, 2, 3, 4], async item => {
-    begun?.push(item)
-    if (item === 1) throw new Error('the first')
-    await setImmediate()
-    ended?.push(item)
-  })
-  await t.rejects(work, { message: 'the first' })
-  t.strictSame([begun, ended], [[1, 2], [2]])
-})
+t.test(
+  'after a failure no further item is started, and the error is thrown when the running ones have ended',
+  async t => {
+    const [begun, ended]: number[][] = [[], []]
+    const work = eachAtMost(2, [1, 2, 3, 4], async item => {
+      begun?.push(item)
+      if (item === 1) throw new Error('the first')
+      await setImmediate()
+      ended?.push(item)
+    })
+    await t.rejects(work, { message: 'the first' })
+    t.strictSame([begun, ended], [[1, 2], [2]])
+  }
+)
 
-t.test('one piece of work waits for the other, also for one that fails', async t => {
+t.test('oneAtATime starts a call after the previous one has ended, even if that one failed', async t => {
   const inTurn = oneAtATime()
   const log: string[] = []
   const piece = (name: string, fails = false) =>
@@ -44,7 +47,7 @@ t.test('one piece of work waits for the other, also for one that fails', async t
   t.strictSame(log, ['a begins', 'a ends', 'b begins', 'b ends'])
 })
 
-t.test('portions hold everything once, in order', async t => {
+t.test('portions contain every element once, in order', async t => {
   t.strictSame([...portionsOf([1, 2, 3, 4, 5], 2)], [[1, 2], [3, 4], [5]])
   t.strictSame([...portionsOf([], 2)], [])
 })

@@ -2,7 +2,7 @@ import t from 'tap'
 import { DeadlineError, withDeadline } from '../../src/async/deadline.ts'
 import { manualTimers } from '../support/test-timers.ts'
 
-t.test('work that is settled in time gives its result or error, and leaves no timer', async t => {
+t.test('work that settles in time gives its result or error, and leaves no timer', async t => {
   const timers = manualTimers()
   t.equal(await withDeadline(Promise.resolve(1), 100, { timers }), 1)
   t.equal(await withDeadline(async () => 2, 100, { timers }), 2)
@@ -10,7 +10,7 @@ t.test('work that is settled in time gives its result or error, and leaves no ti
   t.equal(timers.pending(), 0)
 })
 
-t.test('work that is late is aborted, and the call rejects although the work goes on', async t => {
+t.test('late work is aborted, and the call rejects although the work continues', async t => {
   const timers = manualTimers()
   let given: AbortSignal | undefined
   const call = withDeadline(

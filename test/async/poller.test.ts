@@ -202,7 +202,7 @@ t.test('a failure is logged once per reason, and its end once', async t => {
   t.equal(recovered, 1)
 })
 
-t.test('a poll that throws before its first await has failed, too', async t => {
+t.test('a poll that throws before its first await counts as failed', async t => {
   const thrown = 'a text'
   const { poller, lines } = scripted({
     poll: () => {
@@ -213,7 +213,7 @@ t.test('a poll that throws before its first await has failed, too', async t => {
   t.strictSame(lines, [['warn', { err: thrown }, 'poll failed']])
 })
 
-t.test('failed polls back off up to a bound, and a success ends that', async t => {
+t.test('failed polls back off up to a bound, and a success ends the back-off', async t => {
   const waits: number[] = []
   const { poller, timers, started, end } = scripted({ backOff: { minMs: 100, maxMs: 300 } })
   poller.start()
@@ -260,7 +260,7 @@ t.test('jitter shortens every wait by at most its share', async t => {
   }
 })
 
-t.test('a waiting poller does not keep the process alive, unless it has timers that do', async t => {
+t.test('a waiting poller does not keep the process alive, unless its timers do', async t => {
   const held = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const heldBy = async (timers: Timers | undefined) => {
     const poller = new Poller({

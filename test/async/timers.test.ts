@@ -22,10 +22,10 @@ t.test('a sleep that is aborted ends at once with the reason and leaves no timer
   const onTheMachine = new AbortController()
   const longest = sleep(systemTimers, 2 ** 31 - 1, onTheMachine.signal)
   onTheMachine.abort(new Error('enough'))
-  await t.rejects(longest, { message: 'enough' }, 'else this file would not end')
+  await t.rejects(longest, { message: 'enough' }, 'the aborted sleep left no timer, so this file can end')
 })
 
-t.test('a background timer calls back while something else keeps the process alive', async t => {
+t.test('a background timer fires while something else keeps the process alive', async t => {
   const alive = setInterval(() => {}, 60_000)
   t.teardown(() => clearInterval(alive))
   await new Promise<void>(resolve => backgroundTimers.after(1, resolve))

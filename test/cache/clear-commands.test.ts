@@ -71,7 +71,7 @@ t.test('a replica that finds a command without a notification opens a new listen
   const database = await tradingDatabase(t)
   const { commands, lines } = await replica(t, database, { withoutNotificationsMs: 5, withNotificationsMs: 5 })
   await until(() => commands.receivesNotifications)
-  // A notification starts a poll of its own. Where that one finds the command, nothing was missed.
+  // A notification also starts a poll. If that poll finds the command, no notification was missed.
   while (!lines.some(line => line.msg === 'cache command without notification')) {
     await insertCommand(database)
     await delay(1)

@@ -15,7 +15,7 @@ const account = (accountId: string, exchange: Account['exchange'] = 'BINANCE', v
 // No method of a client is called: its identity is sufficient.
 const client = () => ({}) as ExchangeClient
 
-t.test('a client is created once, for concurrent callers, too', async t => {
+t.test('a client is created once, also for concurrent callers', async t => {
   const cache = new ClientCache({ max: 10, ttlSeconds: 60 })
   let made = 0
   const make = async () => {
@@ -71,7 +71,7 @@ t.test('a clear drops the clients that match every part of its filter', async t 
   ] as const) {
     const cache = await filled()
     t.equal(cache.clear(filter, { dryRun: true }), count, JSON.stringify(filter))
-    t.equal(cache.stats().total_cached_clients, 3, 'counting clears nothing')
+    t.equal(cache.stats().total_cached_clients, 3, 'a count clears nothing')
     t.equal(cache.clear(filter), count)
     t.equal(cache.stats().total_cached_clients, 3 - count)
   }

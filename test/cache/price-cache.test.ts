@@ -10,7 +10,7 @@ const BINANCE: Market = { exchange: 'BINANCE', marketType: 'SPOT' }
 const UPBIT: Market = { exchange: 'UPBIT', marketType: 'SPOT' }
 const never = new AbortController().signal
 
-/** A cache over a market of symbols S0, S1, … whose prices and clock the test moves. */
+/** A cache of a market with the symbols S0, S1, … The test sets its prices and its clock. */
 function setUp(options: Partial<PriceCacheOptions> = {}) {
   const market = { prices: new Map([['S0', '1']]), reads: 0, now: 1_000_000, read: async () => {} }
   const { logger, lines } = captureLog()
@@ -130,7 +130,7 @@ t.test('a symbol whose price is unchanged while its market is active is counted,
   assertRows(t, warned(), [{ exchange: 'BINANCE', frozen: 1, symbols: ['own-S0'] }])
   market.prices.set('S0', '2')
   await refresh(true, 1)
-  t.equal(cache.stats().frozen, 0, 'and it moves again')
+  t.equal(cache.stats().frozen, 0, 'the price changes again')
 })
 
 t.test('a clear drops the entries that match every part of its filter, in either spelling', async t => {

@@ -34,13 +34,13 @@ t.test('the page shows replicas, checks, jobs and caches in columns', async t =>
   t.match(page, /^ {2}prices +4211 +- +0\.99$/m)
 })
 
-t.test('a stopped scheduler says who, until when and why', async t => {
+t.test('a stopped scheduler is shown with who stopped it, until when and why', async t => {
   const stopped = { by: 'ada', resumes_at: null, reason: 'deploy' }
   const scheduler = { scheduler_running: false, status: { stopped, jobs: [] } }
   t.match(statusPage({ health: {}, scheduler, caches: {} }), /^jobs: stopped by ada, until -: deploy$/m)
 })
 
-t.test('what an answer lacks shows as a dash, and nothing in it moves the cursor', async t => {
+t.test('a missing value is shown as a dash, and control characters are removed', async t => {
   const page = statusPage({ health: { instance: 'a\u001b[2J\nb' }, scheduler: null, caches: 'nonsense' })
   t.match(page, /^a \[2J b {2}version - /)
   t.notOk(page.includes('\u001b'))

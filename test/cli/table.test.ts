@@ -14,7 +14,7 @@ t.test('columns are aligned below a header line, without trailing blanks', async
   )
 })
 
-t.test('an absent value is a dash, and no value moves the cursor', async t => {
+t.test('an absent value is shown as a dash, and control characters are removed', async t => {
   t.strictSame([null, undefined, 0, 'a\u001b[2J\nb'].map(cell), ['-', '-', '0', 'a [2J b'])
   t.equal(table(['a'], [['b\nc']]), 'a\nb c')
 })

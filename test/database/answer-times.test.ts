@@ -1,7 +1,9 @@
 import t from 'tap'
 import { AnswerTimes } from '../../src/database/answer-times.ts'
 
-/** The changes of the verdict over answers with these times; one beyond the patience is missed first. */
+/**
+ * The changes of the verdict over answers with these times. An answer beyond the patience is first recorded as missing.
+ */
 function changes(times: AnswerTimes, answers: readonly number[]): boolean[] {
   const verdicts = answers.map(timeMs => {
     if (timeMs > times.patienceMs) times.missed()
@@ -19,7 +21,7 @@ function numbers(seed: number, count: number): number[] {
   })
 }
 
-/** Round trips of which each direction takes a random time. */
+/** Round trips with a random time in each direction. */
 const varied = (fromMs: number, untilMs: number, seed: number) =>
   numbers(seed, 400).flatMap((x, i, all) =>
     i % 2 === 0 ? [fromMs + ((x + (all[i + 1] ?? 0)) / 2) * (untilMs - fromMs)] : []
@@ -41,7 +43,7 @@ t.test('times that vary around the limit change the verdict once', async t => {
   }
 })
 
-t.test('answers that become late are late after some of them, and in time again after some', async t => {
+t.test('the verdict becomes late after some late answers, and in time again after some answers in time', async t => {
   const times = new AnswerTimes(400)
   t.strictSame(
     [250, 450, 450, 450, 450].map(timeMs => times.answered(timeMs)),
@@ -53,7 +55,7 @@ t.test('answers that become late are late after some of them, and in time again 
   )
 })
 
-t.test('an answer that is missing is late after 1.2 times the limit, and later ones after the limit', async t => {
+t.test('a missing answer is late after 1.2 times the limit, and further missing ones after the limit', async t => {
   const times = new AnswerTimes(400)
   t.equal(times.patienceMs, 480)
   times.missed()
@@ -71,7 +73,7 @@ t.test('after a long wait two quick answers are enough', async t => {
   )
 })
 
-t.test('late answers that become steady just within the limit are in time after twenty of them', async t => {
+t.test('after late answers, twenty steady ones just within the limit are in time', async t => {
   const times = new AnswerTimes(400)
   times.answered(450)
   const verdicts = Array.from({ length: 20 }, () => times.answered(370))

@@ -71,8 +71,8 @@ t.test('the victim of a deadlock is repeated, and both transactions succeed', as
       await increment(tx, second)
     })
   await Promise.all([both(1, 2), both(2, 1)])
-  t.equal(attempts, 3, 'one of the two was repeated once')
-  t.equal(repeated(), 1, 'that is logged')
+  t.equal(attempts, 3, 'one of the two transactions was repeated once')
+  t.equal(repeated(), 1, 'the repetition is logged')
   const rows = await database.run(sql => sql<{ value: number }[]>`select value from counters order by id`)
   t.strictSame(
     rows.map(({ value }) => value),
@@ -83,14 +83,14 @@ t.test('the victim of a deadlock is repeated, and both transactions succeed', as
 })
 
 for (const state of ['40P01', '40001']) {
-  t.test(`a transaction that meets ${state} again and again is repeated a bounded number of times`, async t => {
+  t.test(`a transaction that fails with ${state} each time is repeated a bounded number of times`, async t => {
     const { database, calls } = await prepared(t)
     const failure = await failureOf(database.transaction(tx => tx`select fail_at_first(100, ${state})`))
     t.strictSame(failure, { code: 'database_refused', cause: state })
     t.equal(await calls(), 1 + CONFLICT_RETRIES)
   })
 
-  t.test(`a transaction that is not to be repeated fails with the first ${state}`, async t => {
+  t.test(`a transaction with retry: false fails with the first ${state}`, async t => {
     const { database, calls } = await prepared(t)
     const work = (tx: TransactionSql) => tx`select fail_at_first(100, ${state})`
     t.strictSame(await failureOf(database.transaction(work, { retry: false })), {
@@ -100,7 +100,7 @@ for (const state of ['40P01', '40001']) {
     t.equal(await calls(), 1)
   })
 
-  t.test(`a single statement that meets ${state} is repeated`, async t => {
+  t.test(`a single statement that fails with ${state} is repeated`, async t => {
     const { database, repeated } = await prepared(t)
     const rows = await database.run(sql => sql<{ call: string }[]>`select fail_at_first(2, ${state}) as call`)
     t.strictSame(
@@ -118,7 +118,7 @@ t.test('a statement that fails for another reason is not repeated', async t => {
   t.equal(repeated(), 0)
 })
 
-t.test('a repeated transaction has only the rest of the deadline for its statements', async t => {
+t.test('the statements of a repeated transaction have only the rest of the deadline', async t => {
   const { database } = await prepared(t)
   const limits: number[] = []
   await database.transaction(

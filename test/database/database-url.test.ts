@@ -14,10 +14,10 @@ import {
 } from '../../src/database/database-url.ts'
 import { projectRoot } from '../support/service.ts'
 
-/** The user of the operating system, as these tests have it. */
+/** The user of the operating system that these tests assume. */
 const OS_USER = 'operator'
 
-/** What `postgres://h` means. */
+/** The parsed `postgres://h`. */
 const DEFAULTS: DatabaseTarget = {
   hosts: [{ host: 'h', port: 5432 }],
   user: OS_USER,
@@ -114,7 +114,7 @@ t.test('a URL of a host alone has the defaults', async t => {
   t.strictSame(parse('postgres://@h:/?'), DEFAULTS)
 })
 
-t.test('empty parameters that libpq takes for unset are unset', async t => {
+t.test('empty parameters that libpq treats as unset are unset', async t => {
   t.strictSame(parse('postgres://h?user=&password=&dbname=&port=&application_name=&sslrootcert=&'), DEFAULTS)
 })
 
@@ -129,7 +129,7 @@ t.test('user, password and database are percent-decoded', async t => {
   t.equal(parse('postgres://m%3Ae:p@h').user, 'm:e')
   t.equal(parse('postgres://me:%EB%B9%84%EB%B0%80@h').password, '비밀')
   t.equal(parse('postgres://me:비밀💣@h').password, '비밀💣', 'other scripts need no encoding')
-  t.equal(parse('postgres://me:a+b@h').password, 'a+b', 'a plus sign is no space')
+  t.equal(parse('postgres://me:a+b@h').password, 'a+b', 'a plus sign is not a space')
   t.equal(parse('postgres://me:@h').password, undefined)
   t.equal(parse('postgres://:secret@h').user, OS_USER)
   t.equal(parse('postgres://h/a/b').database, 'a/b')
@@ -226,12 +226,12 @@ t.test('a percent-encoded comma or colon is part of a directory', async t => {
   t.strictSame(
     parse(`postgres://${encoded}:1,h:2`).hosts,
     [{ path: '/home/x/s,:5432/.s.PGSQL.1' }, { host: 'h', port: 2 }],
-    'beside another host'
+    'next to another host'
   )
   t.strictSame(
     parse(`postgres://postgres@${encodeURIComponent('/home/x/s,')}:5432/postgres`).hosts,
     [{ path: '/home/x/s,/.s.PGSQL.5432' }],
-    'the port that follows is none'
+    'the text that follows is not a port'
   )
 })
 
@@ -280,11 +280,11 @@ t.test('sslrootcert names a file of PEM certificates', async t => {
   t.strictSame(parse(url('one.pem', 'verify-full')).tls, { mode: 'verify-full', ca: one })
   t.strictSame(parse(url('two.pem', 'verify-ca')).tls, { mode: 'verify-ca', ca: both })
 
-  t.test('with sslmode=require it is verify-ca, as in libpq', async t => {
+  t.test('sslrootcert with sslmode=require verifies as verify-ca does, as in libpq', async t => {
     t.strictSame(parse(url('one.pem', 'require')).tls, { mode: 'verify-ca', ca: one })
   })
 
-  t.test('a file that cannot be used is an error', async t => {
+  t.test('an sslrootcert file that cannot be used is an error', async t => {
     const unusable = [
       'absent.pem',
       'key.pem',
@@ -306,10 +306,10 @@ t.test('sslrootcert names a file of PEM certificates', async t => {
     t.equal(ruleOf(url('pipe', 'verify-full')), ROOT_FILE)
   })
 
-  t.test('a mode that does not verify is an error beside it', async t => {
+  t.test('sslrootcert with a mode that does not verify is an error', async t => {
     t.equal(ruleOf(url('one.pem', 'disable')), ROOT_MODE)
     t.equal(ruleOf(url('one.pem', 'prefer')), ROOT_MODE)
-    t.equal(ruleOf(`postgres://h?sslrootcert=${join(directory, 'one.pem')}`), ROOT_MODE, 'the default one, too')
+    t.equal(ruleOf(`postgres://h?sslrootcert=${join(directory, 'one.pem')}`), ROOT_MODE, 'also with the default mode')
   })
 })
 
@@ -413,7 +413,7 @@ t.test('a URL that breaks a rule is rejected with the rule', async t => {
   for (const [rule, ...urls] of cases) for (const url of urls) t.equal(ruleOf(url), rule, JSON.stringify(url))
 })
 
-t.test('a value that is given twice is rejected, whatever the places', async t => {
+t.test('a value that is given twice is rejected, in any two places', async t => {
   for (const name of SUPPORTED) {
     const rule = `${name} must be given only once`
     t.equal(ruleOf(`postgres://x?${name}=1&${name}=1`), rule, name)
@@ -522,7 +522,7 @@ function isRule(message: string): boolean {
   return FIXED_RULES.has(message) || /^the parameter [a-z_]+ is not supported$/.test(message)
 }
 
-/** @returns what an error is wrong about; undefined when the URL is parsed or rejected as it must be */
+/** @returns why the result is wrong; undefined when the URL is parsed, or rejected as it must be */
 function fault(url: string, secrets: string[]): string | undefined {
   try {
     const { hosts, user, database } = parse(url)
@@ -530,12 +530,12 @@ function fault(url: string, secrets: string[]): string | undefined {
   } catch (err) {
     if (!(err instanceof DatabaseUrlError)) return `another error: ${String(err)}`
     if (!isRule(err.message)) return `no rule: ${err.message}`
-    // What a logger may print of it, less the stack: its file:/// may be in a secret, too.
+    // Everything that a logger may print, except the stack: its file:/// may also be part of a secret.
     return leaks(inspect([err.message, { ...err }, err.cause]), secrets) ? `a secret in ${err.message}` : undefined
   }
 }
 
-t.test('any text is parsed or rejected by a rule that repeats nothing of it', async () => {
+t.test('any text is parsed, or rejected by a rule that does not contain any of it', async () => {
   const parts = fc.array(
     fc.oneof(
       fc.string({ unit: fc.constantFrom(...SECRET_CHARACTERS), minLength: 1, maxLength: 12 }),
@@ -581,7 +581,7 @@ t.test('any text is parsed or rejected by a rule that repeats nothing of it', as
   )
 })
 
-t.test('a valid URL with damage is parsed or rejected by a rule that repeats no secret', async () => {
+t.test('a damaged URL is parsed, or rejected by a rule that contains no secret', async () => {
   const secret = fc.string({ unit: fc.constantFrom(...SECRET_CHARACTERS), minLength: WINDOW, maxLength: 24 })
   const name = fc.string({ unit: fc.constantFrom(...'QXZJVW'), minLength: WINDOW, maxLength: 24 })
   const damage = fc.record({
@@ -629,7 +629,7 @@ t.test('a valid URL with damage is parsed or rejected by a rule that repeats no 
   )
 })
 
-t.test('the longest URLs are parsed or rejected within a second of processor time', async t => {
+t.test('the longest URLs are parsed or rejected within a second of CPU time', async t => {
   const pieces = [
     'a',
     ',',

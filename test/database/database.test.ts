@@ -18,8 +18,8 @@ function opened(t: Test, url: string, max = 2) {
   return { database, lines }
 }
 
-/** A peer that accepts every connection and never says a word. */
-async function mutePeer(t: Test) {
+/** A server that accepts every connection and never answers. */
+async function unresponsiveServer(t: Test) {
   const sockets = new Set<Socket>()
   const server = createServer(socket => {
     sockets.add(socket.resume())
@@ -36,8 +36,8 @@ async function mutePeer(t: Test) {
   return { url: `postgres://nobody@127.0.0.1:${port}/none`, sockets }
 }
 
-t.test('a call to a mute peer ends at its deadline, and the pool is replaced once', async t => {
-  const { url, sockets } = await mutePeer(t)
+t.test('a call to an unresponsive server ends at its deadline, and the pool is replaced once', async t => {
+  const { url, sockets } = await unresponsiveServer(t)
   const { database, lines } = opened(t, url)
   const calls = await Promise.allSettled([1, 2, 3].map(() => database.run(sql => sql`select 1`, { deadlineMs: 50 })))
   for (const call of calls) {
@@ -47,10 +47,10 @@ t.test('a call to a mute peer ends at its deadline, and the pool is replaced onc
   t.equal(lines.filter(({ msg }) => msg === 'database pool replaced').length, 1)
   await database.close(0)
   while (sockets.size > 0) await new Promise(resolve => setTimeout(resolve, 10))
-  t.pass('no connection to the mute peer stays open')
+  t.pass('no connection to the unresponsive server stays open')
 })
 
-t.test('connections that were refused are no loss to the pool: it works as soon as the server is back', async t => {
+t.test('refused connections do not replace the pool: it works as soon as the server is back', async t => {
   const postgres = await startTestPostgres(t)
   const { database, lines } = opened(t, postgres.url)
   const ask = () => database.run(sql => sql`select 1`)
@@ -64,7 +64,7 @@ t.test('connections that were refused are no loss to the pool: it works as soon 
   t.notOk(lines.find(({ msg }) => msg === 'database pool replaced'))
 })
 
-t.test('of several addresses the first that answers is used, whichever does not', async t => {
+t.test('with several addresses the one that answers is used, in either order', async t => {
   const { username, password, host, pathname } = new URL((await startTestPostgres(t)).url)
   for (const hosts of [`127.0.0.1:1,${host}`, `${host},127.0.0.1:1`]) {
     const { database } = opened(t, `postgres://${username}:${password}@${hosts}${pathname}`)
@@ -72,7 +72,7 @@ t.test('of several addresses the first that answers is used, whichever does not'
   }
 })
 
-t.test('nobody at the address is unreachable, a wrong database is refused', async t => {
+t.test('an address without a server is unreachable, an unknown database is refused', async t => {
   const { database } = opened(t, 'postgres://nobody@127.0.0.1:1/none')
   await t.rejects(
     database.run(sql => sql`select 1`),
@@ -87,7 +87,7 @@ t.test('nobody at the address is unreachable, a wrong database is refused', asyn
   )
 })
 
-t.test('before there is an address every call is refused, not kept', async t => {
+t.test('without an address every call is rejected at once, not queued', async t => {
   const database = new Database({ max: 1, applicationName: 'test', log: captureLog().logger })
   await t.rejects(
     database.run(sql => sql`select 1`),
@@ -96,7 +96,7 @@ t.test('before there is an address every call is refused, not kept', async t => 
   await database.close()
 })
 
-t.test('the error of a statement is handed on as it is', async t => {
+t.test('the error of a statement is passed on unchanged', async t => {
   const { url } = await createTestDatabase(t)
   const { database } = opened(t, url)
   const fail = () => database.run(sql => sql`select 1 / 0`)
@@ -104,7 +104,7 @@ t.test('the error of a statement is handed on as it is', async t => {
   t.equal(await codeOf(fail()), '22012')
 })
 
-t.test('a transaction is whole or not there', async t => {
+t.test('a transaction is committed completely or not at all', async t => {
   const { url } = await createTestDatabase(t)
   const { database } = opened(t, url)
   await database.run(sql => sql`create table kept (x int)`)
@@ -122,10 +122,10 @@ t.test('a transaction is whole or not there', async t => {
   )
 })
 
-t.test('waiting for a lock costs the transaction, not the pool', async t => {
+t.test('a wait for a lock that exceeds the deadline ends the transaction, and does not replace the pool', async t => {
   const { url } = await createTestDatabase(t)
   const { database, lines } = opened(t, url)
-  // Both connections are open: the deadline is for the lock alone.
+  // Both connections are open, so that the deadline applies to the lock only.
   await Promise.all([1, 2].map(() => database.run(sql => sql`select pg_sleep(0.05)`)))
   await database.transaction(async holder => {
     await holder`select pg_advisory_xact_lock(7)`
@@ -135,16 +135,16 @@ t.test('waiting for a lock costs the transaction, not the pool', async t => {
   t.notOk(lines.find(({ msg }) => msg === 'database pool replaced'))
 })
 
-t.test('replicas that migrate at once apply each migration once', async t => {
+t.test('replicas that migrate at the same time apply each migration once', async t => {
   const { url } = await createTestDatabase(t)
   const replicas = [1, 2, 3, 4].map(() => opened(t, url).database)
   const applied = await Promise.all(replicas.map(migrate))
   t.equal(applied.filter(files => files.length > 0).length, 1)
   const [first] = replicas
-  t.strictSame(first && (await migrate(first)), [], 'again there is nothing to do')
+  t.strictSame(first && (await migrate(first)), [], 'a second call applies nothing')
 })
 
-t.test('a schema that is newer than this version is left alone', async t => {
+t.test('a schema that is newer than this version is not changed', async t => {
   const { url } = await createTestDatabase(t)
   const { database } = opened(t, url)
   await migrate(database)
@@ -154,7 +154,7 @@ t.test('a schema that is newer than this version is left alone', async t => {
   t.strictSame(await migrate(database), [])
 })
 
-t.test('every failure has one name', async t => {
+t.test('every failure of the database has one code', async t => {
   const error = (code: string, name = 'Error') => Object.assign(new Error(code), { code, name })
   for (const [err, code] of [
     [error('ECONNREFUSED'), 'database_unreachable'],
@@ -185,33 +185,30 @@ t.test('every failure has one name', async t => {
   }
 })
 
-t.test(
-  'an answer of the server that another attempt may not get is separated from an error of the statement',
-  async t => {
-    const error = (code: string, name = 'PostgresError') => Object.assign(new Error(code), { code, name })
-    for (const code of [
-      '25006',
-      '53100',
-      '53200',
-      '57014',
-      '55P03',
-      '57P01',
-      '57P03',
-      '58P01',
-      'XX000',
-      '42P01',
-      '42703'
-    ]) {
-      t.equal(isServerFailure(error(code)), true, code)
-    }
-    for (const code of ['23505', '22012', '40P01']) t.equal(isServerFailure(error(code)), false, code)
-    for (const code of ['ECONNREFUSED', 'DEADLINE', 'CONNECTION_CLOSED']) {
-      t.equal(isServerFailure(error(code, 'Error')), false, code)
-    }
+t.test('a temporary failure of the server is distinguished from an error of the statement', async t => {
+  const error = (code: string, name = 'PostgresError') => Object.assign(new Error(code), { code, name })
+  for (const code of [
+    '25006',
+    '53100',
+    '53200',
+    '57014',
+    '55P03',
+    '57P01',
+    '57P03',
+    '58P01',
+    'XX000',
+    '42P01',
+    '42703'
+  ]) {
+    t.equal(isServerFailure(error(code)), true, code)
   }
-)
+  for (const code of ['23505', '22012', '40P01']) t.equal(isServerFailure(error(code)), false, code)
+  for (const code of ['ECONNREFUSED', 'DEADLINE', 'CONNECTION_CLOSED']) {
+    t.equal(isServerFailure(error(code, 'Error')), false, code)
+  }
+})
 
-t.test('failures of the server are counted by the place of the call', async t => {
+t.test('failures of the server are counted by the kind of call', async t => {
   const { url } = await createTestDatabase(t)
   const { database } = opened(t, url)
   const changes: boolean[] = []
@@ -223,7 +220,7 @@ t.test('failures of the server are counted by the place of the call', async t =>
     await t.rejects(lost(), { code: 'schema_incompatible' })
     await healthy()
   }
-  t.strictSame(changes, [true], 'a success of another place does not end it')
+  t.strictSame(changes, [true], 'a success of another kind of call does not end it')
   for (let i = 0; i < 3; i++) {
     await t.rejects(database.run(sql => sql`select 1 / 0`))
   }
@@ -234,7 +231,7 @@ t.test('failures of the server are counted by the place of the call', async t =>
 })
 
 t.test('a call that misses its deadline counts only while the database answers its check', async t => {
-  const { url } = await mutePeer(t)
+  const { url } = await unresponsiveServer(t)
   for (const isAnswering of [false, true]) {
     const { database } = opened(t, url)
     const changes: boolean[] = []

@@ -7,7 +7,7 @@ import { startFaultProxy } from '../support/fault-proxy.ts'
 import { startTestPostgres } from '../support/postgres.ts'
 import { settled } from '../support/settled.ts'
 
-/** Longer than a busy machine needs for a connection. Only the tests of silent hosts wait for the end of it. */
+/** Longer than a busy machine needs for a connection. Only the tests of unresponsive hosts wait for its end. */
 const CONNECT_TIMEOUT_MS = 30_000
 const SILENT_HOST_MS = 4_000
 
@@ -25,7 +25,7 @@ function withHosts(url: string, hosts: string, parameters = ''): string {
 
 const hostOf = (url: string) => new URL(url).host
 
-/** What a statement returns, or the name of the failure with its code. */
+/** The result of a statement, or the name of the failure with its code. */
 async function outcome({ sql }: Client) {
   const { value, error } = await settled(
     sql<{ ssl: boolean; port: number }[]>`
@@ -36,7 +36,7 @@ async function outcome({ sql }: Client) {
   return { failure: failureOf(error), code: error instanceof Error && 'code' in error ? error.code : undefined }
 }
 
-t.test('sslmode is honoured as libpq does', async t => {
+t.test('sslmode has the same effect as in libpq', async t => {
   const [plain, tls] = await Promise.all([startTestPostgres(t), startTestPostgres(t, { tls: true })])
   const port = (url: string) => Number(new URL(url).port)
   const cases: [server: string, host: string, parameters: string, expected: object][] = [
@@ -74,7 +74,7 @@ t.test('sslmode is honoured as libpq does', async t => {
   }
 })
 
-t.test('the hosts of a URL are tried in turn, and one that gave no session comes last the next time', async t => {
+t.test('the hosts of a URL are tried in turn, and a host that gave no session is tried last the next time', async t => {
   const [postgres, silent] = await Promise.all([startTestPostgres(t), startTestPostgres(t)])
   const proxy = await startFaultProxy(t, { host: '127.0.0.1', port: Number(new URL(silent.url).port) })
   await proxy.blackHole(true)
@@ -87,11 +87,11 @@ t.test('the hosts of a URL are tried in turn, and one that gave no session comes
   t.strictSame(
     await outcome(open(t, withHosts(postgres.url, `127.0.0.1:1,${hostOf(postgres.url)}`))),
     { ssl: false, port },
-    'a refused connection costs no call'
+    'no call fails because of a refused connection'
   )
 })
 
-t.test('a check finds the host behind a silent one while it connects in the background', async t => {
+t.test('a check finds the host after an unresponsive one while it connects in the background', async t => {
   const [postgres, silent] = await Promise.all([startTestPostgres(t), startTestPostgres(t)])
   const proxy = await startFaultProxy(t, { host: '127.0.0.1', port: Number(new URL(silent.url).port) })
   await proxy.blackHole(true)
@@ -106,7 +106,7 @@ t.test('a check finds the host behind a silent one while it connects in the back
   }
 })
 
-t.test('target_session_attrs leaves out a standby and a read-only server', async t => {
+t.test('target_session_attrs excludes a standby and a read-only server', async t => {
   const [primary, standby] = await Promise.all([startTestPostgres(t), startTestPostgres(t)])
   await standby.demote()
   const hosts = `${hostOf(standby.url)},${hostOf(primary.url)}`
@@ -167,7 +167,7 @@ t.test('closed sockets are not counted, and destroy closes those that connect', 
   while (client.connections() > 0) await new Promise(resolve => setTimeout(resolve, 5))
 })
 
-t.test('a server that closes every connection at once is not asked in a tight loop', async t => {
+t.test('a server that closes every connection at once is not called in a tight loop', async t => {
   let accepted = 0
   const server = createServer(socket => {
     accepted++

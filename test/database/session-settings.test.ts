@@ -19,7 +19,7 @@ const SETTINGS: Record<string, string> = {
   default_transaction_isolation: 'serializable'
 }
 
-/** A migrated database whose sessions have those settings unless they ask for others. */
+/** A migrated database whose sessions have those settings by default. */
 async function hostileDatabase(t: Test): Promise<string> {
   const { url } = await migratedDatabase(t)
   const database = open(t, url)
@@ -59,7 +59,7 @@ t.test('a search_path without a schema is reported', async t => {
   t.strictSame(await reportSettings(open(t, url), captureLog().logger), { search_path: '"none"' })
 })
 
-t.test('the refusal of a parameter is recognised, and nothing else is', async t => {
+t.test('only the rejection of a parameter is recognised', async t => {
   const error = (text: string) => Buffer.from(`E\0\0\0\x40SFATAL\0C08P01\0M${text}\0\0`)
   t.equal(isRefusedParameter(error('unsupported startup parameter: statement_timeout')), true)
   t.equal(isRefusedParameter(error('unrecognized configuration parameter "idle_session_timeout"')), true)

@@ -52,7 +52,7 @@ t.test('the success of one kind of call does not hide another that fails again a
   t.hasStrict(changes[1], { failing: false, failures: 10 })
 })
 
-t.test('a kind of call that is not repeated ends with the success of another, after a while', async t => {
+t.test('the failure of a kind of call that is not repeated ends with a later success of another kind', async t => {
   const { clock, changes, health, fail } = counted()
   fail('sign-in', 3)
   clock.nowMs = 2_000
@@ -73,7 +73,7 @@ t.test('a success of one of two kinds that fail for different reasons does not e
   t.equal(changes.length, 2)
 })
 
-t.test('when the reason of several kinds is over, the first success of one of them ends the failure', async t => {
+t.test('when several kinds fail for one reason, the first success of one of them ends the failure', async t => {
   const { clock, changes, health, fail } = counted()
   for (let i = 0; i < 3; i++) {
     clock.nowMs = i * 5_000
@@ -81,12 +81,12 @@ t.test('when the reason of several kinds is over, the first success of one of th
   }
   fail('poll', 3, lockTimeout)
   health.succeeded('session')
-  t.equal(changes.length, 1, 'a kind that did not fail shows nothing')
+  t.equal(changes.length, 1, 'the success of a kind that did not fail has no effect')
   health.succeeded('poll')
   t.hasStrict(changes[1], { failing: false, failures: 6 })
 })
 
-t.test('a kind of call that waits for a long time is not one that is not repeated', async t => {
+t.test('a kind of call that is still running counts as repeated', async t => {
   const { clock, changes, health, fail } = counted()
   fail('poll', 3)
   const ended = [health.began('poll'), health.began('poll')]
@@ -100,7 +100,7 @@ t.test('a kind of call that waits for a long time is not one that is not repeate
   t.equal(changes.length, 2)
 })
 
-t.test('a kind of call that fails again, for a reason that does not count, has not ended', async t => {
+t.test('a call that fails again for another reason does not end the failure', async t => {
   const { clock, changes, health, fail } = counted()
   fail('poll', 3)
   clock.nowMs = 2_500

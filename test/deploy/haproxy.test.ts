@@ -14,13 +14,13 @@ import { missingTool } from '../support/tools.ts'
 
 const file = join(projectRoot, 'deploy/haproxy/haproxy.cfg')
 
-t.test('HAProxy takes its file, without a warning', { skip: missingTool('haproxy', 'haproxy') }, async t => {
+t.test('HAProxy accepts haproxy.cfg without a warning', { skip: missingTool('haproxy', 'haproxy') }, async t => {
   const { status, stdout, stderr } = spawnSync('haproxy', ['-c', '-f', file], { encoding: 'utf8' })
   t.equal(status, 0, stdout + stderr)
   t.notMatch(stdout + stderr, /warning/i)
 })
 
-t.test('it asks the probe port whether a replica is ready, and sends clients to the main port', async t => {
+t.test('HAProxy checks readiness on the probe port, and sends clients to the main port', async t => {
   const text = readFileSync(file, 'utf8')
   const { PORT, PROBE_PORT } = configSchema.properties
   const found = (pattern: RegExp) => [...text.matchAll(pattern)].map(([, value]) => value)

@@ -21,7 +21,7 @@ const deploy = join(projectRoot, 'deploy')
 const read = (name: string, folder = 'kubernetes') => parse(readFileSync(join(deploy, folder, name), 'utf8'))
 const skip = missingTool('kubectl', 'kubernetes-client')
 
-/** The validators of Kubernetes' own schemas, by kind. */
+/** The validators of the Kubernetes schemas, by kind. */
 const kinds: Record<string, new (data: never) => { validate(): void }> = {
   ConfigMap,
   Deployment,
@@ -48,7 +48,7 @@ function hold(t: Test, manifest: Manifest): void {
   t.hasStrict(model, { apiVersion: manifest.apiVersion }, `${manifest.kind} is of ${manifest.apiVersion}`)
 }
 
-/** What `kubectl kustomize` makes of a folder. */
+/** The output of `kubectl kustomize` for a folder. */
 function build(t: Test, folder: string): Manifest[] {
   const { status, stdout, stderr } = spawnSync('kubectl', ['kustomize', folder], { encoding: 'utf8' })
   t.equal(status, 0, stderr)
@@ -56,7 +56,7 @@ function build(t: Test, folder: string): Manifest[] {
 }
 
 for (const folder of ['kubernetes', 'prometheus-operator']) {
-  t.test(`every file of ${folder} is used, and keeps its schema`, async t => {
+  t.test(`every file of ${folder} is used, and is valid by its schema`, async t => {
     const { resources, configMapGenerator = [] } = read('kustomization.yaml', folder) as {
       resources: string[]
       configMapGenerator?: { envs: string[] }[]
@@ -68,7 +68,7 @@ for (const folder of ['kubernetes', 'prometheus-operator']) {
   })
 }
 
-t.test('kubectl kustomize builds both', { skip }, async t => {
+t.test('kubectl kustomize builds the folder and an overlay', { skip }, async t => {
   const built = build(t, join(deploy, 'kubernetes'))
   const withOperator = build(t, join(deploy, 'prometheus-operator'))
   const kinds = ['ConfigMap', 'Deployment', 'NetworkPolicy', 'PodDisruptionBudget', 'Service', 'ServiceAccount']
@@ -76,7 +76,7 @@ t.test('kubectl kustomize builds both', { skip }, async t => {
   t.strictSame(
     withOperator.map(({ kind }) => kind).sort(),
     [...kinds, 'PrometheusRule', 'ServiceMonitor'].sort(),
-    'the overlay adds what only the operator knows'
+    'the overlay adds the values of the operator'
   )
   for (const manifest of withOperator) {
     hold(t, manifest)
@@ -88,7 +88,7 @@ t.test('kubectl kustomize builds both', { skip }, async t => {
   t.match(images[0], /^registry\.example\.com\/trading-health:\d/)
 })
 
-t.test('a changed setting is a new pod template', { skip }, async t => {
+t.test('a changed setting changes the pod template', { skip }, async t => {
   const copy = t.testdir()
   cpSync(join(deploy, 'kubernetes'), copy, { recursive: true })
   const templateOf = (manifests: Manifest[]) => manifests.find(({ kind }) => kind === 'Deployment')?.spec?.template
@@ -102,14 +102,14 @@ t.test('a changed setting is a new pod template', { skip }, async t => {
   t.strictNotSame(templateOf(after), templateOf(before))
 })
 
-t.test('the rules of the operator are those of Prometheus', async t => {
+t.test('the PrometheusRule has the rules of deploy/prometheus', async t => {
   const groups = ['recording.yaml', 'alerts.yaml'].flatMap(name => read(name, 'prometheus').groups)
   t.equal(groups.length, 6)
   const written = read('prometheus-rule.yaml', 'prometheus-operator').spec.groups
   t.strictSame(written, groups, 'if not: node scripts/prometheus-rule.js')
 })
 
-t.test('DNS, databases and exchanges of both families can be reached', async t => {
+t.test('the network policy allows DNS, databases and exchanges, over IPv4 and IPv6', async t => {
   const [dns, database, web] = read('network-policy.yaml').spec.egress
   const ports = ({ ports }: { ports: { protocol: string; port: number }[] }) =>
     ports.map(({ protocol, port }) => `${protocol} ${port}`)
@@ -135,12 +135,12 @@ const pod = deployment.spec?.template.spec
 const [container] = pod?.containers ?? []
 const settings = parseEnv(readFileSync(join(deploy, 'kubernetes/settings.env'), 'utf8')) as Record<string, string>
 
-t.test('the settings are ones that the service takes', async t => {
+t.test('the settings of the deployment are valid', async t => {
   const config = loadConfig(settings)
   const graceSeconds = pod?.terminationGracePeriodSeconds ?? 0
   const neededSeconds = config.DRAIN_SECONDS + config.SHUTDOWN_SECONDS
-  t.ok(graceSeconds > neededSeconds, `it may drain: ${graceSeconds} s, more than ${neededSeconds} s`)
-  t.equal(container?.lifecycle, undefined, 'without a hook before the signal')
+  t.ok(graceSeconds > neededSeconds, `time to drain: ${graceSeconds} s, more than ${neededSeconds} s`)
+  t.equal(container?.lifecycle, undefined, 'there is no preStop hook')
   const known = Object.entries(configSchema.properties)
   const names = [...Object.keys(settings), ...(container?.env ?? []).map(({ name }) => name)]
   for (const name of names) {
@@ -151,7 +151,7 @@ t.test('the settings are ones that the service takes', async t => {
   }
 })
 
-t.test('every secret is a file of the mounted one, none is in the environment', async t => {
+t.test('every secret is a mounted file, none is in the environment', async t => {
   const [mount] = container?.volumeMounts ?? []
   const files = (container?.env ?? []).filter(({ name }) => name.endsWith('_FILE'))
   t.strictSame(
@@ -164,7 +164,7 @@ t.test('every secret is a file of the mounted one, none is in the environment', 
   t.notMatch(JSON.stringify(deployment), 'secretKeyRef')
 })
 
-t.test('all three probes ask the probe port for a route of its own', async t => {
+t.test('all three probes use a route of the probe port', async t => {
   const probesPort = container?.ports?.find(({ name }) => name === 'probes')
   t.equal(String(probesPort?.containerPort), configSchema.properties.PROBE_PORT.default)
   const { startupProbe, livenessProbe, readinessProbe } = container ?? {}
@@ -180,7 +180,7 @@ t.test('all three probes ask the probe port for a route of its own', async t => 
   )
 })
 
-t.test('it may do nothing that it need not', async t => {
+t.test('the pod has no privileges that it does not need', async t => {
   t.hasStrict(pod, {
     automountServiceAccountToken: false,
     securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } }
@@ -192,7 +192,7 @@ t.test('it may do nothing that it need not', async t => {
   })
 })
 
-t.test('what selects the replicas selects their labels, and names ports that they have', async t => {
+t.test('every selector has the labels of the replicas, and every named port exists', async t => {
   const labels = deployment.spec?.template.metadata?.labels
   const ports = (container?.ports ?? []).map(({ name }) => name)
   t.strictSame(deployment.spec?.selector.matchLabels, labels)

@@ -39,7 +39,7 @@ t.test('every metric that a rule names is exported', async t => {
   }
 })
 
-t.test('every label that a rule names is one of its metric, or of the scrape', async t => {
+t.test('every label in a selector of a rule is a label of its metric', async t => {
   for (const { alert, record, expr } of [...recording, ...alerts]) {
     for (const [, name = '', matchers = ''] of expr.matchAll(/\b(trading_health_[a-z0-9_]+)\{([^}]*)\}/g)) {
       const metric = Object.entries(definitions).find(([known]) => name.replace(/_(bucket|sum|count)$/, '') === known)
@@ -51,10 +51,10 @@ t.test('every label that a rule names is one of its metric, or of the scrape', a
   }
 })
 
-t.test('every alert says whom it calls and what is wrong, and has a case', async t => {
+t.test('every alert has a severity, a summary, a description and a test case', async t => {
   const cases = read('rules.test.yaml')
   t.ok(alerts.length > 20, `${alerts.length} alerts`)
-  t.equal(new Set(alerts.map(({ alert }) => alert)).size, alerts.length, 'no name twice')
+  t.equal(new Set(alerts.map(({ alert }) => alert)).size, alerts.length, 'every name is unique')
   for (const { alert = '', labels, annotations } of alerts) {
     t.match(String(labels?.severity), /^(page|ticket)$/, alert)
     t.ok(annotations?.summary && annotations.description, alert)

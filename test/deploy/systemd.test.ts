@@ -12,17 +12,17 @@ const skip = missingTool('systemd-analyze', 'systemd')
 
 function analyze(t: Test, text: string, ...args: string[]) {
   const file = join(t.testdir(), 'trading-health.service')
-  // Node of this machine: the analysis requires that the program exists.
+  // The path of this machine's Node, because the analysis requires that the program exists.
   writeFileSync(file, text.replace('/usr/bin/node', process.execPath))
   const { status, stdout, stderr } = spawnSync('systemd-analyze', [...args, file], { encoding: 'utf8' })
   return { status, stdout, stderr: stderr.replaceAll(file, 'FILE') }
 }
 
-t.test('systemd-analyze verify finds nothing wrong', { skip }, async t => {
+t.test('systemd-analyze verify accepts the unit', { skip }, async t => {
   t.hasStrict(analyze(t, unit, 'verify'), { status: 0, stderr: '' })
   const misspelt = unit.replace('LimitNOFILE', 'LimitNOFILES')
   const found = "Unknown key 'LimitNOFILES' in section [Service]"
-  t.equal(analyze(t, misspelt, 'verify').stderr.includes(found), true, 'and finds a misspelt key')
+  t.equal(analyze(t, misspelt, 'verify').stderr.includes(found), true, 'it rejects a misspelt key')
 })
 
 t.test('the exposure of the unit is at most 1.5 of 10', { skip }, async t => {
@@ -31,7 +31,7 @@ t.test('the exposure of the unit is at most 1.5 of 10', { skip }, async t => {
   t.equal(status, 0, stdout.trim().split('\n').at(-1) + stderr)
 })
 
-t.test('its variables are settings of the service, and each secret is a credential', async t => {
+t.test('the variables of the unit are settings of the service, and each secret is a credential', async t => {
   const variables = valuesOf('Environment').map(value => value.split('=') as [string, string])
   const credentials = valuesOf('LoadCredential').map(value => value.split(':')[0])
   const files = variables.filter(([name]) => name.endsWith('_FILE'))
@@ -46,7 +46,7 @@ t.test('its variables are settings of the service, and each secret is a credenti
   )
 })
 
-t.test('it may drain, and is not started again for a setting that breaks its rule', async t => {
+t.test('the unit has enough time to drain, and is not restarted after an invalid setting', async t => {
   const { DRAIN_SECONDS, SHUTDOWN_SECONDS } = loadConfig({})
   const [stopSeconds] = valuesOf('TimeoutStopSec').map(Number)
   const neededSeconds = DRAIN_SECONDS + SHUTDOWN_SECONDS

@@ -11,7 +11,7 @@ function documentsOf(text: string, version: '1.1' | '1.2') {
   return parseAllDocuments(text, { version }).map(document => document.toJS())
 }
 
-t.test('YAML 1.1 and YAML 1.2 read every file alike', async t => {
+t.test('every file has the same meaning in YAML 1.1 and YAML 1.2', async t => {
   t.ok(files.length >= 12, `files: ${files.length}`)
   for (const file of files) {
     const text = readFileSync(join(folder, file), 'utf8')
@@ -20,6 +20,6 @@ t.test('YAML 1.1 and YAML 1.2 read every file alike', async t => {
   t.strictSame(
     (['1.1', '1.2'] as const).map(version => documentsOf('mode: 0440', version)),
     [[{ mode: 288 }], [{ mode: 440 }]],
-    'they differ in numbers that begin with 0'
+    'the check finds a difference: numbers that begin with 0'
   )
 })

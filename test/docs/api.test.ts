@@ -1,4 +1,4 @@
-// docs/api.md is held to the OpenAPI document: its routes, its requests, its answers.
+// Compares docs/api.md with the OpenAPI document: its routes, its requests, its answers.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -18,7 +18,7 @@ const sections = new Map(
     .map(section => [/^### ([A-Z]+ \/\S*)\n/.exec(section)?.[1], section] as const)
     .filter((entry): entry is [string, string] => entry[0] !== undefined)
 )
-/** No database: the document is made from the routes alone. */
+/** Without a database: the document is made from the routes. */
 const DATABASE_URL = `postgres://nobody@127.0.0.1:${await freePort()}/none`
 const { app } = await startApp(t, { DATABASE_URL, PROBE_PORT: 'off' })
 const document = await ApiDocument.of(app)
@@ -54,7 +54,7 @@ t.test('the request of every route is valid', async t => {
       t.strictSame(document.problems(schema ?? {}, typed), [], `${name} ${key}`)
     }
     const schema = operation.requestBody?.content['application/json']?.schema
-    t.equal(body !== undefined && schema === undefined, false, `${name} takes a body`)
+    t.equal(body !== undefined && schema === undefined, false, `${name} accepts a body`)
     t.strictSame(document.problems(schema ?? {}, body ?? null), [], name)
   }
 })

@@ -8,7 +8,7 @@ const read = (file: string) => readFileSync(join(projectRoot, file), 'utf8')
 // The services are not used before a job runs.
 const jobs = jobTable({ timeZone: 'Asia/Seoul' } as JobServices)
 
-t.test('README.md lists every job with its time', async t => {
+t.test('README.md lists every job with its schedule', async t => {
   const [, table = ''] = /^\| job \| when \|.*\n\|[-|]+\|\n((?:\|.*\n)*)/m.exec(read('README.md')) ?? []
   const rows = [...table.matchAll(/^\| `(\w+)` \| ([^|]+) \|/gm)].map(([, id, when]) => [id, when])
   const expected = jobs.map(({ id, trigger, scope }) => [

@@ -12,7 +12,7 @@ interface Link {
 
 const texts = new Map(documents().map(({ file, text }) => [file, text]))
 
-/** The relative links of a document, those to its own headings included. */
+/** The relative links of a document, including those to its own headings. */
 function linksOf(file: string, markdown: string): Link[] {
   const links = [...withoutCodeBlocks(markdown).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => ({
     file,
@@ -36,7 +36,7 @@ function anchorsOf(markdown: string): Set<string> {
   return anchors
 }
 
-/** What is wrong with a link; undefined when it works. */
+/** Why a link does not work; undefined when it works. */
 function problemOf({ file, target }: Link): string | undefined {
   const [path = '', anchor] = target.split('#')
   const named = path === '' ? file : relative('.', join(dirname(file), path))

@@ -14,7 +14,7 @@ const GARBLED = ['', '\0\0\0', 'eighteen\n']
 
 const failureOf = (work: Promise<unknown>) => work.then(() => 'none', String)
 
-t.test('a version that is missing or garbled is written again where pg_control is of this version', async t => {
+t.test('a missing or garbled version is written again if pg_control is of this version', async t => {
   for (const content of [undefined, ...GARBLED]) {
     const version = content === undefined ? {} : { PG_VERSION: content }
     const dir = t.testdir({ global: {}, base: { 1: version, 5: { PG_VERSION: '18\n' }, pgsql_tmp: {} }, ...version })
@@ -26,11 +26,11 @@ t.test('a version that is missing or garbled is written again where pg_control i
     t.equal((await stat(join(dir, 'PG_VERSION'))).mode & 0o777, content === undefined ? 0o600 : 0o644)
     t.strictSame(await readdir(join(dir, 'base/pgsql_tmp')), [])
 
-    t.equal(await clusterVersion(dir, '18', () => t.fail('nothing is left to write')), '18')
+    t.equal(await clusterVersion(dir, '18', () => t.fail('a second call writes nothing')), '18')
   }
 })
 
-t.test('data that another version made keep their version, also where pg_control is of this version', async t => {
+t.test('data of another version keep their version, even if pg_control is of this version', async t => {
   for (const version of ['17', '9.6', '19']) {
     const dir = t.testdir({ global: {}, PG_VERSION: `${version}\n` })
     await writeFile(join(dir, 'global/pg_control'), control(1800))
@@ -53,7 +53,7 @@ t.test('without a pg_control of this version the file and the remedy are reporte
   }
 })
 
-t.test('an absent and an empty directory are no cluster; a file in their place is reported', async t => {
+t.test('an absent or empty directory is not a cluster; a file in its place is reported', async t => {
   const home = t.testdir({ empty: {}, file: '' })
   const onRepaired = () => t.fail('nothing is written')
   t.equal(await clusterVersion(join(home, 'absent'), '18', onRepaired), undefined)
@@ -65,7 +65,7 @@ t.test('an absent and an empty directory are no cluster; a file in their place i
   )
 })
 
-t.test('an empty file in place of a directory is removed, one with content is not', async t => {
+t.test('an empty file in place of a directory is removed, a file with content is not', async t => {
   const home = t.testdir({ empty: '', directory: { kept: '' }, full: 'kept' })
   await symlink(join(home, 'directory'), join(home, 'link'))
   for (const name of ['empty', 'directory', 'link', 'absent']) await removeEmptyFile(join(home, name))
@@ -74,7 +74,7 @@ t.test('an empty file in place of a directory is removed, one with content is no
   t.strictSame((await readdir(home)).sort(), ['directory', 'full', 'link'])
 })
 
-t.test('an error of the system about a file names the file and the remedy, and others stay as they are', async t => {
+t.test('a system error about a file is reported with the file and the remedy, other errors are unchanged', async t => {
   const home = t.testdir({ file: '' })
   await mkdir(join(home, 'directory'))
   const errorOf = (work: Promise<unknown>) => work.then(() => undefined, explainFileError)

@@ -9,7 +9,7 @@ t.test('without a fatal line the reason is the end of the log', async t => {
   t.equal(log.reason(), 'LOG: two / LOG: three / LOG: four / LOG: five')
 })
 
-t.test('the reason is the last fatal line with what explains it', async t => {
+t.test('the reason is the last fatal line with its detail and hint', async t => {
   const log = new ServerLog()
   const lines = [
     'LOG:  starting',
@@ -25,7 +25,7 @@ t.test('the reason is the last fatal line with what explains it', async t => {
   t.equal(log.ready, false)
 })
 
-t.test('a server that is ready logs no line that may hold a value', async t => {
+t.test('after the server is ready, no line that may contain a value is logged', async t => {
   const log = new ServerLog()
   t.equal(log.add(line('DETAIL:  before')), true)
   t.equal(log.add(line('LOG:  database system is ready to accept connections')), true)

@@ -18,7 +18,7 @@ async function acquired(dir: string): Promise<ServiceLock> {
   return lock
 }
 
-/** Another process that listens on a socket in `dir`, as a service that holds the lock does: a text for `node -e`. */
+/** A script for `node -e`: listens on a socket in `dir`, as a service that holds the lock does. */
 async function holder(t: Test, dir: string): Promise<ChildProcess> {
   const listen = `require('net').createServer().listen(${JSON.stringify(join(dir, '1-held.service'))}, () => console.log())`
   const child = spawn(process.execPath, ['-e', listen], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -27,7 +27,7 @@ async function holder(t: Test, dir: string): Promise<ChildProcess> {
   return child
 }
 
-t.test('a lock is held by one service at a time, and is free after the release, however often', async t => {
+t.test('a lock is held by one service at a time, and is free after one or more releases', async t => {
   const dir = await scratch(t)
   const lock = await acquired(dir)
   t.strictSame(await acquireServiceLock(dir), { heldBy: process.pid })
@@ -37,7 +37,7 @@ t.test('a lock is held by one service at a time, and is free after the release, 
   t.strictSame(await readdir(dir), [])
 })
 
-t.test('a running process holds the lock until it is killed, also while it is stopped', async t => {
+t.test('a running process holds the lock until it is killed, even while it is stopped by a signal', async t => {
   const dir = await scratch(t)
   await (await acquired(dir)).release()
   const child = await holder(t, dir)
@@ -53,7 +53,7 @@ t.test('a running process holds the lock until it is killed, also while it is st
   const lock = await acquired(dir)
   const names = await readdir(dir)
   t.equal(names.length, 1)
-  t.not(names[0], '1-held.service', 'and is removed')
+  t.not(names[0], '1-held.service', 'the next holder removes it')
   await lock.release()
 })
 
