@@ -190,7 +190,7 @@ function decorateAuditHooks(api: FastifyInstance, audit: AuditLog): void {
 function auditEntry(request: FastifyRequest) {
   return {
     actor: request.admin.username,
-    address: request.ip,
+    address: request.clientAddress,
     action: `${request.method} ${request.routeOptions.url ?? ''}`,
     target: Object.values(request.params as Record<string, string>)[0],
     requestId: request.id
@@ -203,7 +203,7 @@ function auditEntry(request: FastifyRequest) {
  */
 function warnOfUntrustedProxy(api: FastifyInstance, config: Config): void {
   let warned = false
-  api.addHook('onRequest', async ({ headers, ips, ip, log }) => {
+  api.addHook('onRequest', async ({ headers, ips, clientAddress, log }) => {
     if (warned) return
     const addresses = headers['x-forwarded-for'] !== undefined
     // With TRUST_PROXY, one address means that Fastify used no address of the header.
@@ -212,7 +212,7 @@ function warnOfUntrustedProxy(api: FastifyInstance, config: Config): void {
       : addresses || headers['x-forwarded-proto'] !== undefined
     if (!ignored) return
     warned = true
-    log.warn({ address: ip }, 'forwarded headers from an address that is not in TRUST_PROXY are ignored')
+    log.warn({ address: clientAddress }, 'forwarded headers from an address that is not in TRUST_PROXY are ignored')
   })
 }
 

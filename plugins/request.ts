@@ -1,6 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { clientAddress } from '../src/client-address.ts'
 import { holdsUnstorableText } from '../src/database/unstorable-text.ts'
 import { invalidField } from '../src/errors.ts'
 import { type Language, languageOf } from '../src/messages.ts'
@@ -9,6 +10,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The language of the answer's sentences, by `Accept-Language`. */
     readonly language: Language
+    /** The address of the client, in the one spelling of `parseAddress`: the only one to be used. */
+    readonly clientAddress: string
   }
 }
 
@@ -22,6 +25,12 @@ async function request(api: FastifyInstance) {
   api.decorateRequest('language', {
     getter(this: FastifyRequest) {
       return languageOf(this.headers['accept-language'])
+    }
+  })
+
+  api.decorateRequest('clientAddress', {
+    getter(this: FastifyRequest) {
+      return clientAddress(this.ips ?? [this.socket.remoteAddress])
     }
   })
 

@@ -136,8 +136,8 @@ function userOf({ user }: FastifyRequest['session']): SessionUser {
   return user
 }
 
-function originOf({ ip, id }: Pick<FastifyRequest, 'ip' | 'id'>) {
-  return { address: ip, requestId: id }
+function originOf({ clientAddress, id }: Pick<FastifyRequest, 'clientAddress' | 'id'>) {
+  return { address: clientAddress, requestId: id }
 }
 
 export default routes

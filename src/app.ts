@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import helmet from '@fastify/helmet'
+import proxyAddr from '@fastify/proxy-addr'
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -33,6 +34,7 @@ import { ErrorAnswer } from '../routes/schemas.ts'
 import systemHealthRoutes from '../routes/system/health.ts'
 import systemRoutes from '../routes/system/index.ts'
 import type { GeneratedKey } from './accounts/encryption-key.ts'
+import { networkList, parseAddress } from './client-address.ts'
 import type { Config } from './config.ts'
 import { ServiceError } from './errors.ts'
 import { answerClientError, answerProtocolErrors, lacksHost, ownHostCheck } from './protocol-errors.ts'
@@ -121,7 +123,7 @@ function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstan
     requestTimeout: REQUEST_TIMEOUT_MS,
     // Longer than the proxy keeps it: a proxy must not send a request on a connection that the service closes.
     keepAliveTimeout: config.KEEP_ALIVE_SECONDS * 1_000,
-    trustProxy: config.TRUST_PROXY?.split(/[\s,]+/).filter(Boolean) ?? false,
+    trustProxy: config.TRUST_PROXY === undefined ? false : trustOf(config.TRUST_PROXY),
     // Plugins read the target as a path: @fastify/session has no session for an absolute address.
     rewriteUrl: ({ url = '' }) => originForm(url) ?? url,
     // Every path that fits into the headers is routed, so that a protected scope rejects it like any other.
@@ -132,6 +134,15 @@ function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstan
   })
   handleProtocolErrors(app)
   return app
+}
+
+/** Which hops are trusted: a proxy may write the address of the one before it in any of its forms. */
+function trustOf(networks: string): (hop: string | undefined) => boolean {
+  const trusts = proxyAddr.compile(networkList(networks))
+  return hop => {
+    const address = parseAddress(hop)
+    return address !== undefined && trusts(address, 0)
+  }
 }
 
 function handleProtocolErrors(app: FastifyInstance): void {

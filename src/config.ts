@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import envSchema from 'env-schema'
+import { isNetworkList } from './client-address.ts'
 import { DatabaseUrlError, parseDatabaseUrl } from './database/database-url.ts'
 import { isTimeZone } from './domain/time-zone.ts'
 
@@ -128,7 +129,7 @@ export const configSchema = Type.Object({
   ),
   TRUST_PROXY: Type.Optional(
     Type.String({
-      pattern: '^[0-9A-Fa-f.:/, ]+$',
+      format: 'network-list',
       maxLength: 4096,
       rule: 'must be a comma-separated list of addresses or networks',
       description: 'comma-separated addresses or networks whose `X-Forwarded-*` headers are accepted; unset: none'
@@ -296,7 +297,11 @@ function validate(given: Record<string, string>): Static<typeof configSchema> {
       data: given,
       env: false,
       ajv: {
-        customOptions: ajv => ajv.addVocabulary(['rule', 'secret']).addFormat('time-zone', isTimeZone)
+        customOptions: ajv =>
+          ajv
+            .addVocabulary(['rule', 'secret'])
+            .addFormat('time-zone', isTimeZone)
+            .addFormat('network-list', isNetworkList)
       }
     })
   } catch (err) {

@@ -117,7 +117,7 @@ t.test('the handler of a route is a named function of ten lines at most', async 
 
 /** The modules of `src/`, from the lowest layer to the highest. A module imports only from those before it. */
 const layers = [
-  'messages.ts errors.ts start-error.ts data-directory.ts protocol-errors.ts request-target.ts locations.ts http-agent.ts log async domain',
+  'messages.ts errors.ts start-error.ts data-directory.ts protocol-errors.ts request-target.ts client-address.ts locations.ts http-agent.ts log async domain',
   'metrics',
   'database',
   'config.ts',
@@ -179,6 +179,19 @@ function cyclesOf(graph: Map<string, Iterable<string>>): string[] {
   for (const node of graph.keys()) visit(node, [])
   return cycles
 }
+
+t.test('only one getter reads the address of a connection or of a proxy', async t => {
+  // The `clientAddress` of a request is parsed and has one spelling.
+  const raw =
+    /\bremoteAddress\b|\bx-forwarded-for\b|\brequest\.ips?\b|\bthis\.ips?\b|\{[^{}]*\bips?\b[^{}]*\}: (?:Pick<)?FastifyRequest/
+  t.strictSame(
+    [...sources.values()]
+      .filter(({ file, text }) => !file.startsWith('src/database/') && raw.test(text))
+      .map(({ file }) => file),
+    ['plugins/admin-auth.ts', 'plugins/request.ts'],
+    'admin-auth.ts only warns of headers that are ignored'
+  )
+})
 
 /** The module of `src/` that owns each table: its files alone may name the table in a statement. */
 const tableOwners: Record<string, string> = {

@@ -5,7 +5,7 @@ import type { Overrides } from '../../src/app.ts'
 import { Users } from '../../src/auth/users.ts'
 import { captureLog, SESSION_SECRET, startApp, untilStatus } from '../support/app.ts'
 import { frozenDatabase, migratedDatabase } from '../support/migrated-database.ts'
-import { Client, createUser } from '../support/session.ts'
+import { adminOf, Client, createUser } from '../support/session.ts'
 
 /** A service on a database whose clock is stopped: a wait of a second lasts however slow the machine is. */
 async function started(t: Test, environment: Record<string, string> = {}, overrides: Partial<Overrides> = {}) {
@@ -394,6 +394,45 @@ t.test('with TRUST_PROXY, headers of another proxy are ignored with a warning', 
   const { client, log } = await started(t, { TRUST_PROXY: '192.0.2.0/24' })
   await client.send('GET', '/api/auth/me', undefined, { 'x-forwarded-for': '192.0.2.9' })
   t.equal(log.lines.filter(({ msg }) => String(msg).startsWith('forwarded headers')).length, 1)
+})
+
+t.test('the address of a client has one spelling in the limits, the audit log and the log', async t => {
+  const { app, client, log } = await started(t, { TRUST_PROXY: '127.0.0.1,10.0.0.0/8' })
+  const cases: [forwarded: string, address: string][] = [
+    ['192.0.2.9', '192.0.2.9'],
+    ['192.0.2.9:4711', '192.0.2.9'],
+    ['::ffff:192.0.2.9', '192.0.2.9'],
+    ['[::ffff:192.0.2.9]:4711', '192.0.2.9'],
+    ['192.0.2.9, 10.1.2.3:443, [::ffff:10.1.2.4]:443', '192.0.2.9'],
+    ['[2001:DB8:0::9]:4711', '2001:db8::9'],
+    ['fe80::9%eth0', 'fe80::9'],
+    ['192.0.2.9, unknown', '127.0.0.1'],
+    ['x'.repeat(5_000), '127.0.0.1'],
+    ['', '127.0.0.1']
+  ]
+  for (const [forwarded] of cases) {
+    await client.send(
+      'POST',
+      '/api/auth/login',
+      { username: 'ops', password: 'wrong' },
+      { 'x-forwarded-for': forwarded }
+    )
+  }
+  const admin = await adminOf(app)
+  const { entries } = (await admin.send('GET', '/api/system/audit-log?action=sign_in')).answer
+  const refused = (entries as { address: string; outcome: string }[]).filter(({ outcome }) => outcome === 'refused')
+  t.strictSame(
+    refused.map(({ address }) => address).reverse(),
+    cases.map(([_forwarded, address]) => address)
+  )
+  const wait = await client.send(
+    'POST',
+    '/api/auth/login',
+    { username: 'ops', password: 'wrong' },
+    { 'x-forwarded-for': '192.0.2.9:1' }
+  )
+  t.equal(wait.status, 429, 'the five spellings were counted as one address')
+  t.notMatch(log.text(), /xxxx/)
 })
 
 t.test('a list of secrets rotates', async t => {
