@@ -29,11 +29,11 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
   let registry: ExchangeRegistry | undefined
 
   async function connect() {
-    const [{ Agent }, { ExchangeRegistry }] = await Promise.all([
+    const [{ createHttpAgent }, { ExchangeRegistry }] = await Promise.all([
       import('../src/http-agent.ts'),
       import('../src/exchanges/exchange-registry.ts')
     ])
-    const dispatcher = new Agent()
+    const dispatcher = createHttpAgent(config)
     const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
     registry = new ExchangeRegistry({ dispatcher, urls, onCall: countExchangeCall(app.metrics) })
     return { dispatcher, registry }

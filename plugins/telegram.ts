@@ -68,18 +68,31 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
 }
 
 /** The client with its connections, created at the first call of `client`; undefined without a token. */
-function lazyClient({ TELEGRAM_BOT_TOKEN: token, TELEGRAM_API_URL: baseUrl }: Config, metrics: Metrics) {
+function lazyClient(config: Config, metrics: Metrics) {
+  const {
+    TELEGRAM_BOT_TOKEN: token,
+    TELEGRAM_API_URL: baseUrl,
+    TELEGRAM_CHAT_ID: chatId,
+    TELEGRAM_TOPIC_ID: id
+  } = config
+  const topic = chatId !== undefined && id !== undefined ? { chatId, id } : undefined
   let connected: ReturnType<typeof connect> | undefined
 
   async function connect(token: string) {
-    const [{ Agent }, { TelegramClient }] = await Promise.all([
+    const [{ createHttpAgent }, { TelegramClient }] = await Promise.all([
       import('../src/http-agent.ts'),
       import('../src/notifications/telegram-client.ts')
     ])
-    const dispatcher = new Agent({ connections: 4 })
+    const dispatcher = createHttpAgent(config, { connections: 4 })
     return {
       dispatcher,
-      client: new TelegramClient({ token, dispatcher, baseUrl, onCall: countTelegramCall(metrics) })
+      client: new TelegramClient({
+        token,
+        dispatcher,
+        baseUrl,
+        ...(topic && { topic }),
+        onCall: countTelegramCall(metrics)
+      })
     }
   }
 

@@ -6,6 +6,7 @@ import envSchema from 'env-schema'
 import { isNetworkList } from './client-address.ts'
 import { DatabaseUrlError, parseDatabaseUrl } from './database/database-url.ts'
 import { isTimeZone } from './domain/time-zone.ts'
+import { isPrivateHost } from './private-host.ts'
 
 const port = (fallback: number, description: string) =>
   Type.Integer({ default: fallback, minimum: 0, maximum: 65_535, description })
@@ -26,6 +27,10 @@ const SAFE_URL = '^(https://[^\\s/?#@]+|http://(127\\.[0-9.]+|localhost|\\[::1\\
 export function isSafeUrl(url: string): boolean {
   return new RegExp(SAFE_URL).test(url)
 }
+
+const PROXY_RULE = 'must be an http or https address without a path'
+const TELEGRAM_URL_RULE =
+  'must be an https address, or an http one on loopback, or in a private network with `TELEGRAM_API_PRIVATE_HTTP`'
 
 const baseUrl = (description: string) =>
   Type.Optional(
@@ -189,13 +194,42 @@ export const configSchema = Type.Object({
   TELEGRAM_CHAT_ID: Type.Optional(
     Type.String({ minLength: 1, maxLength: 64, description: "the operator's chat: a number, or @name" })
   ),
+  TELEGRAM_TOPIC_ID: Type.Optional(
+    Type.Integer({
+      minimum: 2,
+      maximum: 2_147_483_647,
+      description: 'topic of the chat that gets the messages; unset: the general one'
+    })
+  ),
+  // `checkTelegramUrl` checks the host of an http address.
   TELEGRAM_API_URL: Type.String({
     default: 'https://api.telegram.org',
-    pattern: SAFE_URL,
+    pattern: '^https?://[^\\s/?#@]+(/[^\\s?#]*)?$',
     maxLength: 2048,
-    rule: 'must be an https address, or an http one on loopback',
+    rule: TELEGRAM_URL_RULE,
     description: 'the Bot API server, such as a self-hosted one'
   }),
+  TELEGRAM_API_PRIVATE_HTTP: Type.Boolean({
+    default: false,
+    rule: 'must be true or false',
+    description:
+      '`true`: `TELEGRAM_API_URL` may be http in a private network, where the bot token and the messages are not encrypted'
+  }),
+  HTTPS_PROXY: Type.Optional(
+    Type.String({
+      pattern: '^https?://[^\\s/?#]+/?$',
+      maxLength: 2048,
+      secret: true,
+      rule: PROXY_RULE,
+      description: 'proxy of outgoing calls to https addresses, with user and password where it needs them; unset: none'
+    })
+  ),
+  NO_PROXY: Type.Optional(
+    Type.String({
+      maxLength: 4096,
+      description: 'comma-separated hosts that are called without the proxy: `host`, `host:port`, `.domain`, `*`'
+    })
+  ),
   CHECK_TIMEOUT_MS: Type.Integer({
     default: 400,
     minimum: 50,
@@ -254,6 +288,10 @@ export function loadConfig(environment: Environment): Config {
   }
   const settings = validate(given)
   if (settings.DATABASE_URL !== undefined) checkDatabaseUrl(settings.DATABASE_URL)
+  checkTelegramUrl(settings)
+  if (settings.HTTPS_PROXY !== undefined && !URL.canParse(settings.HTTPS_PROXY)) {
+    throw new ConfigError(`HTTPS_PROXY ${PROXY_RULE}`)
+  }
   const missing = (['SESSION_SECRET', 'ENCRYPTION_KEY'] as const).filter(secret => settings[secret] === undefined)
   if (settings.DATABASE_URL !== undefined && missing.length > 0) {
     throw new ConfigError(`${missing.join(' and ')} must be set when DATABASE_URL is`)
@@ -273,6 +311,12 @@ function checkDatabaseUrl(url: string): void {
     if (!(cause instanceof DatabaseUrlError)) throw cause
     throw new ConfigError(`DATABASE_URL: ${cause.message}`, { cause })
   }
+}
+
+/** @throws {ConfigError} where the bot token would leave this machine unencrypted, unless the operator enabled that */
+function checkTelegramUrl({ TELEGRAM_API_URL: url, TELEGRAM_API_PRIVATE_HTTP: enabled }: Static<typeof configSchema>) {
+  if (isSafeUrl(url) || (enabled && URL.canParse(url) && isPrivateHost(new URL(url).hostname))) return
+  throw new ConfigError(`TELEGRAM_API_URL ${TELEGRAM_URL_RULE}`)
 }
 
 function portOf(text: string): number | 'off' {

@@ -55,6 +55,8 @@ t.test('variables that are not settings are ignored', async t => {
 })
 
 t.test('an invalid value is rejected with its key and rule, without the value', async t => {
+  const telegramUrl =
+    'must be an https address, or an http one on loopback, or in a private network with `TELEGRAM_API_PRIVATE_HTTP`'
   const rules: [key: string, value: string, rule: string][] = [
     ['PORT', 'eight', 'must be integer'],
     ['PORT', '70000', 'must be <= 65535'],
@@ -66,12 +68,35 @@ t.test('an invalid value is rejected with its key and rule, without the value', 
     ['LOG_LEVEL', 'loud', 'must be equal to one of the allowed values: trace, debug, info, warn, error, fatal, silent'],
     ['CHECK_TIMEOUT_MS', '900', 'must be <= 800'],
     ['SERVICE_NAME', 'a b', 'must be 1 to 48 letters, digits, dots, dashes or underscores'],
-    ['TELEGRAM_API_URL', 'http://api.telegram.org', 'must be an https address, or an http one on loopback'],
-    ['TELEGRAM_API_URL', 'https://user@host', 'must be an https address, or an http one on loopback'],
+    ['TELEGRAM_API_URL', 'http://api.telegram.org', telegramUrl],
+    ['TELEGRAM_API_URL', 'http://10.0.0.1:8081', telegramUrl],
+    ['TELEGRAM_API_URL', 'https://user@host', telegramUrl],
+    ['BINANCE_URL', 'http://10.0.0.1:8081', 'must be an https address, or an http one on loopback'],
+    ['HTTPS_PROXY', 'socks5://10.0.0.1:1080', 'must be an http or https address without a path'],
+    ['HTTPS_PROXY', 'http://u:hunter2@proxy:99999', 'must be an http or https address without a path'],
     ['TRUST_PROXY', 'true', 'must be a comma-separated list of addresses or networks']
   ]
   for (const [key, value, rule] of rules) {
     refused(t, { [key]: value }, `${key} ${rule}`)
+  }
+})
+
+t.test('the Bot API may be called by http in a private network if the operator enables it', async t => {
+  const privately = { TELEGRAM_API_PRIVATE_HTTP: 'true' }
+  const allowed = [
+    'http://telegram-bot-api:8081',
+    'http://10.0.0.1:8081/path',
+    'http://[fd00::1]',
+    'http://bots.internal'
+  ]
+  for (const url of allowed) t.equal(loadConfig({ ...privately, TELEGRAM_API_URL: url }).TELEGRAM_API_URL, url)
+  for (const url of [
+    'http://api.telegram.org',
+    'http://8.8.8.8',
+    'http://10.0.0.1.example.com',
+    'http://[2001:db8::1]'
+  ]) {
+    t.throws(() => loadConfig({ ...privately, TELEGRAM_API_URL: url }), ConfigError, url)
   }
 })
 

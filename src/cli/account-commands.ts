@@ -1,6 +1,5 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
 import type { Command } from 'commander'
-import { Agent } from 'undici'
 import type { Account } from '../accounts/account.ts'
 import { Accounts } from '../accounts/accounts.ts'
 import { type GeneratedKey, generatedKey } from '../accounts/encryption-key.ts'
@@ -12,6 +11,7 @@ import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { assertOffered, ExchangeRegistry, NotOffered } from '../exchanges/exchange-registry.ts'
 import { URL_SETTINGS } from '../exchanges/url-settings.ts'
+import { createHttpAgent } from '../http-agent.ts'
 import { livingVersions } from '../replicas/replica-table.ts'
 import { CommandError } from './command-error.ts'
 import { type CommandResult, succeeded } from './command-result.ts'
@@ -84,7 +84,7 @@ async function withAccounts(
     config.ENCRYPTION_KEY === undefined ? await generatedKey(config.DATA_DIR) : { key: config.ENCRYPTION_KEY }
   const keyRing = new KeyRing(key)
   const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
-  const dispatcher = new Agent()
+  const dispatcher = createHttpAgent(config)
   const registry = new ExchangeRegistry({ dispatcher, urls })
   try {
     return await withDatabase(action, async (database, audit) => {

@@ -8,9 +8,14 @@ type JsonObject = Record<string, unknown>
 
 /** Descriptions of answers with status 400 about the chat or the bot's rights in it, not about the request. */
 const noSuchChat =
-  /chat not found|chat_id is empty|chat_id_invalid|peer_id_invalid|user not found|chat was (migrated|upgraded)/i
+  /chat not found|chat_id is empty|chat_id_invalid|peer_id_invalid|user not found|chat was (migrated|upgraded|deactivated)|thread not found|topic_deleted|topic_id_invalid|channel_(private|invalid)/i
 const noRights =
-  /not enough rights|have no rights|need administrator rights|chat_write_forbidden|user_is_blocked|chat_restricted/i
+  /not enough rights|have no rights|need administrator rights|_forbidden|user_is_blocked|user_banned|chat_restricted|chat_admin_required|topic_closed/i
+/** A bot that was logged out of this server, to use another one, is answered with status 400. */
+const loggedOut = /logged out/i
+/** Descriptions of answers with status 400 about the text of the message: no later attempt succeeds. */
+const rejectedText =
+  /can't parse|message is too long|message_too_long|message text|message_empty|text must be|entit(y|ies)|button|reply markup/i
 
 /**
  * Reads an answer of the Bot API (https://core.telegram.org/bots/api#making-requests): its `result`, or the error.
@@ -35,6 +40,7 @@ export function readAnswer(
   throw new TelegramError(code, method, {
     status,
     temporary: status === 429 || status >= 500,
+    rejectsText: code === 'TELEGRAM_REJECTED' && rejectedText.test(telegramDescription ?? ''),
     ...(isBotApi ? {} : { reason: status >= 500 ? 'SERVER_ERROR' : 'NOT_BOT_API' }),
     ...(description !== undefined && { description }),
     ...retryAfter(parameters),
@@ -77,7 +83,7 @@ function codeOf(status: number, isBotApi: boolean, description: string): Telegra
   if (status === 429) return 'TELEGRAM_RATE_LIMITED'
   if (!isBotApi || status >= 500) return 'TELEGRAM_UNREACHABLE'
   // A token of the wrong form is answered with 404: it is part of the path.
-  if (status === 401 || status === 404) return 'TELEGRAM_UNAUTHORIZED'
+  if (status === 401 || status === 404 || loggedOut.test(description)) return 'TELEGRAM_UNAUTHORIZED'
   if (status === 403 || noRights.test(description)) return 'TELEGRAM_BLOCKED'
   return noSuchChat.test(description) ? 'TELEGRAM_CHAT_NOT_FOUND' : 'TELEGRAM_REJECTED'
 }

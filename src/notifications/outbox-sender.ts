@@ -45,7 +45,7 @@ const GIVE_UP_AFTER_MS: Readonly<Record<DeliveryErrorCode, number>> = {
   TELEGRAM_UNAUTHORIZED: HOUR,
   TELEGRAM_CHAT_NOT_FOUND: HOUR,
   TELEGRAM_BLOCKED: HOUR,
-  TELEGRAM_REJECTED: 0
+  TELEGRAM_REJECTED: HOUR
 }
 
 interface Claimed {
@@ -213,7 +213,7 @@ export class OutboxSender {
     const known = err instanceof TelegramError
     const aborted = this.#closing.signal.aborted || (known && err.code === 'TELEGRAM_ABORTED')
     const code = known ? err.code : 'INTERNAL'
-    const givenUp = !aborted && ageMs >= GIVE_UP_AFTER_MS[code]
+    const givenUp = !aborted && ((known && err.rejectsText) || ageMs >= GIVE_UP_AFTER_MS[code])
     const retryAfterMs = known ? (err.retryAfterMs ?? 0) : 0
     const waitMs = aborted ? 0 : Math.max(backOffMs(ATTEMPTS, attempts + 1), retryAfterMs)
     if (givenUp) log.error({ err, message_id: messageId, chat_id: chatId }, 'message given up')

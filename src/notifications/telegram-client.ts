@@ -26,6 +26,8 @@ export interface TelegramClientOptions {
   dispatcher: Dispatcher
   /** The address of the Bot API, without `/bot<token>`. Default: https://api.telegram.org */
   baseUrl?: string
+  /** A topic of one chat: messages to that chat go there. Default: none. */
+  topic?: { chatId: string; id: number }
   /** Longest duration of one attempt, in milliseconds. Default 5 s. */
   attemptTimeoutMs?: number
   /** Longest duration of one call with its waits and retries, in milliseconds. Default 30 s. */
@@ -92,11 +94,14 @@ interface Call {
  * The path of each URL contains the token. No error and no inspectable field of this object contains it.
  */
 export class TelegramClient {
-  readonly #options: Required<TelegramClientOptions>
+  readonly #options: Required<Omit<TelegramClientOptions, 'topic'>>
+  readonly #topic: TelegramClientOptions['topic']
 
   /** @throws {TypeError} when `baseUrl` is no URL */
   constructor(options: TelegramClientOptions) {
+    const { topic, ...rest } = options
     const timers = options.timers ?? systemTimers
+    this.#topic = topic
     this.#options = {
       attemptTimeoutMs: 5 * SECOND,
       deadlineMs: 30 * SECOND,
@@ -104,7 +109,7 @@ export class TelegramClient {
       pacer: new Pacer({ timers }),
       random: Math.random,
       onCall: () => undefined,
-      ...options,
+      ...rest,
       timers,
       baseUrl: new URL(options.baseUrl ?? 'https://api.telegram.org').href.replace(/\/+$/, '')
     }
@@ -144,8 +149,10 @@ export class TelegramClient {
    */
   async sendMessage(chatId: string, html: string, options: CallOptions = {}): Promise<SentMessage> {
     const bounds = this.#bounds(options)
+    const topic = this.#topic?.chatId === chatId ? { message_thread_id: this.#topic.id } : {}
     return followMigration(chatId, async id => {
-      const parameters = { chat_id: id, text: html, parse_mode: 'HTML', link_preview_options: { is_disabled: true } }
+      const message = { text: html, parse_mode: 'HTML', link_preview_options: { is_disabled: true } }
+      const parameters = { chat_id: id, ...topic, ...message }
       const result = asObject(await this.#call('sendMessage', parameters, bounds, id))
       const messageId = asId(result?.message_id)
       if (messageId === undefined) throw notBotApi('sendMessage')
@@ -267,9 +274,17 @@ async function followMigration<T>(
   }
 }
 
-function detailsOf({ temporary, status, description, reason, retryAfterMs }: TelegramError): TelegramErrorDetails {
+function detailsOf({
+  temporary,
+  rejectsText,
+  status,
+  description,
+  reason,
+  retryAfterMs
+}: TelegramError): TelegramErrorDetails {
   return {
     temporary,
+    rejectsText,
     ...(status !== undefined && { status }),
     ...(description !== undefined && { description }),
     ...(reason !== undefined && { reason }),

@@ -1,8 +1,8 @@
 /**
  * Why a call to Telegram failed:
- * - `TELEGRAM_UNAUTHORIZED`: the bot token is wrong or was revoked
- * - `TELEGRAM_CHAT_NOT_FOUND`: the chat does not exist, or the bot has no contact with it
- * - `TELEGRAM_BLOCKED`: the bot may not write to the chat: blocked, removed, without rights
+ * - `TELEGRAM_UNAUTHORIZED`: the bot token is wrong or was revoked, or the bot was logged out of this server
+ * - `TELEGRAM_CHAT_NOT_FOUND`: the chat or its topic does not exist, or the bot has no contact with it
+ * - `TELEGRAM_BLOCKED`: the bot may not write to the chat: blocked, removed, without rights, topic closed
  * - `TELEGRAM_RATE_LIMITED`: too many requests; retry after `retryAfterMs`, where it is known
  * - `TELEGRAM_UNREACHABLE`: no answer, a server error, or an answer of something other than the Bot API
  * - `TELEGRAM_REJECTED`: Telegram rejects this request (markup, length, …)
@@ -25,6 +25,8 @@ export interface TelegramErrorDetails {
    * `TELEGRAM_UNREACHABLE` that is not temporary (a proxy answered) may end, too, but not within seconds.
    */
   temporary?: boolean
+  /** Whether Telegram rejects the text of the message, which no later attempt changes. Default false. */
+  rejectsText?: boolean
   /** HTTP status of the answer, where there was one. */
   status?: number
   /** Telegram's description, at most 200 characters, withheld when it quotes the token. For the log, not for clients. */
@@ -46,6 +48,7 @@ export class TelegramError extends Error {
   readonly code: TelegramErrorCode
   readonly method: TelegramMethod
   readonly temporary: boolean
+  readonly rejectsText: boolean
   readonly status: number | undefined
   readonly description: string | undefined
   readonly reason: string | undefined
@@ -53,11 +56,12 @@ export class TelegramError extends Error {
   readonly migratedTo: string | undefined
 
   constructor(code: TelegramErrorCode, method: TelegramMethod, details: TelegramErrorDetails = {}) {
-    const { temporary = false, status, description, reason, retryAfterMs, migratedTo } = details
+    const { temporary = false, rejectsText = false, status, description, reason, retryAfterMs, migratedTo } = details
     super([`${method}: ${code}`, description ?? reason].filter(part => part !== undefined).join(', '))
     this.code = code
     this.method = method
     this.temporary = temporary
+    this.rejectsText = rejectsText
     this.status = status
     this.description = description
     this.reason = reason

@@ -174,6 +174,18 @@ t.test('a message that cannot arrive is given up and logged, and the next one is
   ])
 })
 
+t.test('a message waits for an hour after an error that an operator may end, or that is not known', async t => {
+  const { database, sender, write, pass, bot } = await setUp(t)
+  const errors = ['Logged out', 'Bad Request: TOPIC_CLOSED', 'Bad Request: SOMETHING_NEW']
+  await write(...errors.map((_, i) => [String(i), 'text', String(i)] as [string, string, string]))
+  for (const error of errors) bot.queue('sendMessage', failWith(400, error))
+  await sender().sendDue()
+  assertRows(t, await rowsOf(database), Array(3).fill({ delivered: false, given_up: false, attempts: 1 }))
+  await pass('59 minutes')
+  await sender().sendDue()
+  assertRows(t, await rowsOf(database), Array(3).fill({ delivered: true, attempts: 2 }))
+})
+
 t.test('an outage of hours loses no message', async t => {
   const { bot, sender, write, pass } = await setUp(t)
   bot.queue('sendMessage', ...Array.from({ length: 25 }, () => failWith(502, 'Bad Gateway')))
@@ -330,7 +342,7 @@ t.test('the sweep gives up messages that no replica could send, and deletes old 
 
 t.test('no log line contains the token', async t => {
   const { bot, sender, write, text } = await setUp(t)
-  bot.queue('sendMessage', failWith(401, 'Unauthorized'), failWith(400, 'Bad Request: whatever'))
+  bot.queue('sendMessage', failWith(401, 'Unauthorized'), failWith(400, 'Bad Request: message is too long'))
   await write(['1', 'message', 'a'], ['2', 'message', 'b'])
   await sender().sendDue()
   t.ok(text().includes('message given up'))

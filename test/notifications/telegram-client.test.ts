@@ -69,6 +69,41 @@ t.test('sendMessage sends HTML and returns where the message went', async t => {
   t.hasStrict(server.received[0]?.body, { parse_mode: 'HTML', link_preview_options: { is_disabled: true } })
 })
 
+t.test('messages to the chat of a topic go to that topic, also after the chat became a supergroup', async t => {
+  const { client, server } = await connect(t, { topic: { chatId: '42', id: 7 } })
+  await client.sendMessage('42', 'in the topic')
+  await client.sendMessage('43', 'elsewhere')
+  server.queue('sendMessage', failWith(400, 'Bad Request: group chat was upgraded', { migrate_to_chat_id: -100_1 }))
+  await client.sendMessage('42', 'again')
+  t.strictSame(
+    server.received.map(({ body }) => [body.chat_id, body.message_thread_id]),
+    [
+      ['42', 7],
+      ['43', undefined],
+      ['42', 7],
+      ['-1001', 7]
+    ]
+  )
+})
+
+t.test('an error about the text of the message is distinguished from every other', async t => {
+  const { client, server } = await connect(t)
+  const cases: [description: string, rejectsText: boolean][] = [
+    ["Bad Request: can't parse entities: Unsupported start tag", true],
+    ['Bad Request: message is too long', true],
+    ['Bad Request: message text is empty', true],
+    ['Bad Request: entities too long', true],
+    ['Bad Request: text must be encoded in UTF-8', true],
+    ['Bad Request: TOPIC_CLOSED', false],
+    ['Bad Request: SOMETHING_NEW', false],
+    ['Logged out', false]
+  ]
+  for (const [description, rejectsText] of cases) {
+    server.queue('sendMessage', failWith(400, description))
+    t.hasStrict(await failure(t, client.sendMessage('1', 'text')), { rejectsText }, description)
+  }
+})
+
 t.test('a base address may have a path', async t => {
   const { client, server } = await connect(t)
   const behind = clientOf(t, { baseUrl: `${server.url}/proxy/` })
@@ -110,6 +145,12 @@ t.test('each further error of Telegram has its code', async t => {
     [failWith(403, 'Forbidden: user is deactivated'), 'TELEGRAM_BLOCKED'],
     [failWith(400, 'Bad Request: not enough rights to send text messages to the chat'), 'TELEGRAM_BLOCKED'],
     [failWith(400, 'Bad Request: PEER_ID_INVALID'), 'TELEGRAM_CHAT_NOT_FOUND'],
+    [failWith(400, 'Logged out'), 'TELEGRAM_UNAUTHORIZED'],
+    [failWith(400, 'Bad Request: TOPIC_CLOSED'), 'TELEGRAM_BLOCKED'],
+    [failWith(400, 'Bad Request: CHAT_SEND_PLAIN_FORBIDDEN'), 'TELEGRAM_BLOCKED'],
+    [failWith(400, 'Bad Request: message thread not found'), 'TELEGRAM_CHAT_NOT_FOUND'],
+    [failWith(400, 'Bad Request: TOPIC_DELETED'), 'TELEGRAM_CHAT_NOT_FOUND'],
+    [failWith(400, 'Bad Request: SOMETHING_NEW'), 'TELEGRAM_REJECTED'],
     [failWith(400, "Bad Request: can't parse entities: Unsupported start tag"), 'TELEGRAM_REJECTED'],
     [{ kind: 'answer', status: 404, body: '<html>nginx</html>' }, 'TELEGRAM_UNREACHABLE'],
     [{ kind: 'answer', status: 302, body: '' }, 'TELEGRAM_UNREACHABLE'],

@@ -133,7 +133,9 @@ recordedTest('every fixture ends the test with a code of the contract', async t 
 
 t.test('a migrated chat succeeds, and its new id is returned', async t => {
   const { server, request } = await prepare(t)
-  server.queue('getChat', failWith(400, 'Bad Request: group chat was upgraded', { migrate_to_chat_id: -100 }))
+  const upgraded = failWith(400, 'Bad Request: group chat was upgraded', { migrate_to_chat_id: -100 })
+  server.queue('getChat', upgraded)
+  server.queue('sendMessage', upgraded)
   t.hasStrict(await testTelegram(request), { ok: true, migratedTo: '-100' })
   t.equal(server.delivered[0]?.chatId, '-100')
 })

@@ -55,6 +55,28 @@ t.test('the test has three stages and returns each, in the language of the admin
   t.notOk((log.text() + JSON.stringify(blocked.answer)).includes(TEST_TOKEN), 'the token is nowhere')
 })
 
+t.test('the message of the test goes to the configured topic', async t => {
+  const server = await startBotApiServer()
+  t.teardown(() => server.close())
+  const { admin } = await started(t, {
+    TELEGRAM_BOT_TOKEN: TEST_TOKEN,
+    TELEGRAM_CHAT_ID: '-42',
+    TELEGRAM_TOPIC_ID: '7',
+    TELEGRAM_API_URL: server.url
+  })
+  server.queue('sendMessage', failWith(400, 'Bad Request: group chat was upgraded', { migrate_to_chat_id: -1001 }))
+  t.hasStrict(await admin.send('POST', '/api/system/test-telegram'), { status: 200, answer: { success: true } })
+  t.strictSame(
+    server.received.map(({ method, body }) => [method, body.message_thread_id]),
+    [
+      ['getMe', undefined],
+      ['getChat', undefined],
+      ['sendMessage', 7],
+      ['sendMessage', 7]
+    ]
+  )
+})
+
 t.test('without a configuration the answer is TELEGRAM_NOT_CONFIGURED', async t => {
   const { admin } = await started(t, {})
   t.hasStrict(await admin.send('POST', '/api/system/test-telegram'), {
