@@ -21,7 +21,8 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '012.do.alert-progress.sql': '0.1.0',
   '013.do.replica-settings.sql': '0.1.0',
   '014.do.job-runners.sql': '0.1.0',
-  '015.do.health-history.sql': '0.1.0'
+  '015.do.health-history.sql': '0.1.0',
+  '016.do.order-mismatches.sql': '0.1.0'
 }
 
 /** The version of this service, from package.json when it was built: `0.3.0-rc.1` counts as `0.3.0`. */

@@ -5,7 +5,7 @@ import type { OrderSide } from './order.ts'
 import type { PositionSide } from './position.ts'
 
 export interface Fill {
-  /** Unique per account and market. */
+  /** Unique per account, market, symbol and side of the trade. */
   exchangeTradeId: string
   exchangeOrderId: string
   symbol: string

@@ -8,7 +8,7 @@ export type OrderSide = 'BUY' | 'SELL'
 
 /** Identifies an order at its exchange. */
 export interface OrderRef {
-  /** Unique per account and market. Text, because ids above 2^53 exist. */
+  /** Unique per account, market and symbol. Text, because ids above 2^53 exist. */
   exchangeOrderId: string
   /** The exchange's own symbol. */
   exchangeSymbol: string
@@ -40,6 +40,8 @@ export interface UnifiedOrder {
   /** Average price of the fills; null before the first. */
   averagePrice: Decimal | null
   status: OrderState
+  /** A conditional order that has ended by its trigger, without the order that it became. */
+  lostChild?: true
   createdAt: Millis | null
   updatedAt: Millis | null
 }

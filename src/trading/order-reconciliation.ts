@@ -21,6 +21,10 @@ export const MISSES_UNTIL_UNKNOWN = 5
 const CHECKS_UNTIL_CUMULATIVE = 3
 /** Prefix of the trade id of an execution that was recorded for a difference of filled quantities. */
 export const CUMULATIVE = 'cum:'
+/** Prefix of the trade id of an execution that reverses a recorded one, because the exchange busted the trade. */
+const REVERSAL = 'rev:'
+/** Checks in a row that find the same mismatch until it counts: one answer may be old, or mixed up. */
+const CHECKS_UNTIL_FLAGGED = 3
 
 const ENDED: ReadonlySet<OrderStatus> = new Set<OrderStatus>(['filled', 'canceled', 'rejected', 'expired'])
 
@@ -39,7 +43,10 @@ export interface KnownOrder {
   status: OrderStatus
   misses: number
   fillChecks: number
-  /** The sum of its executions. */
+  /** In what the last answers differ from the order, and in how many checks in a row they did; null and 0 if in nothing. */
+  mismatch: string | null
+  mismatchChecks: number
+  /** The sum of its executions; those on the other side count negative. */
   recordedQuantity: Decimal
   /** Whether one of its executions is a difference; from there on all of them are, or a quantity would count twice. */
   isCumulative: boolean
@@ -71,6 +78,8 @@ export interface OrderChange {
   averagePrice: Decimal | null
   misses: number
   fillChecks: number
+  mismatch: string | null
+  mismatchChecks: number
   errorCode: string | null
 }
 
@@ -90,16 +99,24 @@ export function differs(order: KnownOrder, seen: OrderAnswer): boolean {
   if (seen.kind === 'missing') return true
   return (
     stateOf(seen.order, new Exact(seen.order.filledQuantity)) !== order.status ||
-    seen.order.side !== order.side ||
+    mismatchOf(order, seen.order, null) !== null ||
+    order.mismatchChecks > 0 ||
     order.misses > 0 ||
     order.fillChecks > 0 ||
     !sameNumber(seen.order.filledQuantity, order.recordedQuantity)
   )
 }
 
-/** Whether the fills of an order must be asked for: more is filled than is recorded, and its fills are what counts. */
+/**
+ * Whether the fills of an order must be requested: more is filled than is recorded, and its fills are what counts, or the
+ * filled quantity has decreased and stays so.
+ */
 export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
-  return !order.isCumulative && new Exact(seen.filledQuantity).gt(order.recordedQuantity)
+  if (order.isCumulative) return false
+  const filled = new Exact(seen.filledQuantity)
+  return filled.lt(order.recordedQuantity)
+    ? order.mismatchChecks + 1 >= CHECKS_UNTIL_FLAGGED
+    : filled.gt(order.recordedQuantity)
 }
 
 /**
@@ -111,6 +128,10 @@ export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
  * - A difference is priced so that Σ price · quantity = average · filled, exactly unless the quotient is not finite
  *   (20 decimals, half to even). Where the exchange's rounding of the average makes that price zero or less, the average
  *   itself is the price.
+ * - An answer that contradicts the order changes nothing. After three checks in a row with the same contradiction it is
+ *   the order's error code: `symbol_differs`, `side_differs`, `lost_child`, `filled_decreased`, `unknown_quote`,
+ *   `invalid_answer`. A filled quantity that decreased is then recorded if the fills prove which trades were busted: an
+ *   execution on the other side, at the same price, with the fee returned, reverses each.
  *
  * @param order read under the lock of its row
  */
@@ -120,27 +141,26 @@ export function reconcile(
   answer: OrderAnswer
 ): Reconciliation {
   if (ENDED.has(order.status)) return { kind: 'skipped' }
-  const known = totalOf(recorded)
+  const known = totalOf(order, recorded)
   if (answer.kind === 'missing') return missed(order, known, answer.code)
   const { order: seen, fills } = answer
-  if (seen.side !== order.side) return flagged(order, known, 'side_differs')
-  if (partsOfSymbol(order.symbol) === null) return flagged(order, known, 'unknown_quote')
-  if (fills?.some(fill => !isSound(fill, order))) return flagged(order, known, 'invalid_answer')
+  const mismatch = mismatchOf(order, seen, fills)
+  if (mismatch !== null) return mismatched(order, known, mismatch)
 
   const cumulative = recorded.some(({ exchangeTradeId }) => exchangeTradeId.startsWith(CUMULATIVE))
   const usable = cumulative ? [] : (fills ?? [])
   const executions = newAmong(usable, recorded)
   const corrections = correctedAmong(usable, recorded)
-  let total = totalOf([...recorded, ...executions])
+  let total = totalOf(order, [...recorded, ...executions])
   const gap = new Exact(seen.filledQuantity).minus(total.quantity)
-  if (gap.lt(0) && executions.length === 0) return { kind: 'skipped' }
+  if (gap.lt(0) && executions.length === 0) return decreased(order, recorded, answer)
 
   let complete = gap.lte(0)
   if (gap.gt(0) && (cumulative || order.fillChecks + 1 >= CHECKS_UNTIL_CUMULATIVE)) {
     const difference = differenceOf(order, seen, total, answer.at)
     if (difference !== null) {
       executions.push(difference)
-      total = totalOf([...recorded, ...executions])
+      total = totalOf(order, [...recorded, ...executions])
       complete = true
     }
   }
@@ -149,11 +169,10 @@ export function reconcile(
     executions,
     corrections,
     change: {
+      ...NO_PROBLEM,
       status: complete ? stateOf(seen, total.quantity) : total.quantity.gt(0) ? 'partially_filled' : 'open',
       ...sumsOf(total),
-      misses: 0,
-      fillChecks: complete ? 0 : order.fillChecks + 1,
-      errorCode: null
+      fillChecks: complete ? 0 : order.fillChecks + 1
     }
   }
 }
@@ -163,12 +182,14 @@ interface Total {
   cost: Big
 }
 
-function totalOf(executions: readonly Pick<Execution, 'price' | 'quantity'>[]): Total {
+const NO_PROBLEM = { misses: 0, fillChecks: 0, mismatch: null, mismatchChecks: 0, errorCode: null }
+
+function totalOf(order: KnownOrder, executions: readonly Pick<Execution, 'side' | 'price' | 'quantity'>[]): Total {
   return executions.reduce(
-    ({ quantity, cost }, execution) => ({
-      quantity: quantity.plus(execution.quantity),
-      cost: cost.plus(new Exact(execution.price).times(execution.quantity))
-    }),
+    ({ quantity, cost }, execution) => {
+      const signed = new Exact(execution.quantity).times(execution.side === order.side ? 1 : -1)
+      return { quantity: quantity.plus(signed), cost: cost.plus(signed.times(execution.price)) }
+    },
     { quantity: new Exact(0), cost: new Exact(0) }
   )
 }
@@ -184,15 +205,72 @@ function missed(order: KnownOrder, known: Total, code: ExchangeErrorCode): Recon
   const misses = order.misses + 1
   const status = misses >= MISSES_UNTIL_UNKNOWN ? 'unknown' : order.status
   const { fillChecks } = order
-  const change = { status, ...sumsOf(known), misses, fillChecks, errorCode: code }
+  const change = { ...NO_PROBLEM, status, ...sumsOf(known), misses, fillChecks, errorCode: code }
   return { kind: 'applied', executions: [], corrections: [], change }
 }
 
-/** The answer cannot be booked on this order: only an error code is recorded, for the operator. */
-function flagged(order: KnownOrder, known: Total, errorCode: string): Reconciliation {
+/** In what an answer contradicts its order; null if in nothing. */
+function mismatchOf(order: KnownOrder, seen: UnifiedOrder, fills: readonly Fill[] | null): string | null {
+  if (seen.exchangeSymbol !== order.exchangeSymbol) return 'symbol_differs'
+  if (seen.side !== order.side || seen.positionSide !== order.positionSide) return 'side_differs'
+  if (seen.lostChild) return 'lost_child'
+  if (partsOfSymbol(order.symbol) === null) return 'unknown_quote'
+  const isOfOrder = seen.exchangeOrderId === order.exchangeOrderId
+  return isOfOrder && (fills ?? []).every(fill => isSound(fill, order)) ? null : 'invalid_answer'
+}
+
+/** Counts a mismatch, which may have a value after a colon. Once it counts, its code is recorded for the operator. */
+function mismatched(order: KnownOrder, known: Total, mismatch: string): Reconciliation {
   const { status, misses, fillChecks } = order
-  const change = { status, ...sumsOf(known), misses, fillChecks, errorCode }
+  const mismatchChecks = checksWith(order, mismatch)
+  const errorCode = mismatchChecks >= CHECKS_UNTIL_FLAGGED ? (mismatch.split(':')[0] ?? null) : null
+  const change = { status, ...sumsOf(known), misses, fillChecks, mismatch, mismatchChecks, errorCode }
   return { kind: 'applied', executions: [], corrections: [], change }
+}
+
+function checksWith(order: KnownOrder, mismatch: string): number {
+  return order.mismatch === mismatch ? order.mismatchChecks + 1 : 1
+}
+
+/** Less is filled than is recorded: the answer is old, or the exchange busted trades. */
+function decreased(
+  order: KnownOrder,
+  recorded: readonly RecordedExecution[],
+  { order: seen, fills, at }: OrderAnswer & { kind: 'found' }
+): Reconciliation {
+  const mismatch = `filled_decreased:${new Exact(seen.filledQuantity).toFixed()}`
+  const executions =
+    checksWith(order, mismatch) >= CHECKS_UNTIL_FLAGGED ? reversalsOf(recorded, fills, seen.updatedAt ?? at) : []
+  const total = totalOf(order, [...recorded, ...executions])
+  if (executions.length === 0 || !total.quantity.eq(seen.filledQuantity)) {
+    return mismatched(order, totalOf(order, recorded), mismatch)
+  }
+  const change = { ...NO_PROBLEM, status: stateOf(seen, total.quantity), ...sumsOf(total) }
+  return { kind: 'applied', executions, corrections: [], change }
+}
+
+/** The reversals of recorded executions that are not among the fills. */
+function reversalsOf(
+  recorded: readonly RecordedExecution[],
+  fills: readonly Fill[] | null,
+  at: Millis
+): NewExecution[] {
+  if (fills === null) return []
+  const kept = new Set(fills.map(({ exchangeTradeId }) => exchangeTradeId))
+  const reversed = new Set(recorded.map(({ exchangeTradeId }) => exchangeTradeId))
+  return recorded.flatMap(({ exchangeTradeId, side, price, quantity, fee, feeAsset, executedAt }) => {
+    const reversal = `${REVERSAL}${exchangeTradeId}`
+    if (kept.has(exchangeTradeId) || exchangeTradeId.startsWith(REVERSAL) || reversed.has(reversal)) return []
+    return {
+      exchangeTradeId: reversal,
+      side: side === 'BUY' ? 'SELL' : 'BUY',
+      price,
+      quantity,
+      fee: new Exact(0).minus(fee).toFixed(),
+      feeAsset,
+      executedAt: new Date(Math.max(at, executedAt.getTime()))
+    }
+  })
 }
 
 function stateOf(seen: UnifiedOrder, filled: Big): OrderStatus {
@@ -202,8 +280,10 @@ function stateOf(seen: UnifiedOrder, filled: Big): OrderStatus {
 function isSound(fill: Fill, order: KnownOrder): boolean {
   return (
     fill.side === order.side &&
+    fill.exchangeSymbol === order.exchangeSymbol &&
     fill.exchangeTradeId !== '' &&
     !fill.exchangeTradeId.startsWith(CUMULATIVE) &&
+    !fill.exchangeTradeId.startsWith(REVERSAL) &&
     new Exact(fill.price).gt(0) &&
     new Exact(fill.quantity).gt(0) &&
     Number.isSafeInteger(fill.executedAt)

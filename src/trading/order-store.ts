@@ -80,7 +80,7 @@ export class OrderStore {
         select ${orderColumns(sql)}, coalesce(recorded.quantity, 0) as recorded_quantity,
           coalesce(recorded.is_cumulative, false) as is_cumulative
         from orders o cross join lateral (
-          select sum(quantity) as quantity, bool_or(starts_with(exchange_trade_id, ${CUMULATIVE})) as is_cumulative
+          select sum(case when e.side = o.side then quantity else -quantity end) as quantity, bool_or(starts_with(exchange_trade_id, ${CUMULATIVE})) as is_cumulative
           from trade_executions e where e.order_id = o.order_id
         ) recorded
         where o.account_id = ${anyOf(sql, accountIds)} and ${toBeChecked(sql)}
@@ -194,10 +194,11 @@ async function write(
     ), changed as (
       update orders o set
         status = r.status, filled_quantity = r.filled_quantity, average_price = r.average_price, misses = r.misses,
-        fill_checks = r.fill_checks, error_code = r.error_code, last_checked_at = now(), updated_at = now()
+        fill_checks = r.fill_checks, mismatch = r.mismatch, mismatch_checks = r.mismatch_checks,
+        error_code = r.error_code, last_checked_at = now(), updated_at = now()
       from jsonb_to_recordset(${JSON.stringify(changes.map(orderRow))}::text::jsonb) as r(
         order_id bigint, status text, filled_quantity numeric, average_price numeric, misses int, fill_checks int,
-        error_code text
+        mismatch text, mismatch_checks int, error_code text
       )
       where o.order_id = r.order_id and o.order_id = ${anyOf(tx, ids)}
     )
@@ -277,6 +278,8 @@ function orderRow({ order, change }: ChangedOrder) {
     average_price: change.averagePrice,
     misses: change.misses,
     fill_checks: change.fillChecks,
+    mismatch: change.mismatch,
+    mismatch_checks: change.mismatchChecks,
     error_code: change.errorCode
   }
 }
@@ -295,6 +298,8 @@ interface OrderRow {
   status: KnownOrder['status']
   misses: number
   fill_checks: number
+  mismatch: string | null
+  mismatch_checks: number
   recorded_quantity: Decimal
   is_cumulative: boolean
 }
@@ -312,7 +317,8 @@ function toBeChecked(sql: AnySql) {
 function orderColumns(sql: AnySql) {
   return sql`
     o.order_id, o.strategy_account_id, o.account_id, o.market_type, o.exchange_order_id, o.symbol, o.exchange_symbol,
-    o.side, o.position_side, o.order_type, o.status, o.misses, o.fill_checks`
+    o.side, o.position_side, o.order_type, o.status, o.misses, o.fill_checks, o.mismatch,
+    o.mismatch_checks`
 }
 
 function orderOf(row: Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>, recorded: Decimal, isCumulative: boolean) {
@@ -330,6 +336,8 @@ function orderOf(row: Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>, rec
     status: row.status,
     misses: row.misses,
     fillChecks: row.fill_checks,
+    mismatch: row.mismatch,
+    mismatchChecks: row.mismatch_checks,
     recordedQuantity: recorded,
     isCumulative
   }
@@ -365,7 +373,9 @@ async function lockedOrders(
   const byOrder = groupedBy(executions, ({ order_id }) => order_id)
   return rows.map(row => {
     const recorded = (byOrder.get(row.order_id) ?? []).map(recordedOf)
-    const quantity = recorded.reduce((sum, execution) => sum.plus(execution.quantity), new Exact(0)).toFixed()
+    const quantity = recorded
+      .reduce((sum, one) => (one.side === row.side ? sum.plus(one.quantity) : sum.minus(one.quantity)), new Exact(0))
+      .toFixed()
     const isCumulative = recorded.some(({ exchangeTradeId }) => exchangeTradeId.startsWith(CUMULATIVE))
     return { order: orderOf(row, quantity, isCumulative), recorded }
   })

@@ -378,12 +378,64 @@ t.test('an answer that cannot belong to the order is counted, and nothing is rec
   const fill = exchange.fill(negative, { quantity: '1', price: '5' })
   fill.price = '-5'
   exchange.fill(strange, { quantity: '1', price: '5' })
-  t.hasStrict(await run(), { fills: 0, flagged: 3 })
+  t.hasStrict(await run(), { fills: 0, flagged: 0 })
+  t.hasStrict(await run(), { fills: 0, flagged: 0 })
+  t.hasStrict(await run(), { fills: 0, flagged: 3 }, 'after three checks')
   assertRows(t, (await books()).orders, [
     { error_code: 'side_differs', status: 'pending', filled_quantity: '0' },
     { error_code: 'invalid_answer', status: 'pending' },
     { error_code: 'unknown_quote', status: 'pending' }
   ])
+})
+
+t.test('orders of two symbols may have one id, and each has its own fills and position', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const [one, other] = [
+    await place({ symbol: 'BTCUSDT', quantity: '1', exchangeOrderId: '7' }),
+    await place({ symbol: 'ETHUSDT', quantity: '5', exchangeOrderId: '7' })
+  ]
+  exchange.fill(one, { quantity: '1', price: '100' })
+  exchange.fill(other, { quantity: '2', price: '3' })
+  t.hasStrict(await run(), { fills: 2, failed: 0, flagged: 0 })
+  const { orders, positions } = await books()
+  t.strictSame(orders.map(({ filled_quantity }) => filled_quantity).sort(), ['1', '2'])
+  assertRows(t, positions, [
+    { symbol: 'BTCUSDT', quantity: '1' },
+    { symbol: 'ETHUSDT', quantity: '2' }
+  ])
+  await t.rejects(place({ symbol: 'ETHUSDT', quantity: '5', exchangeOrderId: '7' }), 'an order is recorded once')
+})
+
+t.test('an answer about the other position side is never recorded on an order', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const long = await place({ market: 'FUTURES', quantity: '1', positionSide: 'LONG' })
+  exchange.fill(long, { quantity: '1', price: '5' })
+  long.positionSide = 'SHORT'
+  const both = await place({ market: 'FUTURES', quantity: '1' })
+  exchange.fill(both, { quantity: '1', price: '5' })
+  for (const flagged of [0, 0, 1]) t.hasStrict(await run(), { flagged })
+  assertRows(t, (await books()).orders, [
+    { error_code: 'side_differs', filled_quantity: '0' },
+    { error_code: null, filled_quantity: '1' }
+  ])
+})
+
+t.test('a busted trade is reversed after three checks, in its order and its position', async t => {
+  const { exchange, place, run, books } = await desk(t)
+  const order = await place({ quantity: '5' })
+  exchange.fill(order, { quantity: '1', price: '10', fee: '0.1', feeAsset: 'USDT' })
+  exchange.fill(order, { quantity: '2', price: '16', fee: '0.2', feeAsset: 'USDT' })
+  t.hasStrict(await run(), { fills: 2 })
+  assertRows(t, (await books()).positions, [{ quantity: '3', entry_price: '14', fees: '0.3' }])
+  exchange.bust(order, 1)
+  for (const fills of [0, 0, 1, 0]) t.hasStrict(await run(), { fills, failed: 0, flagged: 0 })
+  const { orders, positions } = await books()
+  assertRows(t, orders, [{ filled_quantity: '1', average_price: '10', status: 'partially_filled', error_code: null }])
+  // Bought 1 at 10 and 2 at 16, sold 2 at 16: the cash flow is that of buying 1 at 10.
+  assertRows(t, positions, [{ quantity: '1', entry_price: '14', realized_pnl: '4', fees: '0.1' }])
+  exchange.fill(order, { quantity: '4', price: '10' })
+  t.hasStrict(await run(), { fills: 1 })
+  assertRows(t, (await books()).orders, [{ filled_quantity: '5', status: 'filled' }])
 })
 
 t.test('executions that another writer recorded in the meantime count, and a final order stays final', async t => {

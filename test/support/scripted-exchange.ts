@@ -30,11 +30,13 @@ export class ScriptedExchange {
     side?: OrderSide
     positionSide?: PositionSide
     quantity: string
+    /** Default: a new one. */
+    exchangeOrderId?: string
   }): ScriptedOrder {
     const symbol = order.symbol ?? 'BTCUSDT'
     const placed: ScriptedOrder = {
       market: order.market ?? 'SPOT',
-      exchangeOrderId: String(9_007_199_254_740_993n + BigInt(++this.#serial)),
+      exchangeOrderId: order.exchangeOrderId ?? String(9_007_199_254_740_993n + BigInt(++this.#serial)),
       clientOrderId: null,
       symbol,
       exchangeSymbol: symbol,
@@ -74,15 +76,25 @@ export class ScriptedExchange {
       executedAt: this.now
     }
     order.fills.push(fill)
+    this.#total(order)
+    return fill
+  }
+
+  /** Removes a fill, as an exchange does that busts a trade. */
+  bust(order: ScriptedOrder, index: number): void {
+    order.fills.splice(index, 1)
+    this.#total(order)
+  }
+
+  #total(order: ScriptedOrder): void {
     const cost = order.fills.reduce(
       (sum, { price, quantity }) => sum.plus(new Exact(price).times(quantity)),
       new Exact(0)
     )
     const filled = order.fills.reduce((sum, { quantity }) => sum.plus(quantity), new Exact(0))
     order.filledQuantity = filled.toFixed()
-    order.averagePrice = cost.div(filled).toFixed()
+    order.averagePrice = filled.eq(0) ? null : cost.div(filled).toFixed()
     this.end(order, filled.gte(order.quantity ?? 0) ? 'filled' : 'partially_filled')
-    return fill
   }
 
   end(order: ScriptedOrder, status: OrderState): void {
@@ -123,7 +135,8 @@ export class ScriptedExchange {
 
   #find(ref: OrderRef, marketType: MarketType): ScriptedOrder {
     const found = this.orders.find(
-      ({ market, exchangeOrderId }) => market === marketType && exchangeOrderId === ref.exchangeOrderId
+      ({ market, exchangeSymbol, exchangeOrderId }) =>
+        market === marketType && exchangeSymbol === ref.exchangeSymbol && exchangeOrderId === ref.exchangeOrderId
     )
     if (found === undefined) throw new ExchangeError('order_not_found', { exchange: 'BINANCE', operation: 'order' })
     return found

@@ -90,6 +90,8 @@ t.test('orders to check are those that have not ended and are known to the excha
     status: 'open',
     misses: 1,
     fillChecks: 2,
+    mismatch: null,
+    mismatchChecks: 0,
     recordedQuantity: '0',
     isCumulative: false
   })
@@ -180,6 +182,11 @@ t.test('a transaction counts what it wrote of each kind', async t => {
       status: name === 'ended' ? 'filled' : 'open',
       misses: name === 'unknown' ? 4 : 0
     })
+  await database.run(
+    sql => sql`
+      update orders set mismatch = 'side_differs', mismatch_checks = 2
+      where account_id = ${account.accountId} and exchange_order_id = 'flagged'`
+  )
   await database.run(
     sql => sql`update orders set side = 'SELL' where account_id = ${account.accountId} and exchange_order_id = 'sold'`
   )
@@ -276,8 +283,8 @@ t.test('the price of a fee is requested in the quote currency of the symbol', as
   }
   const answer = {
     kind: 'found' as const,
-    order: answered('1', { filledQuantity: '3', status: 'filled' }),
-    fills: [fill('1', '3', { fee: '2', feeAsset: 'BNB' })],
+    order: answered('1', { exchangeSymbol: 'ETHBTC', filledQuantity: '3', status: 'filled' }),
+    fills: [fill('1', '3', { exchangeSymbol: 'ETHBTC', fee: '2', feeAsset: 'BNB' })],
     at: AT
   }
   await database.transaction(tx => store.record(tx, [{ order, answer }], priceOf))

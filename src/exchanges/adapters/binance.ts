@@ -88,7 +88,7 @@ const FUTURES_ROUTES = {
   algoOrder: route({ operation: 'order', path: '/fapi/v1/algoOrder', weight: 1 }),
   openAlgoOrders: route({ operation: 'openOrders', path: '/fapi/v1/openAlgoOrders', weight: 40 })
 }
-const CONDITIONAL = /STOP|TAKE_PROFIT|TRAILING/
+const CONDITIONAL = /STOP|TAKE_PROFIT|TRAILING/i
 
 const STATES: Readonly<Record<string, OrderState>> = {
   NEW: 'open',
@@ -160,6 +160,7 @@ export class BinanceClient implements ExchangeClient {
       },
       parse: async row => this.#api.parse('order', () => parseBinanceAlgoOrder(row)),
       triggeredOrderId,
+      isTriggered: ({ algoStatus }) => algoStatus === 'FINISHED',
       readOrdinary: async ({ exchangeSymbol, exchangeOrderId }, options) => {
         const query = queryOf({ symbol: exchangeSymbol, orderId: exchangeOrderId })
         const parse = (body: unknown) => parseBinanceOrder(recordOf(body, 'the order'), marketType)

@@ -16,6 +16,8 @@ export interface ConditionalOrderSource {
   parse: (row: JsonRecord, options: CallOptions | undefined) => Promise<UnifiedOrder>
   /** The id of the ordinary order that a triggered one became; null before it is triggered. */
   triggeredOrderId: (row: JsonRecord) => string | null
+  /** Whether a row is of an order that has ended by its trigger. */
+  isTriggered: (row: JsonRecord) => boolean
   /** Reads an ordinary order. @throws {ExchangeError} */
   readOrdinary: (ref: OrderRef, options: CallOptions | undefined) => Promise<UnifiedOrder>
 }
@@ -30,17 +32,17 @@ export class ConditionalOrders {
 
   /**
    * An order of either kind. A conditional one that was triggered is the order that it became, under the id, type and
-   * trigger price with which it was placed.
+   * trigger price with which it was placed. Without that order it has a `lostChild`.
    *
    * @throws {ExchangeError}
    */
   async order(ref: OrderRef, options: CallOptions | undefined): Promise<UnifiedOrder> {
-    const { parse, triggeredOrderId, readOrdinary } = this.#source
+    const { parse, triggeredOrderId, isTriggered, readOrdinary } = this.#source
     const row = await this.#conditionalRow(ref, options)
     if (row === null) return await readOrdinary(ref, options)
     const placed = await parse(row, options)
     const id = triggeredOrderId(row)
-    if (id === null) return placed
+    if (id === null) return isTriggered(row) ? { ...placed, lostChild: true } : placed
     const ordinary = await readOrdinary({ ...ref, exchangeOrderId: id }, options)
     const { exchangeOrderId, orderType, stopPrice } = placed
     return { ...ordinary, exchangeOrderId, orderType, stopPrice }

@@ -86,7 +86,7 @@ const contractSizesRoute = (operation: string): Route =>
   route({ operation, path: '/api/v5/public/instruments', limit: 'instruments', signing: 'none' })
 
 const INSTRUMENTS: Readonly<Record<MarketType, string>> = { SPOT: 'SPOT', FUTURES: 'SWAP' }
-const CONDITIONAL = /CONDITIONAL|OCO|TRIGGER|STOP|TAKE_PROFIT|TRAILING/
+const CONDITIONAL = /CONDITIONAL|OCO|TRIGGER|STOP|TAKE_PROFIT|TRAILING/i
 
 const STATES: Readonly<Record<string, OrderState>> = {
   live: 'open',
@@ -153,6 +153,7 @@ export class OkxClient implements ExchangeClient {
         return this.#api.parse('order', () => parseOkxAlgoOrder(row, sizes))
       },
       triggeredOrderId,
+      isTriggered: ({ state }) => state === 'effective',
       readOrdinary: async ({ exchangeSymbol, exchangeOrderId }, options) => {
         const request = { route: ROUTES.order, query: queryOf({ instId: exchangeSymbol, ordId: exchangeOrderId }) }
         const row = await this.#api.read(request, firstOf, options)

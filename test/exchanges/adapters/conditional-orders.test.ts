@@ -42,6 +42,7 @@ function ordersOf(source: Partial<ConditionalOrderSource> = {}) {
     },
     parse: async () => PLACED,
     triggeredOrderId: () => null,
+    isTriggered: () => false,
     readOrdinary: async ({ exchangeOrderId }) => {
       reads.push(`ordinary ${exchangeOrderId}`)
       return ORDINARY
@@ -60,6 +61,11 @@ t.test('an untriggered conditional order is returned as it was placed, without f
   t.strictSame(await orders.order(REF, undefined), PLACED)
   t.equal(await orders.executedOrderId(REF, undefined), null)
   t.strictSame(reads, ['conditional algo-1', 'conditional algo-1'])
+})
+
+t.test('one that was triggered without becoming an order has a lost child', async t => {
+  const { orders } = ordersOf({ isTriggered: () => true })
+  t.strictSame(await orders.order(REF, undefined), { ...PLACED, lostChild: true })
 })
 
 t.test(
