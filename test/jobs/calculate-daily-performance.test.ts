@@ -10,12 +10,12 @@ import { type ExecutionRow, plain, type RunOverrides, runJob, seedTrading, trade
 
 const SEOUL = 'Asia/Seoul'
 
-/** Runs the job in the night after a day. */
+/** Runs the job in the night after the given day. */
 function run(database: Database, at: string, overrides: RunOverrides = {}, timeZone = SEOUL) {
   return runJob(database, calculateDailyPerformance({ timeZone }), { scheduledFor: new Date(at), ...overrides })
 }
 
-/** The rows of all strategies, but for the time at which they were computed. */
+/** The rows of all strategies, without the time at which they were computed. */
 async function performanceOf(database: Database, columns?: readonly string[]): Promise<Record<string, unknown>[]> {
   const rows = await database.run(
     sql => sql<Record<string, unknown>[]>`
@@ -56,7 +56,7 @@ t.test('three days of one strategy equal a manual computation', async t => {
       ...{ daily_return: '0.1', cumulative_return: '0.1', trades: 2, wins: 1, win_rate: '1', max_drawdown: '0' },
       ...{ volatility: null, sharpe: null, sortino: null, fees: '1', fees_unknown: 0 }
     },
-    // A peak of 1100, then 1050.
+    // The equity falls from a peak of 1100 to 1050.
     {
       ...{ date: '2026-03-02', daily_pnl: '-50.0', cumulative_pnl: '50.0', daily_return: '-0.05', trades: 2, wins: 1 },
       ...{ win_rate: '0.5', max_drawdown: '-0.04545454545454545455', fees: '0.5', fees_unknown: 1 }
@@ -149,9 +149,17 @@ t.test('the day of late executions is computed again, and the following days are
   await run(database, '2026-03-06T00:00:13+09:00')
   const now = new Date().toISOString()
   await trade(database, [{ ...late, recorded: now }])
-  t.hasStrict((await run(database, '2026-03-06T00:00:13+09:00')).result, { days: 4 }, 'from the day of the late one')
+  t.hasStrict(
+    (await run(database, '2026-03-06T00:00:13+09:00')).result,
+    { days: 4 },
+    'computed from the day of the late execution'
+  )
   await trade(database, [{ ...early, recorded: now }])
-  t.hasStrict((await run(database, '2026-03-06T00:00:13+09:00')).result, { days: 7 }, 'before the first day, too')
+  t.hasStrict(
+    (await run(database, '2026-03-06T00:00:13+09:00')).result,
+    { days: 7 },
+    'also for a day before the first one'
+  )
 
   const undisturbed = await tradingDatabase(t)
   await seedTrading(undisturbed)
@@ -171,20 +179,20 @@ t.test('a manual run computes the given day', async t => {
   t.hasStrict(
     (await run(database, at, { trigger: 'manual', date: '2026-03-03' })).result,
     { days: 3 },
-    'those before it come first'
+    'missing days before it are computed first'
   )
   await run(database, at)
   const before = await performanceOf(database)
   t.hasStrict(
     (await run(database, at, { trigger: 'manual', date: '2026-03-03' })).result,
     { days: 3 },
-    'those after it rest on it'
+    'days after it are computed again'
   )
-  t.strictSame(await performanceOf(database), before, 'repeating it gives the same rows')
+  t.strictSame(await performanceOf(database), before, 'the repeated run gives the same rows')
   t.hasStrict(
     (await run(database, at, { trigger: 'manual', date: '2025-12-31' })).result,
     { days: 0 },
-    'nothing was traded yet'
+    'a day before the first execution'
   )
   for (const date of ['2026-03-06', '2027-01-01']) {
     await t.rejects(
@@ -197,7 +205,8 @@ t.test('a manual run computes the given day', async t => {
 })
 
 t.test('a day has the length of the day in its time zone', async t => {
-  // Havana has its midnight twice in November, São Paulo lacked it in November 2018, Apia lacked a whole day.
+  // Havana has two midnights on a day in November, São Paulo had none on a day in November 2018, Apia skipped a whole
+  // day.
   const zones = [
     ['Europe/Berlin', '2026-03-29T21:59:59.999Z', '2026-03-29T22:00:00Z', '2026-03-29'],
     ['Europe/Berlin', '2026-10-24T21:59:59.999Z', '2026-10-24T22:00:00Z', '2026-10-24'],
@@ -216,13 +225,13 @@ t.test('a day has the length of the day in its time zone', async t => {
     const later = new Date(Date.parse(first) + 3 * 86_400_000).toISOString()
     await run(database, later, {}, zone)
     const rows = await performanceOf(database, ['date', 'daily_pnl'])
-    t.strictSame(rows[0], { date: day, daily_pnl: '1' }, `${zone}: ${day} ends at its last moment`)
+    t.strictSame(rows[0], { date: day, daily_pnl: '1' }, `${zone}: ${day} ends at its last millisecond`)
     const next = rows.find(({ daily_pnl }) => daily_pnl === '10')
     t.equal(next?.date, zone === 'Pacific/Apia' ? '2011-12-31' : days(day, '2099-01-01')[1], `${zone}: the next begins`)
   }
 })
 
-t.test('a run that fails before any of its transactions is completed by the next one with the same rows', async t => {
+t.test('a run that failed before one of its transactions is completed by the next run, with the same rows', async t => {
   const executions: ExecutionRow[] = days('2026-01-01', '2026-04-30').map((day, i) => ({
     on: i % 3,
     at: `${day}T12:00:00+09:00`,
@@ -241,17 +250,17 @@ t.test('a run that fails before any of its transactions is completed by the next
   const undisturbed = await prepared(t)
   const { transactions } = await run(undisturbed, at)
   const wanted = await performanceOf(undisturbed)
-  t.ok(transactions > 6, `a month at a time: ${transactions} transactions`)
-  for (let dies = 1; dies <= transactions; dies++) {
+  t.ok(transactions > 6, `one transaction per month: ${transactions} transactions`)
+  for (let killedBefore = 1; killedBefore <= transactions; killedBefore++) {
     const database = await prepared(t)
     const killed = run(database, at, {
       before: transaction => {
-        if (transaction === dies) throw new Error('killed')
+        if (transaction === killedBefore) throw new Error('killed')
       }
     })
     await t.rejects(killed, { message: 'killed' })
     await run(database, at)
-    t.strictSame(await performanceOf(database), wanted, `died before transaction ${dies}`)
+    t.strictSame(await performanceOf(database), wanted, `killed before transaction ${killedBefore}`)
   }
 })
 
@@ -269,10 +278,10 @@ t.test('an aborted run stops between two transactions', async t => {
     }),
     { message: 'aborted' }
   )
-  t.equal((await performanceOf(database)).length, 31, 'a month was done')
+  t.equal((await performanceOf(database)).length, 31, 'one month was computed')
 })
 
-/** Everything of `strategy_performance` in its naive form: day by day over lists, in big.js with many digits. */
+/** A naive computation of the rows of `strategy_performance`: day by day over lists, in big.js with many digits. */
 function naively(
   executions: readonly Dealt[],
   first: string,
@@ -314,7 +323,7 @@ function naively(
             .div(n)
             .sqrt()
         : null
-    // Below the digits that are kept, a difference of equal returns is nothing but rounding.
+    // A deviation below the stored digits is only a rounding error of equal returns.
     const per = (risk: Big | null) => (risk?.gt('1e-25') ? mean.div(risk).times(root365) : null)
     return {
       date: day,

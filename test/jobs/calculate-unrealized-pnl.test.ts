@@ -57,7 +57,7 @@ t.test('the unrealised PnL is exactly the signed difference of mark and entry', 
   ])
 })
 
-t.test('a position without a fresh price keeps its mark, and is counted', async t => {
+t.test('a position without a current price keeps its mark, and is counted', async t => {
   const database = await start(t, [
     { symbol: 'BTCUSDT', quantity: '1', entry: '10' },
     { symbol: 'ETHUSDT', quantity: '1', entry: '10' }

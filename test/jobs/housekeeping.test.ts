@@ -16,14 +16,14 @@ function context(signal = new AbortController().signal) {
     progress: (done, total) => progress.push([done, total]),
     transaction: async work => {
       transactions++
-      // The tasks of these tests have no use for a connection.
+      // The tasks of these tests do not use the connection.
       return await work(undefined as never)
     }
   }
   return { fake, progress, transactions: () => transactions }
 }
 
-/** A task with so many rows to delete. */
+/** A task with the given number of rows to delete. */
 const rows = (name: string, count: number): HousekeepingTask => {
   let left = count
   return {

@@ -1,9 +1,9 @@
 import t from 'tap'
 import { type JobServices, jobTable } from '../../src/jobs/index.ts'
 
-t.test('performance is calculated for days that are over in the zone of the service, and for no other job', async t => {
+t.test('only the performance job accepts a date, which must be a past day in the time zone of the service', async t => {
   const takes = (timeZone: string) => {
-    // What the jobs work with is not touched before they run.
+    // The jobs do not use these before they run.
     const jobs = jobTable({ timeZone } as JobServices)
     const taking = jobs.filter(job => job.takesDate !== undefined)
     t.strictSame(
@@ -15,7 +15,7 @@ t.test('performance is calculated for days that are over in the zone of the serv
   const seoul = takes('Asia/Seoul')
   t.equal(seoul('2026-11-22', '2026-11-22T14:59:59.999Z'), false, 'the last moment of the day')
   t.equal(seoul('2026-11-22', '2026-11-22T15:00:00.000Z'), true, 'midnight')
-  t.equal(seoul('2026-11-24', '2026-11-22T15:00:00.000Z'), false, 'a day to come')
+  t.equal(seoul('2026-11-24', '2026-11-22T15:00:00.000Z'), false, 'a future day')
   t.equal(seoul('1970-01-01', '2026-11-22T15:00:00.000Z'), true)
   const newYork = takes('America/New_York')
   t.equal(newYork('2026-11-01', '2026-11-02T04:59:59.999Z'), false, 'a day of 25 hours')

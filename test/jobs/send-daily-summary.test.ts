@@ -19,7 +19,7 @@ import {
 } from '../support/trading-days.ts'
 
 const OPERATOR = '-100'
-/** A day that is half over, and one that has just begun. */
+/** A day that is half over, and a day that has just begun. */
 const noon = localDay(12)
 const night = localDay(0)
 
@@ -85,7 +85,7 @@ t.test('the summary of an incomplete day equals a manual computation', async t =
   ])
 })
 
-t.test('a summary has the currencies that are traded, held or of the exchange, never added up', async t => {
+t.test('a summary has a row per currency that is traded, held or of the exchange, and no sum over these', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database, { accounts: [{}, { exchange: 'UPBIT' }, { is_active: false }] })
   await trade(database, [{ at: noon.at(1), pnl: '5', currency: 'USDC' }])
@@ -109,7 +109,7 @@ t.test('a repeated run replaces the rows; the message is sent once, and again fo
   t.hasStrict((await send(database, { runId: 'b', trigger: 'catch_up' })).result, { messages: 0, recipients: 1 })
   assertRows(t, await summaries(database), [{ realized_pnl: '11' }])
   t.hasStrict((await send(database, { runId: 'c', trigger: 'manual' })).result, { messages: 1 })
-  t.hasStrict((await send(database, { runId: 'c', trigger: 'manual' })).result, { messages: 0 }, 'once per run')
+  t.hasStrict((await send(database, { runId: 'c', trigger: 'manual' })).result, { messages: 0 }, 'one message per run')
   t.hasStrict((await send(database, { runId: 'd', trigger: 'manual' })).result, { messages: 1 })
   t.strictSame(
     (await messages(database)).map(({ dedupe_key }) => dedupe_key),
@@ -136,7 +136,7 @@ t.test('the operator gets all accounts, each owner their own, in one message per
   )
 })
 
-t.test('without a recipient the rows are written, too', async t => {
+t.test('the rows are written even without a recipient', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database, { chats: ['1'] })
   await database.run(sql => sql`update users set is_active = false`)
@@ -144,7 +144,7 @@ t.test('without a recipient the rows are written, too', async t => {
   t.hasStrict(result, { summaries: 1, recipients: 0, messages: 0 })
 })
 
-t.test('when the messages cannot be stored, no rows are written', async t => {
+t.test('if the messages cannot be stored, no rows are written', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   const outbox = { enqueue: () => Promise.reject(new Error('no outbox')) }
@@ -152,7 +152,7 @@ t.test('when the messages cannot be stored, no rows are written', async t => {
   t.strictSame(await summaries(database), [])
 })
 
-t.test('the message has exact amounts, in the language of the service, with any names', async t => {
+t.test('the message has exact amounts, in the language of the service, and escapes names', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database, {
     accounts: [
@@ -193,7 +193,7 @@ As of: ${noon.date} 11:30 (${noon.timeZone})
   t.match(korean?.text, /일일 요약.*\[테스트넷\].*순손익 -1,500.*승률 50\.00%.*거래 없음.*펀딩/s)
 })
 
-t.test('the day is that of the scheduled time, also for a run after midnight', async t => {
+t.test('the summary is of the day of the scheduled time, also for a run after midnight', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   await trade(database, [
@@ -203,58 +203,55 @@ t.test('the day is that of the scheduled time, also for a run after midnight', a
   const { timeZone } = night
   await send(database, { scheduledFor: new Date(night.at(-3)), trigger: 'catch_up' }, { timeZone })
   const [row, ...others] = await summaries(database)
-  t.hasStrict(row, { realized_pnl: '5', is_final: true }, 'and over by then')
+  t.hasStrict(row, { realized_pnl: '5', is_final: true }, 'the day is complete by then')
   t.strictSame(others, [])
 })
 
-t.test(
-  'after midnight the performance job completes the day, those missed, and those with late executions',
-  async t => {
-    const database = await tradingDatabase(t)
-    await seedTrading(database)
-    const { timeZone } = night
-    const dayBefore = (days: number) => new Date(Date.parse(night.date) - days * 86_400_000).toISOString().slice(0, 10)
-    const complete = () =>
-      runJob(database, calculateDailyPerformance({ timeZone }), { scheduledFor: new Date(night.at(0.01)) })
-    await database.run(
-      sql => sql`
+t.test('after midnight the performance job completes the day, missed days, and days with late executions', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  const { timeZone } = night
+  const dayBefore = (days: number) => new Date(Date.parse(night.date) - days * 86_400_000).toISOString().slice(0, 10)
+  const complete = () =>
+    runJob(database, calculateDailyPerformance({ timeZone }), { scheduledFor: new Date(night.at(0.01)) })
+  await database.run(
+    sql => sql`
       insert into daily_account_summaries (account_id, date, currency, realized_pnl, unrealized_pnl, fees, trades, wins,
         losses, volume, is_final, computed_at)
       values (1, ${dayBefore(4)}, 'USDT', 0, 0, 0, 0, 0, 0, 0, true, '2000-01-01'),
         (1, ${dayBefore(3)}, 'USDT', 1, 33, 0, 1, 1, 0, 0, false, '2000-01-01')`
-    )
-    await recordBalances(database, [
-      { at: night.at(-30), total: '100' },
-      { at: night.at(-1), total: '80' },
-      { at: night.at(0.001), total: '7' }
-    ])
-    await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '4' }])
-    await trade(database, [
-      { at: night.at(-71), pnl: '3', recorded: '2001-01-01T00:00:00Z' },
-      { at: night.at(-23), pnl: '-4', recorded: '2001-01-01T00:00:00Z' }
-    ])
-    t.hasStrict((await complete()).result, { summaries: 3 })
-    assertRows(t, await summaries(database), [
-      { date: dayBefore(4), realized_pnl: '0' },
-      { date: dayBefore(3), realized_pnl: '3', unrealized_pnl: '33', is_final: true },
-      { date: dayBefore(2), realized_pnl: '0', unrealized_pnl: null, end_balance: '100', is_final: true },
-      {
-        ...{ date: dayBefore(1), realized_pnl: '-4', unrealized_pnl: '4', is_final: true },
-        ...{ start_balance: '100', end_balance: '80', max_drawdown: '-0.2' }
-      }
-    ])
+  )
+  await recordBalances(database, [
+    { at: night.at(-30), total: '100' },
+    { at: night.at(-1), total: '80' },
+    { at: night.at(0.001), total: '7' }
+  ])
+  await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '4' }])
+  await trade(database, [
+    { at: night.at(-71), pnl: '3', recorded: '2001-01-01T00:00:00Z' },
+    { at: night.at(-23), pnl: '-4', recorded: '2001-01-01T00:00:00Z' }
+  ])
+  t.hasStrict((await complete()).result, { summaries: 3 })
+  assertRows(t, await summaries(database), [
+    { date: dayBefore(4), realized_pnl: '0' },
+    { date: dayBefore(3), realized_pnl: '3', unrealized_pnl: '33', is_final: true },
+    { date: dayBefore(2), realized_pnl: '0', unrealized_pnl: null, end_balance: '100', is_final: true },
+    {
+      ...{ date: dayBefore(1), realized_pnl: '-4', unrealized_pnl: '4', is_final: true },
+      ...{ start_balance: '100', end_balance: '80', max_drawdown: '-0.2' }
+    }
+  ])
 
-    await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '5000' }])
-    await trade(database, [{ at: night.at(-90), pnl: '10', recorded: new Date().toISOString() }])
-    await complete()
-    assertRows(t, await summaries(database), [
-      { date: dayBefore(4), realized_pnl: '10', trades: 1 },
-      { date: dayBefore(3), unrealized_pnl: '33' },
-      { date: dayBefore(2) },
-      { date: dayBefore(1), realized_pnl: '-4', unrealized_pnl: '4' }
-    ])
-  }
-)
+  await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '5000' }])
+  await trade(database, [{ at: night.at(-90), pnl: '10', recorded: new Date().toISOString() }])
+  await complete()
+  assertRows(t, await summaries(database), [
+    { date: dayBefore(4), realized_pnl: '10', trades: 1 },
+    { date: dayBefore(3), unrealized_pnl: '33' },
+    { date: dayBefore(2) },
+    { date: dayBefore(1), realized_pnl: '-4', unrealized_pnl: '4' }
+  ])
+})
 
 const amounts = fc.integer({ min: -1_000_000, max: 1_000_000 }).map(n => new Big(n).div(10_000).toFixed())
 const positive = fc.integer({ min: 1, max: 1_000_000 }).map(n => new Big(n).div(1_000).toFixed())
@@ -290,7 +287,7 @@ t.test('for random executions and balances the rows equal a naive computation', 
       )
       await send(database)
       const rows = await summaries(database)
-      // Dates have milliseconds: what is rounded into the day is of the day.
+      // Dates have milliseconds: a time that is rounded into the day belongs to the day.
       const own = dealt.filter(({ hours }) => noon.at(hours) >= noon.at(0))
       for (const currency of ['USDC', 'USDT']) {
         const traded = own.filter(execution => execution.currency === currency)

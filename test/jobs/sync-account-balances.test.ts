@@ -11,11 +11,11 @@ import { SimulatedExchange } from '../support/simulated-exchange/simulated-excha
 import { seedAccount, TestAccounts, testContext, tradingDatabase } from '../support/trading.ts'
 import { localDay } from '../support/trading-days.ts'
 
-/** A zone where the day is half over: what ten minutes or 24 hours ago was does not depend on when the test runs. */
+/** A zone where it is about noon, so that "ten minutes ago" is the same day, whenever the test runs. */
 const { timeZone: noonZone } = localDay(12)
 const timeZone = 'Asia/Seoul'
 const credentials = { apiKey: 'key', apiSecret: 'secret' }
-/** No call of these tests is meant to miss a deadline. */
+/** Deadlines that no call of these tests misses. */
 const PATIENT = { deadlineMs: 60_000, attemptMs: 30_000 }
 
 async function setUp(t: Test) {
@@ -50,7 +50,7 @@ async function rowsOf(database: Database) {
   return { balances: [...balances], history: [...history] }
 }
 
-/** As if so much time had passed since everything that is there. */
+/** Moves all stored times into the past by the interval. */
 async function pass(database: Database, interval: string) {
   await database.transaction(async tx => {
     await tx`update account_balance_history set at = at - ${interval}::interval`
@@ -91,21 +91,21 @@ t.test('a changed total is recorded at most once in ten minutes, and once for ea
   exchange.setBalance(wallet, 'SPOT', 'USDT', '1')
   await sync()
   exchange.setBalance(wallet, 'SPOT', 'USDT', '2')
-  t.hasStrict(await sync(), { history_rows: 0 }, 'too early')
+  t.hasStrict(await sync(), { history_rows: 0 }, 'within ten minutes of the last row')
   await pass(database, '10 minutes')
   t.hasStrict(await sync(), { history_rows: 1 })
   t.hasStrict(await sync(), { history_rows: 0 }, 'nothing changed')
   await pass(database, '24 hours')
-  t.hasStrict(await sync(), { history_rows: 1 }, 'what the day before ended with, though nothing changed')
+  t.hasStrict(await sync(), { history_rows: 1 }, 'the total at the end of the day before, although it is unchanged')
   wallet.balances.SPOT.clear()
   await pass(database, '10 minutes')
-  t.hasStrict(await sync(), { history_rows: 1 }, 'what is gone is zero')
+  t.hasStrict(await sync(), { history_rows: 1 }, 'a missing asset has a total of zero')
   t.strictSame(await rowsOf(database), {
     balances: [{ market_type: 'SPOT', asset: 'USDT', free: '0', locked: '0', total: '0' }],
     history: ['1', '2', '2', '0'].map(total => ({ currency: 'USDT', total }))
   })
   await pass(database, '24 hours')
-  t.hasStrict(await sync(), { history_rows: 0 }, 'nothing is not written down day after day')
+  t.hasStrict(await sync(), { history_rows: 0 }, 'an unchanged total of zero is not recorded again each day')
 })
 
 t.test('when a wallet cannot be read, the account is unchanged', async t => {
@@ -127,7 +127,7 @@ t.test('a run waits for every wallet, also when the first fails', async t => {
   t.hasStrict(await sync(), { synced: 1, wallets_closed: 1, balances: 1 })
 })
 
-t.test('a wallet that the keys do not open does not belong to the account, unless it was read before', async t => {
+t.test('a wallet that rejects the keys is left out of the total, unless it was read before', async t => {
   const { database, exchange, wallet, account, accounts, sync } = await setUp(t)
   const refusal = {
     kind: 'status' as const,
@@ -138,7 +138,7 @@ t.test('a wallet that the keys do not open does not belong to the account, unles
   exchange.setBalance(wallet, 'SPOT', 'USDT', '1')
   exchange.setBalance(wallet, 'FUTURES', 'USDT', '5')
   t.hasStrict(await sync(), { synced: 1, refused: 0, failed: 0, wallets_closed: 1, history_rows: 1 })
-  t.strictSame(accounts.refusals, [], 'keys for spot alone are no refused keys')
+  t.strictSame(accounts.refusals, [], 'keys with access to spot only do not count as refused')
   t.strictSame((await rowsOf(database)).history, [{ currency: 'USDT', total: '1' }])
 
   exchange.clearFaults()
@@ -147,7 +147,7 @@ t.test('a wallet that the keys do not open does not belong to the account, unles
   const whole = await rowsOf(database)
   exchange.fault(refusal, { path: /^\/fapi/ })
   await pass(database, '10 minutes')
-  t.hasStrict(await sync(), { synced: 0, failed: 1, refused: 0 }, 'now a total without it would be wrong')
+  t.hasStrict(await sync(), { synced: 0, failed: 1, refused: 0 }, 'without this wallet the total would be wrong')
   t.strictSame(await rowsOf(database), whole)
   t.strictSame(accounts.acceptances, [account.accountId, account.accountId])
 })
@@ -167,7 +167,7 @@ t.test('an account that cannot be read does not affect the others', async t => {
   t.strictSame(progress.at(-1), [2, 2])
 })
 
-t.test('refused credentials are recorded, and so is their acceptance', async t => {
+t.test('refused credentials are recorded, and accepted ones too', async t => {
   const { wallet, account, accounts, sync } = await setUp(t)
   wallet.state = 'revoked'
   t.hasStrict(await sync(), { synced: 0, refused: 1 })
@@ -207,7 +207,7 @@ t.test('totals are exact sums', async t => {
 /** Midnight in Seoul. */
 const MIDNIGHT = Date.parse('2026-11-23T15:00:00Z')
 
-/** Records one balance of an account at a moment; nothing is held where the total is 0. */
+/** Records one balance of an account at the given time; a total of 0 means no asset. */
 async function holdAt(database: Database, accountId: string, at: number, total: string) {
   const balances = new Big(total).eq(0) ? [] : [{ asset: 'USDT', free: total, locked: '0', total }]
   await database.transaction(tx =>
@@ -230,15 +230,19 @@ t.test('the last row before a day is the total at its start, also after a late c
   await holdAt(database, accountId, at(-11), '1')
   await holdAt(database, accountId, at(-7), '2')
   await holdAt(database, accountId, at(-2), '3')
-  t.strictSame(await historyOf(database, accountId), [{ at: at(-11), total: '1' }], 'too early')
+  t.strictSame(
+    await historyOf(database, accountId),
+    [{ at: at(-11), total: '1' }],
+    'within ten minutes of the last row'
+  )
   await holdAt(database, accountId, at(2), '4')
   const turned = [
     { at: at(-11), total: '1' },
     { at: at(-2), total: '3' }
   ]
-  t.strictSame(await historyOf(database, accountId), turned, 'the deposits before midnight belong to the day before')
+  t.strictSame(await historyOf(database, accountId), turned, 'deposits before midnight belong to the day before')
   await holdAt(database, accountId, at(3), '4')
-  t.strictSame(await historyOf(database, accountId), turned, 'once a day')
+  t.strictSame(await historyOf(database, accountId), turned, 'recorded once a day')
   await holdAt(database, accountId, at(9), '5')
   t.strictSame(await historyOf(database, accountId), [...turned, { at: at(9), total: '5' }])
 })
@@ -252,7 +256,7 @@ t.test('a change in the last minute of a day is recorded at once, for the job ri
   await holdAt(database, accountId, MIDNIGHT - 59_000, '2')
   t.strictSame((await historyOf(database, accountId)).at(-1), { at: MIDNIGHT - 59_000, total: '2' })
   await holdAt(database, accountId, MIDNIGHT, '2')
-  t.equal((await historyOf(database, accountId)).length, 2, 'and not a second time after it')
+  t.equal((await historyOf(database, accountId)).length, 2, 'not recorded again after midnight')
 })
 
 t.test('for any balances, each day begins with the total of the last run before it', async t => {
@@ -301,7 +305,7 @@ function isLastMinute(at: number): boolean {
   return (((MIDNIGHT - at) % day) + day) % day <= 59_000
 }
 
-t.test('the transactions of a run follow one another, so that they do not occupy the pool', async t => {
+t.test('a run has one transaction at a time, so that it does not exhaust the pool', async t => {
   const { database, exchange, account } = await setUp(t)
   const dispatcher = new Agent()
   t.teardown(() => dispatcher.close())

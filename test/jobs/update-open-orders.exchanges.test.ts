@@ -17,7 +17,7 @@ import {
 } from '../support/trading.ts'
 
 const PATHS_OF_ONE = /order(?!s)|trade|fills|execution|algo|history/i
-/** No call of these tests is meant to miss a deadline. */
+/** Deadlines that no call of these tests misses. */
 const PATIENT = { deadlineMs: 60_000, attemptMs: 30_000 }
 const CREDENTIALS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 
@@ -115,7 +115,7 @@ for (const name of EXCHANGE_NAMES) {
       t.hasStrict(await run(), { checked: 0, changed: 0, failed: 1 }, fault.kind)
       t.strictSame(await books(), before)
       exchange.clearFaults()
-      // The circuit is closed again before the next.
+      // Closes the circuit before the next fault.
       await accounts.client(...(await firstClient(accounts))).then(client => client.serverTime().catch(() => undefined))
     }
     owner.state = 'revoked'
@@ -133,7 +133,7 @@ async function firstClient(accounts: TestAccounts) {
 }
 
 for (const name of ['BINANCE', 'OKX'] as const) {
-  t.test(`${name}: a conditional order keeps the id of its placement`, async t => {
+  t.test(`${name}: a conditional order keeps its original id`, async t => {
     const { exchange, place, run, books } = await start(t, name)
     const stop = await place({ market: 'FUTURES', quantity: '2', type: 'STOP_MARKET', stopPrice: '90', side: 'SELL' })
     t.hasStrict(await run(), { checked: 1, failed: 0 })
@@ -145,7 +145,7 @@ for (const name of ['BINANCE', 'OKX'] as const) {
   })
 }
 
-t.test('an exchange is called once per market, and once more for each vanished and each filled order', async t => {
+t.test('a run makes one call per market, and one more for each vanished and each filled order', async t => {
   const { exchange, place, run } = await start(t, 'UPBIT')
   const orders = []
   for (let i = 0; i < 30; i++) orders.push(await place({ market: 'SPOT', quantity: '2' }))
@@ -157,9 +157,13 @@ t.test('an exchange is called once per market, and once more for each vanished a
   }
   t.hasStrict(await asked(), { paths: 1 }, 'thirty orders, one call')
   for (const order of orders.slice(0, 5)) exchange.fill(order, { quantity: '1' })
-  t.hasStrict(await asked(), { paths: 1 + 5, result: { fills: 5, calls: 6 } }, 'five filled further: their fills')
+  t.hasStrict(await asked(), { paths: 1 + 5, result: { fills: 5, calls: 6 } }, 'five were filled further: their fills')
   for (const order of orders.slice(5, 9)) exchange.cancel(order)
-  t.hasStrict(await asked(), { paths: 1 + 4, result: { changed: 4, calls: 5 } }, 'four were cancelled: by id')
+  t.hasStrict(await asked(), { paths: 1 + 4, result: { changed: 4, calls: 5 } }, 'four were cancelled: read by id')
   for (const order of orders.slice(9, 12)) exchange.fill(order)
-  t.hasStrict(await asked(), { paths: 1 + 3 + 3, result: { fills: 3, calls: 7 } }, 'three vanished and filled: both')
+  t.hasStrict(
+    await asked(),
+    { paths: 1 + 3 + 3, result: { fills: 3, calls: 7 } },
+    'three vanished and were filled: both calls'
+  )
 })

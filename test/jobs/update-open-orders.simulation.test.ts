@@ -1,5 +1,5 @@
-// Random orders, fills, ends, failures, crashes and repeats through the real job against a real database; at the end
-// the books must be those of an account on which the job ran once, after everything. RUNS=500 makes it thorough.
+// Random orders, fills, ends, failures, crashes and repeats through the real job against a real database. At the end
+// the rows must equal those of an account on which the job ran only once, at the end. RUNS=500 runs more cases.
 import fc from 'fast-check'
 import t from 'tap'
 import type { TransactionSql } from '../../src/database/client.ts'
@@ -29,7 +29,10 @@ t.before(async () => {
 
 class Crash extends Error {}
 
-/** The fates of a run. `torn`: its first transaction is lost before the commit; `unacknowledged`: the commit succeeds, its answer is lost. */
+/**
+ * The faults of a run. `torn`: its first transaction is lost before the commit; `unacknowledged`: the commit succeeds,
+ * but its answer is lost; `listless`, `orderless`, `fillless`: the calls for open orders, an order, or fills fail.
+ */
 const FATES = ['well', 'torn', 'unacknowledged', 'listless', 'orderless', 'fillless', 'fillless'] as const
 type Fate = (typeof FATES)[number]
 
@@ -59,7 +62,13 @@ const step = fc.oneof(
       pick: fc.nat(),
       share: fc.constantFrom(1, 2, 3, 4, 5, 6),
       price: units(20_000_000),
-      fee: fc.constantFrom('quote' as const, 'base' as const, 'BNB' as const, 'unknown' as const, 'untold' as const),
+      fee: fc.constantFrom(
+        'quote' as const,
+        'base' as const,
+        'BNB' as const,
+        'unknown' as const,
+        'unreported' as const
+      ),
       /** Many fills share a millisecond. */
       later: fc.constantFrom(0, 0, 0, 0, 1, 1_000)
     })
@@ -137,9 +146,9 @@ class World {
     const { exchange } = this
     exchange.now += later
     const left = new Exact(order.quantity ?? 0).minus(order.filledQuantity)
-    // A share that leaves no whole units takes the rest.
+    // A share that does not give whole units fills the rest.
     const quantity = left.times(100_000).mod(share).eq(0) ? left.div(share) : left
-    const paid = { quote: 'USDT', base: order.symbol.slice(0, -4), BNB: 'BNB', unknown: 'XYZ', untold: null }[fee]
+    const paid = { quote: 'USDT', base: order.symbol.slice(0, -4), BNB: 'BNB', unknown: 'XYZ', unreported: null }[fee]
     exchange.fill(order, {
       quantity: quantity.toFixed(),
       price: new Exact(price).div(100_000).toFixed(),
@@ -149,7 +158,7 @@ class World {
   }
 }
 
-/** Position = Σ fills; realised + unrealised = cash flow + value; filled = Σ executions; nothing twice. */
+/** Asserts: position = Σ fills; realised + unrealised = cash flow + value; filled = Σ executions; no duplicates. */
 async function assertSound(exchange: ScriptedExchange, account: SeededAccount): Promise<void> {
   const { orders, executions, positions } = await booksOf(database, account)
   const fills = exchange.orders.flatMap(({ fills, market }) => fills.map(fill => ({ ...fill, market })))
@@ -173,7 +182,7 @@ async function assertSound(exchange: ScriptedExchange, account: SeededAccount): 
       const signed = new Exact(fill.quantity).times(fill.side === 'BUY' ? 1 : -1)
       const inBase = fill.market === 'SPOT' && fill.feeAsset === base ? new Exact(fill.fee ?? 0) : new Exact(0)
       quantity = quantity.plus(signed).minus(inBase)
-      // What went in base units is missing from the value instead, and is a fee all the same.
+      // A fee in base units lowers the value instead of the cash flow, and counts as a fee.
       cash = cash.minus(signed.times(fill.price)).plus(inBase.times(fill.price))
       if (fill.feeAsset === 'USDT') fees = fees.plus(fill.fee ?? 0)
       if (fill.feeAsset === 'BNB') fees = fees.plus(new Exact(fill.fee ?? 0).times(PRICES.BNBUSDT))
@@ -184,7 +193,7 @@ async function assertSound(exchange: ScriptedExchange, account: SeededAccount): 
     check(fees.eq(position.fees), 'fees are the sum of the fees')
     const unrealized = quantity.eq(0) ? new Exact(0) : mark.minus(position.entry_price).times(quantity)
     const off = unrealized.plus(position.realized_pnl).minus(cash).minus(mark.times(quantity)).abs()
-    check(off.lte(tolerance.times('1e-20')), `realised + unrealised is cash flow + value, but for ${off.toFixed()}`)
+    check(off.lte(tolerance.times('1e-20')), `realised + unrealised differs from cash flow + value by ${off.toFixed()}`)
     const sum = executions
       .filter(
         ({ market_type, symbol, position_side }) =>
@@ -196,10 +205,10 @@ async function assertSound(exchange: ScriptedExchange, account: SeededAccount): 
 }
 
 function check(holds: boolean, what: string): void {
-  if (!holds) throw new Error(`not so: ${what}`)
+  if (!holds) throw new Error(`not true: ${what}`)
 }
 
-/** The books without the count of misses, which says how often it was asked. */
+/** The rows without the count of misses, which depends on the number of runs. */
 async function booksWithoutMisses(account: SeededAccount) {
   const { orders, ...rest } = await booksOf(database, account)
   return { ...rest, orders: orders.map(({ misses: _misses, ...order }) => order) }
@@ -219,7 +228,10 @@ t.test('after any disturbances, the final rows equal those of an undisturbed run
         await booksWithoutMisses(world.undisturbed)
       ]
       executions += disturbed.executions.length
-      check(JSON.stringify(disturbed) === JSON.stringify(undisturbed), 'the books are those of the undisturbed account')
+      check(
+        JSON.stringify(disturbed) === JSON.stringify(undisturbed),
+        'the rows equal those of the undisturbed account'
+      )
     }),
     { numRuns: RUNS }
   )
@@ -233,7 +245,7 @@ t.test('without fills, the recorded differences add up to the totals of the exch
     fc.asyncProperty(fillings, side, async (parts, side) => {
       const world = new World(await seedAccount(database), await seedAccount(database))
       const { exchange, disturbed } = world
-      exchange.fillsTold = 0
+      exchange.reportedFills = 0
       const quantity = parts.reduce((sum, [units]) => sum.plus(new Exact(units).div(1_000)), new Exact(0)).toFixed()
       const order = exchange.place({ side, quantity })
       await insertOrder(database, disturbed, { ...order, quantity })
@@ -252,9 +264,9 @@ t.test('without fills, the recorded differences add up to the totals of the exch
         new Exact(0)
       )
       const off = cost.minus(new Exact(order.averagePrice ?? 0).times(quantity)).abs()
-      // One rounding at 20 decimals per execution, of a price that its quantity multiplies.
+      // Each execution adds one rounding error of its price at 20 decimals, times its quantity.
       check(off.lte(new Exact(quantity).times(executions.length).times('1e-20')), `Σ price · quantity is off by ${off}`)
-      check(new Exact(positions[0]?.quantity).abs().eq(quantity), 'the position is the sum')
+      check(new Exact(positions[0]?.quantity).abs().eq(quantity), 'the position is the sum of the fills')
     }),
     { numRuns: RUNS }
   )

@@ -19,7 +19,7 @@ t.before(async () => {
   database = await tradingDatabase(t)
 })
 
-/** An account at an exchange of its own. */
+/** An account with its own scripted exchange. */
 async function desk(_t: Test, prices: Record<string, string> = {}) {
   const exchange = new ScriptedExchange()
   const account = await seedAccount(database)
@@ -38,12 +38,12 @@ async function desk(_t: Test, prices: Record<string, string> = {}) {
   return { exchange, account, accounts, place, run, books }
 }
 
-t.test('an order that fills in steps is recorded fill by fill, and its position by average cost', async t => {
+t.test('each fill of an order is recorded, and its position by average cost', async t => {
   const { exchange, place, run, books } = await desk(t)
   const order = await place({ quantity: '3' })
-  t.hasStrict(await run(), { checked: 1, changed: 1, fills: 0, failed: 0, calls: 1 }, 'pending has become open')
+  t.hasStrict(await run(), { checked: 1, changed: 1, fills: 0, failed: 0, calls: 1 }, 'a pending order has become open')
   t.hasStrict(await run(), { checked: 1, changed: 0 })
-  t.strictSame(exchange.calls, ['openOrders'], 'what is as it was costs no call of its own')
+  t.strictSame(exchange.calls, ['openOrders'], 'an unchanged order needs no further call')
 
   exchange.fill(order, { quantity: '1', price: '100', fee: '0.1' })
   t.hasStrict(await run(), { changed: 1, fills: 1 })
@@ -63,7 +63,7 @@ t.test('an order that fills in steps is recorded fill by fill, and its position 
   t.strictSame(exchange.calls, [], 'without open orders no call is made')
 })
 
-t.test('a close realises PnL against the average price; two orders of one symbol share the position', async t => {
+t.test('a closing fill realises PnL at the average price; two orders of one symbol share the position', async t => {
   const { exchange, place, run, books } = await desk(t)
   const buy = await place({ quantity: '2' })
   const sell = await place({ quantity: '1.5', side: 'SELL' })
@@ -111,7 +111,7 @@ t.test(
     assertRows(t, (await books()).orders, [{ status: 'pending', misses: 4, error_code: 'order_not_found' }])
     t.hasStrict(await run(), { unknown: 1 })
     assertRows(t, (await books()).orders, [{ status: 'unknown', misses: 5 }])
-    t.hasStrict(await run(), { accounts: 0 }, 'not asked for again at once')
+    t.hasStrict(await run(), { accounts: 0 }, 'not requested again at once')
 
     const age = (interval: string) =>
       database.run(
@@ -189,7 +189,7 @@ t.test('an account whose keys are refused is recorded, and the others are checke
   const job = updateOpenOrders({ accounts, database, prices: standingPrices({}) })
   t.hasStrict(await job(testContext(database).context), { accounts: 2, accounts_refused: 1, failed: 2, fills: 2 })
   t.strictSame(accounts.refusals, [refused.accountId])
-  t.strictSame(bad.calls, ['openOrders'], 'it is not asked again for its other market')
+  t.strictSame(bad.calls, ['openOrders'], 'no call is made for its other market')
 
   refused.state = 'credentials_refused'
   bad.failures.clear()
@@ -233,14 +233,14 @@ t.test('a fee that the exchange corrects is updated, with all results that depen
   assertRows(t, positions, [{ quantity: '1.97', fees: '3' }])
 })
 
-t.test('a spot sale above the recorded quantity makes the position negative, and is counted', async t => {
+t.test('a spot sale of more than the recorded quantity makes the position negative, and is counted', async t => {
   const { exchange, place, run, books } = await desk(t)
   exchange.fill(await place({ quantity: '2', side: 'SELL' }), { quantity: '2', price: '50' })
   t.hasStrict(await run(), { fills: 1, oversold: 1 })
   assertRows(t, (await books()).positions, [{ quantity: '-2', entry_price: '50', realized_pnl: '0' }])
 })
 
-t.test('the two sides of hedge mode are two positions, and crossing zero opens at the crossing price', async t => {
+t.test('the sides of hedge mode are two positions, and a fill that crosses zero opens one at its price', async t => {
   const { exchange, place, run, books } = await desk(t)
   const trade = async (
     side: 'BUY' | 'SELL',
@@ -294,7 +294,7 @@ t.test('a late fill is inserted in the order of execution', async t => {
   )
 })
 
-t.test('a late fill among executions of other writers includes their whole history', async t => {
+t.test('a late fill among executions of other programs computes their whole history', async t => {
   const { exchange, place, run, books, account } = await desk(t)
   const [first, second] = [await place({ quantity: '1' }), await place({ quantity: '1' })]
   exchange.fill(first, { quantity: '1', price: '100' })
@@ -319,13 +319,13 @@ t.test(
     exchange.fill(order, { quantity: '1', price: '100' })
     await run()
     exchange.fill(order, { quantity: '2', price: '103' })
-    exchange.fillsTold = 1
+    exchange.reportedFills = 1
     t.hasStrict(await run(), { fills: 0, waiting: 1 })
     assertRows(
       t,
       (await books()).orders,
       [{ status: 'partially_filled', filled_quantity: '1' }],
-      'it is not taken for filled'
+      'the order is not yet filled'
     )
     t.hasStrict(await run(), { fills: 0, waiting: 1 })
     t.hasStrict(await run(), { fills: 1, waiting: 0, fees_unknown: 1 })
@@ -341,11 +341,11 @@ t.test('fills that arrive during the wait are recorded unchanged', async t => {
   const order = await place({ quantity: '2' })
   exchange.fill(order, { quantity: '1', price: '10' })
   exchange.fill(order, { quantity: '1', price: '11' })
-  exchange.fillsTold = 0
+  exchange.reportedFills = 0
   t.hasStrict(await run(), { waiting: 1 })
-  exchange.fillsTold = 1
+  exchange.reportedFills = 1
   t.hasStrict(await run(), { waiting: 1, fills: 1 })
-  exchange.fillsTold = 2
+  exchange.reportedFills = 2
   t.hasStrict(await run(), { waiting: 0, fills: 1 })
   assertRows(t, (await books()).orders, [{ status: 'filled', filled_quantity: '2', average_price: '10.5' }])
 })
@@ -438,19 +438,19 @@ t.test('a busted trade is reversed after three checks, in its order and its posi
   assertRows(t, (await books()).orders, [{ filled_quantity: '5', status: 'filled' }])
 })
 
-t.test('executions that another writer recorded in the meantime count, and a final order stays final', async t => {
+t.test('executions that another run recorded in the meantime count, and an ended order is not changed', async t => {
   const { exchange, place, run, books, account, accounts } = await desk(t)
   const [filled, ended] = [await place({ quantity: '2' }), await place({ quantity: '1' })]
   exchange.fill(filled, { quantity: '1', price: '10' })
   exchange.fill(ended, { quantity: '1', price: '10' })
-  const rival = updateOpenOrders({ accounts, database, prices: standingPrices({}) })
+  const otherRun = updateOpenOrders({ accounts, database, prices: standingPrices({}) })
   let first = true
   const result = await run({
     transaction: async (work: Parameters<Database['transaction']>[0]) => {
       if (first) {
         first = false
         exchange.fill(filled, { quantity: '1', price: '20' })
-        await rival(testContext(database).context)
+        await otherRun(testContext(database).context)
       }
       return await database.transaction(work)
     }
@@ -476,7 +476,7 @@ t.test('a run that lost its lease writes nothing and ends', async t => {
   }
   await t.rejects(run({ transaction }), { code: 'LEASE_LOST' })
   t.strictSame(await books(), before)
-  t.equal(exchange.calls.filter(call => call === 'openOrders').length, 1, 'it goes on to nothing else')
+  t.equal(exchange.calls.filter(call => call === 'openOrders').length, 1, 'no further call is made')
 })
 
 t.test('an aborted run ends, and progress is reported', async t => {

@@ -17,10 +17,10 @@ export class ScriptedExchange {
   readonly orders: ScriptedOrder[] = []
   /** Calls so far, as `operation` or `operation id`. */
   calls: string[] = []
-  /** What the next calls of an operation, or of it for one order, fail with. */
+  /** The error codes of the next calls, by operation, or by operation and order id. */
   readonly failures = new Map<string, ExchangeErrorCode>()
-  /** Whether fills are told, how many of each order. */
-  fillsTold = Number.POSITIVE_INFINITY
+  /** How many fills of each order the exchange returns. */
+  reportedFills = Number.POSITIVE_INFINITY
   now = Date.parse('2026-11-01T00:00:00Z')
   #serial = 0
 
@@ -108,7 +108,7 @@ export class ScriptedExchange {
 
   client(marketType: MarketType): ExchangeClient {
     const unasked = async (): Promise<never> => {
-      throw new Error('nobody asks for this here')
+      throw new Error('these tests do not make this call')
     }
     return {
       exchange: 'BINANCE',
@@ -124,7 +124,7 @@ export class ScriptedExchange {
       },
       fills: async ref => {
         this.#called('fills', ref)
-        return this.#find(ref, marketType).fills.slice(0, this.fillsTold)
+        return this.#find(ref, marketType).fills.slice(0, this.reportedFills)
       },
       lastPrices: unasked,
       balances: unasked,
