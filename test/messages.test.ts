@@ -1,7 +1,7 @@
 import t from 'tap'
 import { languageOf, message, messageKeys } from '../src/messages.ts'
 
-t.test('every sentence is in both languages, with the same placeholders', async t => {
+t.test('every message exists in both languages, with the same placeholders', async t => {
   const places = (text: string) => [...text.matchAll(/\{\w+\}/g)].map(([place]) => place).sort()
   for (const key of messageKeys) {
     const raw = (language: 'ko' | 'en') =>
@@ -20,7 +20,7 @@ t.test('a placeholder without a value is empty', async t => {
   t.equal(message('rule.minimum', 'en'), 'must be at least ')
 })
 
-t.test('the language is the preferred one of the two, by default Korean', async t => {
+t.test('the language is the preferred one of the two, Korean by default', async t => {
   const preferences: [header: string | undefined, language: 'ko' | 'en'][] = [
     [undefined, 'ko'],
     ['', 'ko'],

@@ -10,7 +10,7 @@ import { tradingDatabase } from './support/trading.ts'
 
 const database = await tradingDatabase(t)
 
-/** The steps of the plugins. */
+/** The start-up steps that the plugins provide. */
 const OTHERS = START_UP_STEPS.filter(name => name !== 'schema')
 
 async function started(steps: Omit<StartUpSteps, 'schema'>, signal = new AbortController().signal) {
@@ -30,7 +30,7 @@ t.test('the steps run in their declared order, the schema first, and each logs w
     calls.push(name)
     return name === 'scheduler' ? { jobs: 9 } : undefined
   }
-  // Assigned in the reverse order: it must not matter which plugin comes first.
+  // Assigned in reverse order: the order of the plugins must not matter.
   const steps: Partial<Record<string, () => Promise<Record<string, unknown> | undefined>>> = {}
   for (const name of [...OTHERS].reverse()) steps[name] = step(name)
   const { migrated, started: isStarted, lines, done, failed } = await started(steps)
@@ -83,7 +83,7 @@ t.test('a failed step is tried again with a back-off, and the steps before it ar
 })
 
 for (const rejected of [new ConfigError('TIME_ZONE: rejected'), new StartError('the key is lost')]) {
-  t.test(`a ${rejected.name} of a step ends the start-up with it, and is not tried again`, async t => {
+  t.test(`a ${rejected.name} of a step ends the start-up with this error, without another attempt`, async t => {
     const calls: string[] = []
     const steps = {
       time_zone: async () => {
@@ -100,7 +100,7 @@ for (const rejected of [new ConfigError('TIME_ZONE: rejected'), new StartError('
   })
 }
 
-t.test('an abort ends the start-up between two attempts, without started', async t => {
+t.test('an abort between two attempts ends the start-up, and the service does not count as started', async t => {
   const controller = new AbortController()
   let calls = 0
   const {
@@ -131,7 +131,7 @@ t.test('an abort ends the start-up between two attempts, without started', async
   t.strictSame([before.migrated, before.started, before.lines], [false, false, []])
 })
 
-t.test('a schema that does not fit is named and keeps the scheduler from starting, until it fits', async t => {
+t.test('an incompatible schema is reported and delays the scheduler until the schema is compatible', async t => {
   const broken = await tradingDatabase(t)
   await broken.run(sql => sql`alter table job_runs rename column lease_token to lease_key`)
   const state = new SharedState()

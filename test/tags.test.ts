@@ -18,7 +18,7 @@ t.test('the quick searches of the specification find the files that serve the fe
   t.ok(search(`${all} | grep "scheduler"`).includes('./routes/system/scheduler.ts'))
 })
 
-t.test('every tag line says feature, component and type', async t => {
+t.test('every tag line has feature, component and type', async t => {
   const where = '--include="*.ts" src plugins routes'
   const tagged = search(`grep -rE "@FEAT:" ${where}`)
   const whole = search(`grep -rE "^// @FEAT:[a-z-]+ @COMP:[a-z]+ @TYPE:(core|integration|helper)$" ${where}`)

@@ -6,7 +6,7 @@ import { type PeriodRecord, READINESS } from '../../src/health/history-store.ts'
 import { captureLog } from '../support/app.ts'
 import { manualTimers } from '../support/test-timers.ts'
 
-/** A recorder of the checks in `state`, on timers that `advance` moves. */
+/** A recorder of the checks in `state`. `advance` moves its timers. */
 async function setUp({ writes = true } = {}) {
   const timers = manualTimers()
   const { lines, logger: log } = captureLog('info')
@@ -41,7 +41,7 @@ async function setUp({ writes = true } = {}) {
       await settle()
     }
   }
-  /** The periods as they were written last, without their ids. */
+  /** The periods of the last write, without their ids. */
   const latest = () => {
     const periods = new Map(written.flat().map(row => [row.periodId, row]))
     return [...periods.values()].map(({ check, code, isOver }) => ({ check, code, isOver }))
@@ -51,7 +51,7 @@ async function setUp({ writes = true } = {}) {
 
 const ready = { check: READINESS, code: null, isOver: false }
 
-t.test('readiness is recorded while it holds, and other checks only while they fail', async t => {
+t.test('readiness is always recorded, and other checks only while they fail', async t => {
   const { state, advance, latest, written } = await setUp()
   await advance(SECOND)
   t.strictSame(latest(), [ready])
@@ -73,7 +73,7 @@ t.test('readiness is recorded while it holds, and other checks only while they f
   t.strictSame([overdue?.fromAgeMs, overdue?.untilAgeMs, overdue?.instance], [1_000, 0, 'one'])
 })
 
-t.test('a change is written at once, and what lasts is confirmed every ten seconds', async t => {
+t.test('a change is written at once, and a current period is confirmed every ten seconds', async t => {
   const { state, advance, written } = await setUp()
   await advance(SECOND)
   const before = written.length
@@ -84,7 +84,7 @@ t.test('a change is written at once, and what lasts is confirmed every ten secon
   t.equal(written.length - before, 4)
 })
 
-t.test('what happens while the database is away is written when it is back, with its age', async t => {
+t.test('an outage of the database is written after its end, with the correct times', async t => {
   const { state, advance, written, lines } = await setUp()
   await advance(SECOND)
   state.failing = true
@@ -104,7 +104,7 @@ t.test('what happens while the database is away is written when it is back, with
   )
 })
 
-t.test('at most 1,000 ended periods wait, and the number of those that were dropped is logged', async t => {
+t.test('at most 1,000 ended periods are kept for the next write, and the number of dropped ones is logged', async t => {
   const { state, advance, written, lines } = await setUp()
   await advance(SECOND)
   state.failing = true
@@ -115,14 +115,14 @@ t.test('at most 1,000 ended periods wait, and the number of those that were drop
   state.failing = false
   await advance(10 * SECOND)
   const rows = written.at(-1) ?? []
-  t.equal(rows.length, 1_001, 'and the period that lasts')
+  t.equal(rows.length, 1_001, '1,000 ended periods and the current one')
   t.strictSame(
     lines.filter(({ msg }) => msg === 'health history incomplete').map(({ dropped }) => dropped),
     [3]
   )
 })
 
-t.test('a time in which this machine slept does not count as ready', async t => {
+t.test('a time in which the machine was suspended does not count as ready', async t => {
   const { state, advance, written } = await setUp()
   await advance(5 * SECOND)
   state.wallAheadMs = 8 * HOUR
@@ -136,7 +136,7 @@ t.test('a time in which this machine slept does not count as ready', async t => 
   t.strictSame([begun?.check, begun?.fromAgeMs], [READINESS, 0])
 })
 
-t.test('a stop ends what lasts, and a replica that has not begun to write writes nothing', async t => {
+t.test('a stop ends the current period, and a replica that has not begun to write writes nothing', async t => {
   const stopped = await setUp()
   await stopped.advance(SECOND)
   await stopped.recorder.stop()

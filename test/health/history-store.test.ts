@@ -38,7 +38,7 @@ async function insert(...rows: [instance: string, code: string | null, from: str
 
 const secondsAgo = (date: Date | null | undefined) => (date ? Math.round((Date.now() - date.getTime()) / SECOND) : date)
 
-t.test('a period is written once, and its end is never moved back', async t => {
+t.test('a period is stored once, and its end never moves back', async t => {
   await empty()
   const one = period()
   const filter = { from: new Date(Date.now() - 10 * MINUTE), to: new Date(Date.now() + MINUTE), limit: 10 }
@@ -55,7 +55,7 @@ t.test('a period is written once, and its end is never moved back', async t => {
   const { incidents } = await store.incidents(filter)
   t.equal(incidents.length, 1)
   const until = secondsAgo(incidents[0]?.until) ?? Number.NaN
-  t.ok(until < 30, `until ${until} s ago: what was written last`)
+  t.ok(until < 30, `until ${until} s ago, as last written`)
   await store.write([])
 })
 
@@ -67,7 +67,7 @@ t.test('an incident whose replica ended without a shutdown ends at its last conf
   t.ok(until >= 31 && until < 60, `${until} s ago`)
 })
 
-t.test('incidents are those that overlap the time, newest first, of one check, bounded', async t => {
+t.test('incidents are those of one check that overlap the time, newest first, up to a limit', async t => {
   await empty()
   await insert(
     ['one', 'wedged', '2026-11-01T00:00:00Z', '2026-11-01T01:00:00Z', 'scheduler'],
@@ -88,13 +88,13 @@ t.test('incidents are those that overlap the time, newest first, of one check, b
   t.strictSame(await codes('2026-11-01T00:00:00Z', '2026-11-02T00:00:00Z', 'scheduler', 1), [['overdue'], true])
 })
 
-t.test('the share of a day is the time in which at least one replica was ready', async t => {
+t.test('the share of a day is the part of it in which at least one replica was ready', async t => {
   await empty()
   const shares = (from: string, to: string, timeZone = 'UTC') =>
     store.readyShares({ from: new Date(from), to: new Date(to) }, timeZone)
   t.strictSame(await shares('2026-11-01T00:00:00Z', '2026-11-01T01:00:00Z'), [{ date: '2026-11-01', readyShare: null }])
   await insert(
-    // Noon is the begin of the history. Both replicas are ready at the same time, one within the time of the other.
+    // The history begins at noon. The periods of the two replicas overlap.
     ['one', null, '2026-11-01T12:00:00Z', '2026-11-01T18:00:00Z'],
     ['two', null, '2026-11-01T13:00:00Z', '2026-11-01T14:00:00Z'],
     ['two', null, '2026-11-01T17:00:00Z', '2026-11-01T21:00:00Z'],
@@ -110,13 +110,13 @@ t.test('the share of a day is the time in which at least one replica was ready',
     { date: '2026-11-03', readyShare: 0 },
     { date: '2026-11-04', readyShare: 0 }
   ])
-  // The day of Seoul begins at 15:00 UTC: 3 of its first 3 hours, then 6 + 9 of 24.
+  // A day in Seoul begins at 15:00 UTC. Ready: all of its first 3 hours, and 6 + 9 of 24 in total.
   t.strictSame(await shares('2026-11-01T16:00:00Z', '2026-11-01T17:00:00Z', 'Asia/Seoul'), [
     { date: '2026-11-02', readyShare: 0.625 }
   ])
 })
 
-t.test('a day that is not over counts the time that has passed, and a period that lasts counts until now', async t => {
+t.test('the current day counts only the time that has passed, and a current period counts until now', async t => {
   await empty()
   const noon = new Date()
   await store.write([period({ check: READINESS, code: null, fromAgeMs: 60 * MINUTE, untilAgeMs: 10 * SECOND })])

@@ -3,7 +3,7 @@ import type { CheckResult } from '../../src/database/database-check.ts'
 import { Monitor, type MonitorOptions, type Transition } from '../../src/health/monitor.ts'
 import { SharedState } from '../../src/health/shared-state.ts'
 
-/** A check that the test answers, so that it decides what is under way and when it ends. */
+/** A check whose result and end the test sets. */
 function manualCheck() {
   const pending: ((result: CheckResult) => void)[] = []
   const begun: (() => void)[] = []
@@ -53,7 +53,7 @@ t.test('concurrent requests share one check', async t => {
   t.equal(state.snapshot().database, 'ok')
 })
 
-t.test('a verdict is answered without a check for 100 ms, and checked again after that', async t => {
+t.test('a verdict is returned without a check for 100 ms, and checked again after that', async t => {
   const clock = { nowMs: 5_000 }
   const { manual, monitor } = monitored(t, { nowMs: () => clock.nowMs })
   const first = monitor.refresh()
@@ -69,7 +69,7 @@ t.test('a verdict is answered without a check for 100 ms, and checked again afte
   t.equal(manual.count, 2)
 })
 
-t.test('without requests it checks again by itself, never twice at the same time', async t => {
+t.test('without requests the checks repeat, one at a time', async t => {
   const { manual, monitor } = monitored(t, { idleMs: 1 })
   monitor.start()
   for (const _ of [1, 2, 3]) {
@@ -80,7 +80,7 @@ t.test('without requests it checks again by itself, never twice at the same time
   }
 })
 
-t.test('while the database is known to be unresponsive, no request waits for the next check', async t => {
+t.test('while the last verdict is that the database is unresponsive, no request waits for the next check', async t => {
   const { manual, monitor, state } = monitored(t)
   const first = monitor.refresh()
   const again = manual.next()
@@ -88,7 +88,7 @@ t.test('while the database is known to be unresponsive, no request waits for the
   await first
   await again
   await monitor.refresh()
-  t.equal(manual.running, 1, 'the next check is under way behind the answer')
+  t.equal(manual.running, 1, 'the next check runs in the background')
   t.equal(state.snapshot().database, 'database_timeout')
 })
 
@@ -114,7 +114,7 @@ t.test('each change is reported once, with its cause', async t => {
   ])
 })
 
-t.test('while the check connects, the verdict stays, and no request waits', async t => {
+t.test('while the check connects, the verdict is unchanged, and no request waits', async t => {
   const { manual, monitor, state, transitions } = monitored(t, { idleMs: 1 })
   monitor.start()
   for (const result of [{ state: 'connecting' }, { state: 'database_refused', cause: 1 }] satisfies CheckResult[]) {
@@ -126,14 +126,14 @@ t.test('while the check connects, the verdict stays, and no request waits', asyn
   manual.answer({ state: 'connecting' })
   await next
   await monitor.refresh()
-  t.equal(manual.running, 1, 'the next check is under way behind the answer')
+  t.equal(manual.running, 1, 'the next check runs in the background')
   t.equal(state.snapshot().database, 'database_refused')
   const { databaseAgeMs } = state.snapshot()
   t.ok(databaseAgeMs <= 1_000, `the verdict does not expire: ${databaseAgeMs} ms`)
   t.strictSame(transitions, [{ from: 'unknown', to: 'database_refused', cause: 1 }])
 })
 
-t.test('a usable database to which the check has to connect again, and cannot at once, is unreachable', async t => {
+t.test('if the check has to connect again and cannot do so at once, a usable database becomes unreachable', async t => {
   const { manual, monitor, state } = monitored(t, { idleMs: 1 })
   monitor.start()
   for (const result of [{ state: 'ok' }, { state: 'connecting' }] satisfies CheckResult[]) {
@@ -144,7 +144,7 @@ t.test('a usable database to which the check has to connect again, and cannot at
   t.equal(state.snapshot().database, 'database_unreachable')
 })
 
-t.test('a request waits for a check for a limited time', async t => {
+t.test('a request waits a limited time for a check', async t => {
   const { manual, monitor } = monitored(t, { refreshMs: 5 })
   await monitor.refresh()
   t.equal(manual.running, 1)

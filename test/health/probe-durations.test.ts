@@ -3,7 +3,7 @@ import { ProbeDurations } from '../../src/health/probe-durations.ts'
 import { PROBE_BUCKETS } from '../../src/metrics/definitions.ts'
 import { assertRows } from '../support/assert-rows.ts'
 
-t.test('the durations of both threads are read from one memory', async t => {
+t.test('the durations of both threads are read from shared memory', async t => {
   const durations = new ProbeDurations()
   const onMain = durations.recorder('main')
   const inThread = new ProbeDurations(durations.buffer).recorder('probe')

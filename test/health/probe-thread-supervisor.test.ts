@@ -22,7 +22,7 @@ function supervised(t: Test, settings: Partial<ProbeThreadSupervisorOptions['set
       service: 'test',
       applicationName: 'test-probe',
       keepAliveMs: 75_000,
-      // A busy machine answers later than the 400 ms of the default.
+      // The default of 400 ms is too short for a busy machine.
       checkTimeoutMs: 30_000,
       stallMs: 30_000,
       log: { level: 'silent', bindings: {} },
@@ -30,7 +30,7 @@ function supervised(t: Test, settings: Partial<ProbeThreadSupervisorOptions['set
     },
     onTransition: (from, to) => {
       transitions.push(`${from} ${to}`)
-      for (const look of waiting.splice(0)) look()
+      for (const resolve of waiting.splice(0)) resolve()
     }
   })
   t.teardown(() => supervisor.close())
@@ -38,7 +38,7 @@ function supervised(t: Test, settings: Partial<ProbeThreadSupervisorOptions['set
   return { supervisor, state, lines, transitions, transition }
 }
 
-t.test('a thread that ends is reported, its verdict expires, and it is started again on its port', async t => {
+t.test('the probe thread restarts on its port after it ended, which is logged; its verdict expires first', async t => {
   const { url } = await migratedDatabase(t)
   const { supervisor, state, lines, transition } = supervised(t)
   const port = await supervisor.start()
@@ -51,7 +51,7 @@ t.test('a thread that ends is reported, its verdict expires, and it is started a
 
   supervisor.kill()
   while (notReady(state.snapshot()) !== 'overloaded') await new Promise(resolve => setTimeout(resolve, 20))
-  t.pass('without the thread the verdict expires')
+  t.pass('the verdict expires without the thread')
   while (supervisor.restarts === 0 || (await answers(port)) !== 200)
     await new Promise(resolve => setTimeout(resolve, 20))
   t.ok(lines.find(({ msg }) => msg === 'probe thread ended'))
@@ -59,7 +59,7 @@ t.test('a thread that ends is reported, its verdict expires, and it is started a
     await supervisor.refresh()
     await new Promise(resolve => setTimeout(resolve, 20))
   }
-  t.pass('it checks again by itself')
+  t.pass('the new thread checks the database')
 })
 
 t.test('a port in use is a clear error', async t => {
@@ -74,14 +74,14 @@ t.test('a port in use is a clear error', async t => {
   t.equal(failure instanceof StartError ? failure.message : failure, message)
 })
 
-t.test('concurrent requests share one message, and none waits for ever', async t => {
+t.test('concurrent requests share one message, and all of them settle', async t => {
   const { supervisor } = supervised(t, { port: 'off', checkTimeoutMs: 1 })
   t.equal(await supervisor.start(), undefined)
   t.equal(supervisor.refresh(), supervisor.refresh())
   await supervisor.refresh()
   await supervisor.close()
   await supervisor.close()
-  t.pass('closing twice is no error')
+  t.pass('close can be repeated')
 })
 
 async function answers(port: number | undefined): Promise<number> {

@@ -47,7 +47,7 @@ const expected: [path: ProbePath, snapshot: Snapshot, status: number, body: obje
   ['/api/system/health', unresponsive, 503, { status: 'unhealthy', timestamp }]
 ]
 
-t.test('each probe has the bodies of the contract', async t => {
+t.test('each probe returns the bodies of the contract', async t => {
   for (const [path, snapshot, status, body] of expected) {
     const answered = answer(path, snapshot, nowMs)
     t.equal(answered.status, status, path)
@@ -55,7 +55,7 @@ t.test('each probe has the bodies of the contract', async t => {
   }
 })
 
-t.test('draining and pressure do not change the health of the database', async t => {
+t.test('draining and pressure do not change the database state in the body', async t => {
   const loaded = { ...healthy, draining: true, pressure: true }
   t.equal(answer('/health', loaded, nowMs).status, 200)
   t.equal(answer('/api/system/health', loaded, nowMs).status, 200)

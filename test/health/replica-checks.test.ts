@@ -29,7 +29,7 @@ t.test('the database is failed with the code of its last check', async t => {
   t.hasStrict(databaseDetails(failed, timing, now), { status: 'failed', code: 'database_refused' })
 })
 
-t.test('statements that fail are a failure of the database, since they fail', async t => {
+t.test('failing statements make the database check failed since their first failure', async t => {
   t.hasStrict(databaseDetails({ ...ready, failing: true }, timing, now), {
     status: 'failed',
     code: 'database_failing',
@@ -41,7 +41,7 @@ t.test('statements that fail are a failure of the database, since they fail', as
   })
 })
 
-t.test('before the first check nothing is known of the database', async t => {
+t.test('before the first check the database is unknown', async t => {
   t.strictSame(databaseDetails({ ...ready, database: 'unknown' }, timing, now), {
     name: 'database',
     status: 'failed',

@@ -2,7 +2,7 @@ import t from 'tap'
 import { DATABASE_FAILURES } from '../../src/database/failure.ts'
 import { SharedState } from '../../src/health/shared-state.ts'
 
-t.test('a new state is not started, and the database is unknown', async t => {
+t.test('in a new state the service has not started, and the database is unknown', async t => {
   t.hasStrict(new SharedState().snapshot(), {
     database: 'unknown',
     migrated: false,
@@ -14,7 +14,7 @@ t.test('a new state is not started, and the database is unknown', async t => {
   })
 })
 
-t.test('each thread reads what the other one writes', async t => {
+t.test('each thread reads the values that the other thread wrote', async t => {
   const writer = new SharedState()
   const reader = new SharedState(writer.buffer)
   writer.setMigrated()
@@ -52,7 +52,7 @@ t.test('the end of pressure changes no other flag', async t => {
   t.hasStrict(state.snapshot(), { started: true, pressure: false })
 })
 
-t.test('an age is never negative, also when the reader read the clock first', async t => {
+t.test('an age is never negative, even if the reader read the clock before the writer', async t => {
   const state = new SharedState()
   state.setDatabase('ok', 2_000)
   state.beat(2_000)
@@ -67,7 +67,7 @@ t.test('every database state is read as it was written', async t => {
   }
 })
 
-t.test('a verdict is fresh while it is young, or while the database is known to be unresponsive', async t => {
+t.test('a verdict is fresh for a limited time, or while the database is unresponsive', async t => {
   const state = new SharedState()
   state.setDatabase('ok', 1_000)
   t.equal(state.isDatabaseFresh(100, 1_100), true)

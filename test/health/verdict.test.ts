@@ -14,7 +14,7 @@ const ready: Snapshot = {
   heartbeatAgeMs: 20
 }
 
-t.test('a replica without a reason against it is ready', async t => {
+t.test('a replica without a reason not to be ready is ready', async t => {
   t.equal(notReady(ready), undefined)
   t.equal(notStarted(ready), undefined)
 })
@@ -23,7 +23,7 @@ t.test('a verdict is fresh for a tenth of a second', async t => {
   t.equal(FRESH_MS, 100)
 })
 
-t.test('of several reasons the first of the list is returned', async t => {
+t.test('of several reasons the first in the list is returned', async t => {
   const worst: Snapshot = {
     ...ready,
     draining: true,
@@ -39,7 +39,7 @@ t.test('of several reasons the first of the list is returned', async t => {
   t.equal(notReady({ ...ready, pressure: true }), 'overloaded')
 })
 
-t.test('before an answer of the database the reason is the database, not the pending migrations', async t => {
+t.test('before the first database check the reason is the database, not pending migrations', async t => {
   const snapshot: Snapshot = { ...ready, migrated: false, started: false, database: 'database_unreachable' }
   t.equal(notReady(snapshot), 'database_unreachable')
   t.equal(notStarted(snapshot), 'database_unreachable')
@@ -67,19 +67,16 @@ t.test('a started replica stays started', async t => {
   t.equal(notStarted({ ...ready, draining: true, database: 'database_refused', pressure: true }), undefined)
 })
 
-t.test(
-  'statements that fail, and a schema that does not fit, are reasons while the check finds nothing wrong',
-  async t => {
-    t.equal(notReady({ ...ready, failing: true }), 'database_failing')
-    t.equal(notReady({ ...ready, failing: true, incompatible: true }), 'schema_incompatible')
-    t.equal(notReady({ ...ready, failing: true, database: 'database_read_only' }), 'database_read_only')
-    t.equal(notReady({ ...ready, failing: true, pressure: true }), 'database_failing')
-    t.equal(notReady({ ...ready, failing: true, migrated: false }), 'migrations_pending')
-    t.equal(notReady({ ...ready, database: 'database_read_only', migrated: false }), 'database_read_only')
-  }
-)
+t.test('failing statements and an incompatible schema are reasons even while the database check is ok', async t => {
+  t.equal(notReady({ ...ready, failing: true }), 'database_failing')
+  t.equal(notReady({ ...ready, failing: true, incompatible: true }), 'schema_incompatible')
+  t.equal(notReady({ ...ready, failing: true, database: 'database_read_only' }), 'database_read_only')
+  t.equal(notReady({ ...ready, failing: true, pressure: true }), 'database_failing')
+  t.equal(notReady({ ...ready, failing: true, migrated: false }), 'migrations_pending')
+  t.equal(notReady({ ...ready, database: 'database_read_only', migrated: false }), 'database_read_only')
+})
 
-t.test('jobs may run unless the schema does not fit', async t => {
+t.test('jobs may run unless the schema is incompatible', async t => {
   t.equal(mayRunJobs({ ...ready, failing: true, draining: true, database: 'database_timeout' }), true)
   t.equal(mayRunJobs({ ...ready, database: 'schema_incompatible' }), false)
   t.equal(mayRunJobs({ ...ready, incompatible: true, database: 'database_timeout' }), false)

@@ -2,12 +2,12 @@ import t from 'tap'
 import { definitions } from '../../src/metrics/definitions.ts'
 import { expose } from '../../src/metrics/exposition.ts'
 
-t.test('every metric has its help and kind, with and without series', async t => {
+t.test('every metric has its HELP and TYPE, with and without series', async t => {
   const text = await expose(new Map())
   for (const [name, { kind, help }] of Object.entries(definitions)) {
     t.ok(text.includes(`# HELP ${name} ${help}\n# TYPE ${name} ${kind}\n`), name)
   }
-  t.match(text, /^process_cpu_seconds_total \d/m, 'the runtime, too')
+  t.match(text, /^process_cpu_seconds_total \d/m, 'also the metrics of the runtime')
 })
 
 t.test('counters and gauges have their labels, escaped', async t => {
@@ -21,7 +21,7 @@ t.test('counters and gauges have their labels, escaped', async t => {
   t.ok(text.includes('trading_health_build_info{version="a\\"\\\\\\nb",node_version="v1"} 1\n'))
 })
 
-t.test('a histogram has cumulative buckets, the unbounded one last', async t => {
+t.test('a histogram has cumulative buckets, with +Inf last', async t => {
   const counts = [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 4]
   const text = await expose(
     new Map([['trading_health_job_run_duration_seconds', [{ labels: { job_id: 'a' }, counts, sum: 9.5 }]]] as const)

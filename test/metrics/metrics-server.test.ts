@@ -14,7 +14,7 @@ async function serve(t: Test, render = async () => ({ type: 'text/plain', text: 
   return { server, port, url: `http://127.0.0.1:${port}`, lines }
 }
 
-t.test('it serves the metrics only', async t => {
+t.test('the metrics server serves only the metrics', async t => {
   const { url } = await serve(t)
   const page = await fetch(`${url}/metrics?x=1`)
   t.equal(page.status, 200)

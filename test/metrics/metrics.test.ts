@@ -20,7 +20,7 @@ t.test('a counter increases from the series that was created with 0', async t =>
   ])
 })
 
-t.test('a value is counted in the first bucket whose bound it does not exceed, a large one in the last', async t => {
+t.test('a value is counted in the first bucket whose bound it does not exceed, else in the last', async t => {
   const { metrics } = metricsOf()
   for (const seconds of [0.001, 0.01, 0.011, 1_000]) {
     metrics.observe('trading_health_job_run_duration_seconds', { job_id: 'housekeeping' }, seconds)

@@ -13,7 +13,7 @@ const { mutantsOf }: { mutantsOf: (source: string) => Mutant[] } = await import(
   pathToFileURL(join(projectRoot, 'scripts/mutation/mutants.js')).href
 )
 
-/** Every mutant as the whole source, in the order of their places. */
+/** The whole source of every mutant, in the order of their positions. */
 function mutated(source: string): string[] {
   return mutantsOf(source).map(({ start, end, text }) => source.slice(0, start) + text + source.slice(end))
 }
@@ -33,7 +33,7 @@ t.test('operators, conditions and literals are changed', async t => {
   t.strictSame(mutated('x = a?.[b]'), ['x = a[b]'])
 })
 
-t.test('calls are removed, an awaited one is also made twice', async t => {
+t.test('calls are removed, and an awaited call is also made twice', async t => {
   t.strictSame(mutated('a.push(b);'), [';'])
   t.strictSame(mutated('await a(b, c);'), [';', ';await a(b, c);await a(b, c);'])
   t.strictSame(mutated('x = negated(fee)'), ['x = fee'])
@@ -42,12 +42,12 @@ t.test('calls are removed, an awaited one is also made twice', async t => {
   t.strictSame(mutated('x = rows.some(f)'), ['x = rows.every(f)'])
 })
 
-t.test('a returned value is removed, a returned null is not', async t => {
+t.test('a returned value is removed, but not a returned null', async t => {
   t.strictSame(mutated('function f() { return a }'), ['function f() { return undefined }'])
   t.strictSame(mutated('function f() { return null }'), [])
 })
 
-t.test('names, log lines and messages of errors stay', async t => {
+t.test('names, log lines and messages of errors are not changed', async t => {
   t.strictSame(mutated(`import a from 'a'`), [])
   t.strictSame(mutated(`x = { 'a': b }`), [])
   t.strictSame(mutated(`class A { #log; f() { this.#log.warn({ a: 1 }, 'b'); } }`), [])
@@ -73,12 +73,12 @@ t.test('the SQL of a tagged template is changed', async t => {
   ])
 })
 
-t.test('an assignment of SQL is no comparison, a between keeps its and', async t => {
+t.test('an SQL assignment is not a comparison, and the `and` of a between is not changed', async t => {
   t.strictSame(mutated('tx`update t set a = b, c = d where e = f`'), ['tx`update t set a = b, c = d where e <> f`'])
   t.strictSame(mutated('tx`select * from t where a between b and c`'), [])
-  t.strictSame(mutated('tx`select a -- and b < c`'), [], 'a comment is no SQL')
+  t.strictSame(mutated('tx`select a -- and b < c`'), [], 'a comment is not SQL')
 })
 
-t.test('text in a template without a tag stays', async t => {
+t.test('text in a template without a tag is not changed', async t => {
   t.strictSame(mutated('x = `a < b and c`'), [])
 })

@@ -20,7 +20,7 @@ t.test('a quoted name has no line end and does not change the direction of other
   t.equal(quoteText('  '), '')
 })
 
-t.test('a quoted name is cut at a grapheme', async t => {
+t.test('a long quoted name is cut between graphemes', async t => {
   t.equal(quoteText('abcdef', 4), 'abc…')
   t.equal(quoteText('ab👨‍👩‍👧', 5), 'ab…')
   t.equal(quoteText(`a${'\u0301'.repeat(100)}`, 4), 'a\u0301\u0301…')
@@ -34,7 +34,7 @@ t.test('a quoted name is cut at a grapheme', async t => {
   )
 })
 
-t.test('graphemes are those of the Unicode segmentation, for long texts, too', async t => {
+t.test('graphemes are those of the Unicode segmentation, also for long texts', async t => {
   const segmenter = new Intl.Segmenter('und', { granularity: 'grapheme' })
   const unit = fc.oneof(
     fc.string({ unit: 'grapheme', minLength: 1, maxLength: 1 }),

@@ -85,7 +85,7 @@ t.test('several replicas send the messages of a chat in order and once', async t
   const numbers = Array.from({ length: 15 }, (_, i) => i)
   await write(...numbers.map(i => [String(i % 3), `message ${i}`, `key ${i}`] as [string, string, string]))
   await Promise.all(['one', 'two', 'three'].map(id => sender(id).sendDue()))
-  // A sender that found a chat busy sends its next message only after another notification.
+  // A sender that found a chat leased sends its next message only after another notification.
   await sender().sendDue()
   t.equal(bot.delivered.length, 15)
   for (const chat of ['0', '1', '2']) {
@@ -98,7 +98,7 @@ t.test('several replicas send the messages of a chat in order and once', async t
   t.ok((await rowsOf(database)).every(({ delivered, attempts }) => delivered && attempts === 1))
 })
 
-t.test('a message that fails is sent again later, and only its own chat waits', async t => {
+t.test('a failed message is sent again later, and delays only its own chat', async t => {
   const { database, bot, sender, write, pass } = await setUp(t)
   bot.queue('sendMessage', tooManyRequests(120))
   await write(['1', 'first', 'a'])
@@ -129,7 +129,7 @@ t.test('a message that fails is sent again later, and only its own chat waits', 
 t.test('a claim that began before the claim of another sender respects its lease', async t => {
   const { database, bot, sender, write } = await setUp(t)
   await write(['1', 'leased', 'a'])
-  // The time of a statement is the one at its begin: the other claim began 5 s after this one, and was committed first.
+  // now() is the start of a transaction: the other claim began 5 s after this one, and was committed first.
   await database.run(sql => sql`update outbox set leased_by = 'other', leased_until = now() + interval '65 seconds'`)
   await sender().sendDue()
   t.equal(bot.delivered.length, 0)
@@ -150,7 +150,7 @@ t.test('messages are sent after the database clock was set back by two hours', a
   t.strictSame(bot.delivered.map(({ text }) => text).sort(), ['failed', 'leased', 'leased', 'next'])
 })
 
-t.test('a message that cannot arrive is given up and logged, and the next one is sent', async t => {
+t.test('a message with a permanent error is given up and logged, and the next one is sent', async t => {
   const { database, sender, write, pass, bot, lines } = await setUp(t, { chats: ['1'] })
   const one = sender()
   await write(['9', 'unknown chat', 'a'], ['9', 'unknown chat, second', 'b'], ['1', 'known chat', 'c'])
@@ -166,7 +166,7 @@ t.test('a message that cannot arrive is given up and logged, and the next one is
   t.equal(lines.filter(({ msg }) => msg === 'message given up').length, 2)
   t.hasStrict(await outboxDepth(database), { waiting: 0, givenUp: 2, errorCode: 'TELEGRAM_CHAT_NOT_FOUND' })
   bot.queue('sendMessage', failWith(400, "Bad Request: can't parse entities"))
-  await write(['1', 'refused as it is', 'd'], ['1', 'next', 'e'])
+  await write(['1', 'permanent', 'd'], ['1', 'next', 'e'])
   await one.sendDue()
   assertRows(t, (await rowsOf(database)).slice(3), [
     { given_up: true, error_code: 'TELEGRAM_REJECTED' },
@@ -174,7 +174,7 @@ t.test('a message that cannot arrive is given up and logged, and the next one is
   ])
 })
 
-t.test('a message waits for an hour after an error that an operator may end, or that is not known', async t => {
+t.test('a message waits for an hour after an error that an operator may end, or an unknown error', async t => {
   const { database, sender, write, pass, bot } = await setUp(t)
   const errors = ['Logged out', 'Bad Request: TOPIC_CLOSED', 'Bad Request: SOMETHING_NEW']
   await write(...errors.map((_, i) => [String(i), 'text', String(i)] as [string, string, string]))
@@ -186,7 +186,7 @@ t.test('a message waits for an hour after an error that an operator may end, or 
   assertRows(t, await rowsOf(database), Array(3).fill({ delivered: true, attempts: 2 }))
 })
 
-t.test('an outage of hours loses no message', async t => {
+t.test('no message is lost in an outage of hours', async t => {
   const { bot, sender, write, pass } = await setUp(t)
   bot.queue('sendMessage', ...Array.from({ length: 25 }, () => failWith(502, 'Bad Gateway')))
   await write(['1', 'first', 'a'], ['1', 'second', 'b'])
@@ -205,7 +205,7 @@ t.test('an outage of hours loses no message', async t => {
   )
 })
 
-t.test('the message of a sender that died is sent again; a sender that closes returns its message', async t => {
+t.test('the message of a killed sender is sent again; a sender that closes releases its message', async t => {
   const { database, bot, sender, write, pass } = await setUp(t)
   await write(['1', 'message', 'a'])
   let begin: () => void = () => undefined

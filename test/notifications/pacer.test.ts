@@ -2,7 +2,7 @@ import t from 'tap'
 import { Pacer } from '../../src/notifications/pacer.ts'
 import { manualTimers } from '../support/test-timers.ts'
 
-/** Settles what is ready to be settled. */
+/** Lets all promises settle that can. */
 const settled = () => new Promise(resolve => setImmediate(resolve))
 
 t.test('a chat gets one message a second, in order', async t => {
@@ -25,7 +25,7 @@ t.test('a chat gets one message a second, in order', async t => {
   t.equal(timers.pending(), 0, 'no timer is left')
 })
 
-t.test('all chats together get thirty messages in any second', async t => {
+t.test('all chats together get at most thirty messages in any second', async t => {
   const timers = manualTimers()
   const pacer = new Pacer({ timers })
   const at: number[] = []
@@ -53,7 +53,7 @@ t.test('a chat on hold does not delay other chats', async t => {
   t.strictSame(sent, ['1'])
 })
 
-t.test('a turn that would come too late is refused at once, with the wait', async t => {
+t.test('a turn beyond the given limit is refused at once, with the wait', async t => {
   const timers = manualTimers()
   const pacer = new Pacer({ timers })
   pacer.hold('1', 41_000)
@@ -61,7 +61,7 @@ t.test('a turn that would come too late is refused at once, with the wait', asyn
   t.equal(timers.pending(), 0)
 })
 
-t.test('an aborted wait frees its turn', async t => {
+t.test('an aborted wait gives its turn to the next one', async t => {
   const timers = manualTimers()
   const pacer = new Pacer({ timers })
   await pacer.turn('1')

@@ -4,7 +4,9 @@ import { escapeHtml, quoteText } from '../../src/notifications/html.ts'
 import { MAX_MESSAGE_LENGTH, splitMessage } from '../../src/notifications/split-message.ts'
 import { readHtml } from '../support/bot-api-server.ts'
 
-/** What Telegram would show of a message. Throws what Telegram would answer to one that it does not take. */
+/**
+ * The text that Telegram displays of a message. Throws the error that Telegram returns for a message that it rejects.
+ */
 function shown(html: string): string {
   const message = readHtml(html)
   if ('error' in message) throw new Error(`${message.error} in ${html}`)
@@ -77,12 +79,12 @@ t.test('a long line is cut after a word, and a long word between graphemes', asy
   t.strictSame(splitMessage('alpha beta gamma', 12), ['alpha beta ', 'gamma'])
   t.strictSame(splitMessage('👩🏽‍🚀👩🏽‍🚀', 8), ['👩🏽‍🚀', '👩🏽‍🚀'])
   t.strictSame(splitMessage('abc<b>e\u0301</b>f', 4), ['abc', '<b>e\u0301</b>f'])
-  t.strictSame(splitMessage('ab<b>e</b>\u0301', 3), ['ab', '<b>e</b>\u0301'], 'nor at a tag inside a grapheme')
+  t.strictSame(splitMessage('ab<b>e</b>\u0301', 3), ['ab', '<b>e</b>\u0301'], 'not at a tag inside a grapheme')
   t.strictSame(splitMessage('a&lt;b', 2), ['a&lt;', 'b'])
   t.strictSame(
     splitMessage(`a${'\u0301'.repeat(4)}`, 3),
     ['a\u0301\u0301', '\u0301\u0301'],
-    'unless it is longer itself'
+    'unless a single grapheme is longer'
   )
   t.strictSame(splitMessage('😀😀', 2), ['😀', '😀'])
 })
@@ -119,7 +121,7 @@ t.test('unknown or unbalanced markup is repaired', async t => {
   t.strictSame(splitMessage('\uD800&#xD800;&#65;&#x1F600;&#0;'), ['\uFFFD&amp;#xD800;A😀&amp;#0;'])
 })
 
-t.test('a limit below 2 is rejected', async t => {
+t.test('a limit below 2 is an error', async t => {
   t.throws(() => splitMessage('x', 1), RangeError)
   t.throws(() => splitMessage('x', Number.NaN), RangeError)
 })
@@ -148,10 +150,10 @@ const { markup } = fc.letrec<{ markup: string }>(tie => ({
 }))
 const limits = fc.integer({ min: 2, max: 40 })
 
-/** White space and control characters are not seen, nor are the fillers of Hangul and Braille. */
+/** White space, control characters, and the fillers of Hangul and Braille are not visible. */
 const SEEN = /[^\s\p{Cc}\p{Cf}\p{Z}\u115F\u1160\u2800\u3164\uFFA0]/u
 
-/** Where the texts of the parts begin in the whole; fails when anything that is seen is missing between them. */
+/** The positions of the parts in the whole text. Throws when visible text is missing between them. */
 function placeParts(whole: string, parts: readonly string[]): number[] {
   let end = 0
   const starts = parts.map(part => {
@@ -175,27 +177,24 @@ t.test('for any message, parts are balanced, within the limit, and complete', as
   )
 })
 
-t.test(
-  'whatever the message: it is split at line ends where lines fit, between graphemes where those fit',
-  async () => {
-    fc.assert(
-      fc.property(markup, limits, (html, limit) => {
-        const whole = shown(html)
-        const parts = splitMessage(html, limit).map(shown)
-        const starts = placeParts(whole, parts).slice(1)
-        const linesFit = whole.split(/(?<=\n)/).every(line => line.length <= limit)
-        if (linesFit) return starts.every(start => whole[start - 1] === '\n')
-        const boundaries = new Set<number>()
-        for (const { index, segment } of new Intl.Segmenter('und', { granularity: 'grapheme' }).segment(whole)) {
-          boundaries.add(index)
-          if (segment.length > limit) for (let at = index; at < index + segment.length; at++) boundaries.add(at)
-        }
-        return starts.every(start => boundaries.has(start))
-      }),
-      { numRuns: 500 }
-    )
-  }
-)
+t.test('any message is split at line ends if lines fit, else between graphemes if those fit', async () => {
+  fc.assert(
+    fc.property(markup, limits, (html, limit) => {
+      const whole = shown(html)
+      const parts = splitMessage(html, limit).map(shown)
+      const starts = placeParts(whole, parts).slice(1)
+      const linesFit = whole.split(/(?<=\n)/).every(line => line.length <= limit)
+      if (linesFit) return starts.every(start => whole[start - 1] === '\n')
+      const boundaries = new Set<number>()
+      for (const { index, segment } of new Intl.Segmenter('und', { granularity: 'grapheme' }).segment(whole)) {
+        boundaries.add(index)
+        if (segment.length > limit) for (let at = index; at < index + segment.length; at++) boundaries.add(at)
+      }
+      return starts.every(start => boundaries.has(start))
+    }),
+    { numRuns: 500 }
+  )
+})
 
 t.test('for any string, parts are balanced and within the limit', async () => {
   const noise = fc.string({
@@ -230,5 +229,5 @@ t.test('for any string, parts are balanced and within the limit', async () => {
 t.test('a megabyte without a line end is cut in linear time', async t => {
   const parts = splitMessage('가나다 '.repeat(250_000))
   t.equal(parts.map(shown).join('').length, 1_000_000)
-  t.equal(splitMessage(`<b ${' '.repeat(500)}`.repeat(1_000)).length, 123, 'also where tags never end')
+  t.equal(splitMessage(`<b ${' '.repeat(500)}`.repeat(1_000)).length, 123, 'also with unclosed tags')
 })

@@ -3,7 +3,7 @@ import { telegramDetails } from '../../src/notifications/telegram-check.ts'
 
 const empty = { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null, failing: null }
 
-t.test('Telegram is degraded while its messages fail, and ok without a configuration', async t => {
+t.test('Telegram is degraded while messages fail, and ok without a configuration', async t => {
   t.hasStrict(telegramDetails({ configured: false, depth: undefined }), {
     status: 'ok',
     code: 'not_configured',

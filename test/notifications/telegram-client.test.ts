@@ -22,7 +22,7 @@ import { skippingTimers } from '../support/test-timers.ts'
 const fixtures = '../shared/fixtures/telegram'
 const secret = TEST_TOKEN.slice(TEST_TOKEN.indexOf(':') + 1)
 
-/** A server, and a client to it whose waits are over at once. */
+/** A server, and a client of it whose waits end at once. */
 async function connect(t: Test, options: Partial<TelegramClientOptions> = {}, serverOptions: BotApiOptions = {}) {
   const server = await startBotApiServer(serverOptions)
   t.teardown(() => server.close())
@@ -36,13 +36,13 @@ function clientOf(t: Test, options: Partial<TelegramClientOptions>) {
   return { timers, client: new TelegramClient({ token: TEST_TOKEN, dispatcher, timers, random: () => 0, ...options }) }
 }
 
-/** The error of a call, in which no token is to be found, however it is shown. */
+/** The error of a call. Asserts that it contains no token, in any representation. */
 async function failure(t: Test, call: Promise<unknown>): Promise<TelegramError> {
   const err: unknown = await call.then(
     () => undefined,
     (err: unknown) => err
   )
-  if (!(err instanceof TelegramError)) throw new Error('the call did not fail as calls fail', { cause: err })
+  if (!(err instanceof TelegramError)) throw new Error('the call did not fail with a TelegramError', { cause: err })
   const lines: string[] = []
   createLogger({ level: 'trace' }, { write: line => void lines.push(line) }).error({ err }, 'telegram call failed')
   const shown = [inspect(err, { depth: Infinity, showHidden: true }), JSON.stringify(err), err.stack, ...lines].join()
@@ -107,11 +107,7 @@ t.test('an error about the text of the message is distinguished from every other
 t.test('a base address may have a path', async t => {
   const { client, server } = await connect(t)
   const behind = clientOf(t, { baseUrl: `${server.url}/proxy/` })
-  t.hasStrict(
-    await failure(t, behind.client.getMe()),
-    { code: 'TELEGRAM_UNAUTHORIZED' },
-    'this server serves it elsewhere'
-  )
+  t.hasStrict(await failure(t, behind.client.getMe()), { code: 'TELEGRAM_UNAUTHORIZED' }, 'the server has another path')
   t.ok(await client.getMe())
   t.throws(() => clientOf(t, { baseUrl: 'not a url' }), TypeError)
 })
@@ -135,11 +131,11 @@ recordedTest('each error of the fixtures has its code', async t => {
     const calls = error.migratedTo === undefined ? 1 : 2
     server.queue('sendMessage', ...Array<Behaviour>(calls).fill(behaviour))
     t.hasStrict(await failure(t, client.sendMessage('1', 'text')), { ...error, status: response.status }, file)
-    t.equal(server.received.length, calls, 'it is not tried again')
+    t.equal(server.received.length, calls, 'the call is not repeated')
   }
 })
 
-t.test('each further error of Telegram has its code', async t => {
+t.test('each other error of Telegram has its code', async t => {
   const cases: [Behaviour, TelegramErrorCode][] = [
     [failWith(404, 'Not Found'), 'TELEGRAM_UNAUTHORIZED'],
     [failWith(403, 'Forbidden: user is deactivated'), 'TELEGRAM_BLOCKED'],
@@ -186,14 +182,14 @@ t.test('a 429 with a retry_after beyond the deadline ends the call and holds the
   t.ok(await client.sendMessage('2', 'text'), 'another chat is served')
 })
 
-t.test('a wait longer than any deadline is reported as an hour', async t => {
+t.test('a longer retry_after is reported as one hour', async t => {
   const { client, server } = await connect(t)
   server.queue('getMe', tooManyRequests(1e12), tooManyRequests(-1), tooManyRequests(0), tooManyRequests(-5))
   t.equal((await failure(t, client.getMe())).retryAfterMs, 3_600_000)
   t.match(await failure(t, client.getMe()), { code: 'TELEGRAM_RATE_LIMITED', retryAfterMs: undefined })
 })
 
-t.test('server errors and broken connections are retried, with three attempts in all', async t => {
+t.test('server errors and broken connections are retried, with three attempts in total', async t => {
   const { client, server, timers } = await connect(t)
   server.queue('getMe', { kind: 'answer', status: 502, body: '<html>' }, { kind: 'cut', when: 'before' })
   t.ok(await client.getMe())
@@ -210,7 +206,7 @@ t.test('no retry begins after the deadline', async t => {
   t.equal(server.received.length, 1)
 })
 
-t.test('an answer that does not come is a time-out of each attempt', async t => {
+t.test('each attempt without an answer times out', async t => {
   const { client, server, timers } = await connect(t, { attemptTimeoutMs: 4_000, deadlineMs: 10_000 })
   for (const when of ['before', 'within'] as const) {
     server.queue('getMe', ...Array<Behaviour>(3).fill({ kind: 'hang', when }))
@@ -231,7 +227,7 @@ t.test('an attempt ends with the deadline of its call', async t => {
   const { client, server, timers } = await connect(t, { attemptTimeoutMs: 5_000, deadlineMs: 7_000 })
   server.queue('getMe', ...Array<Behaviour>(2).fill(failWith(500, 'Internal Server Error')))
   t.ok(await client.getMe())
-  t.strictSame(timers.deadlines, [5_000, 5_000, 4_000], 'after waits of 1 s and 2 s')
+  t.strictSame(timers.deadlines, [5_000, 5_000, 4_000], 'the waits are 1 s and 2 s')
 })
 
 t.test('a late answer is accepted', async t => {
@@ -247,7 +243,7 @@ t.test('a late answer is accepted', async t => {
   t.ok(await call)
 })
 
-t.test('an address without a server, and one that does not speak HTTP', async t => {
+t.test('an address without a server, or with one that does not speak HTTP, is unreachable', async t => {
   const notHttp = createServer(socket => socket.end('SSH-2.0-OpenSSH_9.6\r\n', () => socket.destroy()))
   await new Promise<void>(resolve => notHttp.listen(0, '127.0.0.1', resolve))
   const address = notHttp.address()
@@ -279,7 +275,7 @@ t.test('the caller can abort a call before it, during it and during its waits', 
   t.hasStrict(await call, { code: 'TELEGRAM_ABORTED' })
 
   const waiting = new AbortController()
-  const standing = clientOf(t, {
+  const waitingClient = clientOf(t, {
     baseUrl: server.url,
     timers: {
       ...skippingTimers(),
@@ -290,11 +286,11 @@ t.test('the caller can abort a call before it, during it and during its waits', 
     }
   })
   server.queue('getMe', failWith(500, 'Internal Server Error'))
-  t.hasStrict(await failure(t, standing.client.getMe({ signal: waiting.signal })), { code: 'TELEGRAM_ABORTED' })
+  t.hasStrict(await failure(t, waitingClient.client.getMe({ signal: waiting.signal })), { code: 'TELEGRAM_ABORTED' })
   t.equal(server.received.length, 2)
 })
 
-t.test('a group that became a supergroup is followed once, and reported', async t => {
+t.test('after a group became a supergroup, the message is sent to its new id once, and the id is reported', async t => {
   const moved = failWith(400, 'Bad Request: group chat was upgraded to a supergroup chat', {
     migrate_to_chat_id: -1001234567890
   })
@@ -336,7 +332,7 @@ t.test('a long message arrives in parts that the server accepts', async t => {
   t.hasStrict(await failure(t, client.sendMessage('1', html)), { code: 'TELEGRAM_REJECTED' })
 })
 
-t.test('the token appears nowhere: not when a server quotes it, nor in the client itself', async t => {
+t.test('the token is not in errors, not even if the server quotes it, and not in the inspected client', async t => {
   const { client, server } = await connect(t, { maxAttempts: 1 })
   const quotes = [
     TEST_TOKEN,

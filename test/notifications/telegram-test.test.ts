@@ -100,7 +100,7 @@ t.test('each error at each stage has a code of the contract', async t => {
   }
 })
 
-t.test('a rejection without a code of its own is reported as an error of the chat', async t => {
+t.test('an unknown rejection is reported as an error of the chat', async t => {
   const odd = failWith(400, 'Bad Request: something new')
   for (const [method, code] of [
     ['getMe', 'TELEGRAM_UNREACHABLE'],

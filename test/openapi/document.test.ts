@@ -5,7 +5,7 @@ const envelope = { properties: { success: { const: false } } }
 const statusesOf = (method: string, url: string, schema: Parameters<typeof withSharedAnswers>[0]['schema']) =>
   Object.keys(withSharedAnswers({ method, url, schema }, envelope).response ?? {}).map(Number)
 
-t.test('a probe has its own answers only', async t => {
+t.test('a probe has only its own answers', async t => {
   t.strictSame(statusesOf('GET', '/health/ready', { response: { 200: {}, 503: {} }, security: [] }), [200, 503])
 })
 
@@ -16,13 +16,13 @@ t.test('a route has the shared answers of its scope, its method and its input', 
   t.strictSame(statusesOf('GET', '/api/x', {}), [401, 500, 503])
 })
 
-t.test('the own answer of a route has precedence over a shared one', async t => {
+t.test('an answer of the route takes precedence over a shared one', async t => {
   const own = { description: 'own' }
   const { response } = withSharedAnswers({ method: 'GET', url: '/api/x', schema: { response: { 503: own } } }, envelope)
   t.hasStrict(response, { 503: own, 500: envelope })
 })
 
-t.test('an operation gets its id, and each answer its description', async t => {
+t.test('every operation has an id, and every answer a description', async t => {
   const operation: Operation = { responses: { 200: { description: 'Default Response' }, 409: { description: '' } } }
   complete(operation, 'post', '/api/system/jobs/{job_id}/pause')
   t.equal(operation.operationId, 'post_system_jobs_job_id_pause')
@@ -47,7 +47,7 @@ t.test('examples are those of the schemas, and those of errors are from the cata
   t.equal(operation.parameters?.[0]?.example, 'housekeeping')
   t.strictSame(exampleOf(operation.requestBody?.content), { reason: 'test' })
   t.equal(exampleOf(operation.responses[200]?.content), 1)
-  t.equal(exampleOf(operation.responses[202]?.content), undefined, 'none is invented')
+  t.equal(exampleOf(operation.responses[202]?.content), undefined, 'no example is generated')
   t.hasStrict(exampleOf(operation.responses[400]?.content), { code: 'VALIDATION_FAILED' })
   t.hasStrict(exampleOf(operation.responses[409]?.content), { code: 'JOB_ALREADY_RUNNING' })
 })

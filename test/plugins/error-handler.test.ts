@@ -109,7 +109,7 @@ t.test('the cause of an error is in the log with the request id, and in no answe
     const { answer, headers } = await send('GET', path)
     t.notMatch(JSON.stringify(answer), /secrets|internal|hunter2|stack/)
     const line = log.lines.find(({ request_id, err }) => err !== undefined && request_id === headers.get('request-id'))
-    t.ok(line, 'logged under its id')
+    t.ok(line, 'logged with its id')
   }
 })
 
@@ -142,7 +142,7 @@ t.test('one log line per request has the route, never the URL with its query', a
   t.notMatch(log.text(), /hunter2/)
 })
 
-t.test('a deadlock that comes back at every repetition is answered with 503, not 500', async t => {
+t.test('a deadlock at every repetition is answered with 503, not 500', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   const conflicts: FastifyPluginAsync = async app => {
     app.get('/test/conflict', async () => {

@@ -13,10 +13,10 @@ import { missingTool } from '../support/tools.ts'
 
 const { url: DATABASE_URL } = await migratedDatabase(t)
 
-/** Those whose calls no test of this file makes: the tests of their clients do. */
+/** Metrics of calls that this file does not make. The tests of their clients cover them. */
 const silent = /^trading_health_telegram_/
 
-t.test('the metrics port reports everything that happened', async t => {
+t.test('the metrics port exports the values of every module', async t => {
   const binance = await SimulatedExchange.start({ exchange: 'BINANCE' })
   t.teardown(() => binance.close())
   const { app, url, probeUrl } = await startApp(t, { DATABASE_URL, METRICS_PORT: '0', ...binance.urls })
@@ -63,21 +63,21 @@ t.test('the metrics port reports everything that happened', async t => {
     t.match(text, line)
   }
 
-  t.test('a replica that is not probed is ready all the same', async t => {
+  t.test('a replica that is not probed is ready', async t => {
     for (let i = 0; i < 3; i++) {
       while (app.health.isFresh()) await sleep(10)
       t.match(await scrape(), /^trading_health_ready 1$/m)
     }
   })
 
-  t.test('an unknown path makes no series of its own', async t => {
+  t.test('an unknown path does not add a series', async t => {
     const routes = [...text.matchAll(/_request_duration_seconds_count\{route="([^"]*)"/g)].map(([, route]) => route)
     t.strictSame([...new Set(routes)].sort(), ['/api/auth/login', '/api/system/trigger-job', 'unmatched'])
-    t.notMatch(text, 'ada', 'nor a user')
+    t.notMatch(text, 'ada', 'a user name does not add a series')
   })
 
   t.test('every metric has a series, except those of calls that were not made', async t => {
-    const startDelay = 'trading_health_job_start_delay_seconds' // a run on schedule, which no test waits for
+    const startDelay = 'trading_health_job_start_delay_seconds' // a scheduled run, which no test waits for
     for (const [name, { kind }] of Object.entries(definitions)) {
       if (silent.test(name) || name === startDelay) continue
       t.match(text, new RegExp(`^${name}${kind === 'histogram' ? '_count' : ''}(\\{.*\\})? [\\d.e+-]+$`, 'm'), name)
@@ -89,12 +89,12 @@ t.test('the metrics port reports everything that happened', async t => {
     t.equal(status, 0, stdout + stderr)
   })
 
-  t.test('the other ports do not serve them', async t => {
+  t.test('the other ports do not serve the metrics', async t => {
     for (const origin of [url, probeUrl]) t.equal((await fetch(`${origin}/metrics`)).status, 404)
   })
 })
 
-t.test('the start fails when the metrics port is in use; off opens none', async t => {
+t.test('the start fails when the metrics port is in use; METRICS_PORT=off opens no port', async t => {
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   t.teardown(() => other.close())

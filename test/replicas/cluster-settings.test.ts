@@ -6,7 +6,7 @@ const [first, second, third] = ['a', 'b', 'c'].map(letter => letter.repeat(40))
 const settings = (environment: Record<string, string | undefined> = {}) =>
   clusterSettings(loadConfig({ SESSION_SECRET: first, ...environment }))
 
-t.test('replicas agree when they share the settings that jobs depend on', async t => {
+t.test('replicas agree when the settings that jobs depend on are equal', async t => {
   t.strictSame(differentSettings(settings(), settings({ PORT: '80', INSTANCE_ID: 'two', LOG_LEVEL: 'debug' })), [])
   t.strictSame(
     differentSettings(settings(), settings({ TIME_ZONE: 'UTC', LANGUAGE: 'en', OKX_URL: 'https://a.test' })),
@@ -23,14 +23,14 @@ t.test('replicas agree while a secret is rotated, as long as they share one key'
   t.strictSame(differ(`${first},${second}`, third), ['SESSION_SECRET'])
 })
 
-t.test('another bot and no bot differ, another token of the same bot does not', async t => {
+t.test('another bot or no bot is a difference, another token of the same bot is not', async t => {
   const bot = (token?: string) => settings(token === undefined ? {} : { TELEGRAM_BOT_TOKEN: token })
   t.strictSame(differentSettings(bot('1:a'), bot('1:b')), [])
   t.strictSame(differentSettings(bot('1:a'), bot('2:a')), ['TELEGRAM_BOT_TOKEN'])
   t.strictSame(differentSettings(bot('1:a'), bot()), ['TELEGRAM_BOT_TOKEN'])
 })
 
-t.test('what is published holds no secret', async t => {
+t.test('the published values contain no secret', async t => {
   const key = Buffer.alloc(32, 7).toString('base64')
   const text = JSON.stringify(
     settings({ ENCRYPTION_KEY: key, TELEGRAM_BOT_TOKEN: '12345:hunter2', SESSION_SECRET: first })

@@ -9,7 +9,7 @@ import { tradingDatabase } from '../support/trading.ts'
 
 t.test('a replica that stops during a heartbeat is not registered again', async t => {
   const { logger: log } = captureLog()
-  // One connection: statements take effect in the order in which they are given.
+  // One connection, so statements are executed in the order of the calls.
   const database = new Database({ max: 1, applicationName: 'test', log })
   database.open(await (await tradingDatabase(t)).address)
   t.teardown(() => database.close(0))
@@ -45,14 +45,14 @@ t.test('a replica that stops during a heartbeat is not registered again', async 
   const registered = replica.register()
   await heartbeatBegan
   const stopped = replica.stop()
-  // A delete that did not wait for the heartbeat would have run by now.
+  // A delete that does not wait for the heartbeat would have been executed by now.
   await database.run(sql => sql`select 1`)
   letGo()
   await Promise.allSettled([stopped, registered])
   t.strictSame([...(await new Replicas({ ...options, database }).alive())], [])
 })
 
-t.test('a dead replica does not count as alive because the database clock was set back', async t => {
+t.test('a dead replica does not count as running after the database clock was set back', async t => {
   const { logger: log } = captureLog()
   const database = await tradingDatabase(t)
   const names = () =>
@@ -86,7 +86,7 @@ t.test('a dead replica does not count as alive because the database clock was se
   t.equal(isOldest, 'alive')
 })
 
-/** Registers a replica of a name, on timers whose waits call `onWait` and end at once. */
+/** Registers a replica with a name, on timers whose waits call `onWait` and end at once. */
 async function registered(
   t: Test,
   database: Database,
@@ -114,7 +114,7 @@ async function registered(
   return { replica, waits: timers.waits, reported: lines.filter(({ msg }) => String(msg).startsWith('INSTANCE_ID')) }
 }
 
-t.test('a name that a living replica has is reported, and the second one uses a free name', async t => {
+t.test('if a running replica has the name, this is logged, and the second one uses a free name', async t => {
   const database = await tradingDatabase(t)
   const first = await registered(t, database)
   t.strictSame([first.replica.instanceId, first.waits, first.reported], ['pod-0', [], []])
@@ -137,7 +137,7 @@ t.test('a name that a living replica has is reported, and the second one uses a 
   )
 })
 
-t.test('the name of a process that was killed or that ends is used again', async t => {
+t.test('the name of a killed or shut-down process is used again', async t => {
   const database = await tradingDatabase(t)
   const insert = (ago: string) =>
     database.run(
