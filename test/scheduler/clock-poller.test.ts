@@ -9,7 +9,7 @@ import { captureLog } from '../support/app.ts'
 import { testJob } from '../support/jobs.ts'
 import { manualTimers } from '../support/test-timers.ts'
 
-/** The database's time when the local monotonic clock shows 0. A whole hour, so that intervals are due at whole multiples. */
+/** The database time at 0 of the local monotonic clock. A whole hour, so that intervals are due at whole multiples. */
 const START_MS = 500_000 * HOUR
 
 const nothing = async () => ({})
@@ -23,7 +23,7 @@ const dueIn = (jobId: string, ms: number | null, rest: Partial<FireTimes> = {}):
   ...rest
 })
 
-/** A poller of a database whose state is `state`, on timers that `advance` moves. */
+/** A poller of a database whose state is `state`. `advance` moves its timers. */
 function setUp(jobs: Job[], fireTimes: FireTimes[], options: Partial<ClockPollerOptions> = {}) {
   const timers = manualTimers()
   const waits: number[] = []
@@ -106,14 +106,14 @@ t.test('a job fires at its due time, and then at the next one', async t => {
   await start()
   await advance(399)
   t.strictSame(calls.fired, [])
-  // The next poll comes after 1 s: the second fire follows from the first.
+  // The next poll is after 1 s, so the second fire time is computed from the first.
   await advance(600)
   t.strictSame(calls.fired, [{ jobId: 'a', dueMs: 400, atMs: 400 }])
   await advance(1)
   t.strictSame(calls.fired.slice(1), [{ jobId: 'a', dueMs: 1_000, atMs: 1_000 }])
 })
 
-t.test('a due time that a poll has changed replaces the old one', async t => {
+t.test('a due time from a poll replaces the old one', async t => {
   const { start, advance, calls, state, notify } = setUp([testJob('a', nothing)], [dueIn('a', 500)])
   await start()
   await advance(100)
@@ -191,7 +191,7 @@ t.test('a job does not fire again while its fire is being claimed', async t => {
   await start()
   await advance(3_000)
   t.equal(attempts, 1)
-  t.equal(poller.times.get('a')?.dueMs, undefined, 'the polls do not bring back the claimed due time')
+  t.equal(poller.times.get('a')?.dueMs, undefined, 'the polls do not restore the claimed due time')
   settle()
   await advance(1_100)
   t.equal(attempts, 2)
@@ -227,7 +227,7 @@ t.test('a stopped scheduler and a paused job fire nothing, also when that change
   t.equal(during.poller.times.get('a')?.dueMs, undefined)
 })
 
-t.test('a replica that is disabled or stops firing polls, and fires and sets nothing', async t => {
+t.test('a replica that is disabled, or has stopped firing, only polls', async t => {
   const disabled = setUp([testJob('a', nothing)], [dueIn('a', 100)], { enabled: () => false })
   await disabled.start()
   disabled.state.jobs = [dueIn('a', null)]
@@ -242,7 +242,7 @@ t.test('a replica that is disabled or stops firing polls, and fires and sets not
   t.strictSame([stopping.calls.fired, stopping.calls.set, stopping.calls.polls], [[], [], 2])
 })
 
-t.test('a job without a fire time gets one, and the next poll follows at once', async t => {
+t.test('a job without a fire time gets one, and the next poll starts at once', async t => {
   const { start, advance, notify, calls, state, lines } = setUp(
     [eachSecond('a')],
     [dueIn('a', null), dueIn('of another version', null)]
@@ -303,7 +303,7 @@ t.test('a replica job has its own due times, which a restart and a resume set ag
   await advance(10_500)
   t.strictSame(calls.fired, [{ jobId: 'own', dueMs: 10_000, atMs: 10_000 }])
   t.strictSame([dueMs(), firstDueMs()], [20_000, 10_000])
-  t.strictSame(calls.set, [], 'the database does not have them')
+  t.strictSame(calls.set, [], 'the database does not store them')
 
   state.jobs = [dueIn('own', null, { paused: true })]
   notify()
@@ -315,7 +315,7 @@ t.test('a replica job has its own due times, which a restart and a resume set ag
   t.strictSame([dueMs(), firstDueMs()], [20_000, 20_000])
 })
 
-t.test('a replica job whose claim fails goes on with its next due time', async t => {
+t.test('a replica job whose claim fails continues with its next due time', async t => {
   const own = eachSecond('own', { scope: 'replica' })
   const attempts: number[] = []
   const { start, advance, timers } = setUp([own], [dueIn('own', null)], {
@@ -340,7 +340,7 @@ t.test('an abandoned run is logged and reported', async t => {
   )
 })
 
-t.test('a failing poll is logged once, and its end opens the listener again', async t => {
+t.test('a failing poll is logged once, and the listener is opened again after its end', async t => {
   const { start, advance, fail, calls, lines, poller } = setUp([testJob('a', nothing)], [])
   const logged = () => lines.map(({ msg }) => msg).filter(msg => String(msg).startsWith('scheduler poll'))
   fail(new Error('no connection'))
@@ -357,7 +357,7 @@ t.test('a failing poll is logged once, and its end opens the listener again', as
   t.strictSame(calls.registered, [['a interval[4166 days, 16:00:00]']], 'the jobs are registered once')
   t.strictSame(logged(), ['scheduler poll failed', 'scheduler poll recovered'])
   t.strictSame(calls.listener, ['restart', 'restart'])
-  t.equal(poller.pollAgeMs, 399, 'a failed poll is repeated after 200 ms, and a second passes between others')
+  t.equal(poller.pollAgeMs, 399, 'a failed poll is repeated after 200 ms, and other polls after a second')
   t.equal(poller.databaseMs, START_MS + 3_999)
 })
 
@@ -418,7 +418,7 @@ t.test('a job fires while the fire of another one is being claimed', async t => 
   t.strictSame(attempts, ['a', 'b'])
 })
 
-t.test('without polls a replica job whose claim fails goes on, and a cluster job waits for the next poll', async t => {
+t.test('without polls a replica job whose claim fails continues, and a cluster job waits for a poll', async t => {
   const attempts: { id: string; atMs: number }[] = []
   const jobs = [eachSecond('own', { scope: 'replica' }), eachSecond('shared')]
   const { start, advance, fail, timers } = setUp(jobs, [dueIn('own', null), dueIn('shared', 1_000)], {
@@ -438,7 +438,7 @@ t.test('without polls a replica job whose claim fails goes on, and a cluster job
   ])
 })
 
-t.test('only a change of the scheduler replaces a due time of a replica job that has come', async t => {
+t.test('a due time of a replica job that has come is replaced only after a change of the scheduler', async t => {
   const own = eachSecond('own', { scope: 'replica' })
   const { start, advance, poller, state, notify } = setUp([own], [dueIn('own', null)], { enabled: () => false })
   const dueMs = () => (poller.times.get('own')?.dueMs ?? Number.NaN) - START_MS

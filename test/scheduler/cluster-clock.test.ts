@@ -3,7 +3,7 @@ import t from 'tap'
 import { ClusterClock } from '../../src/scheduler/cluster-clock.ts'
 
 t.test(
-  'the time is never ahead of the database, and behind by at most the duration of the fastest reading',
+  'the time is never ahead of the database clock, and behind it by at most the duration of the fastest reading',
   async t => {
     fc.assert(
       fc.property(
@@ -32,24 +32,21 @@ t.test(
   }
 )
 
-t.test(
-  'after a jump of the database clock, or a sleep of this machine, the next reading corrects the time',
-  async t => {
-    let local = 0
-    const clock = new ClusterClock(() => local)
-    t.equal(clock.known, false)
-    clock.observe(1_000_000, 0, 2)
-    t.equal(clock.known, true)
-    local = 1_000
-    t.equal(clock.nowMs(), 1_000_998)
-    for (const jumped of [9_000_000, 500_000]) {
-      clock.observe(jumped, local, local + 2)
-      t.equal(clock.nowMs(), jumped - 2)
-    }
+t.test('the next reading corrects the time after a jump of the database clock or a suspension', async t => {
+  let local = 0
+  const clock = new ClusterClock(() => local)
+  t.equal(clock.known, false)
+  clock.observe(1_000_000, 0, 2)
+  t.equal(clock.known, true)
+  local = 1_000
+  t.equal(clock.nowMs(), 1_000_998)
+  for (const jumped of [9_000_000, 500_000]) {
+    clock.observe(jumped, local, local + 2)
+    t.equal(clock.nowMs(), jumped - 2)
   }
-)
+})
 
-t.test('a good reading is kept through later slow ones, less the drift of the clocks', async t => {
+t.test('a fast reading is kept over later slow ones, minus the drift of the clocks', async t => {
   let local = 1_000_000
   const clock = new ClusterClock(() => local)
   const offset = 5_000_000
@@ -62,7 +59,7 @@ t.test('a good reading is kept through later slow ones, less the drift of the cl
   t.equal(clock.nowMs(), local + offset - 1_002, 'the clock was set back by a second')
 })
 
-t.test('a bound that the next reading just allows is kept', async t => {
+t.test('a bound that is consistent with the next reading is kept', async t => {
   const clock = new ClusterClock(() => 0)
   clock.observe(9_000_000, 0, 0)
   // The drift of 5 s is 1 ms.

@@ -3,7 +3,7 @@ import { SECOND } from '../../src/async/durations.ts'
 import { dueTimes } from '../../src/scheduler/due-times.ts'
 import { frozenScheduler } from '../support/runs.ts'
 
-t.test('a job is due since its last success or its first due time, the later one', async t => {
+t.test('a job is due since its last success or its first due time, whichever is later', async t => {
   const { database, reset } = await frozenScheduler(t)
   const nowMs = await reset()
   const ago = (seconds: number) => new Date(nowMs - seconds * SECOND)
@@ -27,6 +27,6 @@ t.test('a job is due since its last success or its first due time, the later one
   )
 })
 
-t.test('without jobs there is no statement', async t => {
+t.test('no statement is executed without jobs', async t => {
   t.strictSame(await dueTimes(undefined as never, []), [])
 })

@@ -35,7 +35,7 @@ t.test('finished runs that started more than 30 days ago are deleted, the oldest
   t.equal(await swept(sweepOldRuns, 1), 1)
   t.strictSame(await left(), [old, young, running, locked])
   t.equal(await swept(sweepOldRuns, 9), 1)
-  t.strictSame(await left(), [young, running, locked], 'a locked one is left to the next sweep')
+  t.strictSame(await left(), [young, running, locked], 'a locked run is deleted by the next sweep')
   await holder.commit()
 })
 

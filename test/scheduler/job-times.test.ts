@@ -17,7 +17,7 @@ function timesOf(scope: 'cluster' | 'replica') {
   return { times, values }
 }
 
-t.test('a cluster job has the times of the database, and no due time while it is off', async t => {
+t.test('a cluster job has the times of the database, and no due time while it is stopped or paused', async t => {
   const { times, values } = timesOf('cluster')
   t.strictSame(values(), { dueMs: undefined, paused: false, firstDueMs: null, lastSuccessMs: null })
   times.apply(read, running)
@@ -30,7 +30,7 @@ t.test('a cluster job has the times of the database, and no due time while it is
   t.equal(times.dueMs, undefined)
 })
 
-t.test('the due time of a cluster job stays as it is during a claim', async t => {
+t.test('the due time of a cluster job does not change during a claim', async t => {
   const { times } = timesOf('cluster')
   times.claiming = true
   times.apply(read, running)
@@ -53,17 +53,17 @@ t.test('a replica job computes its due time once, and again after a change of th
   times.apply(read, running)
   times.firstDueMs = null
   times.apply(read, running)
-  t.strictSame([times.dueMs, times.firstDueMs], [undefined, null], 'during a claim there is none')
+  t.strictSame([times.dueMs, times.firstDueMs], [undefined, null], 'no due time during a claim')
 })
 
 t.test('a job is overdue by its own period and maximum run time', async t => {
   const { times } = timesOf('cluster')
-  t.equal(times.isOverdue(10 ** 9, 0), false, 'not before it has a first due time')
+  t.equal(times.isOverdue(10 ** 9, 0), false, 'not without a first due time')
   times.apply(read, running)
   t.strictSame([times.isOverdue(110_000, 0), times.isOverdue(110_001, 0)], [false, true])
 })
 
-t.test('a job is overdue by the monotonic clock, wherever the clock of the database is set', async t => {
+t.test('a job is overdue by the monotonic clock, independent of jumps of the database clock', async t => {
   const { times } = timesOf('cluster')
   t.equal(times.isLate(10 ** 9), false)
   times.apply(read, running)
@@ -75,20 +75,20 @@ t.test('a job is overdue by the monotonic clock, wherever the clock of the datab
   times.apply({ ...read, lastSuccessMs: 50_000 }, { ...running, monotonicMs: 6_000 })
   t.strictSame([times.isLate(81_000), times.isLate(81_001)], [false, true], 'a success is observed')
   times.apply({ ...read, firstDueMs: null }, running)
-  t.equal(times.isLate(10 ** 9), false, 'not while it is off')
+  t.equal(times.isLate(10 ** 9), false, 'not while it is stopped or paused')
   times.apply({ ...read, firstDueMs: 65_000 + HOUR }, running)
   t.strictSame(
     [times.isLate(155_000), times.isLate(155_001)],
     [false, true],
-    'a due time is ahead by one period at most'
+    'a due time is at most one period in the future'
   )
 })
 
-t.test('a fire time later than the one after the next is replaced', async t => {
+t.test('a fire time after the second next one is replaced', async t => {
   const { times } = timesOf('cluster')
   const fire = { jobId: 'a', nextFireMs: 120_000, latestMs: 180_000 }
   t.strictSame(times.missingFire(null, 65_000), fire)
-  t.equal(times.missingFire(60_000, 65_000), undefined, 'a past one is due')
+  t.equal(times.missingFire(60_000, 65_000), undefined, 'a past fire time is due')
   t.equal(times.missingFire(180_000, 65_000), undefined)
   t.strictSame(times.missingFire(180_001, 65_000), fire)
   t.strictSame(times.missingFire(2 * HOUR, 65_000), fire)

@@ -44,7 +44,7 @@ t.test('the end of a run is counted by its outcome, with its durations in second
   ])
 })
 
-t.test('a lost run is a lost lease, not the end of a run', async t => {
+t.test('a run that lost its lease counts as a lost lease, not as an ended run', async t => {
   const metrics = metricsOf()
   recordRunEnd(metrics, { jobId: 'a', outcome: 'lost', durationMs: 0 })
   const series = await metrics.read()
@@ -52,7 +52,7 @@ t.test('a lost run is a lost lease, not the end of a run', async t => {
   t.equal(series.get('trading_health_job_runs_total'), undefined)
 })
 
-t.test('the state of the scheduler is reported when it is known', async t => {
+t.test('the state of the scheduler is exported once it is known', async t => {
   const metrics = metricsOf()
   let state: Parameters<typeof reportScheduler>[2] = { ...health, running: null, runners: null }
   metrics.collect(reading => reportScheduler(reading, jobs, state))

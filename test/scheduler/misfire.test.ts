@@ -16,7 +16,7 @@ t.test('a fire on time runs, and the next fire time follows', async t => {
   })
 })
 
-t.test('after a minute without fires a short interval runs once and records what it missed', async t => {
+t.test('after a minute without fires a short interval runs once, and its missed fires are counted', async t => {
   t.strictSame(planFire(every(SECOND), skip, 100_000, 160_400), {
     dueMs: 100_000,
     nextMs: 161_000,
@@ -68,7 +68,7 @@ t.test(
           const dueMs = slot * period
           const nowMs = dueMs + lateMs
           const plan = planFire(trigger, misfire, dueMs, nowMs)
-          // The reference: all due times that have come.
+          // The reference: all due times until now.
           const come: number[] = []
           for (let due = dueMs; due <= nowMs; due += period) come.push(due)
           const last = come.at(-1) ?? Number.NaN
@@ -87,7 +87,7 @@ t.test(
   }
 )
 
-t.test('a fire time that another schedule has set fires, and the next one is of the new schedule', async t => {
+t.test('a fire time of a previous schedule fires, and the next one is of the new schedule', async t => {
   const plan = planFire(every(31 * SECOND), skip, 290_000, 290_001)
   t.strictSame(plan.run, { scheduledForMs: 290_000, trigger: 'schedule', mayRepeat: true })
   t.equal(plan.nextMs, 310_000)
@@ -104,7 +104,7 @@ t.test('a fire is on time for 10 s, and catches up until its grace has passed', 
   t.strictSame([runOf(grace, 60_000), runOf(grace, 60_001)], [{ ...run, trigger: 'catch_up' }, undefined])
 })
 
-t.test('a missed fire time that another schedule has set counts as one', async t => {
+t.test('a missed fire time of a previous schedule counts as one', async t => {
   t.strictSame(planFire(every(31 * SECOND), skip, 295_000, 310_001), {
     dueMs: 295_000,
     nextMs: 341_000,

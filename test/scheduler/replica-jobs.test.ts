@@ -15,7 +15,7 @@ const leases: LeaseStore = {
 }
 const startedAt = new Date(900_000)
 
-/** A job that is started, and whose run has not ended. */
+/** A job whose run has started and not ended. */
 async function running(jobs: ReplicaJobs) {
   const held = heldJob('own', { scope: 'replica' })
   const begun = held.begun()
@@ -27,7 +27,7 @@ async function running(jobs: ReplicaJobs) {
   return { held, run }
 }
 
-t.test('a job that runs does not start again, and its run is known with its progress', async t => {
+t.test('a running job does not start again, and its run is returned with its progress', async t => {
   const jobs = new ReplicaJobs(() => 1_000_000)
   t.strictSame([jobs.running('own'), jobs.lastRun('own'), jobs.conflict('own', 60)], [undefined, undefined, undefined])
   const { held, run } = await running(jobs)
@@ -54,7 +54,7 @@ t.test('a job that runs does not start again, and its run is known with its prog
   await run.finished
 })
 
-t.test('a run that succeeded is the last one, and recent for as long as the request says', async t => {
+t.test('a run that succeeded is the last one, and recent for the time in the request', async t => {
   let nowMs = 1_000_000
   const jobs = new ReplicaJobs(() => nowMs)
   const { held, run } = await running(jobs)

@@ -6,7 +6,7 @@ import { frozenScheduler, insertRun } from '../support/runs.ts'
 
 const shared = await frozenScheduler(t)
 
-/** A database whose clock stands still, and functions for the ends of its runs. */
+/** A database with a stopped clock, and functions that read the ends of its runs. */
 async function prepared() {
   const { database, reset } = shared
   const nowMs = await reset()
@@ -23,7 +23,7 @@ async function seqOf(database: Database, runId: string | undefined): Promise<str
   return row?.seq ?? ''
 }
 
-t.test('the ends after the processed one are returned in their order', async t => {
+t.test('the ends after the last processed one are returned in their order', async t => {
   const { database, nowMs, ends, ids } = await prepared()
   const runs: string[] = []
   for (const outcome of ['succeeded', 'failed', 'abandoned', 'succeeded'] as const)
@@ -45,7 +45,7 @@ t.test('the ends after the processed one are returned in their order', async t =
   })
 })
 
-t.test('of a job of which no end was processed only the last one is returned', async t => {
+t.test('for a job without a processed end only the last end is returned', async t => {
   const { database, ids } = await prepared()
   for (const outcome of ['succeeded', 'failed', 'abandoned'] as const) {
     await insertRun(database, { jobId: outcome })
@@ -56,7 +56,7 @@ t.test('of a job of which no end was processed only the last one is returned', a
   t.strictSame(await ids({ jobId: 'none', seq: null }), [])
 })
 
-t.test('an end of a day ago is too old', async t => {
+t.test('an end more than a day ago is not returned', async t => {
   const { database, ids } = await prepared()
   await insertRun(database, { endedSecondsAgo: DAY / SECOND })
   const younger = await insertRun(database, { endedSecondsAgo: DAY / SECOND - 1 })
@@ -78,12 +78,12 @@ t.test('one call returns at most 100 ends of a job, the first ones', async t => 
   t.equal(rest[1], other)
 })
 
-t.test('the missed times are summed by job, after the given time', async t => {
+t.test('the missed fires after the given time are summed by job', async t => {
   const { database, nowMs } = await prepared()
   for (const jobId of ['b', 'a']) {
     await insertRun(database, { jobId, outcome: 'skipped', skippedCount: 2, startedSecondsAgo: 1 })
     await insertRun(database, { jobId, outcome: 'skipped', skippedCount: 3 })
-    // Fires that came due during a run were not missed.
+    // Fires during a run do not count as missed.
     await insertRun(database, { jobId, skippedCount: 50 })
   }
   const missed = (secondsAgo: number) =>

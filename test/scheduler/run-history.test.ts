@@ -6,7 +6,7 @@ import { SchedulerStore } from '../../src/scheduler/store.ts'
 import { frozenScheduler, insertRun } from '../support/runs.ts'
 import { tradingDatabase } from '../support/trading.ts'
 
-t.test('runs are listed newest first, by job, outcome and what came before', async t => {
+t.test('runs are listed newest first, by job and outcome, in pages', async t => {
   const database = await tradingDatabase(t)
   const [store, history] = [new RunStore(database), new RunHistory(database)]
   const started: string[] = []
@@ -66,7 +66,7 @@ t.test('a run has the same fields in the history and in the status', async t => 
   t.equal(await history.byId('00000000-0000-4000-8000-000000000000'), undefined)
 })
 
-t.test('a duration is that from the start to the end, and the latest run is the one that ended last', async t => {
+t.test('a duration is the time from start to end, and the latest run is the one that ended last', async t => {
   const { database, reset } = await frozenScheduler(t)
   const nowMs = await reset()
   const last = await insertRun(database, { startedSecondsAgo: 4, endedSecondsAgo: 1 })

@@ -122,19 +122,19 @@ t.test('a manual claim abandons a run whose lease has expired, and starts', asyn
   t.equal((await new RunHistory(database).byId(first.runId))?.outcome, 'abandoned')
 })
 
-/** A database whose statements return these rows, one after the other. */
+/** A database whose statements return the given rows in order. */
 function scripted(...answers: object[][]): Database {
   return { run: async () => answers.shift() } as unknown as Database
 }
 
-t.test('a manual claim is tried again when the run in its way has just ended', async t => {
+t.test('a manual claim is repeated when the run that blocked it has just ended', async t => {
   const startedAt = new Date(1_000)
   const busy = [{ started_at: null, is_recent: false }]
   const store = new RunStore(scripted(busy, [], [{ started_at: startedAt, is_recent: null }]))
   t.strictSame(await store.claimManual(JOB, newClaim(), { actor: 'ada' }), { kind: 'started', startedAt })
 })
 
-t.test('a manual claim that is not decided within 8 s is given up', async t => {
+t.test('a manual claim without a result within 8 s is a time-out', async t => {
   const busy = [{ started_at: null, is_recent: false }]
   const store = new RunStore(scripted(busy, [], busy, []))
   const { now } = performance
@@ -165,7 +165,7 @@ t.test('the end of a run that succeeded locks the row of the job before that of 
   t.equal(free.length, 1, 'while it waits for the row of the job it does not lock that of the run')
   await holder.commit()
   t.equal(await ending, true)
-  t.equal(await store.finish(claim, SUCCEEDED), true, 'a second end is the same')
+  t.equal(await store.finish(claim, SUCCEEDED), true, 'a repeated end is accepted')
   t.equal(await store.finish(claim, FAILED), false, 'another end is rejected')
   const [job] = await database.run(sql => sql`select from scheduled_jobs where last_success_at is not null`)
   t.ok(job, 'the success is written to the job')
@@ -180,10 +180,10 @@ t.test('the end of a run that failed does not lock the row of the job', async t 
   t.equal(await store.finish(claim, FAILED), true)
   await holder.commit()
   const [job] = await database.run(sql => sql`select from scheduled_jobs where last_success_at is null`)
-  t.ok(job, 'it is no success')
+  t.ok(job, 'it is not recorded as a success')
 })
 
-t.test('a due time that has a run already runs again where it may, and is lost otherwise', async t => {
+t.test('a due time that already has a run runs again if mayRepeat is set, and is lost otherwise', async t => {
   const { database, store } = await prepared()
   const dueMs = Date.parse('2026-11-20T12:00:00Z')
   const fire = (mayRepeat: boolean) => ({
@@ -208,7 +208,7 @@ t.test('a due time that has a run already runs again where it may, and is lost o
   t.ok(Math.abs(Date.now() - (rows[1]?.scheduled_for.getTime() ?? 0)) < 3_600_000, `${rows[1]?.scheduled_for}`)
 })
 
-/** A store on a database whose clock stands at a whole millisecond, with a job that is due at that moment. */
+/** A store on a database whose clock is stopped at a whole millisecond, with a job that is due at that time. */
 async function frozen() {
   const { database, clock, reset } = shared
   const nowMs = await reset()
@@ -254,7 +254,7 @@ t.test('a fire that is due is claimed once, with a lease of 15 s', async t => {
   ])
 })
 
-t.test('a fire is early until the clock of the database has reached its due time', async t => {
+t.test('a fire is early before its due time on the database clock', async t => {
   const { store, clock, scheduler, fire, nowMs, nextFireMs, runs } = await frozen()
   await scheduler.control(RESTART)
   await scheduler.setFireTimes([{ jobId: JOB, nextFireMs: nowMs + 1, latestMs: nowMs + 1 }])
@@ -267,7 +267,7 @@ t.test('a fire is early until the clock of the database has reached its due time
   t.equal(await store.claimFire(JOB, ahead, newClaim()), 'started')
 })
 
-t.test('a fire whose last missed time has not come is early', async t => {
+t.test('a fire whose last missed time is in the future is early', async t => {
   const { store, fire, nowMs } = await frozen()
   const missed = { count: 2, fromMs: nowMs, untilMs: nowMs + 1 }
   const { run: _run, ...late } = fire
@@ -275,7 +275,7 @@ t.test('a fire whose last missed time has not come is early', async t => {
   t.equal(await store.claimFire(JOB, { ...late, dueMs: nowMs + 1 }, newClaim()), 'early')
 })
 
-t.test('no fire is claimed of a paused job, of a stopped scheduler or with another due time', async t => {
+t.test('a fire is not claimed while the job is paused or the scheduler stopped, or with another due time', async t => {
   const { database, store, fire, nowMs, nextFireMs, runs } = await frozen()
   t.equal(await store.claimFire(JOB, { ...fire, dueMs: nowMs - 1 }, newClaim()), 'lost')
   t.equal(await store.claimFire('other', fire, newClaim()), 'lost')
@@ -289,7 +289,7 @@ t.test('no fire is claimed of a paused job, of a stopped scheduler or with anoth
   t.strictSame([...(await runs())], [])
 })
 
-t.test('fires that were missed are one row, next to the row of the run that catches up', async t => {
+t.test('missed fires are one row, next to the row of the run that catches up', async t => {
   const { store, scheduler, fire, nowMs, runs } = await frozen()
   const missed = { count: 4, fromMs: nowMs - 3 * HOUR, untilMs: nowMs }
   const { run: _run, ...late } = fire
@@ -345,7 +345,7 @@ t.test('a fire during a run is claimed, and counted on that run only', async t =
   )
 })
 
-t.test('a fire that has a row already starts no other run', async t => {
+t.test('a fire that already has a row starts no run', async t => {
   const { database, store, clock, fire, nowMs, runs } = await frozen()
   await clock.advance(1)
   await insertRun(database, { jobId: JOB, scheduledFor: new Date(nowMs) })
@@ -355,7 +355,7 @@ t.test('a fire that has a row already starts no other run', async t => {
   t.equal((await runs()).length, 2)
 })
 
-t.test('a fire that may repeat has its due time when only others have rows', async t => {
+t.test('a fire that may repeat keeps its due time if only other due times have rows', async t => {
   const { database, store, clock, fire, nowMs, runs } = await frozen()
   await clock.advance(1)
   await insertRun(database, { jobId: JOB, scheduledFor: new Date(nowMs - 1) })
@@ -365,7 +365,7 @@ t.test('a fire that may repeat has its due time when only others have rows', asy
   t.strictSame((await runs()).at(-1)?.scheduled_for, new Date(nowMs))
 })
 
-t.test('a renewal moves the end of the lease and writes the progress, while the runner holds it', async t => {
+t.test('a renewal extends the lease and writes the progress, while the runner holds the lease', async t => {
   const { store, clock, nowMs, runs } = await frozen()
   const claim = newClaim()
   const claimed = await store.claimManual(JOB, claim, { actor: 'ada' })
@@ -416,7 +416,7 @@ t.test('the end of a run is written with its progress, while the runner holds th
   assertRows(t, await runs(), [other, ended])
   t.strictSame(await successes(), [nowMs + 2_000, undefined])
   await clock.advance(1)
-  t.equal(await store.finish(claim, end), true, 'a second end is the same')
+  t.equal(await store.finish(claim, end), true, 'a repeated end is accepted')
   t.equal(await store.finish({ ...claim, token: newClaim().token }, end), false)
   t.equal(await store.finish({ ...claim, runId: newClaim().runId }, end), false)
   assertRows(t, await runs(), [other, ended])
@@ -449,7 +449,7 @@ t.test('a transaction of a run locks its row, and is rejected when the runner no
   await t.rejects(store.fenced(claim, run), { code: 'LEASE_LOST' })
 })
 
-t.test('a success is recent for as long as the claim says', async t => {
+t.test('a success is recent for the time in the claim', async t => {
   const { store, clock, nowMs } = await frozen()
   const first = newClaim()
   await store.claimManual(JOB, first, { actor: 'ada' })
@@ -479,7 +479,7 @@ t.test('a manual claim abandons the expired run of its own job only', async t =>
   ])
 })
 
-t.test('of many manual claims at once one starts, and the others return its run', async t => {
+t.test('of many concurrent manual claims one starts, and the others return its run', async t => {
   const { store } = await prepared()
   const claims = Array.from({ length: 60 }, newClaim)
   const claimed = await Promise.all(claims.map(claim => store.claimManual(JOB, claim, { actor: 'ada' })))

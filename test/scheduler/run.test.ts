@@ -12,12 +12,12 @@ import { heldJob, testJob } from '../support/jobs.ts'
 import { manualTimers } from '../support/test-timers.ts'
 
 const startedAt = new Date(900_000)
-/** What the monotonic clock shows when a run begins, in milliseconds. */
+/** The monotonic clock at the start of a run, in milliseconds. */
 const BEGIN_MS = 1_000_000
 /** For `fenced`: these tests run no statement. */
 const tx = {} as TransactionSql
 
-/** A run whose leases answer what `answers` says, on timers that `advance` moves. */
+/** A run whose leases return the values of `answers`. `advance` moves its timers. */
 async function setUp(job: Job, options: Partial<RunOptions> = {}) {
   const timers = manualTimers()
   timers.advance(BEGIN_MS)
@@ -83,7 +83,7 @@ async function setUp(job: Job, options: Partial<RunOptions> = {}) {
     renewedAt: () => calls.renewed.map(({ atMs }) => atMs),
     advance: async (ms: number) => {
       const endMs = timers.now() + ms
-      // By half a second: what a timer starts may set the next timer.
+      // In steps of half a second, because a timer may set the next timer.
       while (timers.now() < endMs) {
         timers.advance(Math.min(endMs - timers.now(), 500 - (timers.now() % 500)))
         await setImmediate()
@@ -92,12 +92,12 @@ async function setUp(job: Job, options: Partial<RunOptions> = {}) {
   }
 }
 
-/** A job that ignores its abort and ends when the test says so. */
-function deafJob(rest: Partial<Job> = {}) {
+/** A job that ignores its abort and ends when the test calls `end`. */
+function unresponsiveJob(rest: Partial<Job> = {}) {
   let end = () => {}
   const contexts: JobContext[] = []
   const job = testJob(
-    'deaf',
+    'unresponsive',
     context => {
       contexts.push(context)
       return new Promise(resolve => {
@@ -136,7 +136,7 @@ t.test('a job that throws has failed with its code, or with JOB_FAILED', async t
     [new Error('secret detail'), 'JOB_FAILED'],
     [new DatabaseUnavailableError('database_failing'), 'DATABASE_UNAVAILABLE']
   ] as const) {
-    // Thrown at once, and not by a promise.
+    // Thrown synchronously, not by a promise.
     const job = testJob('broken', () => {
       throw thrown
     })
@@ -150,7 +150,7 @@ t.test('a job that throws has failed with its code, or with JOB_FAILED', async t
   }
 })
 
-t.test('a run has the fields of an unfinished one, and passes its own to the job', async t => {
+t.test('a run has the fields of an unfinished run, and passes its context to the job', async t => {
   const held = heldJob('held')
   const begun = held.begun()
   const { run, calls } = await setUp(held.job)
@@ -190,7 +190,7 @@ t.test('a run has the fields of an unfinished one, and passes its own to the job
   t.equal(other.timers.pending(), 0)
 })
 
-t.test('a manual run is for its start', async t => {
+t.test('a manual run is scheduled for its start', async t => {
   const held = heldJob('held')
   const begun = held.begun()
   const timers = manualTimers()
@@ -204,14 +204,14 @@ t.test('a manual run is for its start', async t => {
   await run.finished
 })
 
-t.test('a run that takes too long is aborted, and has failed whatever the job returns', async t => {
-  const deaf = deafJob({ maxRunMs: 2 * SECOND })
-  const { advance, calls, result, timers } = await setUp(deaf.job)
+t.test('a run that takes too long is aborted and fails, with any result of the job', async t => {
+  const unresponsive = unresponsiveJob({ maxRunMs: 2 * SECOND })
+  const { advance, calls, result, timers } = await setUp(unresponsive.job)
   await advance(1_999)
-  t.equal(deaf.contexts[0]?.signal.aborted, false)
+  t.equal(unresponsive.contexts[0]?.signal.aborted, false)
   await advance(1)
-  t.equal(deaf.contexts[0]?.signal.aborted, true)
-  deaf.end()
+  t.equal(unresponsive.contexts[0]?.signal.aborted, true)
+  unresponsive.end()
   await setImmediate()
   t.strictSame(calls.finished, [{ atMs: 2_000, end: failed('JOB_TIMEOUT'), progress: undefined }])
   t.strictSame(result(), { outcome: 'failed', errorCode: 'JOB_TIMEOUT', durationMs: 2_000 })
@@ -232,9 +232,9 @@ t.test('a job that throws its own error after its abort has failed with the code
   t.hasStrict(result(), { outcome: 'failed', errorCode: 'JOB_TIMEOUT' })
 })
 
-t.test('a job that ignores its abort is waited for during 3 s, and its transactions are rejected', async t => {
-  const deaf = deafJob()
-  const { run, advance, calls, result, timers } = await setUp(deaf.job)
+t.test('a run waits 3 s for a job that ignores its abort, and rejects its transactions', async t => {
+  const unresponsive = unresponsiveJob()
+  const { run, advance, calls, result, timers } = await setUp(unresponsive.job)
   run.abort(new JobError('SHUTDOWN'))
   run.abort(new JobError('JOB_TIMEOUT'))
   await advance(2_999)
@@ -242,7 +242,7 @@ t.test('a job that ignores its abort is waited for during 3 s, and its transacti
   await advance(1)
   t.strictSame(result(), { outcome: 'failed', errorCode: 'SHUTDOWN', durationMs: 3_000 })
   t.equal(timers.pending(), 0)
-  await t.rejects(async () => await deaf.contexts[0]?.transaction(async () => t.fail('the transaction runs')), {
+  await t.rejects(async () => await unresponsive.contexts[0]?.transaction(async () => t.fail('the transaction runs')), {
     code: 'SHUTDOWN'
   })
   t.strictSame(calls.fenced, [])
@@ -283,15 +283,15 @@ t.test('the progress is written at most once a second', async t => {
   await run.finished
 })
 
-t.test('a run that has lost its lease is aborted and not waited for', async t => {
-  const deaf = deafJob()
-  const { advance, answers, calls, result, timers, logged, renewedAt } = await setUp(deaf.job)
+t.test('a run that has lost its lease is aborted and ends without a wait for the job', async t => {
+  const unresponsive = unresponsiveJob()
+  const { advance, answers, calls, result, timers, logged, renewedAt } = await setUp(unresponsive.job)
   answers.renew = async () => false
   answers.finish = async () => false
   await advance(5_000)
   timers.advance(0)
   await setImmediate()
-  t.hasStrict(deaf.contexts[0]?.signal.reason, { code: 'LEASE_LOST' })
+  t.hasStrict(unresponsive.contexts[0]?.signal.reason, { code: 'LEASE_LOST' })
   t.strictSame(calls.finished, [{ atMs: 5_000, end: failed('LEASE_LOST'), progress: undefined }])
   t.strictSame(result(), { outcome: 'lost', durationMs: 5_000 })
   t.equal(logged('run lost').length, 1)
@@ -300,25 +300,25 @@ t.test('a run that has lost its lease is aborted and not waited for', async t =>
 })
 
 t.test('a renewal that fails is repeated every second, and the lease is lost 15 s after the last success', async t => {
-  const deaf = deafJob()
-  const { advance, answers, result, logged, renewedAt } = await setUp(deaf.job)
+  const unresponsive = unresponsiveJob()
+  const { advance, answers, result, logged, renewedAt } = await setUp(unresponsive.job)
   await advance(5_000)
   const failure = new Error('no connection')
   answers.renew = async () => Promise.reject(failure)
   await advance(14_999)
   t.strictSame(renewedAt(), [5_000, 10_000, 11_000, 12_000, 13_000, 14_000, 15_000, 16_000, 17_000, 18_000, 19_000])
-  t.equal(deaf.contexts[0]?.signal.aborted, false)
+  t.equal(unresponsive.contexts[0]?.signal.aborted, false)
   t.hasStrict(logged('lease not renewed')[0], { level: 40, err: { message: 'no connection' } })
   t.equal(logged('lease not renewed').length, 1, 'logged once')
   answers.finish = async () => Promise.reject(failure)
   await advance(1)
-  t.hasStrict(deaf.contexts[0]?.signal.reason, { code: 'LEASE_LOST', cause: failure })
+  t.hasStrict(unresponsive.contexts[0]?.signal.reason, { code: 'LEASE_LOST', cause: failure })
   await advance(1)
   t.strictSame(result(), { outcome: 'lost', durationMs: 20_001 })
   t.equal(renewedAt().length, 12)
 })
 
-t.test('renewals that fail one after the other are logged once, and the next success too', async t => {
+t.test('consecutive failed renewals are logged once, and so is the next success', async t => {
   const held = heldJob('held')
   const { run, advance, answers, logged } = await setUp(held.job)
   const counts = () => [logged('lease not renewed').length, logged('lease renewed again').length]
@@ -353,7 +353,7 @@ t.test('the lease counts from the start of the renewal', async t => {
   t.hasStrict(await reason, { outcome: 'failed', errorCode: 'LEASE_LOST' })
 })
 
-t.test('an end that cannot be recorded is tried again while the lease lasts', async t => {
+t.test('an end that cannot be recorded is tried again until the lease expires', async t => {
   const held = heldJob('held')
   const again = await setUp(held.job)
   again.answers.finish = async () => Promise.reject(new Error('no connection'))
@@ -386,7 +386,7 @@ t.test('an end that cannot be recorded is tried again while the lease lasts', as
   t.equal(lost.timers.pending(), 0)
 })
 
-t.test('an abort while the end is recorded changes nothing', async t => {
+t.test('an abort while the end is recorded has no effect', async t => {
   const held = heldJob('held')
   const { run, answers, calls, result, timers } = await setUp(held.job)
   let record = () => {}
@@ -398,7 +398,7 @@ t.test('an abort while the end is recorded changes nothing', async t => {
   await setImmediate()
   const pending = timers.pending()
   run.abort(new JobError('SHUTDOWN'))
-  t.equal(timers.pending(), pending, 'it sets no timer')
+  t.equal(timers.pending(), pending, 'no timer is set')
   record()
   await setImmediate()
   t.strictSame(result(), { outcome: 'succeeded', result: { held: 1 }, durationMs: 0 })
@@ -406,7 +406,7 @@ t.test('an abort while the end is recorded changes nothing', async t => {
   t.equal(timers.pending(), 0)
 })
 
-t.test('a run ends after the renewal that runs, which sets no other one', async t => {
+t.test('a run ends after the current renewal, which starts no other one', async t => {
   const held = heldJob('held')
   const { advance, answers, result, timers } = await setUp(held.job)
   let renew = () => {}
@@ -424,7 +424,7 @@ t.test('a run ends after the renewal that runs, which sets no other one', async 
   t.equal(timers.pending(), 0)
 })
 
-t.test('a renewal that waits for another one renews nothing after the end of the run', async t => {
+t.test('a queued renewal does nothing after the end of the run', async t => {
   const held = heldJob('held')
   const begun = held.begun()
   const { run, advance, answers, renewedAt } = await setUp(held.job)
@@ -444,10 +444,10 @@ t.test('a renewal that waits for another one renews nothing after the end of the
   t.strictSame(renewedAt(), [5_000])
 })
 
-t.test('a transaction that finds the lease lost aborts the run, another failure does not', async t => {
-  const deaf = deafJob()
-  const { answers, calls, result, advance } = await setUp(deaf.job)
-  const [context] = deaf.contexts
+t.test('a transaction that finds the lease lost aborts the run, other failures do not', async t => {
+  const unresponsive = unresponsiveJob()
+  const { answers, calls, result, advance } = await setUp(unresponsive.job)
+  const [context] = unresponsive.contexts
   if (context === undefined) throw new Error('the job has not begun')
   t.equal(await context.transaction(async given => given === tx, { deadlineMs: 7 }), true)
   t.strictSame(calls.fenced, [{ deadlineMs: 7 }])

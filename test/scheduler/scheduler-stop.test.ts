@@ -3,7 +3,7 @@ import { SECOND } from '../../src/async/durations.ts'
 import { schedulerStop } from '../../src/scheduler/scheduler-stop.ts'
 import { frozenScheduler } from '../support/runs.ts'
 
-t.test('a stop is in effect until it is over', async t => {
+t.test('a stop has an effect until its end', async t => {
   const { database, clock, reset } = await frozenScheduler(t)
   await reset()
   const stop = () => database.transaction(schedulerStop, { deadlineMs: 8_000 })

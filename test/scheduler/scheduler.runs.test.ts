@@ -29,7 +29,7 @@ function unwantedJob(id: string) {
   return { job, runs }
 }
 
-/** A scheduler that has not been started, and the ends of runs that it reports. */
+/** A scheduler that is not started, and the ends of runs that it reports. */
 function setUp(t: Test, jobs: Job[], options: Partial<SchedulerOptions> = {}) {
   const events = new EventTarget()
   const ends: RunEndEvent[] = []
@@ -57,7 +57,7 @@ function setUp(t: Test, jobs: Job[], options: Partial<SchedulerOptions> = {}) {
     scheduler,
     ends,
     logged,
-    /** Resolves when so many ends were reported. */
+    /** Resolves when `count` ends were reported. */
     async ended(count: number) {
       while (ends.length < count) await once(events, 'end')
       await setImmediate()
@@ -65,7 +65,7 @@ function setUp(t: Test, jobs: Job[], options: Partial<SchedulerOptions> = {}) {
   }
 }
 
-/** The job registered with a due time that came so many milliseconds ago. */
+/** Registers the job with a due time `lateMs` ago. @returns the due time */
 async function registerDue(job: Job, lateMs: number): Promise<number> {
   const store = new SchedulerStore(database)
   await store.register([{ jobId: job.id, definition: job.trigger.definition }])
@@ -75,7 +75,7 @@ async function registerDue(job: Job, lateMs: number): Promise<number> {
   return dueMs
 }
 
-/** Due so many milliseconds before the first moment that is asked for, and never again. */
+/** A trigger that is due once, `lateMs` before the first time that is passed to `next`. */
 function firesOnce(lateMs: number): Trigger {
   let dueMs: number | undefined
   return {
@@ -90,7 +90,7 @@ function firesOnce(lateMs: number): Trigger {
   }
 }
 
-/** Lets the scheduler poll, and resolves after that. */
+/** Makes the scheduler poll, and resolves after the poll. */
 async function polled(scheduler: Scheduler): Promise<void> {
   const ageMs = () => scheduler.health().heartbeatAgeMs ?? Number.POSITIVE_INFINITY
   while (ageMs() < 2) await setImmediate()
@@ -104,7 +104,7 @@ function runOf(triggered: Triggered) {
   return triggered.run
 }
 
-/** What a call is rejected with. */
+/** The error of a rejected call. */
 async function refusalOf(call: Promise<unknown>): Promise<ServiceError> {
   try {
     await call
@@ -157,7 +157,7 @@ t.test('a fire that is ahead of the clock of the database waits for it', async t
   t.strictSame([due, ends.map(({ outcome }) => outcome)], [[nowMs + 1], ['succeeded']])
 })
 
-t.test('of two replicas one runs a fire, the other goes on without an error', async t => {
+t.test('one of two replicas runs a fire, the other continues without an error', async t => {
   await emptyScheduler(database)
   const job = testJob('a', nothing)
   await registerDue(job, 0)
@@ -223,7 +223,7 @@ t.test('a disabled replica, and one that may run no job, fire nothing', async t 
     await scheduler.start()
     for (let polls = 0; polls < 3; polls++) await polled(scheduler)
     const [row] = await database.run(sql => sql<{ at: Date }[]>`select next_fire_at as at from scheduled_jobs`)
-    t.equal(row?.at.getTime(), dueMs, 'its due time is left to another replica')
+    t.equal(row?.at.getTime(), dueMs, 'its due time is kept for another replica')
     t.strictSame([await scheduler.runs({ limit: 9 }), runs], [[], []])
   }
 })
@@ -262,7 +262,7 @@ t.test('a due replica job runs, one that is too late is logged, and one that sti
   held.letGo()
 })
 
-t.test('a manual run is known while it runs, with its progress, and afterwards', async t => {
+t.test('a manual run is found while it runs, with its progress, and afterwards', async t => {
   await emptyScheduler(database)
   const held = heldJob('held')
   const { scheduler, ends } = setUp(t, [held.job])
@@ -292,7 +292,7 @@ t.test('a manual run is known while it runs, with its progress, and afterwards',
   t.equal((await refusalOf(scheduler.runById(run.runId))).code, 'RUN_NOT_FOUND', 'only the history has it')
 })
 
-t.test('a run of another replica has the progress of the history', async t => {
+t.test('a run of another replica has the progress from the history', async t => {
   await emptyScheduler(database)
   const held = heldJob('held')
   const { scheduler } = setUp(t, [held.job])
@@ -305,11 +305,11 @@ t.test('a run of another replica has the progress of the history', async t => {
   held.letGo()
 })
 
-t.test('a job is found by its type, and takes the days that it says', async t => {
+t.test('a job is found by its type, and decides which days it accepts', async t => {
   await emptyScheduler(database)
   const times: number[] = []
   const daily = testJob('daily', nothing, {
-    type: 'of a day',
+    type: 'daily_type',
     takesDate: (date, nowMs) => {
       times.push(nowMs)
       return date === '2026-11-22'
@@ -317,7 +317,7 @@ t.test('a job is found by its type, and takes the days that it says', async t =>
   })
   const plain = testJob('plain', nothing)
   const { scheduler } = setUp(t, [plain, daily])
-  t.equal(scheduler.jobOfType('of a day'), daily)
+  t.equal(scheduler.jobOfType('daily_type'), daily)
   t.equal(scheduler.jobOfType('daily'), undefined)
   const before = Date.now()
   t.strictSame([scheduler.takesDate(daily, '2026-11-22'), scheduler.takesDate(daily, '2026-11-23')], [true, false])
@@ -338,7 +338,7 @@ t.test('a job that this replica does not have is rejected', async t => {
   })
 })
 
-t.test('a replica that drains, or may run no job, rejects a trigger with the time of a retry', async t => {
+t.test('a replica that drains, or may run no job, rejects a trigger with Retry-After', async t => {
   await emptyScheduler(database)
   let draining = true
   let refusal: 'DRAINING' | 'DATABASE_UNAVAILABLE' | undefined
@@ -359,7 +359,7 @@ t.test('a replica that drains, or may run no job, rejects a trigger with the tim
   t.strictSame(await refused(), { code: 'DRAINING', headers })
 })
 
-t.test('a drain waits for the claim and the run that have begun, and then aborts the run', async t => {
+t.test('a drain waits for a claim and a run that have begun, and then aborts the run', async t => {
   await emptyScheduler(database)
   const held = heldJob('held')
   const { scheduler, ends } = setUp(t, [held.job])
@@ -377,7 +377,7 @@ t.test('a drain waits for the claim and the run that have begun, and then aborts
   await scheduler.drain(HOUR)
 })
 
-t.test('a drain ends with the last run, before its time is over', async t => {
+t.test('a drain ends early when the last run has ended', async t => {
   await emptyScheduler(database)
   const held = heldJob('held')
   const { scheduler } = setUp(t, [held.job])
@@ -398,10 +398,10 @@ t.test('a scheduler that was closed before the database is ready does not poll',
   const starting = scheduler.start()
   await scheduler.close()
   await starting
-  t.equal((await new SchedulerStore(database).status()).jobs.length, 0, 'it registers no job')
+  t.equal((await new SchedulerStore(database).status()).jobs.length, 0, 'no job is registered')
 })
 
-t.test('controls and pauses are logged, and their result is the new state', async t => {
+t.test('controls and pauses are logged, and return the new state', async t => {
   await emptyScheduler(database)
   const { scheduler, logged } = setUp(t, [testJob('a', nothing)])
   await new SchedulerStore(database).register([{ jobId: 'a', definition: 'never' }])
@@ -431,29 +431,26 @@ t.test('controls and pauses are logged, and their result is the new state', asyn
   t.equal(row?.resumes_at, null, 'a restart has no end')
 })
 
-t.test(
-  'the statements that come with a control or a pause run once, and a restart of a running one is a change',
-  async t => {
-    await emptyScheduler(database)
-    const { scheduler } = setUp(t, [testJob('a', nothing)], { runners: () => 2 })
-    await new SchedulerStore(database).register([{ jobId: 'a', definition: 'never' }])
-    let written = 0
-    const write = async () => {
-      written++
-    }
-    await scheduler.control('restart', { actor: 'bob' }, write)
-    t.equal(written, 1)
-    const [row] = await database.run(sql => sql<{ changed_by: string }[]>`select changed_by from scheduler_state`)
-    t.equal(row?.changed_by, 'bob')
-    await scheduler.setPaused('a', true, { ...ADA, reason: 'noisy' }, write)
-    t.equal(written, 2)
-    const { jobs, runners } = await scheduler.status()
-    t.hasStrict(jobs[0], { paused: true, pausedBy: 'ada', pausedReason: 'noisy' })
-    t.strictSame([runners, scheduler.health().runners], [2, 2])
+t.test('extra statements of a control or a pause run once, and a restart while running is a change', async t => {
+  await emptyScheduler(database)
+  const { scheduler } = setUp(t, [testJob('a', nothing)], { runners: () => 2 })
+  await new SchedulerStore(database).register([{ jobId: 'a', definition: 'never' }])
+  let written = 0
+  const write = async () => {
+    written++
   }
-)
+  await scheduler.control('restart', { actor: 'bob' }, write)
+  t.equal(written, 1)
+  const [row] = await database.run(sql => sql<{ changed_by: string }[]>`select changed_by from scheduler_state`)
+  t.equal(row?.changed_by, 'bob')
+  await scheduler.setPaused('a', true, { ...ADA, reason: 'noisy' }, write)
+  t.equal(written, 2)
+  const { jobs, runners } = await scheduler.status()
+  t.hasStrict(jobs[0], { paused: true, pausedBy: 'ada', pausedReason: 'noisy' })
+  t.strictSame([runners, scheduler.health().runners], [2, 2])
+})
 
-t.test('a change of the control is polled at once', async t => {
+t.test('a control causes a poll at once', async t => {
   await emptyScheduler(database)
   const { scheduler } = setUp(t, [testJob('a', nothing)])
   await scheduler.start()
@@ -495,7 +492,7 @@ t.test('a success of a replica job counts for its due times, a failure does not'
       if (fails) throw new Error('no')
       return {}
     },
-    // It is due an hour before each moment.
+    // The trigger is due an hour before each given time.
     { scope: 'replica', trigger: { ...every(SECOND), next: afterMs => afterMs - HOUR } }
   )
   const { scheduler, ended } = setUp(t, [own], { enabled: false })
@@ -509,7 +506,7 @@ t.test('a success of a replica job counts for its due times, a failure does not'
   t.strictSame(scheduler.health().overdue, ['own'])
   fails = false
   await runOf(await scheduler.trigger(own, ADA)).finished
-  // The next poll takes over the success.
+  // The next poll reads the success.
   await scheduler.control('start', ADA)
   while (scheduler.health().overdue.length > 0) await setImmediate()
   t.hasStrict((await scheduler.status()).jobs[0], { overdue: false, lastRun: { outcome: 'succeeded' } })

@@ -72,10 +72,10 @@ t.test('a replica with SCHEDULER_ENABLED=false runs manual triggers only', async
   t.equal(triggered.kind, 'started')
   if (triggered.kind === 'started') t.hasStrict(await triggered.run.finished, { result: { trigger: 'manual' } })
   const [clock] = await sql`select next_fire_at from scheduled_jobs`
-  t.equal(clock?.next_fire_at, null, 'no replica sets its fire time')
+  t.equal(clock?.next_fire_at, null, 'no replica sets a fire time')
 })
 
-t.test('a replica whose settings differ from those of an older one runs no job until that has ended', async t => {
+t.test('a replica whose settings differ from those of an older one runs no job until that one has ended', async t => {
   const job = () => testJob('due', nothing, { trigger: every(SECOND) })
   const first = await start(t, [job()], { environment: { TIME_ZONE: 'Asia/Seoul' } })
   const other = { INSTANCE_ID: 'two', TIME_ZONE: 'UTC', LANGUAGE: 'en' }
@@ -122,11 +122,11 @@ t.test('the fires that were missed while no replica ran are one row with count a
   assertRows(t, rows, [{ outcome: 'skipped', skipped_count: 6, result: { missed: 6, ...window } }])
 })
 
-t.test('a job runs after the database clock was set back by two hours, at times that have runs already', async t => {
+t.test('a job runs after the database clock was set back by two hours, at times that already have runs', async t => {
   const { url } = await createTestDatabase(t)
   const first = await start(t, [testJob('due', nothing, { trigger: every(HOUR) })], { url })
   await first.app.close()
-  // As if the last two hours had passed before the clock was set back to now.
+  // The state as if the clock had been set back by two hours to the present time.
   await first.sql`
     update scheduled_jobs set definition = 'interval[0:00:01]', next_fire_at = now() + interval '2 hours',
       first_due_at = now(), last_success_at = now() + interval '2 hours'`
@@ -165,7 +165,7 @@ t.test('a job that catches up runs once for all missed fires within its grace', 
   t.equal(missed?.skipped_count, 2)
 })
 
-t.test('a job that takes too long is aborted and fails with JOB_TIMEOUT, whatever it returns', async t => {
+t.test('a job that takes too long is aborted and fails with JOB_TIMEOUT, with any result', async t => {
   const slow = testJob(
     'slow',
     async ({ signal }) => {
@@ -250,7 +250,7 @@ t.test('a fire that comes due while the job runs is counted on that run, and doe
   held.letGo()
 })
 
-t.test('a paused job does not fire, and a resumed one starts with its next due time', async t => {
+t.test('a paused job does not fire, and a resumed one fires at its next due time', async t => {
   const job = testJob('due', nothing, { trigger: every(SECOND) })
   const other = testJob('other', nothing, { trigger: every(SECOND) })
   const { scheduler, sql } = await start(t, [job, other])
@@ -277,7 +277,7 @@ t.test('a paused job does not fire, and a resumed one starts with its next due t
   await t.rejects(scheduler.setPaused('nothing', true, { actor: 'ada' }), { code: 'JOB_NOT_FOUND' })
 })
 
-t.test('a stop for some minutes ends by itself', async t => {
+t.test('a stop with a duration ends automatically', async t => {
   const job = testJob('due', nothing, { trigger: every(SECOND) })
   const { scheduler, sql } = await start(t, [job])
   await scheduler.control('stop', { actor: 'ada', reason: 'deploy', forMinutes: 30 })
@@ -305,7 +305,7 @@ t.test('a control whose transaction fails changes nothing', async t => {
   t.equal((await scheduler.status()).running, true)
 })
 
-t.test('a job that does not succeed in time is overdue, in the status and in the health', async t => {
+t.test('a job that does not succeed in time is overdue, in the status and in the health details', async t => {
   const job = testJob('late', async () => Promise.reject(new Error('never')), { trigger: every(SECOND), maxRunMs: 100 })
   const { scheduler } = await start(t, [job])
   await until(
@@ -339,10 +339,10 @@ t.test('a job whose schedule has changed runs by the new schedule', async t => {
     () => runs,
     count => count > 0
   )
-  t.pass('it runs by the new schedule')
+  t.pass('the job runs by the new schedule')
 })
 
-t.test('close aborts and records a run that does not end in time, and starts none', async t => {
+t.test('close aborts and records a run that does not end in time, and no run starts', async t => {
   const held = heldJob('held')
   const { app, scheduler, sql } = await start(t, [held.job], { environment: { SHUTDOWN_SECONDS: '1' } })
   const begun = held.begun()
@@ -368,7 +368,7 @@ t.test('close waits for a run that ends in time', async t => {
   assertRows(t, await sql`select outcome from job_runs`, [{ outcome: 'succeeded' }])
 })
 
-t.test('each replica runs a replica job for itself, by its own due times', async t => {
+t.test('each replica runs a replica job itself, at its own due times', async t => {
   const { url } = await createTestDatabase(t)
   const runs: string[] = []
   const of = (name: string) =>
@@ -392,7 +392,7 @@ t.test('each replica runs a replica job for itself, by its own due times', async
   )
   t.equal(jobs.length, 1)
   t.hasStrict(jobs[0]?.lastRun, { outcome: 'succeeded', instance: 'one', result: { name: 'one' } })
-  t.equal((await one.sql`select from job_runs`).length, 0, 'the database has no run of it')
+  t.equal((await one.sql`select from job_runs`).length, 0, 'the database has no run of the job')
   await one.scheduler.control('stop', { actor: 'ada' })
   assertRows(t, (await one.scheduler.status()).jobs, [{ nextRunTime: null }])
 })

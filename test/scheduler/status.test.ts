@@ -95,7 +95,7 @@ t.test('a replica job has the state of this replica', async t => {
   })
 })
 
-t.test('a job that is not registered yet has the next time of its schedule', async t => {
+t.test('a job that is not yet registered has the next time of its schedule', async t => {
   const status = statusOf({ ...state, jobs: [] }, [local(), local('replica')], null, null)
   t.equal(status.lastCheck, null)
   for (const job of status.jobs) {
@@ -118,7 +118,7 @@ t.test('a job without times in the database has the next time of its schedule, a
   t.hasStrict(job, { nextRunTime: at(1_020_000), overdue: false })
 })
 
-t.test('a stopped scheduler says since when, by whom and until when, and no job is due or overdue', async t => {
+t.test('the status of a stop has since when, by whom and until when, and no job is due or overdue', async t => {
   const late = { ...jobRecord, lastSuccessAt: at(600_000) }
   t.equal(statusOf({ ...state, jobs: [late] }, [local()], 0, null).jobs[0]?.overdue, true)
   const stopped = statusOf({ ...state, running: false, resumesAt: at(2_000_000), jobs: [late] }, [local()], 0, null)
@@ -126,13 +126,13 @@ t.test('a stopped scheduler says since when, by whom and until when, and no job 
   t.hasStrict(stopped.jobs[0], { nextRunTime: null, overdue: false, lastRun: { runId: 'e' } })
 })
 
-t.test('a paused job says by whom and why, and is neither due nor overdue', async t => {
+t.test('a paused job has by whom and why, and is neither due nor overdue', async t => {
   const paused = { ...jobRecord, lastSuccessAt: null, paused: true, pausedBy: 'ada', pausedReason: 'too loud' }
   const [job] = statusOf({ ...state, jobs: [paused] }, [local()], 0, null).jobs
   t.hasStrict(job, { nextRunTime: null, paused: true, pausedBy: 'ada', pausedReason: 'too loud', overdue: false })
 })
 
-t.test('the health is unknown before the first poll, and wedged when polls no longer succeed', async t => {
+t.test('the scheduler is unknown before the first poll, and wedged when polls no longer succeed', async t => {
   const { times } = local()
   times.firstDueMs = 600_000
   t.equal(WEDGED_MS, 10_000)

@@ -21,7 +21,7 @@ const shared = await frozenScheduler(t)
 async function prepared(jobs = [JOB]) {
   await emptyScheduler(database)
   const store = new SchedulerStore(database)
-  // One after the other, so that this is their order in the table.
+  // Inserted one after the other, so that the rows have this order in the table.
   for (const jobId of jobs) await store.register([{ jobId, definition: 'never' }])
   return { database, store }
 }
@@ -34,7 +34,7 @@ async function freeJobs(database: Database): Promise<string[]> {
   return rows.map(({ job_id }) => job_id)
 }
 
-t.test('a poll waits for no lock: it leaves locked rows to the next poll', async t => {
+t.test('a poll waits for no lock and skips locked rows until the next poll', async t => {
   const { database, store } = await prepared()
   const claim = newClaim('one')
   await new RunStore(database).claimManual(JOB, claim, { actor: 'ada' })
@@ -57,7 +57,7 @@ t.test('a poll waits for no lock: it leaves locked rows to the next poll', async
   )
 })
 
-t.test('a start that waits for a stop takes effect after it', async t => {
+t.test('a start that waits for a concurrent stop takes effect after it', async t => {
   const { database, store } = await prepared()
   const holder = await openTransaction(t, database)
   await holder.sql`update scheduler_state set running = false`
@@ -111,7 +111,7 @@ for (const [name, work] of Object.entries(multiple)) {
   })
 }
 
-t.test('a fire time that is too late is replaced, and the other times of the job are not in the future', async t => {
+t.test('a fire time too far in the future is replaced, and other future times of the job are set to now', async t => {
   const { database, store } = await prepared()
   const times = async () => {
     const [row] = await database.run(
@@ -131,7 +131,7 @@ t.test('a fire time that is too late is replaced, and the other times of the job
   t.strictSame(await times(), { next_fire_at: new Date(1_000), first_due_at: new Date(1_000), is_past: true })
 })
 
-t.test('a poll shortens a lease that is longer than any lease, and leaves the others', async t => {
+t.test('a poll shortens a lease that is longer than the maximum, and does not change the others', async t => {
   const { database, store } = await prepared()
   const claim = newClaim('one')
   await new RunStore(database).claimManual(JOB, claim, { actor: 'ada' })
@@ -150,7 +150,7 @@ t.test('a poll shortens a lease that is longer than any lease, and leaves the ot
   t.equal(await lease(), 15)
 })
 
-/** A store on a database whose clock stands at a whole millisecond. */
+/** A store on a database whose clock is stopped at a whole millisecond. */
 async function frozen() {
   const { database, clock, reset } = shared
   const nowMs = await reset()
@@ -162,7 +162,7 @@ async function frozen() {
   return { database, clock, store, times, nowMs }
 }
 
-/** The first fire of a job, which nothing has set too far ahead. */
+/** A fire time of a job that is not too far in the future. */
 const fireOf = (jobId: string, nextFireMs: number) => ({ jobId, nextFireMs, latestMs: nextFireMs })
 const never = (...jobIds: string[]) => jobIds.map(jobId => ({ jobId, definition: 'never' }))
 const unset = { paused: false, nextFireMs: null, firstDueMs: null, lastSuccessMs: null }
@@ -231,7 +231,7 @@ t.test('a pause removes the fire times of its job only, a repeated one changes i
   t.strictSame(
     await times(),
     ['a', 'b'].map(jobId => ({ ...due, jobId })),
-    'a resume of a job that runs changes nothing'
+    'a resume of a job that is not paused changes nothing'
   )
 })
 
@@ -257,7 +257,7 @@ t.test('a stop has its author, its reason and its end, and a start has none', as
   t.strictSame(await state(), started)
   await clock.advance(1)
   await store.control({ ...START, actor: 'bob' })
-  t.strictSame(await state(), started, 'a start of a running one changes nothing')
+  t.strictSame(await state(), started, 'a start while running changes nothing')
   await store.control({ ...RESTART, actor: 'bob' })
   t.strictSame(await state(), { ...started, changedBy: 'bob', changedAt: at(3_000) })
 })
@@ -271,7 +271,7 @@ t.test('a restart of a stopped scheduler resets the first due times', async t =>
   t.strictSame(await times(), [{ ...unset, jobId: 'a' }])
 })
 
-t.test('a control and a pause run the given statements in their transaction, and are announced', async t => {
+t.test('a control and a pause execute the given statements in their transaction, and notify the channel', async t => {
   const { database, store } = await frozen()
   await store.register(never('a'))
   const statements: string[] = []
@@ -303,7 +303,7 @@ t.test('a control and a pause run the given statements in their transaction, and
   assertRows(t, jobs, [{ paused: true }])
 })
 
-t.test('a poll reads the state, abandons expired runs and ends a stop whose time is over', async t => {
+t.test('a poll reads the state, abandons expired runs and ends an expired stop', async t => {
   const { database, store, clock, nowMs } = await frozen()
   await store.register(never('a'))
   await database.run(sql => sql`update scheduled_jobs set last_success_at = now() - interval '1 second'`)

@@ -23,7 +23,7 @@ t.test('the text of an interval is that of the specification', async t => {
 t.test('an interval is due at whole multiples from the epoch', async t => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 3_600 }), fc.integer({ min: 0, max: 20_000 }), (seconds, moment) => {
-      // The reference: step by step from the epoch.
+      // The reference: counts step by step from the epoch.
       const period = seconds * SECOND
       const momentMs = moment * 997
       let latest = 0
@@ -59,7 +59,7 @@ t.test('the text of a daily time is that of the specification', async t => {
   t.not(
     daily({ hour: 21, minute: 3 }, 'Asia/Seoul').definition,
     daily({ hour: 21, minute: 3 }, 'UTC').definition,
-    'another zone is another schedule'
+    'another time zone is another schedule'
   )
   t.equal(daily({ hour: 23, minute: 59, second: 59 }, 'UTC').text, "cron[hour='23', minute='59', second='59']")
   const midnight = { hour: 0, minute: 0 }
@@ -71,7 +71,7 @@ t.test('the text of a daily time is that of the specification', async t => {
     { minute: 1.5 },
     { second: Number.NaN }
   ])
-    t.throws(() => daily({ ...midnight, ...bad }, 'UTC'), { name: 'RangeError', message: 'not a time of a day' })
+    t.throws(() => daily({ ...midnight, ...bad }, 'UTC'), { name: 'RangeError', message: 'not a time of day' })
   t.throws(() => daily({ hour: 1, minute: 0 }, 'Mars/Olympus'), RangeError)
 })
 
@@ -90,7 +90,7 @@ t.test('a daily time is due once on a day without that time, and on a day that h
   for (let i = 0; i < 3; i++) dues.push(spring.next(dues.at(-1) ?? 0))
   t.strictSame(dues.map(iso), [
     '2026-03-07T07:30:00.000Z',
-    '2026-03-08T07:00:00.000Z', // 02:30 does not exist: 03:00, when the clock has jumped
+    '2026-03-08T07:00:00.000Z', // 02:30 does not exist: due at 03:00, when the clock jumps
     '2026-03-09T06:30:00.000Z',
     '2026-03-10T06:30:00.000Z'
   ])
@@ -104,7 +104,7 @@ t.test('a daily time is due once on a day without that time, and on a day that h
   ])
 })
 
-/** The wall-clock time of a zone, from the tables of the runtime. */
+/** The wall-clock time of a zone, from Intl. */
 function wallClock(ms: number, timeZone: string) {
   const parts = new Intl.DateTimeFormat('en-GB', {
     timeZone,
@@ -120,7 +120,7 @@ function wallClock(ms: number, timeZone: string) {
   return { date: `${of('year')}-${of('month')}-${of('day')}`, time: `${of('hour')}:${of('minute')}:${of('second')}` }
 }
 
-t.test('a daily time is due once on each local day, at its time where the day has it', async t => {
+t.test('a daily time is due once on each local day, at its time if the day has it', async t => {
   const zones = ['Asia/Seoul', 'UTC', 'America/New_York', 'Europe/Berlin', 'Australia/Lord_Howe', 'Pacific/Apia']
   fc.assert(
     fc.property(
@@ -172,7 +172,7 @@ t.test('a daily time counts as many fires as there are step by step', async t =>
   )
 })
 
-t.test('a daily time counts from its first millisecond, which is within, to its last, which is not', async t => {
+t.test('the count of a daily time includes the start and excludes the end', async t => {
   const trigger = daily({ hour: 21, minute: 3 }, 'Asia/Seoul')
   const due = at('2026-11-23T12:03:00Z')
   t.equal(trigger.count(due, due + 1), 1)
