@@ -14,7 +14,7 @@ const ports = [url, probeUrl].map(base => Number(new URL(base).port))
 const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 t.teardown(() => agent.destroy())
 
-/** What a client has to distinguish. A body of a probe has no code. */
+/** The parts of an answer that a client distinguishes. The body of a probe has no code. */
 async function answerOf(port: number, method: string, path: string, headers: Record<string, string> = {}) {
   const sent = request({ host: '127.0.0.1', port, method, path, headers, agent }).end()
   const [response]: [IncomingMessage] = (await once(sent, 'response')) as [IncomingMessage]
@@ -95,7 +95,7 @@ t.test('generated targets have the same answer on both ports', async t => {
   const method = fc.constantFrom('GET', 'OPTIONS', 'POST', 'LINK')
   const property = fc.asyncProperty(method, target, async (method, target) => {
     const [main, probe] = await Promise.all(ports.map(port => answerOf(port, method, target)))
-    // Below /api/system/ the main port has more paths than the probes, which need a sign-in.
+    // The main port has other paths below /api/system/, which require a sign-in.
     const unknown = main?.status === 401 ? error(404, 'NOT_FOUND') : main
     if (JSON.stringify(unknown) !== JSON.stringify(probe)) {
       throw new Error(`${JSON.stringify(main)} on the main port, ${JSON.stringify(probe)} on the probe port`)
@@ -105,7 +105,7 @@ t.test('generated targets have the same answer on both ports', async t => {
   t.equal(result.failed ? fc.defaultReportMessage(result) : undefined, undefined)
 })
 
-t.test('what is not valid HTTP has the error envelope on both ports', async t => {
+t.test('a request that is not valid HTTP gets the error envelope on both ports', async t => {
   const requests: [name: string, bytes: string, status: number, code: string][] = [
     ['no HTTP', 'NONSENSE\r\n\r\n', 400, 'BAD_REQUEST'],
     ['an unknown method', 'FOO /health HTTP/1.1\r\nHost: x\r\n\r\n', 400, 'BAD_REQUEST'],

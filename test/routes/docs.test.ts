@@ -40,7 +40,7 @@ t.test('the document is for admins only', async t => {
 
 const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
 
-t.test('an admin gets the document, with all that it loads', async t => {
+t.test('an admin gets the page of the document, with all scripts and styles that it loads', async t => {
   const page = await get('/docs', { accept: BROWSER, ...asAdmin })
   t.equal(page.status, 200)
   const html = await page.text()
@@ -49,7 +49,7 @@ t.test('an admin gets the document, with all that it loads', async t => {
   for (const path of parts) t.equal((await get(path, asAdmin)).status, 200, path)
 })
 
-t.test('every error that a browser gets is a page, in both languages, with the form that resolves it', async t => {
+t.test('every error for a browser is a page, in both languages, with the form that resolves it', async t => {
   const user = new Client(url)
   await user.signIn('reader', await createUser(app, 'reader'))
   const due = await adminOf(app, 'due')
@@ -75,7 +75,7 @@ t.test('every error that a browser gets is a page, in both languages, with the f
       t.equal(response.headers.get('cache-control'), 'no-store')
       t.match(response.headers.get('content-security-policy'), /^default-src 'none';script-src 'self';/)
       t.ok(html.includes(`<html lang="${language}">`), `${path} is in ${language}`)
-      t.ok(html.includes(`<p>${message(code, language)}</p>`), `${path} has the sentence of ${code}: ${html}`)
+      t.ok(html.includes(`<p>${message(code, language)}</p>`), `${path} has the message of ${code}: ${html}`)
       t.strictSame(
         [...html.matchAll(/<input name="(\w+)"/g)].map(([, name]) => name),
         fields,
@@ -84,7 +84,7 @@ t.test('every error that a browser gets is a page, in both languages, with the f
       t.strictSame(
         [...html.matchAll(/<script([^>]*)>([^<]*)/g)].map(([, source, text]) => [source, text]),
         fields.length === 0 ? [] : [[' src="/docs/form.js"', '']],
-        'no script is in the page'
+        'the page has no script'
       )
     }
   }
@@ -92,13 +92,13 @@ t.test('every error that a browser gets is a page, in both languages, with the f
   t.equal(script.headers.get('content-type'), 'text/javascript; charset=utf-8')
 })
 
-t.test('without a database a browser gets a page', async t => {
+t.test('without a database a browser gets an error page', async t => {
   const { url } = await startApp(t, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none', PROBE_PORT: 'off' })
   const cookie = `session=${encodeURIComponent(new Signer(SESSION_SECRET).sign('any id'))}`
   const response = await fetch(`${url}/docs`, { headers: { accept: BROWSER, cookie } })
   t.equal(response.status, 503)
   t.equal(response.headers.get('content-type'), 'text/html; charset=utf-8')
-  t.ok((await response.text()).includes(message('DATABASE_UNAVAILABLE', 'ko')), 'with the sentence')
+  t.ok((await response.text()).includes(message('DATABASE_UNAVAILABLE', 'ko')), 'the page has the message of the error')
 })
 
 t.test('the API, the probes and other clients get JSON', async t => {
@@ -122,7 +122,7 @@ t.test('the API, the probes and other clients get JSON', async t => {
   }
 })
 
-t.test('only /docs may load scripts and styles, and only its own', async t => {
+t.test('only /docs may load scripts and styles, and only from its own origin', async t => {
   const policyOf = async (path: string) => (await get(path, asAdmin)).headers.get('content-security-policy') ?? ''
   t.match(await policyOf('/docs'), /^default-src 'none';script-src 'self';/)
   t.not(await policyOf('/api/auth/me'), await policyOf('/docs'))
@@ -173,7 +173,7 @@ t.test('every route answers OPTIONS with 204 and its methods', async t => {
   }
 })
 
-t.test('a target that is an absolute address has the answer of its path, with the session', async t => {
+t.test('a request target in absolute form is answered as its path is, with the session', async t => {
   const statusOf = async (method: string, path: string, body?: string) => {
     const headers = { ...asAdmin, ...(body !== undefined && { 'content-type': 'application/json' }) }
     const sent = request({ host: '127.0.0.1', port: new URL(url).port, method, path, headers }).end(body)

@@ -26,7 +26,7 @@ await untilStatus(`${url}/health/startup`, 200)
 while (app.scheduler.health().heartbeatAgeMs === null) await new Promise(resolve => setTimeout(resolve, 5))
 
 const document = await ApiDocument.of(app)
-/** The statuses that were answered, by operation. */
+/** The statuses of the answers so far, by operation. */
 const met = new Map([...document.operations.keys()].map(name => [name, new Set<number>()]))
 
 /** Makes a request, and validates the answer against the documented schema of its status. */
@@ -42,7 +42,7 @@ async function ask(t: Test, client: Client, name: string, { path, body, headers 
 }
 
 interface Request {
-  /** By default the one of the operation. */
+  /** Default: the path of the operation. */
   path?: string
   body?: unknown
   headers?: Record<string, string>

@@ -5,7 +5,7 @@ import { migratedDatabase } from '../support/migrated-database.ts'
 
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
-t.test('with a database every probe is 200 on both ports, GET and HEAD, with the same body', async t => {
+t.test('with a database every probe returns 200 on both ports, for GET and HEAD, with the same body', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   const { lines, logger } = captureLog('info')
   const { url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl }, { logger })
@@ -28,8 +28,8 @@ t.test('with a database every probe is 200 on both ports, GET and HEAD, with the
       t.match(timestamp, ISO, path)
       t.strictSame(rest, bodies[path], path)
       const [first, ...others] = Object.keys(rest)
-      t.strictSame(Object.keys(body), [first, 'timestamp', ...others], 'fields in that order')
-      t.strictSame(Object.keys(rest), Object.keys(bodies[path] ?? {}), 'fields in that order')
+      t.strictSame(Object.keys(body), [first, 'timestamp', ...others], 'fields in this order')
+      t.strictSame(Object.keys(rest), Object.keys(bodies[path] ?? {}), 'fields in this order')
       t.equal(response.headers.get('cache-control'), 'no-store')
       t.equal(response.headers.get('content-type'), 'application/json; charset=utf-8')
       t.equal(response.headers.get('set-cookie'), null)
@@ -51,7 +51,7 @@ t.test('a query on a probe changes nothing', async t => {
   for (const base of [url, probeUrl]) t.equal((await fetch(`${base}/health/live?x=1`)).status, 200)
 })
 
-t.test('without a database the port is open, liveness is 200 and the other probes have the reason', async t => {
+t.test('without a database the port is open, liveness is 200 and the other probes return the reason', async t => {
   const absent = 'postgres://nobody@127.0.0.1:1/none'
   const { url, probeUrl } = await startApp(t, { DATABASE_URL: absent })
   for (const base of [url, probeUrl]) {
@@ -110,7 +110,7 @@ t.test('PROBE_PORT=off leaves the probes on the main port', async t => {
   t.equal((await untilStatus(`${url}/health/ready`, 200)).status, 200)
 })
 
-t.test('draining turns readiness off and nothing else', async t => {
+t.test('draining changes only readiness', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   const { app, url, probeUrl } = await startApp(t, { DATABASE_URL: databaseUrl })
   await untilStatus(`${url}/health/startup`, 200)

@@ -21,7 +21,7 @@ async function fill({ caches }: FastifyInstance): Promise<void> {
   for (const market of markets) await caches.prices.refresh(market)
 }
 
-/** Longer than a busy machine needs. Only tests of what does not come wait for the end of it. */
+/** Longer than a busy machine needs. Only tests without an acknowledgement wait for its end. */
 const PATIENT = { acknowledgedWithinMs: 60_000 }
 
 async function replica(t: Test, url: string, overrides: Partial<Overrides> = PATIENT) {
@@ -140,7 +140,7 @@ t.test('the caches are reported, and cleared on every replica', async t => {
 
 t.test('a replica that does not acknowledge a clear is counted, unless it drains', async t => {
   const { url } = await migratedDatabase(t)
-  // The own caches are cleared before the wait begins: its length decides nothing here.
+  // The replica's own caches are cleared before the wait begins, so its length does not matter here.
   const app = await replica(t, url, { acknowledgedWithinMs: 1 })
   const clear = clearBy(await adminOf(app))
   await app.db.run(
@@ -197,7 +197,7 @@ t.test('exchange-metadata names the five exchanges', async t => {
   )
 })
 
-t.test('the markets of active accounts are warm before the start-up is done', async t => {
+t.test('the prices of the markets of active accounts are read before start-up ends', async t => {
   const { url } = await migratedDatabase(t)
   await seed(await replica(t, url))
   const app = await replica(t, url)
@@ -208,7 +208,7 @@ t.test('the markets of active accounts are warm before the start-up is done', as
   t.match(exchanges[0], { last_success_at: /Z$/ })
 })
 
-t.test('an exchange that does not respond delays start-up, never readiness', async t => {
+t.test('an unresponsive exchange delays start-up, but not readiness', async t => {
   const { base } = await withSilentExchange(t, { WARM_UP_SECONDS: '120' })
   await untilStatus(`${base}/health/ready`, 200)
   const during = await fetch(`${base}/health/startup`)
@@ -216,10 +216,10 @@ t.test('an exchange that does not respond delays start-up, never readiness', asy
   t.hasStrict(await during.json(), { status: 'starting', error: 'starting' })
 })
 
-t.test('start-up ends after WARM_UP_SECONDS without the exchange that does not respond, and shows it', async t => {
+t.test('start-up ends after WARM_UP_SECONDS without an unresponsive exchange, which is shown as degraded', async t => {
   const { app, base, lines } = await withSilentExchange(t, { WARM_UP_SECONDS: '2' })
   await untilStatus(`${base}/health/startup`, 200)
-  // The other exchange answers at once, but a busy machine may still need more than those seconds to read it.
+  // The other exchange answers at once, but a busy machine may need more than WARM_UP_SECONDS to read it.
   await app.caches.prices.refresh({ exchange: 'BINANCE', marketType: 'SPOT' })
   const { entries, exchanges } = app.caches.prices.stats()
   t.equal(entries, 5)
@@ -263,7 +263,7 @@ async function withSilentExchange(t: Test, environment: Record<string, string>) 
   return { app, base, lines }
 }
 
-/** Clears as an admin who reads Korean. */
+/** Clears caches as an admin whose language is Korean. */
 function clearBy(admin: Client) {
   return async (body?: unknown) => {
     const { status, answer } = await admin.send('POST', '/api/system/cache-clear', body, { 'accept-language': 'ko' })

@@ -42,7 +42,7 @@ t.test('the history has the incidents of the last week and a share for each day'
   t.equal(history.days[0]?.ready_share, null, 'before the history begins')
 })
 
-t.test('what this replica records is in the history', async t => {
+t.test('a period that this replica recorded is in the history', async t => {
   const rest = { latency_ms: null, age_ms: null, since: null }
   let status: 'ok' | 'degraded' = 'degraded'
   app.healthChecks.push(() => ({ name: 'own', status, code: 'broken', ...rest }))
@@ -62,10 +62,10 @@ t.test('what this replica records is in the history', async t => {
     const { answer } = await get('?check=own')
     found = (answer as unknown as History).incidents
   }
-  t.equal(found.length, 1, 'it has ended')
+  t.equal(found.length, 1, 'the period has ended')
 })
 
-t.test('a time that is not one is rejected', async t => {
+t.test('an invalid time is rejected', async t => {
   for (const query of [
     '?from=yesterday',
     '?from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z',

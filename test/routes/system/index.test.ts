@@ -6,7 +6,7 @@ import { assertRows } from '../../support/assert-rows.ts'
 import { migratedDatabase } from '../../support/migrated-database.ts'
 import { Client, createUser } from '../../support/session.ts'
 
-t.test('every route under /api/system/ but its health is for admins only, before its body is read', async t => {
+t.test('every route under /api/system/ except health rejects other users, before its body is read', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   const routes: { method: string; url: string }[] = []
   const { app, url } = await startApp(
@@ -41,7 +41,7 @@ t.test('every route under /api/system/ but its health is for admins only, before
   }
 })
 
-t.test('an admin is told what is not there and what is not allowed', async t => {
+t.test('an admin gets 404 for an unknown path and 405 for a wrong method', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   const { app, url } = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })
   await untilStatus(`${url}/health/startup`, 200)
@@ -52,9 +52,9 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
   t.hasStrict(wrong, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } })
   t.equal(wrong.headers.get('allow'), 'GET, HEAD, OPTIONS')
 
-  t.equal(wrong.headers.get('x-content-type-options'), 'nosniff', 'a browser is kept in bounds')
+  t.equal(wrong.headers.get('x-content-type-options'), 'nosniff', 'the security headers are set')
   const probe = await new Client(url).send('POST', '/api/system/health')
-  t.hasStrict(probe, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } }, 'the public probe asks nobody to sign in')
+  t.hasStrict(probe, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } }, 'the public probe requires no sign-in')
   t.equal((await new Client(url).send('POST', '/api/system/health?x=1')).status, 405)
 
   t.test('the audit log is read in pages', async t => {
@@ -113,7 +113,7 @@ t.test('an admin is told what is not there and what is not allowed', async t => 
   })
 })
 
-t.test('an admin action is written down when it is requested and with its outcome', async t => {
+t.test('an admin action is recorded when it is requested, and with its outcome', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   let [entered, leave] = [() => {}, () => {}]
   const inside = new Promise<void>(resolve => {

@@ -87,7 +87,7 @@ t.test('a trigger returns the result of the run, and the history has it', async 
   })
 })
 
-t.test('the message is the one of the specification', async t => {
+t.test('the message is that of the specification', async t => {
   const response = await fetch(`${url}/api/system/trigger-job`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', cookie: String(admin.cookie) },
@@ -96,14 +96,14 @@ t.test('the message is the one of the specification', async t => {
   t.hasStrict(await response.json(), { success: true, message: '작업 완료' })
 })
 
-t.test('a job that fails because of the database is answered 503, to be tried again', async t => {
+t.test('a job that fails because of the database is answered with 503 and Retry-After', async t => {
   const { status, headers, answer } = await admin.send('POST', '/api/system/trigger-job', { job_type: 'unlucky' })
   t.strictSame([status, answer.code, headers.get('retry-after')], [503, 'DATABASE_UNAVAILABLE', '5'])
   const { body: history } = await call('GET', `job-runs/${answer.run_id}`)
   t.hasStrict(history, { run: { outcome: 'failed', error: 'DATABASE_UNAVAILABLE' } })
 })
 
-t.test('a failed job is never answered with success, and the answer has no cause', async t => {
+t.test('a failed job is not answered with success, and the answer has no cause', async t => {
   const { status, body } = await trigger('broken')
   t.equal(status, 500)
   t.match(body, { success: false, code: 'JOB_FAILED', run_id: String })
@@ -113,7 +113,7 @@ t.test('a failed job is never answered with success, and the answer has no cause
 
   const { body: picky } = await trigger('picky')
   const { body: known } = await call('GET', `job-runs/${picky.run_id}`)
-  t.hasStrict(known, { run: { outcome: 'failed', error: 'NO_MONEY' } }, 'a failure that the job names')
+  t.hasStrict(known, { run: { outcome: 'failed', error: 'NO_MONEY' } }, 'a failure with an error code of the job')
 })
 
 t.test('a running job is answered with 202, and a second trigger is rejected with its run id', async t => {
@@ -159,7 +159,7 @@ t.test('a trigger is skipped when the job succeeded recently', async t => {
   t.hasStrict(body, { success: true, skipped: true, run_id: first.run_id, outcome: 'succeeded', result: { rows: 3 } })
   const { body: failed } = await trigger('broken', { unless_run_within_seconds: 60 })
   const { body: again } = await trigger('broken', { unless_run_within_seconds: 60 })
-  t.not(again.run_id, failed.run_id, 'a failed run stands for nothing')
+  t.not(again.run_id, failed.run_id, 'a failed run does not count as recent')
 })
 
 t.test('an invalid request is rejected before a run', async t => {

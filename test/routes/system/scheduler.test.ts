@@ -14,7 +14,7 @@ const { url: databaseUrl } = await migratedDatabase(t)
 const jobs = [
   testJob('update_open_orders', async () => ({}), { name: 'Update Open Orders', trigger: every(29 * SECOND) })
 ]
-// The job is not started by its schedule: a run at just that moment would change the status.
+// The schedule does not start the job, because a scheduled run during the test would change the status.
 const { app } = await startApp(t, { DATABASE_URL: databaseUrl, SCHEDULER_ENABLED: 'false' }, { jobs })
 while (app.scheduler.health().heartbeatAgeMs === null) await sleep(5)
 const admin = await adminOf(app)
@@ -81,7 +81,7 @@ t.test('start, stop and restart return the new state, also without a change', as
   t.hasStrict((await control({ action: 'start' }, 'en')).body, { message: 'The scheduler was started' })
 })
 
-t.test('a stop has the actor, the reason and the end, and jobs have no next times', async t => {
+t.test('the status of a stop has the actor, the reason and the end, and jobs have no next run', async t => {
   await control({ action: 'stop', reason: 'exchange maintenance', for_minutes: 30 })
   const { body } = await call('GET', 'scheduler-status')
   t.match(body, {
@@ -96,7 +96,7 @@ t.test('a stop has the actor, the reason and the end, and jobs have no next time
   await control({ action: 'start' })
 })
 
-t.test('a paused job has no next time, but the actor and the reason', async t => {
+t.test('a paused job has the actor and the reason, and no next run', async t => {
   t.hasStrict(await call('POST', 'jobs/update_open_orders/pause', { reason: 'noisy' }), {
     status: 200,
     body: { success: true, job_id: 'update_open_orders', paused: true }

@@ -17,7 +17,7 @@ async function started(t: Test, environment: Record<string, string>) {
   return { admin: await adminOf(app), log }
 }
 
-t.test('the test has three stages and returns each, in the language of the admin', async t => {
+t.test('the test returns each of its three stages, in the language of the admin', async t => {
   const server = await startBotApiServer()
   t.teardown(() => server.close())
   const { admin, log } = await started(t, {
@@ -52,7 +52,7 @@ t.test('the test has three stages and returns each, in the language of the admin
     { stage: 'get_me', ok: true },
     { stage: 'get_chat', ok: false }
   ])
-  t.notOk((log.text() + JSON.stringify(blocked.answer)).includes(TEST_TOKEN), 'the token is nowhere')
+  t.notOk((log.text() + JSON.stringify(blocked.answer)).includes(TEST_TOKEN), 'the token is not in the answer')
 })
 
 t.test('the message of the test goes to the configured topic', async t => {
