@@ -15,7 +15,7 @@ import { updateOpenOrders } from '../src/jobs/update-open-orders.ts'
 import type { Job, JobResult } from '../src/scheduler/job.ts'
 import { every } from '../src/scheduler/trigger.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
-import { seedAccount, standingPrices, TestAccounts } from '../test/support/trading.ts'
+import { fixedPrices, seedAccount, TestAccounts } from '../test/support/trading.ts'
 import { accountCapacities } from './account-capacity.ts'
 import { startHelper } from './helper-process.ts'
 
@@ -170,7 +170,7 @@ async function ordersAt(count: number): Promise<{ name: string; ms: number; wors
     const credentials = { apiKey: `key-${id}`, apiSecret: `secret-${id}` }
     return registry.client({ exchange: 'UPBIT', marketType, credentials })
   })
-  const job = updateOpenOrders({ accounts, database: app.db, prices: standingPrices({}) })
+  const job = updateOpenOrders({ accounts, database: app.db, prices: fixedPrices({}) })
   const measured = []
   for (const [name, percent] of [
     ['every order becomes open', 0],
@@ -223,7 +223,7 @@ async function pnl(): Promise<void> {
     const all = []
     const each = []
     for (let round = 0; round < ROUNDS; round++) {
-      const job = calculateUnrealizedPnl({ database: app.db, prices: standingPrices(prices, new Date(clock++)) })
+      const job = calculateUnrealizedPnl({ database: app.db, prices: fixedPrices(prices, new Date(clock++)) })
       const measured = await run(job)
       if (measured.result.changed !== expected) throw new Error(`${measured.result.changed} of ${expected} valued`)
       all.push(measured)

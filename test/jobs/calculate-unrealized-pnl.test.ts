@@ -2,7 +2,7 @@ import t from 'tap'
 import type { PriceSource } from '../../src/cache/price-source.ts'
 import type { Database } from '../../src/database/database.ts'
 import { calculateUnrealizedPnl } from '../../src/jobs/calculate-unrealized-pnl.ts'
-import { seedAccount, standingPrices, testContext, tradingDatabase } from '../support/trading.ts'
+import { fixedPrices, seedAccount, testContext, tradingDatabase } from '../support/trading.ts'
 
 interface Held {
   market?: 'SPOT' | 'FUTURES'
@@ -48,7 +48,7 @@ t.test('the unrealised PnL is exactly the signed difference of mark and entry', 
     { symbol: 'XRPUSDT', quantity: '0', entry: null }
   ])
   const readAt = new Date('2026-11-24T00:00:00Z')
-  const result = await run(database, standingPrices({ BTCUSDT: '100000', ETHUSDT: '2', XRPUSDT: '1' }, readAt))
+  const result = await run(database, fixedPrices({ BTCUSDT: '100000', ETHUSDT: '2', XRPUSDT: '1' }, readAt))
   t.strictSame(result, { checked: 2, changed: 2, skipped: 0, without_price: 0 })
   t.strictSame(await marksOf(database), [
     { id: 'BTCUSDT BOTH', mark: '100000', pnl: '152.4157887364731', marked_at: readAt },
@@ -63,8 +63,8 @@ t.test('a position without a current price keeps its mark, and is counted', asyn
     { symbol: 'ETHUSDT', quantity: '1', entry: '10' }
   ])
   const [first, second] = [new Date('2026-11-24T00:00:00Z'), new Date('2026-11-24T00:05:00Z')]
-  await run(database, standingPrices({ BTCUSDT: '11', ETHUSDT: '12' }, first))
-  const result = await run(database, standingPrices({ BTCUSDT: '13' }, second))
+  await run(database, fixedPrices({ BTCUSDT: '11', ETHUSDT: '12' }, first))
+  const result = await run(database, fixedPrices({ BTCUSDT: '13' }, second))
   t.strictSame(result, { checked: 2, changed: 1, skipped: 0, without_price: 1 })
   t.strictSame(await marksOf(database), [
     { id: 'BTCUSDT BOTH', mark: '13', pnl: '3', marked_at: second },
@@ -75,8 +75,8 @@ t.test('a position without a current price keeps its mark, and is counted', asyn
 t.test('a mark that is newer than the price is kept', async t => {
   const database = await start(t, [{ symbol: 'BTCUSDT', quantity: '1', entry: '10' }])
   const [older, newer] = [new Date('2026-11-24T00:00:00Z'), new Date('2026-11-24T00:05:00Z')]
-  await run(database, standingPrices({ BTCUSDT: '11' }, newer))
-  const result = await run(database, standingPrices({ BTCUSDT: '12' }, older))
+  await run(database, fixedPrices({ BTCUSDT: '11' }, newer))
+  const result = await run(database, fixedPrices({ BTCUSDT: '12' }, older))
   t.strictSame(result, { checked: 1, changed: 0, skipped: 1, without_price: 0 })
   t.strictSame(await marksOf(database), [{ id: 'BTCUSDT BOTH', mark: '11', pnl: '1', marked_at: newer }])
 })
@@ -90,7 +90,7 @@ t.test('each market is read once, for the symbols of its positions', async t => 
     { symbol: 'XRPUSDT', quantity: '0', entry: null }
   ])
   const asked: unknown[] = []
-  const prices = standingPrices({})
+  const prices = fixedPrices({})
   await run(database, {
     ...prices,
     current: async (exchange, marketType, symbols) => {
@@ -115,7 +115,7 @@ t.test('positions are marked in batches with progress, and an aborted run stops'
     )
   }
   const symbols = Array.from({ length: 12_000 }, (_, i) => [`C${i + 1}USDT`, '2'])
-  const prices = standingPrices(Object.fromEntries(symbols))
+  const prices = fixedPrices(Object.fromEntries(symbols))
   const progress: number[][] = []
   const result = await run(database, prices, {
     progress: (done: number, total: number) => progress.push([done, total])

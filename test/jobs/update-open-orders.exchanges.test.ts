@@ -8,9 +8,9 @@ import { assertRows } from '../support/assert-rows.ts'
 import { type NewOrder, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import {
   booksOf,
+  fixedPrices,
   insertOrder,
   seedAccount,
-  standingPrices,
   TestAccounts,
   testContext,
   tradingDatabase
@@ -39,7 +39,7 @@ async function start(t: Test, name: ExchangeName) {
   const accounts = new TestAccounts([account], (_account, marketType) =>
     registry.client({ exchange: name, marketType, credentials: CREDENTIALS })
   )
-  const job = updateOpenOrders({ accounts, database, prices: standingPrices({}) })
+  const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}) })
   const place = async (order: NewOrder & { market: MarketType; quantity: string }) => {
     const placed = exchange.place(owner, order)
     await insertOrder(database, account, { ...placed, quantity: order.quantity })

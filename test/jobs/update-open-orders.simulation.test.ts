@@ -9,10 +9,10 @@ import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
 import { ScriptedExchange, type ScriptedOrder } from '../support/scripted-exchange.ts'
 import {
   booksOf,
+  fixedPrices,
   insertOrder,
   type SeededAccount,
   seedAccount,
-  standingPrices,
   TestAccounts,
   testContext,
   tradingDatabase
@@ -114,7 +114,7 @@ class World {
     if (fate === 'orderless') failures.set(`order ${order?.exchangeOrderId}`, 'timeout')
     if (fate === 'fillless') failures.set(`fills ${order?.exchangeOrderId}`, 'invalid_answer')
     const accounts = new TestAccounts([account], (_account, market) => this.exchange.client(market))
-    const job = updateOpenOrders({ accounts, database, prices: standingPrices(PRICES) })
+    const job = updateOpenOrders({ accounts, database, prices: fixedPrices(PRICES) })
     let crashed = false
     const transaction = async <T>(work: (tx: TransactionSql) => Promise<T>): Promise<T> => {
       const result = await database.transaction(async tx => {

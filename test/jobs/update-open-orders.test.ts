@@ -6,9 +6,9 @@ import { assertRows } from '../support/assert-rows.ts'
 import { ScriptedExchange } from '../support/scripted-exchange.ts'
 import {
   booksOf,
+  fixedPrices,
   insertOrder,
   seedAccount,
-  standingPrices,
   TestAccounts,
   testContext,
   tradingDatabase
@@ -24,7 +24,7 @@ async function desk(_t: Test, prices: Record<string, string> = {}) {
   const exchange = new ScriptedExchange()
   const account = await seedAccount(database)
   const accounts = new TestAccounts([account], (_account, marketType) => exchange.client(marketType))
-  const job = updateOpenOrders({ accounts, database, prices: standingPrices(prices) })
+  const job = updateOpenOrders({ accounts, database, prices: fixedPrices(prices) })
   const place = async (order: Parameters<ScriptedExchange['place']>[0]) => {
     const placed = exchange.place(order)
     const orderId = await insertOrder(database, account, { ...placed, quantity: order.quantity })
@@ -186,7 +186,7 @@ t.test('an account whose keys are refused is recorded, and the others are checke
     if (exchange === undefined) throw new Error('no exchange')
     return exchange.client(marketType)
   })
-  const job = updateOpenOrders({ accounts, database, prices: standingPrices({}) })
+  const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}) })
   t.hasStrict(await job(testContext(database).context), { accounts: 2, accounts_refused: 1, failed: 2, fills: 2 })
   t.strictSame(accounts.refusals, [refused.accountId])
   t.strictSame(bad.calls, ['openOrders'], 'no call is made for its other market')
@@ -443,7 +443,7 @@ t.test('executions that another run recorded in the meantime count, and an ended
   const [filled, ended] = [await place({ quantity: '2' }), await place({ quantity: '1' })]
   exchange.fill(filled, { quantity: '1', price: '10' })
   exchange.fill(ended, { quantity: '1', price: '10' })
-  const otherRun = updateOpenOrders({ accounts, database, prices: standingPrices({}) })
+  const otherRun = updateOpenOrders({ accounts, database, prices: fixedPrices({}) })
   let first = true
   const result = await run({
     transaction: async (work: Parameters<Database['transaction']>[0]) => {

@@ -3,7 +3,7 @@ import formats from 'ajv-formats'
 import type { FastifyInstance } from 'fastify'
 import type { Operation, Schema } from '../../src/openapi/document.ts'
 
-/** The API document of a service, as `/docs/json` returns it, and a validator for its schemas. */
+/** The API document of a service, as returned by `/docs/json`, and a validator for its schemas. */
 export class ApiDocument {
   readonly json: { openapi: string; paths: Record<string, Record<string, Operation>> }
   /** Each operation by its name, `GET /api/system/job-runs/{run_id}`. */
@@ -37,7 +37,7 @@ export class ApiDocument {
     )
   }
 
-  /** The errors of a value that does not match a schema. */
+  /** The validation errors of a value; empty when it matches the schema. */
   problems(schema: Schema, value: unknown): ErrorObject[] {
     const validate = this.#validators.get(schema) ?? this.#ajv.compile(schema)
     this.#validators.set(schema, validate)

@@ -10,10 +10,10 @@ import { createLogger } from '../../src/log/logger.ts'
 export const SESSION_SECRET = 'a secret of the tests and of nothing else'
 /** Encrypts the keys of accounts in tests. */
 export const ENCRYPTION_KEY = Buffer.alloc(32, 'test').toString('base64')
-/** What every service of a test is given unless the test says otherwise: free ports, and its own secrets. */
+/** The default settings of a service in a test: free ports, and secrets of the tests. */
 export const TEST_ENVIRONMENT = { PORT: '0', PROBE_PORT: '0', METRICS_PORT: 'off', SESSION_SECRET, ENCRYPTION_KEY }
 
-/** A logger that keeps its lines, parsed and as text. */
+/** A logger that stores its lines, parsed and as text. */
 export function captureLog(level: LevelWithSilent = 'trace') {
   const lines: Record<string, unknown>[] = []
   const stream = new Writable({
@@ -25,14 +25,14 @@ export function captureLog(level: LevelWithSilent = 'trace') {
   return { lines, logger: createLogger({ level }, stream), text: () => JSON.stringify(lines) }
 }
 
-/** Longer than a busy machine keeps a check of the database waiting, and than any setting allows. */
+/** Longer than a check of the database takes on a busy machine, and longer than the setting allows. */
 const PATIENT_CHECK_MS = 30_000
 
 /**
- * The whole service on free ports, listening, closed at teardown. Its log is silent unless a test gives a logger. It
- * shares its event loop and its machine with the test: it sheds load only where a test gives MAX_EVENT_LOOP_DELAY_MS,
- * and a slow check of the database fails only where a test gives CHECK_TIMEOUT_MS.
- * An answer with two cookies of one name fails the test.
+ * The whole service on free ports, listening, closed at teardown. It logs nothing unless a test gives a logger. It
+ * shares its event loop and its machine with the test: it sheds load only if a test gives MAX_EVENT_LOOP_DELAY_MS, and
+ * a slow check of the database fails only if a test gives CHECK_TIMEOUT_MS. An answer with two cookies of one name
+ * fails the test.
  */
 export async function startApp(
   t: Test,
@@ -43,19 +43,20 @@ export async function startApp(
     SESSION_SECRET,
     ENCRYPTION_KEY,
     ...loadConfig({ ...TEST_ENVIRONMENT, LOG_LEVEL: 'silent', ...environment }),
-    // For under-pressure 0 is no limit; the highest would not do, as a window without a sample counts as endless delay.
+    // For under-pressure 0 means no limit. The highest value would be a limit: a window without a sample counts as
+    // infinite delay.
     ...(environment.MAX_EVENT_LOOP_DELAY_MS === undefined && { MAX_EVENT_LOOP_DELAY_MS: 0 }),
     ...(environment.CHECK_TIMEOUT_MS === undefined && { CHECK_TIMEOUT_MS: PATIENT_CHECK_MS })
   }
   const app = buildApp(config, { logger: overrides.logger ?? createLogger({ level: 'silent' }), ...overrides })
-  // In every state: some clients lose a cookie that an answer clears and sets.
+  // Some clients lose a cookie that one answer both clears and sets.
   app.addHook('onResponse', async ({ method, url }, reply) => {
     const names = [reply.getHeader('set-cookie') ?? []].flat().map(line => String(line).split('=', 1)[0])
     if (new Set(names).size < names.length) t.fail(`${method} ${url}: cookies of one name: ${names.join(', ')}`)
   })
   t.teardown(() => {
     const closed = app.close()
-    // An answer whose body a test did not read would hold its connection until the garbage is collected.
+    // An answer with an unread body would hold its connection until garbage collection.
     app.server.closeAllConnections()
     return closed
   })
@@ -65,7 +66,7 @@ export async function startApp(
   return { app, url, probeUrl: probePort === undefined ? url : `http://127.0.0.1:${probePort}` }
 }
 
-/** Asks until the answer has the status; the test's own time-out bounds it. */
+/** Repeats a request until the answer has the status. The time-out of the test bounds it. */
 export async function untilStatus(url: string, status: number): Promise<Response> {
   for (;;) {
     const response = await fetch(url)

@@ -1,8 +1,8 @@
-/** Arbitrary requests, made from the schemas of the routes: what they allow, what lies at its edges, and what they refuse. */
+/** Arbitrary requests from the schemas of the routes: valid values, bounds, and invalid values. */
 import type { TSchema } from '@sinclair/typebox'
 import fc from 'fast-check'
 
-/** Texts that have broken something somewhere. */
+/** Texts that often break software. */
 export const HOSTILE = [
   '',
   ' ',
@@ -30,7 +30,7 @@ const anything: fc.Arbitrary<unknown> = fc.oneof(
   fc.jsonValue({ maxDepth: 3 })
 )
 
-/** Values that a schema allows, its bounds among them. */
+/** Values that a schema allows, including its bounds. */
 export function allowed(schema: TSchema): fc.Arbitrary<unknown> {
   if ('const' in schema) return fc.constant(schema.const)
   if (Array.isArray(schema.enum)) return fc.constantFrom(...schema.enum)
@@ -55,7 +55,7 @@ export function allowed(schema: TSchema): fc.Arbitrary<unknown> {
   }
 }
 
-/** What a schema allows, and then one thing of it is changed, taken away or added. */
+/** Valid values of a schema in which one part is changed, removed or added. */
 export function refused(schema: TSchema): fc.Arbitrary<unknown> {
   const names = Object.keys(schema.properties ?? {})
   const spoilt = fc

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { assertRows, namedFields } from './assert-rows.ts'
 
-t.test('rows are reduced to the named fields, each to its own', async t => {
+t.test('each row is reduced to the fields of its expected row', async t => {
   const rows = [
     { id: 1, pnl: '-1110.5', at: 'now' },
     { id: 2, pnl: null, at: 'now' }
@@ -11,7 +11,7 @@ t.test('rows are reduced to the named fields, each to its own', async t => {
   assertRows(t, rows, expected)
 })
 
-t.test('surplus rows, other values and missing fields stay visible', async t => {
+t.test('surplus rows, other values and missing fields are kept', async t => {
   t.strictSame(namedFields([{ id: 1 }, { id: 2 }], [{ id: 1 }]), [{ id: 1 }, { id: 2 }])
   t.strictSame(namedFields([{ pnl: '-1110.5' }], [{ pnl: '11' }]), [{ pnl: '-1110.5' }])
   t.strictSame(namedFields([{ id: 1 }], [{ name: 'a' }]), [{ name: undefined }])

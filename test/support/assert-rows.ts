@@ -1,12 +1,12 @@
 import type { Test } from 'tap'
 
-/** A row of which only the named fields matter. */
+/** A row of which only the named fields are compared. */
 export type ExpectedRow = Readonly<Record<string, unknown>>
 
 /**
  * Asserts that there are exactly these rows in this order, and that every row has the fields of its expected row with
  * exactly these values. Fields that an expected row does not name are not compared; nested values are compared whole.
- * @param rows anything: what is no array of objects does not pass
+ * @param rows any value: the assertion fails if it is not an array of objects
  * @param message shown with a failure
  * @returns whether it passed
  */
@@ -19,7 +19,7 @@ export function assertRows(
   return t.strictSame(namedFields(rows, expected), expected, message ?? '')
 }
 
-/** Reduces every row to the fields that the expected row at its place names; surplus rows stay as they are. */
+/** Reduces every row to the fields of the expected row with the same index; surplus rows are unchanged. */
 export function namedFields(rows: unknown, expected: readonly ExpectedRow[]): unknown {
   if (!Array.isArray(rows)) return rows
   return rows.map((row: unknown, index) => {

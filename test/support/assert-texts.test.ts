@@ -19,7 +19,7 @@ function passes(texts: readonly string[], patterns: readonly RegExp[]): boolean 
   return results.every(result => result)
 }
 
-t.test('as many texts as patterns pass, each with the pattern at its place', async t => {
+t.test('equal numbers of texts and patterns pass if each text matches the pattern with its index', async t => {
   t.equal(passes(['one', 'two'], [/one/, /two/]), true)
   t.equal(passes([], []), true)
 })

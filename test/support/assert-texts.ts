@@ -1,11 +1,11 @@
-/** What it needs of a test. */
+/** The part of a test that `assertTexts` uses. */
 interface Asserts {
   equal(found: unknown, wanted: unknown, message: string): boolean
   match(found: unknown, pattern: RegExp, message: string): boolean
 }
 
 /**
- * Asserts that there are exactly as many texts as patterns, and that each text matches the pattern at its place.
+ * Asserts that there are exactly as many texts as patterns, and that each text matches the pattern with the same index.
  * @param message shown with a failure, in front of the texts
  */
 export function assertTexts(

@@ -1,14 +1,14 @@
 import { EventEmitter, once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 
-/** A call as it arrived. */
+/** A received call. */
 export interface ReceivedCall {
   method: string
   token: string
   body: Record<string, unknown>
 }
 
-/** A message that was accepted: what Telegram would show, markup read. */
+/** An accepted message: the text that Telegram would show, without markup. */
 interface DeliveredMessage {
   chatId: string
   html: string
@@ -16,10 +16,10 @@ interface DeliveredMessage {
 }
 
 /**
- * What the server does with one call:
+ * The behaviour of the server for one call:
  * - `answer`: a status and a body, JSON unless it is a string
- * - `hang`: takes the request and says nothing, or half an answer, for as long as the connection lives
- * - `slow`: works as it would, but keeps the answer back until `until` is settled
+ * - `hang`: reads the request and sends nothing, or half an answer, until the connection ends
+ * - `slow`: answers as usual, but not before `until` is settled
  * - `cut`: ends the connection before an answer, or in the middle of it
  */
 export type Behaviour =
@@ -32,16 +32,16 @@ export interface BotApiOptions {
   token?: string
   /** 0 takes any free port. */
   port?: number
-  /** Chats that the bot knows; without it, every chat. */
+  /** Chats that the bot knows. Default: every chat. */
   chats?: readonly string[]
 }
 
-/** A token of the right form that is nobody's. */
+/** A token of the right form that belongs to no bot. */
 export const TEST_TOKEN = '1234567890:AAF-not-a-real-token_0123456789abcde'
 
 /**
- * A Bot API server on loopback: getMe, getChat and sendMessage, as strict about texts as Telegram is, with behaviours
- * that a test queues. For tests and for the demo; `close` ends it and every connection.
+ * A Bot API server on loopback: getMe, getChat and sendMessage, as strict about texts as Telegram, with behaviours that
+ * a test queues. For tests and the demo. `close` ends it and every connection.
  */
 export async function startBotApiServer({ token = TEST_TOKEN, port = 0, chats }: BotApiOptions = {}) {
   const received: ReceivedCall[] = []
@@ -98,15 +98,15 @@ export async function startBotApiServer({ token = TEST_TOKEN, port = 0, chats }:
     received,
     /** Every message that was accepted, oldest first. */
     delivered,
-    /** What the next calls of a method meet, in order; calls after them are answered as Telegram would. */
+    /** Sets the behaviour of the next calls of a method, in order. Later calls are answered as usual. */
     queue(method: string, ...behaviours: Behaviour[]): void {
       queued.set(method, [...(queued.get(method) ?? []), ...behaviours])
     },
-    /** Resolves once so many calls have arrived since the start. */
+    /** Resolves when `count` calls have arrived since the start. */
     async receivedCount(count: number): Promise<void> {
       while (received.length < count) await once(events, 'call')
     },
-    /** Resolves once so many messages have been accepted since the start. */
+    /** Resolves when `count` messages have been accepted since the start. */
     async deliveredCount(count: number): Promise<void> {
       while (delivered.length < count) await once(events, 'delivered')
     },
@@ -119,7 +119,7 @@ export async function startBotApiServer({ token = TEST_TOKEN, port = 0, chats }:
   }
 }
 
-/** A 429 that asks for a wait. */
+/** A 429 with a retry_after. */
 export function tooManyRequests(retryAfterSeconds: number): Behaviour {
   const description = `Too Many Requests: retry after ${retryAfterSeconds}`
   const parameters = { retry_after: retryAfterSeconds }
@@ -133,7 +133,7 @@ export function failWith(status: number, description: string, parameters?: Recor
 
 /**
  * Reads Telegram's HTML by the rules of https://core.telegram.org/bots/api#html-style: the text that is shown and the
- * number of entities, or why Telegram would refuse it. Strict, and independent of the code under test.
+ * number of entities, or the error of Telegram. Strict, and independent of the code under test.
  */
 export function readHtml(html: string): { text: string; entities: number } | { error: string } {
   const open: string[] = []

@@ -1,4 +1,4 @@
-/** An exchange without a network: its answers are texts, and what an adapter requests is recorded. */
+/** An exchange without a network: its answers are texts, and the requests of an adapter are recorded. */
 import { Agent } from 'undici'
 import type { ExchangeName } from '../../src/domain/market.ts'
 import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
@@ -7,16 +7,16 @@ import type { Answer, ReadCall, Refusal } from '../../src/exchanges/http/exchang
 import { ExchangeGateway } from '../../src/exchanges/http/exchange-gateway.ts'
 import { ExchangeHost, type GatewayOptions, type HostOptions } from '../../src/exchanges/http/exchange-host.ts'
 
-/** The moment for which requests are signed. */
+/** The time for which requests are signed. */
 const SIGNED_AT = 1_700_000_000_000
 
-/** The body of an answer with status 200, or all of it. Bodies that are no texts are written as JSON. */
+/** The body of an answer with status 200, or the whole answer. Bodies other than texts are written as JSON. */
 export type CannedAnswer = { status: number; body: unknown; headers?: Record<string, string> }
 
-/** The answer to the request of a path with this query, as it is signed. */
+/** The answer to a request by its path and its signed query. */
 export type Answers = (path: string, query: string) => CannedAnswer | undefined
 
-/** A request as the adapter made it. */
+/** A recorded request of the adapter. */
 export interface RecordedCall {
   operation: string
   path: string
@@ -26,7 +26,7 @@ export interface RecordedCall {
   headers: Readonly<Record<string, string>>
 }
 
-/** Answers 200 with the body of each path; `undefined` for other paths. */
+/** Answers with status 200 and the body of each path; `undefined` for other paths. */
 export function bodies(byPath: Readonly<Record<string, unknown>>): Answers {
   return path => (Object.hasOwn(byPath, path) ? { status: 200, body: byPath[path] } : undefined)
 }
@@ -56,7 +56,7 @@ export class CannedGateway extends ExchangeGateway {
     return this.calls.map(({ path, query }) => (query === '' ? path : `${path}?${query}`))
   }
 
-  /** What the adapter makes of an answer; the answer is read without a loss, as the gateway does. */
+  /** The error that the adapter returns for an answer. Numbers are read as texts, as in the gateway. */
   refusalOf(body: unknown, { status = 200, headers = {} }: Partial<CannedAnswer> = {}): Refusal | null {
     const [host] = this.hosts
     if (host === undefined) throw new Error('no client was made')

@@ -1,11 +1,11 @@
-/** A page of the real Chromium, without a window, driven over a pipe by the DevTools protocol. */
+/** A page of a headless Chromium, controlled over a pipe with the DevTools protocol. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 
-/** Between two evaluations, so that the page gets the processor. */
+/** Time between two evaluations, so that the page gets CPU time. */
 const POLL_MS = 20
 
 interface Message {
@@ -21,11 +21,11 @@ export interface BrowserPage {
   /** Sends these headers with all requests from now on. */
   setHeaders(headers: Record<string, string>): Promise<void>
   clearCookies(): Promise<void>
-  /** Resolves when an expression is truthy. It is evaluated again and again, over loads of the page, too. */
+  /** Resolves when an expression is truthy. It is evaluated repeatedly, also across page loads. */
   until(expression: string): Promise<void>
   /** Fills the fields of the only form and presses its button. */
   submit(fields: Record<string, string>): Promise<void>
-  /** The errors of the console so far: those of the content security policy, and failed requests. */
+  /** The console errors so far: violations of the content security policy, and failed requests. */
   readonly errors: string[]
 }
 
@@ -77,7 +77,7 @@ export async function startChromium(t: Test): Promise<BrowserPage> {
 
   const until = async (expression: string) => {
     for (;;) {
-      // Rejected while a page loads: its context is gone.
+      // Rejected while a page loads, because the context of the old page no longer exists.
       const { result } = await call('Runtime.evaluate', { expression: `!!(${expression})` }).catch(() => ({
         result: undefined
       }))

@@ -1,4 +1,4 @@
-// Three replicas with all real jobs, and everything that admins and operators can do with them, at once.
+// Three replicas with all real jobs, under all actions of admins and operators at the same time.
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -40,7 +40,7 @@ const REFUSED = 'refused login'
 
 type Sent = Awaited<ReturnType<Client['send']>>
 
-/** Three replicas and what they work with. */
+/** Three replicas and their environment. */
 export interface Cluster {
   url: string
   sql: postgres.Sql
@@ -137,7 +137,7 @@ export class Answers {
     return sent
   }
 
-  /** For each action how often each status was answered, and the slowest answer. */
+  /** The number of answers by status, and the slowest answer, for each action. */
   counts(): [string, string][] {
     return [...this.#byAction].map(([action, statuses]) => [
       action,
@@ -145,7 +145,7 @@ export class Answers {
     ])
   }
 
-  /** The actions that never had the outcome that they should have. */
+  /** The actions that never had the expected outcome. */
   get withoutSuccess(): string[] {
     return [...this.#byAction]
       .filter(([action, statuses]) => {
@@ -157,9 +157,9 @@ export class Answers {
 }
 
 /**
- * Everything that admins, the operator and the scheduler do, at once. Each job runs at least once, one of them by its
- * schedule, and no run is under way at the end.
- * @param durationMs no activity begins after it
+ * All actions of admins, the operator and the scheduler, at the same time. Each job runs at least once, one of them by
+ * its schedule, and no run is unfinished at the end.
+ * @param durationMs no activity begins after this time
  */
 export async function load(cluster: Cluster, durationMs: number): Promise<Answers> {
   const answers = new Answers()
@@ -253,7 +253,7 @@ async function read(answers: Answers, admin: Client, round: number): Promise<voi
   if (round % 40 === 0) await answers.of('test-telegram', admin.send('POST', '/api/system/test-telegram'))
 }
 
-/** A user of the replica's name signs in, changes the password to the same value by way of another, and signs out. */
+/** A user named after the replica signs in, changes the password to the other of two values, and signs out. */
 async function signInAndOut(answers: Answers, main: string, username: string, round: number): Promise<void> {
   const [before, after] = round % 2 === 0 ? [PASSWORD, `${PASSWORD}!`] : [`${PASSWORD}!`, PASSWORD]
   const client = new Client(main)
@@ -264,7 +264,7 @@ async function signInAndOut(answers: Answers, main: string, username: string, ro
   await answers.of('logout', client.send('POST', '/api/auth/logout'))
 }
 
-/** Sign-ins with a wrong password, all from one address: after some of them they are throttled. */
+/** A sign-in with a wrong password on each replica, all from one address. Later ones are throttled. */
 async function guess({ replicas }: Cluster, answers: Answers): Promise<void> {
   const credentials = { username: 'ada', password: 'a wrong password' }
   const headers = { 'x-forwarded-for': '203.0.113.7' }
@@ -275,7 +275,9 @@ async function guess({ replicas }: Cluster, answers: Answers): Promise<void> {
   )
 }
 
-/** What the operator's commands do: users and accounts are added and disabled, keys rotated, passwords set. */
+/**
+ * The functions behind the operator's commands: users and accounts are added and disabled, keys rotated, passwords set.
+ */
 async function operate({ database }: Cluster, round: number): Promise<void> {
   const users = new Users(database)
   const audit = new AuditLog(database)
@@ -298,7 +300,7 @@ async function operate({ database }: Cluster, round: number): Promise<void> {
   await users.disable(username, audited('user:disable'))
 }
 
-/** The same by the commands themselves, once. */
+/** The same through the commands, once. */
 async function useCommands({ environment }: Cluster): Promise<void> {
   const command = async (lines: string[], ...words: string[]) => {
     const { code, stderr } = await runCommand(environment, lines, ...words)
@@ -311,7 +313,7 @@ async function useCommands({ environment }: Cluster): Promise<void> {
   await command([], 'user:disable', 'eve')
 }
 
-/** Makes a job due at once: each replica tries to claim its run. */
+/** Makes a job due now: each replica tries to claim its run. */
 async function makeDue({ sql }: Cluster, round: number): Promise<void> {
   const jobId = nth(Object.values(CLUSTER_JOBS), round)
   await sql`

@@ -4,7 +4,7 @@ import { TEST_ENVIRONMENT } from './app.ts'
 import { spawnNode } from './node-process.ts'
 import { cliScript, projectRoot } from './project.ts'
 
-/** Runs one of the operator's commands with these lines as its standard input. */
+/** Runs one of the operator's commands with the given lines as its standard input. */
 export async function runCommand(
   environment: Record<string, string>,
   lines: readonly string[],

@@ -1,4 +1,4 @@
-// The process of a control server: it answers every request at once. It ends with its standard input.
+// The process of a control server: it answers every request at once. It ends when its standard input ends.
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 

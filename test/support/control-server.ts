@@ -7,8 +7,8 @@ import { spawnNode } from './node-process.ts'
 const PROCESS = fileURLToPath(new URL('./control-server-process.js', import.meta.url))
 
 /**
- * Starts a bare HTTP server in a process of its own; it is ended at teardown. It answers every request at once: the time
- * that its answers take is the machine's and the test's own, not that of the service which is probed at the same time.
+ * Starts a bare HTTP server in a process of its own; it is ended at teardown. It answers every request at once, so the
+ * time of its answers is caused by the machine and the test, not by the service that is probed at the same time.
  * @returns its base address
  */
 export async function startControlServer(t: Pick<Test, 'teardown'>): Promise<string> {

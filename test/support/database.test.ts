@@ -18,7 +18,7 @@ async function onePlant(url: string): Promise<void> {
   await sql.end()
 }
 
-t.test('databases are copies of one prepared template, and strangers to each other', async t => {
+t.test('databases are independent copies of one prepared template', async t => {
   const [one, two] = await Promise.all([createTestDatabase(t, onePlant), createTestDatabase(t, onePlant)])
   t.equal(prepared, 1)
   const [first, second] = [client(t, one.url), client(t, two.url)]
@@ -27,12 +27,12 @@ t.test('databases are copies of one prepared template, and strangers to each oth
   assertRows(t, await second`select count(*)::int from plants`, [{ count: 1 }])
 })
 
-t.test('without a template a database is empty', async t => {
+t.test('a database without a template is empty', async t => {
   const { url } = await createTestDatabase(t)
   assertRows(t, await client(t, url)`select count(*)::int from pg_tables where schemaname = 'public'`, [{ count: 0 }])
 })
 
-t.test('a prepare that fails spoils nothing', async t => {
+t.test('a prepare function that fails leaves no template', async t => {
   let attempts = 0
   const shaky = async () => {
     if (++attempts === 1) throw new Error('no luck')
@@ -45,7 +45,7 @@ t.test('a prepare that fails spoils nothing', async t => {
   )
 })
 
-t.test('a database is dropped with its test, open connections or not', async t => {
+t.test('a database is dropped at teardown, even with open connections', async t => {
   const admin = client(t, await sharedPostgres())
   let name = ''
   await t.test('a test', async t => {

@@ -6,16 +6,16 @@ import type { Test } from 'tap'
 import { sharedPostgres } from './postgres.ts'
 import { processIdentity } from './process-identity.ts'
 
-/** Names of all that this file makes begin so, followed by the host and the run. */
+/** The names of all databases of this file begin with this, followed by the host and the run. */
 const PREFIX = 'th'
 
-/** What to do once to the template: typically to migrate it. Must end its connections. */
+/** Prepares the template once, for example with the migrations. Must close its connections. */
 export type Prepare = (url: string) => Promise<void>
 
 /**
  * Makes a database that is dropped when `t` ends.
  * @param prepare run once per test run on a template, by its name; databases are copied from there
- * @param key tells apart functions of one name; default the name of `prepare`
+ * @param key distinguishes functions with the same name. Default: the name of `prepare`
  */
 export async function createTestDatabase(
   t: Teardown,
@@ -27,7 +27,7 @@ export async function createTestDatabase(
   const name = `${run}_${randomBytes(6).toString('hex')}`
   await admin(server, async sql => {
     const template = prepare === undefined ? 'template0' : await ensureTemplate(sql, server, run, prepare, key)
-    // Faster than the default here: the checkpoints that it makes cost little without fsync.
+    // Faster than the default strategy here, because its checkpoints are cheap without fsync.
     await sql`create database ${sql(name)} template ${sql(template)} strategy file_copy`
   })
   t.teardown(() => admin(server, sql => sql`drop database if exists ${sql(name)} with (force)`))
@@ -40,7 +40,7 @@ type Sql = postgres.Sql
 async function ensureTemplate(sql: Sql, server: string, run: string, prepare: Prepare, key = ''): Promise<string> {
   if (key === '') throw new Error('a prepare function without a name needs a key')
   const template = `${run}_t_${digest(key)}`
-  // Test processes race for it: one makes it, the others wait. The session ends, and with it the lock, in any case.
+  // One of the concurrent test processes makes it, the others wait. The session always ends, which releases the lock.
   await sql`select pg_advisory_lock(hashtext(${template}))`
   const [found] = await sql`select from pg_database where datname = ${template}`
   if (found !== undefined) return template
@@ -51,12 +51,12 @@ async function ensureTemplate(sql: Sql, server: string, run: string, prepare: Pr
   await sql`create database ${sql(draft)} template template0`
   await prepare(databaseUrl(server, draft))
   await sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${draft}`
-  // Renamed last, so that a template is always whole.
+  // Renamed last, so that a template is always complete.
   await sql`alter database ${sql(draft)} rename to ${sql(template)}`
   return template
 }
 
-/** Databases of runs that were killed stay on a server that outlives them. */
+/** Databases of killed runs remain on a server that is not stopped. */
 async function dropDeadRuns(sql: Sql, run: string): Promise<void> {
   const host = run.split('_').slice(0, 2).join('_')
   const rows = await sql<
@@ -68,7 +68,7 @@ async function dropDeadRuns(sql: Sql, run: string): Promise<void> {
   }
 }
 
-/** The run of tests is named after tap's process, so that no template outlives the code it was made with. */
+/** The run is named after tap's process, so that a template is not used with later code. */
 async function testRun(): Promise<string> {
   const run = await runOf(process.env.TAP === '1' ? process.ppid : process.pid)
   if (run === undefined) throw new Error('the process that runs the tests is gone')

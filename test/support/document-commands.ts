@@ -3,12 +3,14 @@ import { documents } from './documents.ts'
 /** The command lines of one code block, or one command in a sentence. */
 export interface CommandBlock {
   file: string
-  /** Without their prompt. A line that is continued is one line. */
+  /** The lines without their prompt. A continued line is one line. */
   lines: string[]
 }
 
 const FENCE = /^( *)```(\w*)\n([\s\S]*?)^ *```$/gm
-/** In a sentence only what begins like this is a command line: the rest are names of programs, files and settings. */
+/**
+ * The beginnings of command lines in a sentence. Other code in a sentence is the name of a program, file or setting.
+ */
 const SENTENCE_COMMAND = /^(npm (run|start|ci|test)|node|http|curl|docker|kubectl|systemctl|promtool|psql) ?\S*/
 
 /** Every command line of the README and of docs/, in their order. */
@@ -24,7 +26,7 @@ export function commandBlocks(): CommandBlock[] {
     .filter(({ lines }) => lines.length > 0)
 }
 
-/** All lines of a shell block; of others those with a prompt. */
+/** All lines of a shell block; in other blocks the lines with a prompt. */
 function linesOf(language: string, block: string): string[] {
   const lines = block
     .replaceAll(/\\\n\s*/g, '')

@@ -40,7 +40,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     return [ends, row]
   },
 
-  /** A transaction goes on after its connection was lost and has been opened again for another statement. */
+  /** A transaction continues after its connection was lost and then opened again for another statement. */
   async continued_after_loss() {
     const sql = open(1)
     await killer`create table left_over (x int)`
@@ -82,7 +82,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     return Promise.all([first, second, third].map(call => Promise.race([call, late])))
   },
 
-  /** A branch of a transaction goes on after another has failed and the transaction was rolled back. */
+  /** A branch of a transaction continues after another branch has failed and the transaction was rolled back. */
   async continued_after_rollback() {
     const sql = open(1)
     await killer`create table left_over (x int)`

@@ -7,11 +7,11 @@ import { type FaultProxy, startFaultProxy } from './fault-proxy.ts'
 import { startTestPostgres } from './postgres.ts'
 import { settled } from './settled.ts'
 
-/** One end of a connection, with all that it has received and how it ended. */
+/** One end of a connection, with all received bytes and the way in which it ended. */
 interface End {
   socket: Socket
   text(): string
-  /** Resolves when so many bytes have been received. */
+  /** Resolves when `bytes` bytes have been received. */
   received(bytes: number): Promise<void>
   /** Resolves with `FIN`, or the code of the error. */
   ended: Promise<string>
@@ -34,7 +34,7 @@ function endOf(t: Test, socket: Socket): End {
   }
 }
 
-/** A proxy in front of a server of this test that sends nothing by itself. */
+/** A proxy in front of a server of this test, which sends nothing on its own. */
 async function startPair(t: Test) {
   const accepted: End[] = []
   const listener = createServer(socket => accepted.push(endOf(t, socket))).listen(0, '127.0.0.1')
@@ -91,7 +91,7 @@ t.test('bytes and the end of a connection pass in both directions, and are count
 
 t.test('a server that does not accept resets the client', async t => {
   const proxy = await startFaultProxy(t, { path: '/nonexistent/socket' })
-  // The reset may come before the client knows that it is connected.
+  // The reset may arrive before the client's connect event.
   const client = endOf(t, connect(proxy.port, '127.0.0.1'))
   t.equal(await client.ended, 'ECONNRESET')
 })
@@ -116,7 +116,7 @@ t.test('a delay is applied in each direction, and to the set-up of a connection'
   t.ok(tookMs >= 79, `a round trip takes two delays: ${tookMs} ms`)
 })
 
-t.test('jitter and changed conditions preserve the order', async t => {
+t.test('jitter and changed conditions preserve the order of bytes', async t => {
   const { proxy, open } = await startPair(t)
   const { client, server } = await open()
   let sent = ''
@@ -126,7 +126,7 @@ t.test('jitter and changed conditions preserve the order', async t => {
       const piece = `${i};`
       sent += piece
       client.socket.write(piece)
-      // Each piece is a packet of its own.
+      // Each piece is a separate packet.
       await new Promise(setImmediate)
     }
   }
@@ -134,7 +134,7 @@ t.test('jitter and changed conditions preserve the order', async t => {
   t.equal(server.text(), sent)
 })
 
-t.test('a bandwidth bounds how much passes', async t => {
+t.test('a bandwidth limits the throughput', async t => {
   const { proxy, open } = await startPair(t)
   const { client, server } = await open()
   await proxy.setConditions({ bytesPerSecond: 100_000 })
@@ -145,7 +145,7 @@ t.test('a bandwidth bounds how much passes', async t => {
   t.ok(tookMs >= 299, `30,000 bytes at 100,000 a second took ${tookMs} ms`)
 })
 
-t.test('much data pass unchanged', async t => {
+t.test('large data are unchanged', async t => {
   const { proxy, open } = await startPair(t)
   const { client, server } = await open()
   await proxy.setConditions({ delayMs: 1 })
@@ -161,7 +161,7 @@ t.test('much data pass unchanged', async t => {
   t.ok(Buffer.concat(chunks).equals(sent))
 })
 
-t.test('a reset reaches both sides of all connections, or of the newest', async t => {
+t.test('a reset is sent to both sides of all connections, or of the newest', async t => {
   const { proxy, open } = await startPair(t)
   const [first, second, third] = [await open(), await open(), await open()]
   t.equal(await proxy.reset('newest'), 1)
@@ -179,7 +179,7 @@ t.test('a reset reaches both sides of all connections, or of the newest', async 
   t.equal(await proxy.reset(), 0)
 })
 
-t.test('a half-open connection ends at the server and stays silent at the client', async t => {
+t.test('a half-open connection ends at the server, and the client receives nothing', async t => {
   const { proxy, open } = await startPair(t)
   const halved = await open()
   let signs = 0
@@ -200,7 +200,7 @@ t.test('a half-open connection ends at the server and stays silent at the client
   t.equal(await halved.client.ended, 'FIN')
 })
 
-t.test('a black hole delivers nothing until it is lifted, and accepts connections', async t => {
+t.test('a black hole accepts connections and delivers nothing until it ends', async t => {
   const { proxy, open, accepted } = await startPair(t)
   const { client, server } = await open()
   await proxy.blackHole(true)
@@ -226,7 +226,7 @@ t.test('a black hole delivers nothing until it is lifted, and accepts connection
   t.equal(accepted[1]?.text(), 'new')
 })
 
-t.test('the end of a connection is held back in a black hole', async t => {
+t.test('the end of a connection is not delivered during a black hole', async t => {
   const { proxy, open } = await startPair(t)
   const { client, server } = await open()
   await proxy.blackHole(true)
@@ -238,7 +238,7 @@ t.test('the end of a connection is held back in a black hole', async t => {
   t.equal(server.text(), 'last')
 })
 
-t.test('a black hole can forget the connections whose data it lost', async t => {
+t.test('connections can stay silent after a black hole that lost their data', async t => {
   const { proxy, open } = await startPair(t)
   const lost = await open()
   const idle = await open()
@@ -254,7 +254,7 @@ t.test('a black hole can forget the connections whose data it lost', async t => 
   t.equal(lost.server.socket.readableEnded, false)
 })
 
-t.test('new connections are refused until that is lifted, on the same port', async t => {
+t.test('new connections can be refused temporarily, and are accepted on the same port afterwards', async t => {
   const { proxy, open } = await startPair(t)
   const { client, server } = await open()
   await proxy.refuse(true)
@@ -299,7 +299,7 @@ for (const how of ['reset', 'end'] as const) {
 t.test('a cut before the first byte ends the connection when it is accepted', async t => {
   const { proxy } = await startPair(t)
   await proxy.cutAfter({ bytes: 0, direction: 'to_client' })
-  // The reset may come before the client knows that it is connected.
+  // The reset may arrive before the client's connect event.
   const client = endOf(t, connect(proxy.port, '127.0.0.1'))
   t.equal(await client.ended, 'ECONNRESET')
 })
@@ -331,7 +331,7 @@ t.test('commands fail when the proxy is closed', async t => {
   await t.rejects(proxy.stats(), { message: 'the fault proxy has ended' })
 })
 
-t.test('TLS and SCRAM pass through, with a delay, and can be cut at any byte', async t => {
+t.test('TLS and SCRAM work through the proxy, with a delay, and can be cut at any byte', async t => {
   const server = await startTestPostgres(t, { tls: true })
   const { port } = new URL(server.url)
   const proxy = await startFaultProxy(t, { host: '127.0.0.1', port: Number(port) })

@@ -22,7 +22,7 @@ export interface FaultProxy {
    */
   setConditions(conditions: Conditions): Promise<void>
   /**
-   * Sends RST to both sides of every open connection, or of the newest one. What waits for delivery is lost.
+   * Sends RST to both sides of every open connection, or of the newest one. Undelivered data are lost.
    * @returns the number of connections that were reset
    */
   reset(which?: 'all' | 'newest'): Promise<number>
@@ -32,9 +32,9 @@ export interface FaultProxy {
    */
   halfOpen(): Promise<number>
   /**
-   * While on, nothing passes in either direction, the end of a connection included; new connections are accepted.
-   * Afterwards, what was sent meanwhile is delivered, as TCP does by retransmission.
-   * @param forget when lifted, connections with undelivered data stay silent for good instead, as behind a firewall
+   * While on, nothing is delivered in either direction, not even the end of a connection; new connections are accepted.
+   * Afterwards the data that were sent meanwhile are delivered, as TCP does by retransmission.
+   * @param forget afterwards, connections with undelivered data stay silent permanently instead, as behind a firewall
    * that has lost its state. Default false
    */
   blackHole(on: boolean, options?: { forget?: boolean }): Promise<void>
@@ -59,7 +59,7 @@ export async function startFaultProxy(t: Pick<Test, 'teardown'>, target: Target)
   const exited = once(child, 'exit')
   const { stdin, stdout } = child
   if (!stdin || !stdout) throw new Error('the fault proxy has no standard streams')
-  // Its end is reported by the results that do not come.
+  // Its end is detected because results are missing.
   stdin.on('error', () => undefined)
   const waiting: Pending[] = []
   let ended = false

@@ -3,27 +3,27 @@ import type { Test } from 'tap'
 import type { Probed } from './prober.ts'
 import type { LogLine, Service } from './service.ts'
 
-/** pino's level of messages that announce the end of the process. */
+/** pino's level of messages about the end of the process. */
 const FATAL = 60
 /** Logged by the main thread about an uncaught error in the probe thread. */
 const PROBE_THREAD_MESSAGES = ['probe thread failed', 'probe thread ended']
 
-/** An assertion that fails shows so many probes, not thousands. */
+/** The number of probes that a failed assertion shows. */
 const SHOWN_PROBES = 5
 
-/** What an assertion shows of probes that broke a promise. Empty where none did. */
+/** The part of failed probes that an assertion shows. Empty when there are none. */
 export function shown(broken: readonly Probed[]): Partial<Probed>[] {
   return broken
     .slice(0, SHOWN_PROBES)
     .map(({ url, sentMs, tookMs, status, body }) => ({ url, sentMs, tookMs, status, body }))
 }
 
-/** The probe that waited longest for its answer, in whole milliseconds; 0 without probes. */
+/** The time of the slowest probe, in whole milliseconds; 0 without probes. */
 export function worstMs(results: readonly Probed[]): number {
   return Math.round(results.reduce((worst, { tookMs }) => Math.max(worst, tookMs), 0))
 }
 
-/** The log lines that show an error which no code handled, in either thread. */
+/** The log lines about uncaught errors, in either thread. */
 function uncaughtErrors(log: readonly LogLine[]): LogLine[] {
   return log.filter(({ level, msg }) => level >= FATAL || PROBE_THREAD_MESSAGES.includes(msg))
 }
@@ -52,8 +52,8 @@ export interface FaultCase {
 }
 
 /**
- * Asserts that the process runs and has logged no uncaught error, and comments the figures of the case: the worst
- * probe of the service and of the control server, uncaught errors, interrupted runs.
+ * Asserts that the process runs and has logged no uncaught error, and prints the values of the case as a comment: the
+ * worst probe of the service and of the control server, uncaught errors, interrupted runs.
  */
 export async function reportFault(t: Test, { service, results, control, databaseUrl }: FaultCase): Promise<void> {
   const uncaught = uncaughtErrors(service.log)

@@ -1,9 +1,9 @@
-/** A database whose clock moves only when a test moves it. */
+/** A database whose clock advances only when a test advances it. */
 import postgres from 'postgres'
 import type { Test } from 'tap'
 
 export interface FrozenClock {
-  /** Moves the clock of the database forward, by so many seconds. */
+  /** Advances the clock of the database by the given seconds. */
   advance(seconds: number): Promise<void>
 }
 
@@ -14,7 +14,7 @@ export interface FrozenClock {
 export async function freezeClock(t: Pick<Test, 'teardown'>, url: string): Promise<FrozenClock> {
   const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => undefined })
   t.teardown(() => sql.end({ timeout: 0 }))
-  // A setting of a database is not copied with its template, so that this is run on a copy again.
+  // A setting of a database is not copied with its template, so this is also run on a copy.
   await sql.unsafe(`
     create table if not exists frozen_clock (at timestamptz not null);
     delete from frozen_clock;

@@ -1,4 +1,4 @@
-/** A request as a line for HTTPie has it. */
+/** A request, parsed from a command line of HTTPie. */
 export interface HttpieRequest {
   method: string
   path: string

@@ -3,7 +3,7 @@ import { HOUR, MINUTE } from '../../src/async/durations.ts'
 import type { Job, JobContext, JobResult } from '../../src/scheduler/job.ts'
 import { every } from '../../src/scheduler/trigger.ts'
 
-/** A job that no clock starts within a test, unless told otherwise. */
+/** A job that its schedule does not start within a test, unless `rest` has another trigger. */
 export function testJob(id: string, run: (context: JobContext) => Promise<JobResult>, rest: Partial<Job> = {}): Job {
   return {
     id,
@@ -18,7 +18,7 @@ export function testJob(id: string, run: (context: JobContext) => Promise<JobRes
   }
 }
 
-/** A job that is held open until it is let go, or told to end. */
+/** A job that runs until the test releases it, or until it is aborted. */
 export function heldJob(id: string, rest: Partial<Job> = {}) {
   const events = new EventTarget()
   const happened = async (name: string) => {
@@ -32,7 +32,7 @@ export function heldJob(id: string, rest: Partial<Job> = {}) {
       if (!latest) throw new Error('begun without a context')
       return latest
     },
-    /** Lets the run that is held end well. */
+    /** Lets the current run succeed. */
     letGo: () => events.dispatchEvent(new Event('go')),
     job: testJob(
       id,

@@ -49,14 +49,14 @@ for (const [statement, locks] of [
   })
 }
 
-t.test('a wait for a table that comes earlier is a violation', async t => {
+t.test('a wait for a table that is earlier in the order is a violation', async t => {
   const job = 'update scheduled_jobs set x = 1'
   const run = 'update job_runs set x = 1'
   t.strictSame(violationsOf([job, run]), [])
   t.strictSame(violationsOf([run, job]), [`scheduled_jobs after job_runs: ${job}`])
-  t.strictSame(violationsOf([job, run, job]), [], 'what is held is not waited for')
+  t.strictSame(violationsOf([job, run, job]), [], 'a lock that is already held is not waited for')
   const skipping = 'select from scheduled_jobs for update skip locked'
-  t.strictSame(violationsOf([run, skipping]), [], 'what is skipped is not waited for')
+  t.strictSame(violationsOf([run, skipping]), [], 'a skipped lock is not waited for')
   const advisory = 'select pg_advisory_xact_lock(1)'
   t.strictSame(violationsOf([run, advisory]), [`pg_advisory_xact_lock after job_runs: ${advisory}`])
 })

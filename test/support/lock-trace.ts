@@ -1,4 +1,4 @@
-/** Reads from the log of Postgres in which order transactions lock tables, and compares it with LOCK_ORDER. */
+/** Reads the order in which transactions lock tables from the log of Postgres, and compares it with LOCK_ORDER. */
 import { LOCK_ORDER } from '../../src/database/lock-order.ts'
 
 /** Settings of a server whose log `readTransactions` can read; without the values of parameters. */
@@ -57,8 +57,8 @@ const TOKEN = new RegExp(
 )
 
 /**
- * The tables of LOCK_ORDER that a statement locks, those of foreign keys excepted. An insert into `audit_log` is none of
- * them: it waits for nothing, and nothing waits for it.
+ * The tables of LOCK_ORDER that a statement locks, those of foreign keys excepted. An insert into `audit_log` is not
+ * one of them: it waits for no lock, and no statement waits for it.
  */
 export function locksOf(statement: string): Lock[] {
   const locks: Lock[] = []

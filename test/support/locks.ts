@@ -3,14 +3,14 @@ import postgres from 'postgres'
 import type { Test } from 'tap'
 import type { Database } from '../../src/database/database.ts'
 
-/** A transaction of the test's own that holds locks in which the code under test has to wait. */
+/** A transaction of the test that holds locks, so that the code under test has to wait. */
 export interface Holder {
   sql: postgres.ReservedSql
   /** Ends the transaction. Its connection is closed at teardown. */
   commit(): Promise<void>
 }
 
-/** Opens a transaction on a connection of its own. */
+/** Opens a transaction on a separate connection. */
 export async function openTransaction(t: Pick<Test, 'teardown'>, database: Database): Promise<Holder> {
   const client = postgres(await database.address, { max: 1, onnotice: () => undefined })
   t.teardown(() => client.end({ timeout: 0 }))
@@ -24,7 +24,7 @@ export async function openTransaction(t: Pick<Test, 'teardown'>, database: Datab
   }
 }
 
-/** Resolves when so many sessions of the database wait for a lock. */
+/** Resolves when `count` sessions of the database wait for a lock. */
 export async function untilWaiting(database: Database, count = 1): Promise<void> {
   for (;;) {
     const rows = await database.run(

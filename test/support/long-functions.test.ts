@@ -1,7 +1,7 @@
 import t from 'tap'
 import { badHandlers, longFunctions } from './long-functions.ts'
 
-/** A source with a statement of so many lines in the place of `BODY`. */
+/** A source with a statement of the given number of lines in place of `BODY`. */
 const source = (text: string, lines: number) => [
   { file: 'a.ts', text: text.replace('BODY', Array.from({ length: lines }, () => '  f()').join('\n')) }
 ]
@@ -29,7 +29,7 @@ t.test('the comment above a function is not counted', async t => {
   t.strictSame(longFunctions(source('/**\n * A comment.\n */\nfunction f() {\nBODY\n}', 3), 5), [])
 })
 
-t.test('a handler has a name, and a number of lines at most', async t => {
+t.test('a handler has a name, and at most the given number of lines', async t => {
   const named = "app.get('/x', { schema }, handler)\nconst handler: Handler = async () => {\nBODY\n}"
   t.strictSame(badHandlers(source(named, 8), 10), [])
   t.strictSame(badHandlers(source(named, 9), 10), ['a.ts:1: handler has 11 lines'])

@@ -60,7 +60,7 @@ export function looseAssertions(sources: readonly SourceText[]): string[] {
   })
 }
 
-/** What is wrong with an assertion, or undefined. */
+/** Why an assertion is wrong, or undefined. */
 function reasonAgainst(call: CallExpression, variables: Variables): string | undefined {
   if (!isPropertyAccessExpression(call.expression)) return
   const method = call.expression.name.text
@@ -140,7 +140,7 @@ function isText(node: Node): node is Node & { text: string } {
   return isStringLiteral(node) || isNoSubstitutionTemplateLiteral(node)
 }
 
-/** A text with a digit, or one that is put together and may have any. */
+/** A text with a digit, or a composed text, which may have one. */
 function hasDigit(node: Node): boolean {
   return isTemplateExpression(node) || (isText(node) && /\d/.test(node.text))
 }

@@ -15,12 +15,14 @@ export function openDatabase(url: string): Database {
   return database
 }
 
-/** A database with the schema and no rows. A service that starts on it has nothing to migrate. */
+/** A database with the schema and no rows. A service that starts on it applies no migrations. */
 export function migratedDatabase(t: Pick<Test, 'teardown'>): Promise<{ url: string }> {
   return createTestDatabase(t, migrated)
 }
 
-/** As `migratedDatabase`, with a clock that moves only when the test moves it, for the defaults of columns, too. */
+/**
+ * As `migratedDatabase`, with a clock that advances only when the test advances it, also for the defaults of columns.
+ */
 export async function frozenDatabase(t: Pick<Test, 'teardown'>): Promise<{ url: string; clock: FrozenClock }> {
   const { url } = await createTestDatabase(t, frozenAndMigrated)
   return { url, clock: await freezeClock(t, url) }

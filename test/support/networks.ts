@@ -9,7 +9,7 @@ export interface ReachedDatabase {
 }
 
 export interface Network {
-  /** Ends the name of a test. */
+  /** The last part of the name of a test. */
   name: string
   start(t: Test): Promise<ReachedDatabase>
 }

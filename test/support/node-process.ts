@@ -1,4 +1,4 @@
-/** Node processes that know nothing of the test runner. */
+/** Node processes without the environment of the test runner. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 
 export type NodeProcessOptions = Omit<SpawnOptions, 'env'> & {
@@ -9,8 +9,8 @@ export type NodeProcessOptions = Omit<SpawnOptions, 'env'> & {
 
 /**
  * Runs a compiled script with this Node in an environment of nothing but PATH, TMPDIR and `env`. tap adds its loader to
- * every child through NODE_OPTIONS, whatever `env` says: it costs start-up time and writes into the project's directory,
- * which the child may not be allowed to. So the environment is emptied by env(1); the pid is Node's.
+ * every child through NODE_OPTIONS, independent of `env`. The loader costs start-up time and writes into the project's
+ * directory, which the child may not be permitted to do. So env(1) empties the environment; the pid is that of Node.
  */
 export function spawnNode(
   script: string,

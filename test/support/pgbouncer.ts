@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
 
-/** Why a test that needs pgbouncer is skipped; false where it is not. */
+/** Why a test that needs pgbouncer is skipped; false when it is installed. */
 export const pgbouncerAbsent: string | false = spawnSync('pgbouncer', ['--version']).error
   ? 'pgbouncer is not installed (Debian package pgbouncer)'
   : false
@@ -35,7 +35,7 @@ pool_mode = transaction
 default_pool_size = 5
 `
   )
-  // pgbouncer will not run as root.
+  // pgbouncer refuses to run as root.
   mkdirSync(directory, { recursive: true })
   const asRoot = process.getuid?.() === 0
   if (asRoot) chmodSync(directory, 0o755)

@@ -1,9 +1,10 @@
 /**
  * The one Postgres that all test files of this project share, in a process of its own.
  *
- * Test processes hold a connection to the keeper's socket for as long as they live; the kernel closes it however they
- * end. Some seconds after the last one is gone the keeper stops the server, removes its data and ends: no test process
- * has to be the one that cleans up. Started by postgres.ts. Arguments: the directory to keep, and how long to stay without clients (ms, default 3000).
+ * A test process holds a connection to the keeper's socket until it ends; the kernel closes it in any case. Some
+ * seconds after the last process has ended the keeper stops the server, removes its data and ends, so that no test
+ * process has to clean up. Started by postgres.ts. Arguments: the data directory, and the time to keep running without
+ * clients (ms, default 3000).
  */
 import { mkdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -15,7 +16,7 @@ import { acquireServiceLock } from '../../src/database/embedded/service-lock.ts'
 const LINGER = Number(process.argv[3] ?? 3000)
 /** The process that started the server may need longer on a busy machine. */
 const FIRST_CLIENT = 30_000
-/** Test files run in parallel, each with its pools. Their data need not outlive a power cut. */
+/** Test files run in parallel, each with its pools. Their data need no protection against a power cut. */
 const SETTINGS = { max_connections: 300, fsync: 'off' }
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
@@ -24,7 +25,7 @@ if (dir === undefined) throw new Error('usage: postgres-keeper <directory>')
 
 await mkdir(dir, { recursive: true, mode: 0o700 })
 const lock = await acquireServiceLock(join(dir, 'keeper'))
-// Another keeper was faster, or is still cleaning up: the process that waits for one asks again.
+// Another keeper started first, or is still cleaning up. The waiting test process tries again.
 if ('heldBy' in lock) process.exit(0)
 const data = join(dir, 'data')
 const socket = join(dir, 'keeper.sock')

@@ -29,21 +29,21 @@ async function scratch(t: Test): Promise<string> {
   return dir
 }
 
-t.test('a private server keeps its URL and its data over stop and start', async t => {
+t.test('a private server keeps its URL and its data across stop and start', async t => {
   const server = await startTestPostgres(t)
   const sql = client(t, server.url)
   await sql`create table kept as select 42 as answer`
 
   await server.stop()
   await server.stop()
-  await t.rejects(sql`select 1`, 'nobody listens while it is stopped')
+  await t.rejects(sql`select 1`, 'connections are refused while it is stopped')
   await server.start()
   assertRows(t, await sql`select answer from kept`, [{ answer: 42 }])
   await server.restart()
   assertRows(t, await server.query('select 1 as one'), [{ one: 1 }])
 })
 
-t.test('its password counts, and its superuser does not need it', async t => {
+t.test('a private server requires its password, except from its superuser', async t => {
   const server = await startTestPostgres(t)
   assertRows(t, await client(t, server.url)`select rolsuper from pg_roles where rolname = current_user`, [
     { rolsuper: false }
@@ -79,7 +79,7 @@ t.test('with TLS, a TCP connection needs TLS and the password, and its certifica
   t.equal((await server.query('show password_encryption'))[0]?.password_encryption, 'scram-sha-256')
 })
 
-t.test('its connections can be exhausted, but not for the superuser', async t => {
+t.test('all connections of a private server can be occupied, except those for the superuser', async t => {
   const server = await startTestPostgres(t, { maxConnections: 6 })
   const hungry = client(t, server.url, 3)
   await Promise.all([1, 2, 3].map(() => hungry`select pg_sleep(0.05)`))
@@ -87,7 +87,7 @@ t.test('its connections can be exhausted, but not for the superuser', async t =>
   assertRows(t, await server.query('select 1 as one'), [{ one: 1 }])
 })
 
-t.test('frozen, it accepts connections and says nothing, until it is thawed', async t => {
+t.test('a frozen server accepts connections and does not answer, until it is thawed', async t => {
   const server = await startTestPostgres(t)
   const sql = client(t, server.url)
   await sql`select 1`
@@ -105,10 +105,10 @@ t.test('frozen, it accepts connections and says nothing, until it is thawed', as
   await server.thaw()
   assertRows(t, await answer, [{ one: 1 }])
   await server.freeze()
-  t.comment('its teardown finds it frozen')
+  t.comment('the teardown runs while it is frozen')
 })
 
-t.test('a private server does not survive the process that started it', async t => {
+t.test('a private server ends after the process that started it', async t => {
   const dir = await scratch(t)
   const support = fileURLToPath(new URL('./postgres.js', import.meta.url))
   const script = join(dir, 'owner.mjs')
@@ -125,17 +125,17 @@ t.test('a private server does not survive the process that started it', async t 
   t.not((await processesIn(dir)).length, 1)
   child.kill('SIGKILL')
   await until(async () => (await processesIn(dir)).length === 0)
-  t.strictSame(await readdir(dir), ['owner.mjs'], 'nor do its data')
+  t.strictSame(await readdir(dir), ['owner.mjs'], 'its data are removed')
 })
 
-t.test('the shared server ends after the last process that uses it, however that ends', async t => {
+t.test('the shared server ends after the last process that uses it has ended in any way', async t => {
   const dir = await scratch(t)
   const keeper = fileURLToPath(new URL('./postgres-keeper.js', import.meta.url))
   const child = spawnNode(keeper, [dir, '200'], { stdio: ['ignore', 'ignore', 'inherit'] })
   const ended = once(child, 'exit')
   const first = await joined(dir)
   const rival = spawnNode(keeper, [dir], { stdio: 'ignore' })
-  t.strictSame(await once(rival, 'exit'), [0, null], 'a second keeper leaves at once')
+  t.strictSame(await once(rival, 'exit'), [0, null], 'a second keeper ends at once')
   const second = await joined(dir)
   first.destroy()
   assertRows(t, await client(t, second.url)`select 1 as one`, [{ one: 1 }])
@@ -153,7 +153,7 @@ async function joined(dir: string): Promise<{ url: string; destroy(): void }> {
       const [url] = await once(socket, 'data')
       return { url: String(url).trim(), destroy: () => socket.destroy() }
     } catch {
-      // It does not listen yet.
+      // Not listening yet.
       await delay(20)
     }
   }

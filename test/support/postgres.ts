@@ -1,4 +1,4 @@
-/** Real Postgres servers for tests: the one that test files share, and private ones that a test may break. */
+/** Real Postgres servers for tests: one that test files share, and private ones that a test may stop or damage. */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { appendFileSync } from 'node:fs'
@@ -30,7 +30,7 @@ const POLL = 50
  * the compiler does not copy them.
  */
 const TLS = fileURLToPath(new URL('../../../test/support/tls/', import.meta.url))
-/** Without TLS a TCP connection is rejected; the superuser's unix socket needs no password. */
+/** Without TLS a TCP connection is rejected; the superuser connects over the unix socket without a password. */
 const TLS_RULES = `local all all trust
 hostssl all all 127.0.0.1/32 scram-sha-256
 hostnossl all all all reject
@@ -77,7 +77,9 @@ async function startKeeper(dir: string): Promise<{ ended: boolean }> {
   return keeper
 }
 
-/** @returns the server's URL, while this process keeps its connection open; undefined when no keeper listens */
+/**
+ * @returns the server's URL, which is valid while this process keeps its connection open; undefined without a keeper
+ */
 function askKeeper(path: string): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     let answer = ''
@@ -97,7 +99,7 @@ function askKeeper(path: string): Promise<string | undefined> {
   })
 }
 
-/** A Postgres that a test may stop, freeze and restart. */
+/** A Postgres that a test can stop, freeze and restart. */
 export interface TestPostgres {
   /** TCP on 127.0.0.1 with a password, as an ordinary role that owns its database. The same after `start()`. */
   readonly url: string
@@ -105,26 +107,29 @@ export interface TestPostgres {
   readonly caFile: string | undefined
   /** Its unix socket, on which it asks for no password. */
   readonly socket: string
-  /** What the server logs. */
+  /** The log file of the server. */
   readonly logFile: string
   /** Shuts down, ending all connections. Idempotent. */
   stop(): Promise<void>
   /** Starts again on the same port with the same data. */
   start(): Promise<void>
   restart(): Promise<void>
-  /** Restarts it as a hot standby without a primary: it answers, and writes nothing until `promote`. */
+  /** Restarts it as a hot standby without a primary: it answers queries, and is read-only until `promote`. */
   demote(): Promise<void>
   /** Ends the recovery of a hot standby. */
   promote(): Promise<void>
-  /** SIGSTOP to the whole tree: it accepts connections, and says nothing. */
+  /** SIGSTOP to all its processes: it accepts connections and does not answer. */
   freeze(): Promise<void>
   thaw(): Promise<void>
-  /** Runs one statement as superuser, over a socket of its own that no password and no connection limit of roles bars. */
+  /**
+   * Runs one statement as superuser, over a separate socket without a password and without the connection limit of
+   * ordinary roles.
+   */
   query(statement: string): Promise<postgres.RowList<postgres.Row[]>>
 }
 
 /**
- * Starts a private server; it ends, and its data are removed, with `t`, or with this process however that ends.
+ * Starts a private server. It is stopped and its data are removed at teardown of `t`, or when this process ends.
  * @param maxConnections `max_connections` of the server, three of which are for superusers. Default 50
  * @param tls TCP only with TLS and SCRAM; the URL says `sslmode=require`. Default false
  */
@@ -148,7 +153,7 @@ export async function startTestPostgres(
     port,
     max_connections: maxConnections,
     fsync: 'off',
-    // Without it a cluster cannot become a standby.
+    // A standby requires this setting.
     wal_level: 'replica'
   }
   let postmaster: Postmaster | undefined
@@ -215,7 +220,7 @@ export async function startTestPostgres(
   return server
 }
 
-/** Leaves the cleaning to a process that sees this one end, even by SIGKILL. @returns has it done now */
+/** Starts a process that cleans up when this one ends, even by SIGKILL. @returns a function that cleans up now */
 function reapWithMe(home: string): () => Promise<void> {
   const child = spawnNode(REAPER, [home], { detached: true, stdio: ['pipe', 'ignore', 'inherit'] })
   const exited = once(child, 'exit')

@@ -2,21 +2,21 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { Agent, request } from 'undici'
 
-/** One probe: when it was sent, how long its answer took, and what it was. All times in milliseconds. */
+/** One probe: the time of the request, the duration and the answer. All times in milliseconds. */
 export interface Probed {
   url: string
   /** By `performance.now()`. */
   sentMs: number
   tookMs: number
-  /** 0 when there was no answer. */
+  /** 0 without an answer. */
   status: number
   body: Record<string, unknown>
 }
 
-/** How long a probe waits for its answer before it counts as failed. */
+/** The time after which a probe without an answer counts as failed. */
 const PROBE_TIMEOUT_MS = 5_000
 
-/** Sends probes as an orchestrator does and keeps every answer. */
+/** Sends probes as an orchestrator does and stores every answer. */
 export class Prober {
   readonly results: Probed[] = []
   readonly #agent = new Agent({ connections: 64, pipelining: 1 })
@@ -48,20 +48,20 @@ export class Prober {
     return probed
   }
 
-  /** Probes each address at a steady rate, late or not, until stopped. */
+  /** Probes each address at a fixed rate, also while answers are late, until stopped. */
   start(urls: string[], perSecond: number): void {
     this.#running = true
     this.#paces = urls.map(url => this.#pace(url, 1_000 / perSecond))
   }
 
-  /** Stops all paces and waits for the answers under way. It can be started again. */
+  /** Stops sending and waits for pending answers. It can be started again. */
   async stop(): Promise<void> {
     this.#running = false
     await Promise.all(this.#paces)
     await Promise.all(this.#underWay)
   }
 
-  /** Resolves with the first probe to come that fits. */
+  /** Resolves with the next probe that matches. */
   async until(fits: (probed: Probed) => boolean): Promise<Probed> {
     for (let next = this.results.length; ; await sleep(5)) {
       for (; next < this.results.length; next++) {

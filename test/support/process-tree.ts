@@ -2,16 +2,16 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { errorCode } from '../../src/database/error-code.ts'
 
-/** Processes that are gone are no error. */
+/** Processes that no longer exist are not an error. */
 export async function signalTree(parent: number, signal: NodeJS.Signals): Promise<void> {
-  // Halted, it can neither have more children nor, by dying, lose those it has while they are counted.
+  // While it is stopped, its list of children cannot change.
   signalProcess(parent, 'SIGSTOP')
   for (const pid of [...(await childrenOf(parent)), parent]) signalProcess(pid, signal)
 }
 
 /**
- * Kills the guards of a service, which would end its server after a kill of the service (src/database/embedded/guard.ts):
- * as when the whole machine or container is killed.
+ * Kills the guards of a service, which would end its server after a kill of the service
+ * (src/database/embedded/guard.ts): this simulates the end of the whole machine or container.
  */
 export async function killGuards(service: number): Promise<void> {
   for (const pid of await childrenOf(service)) {
@@ -23,13 +23,13 @@ async function childrenOf(parent: number): Promise<number[]> {
   const children: number[] = []
   for (const pid of await processes()) {
     const stat = await readProc(pid, 'stat')
-    // The command name, in parentheses, may hold anything: the fields count from its end.
+    // The command name, in parentheses, may contain any character: the fields are counted from its end.
     if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent) children.push(pid)
   }
   return children
 }
 
-/** The processes that work in `dir`, or have it in their command line. */
+/** The processes with `dir` as their working directory or in their command line. */
 export async function processesIn(dir: string): Promise<number[]> {
   const found: number[] = []
   for (const pid of await processes()) {
@@ -43,7 +43,7 @@ async function processes(): Promise<number[]> {
   return (await readdir('/proc')).map(Number).filter(Number.isInteger)
 }
 
-/** Empty for a process that has ended meanwhile. */
+/** Empty if the process has ended meanwhile. */
 function readProc(pid: number, file: string): Promise<string> {
   return readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '')
 }

@@ -3,13 +3,13 @@ import { dirname, join } from 'node:path'
 /** The root of the project: this file runs from build/test/support. */
 export const projectRoot = dirname(dirname(dirname(import.meta.dirname)))
 
-/** The service as it ships. */
+/** The entry point of the service in dist/. */
 export const serverScript = join(projectRoot, 'dist/src/server.js')
 
-/** The operator's commands as they ship. */
+/** The operator's commands in dist/. */
 export const cliScript = join(projectRoot, 'dist/src/cli.js')
 
-/** The health check of the container as it ships. */
+/** The health check of the container in dist/. */
 export const healthCheckScript = join(projectRoot, 'dist/src/health-check.js')
 
 /** scheduler-entry.ts, bundled as the service is. */

@@ -16,8 +16,8 @@ export interface Replica extends Service {
 }
 
 /**
- * Starts a replica and waits until its clock runs.
- * @param jobs those of scheduler-entry.ts that it has
+ * Starts a replica and waits until its scheduler polls.
+ * @param jobs the names of its jobs, from scheduler-entry.ts
  */
 export async function startReplica(
   t: Test,
@@ -25,12 +25,12 @@ export async function startReplica(
   jobs: string,
   environment: Record<string, string>
 ): Promise<Replica> {
-  // The first script that node is given is the one it runs.
+  // node runs the first script in its arguments.
   const service = await startService(t, { INSTANCE_ID: name, TEST_JOBS: jobs, ...environment }, [schedulerScript])
   await service.logged('scheduler state changed')
   const client = new Client(service.main)
   await createAdmin(String(environment.DATABASE_URL))
-  // Three that start at once on a small machine may shed load for a moment.
+  // Three replicas that start at the same time on a small machine may shed load for a short time.
   const { status } = await until(
     () => client.signIn(ADMIN, PASSWORD),
     ({ status }) => status !== 503
@@ -60,7 +60,7 @@ export async function createAdmin(url: string): Promise<void> {
   }
 }
 
-/** A client of the test's own, beside the replicas, with the tables that their jobs use. */
+/** A database client of the test, with the tables that the jobs of the replicas use. */
 export async function observe(t: Test, url: string) {
   const sql = postgres(url, { max: 2, onnotice: () => undefined })
   t.teardown(() => sql.end({ timeout: 0 }))
@@ -74,7 +74,7 @@ export async function observe(t: Test, url: string) {
   return sql
 }
 
-/** Asks until there is an answer that fits; the test's own time-out bounds it. */
+/** Repeats a request until its answer matches. The time-out of the test bounds it. */
 export async function until<T>(ask: () => Promise<T>, fits: (answer: T) => boolean, everyMs = 50): Promise<T> {
   for (;;) {
     const answer = await ask()

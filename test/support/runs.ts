@@ -10,9 +10,9 @@ export interface RunToInsert {
   outcome?: RunOutcome
   /** Seconds from its start to now. Default 0. */
   startedSecondsAgo?: number
-  /** Seconds from its end to now; a running one has none. Default 0. */
+  /** Seconds from its end to now; not for a running one. Default 0. */
   endedSecondsAgo?: number
-  /** Seconds from now to the end of its lease; only of a running one. */
+  /** Seconds from now to the end of its lease; only for a running one. */
   leaseSeconds?: number
   skippedCount?: number
   errorCode?: string
@@ -50,7 +50,7 @@ export async function emptyScheduler(database: Database): Promise<void> {
   })
 }
 
-/** The scheduler's tables on a clock that stands still, for the tests of one file. */
+/** The scheduler's tables in a database with a stopped clock, for the tests of one file. */
 export async function frozenScheduler(t: Pick<Test, 'teardown'>) {
   const { url, clock } = await frozenDatabase(t)
   const database = openDatabase(url)
@@ -58,7 +58,7 @@ export async function frozenScheduler(t: Pick<Test, 'teardown'>) {
   return {
     database,
     clock,
-    /** Empties the tables, starts the scheduler, and moves the clock to a whole millisecond, which it returns. */
+    /** Empties the tables, starts the scheduler, and advances the clock to a whole millisecond, which it returns. */
     async reset(): Promise<number> {
       await emptyScheduler(database)
       const [row] = await database.run(

@@ -18,7 +18,7 @@ const config = {
   SESSION_SECRET,
   ENCRYPTION_KEY,
   ...loadConfig({ ...TEST_ENVIRONMENT, ...process.env }),
-  // The tests count answers; on a busy machine some would be those of a replica that sheds load. 0 is no limit.
+  // The tests count answers, and a busy replica would shed load. 0 means no limit.
   MAX_EVENT_LOOP_DELAY_MS: 0
 }
 const log = pino({ level: config.LOG_LEVEL, base: { instance: config.INSTANCE_ID } })
@@ -52,7 +52,7 @@ const jobs = [
       await sleep(100)
     }
   }),
-  // Runs until the row in the table `gate` lets it end, or until it is aborted.
+  // Runs until the row in the table `gate` is open, or until it is aborted.
   testJob('held', async ({ signal, transaction }) => {
     while (!signal.aborted) {
       const [row] = await transaction(tx => tx<{ open: boolean }[]>`select open from gate`)

@@ -12,7 +12,7 @@ export interface ScriptedOrder extends UnifiedOrder {
   fills: Fill[]
 }
 
-/** An exchange in memory, behind the port: for tests that make thousands of calls. */
+/** An exchange in memory that implements the port, for tests that make thousands of calls. */
 export class ScriptedExchange {
   readonly orders: ScriptedOrder[] = []
   /** Calls so far, as `operation` or `operation id`. */

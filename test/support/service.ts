@@ -14,19 +14,19 @@ export interface LogLine {
   [field: string]: unknown
 }
 
-/** A service process, as an operator would run it. */
+/** A service process, started as an operator starts it. */
 export interface Service {
   child: ChildProcess
   pid: number
   /** Base address of the main port. */
   main: string
-  /** Base address of the probe port; the main one where it is off. */
+  /** Base address of the probe port; of the main port when PROBE_PORT is off. */
   probes: string
-  /** All that it logged so far. */
+  /** All its log lines so far. */
   log: LogLine[]
-  /** All that it wrote to standard output, lines that are no log included. */
+  /** All its standard output, including lines that are not log lines. */
   text(): string
-  /** Resolves with the first line, past or to come, that has this message; rejects when the process ends without it. */
+  /** Resolves with the first past or future log line with this message; rejects when the process ends without one. */
   logged(message: string): Promise<LogLine>
   /** Sends a signal and waits for the end. */
   end(signal?: NodeJS.Signals): Promise<{ code: number | null; signal: NodeJS.Signals | null }>
@@ -34,7 +34,7 @@ export interface Service {
 
 /**
  * Starts the built service on free ports and waits until it listens. It is killed at teardown.
- * @param environment settings beside the test's own
+ * @param environment settings in addition to those of the tests
  * @param nodeArguments before the script, such as a preload
  * @param options limits and standard streams of the process
  */

@@ -40,7 +40,7 @@ export class Client {
 
 const passwords = new Passwords()
 
-/** A client that is signed in as an admin of that name. */
+/** A client that is signed in as an admin with this name. */
 export async function adminOf(app: FastifyInstance, username = 'ada'): Promise<Client> {
   const client = new Client(String(app.listeningOrigin))
   const { status } = await client.signIn(username, await createUser(app, username, { isAdmin: true }))
@@ -48,7 +48,7 @@ export async function adminOf(app: FastifyInstance, username = 'ada'): Promise<C
   return client
 }
 
-/** Makes a user in the database of a service. @returns the password */
+/** Inserts a user into the database of a service. @returns the password */
 export async function createUser(
   app: FastifyInstance,
   username: string,

@@ -1,7 +1,7 @@
-/** How a call ended, as a value: no rejection is left without a handler. */
+/** The result or the error of a call, as a value, so that every rejection has a handler. */
 export type Settled<T> = { value: T; error?: never } | { error: unknown; value?: never }
 
-/** Waits for the end of a call. Never rejects. */
+/** Waits for a call. Never rejects. */
 export async function settled<T>(call: Promise<T>): Promise<Settled<T>> {
   try {
     return { value: await call }

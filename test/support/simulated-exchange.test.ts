@@ -8,7 +8,7 @@ async function simulate(t: Test, seed = 1) {
   return { simulated, account: simulated.addAccount({ apiKey: 'k', apiSecret: 's' }) }
 }
 
-t.test('a market moves the same way for the same seed, frozen symbols not at all', async t => {
+t.test('the prices of a market change in the same way for the same seed, and frozen ones do not change', async t => {
   const [one, other] = [await simulate(t, 7), await simulate(t, 7)]
   const [first = '', second = ''] = one.simulated.symbols
   for (const { simulated } of [one, other]) {
@@ -21,7 +21,7 @@ t.test('a market moves the same way for the same seed, frozen symbols not at all
   t.equal(one.simulated.price('SPOT', second), before)
 })
 
-t.test('a spot fill moves money from one wallet to the other, less the fee', async t => {
+t.test('a spot fill moves an amount from one wallet to the other, minus the fee', async t => {
   const { simulated, account } = await simulate(t)
   simulated.setBalance(account, 'SPOT', 'USDT', '1000')
   simulated.fill(simulated.place(account, { quantity: '2', price: '100' }), { fee: '0.5', feeAsset: 'USDT' })
@@ -29,7 +29,7 @@ t.test('a spot fill moves money from one wallet to the other, less the fee', asy
   t.strictSame(account.balances.SPOT.get('BTC'), { free: '2', locked: '0' })
 })
 
-t.test('futures fills keep a position by average cost, across zero too', async t => {
+t.test('futures fills keep a position by average cost, also across zero', async t => {
   const { simulated, account } = await simulate(t)
   const trade = (side: NewOrder['side'], quantity: string, price: string) => {
     const placed = simulated.place(account, { market: 'FUTURES', side: side ?? 'BUY', quantity, price })
@@ -46,7 +46,7 @@ t.test('futures fills keep a position by average cost, across zero too', async t
   t.equal(account.balances.FUTURES.get('USDT')?.free, '25')
 })
 
-t.test('a fault meets as many requests as it was told to, on its path alone', async t => {
+t.test('a fault affects the given number of requests, on its path only', async t => {
   const { simulated } = await simulate(t)
   simulated.fault({ kind: 'status', status: 503 }, { times: 1, path: /price/ })
   const statuses = []
@@ -57,7 +57,7 @@ t.test('a fault meets as many requests as it was told to, on its path alone', as
   await simulated.seen(/price/, 2)
 })
 
-t.test('it checks who asks', async t => {
+t.test('requests with a wrong key or signature are rejected', async t => {
   const { simulated } = await simulate(t)
   const headers = { 'x-mbx-apikey': 'k' }
   const unsigned = await fetch(`${simulated.url}/api/v3/account?timestamp=${Date.now()}&signature=00`, { headers })

@@ -3,7 +3,9 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 import { errorCode } from '../../src/database/error-code.ts'
 
-/** Below the ephemeral ports, which outgoing connections of any process may occupy while no server listens. */
+/**
+ * Below the ephemeral ports, which outgoing connections of other processes may occupy while the server does not listen.
+ */
 const PORTS = { min: 20_000, max: 30_000 }
 
 /**

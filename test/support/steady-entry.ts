@@ -1,5 +1,5 @@
-// A replica that never sheds load, however late its event loop is: what src/server.ts is otherwise, as far as tests of
-// answers under load need it. Run in place of it as the first script that node is given.
+// A replica that never sheds load, even if its event loop is late. Otherwise it does what src/server.ts does, as far as
+// tests of answers under load need it. Run instead of it, as the first script in the arguments of node.
 import { pino } from 'pino'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
@@ -9,7 +9,8 @@ const config = {
   SESSION_SECRET,
   ENCRYPTION_KEY,
   ...loadConfig(process.env),
-  // For under-pressure 0 is no limit. The highest setting is one: a window without a sample counts as endless delay.
+  // For under-pressure 0 means no limit. The highest value would be a limit: a window without a sample counts as
+  // infinite delay.
   MAX_EVENT_LOOP_DELAY_MS: 0
 }
 const log = pino({ level: config.LOG_LEVEL, base: { instance: config.INSTANCE_ID } })

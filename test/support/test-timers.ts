@@ -6,11 +6,14 @@ export interface SkippingTimers extends Timers {
   waits: number[]
   /** Lengths of the deadlines so far, in milliseconds. */
   deadlines: number[]
-  /** Lets every deadline pass that was not cancelled. */
+  /** Ends every deadline that was not cancelled. */
   expire(): void
 }
 
-/** Timers whose waits end at once: the clock jumps by the length of each. A deadline passes only when a test says so. */
+/**
+ * Timers whose waits end at once: the clock advances by the length of each. A deadline ends only when a test calls
+ * `expire`.
+ */
 export function skippingTimers(): SkippingTimers {
   let clock = 0
   const waits: number[] = []
@@ -41,7 +44,7 @@ export function skippingTimers(): SkippingTimers {
   }
 }
 
-/** Timers that do not move until `advance`. */
+/** Timers that only `advance` moves. */
 export function manualTimers(): Timers & { advance(ms: number): void; pending(): number } {
   let clock = 0
   const due = new Map<symbol, { at: number; callback: () => void }>()

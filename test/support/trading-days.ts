@@ -5,14 +5,14 @@ import type { JobContext, JobResult } from '../../src/scheduler/job.ts'
 import { TRANSACTION_DEADLINE_MS } from '../../src/scheduler/transaction.ts'
 import { captureLog } from './app.ts'
 
-/** How a run began, and what is to happen to it. */
+/** The start of a run, and its faults. */
 export interface RunOverrides
   extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor' | 'signal'>> {
-  /** Called before each transaction with its number from 1: what it throws ends the run there. */
+  /** Called before each transaction with its number from 1. An error that it throws ends the run. */
   before?: (transaction: number) => void
 }
 
-/** Runs a job on a database: its result, and the progress that it told. */
+/** Runs a job on a database. @returns its result, and the reported progress */
 export async function runJob(
   database: Database,
   job: (context: JobContext) => Promise<JobResult>,
@@ -44,14 +44,14 @@ export interface ExecutionRow {
   /** The index of a strategy account, from 0. */
   on?: number
   at: string
-  /** When it was recorded; a second later unless given. */
+  /** The time of its recording. Default: a second after `at`. */
   recorded?: string
   currency?: string
   side?: 'BUY' | 'SELL'
   price?: string
   quantity?: string
   fee_value?: string | null
-  /** Gross; null when it closes nothing. */
+  /** Gross PnL; null when it closes nothing. */
   pnl?: string | null
 }
 
@@ -73,7 +73,7 @@ interface AccountRow {
   owner?: number
 }
 
-/** What trading there is: ids are counted from 1 in the order of the lists. */
+/** The rows to insert: ids are counted from 1 in the order of the lists. */
 export interface TradingRows {
   /** The Telegram chats of the users. */
   chats?: readonly (string | null)[]
@@ -81,7 +81,7 @@ export interface TradingRows {
   strategyAccounts?: readonly StrategyAccountRow[]
 }
 
-/** Writes users, accounts, strategies and strategy accounts; one of each unless told otherwise. */
+/** Inserts users, accounts, strategies and strategy accounts; one of each by default. */
 export function seedTrading(
   database: Database,
   {
@@ -152,7 +152,7 @@ export function trade(database: Database, executions: readonly ExecutionRow[]): 
   })
 }
 
-/** Balances as they were recorded; a currency is USDT unless given. Accounts by index, from 0. */
+/** Inserts recorded balances. Default currency: USDT. Accounts by index, from 0. */
 export function recordBalances(
   database: Database,
   balances: readonly { account?: number; at: string; currency?: string; total: string }[]
@@ -196,12 +196,12 @@ export function holdPositions(
 
 const HOUR_MS = 3_600_000
 
-/** A day in a zone where it is now some time in a given hour: what the clock says there does not change meanwhile. */
+/** A day in a zone where the local time is now within a given hour, so that the date does not change during a test. */
 export interface LocalDay {
   timeZone: string
-  /** The day that it is there now, `YYYY-MM-DD`. */
+  /** The current day there, `YYYY-MM-DD`. */
   date: string
-  /** A moment of that day or, by negative hours, of one before it, ISO 8601. */
+  /** A time of that day or, with negative hours, of an earlier one, ISO 8601. */
   at(hours: number): string
 }
 

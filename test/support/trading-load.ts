@@ -11,7 +11,7 @@ import {
 
 /** Orders of one account that are open at the same time. */
 const OPEN_ORDERS = 6
-/** Days before today of which each account has an execution. */
+/** The number of days before today on which each account has an execution. */
 const PAST_DAYS = 5
 
 interface Trader {

@@ -6,7 +6,10 @@ export interface TradingSize {
   days: number
 }
 
-/** Trading around the clock up to now in a migrated database, the same for the same size; every other account is idle. */
+/**
+ * Inserts continuous trading up to now into a migrated database, the same for the same size. Every second account is
+ * idle.
+ */
 export async function generateTrading(url: string, { strategies, executions, days }: TradingSize): Promise<void> {
   const accounts = strategies * 2
   const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => undefined })

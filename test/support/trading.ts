@@ -1,4 +1,4 @@
-/** A migrated database with accounts and orders in it, and what the trading jobs are run with in tests. */
+/** A migrated database with accounts and orders, and the context of trading jobs in tests. */
 import { randomUUID } from 'node:crypto'
 import { pino } from 'pino'
 import type { Test } from 'tap'
@@ -70,7 +70,7 @@ export interface OrderToInsert {
   price?: string | null
 }
 
-/** Inserts an order as the order-entry side does; answers its id. */
+/** Inserts an order as the order-entry side does. @returns its id */
 export async function insertOrder(database: Database, account: SeededAccount, order: OrderToInsert): Promise<string> {
   const [row] = await database.run(
     sql => sql<{ order_id: string }[]>`
@@ -87,7 +87,9 @@ export async function insertOrder(database: Database, account: SeededAccount, or
   return row.order_id
 }
 
-/** Accounts whose clients come from a function; keeps the ids of the accounts with recorded refusals and acceptances. */
+/**
+ * Accounts whose clients come from a function; stores the ids of the accounts with recorded refusals and acceptances.
+ */
 export class TestAccounts implements TradingAccounts {
   readonly refusals: string[] = []
   readonly acceptances: string[] = []
@@ -118,8 +120,8 @@ export class TestAccounts implements TradingAccounts {
   }
 }
 
-/** Prices that stand still, by symbol, on every market. */
-export function standingPrices(prices: Readonly<Record<string, string>>, readAt = new Date()): PriceSource {
+/** Fixed prices by symbol, on every market. */
+export function fixedPrices(prices: Readonly<Record<string, string>>, readAt = new Date()): PriceSource {
   const peek = (symbol: string) => {
     const price = prices[symbol]
     return price === undefined ? undefined : { price, readAt }
@@ -141,7 +143,7 @@ export interface TestContext {
   progress: [number, number][]
 }
 
-/** A run without a scheduler: its transactions are the database's. */
+/** A run without a scheduler: its transactions are not checked for a lease. */
 export function testContext(database: Database, overrides: Partial<JobContext> = {}): TestContext {
   const progress: [number, number][] = []
   const context: JobContext = {
@@ -158,7 +160,7 @@ export function testContext(database: Database, overrides: Partial<JobContext> =
   return { context, progress }
 }
 
-/** Orders, executions and positions of an account, numbers without trailing zeros, without ids and times of ours. */
+/** Orders, executions and positions of an account: numbers without trailing zeros, without ids and recording times. */
 export async function booksOf(database: Database, { accountId }: Pick<Account, 'accountId'>) {
   return await database.run(async sql => {
     const orders = await sql`

@@ -1,4 +1,4 @@
-// Preloaded into a service by a test: SIGUSR2 makes three errors that nothing catches, as a defect would. They come in
+// Preloaded into a service by a test: SIGUSR2 makes three errors that nothing catches, as a defect would. They occur in
 // consecutive iterations of the event loop, all before the shutdown can end.
 process.on('SIGUSR2', () => setImmediate(first))
 

@@ -9,9 +9,9 @@ import { ScriptedExchange } from '../support/scripted-exchange.ts'
 import { projectRoot } from '../support/service.ts'
 import {
   booksOf,
+  fixedPrices,
   insertOrder,
   seedAccount,
-  standingPrices,
   TestAccounts,
   testContext,
   tradingDatabase
@@ -63,7 +63,7 @@ async function desk(market: 'SPOT' | 'FUTURES') {
   const exchange = new ScriptedExchange()
   const account = await seedAccount(database)
   const accounts = new TestAccounts([account], (_account, marketType) => exchange.client(marketType))
-  const job = updateOpenOrders({ accounts, database, prices: standingPrices({}) })
+  const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}) })
   return async (side: 'BUY' | 'SELL', quantity: number, price: number, feeRate: number) => {
     exchange.now += 1
     const order = exchange.place({ market, side, quantity: String(quantity) })

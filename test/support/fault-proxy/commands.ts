@@ -29,7 +29,7 @@ export interface ConnectionStats {
   toClient: number
   /** Bytes delivered to the server. */
   toServer: number
-  /** Neither has the client closed it, nor has it been closed towards the client. */
+  /** Neither the client nor the proxy has closed the client's side. */
   open: boolean
 }
 

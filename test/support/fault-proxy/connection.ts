@@ -5,7 +5,7 @@ import { Direction } from './direction.ts'
 export interface ConnectionOptions {
   target: Target
   conditions: () => Conditions
-  /** The network is a black hole now. */
+  /** Whether the network is a black hole now. */
   held: boolean
 }
 
@@ -28,7 +28,7 @@ export class Connection {
     const acceptedMs = performance.now()
     const { conditions } = options
     const ends = { conditions, onReset: () => void this.reset(), onCut: (how: 'reset' | 'end') => this.#end(how) }
-    // The kernel accepts at once. On a real network, the client's first byte leaves a round trip after its SYN.
+    // The kernel accepts at once. On a real network the client sends its first byte one round trip after its SYN.
     const notBeforeMs = () => acceptedMs + 2 * (conditions().delayMs ?? 0)
     this.#toServer = new Direction({ ...ends, source: client, sink: this.#server, notBeforeMs })
     this.#toClient = new Direction({ ...ends, source: this.#server, sink: client, notBeforeMs: () => 0 })
@@ -70,7 +70,7 @@ export class Connection {
     this.#toServer.reschedule()
   }
 
-  /** In a black hole nothing passes; what is sent meanwhile passes afterwards. */
+  /** In a black hole nothing is delivered; data that are sent meanwhile are delivered afterwards. */
   hold(on: boolean): void {
     this.#toClient.hold(on)
     this.#toServer.hold(on)
@@ -79,7 +79,7 @@ export class Connection {
     if (!on) this.#connect()
   }
 
-  /** The network has lost what was sent in a black hole: such a connection stays silent, without a sign. */
+  /** The network has lost the data that were sent in a black hole: such a connection stays silent, without an error. */
   forget(): void {
     if (!this.#toClient.pending && !this.#toServer.pending) return
     this.#silence()
@@ -92,7 +92,7 @@ export class Connection {
     return wasOpen
   }
 
-  /** Closes the server's side; the client sees nothing of it. @returns whether it was open */
+  /** Closes the server's side. The client receives nothing. @returns whether it was open */
   halfOpen(): boolean {
     if (!this.#open) return false
     this.#silence()

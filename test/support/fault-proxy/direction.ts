@@ -32,13 +32,13 @@ export interface DirectionOptions {
 
 /** One direction of a relayed connection: a queue between two sockets whose order never changes. */
 export class Direction {
-  /** Bytes handed to the sink. */
+  /** Bytes written to the sink. */
   delivered = 0
   readonly #options: DirectionOptions
   readonly #queue: Item[] = []
   #queuedBytes = 0
   #lastDueMs = 0
-  /** When the link has transmitted all that is queued. */
+  /** The time at which the link has transmitted all queued data. */
   #linkFreeMs = 0
   #timer: NodeJS.Timeout | undefined
   #sinkReady = false
@@ -66,7 +66,7 @@ export class Direction {
     this.#deliver()
   }
 
-  /** Nothing more is delivered, ever. What the source sends is read and discarded. */
+  /** Nothing more is delivered, permanently. Data from the source are read and discarded. */
   silence(): void {
     this.#silent = true
     this.#queue.length = 0
@@ -93,7 +93,7 @@ export class Direction {
     this.#cut = undefined
   }
 
-  /** Whether data or an end wait for delivery. */
+  /** Whether data or an end are undelivered. */
   get pending(): boolean {
     return this.#queue.length > 0
   }

@@ -1,12 +1,12 @@
 // The process of a fault proxy. Its argument is the target; commands arrive on standard input, one JSON text per line,
-// and the results leave on standard output in the same order. It ends with its input.
+// and the results are written to standard output in the same order. It ends when its input ends.
 import { createInterface } from 'node:readline'
 import type { Command, Target } from './commands.ts'
 import { Relay } from './relay.ts'
 
 const target: Target = JSON.parse(process.argv[2] ?? '')
 const relay = new Relay(target)
-// Its owner has ended.
+// The process of the test has ended.
 process.stdout.on('error', () => process.exit(0))
 const write = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`)
 write(await relay.listen())

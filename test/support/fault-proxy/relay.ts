@@ -4,7 +4,7 @@ import { listenOnStablePort } from '../stable-port.ts'
 import type { Command, Conditions, Cut, Stats, Target } from './commands.ts'
 import { Connection } from './connection.ts'
 
-/** A TCP relay on 127.0.0.1 that carries out the commands of a test. */
+/** A TCP relay on 127.0.0.1 that executes the commands of a test. */
 export class Relay {
   readonly #server = createServer({ allowHalfOpen: true })
   readonly #connections: Connection[] = []
@@ -30,7 +30,7 @@ export class Relay {
     return this.#port
   }
 
-  /** @returns the result of the command, as JSON carries it */
+  /** @returns the result of the command, as a JSON value */
   async carryOut(command: Command): Promise<number | Stats | null> {
     switch (command.name) {
       case 'conditions':
@@ -73,7 +73,7 @@ export class Relay {
   async #refuse(on: boolean): Promise<void> {
     if (on !== this.#server.listening) return
     if (on) {
-      // Its callback waits for the connections; the listener itself is closed at once.
+      // The callback waits for the connections; the listening socket is closed at once.
       this.#server.close()
     } else {
       this.#server.listen(this.#port, '127.0.0.1')

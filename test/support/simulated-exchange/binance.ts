@@ -48,7 +48,7 @@ export const binance: SimulatedDialect = {
   urlSettings: ['BINANCE_URL', 'BINANCE_FUTURES_URL'],
   defaultQuote: 'USDT',
   exchangeSymbol: ({ symbol }) => symbol,
-  // Ids of USD-M futures lie above 2^53 and travel as bare numbers.
+  // Ids of USD-M futures are above 2^53 and are JSON numbers.
   orderId: (serial, market) =>
     market === 'FUTURES' ? String(8_389_765_612_825_190_000n + BigInt(serial)) : `${serial}`,
   answer
@@ -206,7 +206,7 @@ function positionOf(position: SimulatedAccount['positions'][number], book: Book)
   }
 }
 
-/** Puts numbers in front of an object's members as they are, digit for digit. */
+/** Inserts members with the given digits as numbers before the other members of an object. */
 function withBare(object: string, numbers: Record<string, string>): string {
   const members = Object.entries(numbers).map(([name, digits]) => `"${name}":${digits}`)
   return `{${members.join(',')},${object.slice(1)}`

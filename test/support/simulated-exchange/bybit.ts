@@ -24,7 +24,7 @@ const STATES: Record<OrderState, string> = {
   expired: 'Deactivated'
 }
 const POSITION_INDEX: Record<PositionSide, number> = { BOTH: 0, LONG: 1, SHORT: 2 }
-/** Ended orders that the list of open ones still holds. */
+/** Ended orders that are still in the list of open orders. */
 const RECENTLY_ENDED = 2
 
 export const bybit: SimulatedDialect = {
@@ -109,7 +109,7 @@ function refusal(book: Book, retCode: number, retMsg: string): SimulatedAnswer {
   return json({ retCode, retMsg, result: {}, retExtInfo: {}, time: book.now() })
 }
 
-/** A page of a list; the cursor is the place of the next row, encoded as Bybit does. */
+/** A page of a list; the cursor is the index of the next row, encoded as Bybit does. */
 function page(book: Book, query: URLSearchParams, rows: readonly unknown[]): SimulatedAnswer {
   const limit = Number(query.get('limit') ?? 20)
   const from = Number(query.get('cursor')?.replace('at:', '') ?? 0)
@@ -172,7 +172,7 @@ function executionsOf(order: SimulatedOrder) {
   }))
 }
 
-/** A unified account: the wallets of both markets are one. */
+/** A unified account: both markets have one wallet. */
 function coinsOf({ balances }: SimulatedAccount) {
   const assets = new Set([...balances.SPOT.keys(), ...balances.FUTURES.keys()])
   return [...assets].map(coin => {

@@ -3,23 +3,23 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { ExchangeName, MarketType } from '../../../src/domain/market.ts'
 import type { SimulatedAccount, SimulatedOrder, SimulatedSymbol } from './market.ts'
 
-/** What a dialect may know of the simulated exchange when it answers. */
+/** The state of the simulated exchange that a dialect uses for an answer. */
 export interface Book {
   exchange: ExchangeName
-  /** The exchange's clock, its skew included. */
+  /** The exchange's clock, including its skew. */
   now: () => number
   symbols: readonly SimulatedSymbol[]
   priceOf: (market: MarketType, symbol: string) => string
-  /** When the prices last moved. */
+  /** The time of the last change of the prices. */
   pricedAt: number
   accountOf: (apiKey: string) => SimulatedAccount | undefined
-  /** Nonces that were used; a second use is refused. */
+  /** Used nonces: a second use is rejected. */
   nonces: Set<string>
 }
 
 export interface SimulatedRequest {
   path: string
-  /** As it was sent, still encoded. */
+  /** The query as it was sent, still encoded. */
   rawQuery: string
   query: URLSearchParams
   headers: IncomingHttpHeaders
@@ -32,7 +32,7 @@ export interface SimulatedAnswer {
   headers?: Record<string, string>
 }
 
-/** How one exchange speaks. */
+/** The paths, formats and signatures of one exchange. */
 export interface SimulatedDialect {
   markets: readonly MarketType[]
   /** Settings that point at the simulated exchange. */
@@ -43,7 +43,7 @@ export interface SimulatedDialect {
   answer: (request: SimulatedRequest, book: Book) => SimulatedAnswer
 }
 
-/** A refusal on the way to an answer. */
+/** An error answer, thrown while an answer is made. */
 export class Refused extends Error {
   readonly answer: SimulatedAnswer
 
@@ -61,7 +61,7 @@ export function hmac(secret: string, text: string, encoding: 'hex' | 'base64' | 
   return createHmac('sha256', secret).update(text).digest(encoding)
 }
 
-/** Orders that such an exchange lists as open, oldest first. */
+/** Orders that the exchange lists as open, oldest first. */
 export function openOrdersOf(account: SimulatedAccount, market: MarketType, conditional = false): SimulatedOrder[] {
   return account.orders.filter(
     order =>

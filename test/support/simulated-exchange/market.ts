@@ -22,10 +22,10 @@ export interface SimulatedFill {
   at: number
 }
 
-/** An order as this model keeps it; quantities are in base units on every exchange. */
+/** An order in this model; quantities are in base units on every exchange. */
 export interface SimulatedOrder {
   exchangeOrderId: string
-  /** Conditional orders of Binance futures and OKX: the ordinary order that this one became. */
+  /** For conditional orders of Binance futures and OKX: the ordinary order that this one became. */
   becameId: string | null
   conditional: boolean
   clientOrderId: string
@@ -39,10 +39,10 @@ export interface SimulatedOrder {
   price: string | null
   stopPrice: string | null
   quantity: string
-  /** The order was given as this much quote currency. */
+  /** The amount of quote currency of an order without a quantity. */
   quoteAmount: string | null
   filledQuantity: string
-  /** Quote currency moved so far. */
+  /** Amount of quote currency filled so far. */
   cost: string
   status: OrderState
   fills: SimulatedFill[]
@@ -65,12 +65,12 @@ interface SimulatedBalance {
   locked: string
 }
 
-/** Whose keys open what. Everything in it may be changed at any time. */
+/** An account and its keys. Everything in it may be changed at any time. */
 export interface SimulatedAccount {
   apiKey: string
   apiSecret: string
   passphrase: string
-  /** `revoked` refuses the key, `forbidden` lets it in to nothing. */
+  /** `revoked`: the key is rejected; `forbidden`: the key has no permissions. */
   state: 'ok' | 'revoked' | 'forbidden'
   /** By market, then asset. */
   balances: Record<MarketType, Map<string, SimulatedBalance>>
@@ -89,7 +89,7 @@ export function newAccount(credentials: { apiKey: string; apiSecret: string; pas
   }
 }
 
-/** Books a fill into the account: wallets on spot, position and realised profit on futures. */
+/** Applies a fill to the account: wallets on spot, position and realised profit on futures. */
 export function settle(order: SimulatedOrder, { base, quote }: SimulatedSymbol, fill: SimulatedFill): void {
   const cost = new Big(fill.price).times(fill.quantity)
   const signed = order.side === 'BUY' ? new Big(fill.quantity) : new Big(fill.quantity).neg()
@@ -113,7 +113,7 @@ function positionOf(order: SimulatedOrder): SimulatedPosition {
   return position
 }
 
-/** Moves a position by average cost; answers the gross profit that was realised. */
+/** Changes a position by average cost. @returns the realised gross profit */
 function moved(position: SimulatedPosition, change: Big, price: string): string {
   const before = new Big(position.quantity)
   const after = before.plus(change)

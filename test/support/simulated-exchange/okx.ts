@@ -57,7 +57,7 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
       const orders = openOrdersOf(account, market).reverse()
       return page(query, orders.map(orderOf), row => row.ordId)
     }
-    // Executions leave the first list after three days; here they are in the second from the start.
+    // Executions are removed from the first list after three days; here they are always in the second list.
     case '/api/v5/trade/fills':
       return ok([])
     case '/api/v5/trade/fills-history': {
@@ -117,7 +117,7 @@ function tickers(book: Book, market: MarketType): SimulatedAnswer {
     const instId = okx.exchangeSymbol(symbol, market)
     return `{"instType":"${market === 'SPOT' ? 'SPOT' : 'SWAP'}","instId":"${instId}","last":"${price}","lastSz":"1","askPx":"${price}","ts":"${book.pricedAt}"}`
   })
-  // An inverse contract stands among the swaps, and is none of ours.
+  // An inverse contract among the swaps, which the service does not support.
   if (market === 'FUTURES')
     rows.push('{"instType":"SWAP","instId":"BTC-USD-SWAP","last":"9999.99","ts":"1597026383085"}')
   return { status: 200, body: `{"code":"0","msg":"","data":[${rows.join(',')}]}` }
@@ -226,7 +226,7 @@ function positionOf(position: SimulatedAccount['positions'][number], book: Book)
     instType: 'SWAP',
     instId: position.exchangeSymbol,
     posSide: POSITION_SIDES[position.positionSide],
-    // In hedge mode the side says what is short, and the number is never below zero.
+    // In hedge mode the side marks a short position, and the number is never negative.
     pos: position.positionSide === 'BOTH' ? contracts.toFixed() : contracts.abs().toFixed(),
     avgPx: position.entryPrice,
     markPx,

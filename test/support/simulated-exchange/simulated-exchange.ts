@@ -31,11 +31,11 @@ const MAJORS = ['BTC', 'ETH', 'XRP', 'SOL', 'DOGE']
 const FIRST_PRICE: Readonly<Record<string, string>> = { USDT: '100', KRW: '148601000' }
 const MAX_REMEMBERED_REQUESTS = 10_000
 
-/** What goes wrong with requests while it is in force. */
+/** The fault of requests while it is active. */
 export type Fault =
-  /** A status with a body of its own; 503 without one. */
+  /** A status with a given body; default 503. */
   | { kind: 'status'; status: number; headers?: Record<string, string>; body?: string }
-  /** 429, or 418 as Binance bans an address, with Retry-After. */
+  /** 429, or 418 when Binance bans an address, with Retry-After. */
   | { kind: 'rate_limited'; retryAfterSeconds: number; status?: 429 | 418 }
   /** 200 with a page that is not JSON. */
   | { kind: 'garbage' }
@@ -43,13 +43,13 @@ export type Fault =
   | { kind: 'cut' }
   /** The connection is cut in the middle of the answer. */
   | { kind: 'cut_midway' }
-  /** No answer, ever. */
+  /** No answer. */
   | { kind: 'silence' }
-  /** The answer in the exchange's own words, after a while. */
+  /** The regular answer after a delay. */
   | { kind: 'slow'; ms: number }
 
 export interface FaultOptions {
-  /** How many requests it meets. Default: all until `clearFaults`. */
+  /** The number of affected requests. Default: all until `clearFaults`. */
   times?: number
   /** Only requests whose path matches. Default: all. */
   path?: RegExp
@@ -57,9 +57,9 @@ export interface FaultOptions {
 
 export interface SimulatedExchangeOptions {
   exchange: ExchangeName
-  /** Pairs, or how many: the majors first, then invented ones. Default the five majors. */
+  /** Pairs, or their number: the majors first, then invented ones. Default: the five majors. */
   symbols?: number | readonly { base: string; quote: string }[]
-  /** Seed of the moving market. Default 1. */
+  /** Seed of the price changes. Default 1. */
   seed?: number
   /** Latency of every answer in ms. Default 0. */
   latencyMs?: number
@@ -78,7 +78,7 @@ export interface NewOrder {
   stopPrice?: string
   /** Base units. */
   quantity?: string
-  /** Gives a market order as an amount of quote currency. */
+  /** Makes a market order with an amount of quote currency instead of a quantity. */
   quoteAmount?: string
 }
 
@@ -89,12 +89,12 @@ export interface SeenRequest {
 }
 
 /**
- * A simulated exchange on loopback: the real paths and shapes of one exchange, signatures checked with the keys it was
- * given, and a hand on everything: what the accounts hold, how orders fare, how prices move, what goes wrong. Close it.
+ * A simulated exchange on loopback: the real paths and shapes of one exchange, signatures are checked with the given
+ * keys. A test controls balances, orders, prices and faults. The caller must close it.
  */
 export class SimulatedExchange {
   readonly exchange: ExchangeName
-  /** Their clock minus the real one, in ms. */
+  /** The clock of the exchange minus the real one, in ms. */
   clockSkewMs = 0
   latencyMs: number
   readonly #dialect: SimulatedDialect
@@ -158,7 +158,7 @@ export class SimulatedExchange {
     return `http://127.0.0.1:${address.port}`
   }
 
-  /** The settings that lead the service here: `{BINANCE_URL, BINANCE_FUTURES_URL}`. */
+  /** The settings that make a service use this exchange: `{BINANCE_URL, BINANCE_FUTURES_URL}`. */
   get urls(): Partial<Record<UrlSetting, string>> {
     return Object.fromEntries(this.#dialect.urlSettings.map(setting => [setting, this.url]))
   }
@@ -167,14 +167,14 @@ export class SimulatedExchange {
     return this.#dialect.markets
   }
 
-  /** Unified symbols, in the order of their listing. */
+  /** Unified symbols, in the order in which they are listed. */
   get symbols(): string[] {
     return this.#symbols.map(({ symbol }) => symbol)
   }
 
   // Accounts
 
-  /** An account whose keys open it. With OKX the passphrase is `passphrase` unless told otherwise. */
+  /** Adds an account with these keys. With OKX the passphrase is `passphrase` by default. */
   addAccount(credentials: { apiKey: string; apiSecret: string; passphrase?: string }): SimulatedAccount {
     const account = newAccount(credentials)
     this.#accounts.set(account.apiKey, account)
@@ -197,7 +197,7 @@ export class SimulatedExchange {
 
   // Orders
 
-  /** Places an order; it stays open until it is told otherwise. */
+  /** Places an order, which stays open until a test changes it. */
   place(account: SimulatedAccount, order: NewOrder = {}): SimulatedOrder {
     const market = order.market ?? 'SPOT'
     const symbol = order.symbol ?? this.#symbols[0]?.symbol ?? ''
@@ -207,7 +207,7 @@ export class SimulatedExchange {
     const placed: SimulatedOrder = {
       exchangeOrderId: this.#dialect.orderId(serial, market),
       becameId: null,
-      conditional: type === 'STOP_MARKET' && this.#keepsConditionalOrdersApart(market),
+      conditional: type === 'STOP_MARKET' && this.#hasSeparateConditionalOrders(market),
       clientOrderId: `client-${serial}`,
       account,
       market,
@@ -231,7 +231,10 @@ export class SimulatedExchange {
     return placed
   }
 
-  /** Fills an order, wholly or by a part, and books it into the account. The price is the order's, or the market's. */
+  /**
+   * Fills an order, completely or in part, and applies it to the account. Default price: that of the order, or the
+   * market.
+   */
   fill(
     order: SimulatedOrder,
     part: { quantity?: string; price?: string; fee?: string; feeAsset?: string } = {}
@@ -260,13 +263,13 @@ export class SimulatedExchange {
     this.end(order, 'canceled')
   }
 
-  /** Gives an order any state. */
+  /** Sets the status of an order. */
   end(order: SimulatedOrder, status: OrderState): void {
     order.status = status
     order.updatedAt = this.now()
   }
 
-  /** A conditional order becomes an ordinary one, which is answered: fill that one. */
+  /** Triggers a conditional order. @returns the ordinary order that it becomes, which can be filled */
   trigger(order: SimulatedOrder): SimulatedOrder {
     if (!order.conditional) return order
     const became = this.place(order.account, {
@@ -281,7 +284,7 @@ export class SimulatedExchange {
     return became
   }
 
-  /** The exchange knows nothing of this order any more. */
+  /** Removes an order: the exchange does not know it any more. */
   forget(order: SimulatedOrder): void {
     order.account.orders = order.account.orders.filter(kept => kept !== order)
   }
@@ -299,7 +302,7 @@ export class SimulatedExchange {
     this.#pricedAt = this.now()
   }
 
-  /** Moves every price by up to one per cent, the same way for the same seed. Frozen symbols keep theirs. */
+  /** Changes every price by up to one per cent, in the same way for the same seed, except those of frozen symbols. */
   movePrices(): void {
     for (const market of this.#dialect.markets) {
       const prices = this.#prices[market]
@@ -312,13 +315,13 @@ export class SimulatedExchange {
     this.#pricedAt = this.now()
   }
 
-  /** Moves the prices again and again until `close`. */
+  /** Changes the prices repeatedly until `close`. */
   keepMoving(everyMs: number): void {
     clearInterval(this.#moving)
     this.#moving = setInterval(() => this.movePrices(), everyMs)
   }
 
-  /** This symbol's price no longer moves with the market. */
+  /** Freezes the price of this symbol. */
   freeze(symbol: string): void {
     this.#frozen.add(symbol)
   }
@@ -327,14 +330,14 @@ export class SimulatedExchange {
     this.#frozen.delete(symbol)
   }
 
-  /** The exchange's own spelling. */
+  /** The symbol as the exchange writes it. */
   exchangeSymbol(symbol: string, market: MarketType): string {
     return this.#dialect.exchangeSymbol(this.#pair(symbol), market)
   }
 
-  // Faults and what was seen
+  // Faults and received requests
 
-  /** Puts a fault in force; of several the first that fits a request meets it. */
+  /** Activates a fault. Of several, the first that matches a request applies. */
   fault(fault: Fault, { times = Number.POSITIVE_INFINITY, path = /^/ }: FaultOptions = {}): void {
     this.#faults.push({ fault, path, times })
   }
@@ -353,7 +356,7 @@ export class SimulatedExchange {
     return this.#weight.used
   }
 
-  /** Resolves once so many requests to such a path were seen, those of the past included. */
+  /** Resolves when `times` requests to a matching path were received, including past ones. */
   async seen(path: RegExp, times = 1): Promise<void> {
     const enough = () => this.#requests.filter(request => path.test(request.path)).length >= times
     if (enough()) return
@@ -432,13 +435,13 @@ export class SimulatedExchange {
 
   #weigh(path: string): Record<string, string> {
     const nowMs = performance.now()
-    // From the first call on, not from a full minute of the clock: a test may begin at any time.
+    // The minute begins with the first call, not with a full minute of the clock: a test may begin at any time.
     if (nowMs - this.#weight.sinceMs >= MINUTE) this.#weight = { sinceMs: nowMs, used: 0 }
     this.#weight.used += BINANCE_WEIGHTS[path] ?? 1
     return { 'x-mbx-used-weight-1m': String(this.#weight.used) }
   }
 
-  #keepsConditionalOrdersApart(market: MarketType): boolean {
+  #hasSeparateConditionalOrders(market: MarketType): boolean {
     return this.exchange === 'OKX' || (this.exchange === 'BINANCE' && market === 'FUTURES')
   }
 
@@ -452,7 +455,7 @@ export class SimulatedExchange {
     return String(737_466_631 + ++this.#serial)
   }
 
-  /** Between 0 and 1, by the generator of Park and Miller. */
+  /** A number between 0 and 1, by the generator of Park and Miller. */
   #nextRandom(): number {
     this.#random = (this.#random * 48_271) % 2_147_483_647
     return this.#random / 2_147_483_647

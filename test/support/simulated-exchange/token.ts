@@ -102,7 +102,7 @@ function refusal(status: number, name: string): SimulatedAnswer {
   return json({ error: { name, message: '요청을 처리할 수 없습니다.' } }, status)
 }
 
-/** The price is text in one row and a bare number in the next, as Upbit was seen to answer. */
+/** The price is a text in one row and a number in the next, as observed in answers of Upbit. */
 function tickers(book: Book, markets?: readonly string[]): SimulatedAnswer {
   const rows = book.symbols
     .map(({ base, quote, symbol }, index) => {
@@ -161,7 +161,7 @@ function orderOf(order: SimulatedOrder, withTrades: boolean) {
   }
 }
 
-/** ISO 8601 to the second, in Korea's offset. */
+/** ISO 8601 in whole seconds, with the offset of Korea. */
 function koreanTime(at: number): string {
   return `${new Date(at + 9 * 3_600_000).toISOString().slice(0, 19)}+09:00`
 }
