@@ -1,4 +1,4 @@
-// The network between the service and its database delivers nothing, without a sign, until that ends.
+// The network between the service and its database drops all packets, without an error, until the fault ends.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,7 +15,7 @@ const INNER_ADDRESS = '10.231.77.2'
 
 const ip = (...words: string[]) => spawnSync('ip', words, { encoding: 'utf8' })
 
-/** Why the test is skipped; false where a network namespace of our own can be made. */
+/** Why the test is skipped; false if a network namespace can be created. */
 const notPermitted = (): string | false => {
   const made = ip('netns', 'add', `${NAMESPACE}x`)
   if (made.error) return 'ip is not installed (Debian package iproute2)'
@@ -24,7 +24,10 @@ const notPermitted = (): string | false => {
   return false
 }
 
-/** A namespace with a cable to it: the database is reached through the cable, so a packet filter can swallow all. */
+/**
+ * A network namespace with a veth pair: the database is reached through the pair, so a packet filter can drop all
+ * packets.
+ */
 function makeCable(t: Test): void {
   const steps = [
     ['netns', 'add', NAMESPACE],
@@ -42,7 +45,7 @@ function makeCable(t: Test): void {
   }
 }
 
-/** Inside the namespace: hands every connection on to the database's unix socket. */
+/** Inside the namespace: forwards every connection to the database's unix socket. */
 const RELAY = `
 const { connect, createServer } = require('node:net')
 createServer(client => {
@@ -64,14 +67,14 @@ async function startRelay(t: Test, socket: string): Promise<void> {
   await once(relay.stdout, 'data')
 }
 
-/** The namespace loses its route back: its answers are lost without a sign. */
+/** Removes the route back from the namespace: answers are lost without an error. */
 const hole = (action: 'add' | 'del') => ip('-n', NAMESPACE, 'route', action, 'blackhole', `${HOST_ADDRESS}/32`)
 
 interface BlackHole {
-  /** Part of the name of the test. */
+  /** A part of the name of the test. */
   name: string
   skip: string | false
-  /** @returns the address of a database behind the network, and the switch of the hole */
+  /** @returns the address of a database behind the network, and a function that switches the black hole */
   start(t: Test): Promise<{ url: string; setHole: (on: boolean) => Promise<void> }>
 }
 
@@ -116,7 +119,7 @@ for (const { name, skip, start } of blackHoles) {
     const { url: databaseUrl, setHole } = await start(t)
     const { app, url } = await startApp(
       t,
-      // The default of the service: the check's deadline is what this test is about.
+      // The default of the service, because this test is about the deadline of the check.
       { DATABASE_URL: databaseUrl, CHECK_TIMEOUT_MS: '400' },
       {
         api: async app => {
@@ -136,7 +139,7 @@ for (const { name, skip, start } of blackHoles) {
     t.ok(detectedMs <= 2_000, `detected after ${detectedMs} ms`)
     t.equal(lost.body.error, 'database_timeout')
 
-    // Requests that are under way fill the pool with connections that are dead without a sign.
+    // Pending requests fill the pool with connections that are lost without an error.
     const requests = await Promise.all(Array.from({ length: 20 }, () => fetch(`${url}/pool`)))
     t.strictSame(
       requests.filter(({ status }) => status !== 503),

@@ -1,4 +1,4 @@
-// The main loop stands still; the probe port answers all the same, and tells it.
+// While the main event loop is blocked, the probe port answers and reports it.
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -27,7 +27,7 @@ const quantile = (results: Probed[], q: number) => {
 }
 const of = (results: Probed[], path: string) => results.filter(({ url }) => new URL(url).pathname === path)
 
-t.test('blocked 2 s of every 5 s for a minute', async t => {
+t.test('probes are answered while the main loop is blocked for 2 s of every 5 s for a minute', async t => {
   const { service, prober } = await started(t, { BLOCK_MS: '2000' })
   const blocks: number[] = []
   prober.start(
@@ -57,7 +57,7 @@ t.test('blocked 2 s of every 5 s for a minute', async t => {
     const block = blocks.findLast(begun => begun <= sentMs)
     if (block === undefined) continue
     const into = sentMs - block
-    // The signal's own way takes a moment; the edges are left to either answer.
+    // The delivery of the signal takes some milliseconds, so either answer is accepted at the start and end of a block.
     if (into > 1_150 && into < 1_950)
       t.hasStrict({ status, body }, { status: 503, body: { error: 'overloaded' } }, `${into}`)
     if (into > 3_050) t.equal(status, 200, `ready within 1 s after the block: ${into}`)
@@ -66,10 +66,10 @@ t.test('blocked 2 s of every 5 s for a minute', async t => {
   const stalledMs = service.log.filter(({ msg }) => msg === 'main loop unblocked').map(line => Number(line.stalled_ms))
   t.ok(Math.max(...stalledMs) > 1_000, `stalled for over 1 s: ${stalledMs.join(', ')} ms`)
   const running = service.log.find(({ msg }) => msg === 'main loop stack')
-  t.match(JSON.stringify(running), /blockTheLoop/, 'what was running is told')
+  t.match(JSON.stringify(running), /blockTheLoop/, 'the stack of the blocking function is logged')
 })
 
-t.test('blocked for 40 s: stalled after 30', async t => {
+t.test('liveness fails after the main loop was blocked for 30 s', async t => {
   const { service, prober } = await started(t, { BLOCK_MS: '40000' })
   const begun = performance.now()
   service.child.kill('SIGWINCH')
@@ -82,7 +82,7 @@ t.test('blocked for 40 s: stalled after 30', async t => {
   await service.logged('main loop blocked for too long, liveness fails')
 })
 
-t.test('a frozen database at the same time as a block: both are told', async t => {
+t.test('a frozen database and a blocked main loop at the same time are both reported', async t => {
   const { postgres, service, prober } = await started(t, { BLOCK_MS: '4000' })
   prober.start([`${service.probes}/health/ready`, `${service.probes}/health`], 10)
   await prober.until(({ status }) => status === 200)
@@ -98,7 +98,7 @@ t.test('a frozen database at the same time as a block: both are told', async t =
   t.ok(slowestMs <= 1_000, `no answer over 1 s: ${Math.round(slowestMs)} ms`)
 })
 
-t.test('both cores saturated by others', async t => {
+t.test('probes are answered while other processes use both cores', async t => {
   const { service, prober } = await started(t, {})
   const hogs = [1, 2, 3, 4].map(() => spawn(process.execPath, ['-e', 'for(;;);'], { stdio: 'ignore' }))
   const release = () => {

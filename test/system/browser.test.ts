@@ -8,7 +8,7 @@ import { missingTool } from '../support/tools.ts'
 
 const skip = missingTool('chromium', 'chromium')
 
-t.test('a browser signs in with the first password, changes it and sees the document', { skip }, async t => {
+t.test('a browser signs in with the first password, changes it and shows the document', { skip }, async t => {
   const { url: DATABASE_URL } = await migratedDatabase(t)
   const { app, url } = await startApp(t, { DATABASE_URL, PROBE_PORT: 'off', SCHEDULER_ENABLED: 'false' })
   await untilStatus(`${url}/health/startup`, 200)
@@ -36,7 +36,7 @@ t.test('a browser signs in with the first password, changes it and sees the docu
   await change(first, 'a new password', 'a new password')
   await page.until(`document.querySelector('.swagger-ui .opblock')`)
   const policy = page.errors.filter(text => /Content Security Policy/i.test(text))
-  t.strictSame(policy, [], 'the policy blocks nothing of the pages')
+  t.strictSame(policy, [], 'the content security policy blocks no part of the pages')
 
   await page.clearCookies()
   await page.setHeaders({ 'accept-language': 'ko' })

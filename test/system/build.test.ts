@@ -1,4 +1,4 @@
-// scripts/build.js, in a copy of the project: what a build leaves alone, and what the next one removes.
+// scripts/build.js, in a copy of the project: which files a build keeps, and which the next one removes.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -101,7 +101,7 @@ t.test('a running service finds its chunks and threads after a build; the build 
   t.not(second, first)
   t.strictSame(folders(), [first, second].sort())
   t.notOk(existsSync(join(dist, 'src/chunk-OF-EARLIER-LAYOUT.js')))
-  // Neither the module of the metrics nor the thread of the passwords was loaded before.
+  // Neither the metrics module nor the password thread was loaded before.
   t.equal(await versionOf(old), '1.0.1')
   t.equal((await new Client(old.main).signIn('nobody', 'a password')).status, 401)
   t.equal(await versionOf(await start()), '1.0.2')
@@ -113,9 +113,9 @@ t.test('a running service finds its chunks and threads after a build; the build 
   t.strictSame(await old.end(), { code: 0, signal: null })
 })
 
-t.test('nothing is written when no input has changed, nor by a build that fails', async t => {
+t.test('a build without a changed input, and a build that fails, write nothing', async t => {
   const { root, build, files, id, leftOver } = copyOfProject(t)
-  t.strictSame(await build('--if-changed'), good, 'without dist/ it builds')
+  t.strictSame(await build('--if-changed'), good, 'without dist/ the build runs')
   const before = files()
   const first = id()
   t.strictSame(await build('--if-changed'), good)
@@ -135,7 +135,7 @@ t.test('nothing is written when no input has changed, nor by a build that fails'
   t.equal(id(), first, 'the same inputs make the same build')
   rmSync(join(root, 'dist/src', first, 'server.js'))
   t.strictSame(await build(), good)
-  t.ok(existsSync(join(root, 'dist/src', first, 'server.js')), 'a build repairs a damaged one')
+  t.ok(existsSync(join(root, 'dist/src', first, 'server.js')), 'a build repairs a damaged dist/')
   for (const input of ['patches/postgres+3.4.9.patch', 'package-lock.json', 'scripts/bundle.js']) {
     const record = join(root, 'dist/build.json')
     const { mtimeMs } = statSync(record)
@@ -165,5 +165,5 @@ t.test('an install without development packages uses dist/ as it is', async t =>
   }
   t.strictSame(await build(), refused, 'a build without --if-changed fails')
   rmSync(dist, { recursive: true })
-  t.strictSame(await build('--if-changed'), refused, 'without dist/ it fails')
+  t.strictSame(await build('--if-changed'), refused, 'without dist/ the build fails')
 })

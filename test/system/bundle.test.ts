@@ -1,4 +1,4 @@
-// dist/, as it ships: alone in a folder, without node_modules.
+// dist/ in a separate folder, without node_modules.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -15,9 +15,9 @@ import { projectRoot } from '../support/project.ts'
 import { startService } from '../support/service.ts'
 import { Client } from '../support/session.ts'
 
-/** They start a process or a thread; other tests run them. */
+/** These start a process or a thread. Other tests run them. */
 const ENTRIES = ['auth/password-thread.js', 'cli.js', 'health-check.js', 'health/probe-thread.js', 'server.js']
-/** Direct dependencies without code in the bundle: types, and what applies the patches. */
+/** Direct dependencies without code in the bundle: types, and the package that applies the patches. */
 const NOT_BUNDLED = ['@fastify/type-provider-typebox', 'diff']
 const PASSWORD = 'password of ops'
 
@@ -30,11 +30,11 @@ cpSync(join(projectRoot, 'dist'), dist, { recursive: true })
 const { id, exports }: { id: string; exports: Record<string, string[]> } = json(dist, 'build.json')
 const bundle = join(dist, 'src', id)
 
-t.test('the copy finds no package', async t => {
+t.test('the copy cannot resolve any package', async t => {
   t.throws(() => createRequire(join(bundle, 'server.js')).resolve('fastify'), { code: 'MODULE_NOT_FOUND' })
 })
 
-t.test('without node_modules it serves probes, sign-in, the API, /docs and /metrics', async t => {
+t.test('without node_modules the service serves probes, sign-in, the API, /docs and /metrics', async t => {
   const { url: DATABASE_URL } = await createTestDatabase(t)
   const service = await startService(t, { DATABASE_URL, METRICS_PORT: '0' }, [join(dist, 'src/server.js')])
   for (const base of [service.main, service.probes]) {
@@ -81,7 +81,7 @@ t.test('each chunk, imported alone, exports what it has in the metafile of esbui
   t.strictSame(
     files.filter(file => file.endsWith('.js') && !file.startsWith('swagger-ui/')).sort(),
     Object.keys(exports).sort(),
-    'no other file is there'
+    'there is no other file'
   )
   for (const file of chunks) {
     const script = `console.log(JSON.stringify(Object.keys(await import(${JSON.stringify(pathToFileURL(join(bundle, file)))}))))`
@@ -104,7 +104,7 @@ t.test('the source maps belong to the bundles', async t => {
   for (const file of Object.keys(exports)) {
     const { sources }: { sources: string[] } = json(bundle, `${file}.map`)
     t.strictSame(
-      // Packages have maps of their own, to sources that they do not publish.
+      // Packages have their own maps, to sources that they do not publish.
       sources.filter(
         source =>
           !source.includes('node_modules') && !existsSync(join(projectRoot, 'dist/src', id, dirname(file), source))

@@ -9,9 +9,9 @@ import { startTestPostgres } from '../support/postgres.ts'
 import { observe, startReplica } from '../support/replica.ts'
 
 const LIBRARY = ['x86_64', 'aarch64'].map(cpu => `/usr/lib/${cpu}-linux-gnu/faketime/libfaketime.so.1`).find(existsSync)
-const skip = LIBRARY === undefined && 'libfaketime is not here (Debian: apt-get install libfaketime)'
+const skip = LIBRARY === undefined && 'libfaketime is not installed (Debian: apt-get install libfaketime)'
 
-/** A Postgres whose clock `setClock` moves, by an offset such as `-2h`. */
+/** A Postgres whose clock `setClock` sets, by an offset such as `-2h`. */
 async function startWithClock(t: Test) {
   // The server may run as another user.
   const directory = await mkdtemp(join(tmpdir(), 'trading-health-clock-'))

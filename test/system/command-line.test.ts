@@ -1,11 +1,11 @@
-// The command line itself: help and errors. admin.test.ts and accounts.test.ts run the commands.
+// Help and errors of the command line. admin.test.ts and accounts.test.ts run the commands.
 import t from 'tap'
 import { runCommand } from '../support/command.ts'
 
-/** No command line of this file reaches a database. */
+/** The command lines of this file do not connect to a database. */
 const run = (...words: string[]) => runCommand({ DATABASE_URL: 'postgres://127.0.0.1:1/none' }, [], ...words)
 
-t.test('help lists every command, in each of its forms', async t => {
+t.test('help lists every command, in each form of the help option', async t => {
   const commands = [
     ...['user:create', 'user:list', 'user:disable', 'user:telegram', 'user:password', 'account:add', 'account:list'],
     ...['account:test', 'account:disable', 'keys:rotate', 'status', 'migrate']
@@ -31,7 +31,7 @@ t.test('every command has its own help, in both forms', async t => {
   t.match(help.stdout, /--admin +give the user the admin role/)
 })
 
-t.test('the first part of commands lists them', async t => {
+t.test('the common first part of commands lists them', async t => {
   const list = /^user is not a command. The commands are:\n {2}user:create +create a user;/
   for (const words of [
     ['help', 'user'],

@@ -1,4 +1,4 @@
-// The examples of CONTRIBUTING.md, followed in a copy of the project: it compiles, and the tests that they add pass.
+// Applies the examples of CONTRIBUTING.md to a copy of the project: it compiles, and the added tests pass.
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -25,7 +25,7 @@ const TESTS = [
   'exchanges/adapters',
   'exchanges/own-payloads'
 ]
-/** Longest time of one test file: other files may use the processors meanwhile. */
+/** The time limit of one test file, because other files may use the CPU at the same time. */
 const TEST_MS = 240_000
 
 const guide = readFileSync(join(projectRoot, 'CONTRIBUTING.md'), 'utf8')
@@ -41,7 +41,7 @@ function blockAfter(text: string): string {
   return found[0]?.code ?? ''
 }
 
-/** The only code in a line of the guide that begins like this. */
+/** The only code in a line of the guide that begins with `start`. */
 function inlineCode(start: string): string {
   const found = [...guide.matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code).filter(code => code.startsWith(start))
   if (found.length !== 1) throw new Error(`${found.length} pieces of code begin with "${start}"`)
@@ -58,7 +58,7 @@ t.test('the examples work as they are written', async t => {
     mkdirSync(dirname(join(copy, file)), { recursive: true })
     writeFileSync(join(copy, file), `${code}\n`)
   }
-  /** Puts code before, or after, a text that the file has. */
+  /** Inserts code before, or after, a text of the file. */
   const insert = (file: string, where: { before: string } | { after: string }, code: string) => {
     const [text, order] = 'before' in where ? [where.before, [code, where.before]] : [where.after, [where.after, code]]
     const content = readFileSync(join(copy, file), 'utf8')

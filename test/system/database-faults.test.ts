@@ -1,4 +1,4 @@
-// The database answers, and the replica cannot do its work: readiness, answers and recovery, on both ports.
+// Faults of a database that answers but cannot be used: readiness, answers and recovery, on both ports.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { rename } from 'node:fs/promises'
@@ -12,16 +12,16 @@ import { ADMIN, createAdmin, PASSWORD } from '../support/replica.ts'
 import { type Service, startService } from '../support/service.ts'
 import { Client } from '../support/session.ts'
 
-/** Detection and recovery are within this time. */
+/** The limit of detection and recovery. */
 const LIMIT_MS = 3_000
-/** How long after the detection no answer may be 200. */
+/** The time after the detection in which no answer may be 200. */
 const HELD_MS = 1_500
-/** The interval of a client that asks all the time. */
+/** The interval of a client that sends requests continuously. */
 const ASK_MS = 200
 
 interface Fault {
   name: string
-  /** The reason of readiness, when it is steady. */
+  /** The final reason of readiness. */
   code: string
   begin(server: TestPostgres): Promise<unknown>
   end(server: TestPostgres): Promise<unknown>
@@ -108,12 +108,12 @@ async function serviceOn(t: Test, server: TestPostgres) {
   const prober = new Prober(t)
   prober.start([`${service.main}/health/ready`, `${service.probes}/health/ready`], 10)
   await onBoth(prober, service, 0, ({ status }) => status === 200)
-  // The first polls and heartbeats are over: this replica may run jobs.
+  // The first polls and heartbeats are complete: this replica may run jobs.
   while ((await admin.signIn(ADMIN, PASSWORD)).status !== 200) await sleep(50)
   return { service, admin, prober }
 }
 
-/** Milliseconds until both ports give such an answer to a probe that was sent after `sinceMs`. */
+/** Milliseconds until both ports return a matching answer to a probe that was sent after `sinceMs`. */
 async function onBoth(prober: Prober, { main, probes }: Service, sinceMs: number, fits: (probed: Probed) => boolean) {
   const answered = [main, probes].map(base =>
     prober.until(probed => probed.sentMs >= sinceMs && probed.url.startsWith(base) && fits(probed))
@@ -122,7 +122,7 @@ async function onBoth(prober: Prober, { main, probes }: Service, sinceMs: number
   return Math.round(Math.max(...times))
 }
 
-/** What the API answers: signed in before, signing in now, and an action. */
+/** The answers of the API to an earlier session, to a sign-in, and to an action. */
 async function judgeAnswers(t: Test, service: Service, admin: Client) {
   const [details, signIn, trigger] = await Promise.all([
     admin.send('GET', '/api/system/health/details'),
@@ -137,7 +137,9 @@ async function judgeAnswers(t: Test, service: Service, admin: Client) {
   }
 }
 
-/** A client that asks all the time, as a page does. @returns its stop, with the statuses that it got */
+/**
+ * A client that sends requests continuously, as a page does. @returns a function that stops it and returns the statuses
+ */
 function keepAsking(admin: Client): () => Promise<number[]> {
   const sent: Promise<number>[] = []
   const ask = () => sent.push(admin.send('GET', '/api/auth/me').then(({ status }) => status))
@@ -180,13 +182,13 @@ async function judge(t: Test, server: TestPostgres, on: Awaited<ReturnType<typeo
   t.strictSame(
     after.filter(({ status }) => status !== 200).map(({ body }) => body),
     [],
-    'it stays ready'
+    'the replica remains ready'
   )
   const slowest = Math.round(Math.max(...prober.results.filter(({ sentMs }) => sentMs >= begunMs).map(p => p.tookMs)))
   t.ok(slowest <= 1_000, `slowest probe: ${slowest} ms`)
 }
 
-t.test('each fault of a database that answers is detected, answered and recovered from', async t => {
+t.test('each fault of a database that answers is detected and reported, and the replica recovers', async t => {
   const server = await startTestPostgres(t)
   const on = await serviceOn(t, server)
   for (const fault of faults) await t.test(fault.name, async t => judge(t, server, on, fault))
@@ -194,7 +196,7 @@ t.test('each fault of a database that answers is detected, answered and recovere
   t.strictSame(lines, [], 'no answer was 500')
 })
 
-/** Why the test of a full disk is skipped; false where a file system can be mounted. */
+/** Why the test of a full disk is skipped; false if a file system can be mounted. */
 const notMountable = (): string | false => {
   const mount = mkdtempSync('/tmp/th-disk-')
   const { status, stderr, error } = spawnSync('mount', [...TMPFS, mount], { encoding: 'utf8' })
@@ -203,7 +205,7 @@ const notMountable = (): string | false => {
   return status === 0 ? false : `a file system cannot be mounted here: ${stderr?.trim() || error?.message}`
 }
 
-t.test('a full disk is detected, answered and recovered from', { skip: notMountable() }, async t => {
+t.test('a full disk is detected and reported, and the replica recovers', { skip: notMountable() }, async t => {
   const mount = mkdtempSync('/tmp/th-disk-')
   spawnSync('mount', [...TMPFS, mount])
   const before = process.env.TMPDIR
@@ -233,7 +235,7 @@ t.test('a full disk is detected, answered and recovered from', { skip: notMounta
   })
 })
 
-t.test('a replica that starts on a schema without a column of its own says so, and runs no job', async t => {
+t.test('a replica that starts on a schema with a missing column reports it, and runs no job', async t => {
   const server = await startTestPostgres(t)
   const first = await startService(t, { DATABASE_URL: server.url })
   await first.logged('scheduler state changed')
@@ -251,7 +253,7 @@ t.test('a replica that starts on a schema without a column of its own says so, a
   t.strictSame(
     prober.results.filter(({ status }) => status === 200).map(({ body }) => body),
     [],
-    'it was never ready'
+    'the replica was never ready'
   )
   t.equal(service.log.filter(({ msg }) => msg === 'scheduler state changed').length, 0, 'the scheduler has not started')
 
@@ -261,7 +263,7 @@ t.test('a replica that starts on a schema without a column of its own says so, a
   await service.logged('scheduler state changed')
 })
 
-t.test('the format of times that the role prefers does not matter', async t => {
+t.test('the time format of the database role has no effect', async t => {
   const server = await startTestPostgres(t)
   await server.query("alter role trading set DateStyle = 'German'")
   const { admin } = await serviceOn(t, server)

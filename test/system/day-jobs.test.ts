@@ -1,4 +1,4 @@
-// Two replicas, real processes on one Postgres, one of which is killed in the middle of a job of the day.
+// Two replicas, real processes on one Postgres. One of them is killed in the middle of a daily job.
 import t, { type Test } from 'tap'
 import { assertRows } from '../support/assert-rows.ts'
 import { startTestPostgres } from '../support/postgres.ts'
@@ -6,7 +6,7 @@ import { observe, startReplica, until } from '../support/replica.ts'
 import { localDay } from '../support/trading-days.ts'
 import { generateTrading } from '../support/trading-year.ts'
 
-/** It is noon there: no day ends while a test runs. */
+/** A zone where it is noon, so that no day ends while a test runs. */
 const { timeZone: TIME_ZONE, date: today } = localDay(12)
 
 async function twoReplicas(t: Test, job: string) {
@@ -18,7 +18,7 @@ async function twoReplicas(t: Test, job: string) {
     startReplica(t, 'two', job, environment)
   ])
   const trigger = { job_type: job, wait: false }
-  /** Runs the job on the replica that is left, as soon as the lease of the other is over. */
+  /** Runs the job on the remaining replica, as soon as the lease of the other one has expired. */
   const again = async () => {
     const { body } = await until(
       () => two.call('POST', 'trigger-job', trigger),
@@ -35,7 +35,7 @@ async function twoReplicas(t: Test, job: string) {
   return { postgres, sql, one, begin: () => one.call('POST', 'trigger-job', trigger), again }
 }
 
-t.test('performance: killed in the middle, it ends with the rows of an undisturbed run', async t => {
+t.test('performance: after a kill in the middle, the next run gives the rows of an undisturbed run', async t => {
   const { postgres, sql, one, begin, again } = await twoReplicas(t, 'daily_performance')
   await generateTrading(postgres.url, { strategies: 100, executions: 100_000, days: 365 })
   const digest = async () =>
@@ -66,14 +66,14 @@ t.test('performance: killed in the middle, it ends with the rows of an undisturb
   t.strictSame([...(await digest())], [...got])
 })
 
-t.test('summary: killed before its message is written, the next run writes rows and message once', async t => {
+t.test('summary: after a kill before the message is written, the next run writes rows and message once', async t => {
   const { postgres, sql, one, begin, again } = await twoReplicas(t, 'daily_summary')
   await generateTrading(postgres.url, { strategies: 10, executions: 1_000, days: 10 })
   const blocked = sql.begin(async tx => {
     await tx`lock table outbox in exclusive mode`
     await begin()
     await until(
-      // Not in the transaction: within one the activities of the first look are shown again and again.
+      // Not in the transaction, which would see the same snapshot of pg_stat_activity each time.
       () => sql`select from pg_stat_activity where wait_event_type = 'Lock' and query like '%insert into outbox%'`,
       rows => rows.length === 1
     )

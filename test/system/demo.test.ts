@@ -1,4 +1,4 @@
-// The demo, with the lines that it prints, as a newcomer tries it.
+// The demo, and the command lines that it prints.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -22,7 +22,7 @@ const PROGRESS = [
   'Running the jobs once.'
 ]
 
-/** Another service on the address that answers every probe. A port that is taken already is as good. */
+/** Another service on the address, which answers every probe. A port that is already in use has the same effect. */
 async function otherService(t: Test, port: number): Promise<number> {
   const server = createServer((_request, response) => response.end('{"success":false}'))
   t.teardown(() => server.close())
@@ -45,16 +45,16 @@ function startDemo(t: Test, env: Record<string, string>): ChildProcess {
 
 const skip = missingTool('http', 'httpie')
 
-t.test('the demo runs next to other services, shows living data, and leaves nothing behind', { skip }, async t => {
+t.test('the demo runs next to other services, shows changing data, and removes all of its files', { skip }, async t => {
   for (const port of DEFAULT_PORTS) await otherService(t, port)
   const home = t.testdir()
   const child = startDemo(t, { HOME: home })
   const ended = once(child, 'exit')
   let said = ''
-  let told = () => {}
+  let notify = () => {}
   child.stdout?.on('data', chunk => {
     said += chunk
-    told()
+    notify()
   })
   let errors = ''
   child.stderr?.on('data', chunk => {
@@ -65,7 +65,7 @@ t.test('the demo runs next to other services, shows living data, and leaves noth
       const found = pattern.exec(said)
       if (found) return found
       const more = new Promise<void>(resolve => {
-        told = resolve
+        notify = resolve
       })
       const over = await Promise.race([more, ended])
       if (over) throw new Error(`the demo has ended: ${said}${errors}`)
@@ -92,22 +92,22 @@ t.test('the demo runs next to other services, shows living data, and leaves noth
   for (const line of lines) {
     const { answer, code } = await run(line.trim().replace(/^http /, 'http --ignore-stdin --check-status --body '))
     const { success, code: refusal } = JSON.parse(answer)
-    // The clock may just be at it.
+    // The schedule may run it at this moment.
     if (refusal === 'JOB_ALREADY_RUNNING') continue
     t.equal(code, 0, line)
     t.equal(success, true)
   }
   const noPsql = missingTool('psql', 'postgresql-client')
-  await t.test('its line for the database works', { skip: noPsql }, async t => {
+  await t.test('the printed line for the database works', { skip: noPsql }, async t => {
     const count = await run(`${query.trim()} --no-psqlrc -Atc 'select count(*) from accounts'`)
     t.strictSame(count, { answer: '5\n', code: 0 })
   })
   await until(/^--- Telegram ---$/m)
-  t.equal(errors, '', 'nothing goes wrong in it')
+  t.equal(errors, '', 'no run failed')
 
   child.kill('SIGINT')
   t.strictSame(await ended, [0, null])
-  t.equal(existsSync(socket), false, 'its database is gone')
+  t.equal(existsSync(socket), false, 'the database is removed')
 })
 
 t.test('when its service ends, the demo prints the reason and exits with 1', async t => {

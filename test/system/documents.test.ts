@@ -44,12 +44,12 @@ const DEBIAN_PACKAGES: Record<string, string> = {
   openssl: 'openssl'
 }
 
-/** Reads a password or the secrets of an account, and gets them from a pipe here. */
+/** These commands read a password or the secrets of an account, here from a pipe. */
 const ASKS = /^(npm run admin --|node dist\/src\/cli\.js) (user:create|user:password|status|account:add) /
-/** Asks a running service. */
+/** These commands need a running service. */
 const NEEDS_SERVICE = /:5001|:5002|:9464| status /
 const NONE = { main: 'http://none', probes: 'http://none', metrics: 'http://none' }
-/** Runs until it is stopped. */
+/** These commands run until they are stopped. */
 const IS_SERVICE = /^(npm start|node .*dist\/src\/server\.js)$/
 const PRELUDE = `
 ask() { printf '%s\\n' "$ANSWERS" | "$@"; }
@@ -64,7 +64,7 @@ set -ex
 
 const blocks = commandBlocks()
 
-t.test('the command lines are found, and none is listed that does not exist', async t => {
+t.test('command lines are found, and every listed exception exists', async t => {
   const lines = blocks.flatMap(({ lines }) => lines)
   t.ok(lines.length > 100, `lines: ${lines.length}`)
   t.strictSame(
@@ -88,7 +88,7 @@ for (const file of new Set(blocks.map(({ file }) => file))) {
   })
 }
 
-/** Someone who types the lines of one document, next to a running service. */
+/** Executes the lines of one document, next to a running service. */
 class Reader {
   readonly #directory: string
   readonly #environment: Record<string, string>
@@ -118,7 +118,7 @@ class Reader {
       ...{ TELEGRAM_API_URL: bot.url, TELEGRAM_BOT_TOKEN: bot.token, TELEGRAM_CHAT_ID: '42' }
     }
     const { main, probes, metrics } = lines.some(line => NEEDS_SERVICE.test(line)) ? await addresses(t, settings) : NONE
-    // The document on users creates its own.
+    // docs/accounts.md creates this user itself.
     if (file !== 'docs/accounts.md') await runCommand(settings, [PASSWORD], 'user:create', 'ops', '--admin')
     const directory = projectCopy(t)
     const runs = `${main}/api/system/job-runs`
@@ -130,7 +130,7 @@ class Reader {
       [/\bhttp (?=-|[A-Z]+ |127)/g, 'http --ignore-stdin --check-status '],
       [/'postgres:\/\/(…|user:password@localhost\/trading)'/g, `'${otherUrl}'`],
       [/(?<=password(=|":)['"])…/g, PASSWORD],
-      // An id from the document: of the newest run instead.
+      // An id in the document is replaced by that of the newest run.
       [
         /[0-9a-f]{8}-[0-9a-f-]{27}/g,
         `$(http --ignore-stdin --session=ops ${runs} limit==1 | sed 's/.*"run_id":"\\([^"]*\\)".*/\\1/')`
@@ -141,14 +141,14 @@ class Reader {
     const environment = {
       ...settings,
       ...{ PATH: process.env.PATH ?? '', HOME: directory, PORT: new URL(main).port, PASSWORD },
-      // npm asks its registry for newer versions of itself.
+      // npm would request newer versions of itself from its registry.
       npm_config_update_notifier: 'false',
       ANSWERS: `${account.apiKey}\n${account.apiSecret}`
     }
     return new Reader(directory, environment, replacements)
   }
 
-  /** Runs the lines of a block in one shell, as a test of its own. */
+  /** Runs the lines of a block in one shell, as a separate test. */
   async follow(t: Test, lines: readonly string[]): Promise<void> {
     const missing = Object.entries(DEBIAN_PACKAGES)
       .filter(([tool]) => lines.some(line => new RegExp(`(^|[|(] ?)${tool} `).test(line)))
@@ -162,7 +162,7 @@ class Reader {
     if (lines.some(line => /\/api\/auth\/(password|logout)/.test(line))) await this.#signIn(t)
   }
 
-  /** The files of secrets that the lines made are ones that the service accepts. */
+  /** Asserts that the service accepts the files of secrets that the lines created. */
   checkSecrets(t: Test): void {
     for (const folder of ['deploy/secrets', 'etc']) {
       const file = (name: string) => join(this.#directory, folder, name)
@@ -212,7 +212,7 @@ function entriesOf(environment: Record<string, string>): string[] {
   return Object.entries(environment).map(([key, value]) => `${key}=${value}`)
 }
 
-/** A folder in which the lines run as in the project, and into which they may write. */
+/** A folder in which the lines run as in the project, and may write. */
 function projectCopy(t: Test): string {
   const directory = t.testdir()
   for (const name of readdirSync(projectRoot)) {

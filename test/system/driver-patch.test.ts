@@ -13,7 +13,7 @@ const SCENARIOS = fileURLToPath(new URL('../support/driver-scenarios.js', import
 const installed = join(projectRoot, 'node_modules/postgres')
 const runNode = (words: string[], timeout = 60_000) => spawnSync(process.execPath, words, { encoding: 'utf8', timeout })
 
-/** A project with the script, the patch, and the driver as it was published. */
+/** A project with the script, the patch, and the published driver. */
 async function projectBeforePatch(t: Test) {
   const root = await mkdtemp(join(tmpdir(), 'trading-health-patch-'))
   t.teardown(() => rm(root, { recursive: true, force: true }))
@@ -72,7 +72,7 @@ t.test('an install that cannot apply the patch fails with one line', async t => 
   }
 })
 
-t.test('a start without the patch fails and says what to run', async t => {
+t.test('a start without the patch fails with the command to run', async t => {
   const { root, patch } = await projectBeforePatch(t)
   await cp(join(projectRoot, 'build/src/database'), join(root, 'database'), { recursive: true })
   await writeFile(join(root, 'package.json'), '{"type":"module"}')
@@ -83,10 +83,10 @@ t.test('a start without the patch fails and says what to run', async t => {
     stderr.includes('Error: the installed package postgres is not patched: run `node scripts/patch-dependencies.js`')
   )
   patch()
-  t.equal(start().status, 0, 'with the patch it starts')
+  t.equal(start().status, 0, 'the start succeeds with the patch')
 })
 
-/** What each scenario prints with the patch. */
+/** The output of each scenario with the patch. */
 const right: Record<string, unknown> = {
   lost_in_transaction: [Array.from({ length: 5 }, () => 'CONNECTION_CLOSED'), { one: 1 }],
   continued_after_loss: ['CONNECTION_CLOSED', 'CONNECTION_CLOSED', { rows: 0 }],
@@ -107,7 +107,7 @@ for (const [scenario, expected] of Object.entries(right)) {
     const beganMs = performance.now()
     const patched = await run(installed)
     t.strictSame(patched.result, expected, patched.stderr)
-    // The published driver may also wait for ever: it is given several times what the patched one needed here.
+    // The published driver may also wait for ever. Its limit is several times the duration of the patched one.
     const published = await run(driver, Math.ceil(5 * (performance.now() - beganMs)))
     t.strictNotSame({ status: published.status, result: published.result }, { status: 0, result: expected })
     t.comment(published.status === 0 ? JSON.stringify(published.result) : (published.stderr.split('\n')[4] ?? 'hangs'))

@@ -1,5 +1,5 @@
-// The driver as this service uses it, behind a network that fails: each call settles by its deadline with its own rows
-// or one typed error, and the next call on the same pool is correct. An uncaught error fails the test by itself.
+// The driver as this service uses it, on a failing network: each call settles by its deadline with its own rows or one
+// typed error, and the next call on the same pool is correct. An uncaught error fails the test.
 import { readdirSync, readlinkSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { Database } from '../../src/database/database.ts'
@@ -11,9 +11,9 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import { startTestPostgres, type TestPostgres } from '../support/postgres.ts'
 import { type Settled, settled } from '../support/settled.ts'
 
-/** Of one call; the suite fails when a call takes longer. */
+/** The deadline of one call. The test fails when a call takes longer. */
 const DEADLINE_MS = 3_000
-/** Rows of the statement that is cut, several packets' worth. */
+/** The rows of the statement that is cut, which need several packets. */
 const ROWS = 40
 
 /** One kind of call, and the rows that it returns when nothing fails. */
@@ -50,7 +50,7 @@ const calls: Call[] = [
   }
 ]
 
-/** A pool of its own behind a proxy of its own. */
+/** A pool behind its own proxy. */
 interface Lane {
   proxy: FaultProxy
   database: Database
@@ -66,7 +66,7 @@ async function openLane(t: Test, postgres: TestPostgres, delayMs: number, max: n
   return { proxy, database }
 }
 
-/** @returns what is wrong with the end of a call; undefined when nothing is */
+/** @returns why the result of a call is wrong; undefined when it is correct */
 function fault(call: Call, tag: string, { value, error }: Settled<readonly object[]>): string | undefined {
   if (value === undefined) {
     return error instanceof DatabaseUnavailableError ? undefined : `${tag}: an error of another kind: ${error}`
@@ -75,7 +75,7 @@ function fault(call: Call, tag: string, { value, error }: Settled<readonly objec
   return JSON.stringify(value) === expected ? undefined : `${tag}: other rows: ${JSON.stringify(value).slice(0, 200)}`
 }
 
-/** Runs a call through one cut, and the same call again without. @returns what is wrong, with the cut */
+/** Runs a call with one cut, and the same call again without a cut. @returns what is wrong */
 async function throughCut({ proxy, database }: Lane, call: Call, cut: Cut): Promise<string[]> {
   const tag = `${call.name} ${cut.direction} ${cut.how} ${cut.connections} ${cut.bytes}`
   await proxy.cutAfter(cut)
@@ -84,7 +84,7 @@ async function throughCut({ proxy, database }: Lane, call: Call, cut: Cut): Prom
   const tookMs = performance.now() - begunMs
   await proxy.disarm()
   const faults = [fault(call, tag, first)]
-  // A cut after the last byte of the call hits the next one, so that one may fail; the one after it may not.
+  // A cut after the last byte of the call affects the next one, which may fail. The one after it must succeed.
   let next: Settled<readonly object[]> = { error: undefined }
   for (const again of ['next', 'last']) {
     if (next.value !== undefined) continue
@@ -130,12 +130,12 @@ function openSockets(): number {
   }).length
 }
 
-/** Waits until the number of open sockets is the given one; the time-out of the test bounds it. */
+/** Waits until the given number of sockets is open. The time-out of the test bounds it. */
 async function untilSockets(count: number): Promise<void> {
   while (openSockets() > count) await new Promise(resolve => setTimeout(resolve, 20))
 }
 
-/** How many bytes of each direction are cut at; the lanes work side by side. */
+/** The number of cuts in each direction. The lanes run concurrently. */
 const cases = [
   { tls: false, delayMs: 0, points: 100 },
   { tls: true, delayMs: 0, points: 60 },
@@ -186,14 +186,14 @@ for (const { tls, delayMs, points } of cases) {
         select tag from written one where tag not like '% again'
           and not exists (select from written two where two.tag = one.tag || ' again')`
     )
-    t.strictSame([...halves], [], 'every transaction is whole or not there')
+    t.strictSame([...halves], [], 'every transaction is committed completely or not at all')
     await Promise.all(lanes.map(({ database }) => database.close(0)))
     await Promise.all(lanes.map(({ proxy }) => proxy.close()))
     await untilSockets(sockets)
   })
 }
 
-/** Calls that share connections: the last one has no parameters, so the driver sends it behind another one. */
+/** Calls that share connections. The last one has no parameters, so the driver pipelines it after another one. */
 const shared: Call[] = [
   ...calls,
   {
@@ -206,7 +206,7 @@ const shared: Call[] = [
   }
 ]
 
-/** Runs each call `times` times at once. @returns what is wrong with them, and how many failed */
+/** Runs each call `times` times at once. @returns what is wrong, and the number of failed calls */
 async function batch(database: Database, tag: string, times: number): Promise<{ faults: string[]; failed: number }> {
   const ends = await Promise.all(
     Array.from({ length: times }, (_, i) =>
@@ -231,7 +231,7 @@ for (const { tls, delayMs, points } of cases) {
     const lanes = await Promise.all([1, 2, 3, 4].map(() => openLane(t, postgres, delayMs, 2)))
     const [first] = lanes
     if (!first) throw new Error('there is no lane')
-    // At a distance more calls than these would miss their deadlines without a cut.
+    // With a higher delay more calls than these would miss their deadlines without a cut.
     const times = delayMs < 50 ? 3 : 1
     await first.database.run(sql => sql`create table written (tag text primary key)`)
     for (const { database } of lanes)
@@ -260,7 +260,7 @@ for (const { tls, delayMs, points } of cases) {
           await proxy.cutAfter(cut)
           const hit = await batch(database, tag, times)
           await proxy.disarm()
-          // A cut after the last byte of the batch hits the next one.
+          // A cut after the last byte of the batch affects the next one.
           const next = await batch(database, `${tag} next`, times)
           const last = await batch(database, `${tag} last`, times)
           failed += hit.failed
@@ -271,7 +271,7 @@ for (const { tls, delayMs, points } of cases) {
     )
     t.comment(`${cuts.length} cuts, ${failed} calls failed`)
     t.strictSame(faults, [])
-    t.ok(failed > 0, `the cuts hit calls: ${failed}`)
+    t.ok(failed > 0, `calls failed because of cuts: ${failed}`)
   })
 
   t.test(`${name}: a listener whose connection is cut at any byte listens again`, async t => {
@@ -281,7 +281,7 @@ for (const { tls, delayMs, points } of cases) {
     t.teardown(() => direct.close(0))
     const lanes = await Promise.all(Array.from({ length: LANES }, () => openLane(t, postgres, delayMs, 1)))
     const cuts = (['to_client', 'to_server'] as const).flatMap(direction =>
-      // Of TCP, TLS, SCRAM and LISTEN together.
+      // The bytes of TCP, TLS, SCRAM and LISTEN together.
       spread(direction === 'to_client' ? (tls ? 4_000 : 800) : tls ? 1_500 : 400, Math.min(points, 30)).map(
         (bytes, i) => ({ bytes, direction, how: i % 2 === 0 ? ('reset' as const) : ('end' as const) })
       )
@@ -307,7 +307,7 @@ for (const { tls, delayMs, points } of cases) {
           const notification = new Promise<void>(resolve => {
             arrived = resolve
           })
-          // LISTEN may succeed before the cut, so that it begins twice: each time a notification must arrive.
+          // LISTEN may succeed before the cut, and is then executed twice. A notification must arrive each time.
           listening = () => void settled(direct.run(sql => sql`select pg_notify(${channel}, '')`))
           listener.restart()
           await notification

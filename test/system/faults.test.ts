@@ -11,13 +11,13 @@ import { startService } from '../support/service.ts'
 
 const paths = Object.keys(probePaths)
 const PROBES_PER_SECOND = 10
-/** 100 probes on every route at ten a second. */
+/** The time of 100 probes on every route at ten a second. */
 const OBSERVED_MS = 10_000
 const FAULT_MS = 5_000
 
 interface Fault {
   name: string
-  /** The reasons that readiness may give meanwhile. */
+  /** The reasons that readiness may return during the fault. */
   codes: string[]
   begin(postgres: TestPostgres): Promise<void>
   end(postgres: TestPostgres): Promise<void>
@@ -63,11 +63,11 @@ const faults: Fault[] = [
   }
 ]
 
-/** When the fault had begun, when its end was ordered, and when it had ended, by `performance.now()`. */
+/** The times at which the fault had begun, its end was requested, and it had ended, by `performance.now()`. */
 interface Times {
   faultMs: number
   endingMs: number
-  healedMs: number
+  endedMs: number
 }
 
 async function serviceOn(t: Test, network: Network) {
@@ -92,7 +92,7 @@ async function serviceOn(t: Test, network: Network) {
 
 for (const network of networks) {
   for (const { name, codes, begin, end } of faults) {
-    t.test(`through ${name}, ${network.name}`, async t => {
+    t.test(`with ${name}, ${network.name}`, async t => {
       const { postgres, service, stop } = await serviceOn(t, network)
       await sleep(1_000)
       await begin(postgres)
@@ -100,29 +100,29 @@ for (const network of networks) {
       await sleep(FAULT_MS)
       const endingMs = performance.now()
       await end(postgres)
-      const healedMs = performance.now()
+      const endedMs = performance.now()
       await sleep(OBSERVED_MS - FAULT_MS - 1_000)
       const { main, probes, control } = await stop()
 
-      const times = { faultMs, endingMs, healedMs }
+      const times = { faultMs, endingMs, endedMs }
       await t.test('on the main port', async t => judge(t, { results: main, control, times, codes }))
       await t.test('on the probe port', async t => judge(t, { results: probes, control, times, codes }))
       const transitions = service.log.filter(({ msg }) => msg === 'database not usable').length
-      t.ok(transitions <= 4, `transitions are logged, not states: ${transitions}`)
+      t.ok(transitions <= 4, `only changes of the state are logged: ${transitions}`)
       await reportFault(t, { service, results: [...main, ...probes], control, databaseUrl: postgres.url })
     })
   }
 
-  t.test(`through a restart, ${network.name}`, async t => {
+  t.test(`with a restart of the database, ${network.name}`, async t => {
     const { postgres, service, stop } = await serviceOn(t, network)
     await sleep(1_000)
     await postgres.restart()
-    const healedMs = performance.now()
+    const endedMs = performance.now()
     await sleep(OBSERVED_MS - 2_000)
     const { main, probes, control } = await stop()
     const results = [...main, ...probes]
     judgeAnswers(t, results, control)
-    judgeRecovery(t, results, healedMs)
+    judgeRecovery(t, results, endedMs)
     await reportFault(t, { service, results, control, databaseUrl: postgres.url })
   })
 }
@@ -136,7 +136,7 @@ interface Judged {
   codes: string[]
 }
 
-function judge(t: Test, { results, control, times: { faultMs, endingMs, healedMs }, codes }: Judged) {
+function judge(t: Test, { results, control, times: { faultMs, endingMs, endedMs }, codes }: Judged) {
   for (const path of paths) {
     const count = of(results, path).length
     t.ok(count >= 95, `${path} was probed 100 times: ${count}`)
@@ -144,7 +144,7 @@ function judge(t: Test, { results, control, times: { faultMs, endingMs, healedMs
   judgeAnswers(t, results, control)
 
   const answeredMs = ({ sentMs, tookMs }: Probed) => sentMs + tookMs
-  // From the moment at which its end is ordered, the fault may be over: the order takes effect before it is confirmed.
+  // The fault may end at any time after its end was requested, before the request is confirmed.
   const during = of(results, '/health/ready').filter(
     probed => probed.sentMs > faultMs + 600 && answeredMs(probed) < endingMs
   )
@@ -159,10 +159,13 @@ function judge(t: Test, { results, control, times: { faultMs, endingMs, healedMs
     [],
     `no other reason than ${codes.join(' or ')}`
   )
-  judgeRecovery(t, results, healedMs)
+  judgeRecovery(t, results, endedMs)
 }
 
-/** What is promised in every state of the database. The bare server shows how much of an answer's time is the machine's. */
+/**
+ * The limits in every state of the database. The bare server shows the part of an answer's time that the machine
+ * causes.
+ */
 function judgeAnswers(t: Test, results: Probed[], control: Probed[]) {
   const ownMs = worstMs(control)
   const worst = worstMs(results)
@@ -175,8 +178,8 @@ function judgeAnswers(t: Test, results: Probed[], control: Probed[]) {
   t.ok(worstLive <= 100, `no liveness answer over 100 ms: ${worstLive} ms, of the control server ${ownMs} ms`)
 }
 
-function judgeRecovery(t: Test, results: Probed[], healedMs: number) {
-  const after = of(results, '/health/ready').filter(({ sentMs }) => sentMs > healedMs + 1_000)
+function judgeRecovery(t: Test, results: Probed[], endedMs: number) {
+  const after = of(results, '/health/ready').filter(({ sentMs }) => sentMs > endedMs + 1_000)
   t.ok(after.length > 20, `readiness was probed after the fault: ${after.length}`)
   t.strictSame(shown(after.filter(({ status }) => status !== 200)), [], 'ready within 1 s of the end')
 }

@@ -12,7 +12,7 @@ import { startService } from '../support/service.ts'
 
 const NO_DATABASE = 'postgres://nobody@127.0.0.1:1/none'
 
-/** @returns the exit code and the line that the platform shows */
+/** @returns the exit code and the line that the container platform shows */
 async function check(settings: Record<string, string>): Promise<{ code: unknown; line: string }> {
   const child = spawnNode(healthCheckScript, [], { env: settings, stdio: ['ignore', 'pipe', 'inherit'] })
   if (!child.stdout) throw new Error('the check has no output')
@@ -20,7 +20,7 @@ async function check(settings: Record<string, string>): Promise<{ code: unknown;
   return { code, line: line.trimEnd() }
 }
 
-/** A server that answers every request with a status. @returns the port, or nothing on a machine without the address */
+/** A server that answers every request with a status. @returns the port; undefined if the machine lacks the address */
 async function answering(t: Test, host: string, status: number): Promise<string | undefined> {
   const server = createServer((_request, response) => response.writeHead(status).end())
   server.listen(0, host)
@@ -34,7 +34,7 @@ async function answering(t: Test, host: string, status: number): Promise<string 
   return String(typeof address === 'object' && address?.port)
 }
 
-t.test('the image starts it in the folder of the service', async t => {
+t.test('the Containerfile runs the health check in the folder of the service', async t => {
   const [, command = ''] =
     /^HEALTHCHECK .* CMD (\[.*\])$/m.exec(readFileSync(join(projectRoot, 'Containerfile'), 'utf8')) ?? []
   const [node = '', ...words]: string[] = JSON.parse(command)
@@ -47,7 +47,7 @@ t.test('the image starts it in the folder of the service', async t => {
   t.equal(stdout, '/health/live on port 1 of 127.0.0.1 does not answer: connect ECONNREFUSED 127.0.0.1:1\n')
 })
 
-t.test('ports that the system chose are checked, on the probe port or on the main port', async t => {
+t.test('a port that the system chose is checked, on the probe port or on the main port', async t => {
   for (const PROBE_PORT of ['0', 'off']) {
     const PROBE_PORT_PATH = join(t.testdir(), 'port')
     const settings = { HOST: '127.0.0.1', PORT: '0', PROBE_PORT, PROBE_PORT_PATH }
@@ -64,7 +64,7 @@ t.test('ports that the system chose are checked, on the probe port or on the mai
   }
 })
 
-t.test('a port that cannot be recorded is one warning, and the service works', async t => {
+t.test('a port that cannot be recorded logs one warning, and the service works', async t => {
   const PROBE_PORT_PATH = join(t.testdir(), 'nothing/port')
   const service = await startService(t, { DATABASE_URL: NO_DATABASE, PROBE_PORT_PATH })
   const { level, path } = await service.logged('probe port not recorded')
@@ -72,7 +72,7 @@ t.test('a port that cannot be recorded is one warning, and the service works', a
   t.equal((await fetch(`${service.probes}/health/live`)).status, 200)
 })
 
-t.test('it asks the address of the settings', async t => {
+t.test('the health check uses the address of the settings', async t => {
   for (const host of ['127.0.0.2', '0.0.0.0', '::', 'localhost']) {
     const port = await answering(t, host, 200)
     if (port === undefined) {

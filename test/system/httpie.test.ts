@@ -1,4 +1,4 @@
-// Sessions of the real HTTPie, which keeps no cookie that an answer clears and sets.
+// Sessions of the real HTTPie, which does not store a cookie that one answer both clears and sets.
 import { execFile } from 'node:child_process'
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -66,7 +66,7 @@ class HttpieUser {
 
   /** @returns the status */
   async signIn(base: string): Promise<string> {
-    // A session that is a file applies to every port of the host, as cookies do in a browser.
+    // A session in a file applies to every port of the host, as cookies do in a browser.
     const options = ['--ignore-stdin', '--print=h', `--session=${this.#session}`]
     const fields = [`username=${this.name}`, `password=${this.#password}`]
     const { stdout } = await run('http', [...options, `${base}/api/auth/login`, ...fields], {

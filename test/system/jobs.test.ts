@@ -1,4 +1,4 @@
-// The trading jobs on two replicas, one of which is killed while each of them stands in the middle of its writes.
+// The trading jobs on two replicas. One replica is killed while each job is in the middle of its writes.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Big } from 'big.js'
 import postgres from 'postgres'
@@ -13,7 +13,7 @@ import { SimulatedExchange } from '../support/simulated-exchange/simulated-excha
 
 const PASSWORD = 'correct horse battery'
 const ORDERS = 20
-/** Each job, and a table that it writes to late. */
+/** Each job, and a table to which it writes near its end. */
 const jobs = {
   update_orders: 'trade_executions',
   calculate_pnl: 'strategy_positions',
@@ -22,7 +22,7 @@ const jobs = {
   calculate_performance: 'strategy_performance'
 }
 
-t.test('kill -9 in the middle of each job loses nothing and doubles nothing', async t => {
+t.test('kill -9 in the middle of each job loses and duplicates nothing', async t => {
   const { url } = await createTestDatabase(t)
   const exchange = await SimulatedExchange.start({ exchange: 'BINANCE' })
   const bot = await startBotApiServer()
@@ -62,7 +62,7 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
       select strategy_account_id, account_id, 'SPOT', ${order.exchangeOrderId}, ${order.symbol}, ${order.exchangeSymbol},
         'BUY', 'LIMIT', ${order.price}, 1, 'open' from strategy_accounts`
   }
-  // Something closed yesterday, for the performance of that day.
+  // A position that was closed yesterday, for the performance of that day.
   await sql`
     with old as (
       insert into orders (strategy_account_id, account_id, market_type, exchange_order_id, symbol, exchange_symbol, side,
@@ -79,12 +79,12 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
   for (const client of [admin, other]) t.hasStrict(await client.signIn('ada', PASSWORD), { status: 200 })
   const trigger = (client: Client, job_type: string, wait: boolean) =>
     client.send('POST', '/api/system/trigger-job', { job_type, wait })
-  // A first half of the fills is booked, so that there are positions.
+  // The first half of the fills is recorded, so that there are positions.
   for (const order of placed.slice(0, ORDERS / 2)) exchange.fill(order)
   t.match(await trigger(other, 'update_orders', true), { status: 200, answer: { result: { fills: ORDERS / 2 } } })
   for (const order of placed.slice(ORDERS / 2)) exchange.fill(order)
 
-  await t.test('all five wait in their transactions when the replica is killed', async t => {
+  await t.test('all five jobs wait in their transactions when the replica is killed', async t => {
     const locks = await sql.reserve()
     await locks`begin`
     for (const table of Object.values(jobs)) await locks`lock table ${locks(table)} in exclusive mode`
@@ -100,7 +100,7 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
     locks.release()
   })
 
-  await t.test('the other replica takes over once the leases are out, and the books are as if nothing was', async t => {
+  await t.test('the other replica takes over after the leases have expired, and all rows are correct', async t => {
     for (const job of Object.keys(jobs)) {
       for (;;) {
         const { status, answer } = await trigger(other, job, true)
@@ -113,12 +113,12 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
     t.equal(abandoned.length, Object.keys(jobs).length)
     await check(t)
     for (const job of Object.keys(jobs)) {
-      t.hasStrict(await trigger(other, job, true), { status: 200 }, `${job} once more`)
+      t.hasStrict(await trigger(other, job, true), { status: 200 }, `${job} again`)
     }
     await check(t)
   })
 
-  /** Every figure by itself, and against the exchange's own. */
+  /** Compares every value with the expected one and with that of the exchange. */
   async function check(t: { equal: (a: unknown, b: unknown, name: string) => unknown }): Promise<void> {
     const [fills] = await sql`
       select count(*)::int as count, count(distinct order_id)::int as orders, sum(quantity) as quantity,
@@ -127,7 +127,7 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
     t.equal(fills?.count, ORDERS, 'fills')
     t.equal(fills?.orders, ORDERS, 'orders with fills')
     const cost = placed.reduce((sum, { price }) => sum.plus(price ?? 0), new Big(0))
-    t.equal(new Big(String(fills?.cost)).toFixed(), cost.toFixed(), 'what was paid')
+    t.equal(new Big(String(fills?.cost)).toFixed(), cost.toFixed(), 'the cost')
     const [open] = await sql`select count(*)::int as count from orders where status <> 'filled'`
     t.equal(open?.count, 0, 'orders still open')
     const [held] = await sql`
@@ -150,6 +150,6 @@ t.test('kill -9 in the middle of each job loses nothing and doubles nothing', as
     const [messages] = await sql`
       select count(*)::int as count, (select count(*)::int from job_runs where job_id = 'send_daily_summary' and outcome = 'succeeded') as runs
       from outbox where dedupe_key like 'daily_summary:%'`
-    t.equal(messages?.count, messages?.runs, 'one message for each run that an admin began and that succeeded')
+    t.equal(messages?.count, messages?.runs, 'one message for each successful manual run')
   }
 })

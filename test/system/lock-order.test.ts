@@ -1,4 +1,4 @@
-// The statements of all jobs and admin actions, as the log of Postgres has them, against the order of locks.
+// Compares the statements of all jobs and admin actions, from the log of Postgres, with the order of locks.
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { LOCK_ORDER } from '../../src/database/lock-order.ts'
@@ -8,7 +8,7 @@ import { startTestPostgres } from '../support/postgres.ts'
 import { until } from '../support/replica.ts'
 
 const LOAD_MS = 15_000
-/** Written by the order-entry side, or by migrations alone. */
+/** Tables that only the order-entry side, or migrations, write. */
 const NEVER_LOCKED = ['schema_version', 'strategies', 'strategy_accounts']
 
 t.test('every transaction of the service locks tables in the order of LOCK_ORDER', async t => {
@@ -20,7 +20,7 @@ t.test('every transaction of the service locks tables in the order of LOCK_ORDER
   await server.query('select pg_reload_conf()')
   const answers = await load(cluster, LOAD_MS)
   t.strictSame(answers.withoutSuccess, [])
-  // A condition that alerts keep.
+  // A condition that is stored in `alert_progress`.
   await cluster.replicas[0]?.admin.send('POST', '/api/system/scheduler-control', { action: 'stop' })
   await until(
     () => cluster.sql`select from alerts`,

@@ -1,4 +1,4 @@
-// Messages over the death of their sender, and the alert that tells of it.
+// Messages after their sender was killed, and the alert about the restart.
 import postgres from 'postgres'
 import t from 'tap'
 import { startBotApiServer, TEST_TOKEN } from '../support/bot-api-server.ts'
@@ -6,7 +6,7 @@ import { createTestDatabase } from '../support/database.ts'
 import { until } from '../support/replica.ts'
 import { startService } from '../support/service.ts'
 
-t.test('kill -9 while a message is under way: it arrives again, once, and the restart is told once', async t => {
+t.test('after kill -9 during a delivery the message is sent again once, and the restart is reported once', async t => {
   const { url } = await createTestDatabase(t)
   const bot = await startBotApiServer()
   t.teardown(() => bot.close())
@@ -15,7 +15,7 @@ t.test('kill -9 while a message is under way: it arrives again, once, and the re
   const start = () =>
     startService(t, {
       DATABASE_URL: url,
-      // As a container that is started again in its pod.
+      // The same name, as for a container that is restarted in its pod.
       INSTANCE_ID: 'pod-0',
       LANGUAGE: 'en',
       TELEGRAM_API_URL: bot.url,
@@ -63,7 +63,7 @@ t.test('kill -9 while a message is under way: it arrives again, once, and the re
   t.strictSame(
     (await sql<{ lost_at: Date | null }[]>`select lost_at from replicas`).map(({ lost_at }) => lost_at),
     [null],
-    'an end by a signal is none to tell of'
+    'a shutdown by a signal is not reported'
   )
   for (const { text } of [killed, restarted, after]) t.notOk(text().includes(TEST_TOKEN.split(':')[1] ?? ''))
 })

@@ -1,4 +1,4 @@
-// Everything through a transaction-pooling pgbouncer.
+// The service through a transaction-pooling pgbouncer.
 import postgres from 'postgres'
 import t from 'tap'
 import { Database } from '../../src/database/database.ts'
@@ -40,7 +40,7 @@ t.test(
 )
 
 t.test(
-  'settings of the database that pgbouncer does not let a client set are reported by name',
+  'database settings that a client cannot set through pgbouncer are reported by name',
   { skip: pgbouncerAbsent },
   async t => {
     const server = await startTestPostgres(t)
@@ -58,7 +58,7 @@ t.test(
     await t.rejects(
       reportSettings(database, log),
       { code: 'database_refused' },
-      'pgbouncer refuses the parameters once'
+      'pgbouncer rejects the parameters once'
     )
     t.strictSame(await reportSettings(database, log), settings)
     t.strictSame(

@@ -15,7 +15,9 @@ import { startService } from '../support/service.ts'
 
 const { HOST = '' } = parseEnv(readFileSync(join(projectRoot, 'deploy/kubernetes/settings.env'), 'utf8'))
 
-/** Starts the service on its default ports in a network of its own, and reads liveness and metrics from every address. */
+/**
+ * Starts the service on its default ports in a network namespace, and reads liveness and metrics from every address.
+ */
 const SCRIPT = `
 ip link set lo up && eval "$SET_UP" || exit 90
 "$NODE" "$SERVER" >&2 &
@@ -36,7 +38,7 @@ kill $!
 wait
 `
 const unshared = spawnSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up'])
-const skip = unshared.status !== 0 && 'a network namespace and ip(8) are not permitted or not here'
+const skip = unshared.status !== 0 && 'a network namespace and ip(8) are not permitted or not installed'
 
 for (const { network, setUp, hosts } of [
   { network: 'IPv6 only', setUp: 'ip -4 address flush dev lo', hosts: ['[::1]'] },
@@ -82,7 +84,7 @@ async function failedStart(t: Test, settings: Record<string, string>) {
   return { out, err, code }
 }
 
-t.test('a taken port is one line with the setting and the port, and exit code 1', async t => {
+t.test('a port in use is reported with one line with the setting and the port, and exit code 1', async t => {
   const port = await takenPort(t)
   const all = { PORT: port, PROBE_PORT: port, METRICS_PORT: port }
   const cases = [
@@ -96,7 +98,7 @@ t.test('a taken port is one line with the setting and the port, and exit code 1'
   }
 })
 
-t.test('an address that this machine does not have is one line with its setting', async t => {
+t.test('an address that this machine does not have is reported with one line with its setting', async t => {
   for (const setting of ['HOST', 'METRICS_HOST']) {
     const err = `start: ${setting} 192.0.2.1 is not an address of this machine (EADDRNOTAVAIL): set another ${setting}\n`
     const settings = { ...NO_DATABASE, METRICS_PORT: '0', [setting]: '192.0.2.1' }
@@ -104,17 +106,20 @@ t.test('an address that this machine does not have is one line with its setting'
   }
 })
 
-t.test('a data directory in use is one line with the setting and the directory, and exit code 1', async t => {
-  const DATA_DIR = realpathSync(t.testdir())
-  const first = await startService(t, { DATA_DIR })
-  await first.logged('embedded postgres started')
-  const err = `start: DATA_DIR ${DATA_DIR} is in use by another service (process ${first.pid}): stop it, or set another DATA_DIR\n`
-  t.strictSame(await failedStart(t, { DATA_DIR }), { out: '', err, code: 1 })
-  t.strictSame(await first.end(), { code: 0, signal: null })
-})
+t.test(
+  'a data directory in use is reported with one line with the setting and the directory, and exit code 1',
+  async t => {
+    const DATA_DIR = realpathSync(t.testdir())
+    const first = await startService(t, { DATA_DIR })
+    await first.logged('embedded postgres started')
+    const err = `start: DATA_DIR ${DATA_DIR} is in use by another service (process ${first.pid}): stop it, or set another DATA_DIR\n`
+    t.strictSame(await failedStart(t, { DATA_DIR }), { out: '', err, code: 1 })
+    t.strictSame(await first.end(), { code: 0, signal: null })
+  }
+)
 
 t.test(
-  'data of another version of Postgres are one line with both versions, for the service and a command',
+  'data of another version of Postgres are reported with one line with both versions, by the service and a command',
   async t => {
     const DATA_DIR = realpathSync(t.testdir({ postgres: { PG_VERSION: '17\n' } }))
     const message = `DATA_DIR ${DATA_DIR} has data of Postgres 17, and this service has Postgres 18: start the version of the service that made them, or move them to Postgres 18 as docs/deployment.md describes ("Embedded database"), or set another DATA_DIR\n`

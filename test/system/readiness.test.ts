@@ -1,4 +1,4 @@
-// Readiness says whether the replica can work, by the state of the database and the distance to it.
+// Readiness depends on the state of the database and on the round-trip time to it.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startDistantPostgres } from '../support/networks.ts'
@@ -6,10 +6,10 @@ import { type Probed, Prober } from '../support/prober.ts'
 import { type Service, startService } from '../support/service.ts'
 
 const READY = '/health/ready'
-/** How long the network varies while the answers are observed. */
+/** The time in which the network varies and the answers are observed. */
 const VARIED_MS = Number(process.env.VARIED_SECONDS ?? 20) * 1_000
 
-/** The longest time in which a reset of all connections may be noticed. */
+/** The longest time until a reset of all connections is detected. */
 const RESET_MS = 3_000
 
 const isReady = (probed: Probed) => probed.url.endsWith(READY) && probed.status === 200
@@ -22,7 +22,7 @@ function probed(t: Test, { main, probes }: Pick<Service, 'main' | 'probes'>): Pr
   return prober
 }
 
-/** Milliseconds until both ports give such an answer to a probe that was sent after `sinceMs`. */
+/** Milliseconds until both ports return a matching answer to a probe that was sent after `sinceMs`. */
 async function untilBoth(prober: Prober, service: Service, sinceMs: number, fits: (probed: Probed) => boolean) {
   const answered = [service.main, service.probes].map(base =>
     prober.until(probed => probed.sentMs >= sinceMs && probed.url.startsWith(base) && fits(probed))
@@ -37,9 +37,9 @@ const changesOf = ({ log }: Service) =>
     msg === 'database usable' || msg === 'database not usable' ? [`${from} to ${to}`] : []
   )
 
-t.test('at every distance the database is ready soon after a cold start and after a reset', async t => {
+t.test('at every round-trip time the replica is ready soon after a cold start and after a reset', async t => {
   const { url, proxy } = await startDistantPostgres(t)
-  // Migrates, so that the replicas at a distance start on a complete schema.
+  // Migrates, so that the later replicas start on a complete schema.
   const first = await startService(t, { DATABASE_URL: url })
   await first.logged('schema up to date')
   await first.end()
@@ -66,35 +66,38 @@ t.test('at every distance the database is ready soon after a cold start and afte
   }
 })
 
-t.test('a database that is too far away is not ready, and one at a varying distance changes nothing', async t => {
-  const { url, proxy } = await startDistantPostgres(t)
-  const service = await startService(t, { DATABASE_URL: url, CHECK_TIMEOUT_MS: '400' })
-  const prober = probed(t, service)
-  await untilBoth(prober, service, 0, isReady)
+t.test(
+  'a replica whose database is too far away is not ready, and a varying round-trip time changes nothing',
+  async t => {
+    const { url, proxy } = await startDistantPostgres(t)
+    const service = await startService(t, { DATABASE_URL: url, CHECK_TIMEOUT_MS: '400' })
+    const prober = probed(t, service)
+    await untilBoth(prober, service, 0, isReady)
 
-  await proxy.setConditions({ delayMs: 225 })
-  const farMs = performance.now()
-  const detectedMs = await untilBoth(prober, service, farMs, isNotReady)
-  t.ok(detectedMs <= 3_000, `at 450 ms not ready after ${detectedMs} ms`)
-  const settledMs = performance.now()
-  await sleep(5_000)
-  const far = prober.results.filter(({ sentMs }) => sentMs >= settledMs)
-  t.strictSame([...new Set(far.map(({ body }) => String(body.error)))], ['database_timeout'])
+    await proxy.setConditions({ delayMs: 225 })
+    const farMs = performance.now()
+    const detectedMs = await untilBoth(prober, service, farMs, isNotReady)
+    t.ok(detectedMs <= 3_000, `at 450 ms not ready after ${detectedMs} ms`)
+    const settledMs = performance.now()
+    await sleep(5_000)
+    const far = prober.results.filter(({ sentMs }) => sentMs >= settledMs)
+    t.strictSame([...new Set(far.map(({ body }) => String(body.error)))], ['database_timeout'])
 
-  const before = changesOf(service).length
-  // A round trip of 300 ms ± 100.
-  await proxy.setConditions({ delayMs: 100, jitterMs: 100 })
-  await untilBoth(prober, service, performance.now(), isReady)
-  const variedMs = performance.now()
-  await sleep(VARIED_MS)
-  await prober.stop()
-  const varied = prober.results.filter(({ sentMs }) => sentMs >= variedMs)
-  t.strictSame(
-    varied.filter(({ status }) => status !== 200).map(({ body }) => body),
-    [],
-    `${varied.length} answers in ${VARIED_MS / 1_000} s at 300 ms ± 100`
-  )
-  t.equal(changesOf(service).length - before, 1, changesOf(service).join(', '))
-  const worst = Math.round(Math.max(...prober.results.map(({ tookMs }) => tookMs)))
-  t.ok(worst < 1_000, `slowest answer: ${worst} ms`)
-})
+    const before = changesOf(service).length
+    // A round trip of 300 ms ± 100.
+    await proxy.setConditions({ delayMs: 100, jitterMs: 100 })
+    await untilBoth(prober, service, performance.now(), isReady)
+    const variedMs = performance.now()
+    await sleep(VARIED_MS)
+    await prober.stop()
+    const varied = prober.results.filter(({ sentMs }) => sentMs >= variedMs)
+    t.strictSame(
+      varied.filter(({ status }) => status !== 200).map(({ body }) => body),
+      [],
+      `${varied.length} answers in ${VARIED_MS / 1_000} s at 300 ms ± 100`
+    )
+    t.equal(changesOf(service).length - before, 1, changesOf(service).join(', '))
+    const worst = Math.round(Math.max(...prober.results.map(({ tookMs }) => tookMs)))
+    t.ok(worst < 1_000, `slowest answer: ${worst} ms`)
+  }
+)

@@ -30,10 +30,10 @@ const jobs = {
   housekeeping: 'housekeeping'
 }
 const jobTypes = Object.keys(jobs)
-/** Statuses of a trigger that does not wait. */
+/** The statuses of a trigger with `wait: false`. */
 const triggerAnswers = { accepted: 202, alreadyRunning: 409, unavailable: 503 }
 
-// At 20 ms most of a second is left for work; at 150 ms a new connection takes all of it.
+// At 20 ms most of each second remains for work; at 150 ms the set-up of a connection takes all of it.
 for (const roundTripMs of [20, 60, 150]) {
   t.test(`all connections are reset once a second for 30 s at a round trip of ${roundTripMs} ms`, async t => {
     const { postgres: server, proxy, url } = await startDistantPostgres(t)
@@ -56,7 +56,7 @@ for (const roundTripMs of [20, 60, 150]) {
         await sleep(TRIGGER_EVERY_MS)
       }
     })
-    // The first reset meets running jobs, however long a new connection takes afterwards.
+    // Jobs run during the first reset, however long a new connection takes afterwards.
     await until(async () => (await running(sql)).length >= 3)
     let connections = 0
     for (let i = 0; i < RESETS; i++) {
@@ -86,7 +86,7 @@ for (const roundTripMs of [20, 60, 150]) {
     t.strictSame(
       Object.keys(answers).filter(answer => !expected.includes(answer)),
       [],
-      'a trigger was accepted, or refused because the job ran or the database was unavailable'
+      'each trigger was accepted, or rejected because the job ran or the database was unavailable'
     )
     t.comment(`answers to triggers: ${JSON.stringify(answers)}`)
 

@@ -1,4 +1,4 @@
-// The runbook has a chapter for each alert. documents.test.ts executes its lines.
+// The runbook has a section for each alert. documents.test.ts executes its lines.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -10,12 +10,12 @@ import { projectRoot, startService } from '../support/service.ts'
 const PASSWORD = 'correct horse battery'
 const runbook = readFileSync(join(projectRoot, 'docs/operations.md'), 'utf8')
 
-t.test('every alert has its chapter, and every chapter its alert', async t => {
+t.test('every alert has its section, and every section its alert', async t => {
   const rules = readFileSync(join(projectRoot, 'deploy/prometheus/alerts.yaml'), 'utf8')
   const alerts = [...rules.matchAll(/^ +- alert: (\w+)$/gm)].map(([, name]) => name)
-  const chapters = [...runbook.matchAll(/^### (\w+)$/gm)].map(([, name]) => name)
+  const sections = [...runbook.matchAll(/^### (\w+)$/gm)].map(([, name]) => name)
   t.ok(alerts.length > 20, `${alerts.length} alerts`)
-  t.strictSame(chapters.sort(), alerts.sort())
+  t.strictSame(sections.sort(), alerts.sort())
 })
 
 t.test('the state of the service is shown in a terminal', async t => {

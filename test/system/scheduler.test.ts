@@ -9,7 +9,7 @@ import { observe, type Replica, startReplica, until } from '../support/replica.t
 const NAMES = ['one', 'two', 'three']
 const LEASE_MS = 15_000
 
-// These tests wait most of the time: for a minute, or for a lease to expire. Each has its own Postgres.
+// These tests mostly wait, for a minute or for a lease to expire, so they run in parallel. Each has its own Postgres.
 t.jobs = 2
 
 for (const way of ['directly', 'through pgbouncer'] as const) {
@@ -38,8 +38,12 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
         select coalesce(sum(skipped_count), 0)::int as count from job_runs
         where outcome = 'skipped' and scheduled_for >= ${from} and scheduled_for < ${until}`
       const doubled = fires.filter(({ count }) => count !== 1)
-      t.strictSame(doubled, [], 'no fire twice')
-      t.equal(fires.length + (skipped?.count ?? Number.NaN), 60, `60 fires: ${fires.length}, and the rest recorded`)
+      t.strictSame(doubled, [], 'no fire ran twice')
+      t.equal(
+        fires.length + (skipped?.count ?? Number.NaN),
+        60,
+        `60 fires: ${fires.length}, and the others recorded as skipped`
+      )
       t.ok(fires.length >= 58, `of 60 seconds ${fires.length} ran`)
       const late = fires.map(({ late }) => late).sort((a, b) => a - b)
       t.comment(`late by ${late[30]?.toFixed(1)} ms (median), ${late.at(-1)?.toFixed(1)} ms (most), ${way}`)
@@ -99,14 +103,14 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       t.match(JSON.stringify(line.err), /LEASE_LOST/, 'its write is rejected')
       await one.logged('run lost')
       const [after] = await sql`select count(*) from effects where run_id = ${first}`
-      t.strictSame(after, before, 'it has no effect after the job became free')
+      t.strictSame(after, before, 'no effect after the lease was released')
       t.hasStrict((await three.call('GET', `job-runs/${first}`)).body, { run: { outcome: 'abandoned' } })
       t.hasStrict((await two.call('GET', `job-runs/${next.body.run_id}`)).body, { run: { outcome: 'running' } })
       await noDoubleEffect(t)
       await Promise.all([one.end(), two.end(), three.end()])
     })
 
-    t.test('of 50 triggers at once over three replicas one runs, and the others get its id', async t => {
+    t.test('of 50 concurrent triggers on three replicas one runs, and the others get its id', async t => {
       const replicas = await startThree(t, 'held')
       await sql`update gate set open = false`
       const answers = await Promise.all(
@@ -128,7 +132,7 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       await Promise.all(replicas.map(replica => replica.end()))
     })
 
-    t.test('a stop applies to all replicas within 2 s, outlives them, and ends by a start', async t => {
+    t.test('a stop applies to all replicas within 2 s, persists after restarts, and is ended by a start', async t => {
       const [one, two, three] = await startThree(t, 'each_second')
       await until(
         () => sql`select from effects where at > now() - interval '1 second'`,
@@ -159,9 +163,9 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
         rows => rows.length > 0
       )
       const tookMs = performance.now() - askedMs
-      t.ok(tookMs < 4_000, `it continues after ${Math.round(tookMs)} ms`)
+      t.ok(tookMs < 4_000, `fires continue after ${Math.round(tookMs)} ms`)
       const missed = await sql`select from job_runs where outcome = 'skipped' and started_at > ${stopped?.at ?? null}`
-      t.equal(missed.length, 0, 'no fire of the stopped time counts as missed')
+      t.equal(missed.length, 0, 'no fire during the stop counts as missed')
       await Promise.all([one.end(), two.end(), again.end()])
     })
 
@@ -175,7 +179,7 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       const { code } = await one.end('SIGTERM')
       t.equal(code, 0)
       const next = await two.call('POST', 'trigger-job', { job_type: 'long', wait: false })
-      t.equal(next.status, 202, 'the replica has given back its lease')
+      t.equal(next.status, 202, 'the replica has released its lease')
       t.hasStrict((await three.call('GET', `job-runs/${body.run_id}`)).body, {
         run: { outcome: 'failed', error: 'SHUTDOWN' }
       })
@@ -208,7 +212,7 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
       )
       const doubled = await sql`
         select scheduled_for from effects where job_id = 'each_second' group by 1 having count(*) > 1`
-      t.equal(doubled.length, 0, 'no fire twice')
+      t.equal(doubled.length, 0, 'no fire ran twice')
       t.hasStrict((await two.call('GET', 'scheduler-status')).body, { scheduler_running: true })
       await Promise.all([one.end(), two.end(), three.end()])
     })
@@ -233,7 +237,7 @@ for (const way of ['directly', 'through pgbouncer'] as const) {
   })
 }
 
-/** The rows, or none when the connection went with the server. */
+/** The rows, or none if the connection was lost with the server. */
 async function tried<T extends readonly unknown[]>(rows: Promise<T>): Promise<T | never[]> {
   try {
     return await rows

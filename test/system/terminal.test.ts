@@ -1,4 +1,4 @@
-// The service on a real terminal, which script(1) makes: what Ctrl-C prints and ends.
+// The service on a real terminal, which script(1) creates: the output and effect of Ctrl-C.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
@@ -15,7 +15,7 @@ const skip = missingTool('script', 'bsdutils')
 const SERVICE = `${process.execPath} ${serverScript}`
 const DRAIN_60 = 'Draining for 60 s, then shutting down within 20 s. Press Ctrl-C again to exit immediately.'
 
-/** A command on a terminal of its own. */
+/** A command on its own terminal. */
 function onTerminal(t: Test, command: string, settings: Record<string, string>) {
   const ports = { PORT: '0', PROBE_PORT: '0', METRICS_PORT: 'off' }
   const env = Object.entries({
@@ -59,7 +59,7 @@ async function untilGone(dir: string): Promise<number> {
   return Math.round(performance.now() - startedMs)
 }
 
-t.test('Ctrl-C prints what happens, and a second one exits and stops the embedded Postgres', { skip }, async t => {
+t.test('Ctrl-C prints the next steps, and a second one exits and stops the embedded Postgres', { skip }, async t => {
   const DATA_DIR = t.testdir()
   const terminal = onTerminal(t, SERVICE, { DATA_DIR, DRAIN_SECONDS: '60' })
   await terminal.shows('embedded postgres started')
@@ -71,10 +71,10 @@ t.test('Ctrl-C prints what happens, and a second one exits and stops the embedde
   t.equal(await terminal.ended, 1)
   const tookMs = await untilGone(DATA_DIR)
   t.ok(tookMs <= 5_000, `at most 5 s: ${tookMs} ms`)
-  t.equal(existsSync(join(DATA_DIR, 'postgres/postmaster.pid')), false, 'by a fast shutdown, which removes its file')
+  t.equal(existsSync(join(DATA_DIR, 'postgres/postmaster.pid')), false, 'a fast shutdown, which removes postmaster.pid')
 })
 
-t.test('Ctrl-C twice while the embedded Postgres is made ends all processes', { skip }, async t => {
+t.test('two Ctrl-C while the embedded Postgres is created end all processes', { skip }, async t => {
   const DATA_DIR = t.testdir()
   const terminal = onTerminal(t, SERVICE, { DATA_DIR, DRAIN_SECONDS: '60' })
   await terminal.shows('main port open')
@@ -88,7 +88,7 @@ t.test('Ctrl-C twice while the embedded Postgres is made ends all processes', { 
   t.ok(tookMs <= 5_000, `at most 5 s: ${tookMs} ms`)
 })
 
-t.test('one Ctrl-C during npm start drains, also while the embedded Postgres is made', { skip }, async t => {
+t.test('one Ctrl-C during npm start drains, also while the embedded Postgres is created', { skip }, async t => {
   const DATA_DIR = t.testdir()
   const terminal = onTerminal(t, 'npm start', { DATA_DIR, DRAIN_SECONDS: '2' })
   await terminal.shows('main port open')

@@ -1,4 +1,4 @@
-// What would otherwise end the process outside of every promise, and what is released when it does end.
+// Errors outside of all promises, and the release of resources when they end the process.
 import { once } from 'node:events'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
@@ -21,7 +21,7 @@ import { stablePort } from '../support/stable-port.ts'
 const UNCAUGHT = fileURLToPath(new URL('../support/uncaught-errors.js', import.meta.url))
 const PASSWORD = 'correct horse battery'
 
-t.test('the embedded Postgres ends with a process that uncaught errors end', async t => {
+t.test('the embedded Postgres ends when uncaught errors end the process', async t => {
   const directory = mkdtempSync(join(tmpdir(), 'trading-health-uncaught-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
   const service = await startService(t, { DATA_DIR: directory }, ['--import', UNCAUGHT])
@@ -39,7 +39,7 @@ t.test('the embedded Postgres ends with a process that uncaught errors end', asy
   ])
 })
 
-t.test('the embedded Postgres ends with a process that a second signal ends', async t => {
+t.test('the embedded Postgres ends when a second signal ends the process', async t => {
   const directory = mkdtempSync(join(tmpdir(), 'trading-health-uncaught-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
   const service = await startService(t, { DATA_DIR: directory, DRAIN_SECONDS: '60' })
@@ -51,10 +51,10 @@ t.test('the embedded Postgres ends with a process that a second signal ends', as
   const { code } = await service.end('SIGTERM')
   t.equal(code, 1)
   while ((await processIdentity(pid)) !== undefined) await sleep(20)
-  t.pass('the server is gone')
+  t.pass('the server has ended')
 })
 
-t.test('a Postgres that is still starting ends with a process that a second signal ends', async t => {
+t.test('a Postgres that is still starting ends when a second signal ends the process', async t => {
   const directory = mkdtempSync(join(tmpdir(), 'trading-health-uncaught-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
   const service = await startService(t, { DATA_DIR: directory, DRAIN_SECONDS: '60', SHUTDOWN_SECONDS: '60' })
@@ -63,7 +63,7 @@ t.test('a Postgres that is still starting ends with a process that a second sign
     try {
       pid = Number(readFileSync(join(directory, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0] || Number.NaN)
     } catch {
-      // Not launched yet.
+      // Not started yet.
     }
     await sleep(1)
   }
@@ -71,7 +71,7 @@ t.test('a Postgres that is still starting ends with a process that a second sign
   await sleep(350)
   t.hasStrict(await service.end('SIGTERM'), { code: 1 })
   while ((await processIdentity(pid)) !== undefined) await sleep(20)
-  t.pass('the server is gone')
+  t.pass('the server has ended')
 })
 
 t.test('a run ends and its lease is released when an uncaught error ends its process', async t => {
@@ -101,7 +101,7 @@ t.test('a run ends and its lease is released when an uncaught error ends its pro
   t.strictSame([...runs], [{ outcome: 'succeeded', lease_expires_at: null }])
 })
 
-t.test('clients that take every file descriptor do not end the process', async t => {
+t.test('clients that use every file descriptor do not end the process', async t => {
   const { url } = await createTestDatabase(t)
   const service = await startService(t, { DATABASE_URL: url, METRICS_PORT: '0' }, [], { openFiles: 100 })
   await untilStatus(`${service.main}/health/ready`, 200)
@@ -113,7 +113,7 @@ t.test('clients that take every file descriptor do not end the process', async t
     socket.on('error', () => undefined)
     sockets.push(socket)
   }
-  // Longer than each timer of the service and its libraries takes to fire.
+  // Longer than each timer interval of the service and its libraries.
   await sleep(4_000)
   t.equal(service.child.exitCode, null)
   for (const socket of sockets) socket.destroy()
@@ -125,7 +125,7 @@ t.test('clients that take every file descriptor do not end the process', async t
   )
 })
 
-t.test('a full disk behind standard output costs log lines, and nothing else', { skip: noFullDevice() }, async t => {
+t.test('a full disk behind standard output only loses log lines', { skip: noFullDevice() }, async t => {
   const { url } = await createTestDatabase(t)
   const full = openSync('/dev/full', 'w')
   const port = await stablePort()
