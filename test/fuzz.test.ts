@@ -1,4 +1,4 @@
-// Every route under arbitrary requests. FUZZ_REQUESTS sets how many (1,000), FUZZ_SEED repeats a run.
+// Sends arbitrary requests to every route. FUZZ_REQUESTS sets their number (1,000), FUZZ_SEED repeats a run.
 import { once } from 'node:events'
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { TSchema } from '@sinclair/typebox'
@@ -13,7 +13,7 @@ import { adminOf } from './support/session.ts'
 
 const REQUESTS = Number(process.env.FUZZ_REQUESTS ?? 1_000)
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
-/** A request that takes longer hangs. */
+/** A request that takes longer counts as hanging. */
 const PATIENCE_MS = 30_000
 
 interface Route {
@@ -36,10 +36,10 @@ interface Answer {
   body: Buffer
 }
 
-/** What is answered before, or instead of, a route's own code. */
+/** The statuses of answers that are given before the handler of a route. */
 const BEFORE_THE_ROUTE = new Set([400, 401, 403, 404, 405, 413, 414, 415, 431])
 
-t.test('no request breaks a route, hangs, or changes anything when it is refused', async t => {
+t.test('no request causes an internal error, hangs, or changes state although it is rejected', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   const routes: Route[] = []
   const { app, url } = await startApp(
@@ -67,7 +67,7 @@ t.test('no request breaks a route, hangs, or changes anything when it is refused
     const { route } = call
     const documented = Object.keys((route.schema.response ?? {}) as Record<string, unknown>).map(Number)
     const failure = `${route.method} ${`${call.params}?${call.query}`.slice(0, 200)} answers ${status}: ${answer.body.toString().slice(0, 300)}`
-    // Pages for people are no part of the API's document.
+    // HTML pages are not part of the API document.
     if (!('hide' in route.schema) && !documented.includes(status) && !BEFORE_THE_ROUTE.has(status))
       throw new Error(`not documented: ${failure}`)
     if (status === 500 && !failure.includes('JOB_FAILED')) throw new Error(`broken: ${failure}`)
@@ -81,26 +81,26 @@ t.test('no request breaks a route, hangs, or changes anything when it is refused
     admin = await adminOf(app, `admin${admins++}`)
   })
   const { failed, errorInstance } = await fc.check(property, { numRuns: REQUESTS, seed: SEED, endOnFailure: true })
-  t.notOk(failed, `nothing is broken (FUZZ_SEED=${SEED}): ${String(errorInstance)}`)
+  t.notOk(failed, `no failure (FUZZ_SEED=${SEED}): ${String(errorInstance)}`)
   t.comment(`seed ${SEED}; answers by status: ${[...statuses].sort(([a], [b]) => a - b).join(' ')}`)
 
   for (const status of [200, 400]) {
     const requests = statuses.get(status) ?? 0
     t.ok(requests > REQUESTS / 50, `enough answers with ${status}: ${requests} of ${REQUESTS}`)
   }
-  t.equal((await fetch(`${url}/health/ready`)).status, 200, 'the service still serves')
+  t.equal((await fetch(`${url}/health/ready`)).status, 200, 'the service is still ready')
 })
 
 function isEnvelope(route: Route, { body }: Answer): boolean {
   if (route.method === 'HEAD') return body.length === 0
   const answer: unknown = JSON.parse(body.toString())
   if (typeof answer !== 'object' || answer === null) return false
-  // Probes have answers of their own.
+  // Probes have their own answers.
   if (/^\/(health|api\/system\/health$)/.test(route.url) && 'timestamp' in answer) return true
   return 'code' in answer && Object.keys(catalogue).includes(String(answer.code)) && 'error' in answer
 }
 
-/** What a refused request must not change, as one text. */
+/** The state that a rejected request must not change, as one text. */
 async function state(app: FastifyInstance): Promise<string> {
   const [row] = await app.db.run(
     sql => sql<{ state: string }[]>`
@@ -190,7 +190,7 @@ function bodySchema({ schema }: Route): TSchema | undefined {
   return options?.find(({ type }) => type === 'object') ?? body
 }
 
-/** A lone surrogate has no encoding of its own. */
+/** A lone surrogate cannot be encoded. */
 function encode(text: string): string {
   return encodeURIComponent(Buffer.from(text).toString())
 }

@@ -18,7 +18,7 @@ const spot = (...balances: [asset: string, total: string][]): Wallet => ({
   balances: balances.map(([asset, total]) => ({ asset, free: total, locked: '0', total }))
 })
 
-/** Records the wallets so many minutes after midnight. @returns how many rows of the history were written */
+/** Records the wallets `minutes` after midnight. @returns the number of rows written to the history */
 function recordAt(accountId: string, minutes: number, wallets: readonly Wallet[]): Promise<number> {
   const at = new Date(MIDNIGHT + minutes * MINUTE)
   return database.transaction(tx => recordBalances(tx, accountId, wallets, { timeZone, at }))
@@ -50,7 +50,7 @@ async function balancesOf(accountId: string) {
   ])
 }
 
-t.test('each wallet is stored whole, and an asset that is gone is zero from then on', async t => {
+t.test('each wallet is stored completely, and a missing asset is zero from then on', async t => {
   const { accountId } = await seedAccount(database)
   const other = await seedAccount(database)
   await recordAt(other.accountId, 60, [spot(['USDT', '9'], ['XRP', '4'])])
@@ -108,7 +108,7 @@ t.test('the history of an asset does not depend on another asset or account', as
   t.strictSame(await historyOf(other.accountId), [[62, 'USDT', '1']])
 })
 
-t.test('the first call of a day records what the last call before it found, at the time of that call', async t => {
+t.test('the first call of a day records the balances of the last call before, with the time of that call', async t => {
   const { accountId } = await seedAccount(database)
   await recordAt(accountId, -6, [spot(['BTC', '1'], ['USDT', '1'])])
   await recordAt(accountId, -2, [spot(['USDT', '2'])])
@@ -123,7 +123,7 @@ t.test('the first call of a day records what the last call before it found, at t
     [-2, 'BTC', '0'],
     [-2, 'USDT', '2']
   ])
-  t.equal(await recordAt(accountId, 1, [spot(['USDT', '3'])]), 0, 'once a day')
+  t.equal(await recordAt(accountId, 1, [spot(['USDT', '3'])]), 0, 'recorded once a day')
 })
 
 t.test('a balance read at midnight belongs to the new day', async t => {
@@ -131,11 +131,11 @@ t.test('a balance read at midnight belongs to the new day', async t => {
   await recordAt(accountId, -4, [spot(['USDT', '1'])])
   await recordAt(accountId, 0, [spot(['USDT', '2'])])
   t.strictSame(await historyOf(accountId), [[-4, 'USDT', '1']])
-  t.equal(await recordAt(accountId, 1, [spot(['USDT', '2'])]), 0, 'it does not end the day before')
+  t.equal(await recordAt(accountId, 1, [spot(['USDT', '2'])]), 0, 'it is not the last balance of the day before')
   t.strictSame(await historyOf(accountId), [[-4, 'USDT', '1']])
 })
 
-t.test('an asset of which a fraction is held ends each day, one of which nothing was held does not', async t => {
+t.test('a fraction of an asset is recorded at the end of each day, an unchanged zero is not', async t => {
   const { accountId } = await seedAccount(database)
   const day = 24 * 60
   await recordAt(accountId, -60, [spot(['BTC', '0.5'], ['USDT', '0.5'])])
@@ -157,11 +157,11 @@ t.test('in the last 59 seconds of a day a change is recorded at once', async t =
   await recordAt(accountId, day - 3, [spot(['USDT', '1'])])
   t.equal(await recordAt(accountId, day - 1, [spot(['USDT', '2'])]), 0)
   t.equal(await recordAt(accountId, day - 59 / 60, [spot(['USDT', '2'])]), 1)
-  t.equal(await recordAt(accountId, day - 0.5, [spot(['USDT', '2'])]), 0, 'not without a change')
+  t.equal(await recordAt(accountId, day - 0.5, [spot(['USDT', '2'])]), 0, 'an unchanged total is not recorded')
   t.equal(await recordAt(accountId, day - 0.25, [spot(['USDT', '3'])]), 1)
 })
 
-t.test('without a moment the balances are those of the time of the transaction', async t => {
+t.test('without a given time the balances have the time of the transaction', async t => {
   const { accountId } = await seedAccount(database)
   const options = { timeZone }
   const [row] = await database.transaction(async tx => {
@@ -173,13 +173,13 @@ t.test('without a moment the balances are those of the time of the transaction',
   t.strictSame({ ...row }, { stored: true, recorded: true })
 })
 
-t.test('a wallet has balances once one was recorded, zero ones too', async t => {
+t.test('a wallet has balances after one was recorded, even if it is zero', async t => {
   const { accountId } = await seedAccount(database)
   const other = await seedAccount(database)
   const has = (...marketTypes: ('SPOT' | 'FUTURES')[]) =>
     database.transaction(tx => hasBalances(tx, accountId, marketTypes))
   await recordAt(other.accountId, 60, [spot(['USDT', '1'])])
-  t.equal(await has('SPOT', 'FUTURES'), false, 'those of another account do not count')
+  t.equal(await has('SPOT', 'FUTURES'), false, 'balances of another account do not count')
   await recordAt(accountId, 60, [spot(['USDT', '0'])])
   t.equal(await has('SPOT', 'FUTURES'), true)
   t.equal(await has('SPOT'), true)

@@ -19,7 +19,7 @@ t.before(async () => {
   database = await tradingDatabase(t)
 })
 
-/** Replaces everything in the database by these rows. */
+/** Replaces all rows of the database by these rows. */
 async function seed(rows: TradingRows = {}): Promise<void> {
   await database.run(sql => sql`truncate users cascade`)
   await seedTrading(database, rows)
@@ -27,7 +27,7 @@ async function seed(rows: TradingRows = {}): Promise<void> {
 
 /** A day that is half over; the day before it ended twelve hours ago. */
 const noon = localDay(12)
-/** A day that began an hour ago: what was held when the day before it ended is still known. */
+/** A day that began an hour ago: the positions at the end of the day before are still known. */
 const night = localDay(1)
 const dayBefore = (date: string, days = 1) => new Date(Date.parse(date) - days * 86_400_000).toISOString().slice(0, 10)
 
@@ -58,31 +58,34 @@ t.test('a summary counts the executions from the beginning of the day to its end
   })
 })
 
-t.test('balances are the last ones before the day begins and before it ends, the drawdown is between them', async t => {
-  await seed({ accounts: [{}, {}] })
-  await recordBalances(database, [
-    { at: noon.at(-40), total: '5000' },
-    { at: noon.at(-24.001), total: '100' },
-    { at: noon.at(-24), total: '200' },
-    { at: noon.at(-20), total: '150' },
-    { at: noon.at(-10), total: '160' },
-    { at: noon.at(0), total: '1' },
-    { at: noon.at(-24.001), total: '7', currency: 'BTC' },
-    { account: 1, at: noon.at(-30), total: '400' },
-    { account: 1, at: noon.at(-1), total: '300' }
-  ])
-  await run(dayBefore(noon.date), noon.timeZone)
-  assertRows(
-    t,
-    (await rowsOf(dayBefore(noon.date))).map(row => plain({ ...row })),
-    [
-      { account_id: '1', start_balance: '100', end_balance: '160', max_drawdown: '-0.25' },
-      { account_id: '2', start_balance: '400', end_balance: '300', max_drawdown: '-0.25' }
-    ]
-  )
-})
+t.test(
+  'balances are the last ones before the start and the end of the day, and the drawdown is between them',
+  async t => {
+    await seed({ accounts: [{}, {}] })
+    await recordBalances(database, [
+      { at: noon.at(-40), total: '5000' },
+      { at: noon.at(-24.001), total: '100' },
+      { at: noon.at(-24), total: '200' },
+      { at: noon.at(-20), total: '150' },
+      { at: noon.at(-10), total: '160' },
+      { at: noon.at(0), total: '1' },
+      { at: noon.at(-24.001), total: '7', currency: 'BTC' },
+      { account: 1, at: noon.at(-30), total: '400' },
+      { account: 1, at: noon.at(-1), total: '300' }
+    ])
+    await run(dayBefore(noon.date), noon.timeZone)
+    assertRows(
+      t,
+      (await rowsOf(dayBefore(noon.date))).map(row => plain({ ...row })),
+      [
+        { account_id: '1', start_balance: '100', end_balance: '160', max_drawdown: '-0.25' },
+        { account_id: '2', start_balance: '400', end_balance: '300', max_drawdown: '-0.25' }
+      ]
+    )
+  }
+)
 
-t.test('a balance of zero has no drawdown, and a first balance within the day begins it', async t => {
+t.test('a balance of zero has no drawdown, and a first balance within the day is the start balance', async t => {
   await seed({ accounts: [{}, {}] })
   await recordBalances(database, [
     { at: noon.at(-24.001), total: '0' },
@@ -100,7 +103,7 @@ t.test('a balance of zero has no drawdown, and a first balance within the day be
   )
 })
 
-t.test('the unrealised PnL of a day is that of the open positions, until three hours after its end', async t => {
+t.test('until three hours after the end of a day, its unrealised PnL is that of the open positions', async t => {
   await seed({
     accounts: [{}, {}],
     strategyAccounts: [
@@ -150,7 +153,7 @@ t.test('an ended day that was not summarised within three hours has no unrealise
   }
 })
 
-t.test('a day is over at its end, and three hours later what is held is no longer that of its end', async t => {
+t.test('a day is final after its end, and its unrealised PnL is unknown from three hours after its end', async t => {
   const { url, clock } = await frozenDatabase(t)
   const frozen = openDatabase(url)
   t.teardown(() => frozen.close(0))
@@ -176,7 +179,7 @@ t.test('a day is over at its end, and three hours later what is held is no longe
   t.strictSame(await summary(), [[true, null]])
 })
 
-t.test('the unrealised PnL of an unfinished day is kept when the day is completed too late to know it', async t => {
+t.test('a day that is completed later than three hours after its end keeps its earlier unrealised PnL', async t => {
   await seed()
   const day = dayBefore(noon.date)
   await database.run(
@@ -196,7 +199,7 @@ t.test('the unrealised PnL of an unfinished day is kept when the day is complete
   })
 })
 
-t.test('a repeated summary replaces every figure', async t => {
+t.test('a repeated summary replaces every value', async t => {
   await seed()
   await run(noon.date, noon.timeZone)
   const before = await database.run(sql => sql`select computed_at from daily_account_summaries`)
@@ -228,7 +231,7 @@ t.test('a repeated summary replaces every figure', async t => {
   t.strictSame({ ...later }, { later: true })
 })
 
-t.test('an account that is switched off keeps the days that it has, and gets no new one', async t => {
+t.test('a disabled account keeps its existing days, and gets no new one', async t => {
   await seed({ accounts: [{}, {}] })
   const [first, second] = [dayBefore(noon.date, 2), dayBefore(noon.date)]
   await run(first, noon.timeZone)
@@ -236,10 +239,10 @@ t.test('an account that is switched off keeps the days that it has, and gets no 
   t.strictSame(await run(first, noon.timeZone), { accounts: 2, summaries: 2, fees_unknown: 0 })
   const one = { accounts: 1, summaries: 1, fees_unknown: 0 }
   t.strictSame(await run(second, noon.timeZone), one)
-  t.strictSame(await run(second, noon.timeZone), one, 'nor by the summary of another account')
+  t.strictSame(await run(second, noon.timeZone), one, 'the summary of another account does not count')
 })
 
-t.test('a currency that has a summary of the day keeps it, other days get none', async t => {
+t.test('a currency without activity keeps an existing summary of the day, and gets none for other days', async t => {
   await seed()
   await holdPositions(database, [{ symbol: 'ETHBTC', currency: 'BTC', unrealized: '5' }])
   await run(noon.date, noon.timeZone)
@@ -256,7 +259,7 @@ t.test('a currency that has a summary of the day keeps it, other days get none',
   t.hasStrict(await run(dayBefore(noon.date), noon.timeZone), { summaries: 1 })
 })
 
-t.test('an account has no summary of a day that ended before it was made', async t => {
+t.test('an account has no summary of a day that ended before its creation', async t => {
   await seed()
   const created = (at: string) => database.run(sql => sql`update accounts set created_at = ${at}`)
   await created(noon.at(0))
@@ -265,7 +268,7 @@ t.test('an account has no summary of a day that ended before it was made', async
   t.hasStrict(await run(dayBefore(noon.date), noon.timeZone), { accounts: 1, summaries: 1 })
 })
 
-t.test('summaries are in the order of the names, with the chat of an owner who may sign in', async t => {
+t.test('summaries are ordered by name, with the chat of an owner who may sign in', async t => {
   await seed({
     chats: ['11', '22'],
     accounts: [
@@ -284,7 +287,7 @@ t.test('summaries are in the order of the names, with the chat of an owner who m
   ])
 })
 
-t.test('the days to complete are yesterday, those that are not final, and those after the last one', async t => {
+t.test('the days to complete are yesterday, days that are not final, and days after the last one', async t => {
   await seed()
   const day = (ago: number) => dayBefore(noon.date, ago)
   t.strictSame(await unfinished(day(1)), [day(1)])
@@ -303,10 +306,10 @@ t.test('the days to complete are yesterday, those that are not final, and those 
   t.strictSame(await unfinished(day(1)), [day(8), day(4), day(3), day(2), day(1)])
   await finished(1)
   await finished(0, false)
-  t.strictSame(await unfinished(day(1)), [day(8), day(4), day(3), day(2), day(1)], 'today is not over')
+  t.strictSame(await unfinished(day(1)), [day(8), day(4), day(3), day(2), day(1)], 'today has not ended')
 })
 
-t.test('a day is completed again when an execution of it was recorded after its summary', async t => {
+t.test('a day is completed again when one of its executions was recorded after its summary', async t => {
   await seed({ accounts: [{}, {}] })
   const day = (ago: number) => dayBefore(noon.date, ago)
   const summary = (account: number, ago: number, computed: string) =>
@@ -321,12 +324,12 @@ t.test('a day is completed again when an execution of it was recorded after its 
   await summary(2, 3, second(60))
   await summary(1, 7, second(-7_200))
   await trade(database, [
-    // In the first second of a day and in the last one of it.
+    // In the first and in the last second of a day.
     { at: noon.at(-6 * 24), recorded: second(1) },
     { at: noon.at(-4 * 24 - 0.001), recorded: second(-14.9) },
     { at: noon.at(-4 * 24), recorded: second(-15) },
     { at: noon.at(-2 * 24), recorded: second(-3_600) },
-    // Just so long before the first summary that it was seen.
+    // Recorded early enough before the first summary to be included.
     { at: noon.at(-9 * 24), recorded: second(-7_215) }
   ])
   t.strictSame(await unfinished(day(1)), [day(6), day(5), day(1)])
@@ -335,10 +338,10 @@ t.test('a day is completed again when an execution of it was recorded after its 
   await trade(database, [{ at: noon.at(-3 * 24), recorded: second(30), currency: 'BTC' }])
   t.strictSame(await unfinished(day(1)), [day(8), day(6), day(5), day(3), day(1)], 'a currency without a summary')
   await trade(database, [{ at: noon.at(1), recorded: second(3_700) }])
-  t.strictSame(await unfinished(day(1)), [day(8), day(6), day(5), day(3), day(1)], 'today is not over')
+  t.strictSame(await unfinished(day(1)), [day(8), day(6), day(5), day(3), day(1)], 'today has not ended')
 })
 
-t.test('the day of a moment is that of the zone', async t => {
+t.test('the day of a time is that in the time zone', async t => {
   const at = (time: string, timeZone: string) => database.transaction(tx => dayOf(tx, new Date(time), { timeZone }))
   t.equal(await at('2026-11-24T14:59:59Z', 'Asia/Seoul'), '2026-11-24')
   t.equal(await at('2026-11-24T15:00:00Z', 'Asia/Seoul'), '2026-11-25')

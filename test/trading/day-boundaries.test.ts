@@ -14,7 +14,7 @@ for (const timeZone of [
   ...['America/Havana', 'America/Santiago', 'Africa/Cairo', 'Australia/Lord_Howe', 'Africa/Casablanca', 'EST5EDT'],
   ...['Asia/Seoul', 'asia/seoul', 'UTC', 'EST', 'Etc/GMT+9', 'Pacific/Apia']
 ]) {
-  t.test(`the days of ${timeZone} begin at the same moments in Node.js and PostgreSQL`, async () => {
+  t.test(`the days of ${timeZone} begin at the same times in Node.js and PostgreSQL`, async () => {
     await assertSameDays(database, timeZone)
   })
 }
@@ -37,7 +37,7 @@ t.test('a zone that PostgreSQL does not know is rejected', async t => {
   )
 })
 
-t.test('another failure of the database is not taken for an unknown zone', async t => {
+t.test('another failure of the database is not reported as an unknown zone', async t => {
   for (const failure of [new Error('closed'), Object.assign(new Error('no connection'), { code: '08006' })]) {
     const failing = { run: async () => Promise.reject(failure) } as unknown as Database
     await t.rejects(assertSameDays(failing, 'UTC'), failure)

@@ -11,7 +11,7 @@ t.beforeEach(async () => {
   await database.run(sql => sql`truncate users cascade`)
 })
 
-/** The futures markets in use; the spot market of an active account always is. */
+/** The futures markets in use. The spot market of an active account is always in use. */
 const futures = async () =>
   (await marketsInUse(database)).filter(({ marketType }) => marketType === 'FUTURES').map(({ exchange }) => exchange)
 

@@ -90,18 +90,18 @@ function applied(decision: Reconciliation) {
 
 const seen = (order: UnifiedOrder, fills: Fill[] | null = null) => ({ kind: 'found' as const, order, fills, at: AT })
 
-t.test('what is as it was needs nothing, however the digits are written', async t => {
+t.test('an unchanged order needs no update, in any spelling of its numbers', async t => {
   const order = known({ status: 'partially_filled', recordedQuantity: '1.50' })
   const same = unified({ status: 'partially_filled', filledQuantity: '1.5' })
   t.notOk(differs(order, seen(same)))
-  t.notOk(differs(order, seen({ ...same, status: 'open' })), 'open with a part filled is partially filled')
+  t.notOk(differs(order, seen({ ...same, status: 'open' })), 'an open order with a partial fill is partially filled')
   t.notOk(needsFills(order, same))
   t.ok(needsFills(order, { ...same, filledQuantity: '1.6' }))
   t.notOk(needsFills(known({ isCumulative: true }), unified({ filledQuantity: '1' })))
-  t.ok(differs(known({ misses: 1 }), seen(unified())), 'an order that is back has no misses any more')
+  t.ok(differs(known({ misses: 1 }), seen(unified())), 'an order that was found again has no misses')
 })
 
-t.test('a answer that is older than what is recorded changes nothing', async t => {
+t.test('an answer that is older than the recorded state changes nothing', async t => {
   const recorded = [execution('1', '2', '10')]
   const older = seen(unified({ filledQuantity: '1', averagePrice: '10', status: 'canceled' }))
   const { executions, corrections, change } = applied(reconcile(known(), recorded, older))
@@ -115,7 +115,7 @@ t.test('a answer that is older than what is recorded changes nothing', async t =
   })
 })
 
-t.test('a fill that is listed twice, or recorded already, is taken once', async t => {
+t.test('a fill that is listed twice, or already recorded, is recorded once', async t => {
   const fills = [fill('1', '1', '10'), fill('2', '1', '12'), fill('2', '1', '12')]
   const decision = reconcile(
     known(),
@@ -128,7 +128,7 @@ t.test('a fill that is listed twice, or recorded already, is taken once', async 
   t.hasStrict(decision, { change: { status: 'filled', filledQuantity: '2', averagePrice: '11' } })
 })
 
-t.test('fills that ran ahead of the order are taken', async t => {
+t.test('fills that are newer than the order are recorded', async t => {
   const fills = [fill('1', '1', '10'), fill('2', '1', '12')]
   const order = unified({ filledQuantity: '1', averagePrice: '10', status: 'partially_filled' })
   t.hasStrict(reconcile(known(), [], seen(order, fills)), {
@@ -136,7 +136,7 @@ t.test('fills that ran ahead of the order are taken', async t => {
   })
 })
 
-t.test('a difference is priced so that the sums stay exact, unless that price were none', async t => {
+t.test('the price of a difference keeps the sums exact, unless it would not be positive', async t => {
   const difference = (filledQuantity: string, averagePrice: string | null) =>
     reconcile(
       known({ fillChecks: 2 }),
@@ -292,7 +292,7 @@ t.test(
   }
 )
 
-t.test('an execution is recorded with its fee, or with none where the asset is not known', async t => {
+t.test('an execution is recorded with its fee, or without one if the asset is unknown', async t => {
   const fees = [
     { fee: '0.1', feeAsset: 'USDT' },
     { fee: null, feeAsset: 'USDT' },
@@ -332,7 +332,7 @@ t.test('a recorded fee is corrected when the exchange reports another one', asyn
   t.strictSame(ahead({ fee: '0', feeAsset: 'BNB' }), corrected('0', 'BNB'))
   t.strictSame(ahead({ fee: null }), [])
   t.strictSame(ahead({ feeAsset: null }), [])
-  t.strictSame(correctionOf({ fee: '0.2' }), [], 'an older answer corrects nothing')
+  t.strictSame(correctionOf({ fee: '0.2' }), [], 'an older answer causes no correction')
 })
 
 t.test('an order whose fills are missing is open or partially filled until they come', async t => {
@@ -382,7 +382,7 @@ t.test('a difference whose price would be zero has the average price', async t =
   assertRows(t, executions, [{ price: '5', quantity: '1' }])
 })
 
-t.test('less than one unit is a part, too, and a price below one is a price', async t => {
+t.test('a quantity below one unit and a price below one are valid', async t => {
   const part = seen(unified({ filledQuantity: '0.5', averagePrice: '0.4', status: 'open' }), [fill('1', '0.5', '0.4')])
   t.equal(applied(reconcile(known(), [], part)).change.status, 'partially_filled')
   const difference = seen(unified({ filledQuantity: '0.5', averagePrice: '0.4' }), [])

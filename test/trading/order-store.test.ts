@@ -16,12 +16,12 @@ t.test('orders that were checked are locked in the order of their ids', async t 
     ids.push(await insertOrder(database, account, order))
   }
   const [first = '', second = '', third = '', other = ''] = ids
-  // The row of the first order is then the last one in the table.
+  // The update moves the row of the first order to the end of the table.
   await database.run(sql => sql`update orders set price = 1 where order_id = ${first}`)
   const holder = await openTransaction(t, database)
   await holder.sql`select from orders where order_id = ${second} for no key update`
   const checking = database.transaction(async tx => {
-    // The plan that does not read the rows in the order of an index.
+    // Disables plans that read the rows in the order of an index.
     await tx`set local enable_indexscan = off`
     await tx`set local enable_bitmapscan = off`
     await new OrderStore(database).checked(tx, [third, second, first])
@@ -45,7 +45,7 @@ t.before(async () => {
   database = await tradingDatabase(t)
 })
 
-/** Inserts an order as it is after some checks. */
+/** Inserts an order with the state after some checks. */
 async function place(
   account: SeededAccount,
   exchangeOrderId: string | null,
@@ -98,7 +98,7 @@ t.test('orders to check are those that have not ended and are known to the excha
   t.strictSame(await store.ordersToCheck([]), [])
 })
 
-t.test('the recorded quantity is the sum of the executions, cumulative with a difference among them', async t => {
+t.test('the recorded quantity is the sum of the executions, and cumulative if one of them is a difference', async t => {
   const account = await seedAccount(database)
   const [first, second] = [await place(account, '1'), await place(account, '2')]
   for (const [orderId, tradeId, quantity] of [
@@ -119,7 +119,7 @@ t.test('the recorded quantity is the sum of the executions, cumulative with a di
   ])
 })
 
-t.test('an unknown order is checked again after a minute, doubled with each miss up to six hours', async t => {
+t.test('an unknown order is checked after a minute, and the wait doubles with each miss, up to six hours', async t => {
   const account = await seedAccount(database)
   const minute = 60
   for (const [misses, afterSeconds] of [
@@ -173,7 +173,7 @@ const fill = (exchangeTradeId: string, quantity: string, rest: Partial<Fill> = {
   ...rest
 })
 
-t.test('a transaction counts what it wrote of each kind', async t => {
+t.test('a transaction counts its writes of each kind', async t => {
   const account = await seedAccount(database)
   const store = new OrderStore(database)
   const names = ['filled', 'ended', 'waiting', 'flagged', 'missing', 'unknown', 'sold']
@@ -250,7 +250,7 @@ t.test('a transaction counts what it wrote of each kind', async t => {
   })
 })
 
-t.test('only a spot position below zero is oversold', async t => {
+t.test('only a negative spot position is oversold', async t => {
   const account = await seedAccount(database)
   const store = new OrderStore(database)
   const placed = [

@@ -10,7 +10,7 @@ const names = ['cumulative_return', 'max_drawdown', 'volatility', 'sharpe', 'sor
 type Metrics = Record<(typeof names)[number], string | null>
 const nothing = Object.fromEntries(names.map(name => [name, null]))
 
-/** What the metrics of a series are after its last day. */
+/** The metrics of a series after its last day. */
 function metricsOf(pnl: readonly string[], { capital = '1', periodsPerYear = 365 } = {}): Promise<Partial<Metrics>> {
   return database.transaction(async tx => {
     const [last] = await tx<Metrics[]>`
@@ -24,7 +24,7 @@ function metricsOf(pnl: readonly string[], { capital = '1', periodsPerYear = 365
   })
 }
 
-/** The gains of a capital of 1 that compounds the returns. */
+/** The daily gains of a capital of 1 with compounded returns. */
 function compounded(returns: readonly string[]): string[] {
   let equity = new Big(1)
   return returns.map(r => {
@@ -37,7 +37,7 @@ function compounded(returns: readonly string[]): string[] {
 /** The numbers of a list as text; a null is a day without a return, which the sources skip. */
 const textsOf = (list: unknown) => (Array.isArray(list) ? list.filter(item => item !== null).map(String) : [])
 
-/** That a metric is what its source says: to the last digit that it gives, the error of a double aside. */
+/** Asserts that a metric equals that of its source, to the last digit of the source, within the error of a double. */
 function agrees(t: Test, name: string, got: string | null | undefined, expected: unknown): unknown {
   if (expected === null || expected === 'inf') {
     return t.equal(got, null, `${name} is not defined: null`)
@@ -53,7 +53,7 @@ function agrees(t: Test, name: string, got: string | null | undefined, expected:
   return t.ok(error.lte(allowed), `${name} ${got} is ${expected}`)
 }
 
-/** Where a source means something else by the name, and what. */
+/** Metrics that a source defines differently, with its definition. */
 const otherwise: Record<string, string> = {
   'downside_risk_mar_0.1': 'the minimum acceptable return is 0 here'
 }
@@ -71,12 +71,12 @@ function quotient({ sharpe, volatility, sortino }: Partial<Metrics>): string | n
 async function empyrical(t: Test, name: string): Promise<void> {
   const { returns, periods_per_year, expected } = fixture(`metrics/${name}.json`)
   const simple = await metricsOf(textsOf(returns), { periodsPerYear: Number(periods_per_year) })
-  // Its equity compounds the returns, where ours adds the gains on the same capital.
+  // The source compounds the returns; this service adds the gains of a constant capital.
   const equity = await metricsOf(compounded(textsOf(returns)))
   const ours: Record<string, string | null | undefined> = {
     sharpe: simple.sharpe,
     sortino: simple.sortino,
-    // The denominator of sortino, which is not kept by itself.
+    // The denominator of sortino, which is not stored.
     downside_risk: quotient(simple),
     annual_volatility: simple.volatility,
     max_drawdown: equity.max_drawdown,
@@ -119,8 +119,8 @@ recordedTest('freqtrade: 28 days of profits', async t => {
     'metrics/freqtrade_drawdown_28_daily_profits.json'
   ) as { daily_profit_abs: number[]; starting_balance: number; expected: Record<string, number> }
   const got = await metricsOf(textsOf(daily_profit_abs), { capital: String(starting_balance) })
-  t.comment('freqtrade, max_drawdown_abs: a sum of money; drawdowns are kept relative to the peak here')
-  // The source cuts the digits that it does not give.
+  t.comment('freqtrade, max_drawdown_abs: an amount of money; drawdowns are relative to the peak here')
+  // The source truncates further digits.
   t.equal(new Big(got.max_drawdown ?? 'NaN').toFixed(8, Big.roundDown), `-${expected.relative_drawdown_at_abs_max}`)
 })
 
@@ -135,7 +135,7 @@ recordedTest('freqtrade: the win rate of eight trades', async t => {
       from jsonb_array_elements_text(${tx.json(closed_trade_profit)}) profit`
   )
   t.equal(row?.rate, String(expected.win_rate))
-  t.comment('freqtrade, expectancy: not among the figures of this service')
+  t.comment('freqtrade, expectancy: not a metric of this service')
 })
 
 t.test('without capital there is no ratio', async t => {
@@ -147,7 +147,7 @@ t.test('the starting capital is the first peak', async t => {
   t.equal(max_drawdown, '-0.25')
 })
 
-t.test('gains of a unit too small for a double keep their ratios', async t => {
+t.test('gains that are too small for a double have the same ratios', async t => {
   const tiny = (pnl: string) => new Big(pnl).times('1e-12').toFixed()
   const coarse = await metricsOf(['0.3', '-0.1', '0.2'])
   const fine = await metricsOf(['0.3', '-0.1', '0.2'].map(tiny), { capital: tiny('1') })

@@ -20,7 +20,7 @@ t.before(async () => {
   database = await tradingDatabase(t)
 })
 
-/** Replaces everything in the database by these rows. */
+/** Replaces all rows of the database by these rows. */
 async function seed(rows: TradingRows = {}): Promise<void> {
   await database.run(sql => sql`truncate users, performance_progress cascade`)
   await seedTrading(database, rows)
@@ -49,7 +49,7 @@ async function performance() {
   return rows.map(row => plain(row))
 }
 
-/** Inserts a computed day without figures. */
+/** Inserts a computed day without amounts. */
 function computed(
   date: string,
   { strategy = 1, currency = 'USDT', isTestnet = false, pnl = '0', at = '2026-11-25T02:00:00Z' } = {}
@@ -79,12 +79,12 @@ t.test('a strategy without executions is not planned', async t => {
   t.equal(yesterday, '2026-11-24')
 })
 
-t.test('a plan begins with the day of the first execution in the zone, and ends with yesterday', async t => {
+t.test('a plan begins with the day of the first execution in the time zone, and ends with yesterday', async t => {
   await seed()
   await trade(database, [{ at: '2026-11-23T15:00:00Z' }, { at: '2026-11-22T14:59:59Z' }])
   t.strictSame(await daysOf(), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-24'])
   t.strictSame(await daysOf({ at: new Date('2026-11-23T14:59:59Z') }), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-22'])
-  t.strictSame(await daysOf({ at: new Date('2026-11-22T14:59:59Z') }), [], 'no day of it is over')
+  t.strictSame(await daysOf({ at: new Date('2026-11-22T14:59:59Z') }), [], 'no day has ended')
 })
 
 t.test('each currency, and each testnet, is a series with the capital of its accounts', async t => {
@@ -122,7 +122,7 @@ t.test('a plan begins with the earliest day of which an execution was recorded a
   for (const day of [20, 21, 22, 23, 24]) await computed(`2026-11-${day}`)
   t.strictSame(await daysOf(), [])
   await trade(database, [{ at: '2026-11-23T00:00:00Z', recorded: '2026-11-25T01:59:45Z' }])
-  t.strictSame(await daysOf(), [], 'more than 15 s before the computation it was seen')
+  t.strictSame(await daysOf(), [], 'recorded more than 15 s before the computation, so it was included')
   await trade(database, [{ at: '2026-11-22T15:00:00Z', recorded: '2026-11-25T01:59:45.001Z' }])
   t.strictSame(await daysOf(), ['1 USDT 1500 2026-11-20 2026-11-23 2026-11-24'])
   await trade(database, [{ at: '2026-11-22T14:59:59Z', recorded: at }])
@@ -133,7 +133,7 @@ t.test('a plan begins with the earliest day of which an execution was recorded a
   t.strictSame(
     await daysOf(),
     ['1 USDT 1500 2026-11-18 2026-11-18 2026-11-24', '1 USDT testnet 70 2026-11-24 2026-11-24 2026-11-24'],
-    'a testnet has days of its own'
+    'a testnet has separate days'
   )
 })
 
@@ -161,7 +161,7 @@ t.test('an execution is compared with the computation of its own series and day'
   t.strictSame(await daysOf(), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-24'], 'its own day was computed before it')
 })
 
-t.test('executions recorded until a completed plan are in its figures', async t => {
+t.test('executions recorded until a completed plan are in its amounts', async t => {
   await seed()
   await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
   for (const day of [20, 21, 22, 23, 24]) await computed(`2026-11-${day}`, { at: '2026-11-19T00:00:00Z' })
@@ -173,20 +173,20 @@ t.test('executions recorded until a completed plan are in its figures', async t 
   await until('2026-11-20T00:00:16Z')
   t.strictSame(await daysOf(), [])
   await until('2026-11-20T00:00:10Z')
-  t.strictSame(await daysOf(), [], 'an earlier plan takes nothing back')
+  t.strictSame(await daysOf(), [], 'an earlier plan does not lower the time')
 })
 
-t.test('a requested day is computed again with the days after it, and no later day for the first time', async t => {
+t.test('a requested day and the computed days after it are computed again, and no further day', async t => {
   await seed()
   await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
   t.strictSame(await daysOf({ date: '2026-11-22' }), ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-22'])
   for (const day of [20, 21, 22, 23]) await computed(`2026-11-${day}`)
   t.strictSame(await daysOf({ date: '2026-11-22' }), ['1 USDT 1000 2026-11-20 2026-11-22 2026-11-23'])
   t.strictSame(await daysOf({ date: '2026-11-20' }), ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-23'])
-  t.strictSame(await daysOf({ date: '2026-11-19' }), [], 'before the first execution there is nothing')
+  t.strictSame(await daysOf({ date: '2026-11-19' }), [], 'there is no day before the first execution')
 })
 
-t.test('the moment of a plan is the time of its transaction', async t => {
+t.test('the time of a plan is the time of its transaction', async t => {
   await seed()
   const isNow = await database.transaction(async tx => {
     const { asOf } = await planPerformance(tx, { timeZone, at: AT })
@@ -232,7 +232,7 @@ t.test('a day has the executions from its beginning to its end in the zone', asy
   ])
 })
 
-t.test('cumulative figures continue those of the days before, of the same series alone', async t => {
+t.test('cumulative values continue those of the days before, only of the same series', async t => {
   await seed()
   await computed('2026-11-18', { pnl: '-100' })
   await computed('2026-11-19', { pnl: '50' })
@@ -251,7 +251,7 @@ t.test('cumulative figures continue those of the days before, of the same series
   ])
 })
 
-t.test('series are computed side by side and do not mix', async t => {
+t.test('series are computed together and do not affect each other', async t => {
   await seed({
     ...twoCurrencies,
     strategyAccounts: [
@@ -284,7 +284,7 @@ t.test('series are computed side by side and do not mix', async t => {
   ])
 })
 
-t.test('a repeated computation replaces every figure', async t => {
+t.test('a repeated computation replaces every value', async t => {
   await seed()
   await compute([series({ to: '2026-11-21' })])
   await trade(database, [
@@ -303,7 +303,7 @@ t.test('a repeated computation replaces every figure', async t => {
   ])
 })
 
-t.test('nothing asked for is nothing computed', async t => {
+t.test('without a requested series nothing is computed', async t => {
   await seed()
   t.strictSame(await compute([]), { days: 0, trades: 0, executions_apart: 0, fees_unknown: 0 })
 })

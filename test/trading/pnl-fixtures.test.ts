@@ -58,7 +58,7 @@ t.before(async () => {
   database = await tradingDatabase(t)
 })
 
-/** An account whose trades go through the job, each with a fee of so much of its amount in the quote currency. */
+/** An account whose trades are recorded by the job, each with a fee in the quote currency at the given rate. */
 async function desk(market: 'SPOT' | 'FUTURES') {
   const exchange = new ScriptedExchange()
   const account = await seedAccount(database)
@@ -79,21 +79,31 @@ async function desk(market: 'SPOT' | 'FUTURES') {
   }
 }
 
-t.test('by hand: a close keeps the average cost, and one beyond zero opens at its price', async t => {
+t.test('manual computation: a close keeps the average cost, and a fill across zero opens at its price', async t => {
   const trade = await desk('FUTURES')
-  const figures = async (...args: Parameters<typeof trade>) => {
+  const valuesAfter = async (...args: Parameters<typeof trade>) => {
     const { position, realized } = await trade(...args)
     return { quantity: position.quantity, average: position.entry_price, realized, fees: position.fees }
   }
-  t.strictSame(await figures('BUY', 2, 100, 0.001), { quantity: '2', average: '100', realized: null, fees: '0.2' })
-  t.strictSame(await figures('BUY', 2, 110, 0.001), { quantity: '4', average: '105', realized: null, fees: '0.42' })
-  t.strictSame(await figures('SELL', 1, 120, 0.001), { quantity: '3', average: '105', realized: '15', fees: '0.54' })
-  t.strictSame(await figures('SELL', 5, 90, 0.001), { quantity: '-2', average: '90', realized: '-45', fees: '0.99' })
-  t.strictSame(await figures('BUY', 2, 80, 0), { quantity: '0', average: null, realized: '20', fees: '0.99' })
+  t.strictSame(await valuesAfter('BUY', 2, 100, 0.001), { quantity: '2', average: '100', realized: null, fees: '0.2' })
+  t.strictSame(await valuesAfter('BUY', 2, 110, 0.001), { quantity: '4', average: '105', realized: null, fees: '0.42' })
+  t.strictSame(await valuesAfter('SELL', 1, 120, 0.001), {
+    quantity: '3',
+    average: '105',
+    realized: '15',
+    fees: '0.54'
+  })
+  t.strictSame(await valuesAfter('SELL', 5, 90, 0.001), {
+    quantity: '-2',
+    average: '90',
+    realized: '-45',
+    fees: '0.99'
+  })
+  t.strictSame(await valuesAfter('BUY', 2, 80, 0), { quantity: '0', average: null, realized: '20', fees: '0.99' })
 })
 
 recordedTest('average cost through partial closes, to the last digit of the source', async t => {
-  t.comment('expected_final_ratio is not checked: a return on the sum of all purchases is no figure of these jobs')
+  t.comment('expected_final_ratio is not checked: these jobs do not compute a return on the sum of all purchases')
   for (const [index, { fee_rate_each_side: rate, fills, expected_final_realized_pnl }] of read<PartialCloses>(
     'average_cost_partial_closes.json'
   ).cases.entries()) {
@@ -111,28 +121,28 @@ recordedTest('average cost through partial closes, to the last digit of the sour
           `average after fill ${step}`
         )
         if (side === 'sell') {
-          // The source charges a close with its share of the opening fee: q·exit·(1−f) − q·avg·(1+f).
+          // The source subtracts its share of the opening fee from a close: q·exit·(1−f) − q·avg·(1+f).
           const fees = new Exact(price).plus(average).times(quantity).times(rate)
           const own = new Exact(last.realized).minus(fees)
           net = net.plus(own)
           t.ok(own.eq(after.realized_pnl_of_this_fill ?? Number.NaN), `realised by fill ${step}`)
           t.ok(net.eq(after.cumulative_realized_pnl), `realised until fill ${step}`)
         } else t.equal(last.realized, null)
-        // After the last close the source keeps the quantity from before: its convention, as its note says.
+        // After the last close the source keeps the quantity from before, as its note says.
         if (!closes) t.equal(last.position.quantity, String(after.quantity))
       }
       const { position } = last ?? {}
       const kept = new Exact(position?.realized_pnl).minus(position?.fees)
-      t.ok(kept.eq(expected_final_realized_pnl), `${kept.toFixed()} in the end`)
+      t.ok(kept.eq(expected_final_realized_pnl), `${kept.toFixed()} at the end`)
     })
   }
 })
 
-recordedTest('long and short with fees, to the 1e-6 that the source gives', async t => {
+recordedTest('long and short with fees, to the precision of the source, 1e-6', async t => {
   const { cases } = read<LongShort>('long_short_fees_funding.json')
   const funded = cases.filter(({ funding_received }) => funding_received !== 0)
   t.comment(
-    `funding is not read in the first version: in ${funded.length} of ${cases.length} cases it is added by this test, and only the rest of the profit is the job's`
+    `funding is not read in the first version: in ${funded.length} of ${cases.length} cases this test adds it, and only the rest of the profit is from the job`
   )
   for (const [index, example] of cases.entries()) {
     const trade = await desk('FUTURES')

@@ -14,14 +14,14 @@ const holding = (quantity: string, entryPrice: string | null): Holding => ({
   entryPrice: entryPrice === null ? null : new Exact(entryPrice)
 })
 
-function told({ holding, realizedPnl }: ReturnType<typeof applyChange>) {
+function textsOf({ holding, realizedPnl }: ReturnType<typeof applyChange>) {
   return [holding.quantity.toFixed(), holding.entryPrice?.toFixed() ?? null, realizedPnl?.toFixed() ?? null]
 }
 
 const step = (held: Holding, change: string, price: string) =>
-  told(applyChange(held, new Exact(change), new Exact(price)))
+  textsOf(applyChange(held, new Exact(change), new Exact(price)))
 
-t.test('a trade adds at its price, takes at the average, and opens the other side at its price', async t => {
+t.test('a trade adds at its price, reduces at the average, and opens the other side at its price', async t => {
   t.strictSame(step(NOTHING_HELD, '0', '10'), ['0', null, null])
   t.strictSame(step(NOTHING_HELD, '2', '10'), ['2', '10', null])
   t.strictSame(step(holding('2', '10'), '2', '20'), ['4', '15', null])
@@ -34,15 +34,15 @@ t.test('a trade adds at its price, takes at the average, and opens the other sid
   t.strictSame(step(holding('4', '15'), '0', '25'), ['4', '15', null])
 })
 
-t.test('an average that does not end is rounded half to even at twenty decimals', async t => {
+t.test('an average with infinitely many decimals is rounded half to even at twenty', async t => {
   t.strictSame(step(holding('1', '1'), '2', '2'), ['3', '1.66666666666666666667', null])
 })
 
-t.test('a base fee lowers a spot holding alone', async t => {
+t.test('a base fee reduces only a spot holding', async t => {
   const bought = { side: 'BUY' as const, price: '10', quantity: '2', fee: '0.1', feeAsset: 'BTC' }
   t.equal(quantityChange(bought, 'SPOT', 'BTC').toFixed(), '1.9')
   t.equal(quantityChange({ ...bought, side: 'SELL' }, 'SPOT', 'BTC').toFixed(), '-2.1')
-  t.equal(quantityChange({ ...bought, fee: '-0.1' }, 'SPOT', 'BTC').toFixed(), '2.1', 'a rebate adds to it')
+  t.equal(quantityChange({ ...bought, fee: '-0.1' }, 'SPOT', 'BTC').toFixed(), '2.1', 'a rebate increases it')
   t.equal(quantityChange({ ...bought, feeAsset: 'USDT' }, 'SPOT', 'BTC').toFixed(), '2')
   t.equal(quantityChange(bought, 'FUTURES', 'BTC').toFixed(), '2')
 })
@@ -56,11 +56,11 @@ t.test('a fee is valued in the quote currency, or not at all', async t => {
   t.equal(value('0.5', 'BTC'), '50')
   t.equal(value('0.5', 'BNB'), '300')
   t.equal(value('0.5', 'XYZ'), null)
-  t.equal(value('0', 'XYZ'), '0', 'nothing is worth nothing')
-  t.equal(value('0', null), null, 'not told is not nothing')
+  t.equal(value('0', 'XYZ'), '0', 'a fee of zero in an unknown asset is zero')
+  t.equal(value('0', null), null, 'a fee without an asset is unknown, even if it is zero')
 })
 
-t.test('realised and unrealised are cash flow and value, for any trades', async () => {
+t.test('for any trades, realised plus unrealised PnL equals cash flow plus value', async () => {
   const decimal = (max: number) => fc.integer({ min: 1, max }).map(units => new Exact(units).div(10_000))
   const trades = fc.array(fc.tuple(fc.boolean(), decimal(9_999_999), decimal(99_999_999)), { maxLength: 40 })
   fc.assert(

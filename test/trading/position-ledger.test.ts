@@ -72,7 +72,7 @@ const entry = (
   ...{ fee: '0.1', feeAsset: 'USDT', feeValue: '0.1', ...rest }
 })
 
-/** Books entries: of each position what it becomes, and each execution that is written. */
+/** Books entries. @returns each changed position, and each written execution */
 async function booked(entries: readonly Entry[]) {
   const positions = await database.transaction(tx => bookEntries(tx, entries))
   return positions.map(({ key, currency, holding, realizedPnl, fees, executions }) => ({
@@ -102,7 +102,7 @@ t.test('a first entry opens a position', async t => {
   ])
 })
 
-t.test('the newest entries start from the current position, whatever its history', async t => {
+t.test('the newest entries start from the current position, with any history', async t => {
   const { account, orderId } = await accountWithOrder()
   await hold(account, '5', '20')
   await record(account, orderId, { tradeId: '1', seconds: 0, quantity: '1', before: ['0', null] })
@@ -120,7 +120,7 @@ t.test('the newest entries start from the current position, whatever its history
   ])
 })
 
-t.test('a late entry is inserted at its place, only the executions after it that change are written', async t => {
+t.test('a late entry is inserted at its place, and only executions after it that change are written', async t => {
   const { account, orderId } = await accountWithOrder()
   await hold(account, '2', '20')
   await record(account, orderId, { tradeId: '1', seconds: 0, quantity: '2', price: '20', before: ['0', null] })
@@ -152,7 +152,7 @@ t.test('a late entry is inserted at its place, only the executions after it that
 t.test('an execution that a late entry does not change is not written', async t => {
   const { account, orderId } = await accountWithOrder()
   await hold(account, '1', '20')
-  // The late entries open and close before it. It was held at zero, in another spelling.
+  // The late entries open and close before it. Its position before is zero in another spelling.
   await record(account, orderId, { tradeId: '9', seconds: 9, quantity: '1', price: '20', before: ['0.00', null] })
   const opening = entry(account, orderId, '1', 1, { quantity: '1', price: '10' })
   const closing = entry(account, orderId, '2', 2, { quantity: '1', price: '15', side: 'SELL' })
@@ -206,7 +206,7 @@ t.test('a corrected fee replaces the recorded one', async t => {
   ])
 })
 
-t.test('trade ids of one moment are ordered as numbers, and after them by the order', async t => {
+t.test('trade ids of one time are ordered as numbers, then by order', async t => {
   const { account, orderId } = await accountWithOrder()
   const orderOf = (tradeId: string) => entry(account, orderId, tradeId, 0, { price: tradeId })
   const [position] = await booked(['10', '9', '100'].map(orderOf))
@@ -216,7 +216,7 @@ t.test('trade ids of one moment are ordered as numbers, and after them by the or
   )
 })
 
-t.test('each symbol, market, side and account is a position of its own', async t => {
+t.test('each symbol, market, side and account has a separate position', async t => {
   const { account, orderId } = await accountWithOrder()
   const other = await accountWithOrder()
   await hold(account, '1', '10', 'ETHUSDT')

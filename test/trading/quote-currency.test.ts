@@ -19,7 +19,7 @@ t.test('the quote of a symbol is the longest known currency that it ends with', 
   }
 })
 
-t.test('nothing is guessed', async t => {
+t.test('an unknown quote currency is not guessed', async t => {
   for (const symbol of ['', 'USDT', 'KRW', 'ABCXYZ', 'btcusdt']) t.equal(partsOfSymbol(symbol), null, symbol)
 })
 

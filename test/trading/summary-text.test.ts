@@ -59,7 +59,7 @@ t.test('an account has a heading and three lines per currency', async t => {
   ])
 })
 
-t.test('the figures have their Korean words', async t => {
+t.test('the amounts have Korean labels', async t => {
   const refused = summary({ is_testnet: true, credentials_refused: true, exchange: 'UPBIT', fees_unknown: 2 })
   t.strictSame(accountText([refused, summary({ trades: 0 })], 'ko').split('\n'), [
     '<b>main</b> (Upbit) [테스트넷]',
@@ -74,7 +74,7 @@ t.test('the figures have their Korean words', async t => {
   ])
 })
 
-t.test('refused credentials, a testnet and fees of unknown value are named', async t => {
+t.test('refused credentials, a testnet and fees of unknown value are shown', async t => {
   const refused = summary({
     is_testnet: true,
     credentials_refused: true,
@@ -90,7 +90,7 @@ t.test('refused credentials, a testnet and fees of unknown value are named', asy
   ])
 })
 
-t.test('what is not known is a question mark or is left out', async t => {
+t.test('an unknown value is a question mark or is left out', async t => {
   const unknown = { start_balance: null, end_balance: null, unrealized_pnl: null, win_rate: null, max_drawdown: null }
   t.strictSame(
     accountText([summary(unknown), summary({ ...unknown, trades: 0 })], 'en')
@@ -108,7 +108,7 @@ t.test('what is not known is a question mark or is left out', async t => {
   )
 })
 
-t.test('an amount of zero has no sign, and a small one all of its digits', async t => {
+t.test('an amount of zero has no sign, and a small amount has all its digits', async t => {
   const small = summary({ realized_pnl: '0.00000001', fees: '0', unrealized_pnl: '0.000', end_balance: '-1234.5' })
   t.strictSame(accountText([small], 'en').split('\n').slice(1), [
     '• <b>USDT</b> Balance 1,000 → -1,234.5',

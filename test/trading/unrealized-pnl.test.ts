@@ -3,7 +3,7 @@ import type { Database } from '../../src/database/database.ts'
 import { heldMarkets, type Mark, markPositions, openPositions } from '../../src/trading/unrealized-pnl.ts'
 import { seedAccount, tradingDatabase } from '../support/trading.ts'
 
-/** Adds an open position; a quantity of 0 is none. */
+/** Adds a position; a quantity of 0 means closed. */
 function hold(
   database: Database,
   { strategyAccountId }: { strategyAccountId: string },
@@ -34,7 +34,7 @@ const mark = (symbol: string, price: string, rest: Partial<Mark> = {}): Mark => 
   ...rest
 })
 
-t.test('what is held is listed by market, without what is closed', async t => {
+t.test('open positions are listed by market, without closed ones', async t => {
   const database = await tradingDatabase(t)
   t.strictSame(await heldMarkets(database), [])
   const [binance, upbit] = [await seedAccount(database), await seedAccount(database, { exchange: 'UPBIT' })]
@@ -50,7 +50,7 @@ t.test('what is held is listed by market, without what is closed', async t => {
   t.strictSame(listed.sort(), ['BINANCE FUTURES BTCUSDT', 'BINANCE SPOT BTCUSDT ETHUSDT', 'UPBIT SPOT BTCKRW'])
 })
 
-t.test('ranges end before they exceed their size, and a larger account is a range of its own', async t => {
+t.test('ranges end before they exceed their size, and a larger account is one range', async t => {
   const database = await tradingDatabase(t)
   t.strictSame(await openPositions(database, 3), { total: 0, ranges: [] })
   const ids: string[] = []
