@@ -57,7 +57,8 @@ async function errorHandler(app: FastifyInstance) {
 /** The error handler of all routes, also for errors before the routing. */
 export function sendError(err: FastifyError | Error, request: FastifyRequest, reply: FastifyReply) {
   if (err instanceof ServiceError) {
-    if (catalogue[err.code] >= 500 && err.code !== 'OVERLOADED') request.log.error({ err }, 'request failed')
+    if (err.code === 'DATABASE_UNAVAILABLE') request.log.warn({ err }, 'request without database')
+    else if (catalogue[err.code] >= 500 && err.code !== 'OVERLOADED') request.log.error({ err }, 'request failed')
     return send(request, reply.headers(err.headers), err.code, err.extra)
   }
   if (err instanceof DatabaseUnavailableError) {

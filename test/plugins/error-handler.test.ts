@@ -4,6 +4,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync } from 'fastify'
 import t from 'tap'
 import { DatabaseUnavailableError } from '../../src/database/failure.ts'
+import { ServiceError } from '../../src/errors.ts'
 import { captureLog, startApp } from '../support/app.ts'
 import { migratedDatabase } from '../support/migrated-database.ts'
 
@@ -21,6 +22,9 @@ const api: FastifyPluginAsync = async app => {
   })
   app.get('/test/no-database', async () => {
     throw new DatabaseUnavailableError('database_timeout', new Error('db.internal'))
+  })
+  app.get('/test/refused', async () => {
+    throw new ServiceError('DATABASE_UNAVAILABLE')
   })
   app.get('/test/things/:id', async () => ({ success: true }))
   app.delete('/test/things/:id', async () => ({ success: true }))
@@ -110,6 +114,21 @@ t.test('the cause of an error is in the log with the request id, and in no answe
     t.notMatch(JSON.stringify(answer), /secrets|internal|hunter2|stack/)
     const line = log.lines.find(({ request_id, err }) => err !== undefined && request_id === headers.get('request-id'))
     t.ok(line, 'logged with its id')
+  }
+})
+
+t.test('a refusal because of the database is logged as a request without database, by whichever error', async t => {
+  const { send, log } = await started(t)
+  for (const path of ['/test/no-database', '/test/refused']) {
+    log.lines.length = 0
+    const { status, answer } = await send('GET', path)
+    t.strictSame([status, answer.code], [503, 'DATABASE_UNAVAILABLE'], path)
+    const reports = log.lines.filter(({ level, request_id }) => Number(level) >= 40 && request_id !== undefined)
+    t.strictSame(
+      reports.map(({ level, msg }) => ({ level, msg })),
+      [{ level: 40, msg: 'request without database' }],
+      path
+    )
   }
 })
 
