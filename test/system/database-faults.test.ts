@@ -71,6 +71,12 @@ const faults: Fault[] = [
     end: server => inTrading(server, 'alter table sessions rename column seen_at to last_seen_at')
   },
   {
+    name: 'a column of another type',
+    code: 'schema_incompatible',
+    begin: server => inTrading(server, 'alter table account_balances alter column total type float8'),
+    end: server => inTrading(server, 'alter table account_balances alter column total type numeric')
+  },
+  {
     name: 'an exclusive lock on a table',
     code: 'database_failing',
     async begin(server) {
