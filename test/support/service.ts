@@ -36,15 +36,15 @@ export interface Service {
  * Starts the built service on free ports and waits until it listens. It is killed at teardown.
  * @param environment settings in addition to those of the tests
  * @param nodeArguments before the script, such as a preload
- * @param options limits and standard streams of the process
+ * @param options limits and standard streams of the process, and the script of another build
  */
 export async function startService(
   t: Test,
   environment: Record<string, string>,
   nodeArguments: string[] = [],
-  options: Pick<NodeProcessOptions, 'openFiles'> = {}
+  { script = serverScript, ...options }: Pick<NodeProcessOptions, 'openFiles'> & { script?: string } = {}
 ): Promise<Service> {
-  const [first = '', ...rest] = [...nodeArguments, serverScript]
+  const [first = '', ...rest] = [...nodeArguments, script]
   const child = spawnNode(first, rest, {
     cwd: projectRoot,
     env: { ...TEST_ENVIRONMENT, DRAIN_SECONDS: '0', ...environment },
