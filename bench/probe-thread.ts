@@ -2,6 +2,7 @@
 // results include the heartbeat of the main thread and the check once a second.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
+import { ConnectionCounts } from '../src/connections/connection-counts.ts'
 import { ProbeThreadSupervisor } from '../src/health/probe-thread-supervisor.ts'
 import { SharedState } from '../src/health/shared-state.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
@@ -20,6 +21,8 @@ const supervisor = new ProbeThreadSupervisor({
   settings: {
     host: '127.0.0.1',
     port: 0,
+    maxConnections: 100,
+    connectionCounts: new ConnectionCounts().buffer,
     service: 'bench',
     applicationName: 'bench-probe',
     keepAliveMs: 75_000,

@@ -148,6 +148,7 @@ async function requireAdmin(request: FastifyRequest): Promise<void> {
   if (!user.isAdmin) throw new ServiceError('FORBIDDEN')
   if (user.mustChangePassword) throw new ServiceError('PASSWORD_CHANGE_REQUIRED')
   request.admin = user
+  request.server.connections.main.protect(request.raw)
 }
 
 /** @throws {ServiceError} FOREIGN_ORIGIN */
@@ -216,4 +217,4 @@ function warnOfUntrustedProxy(api: FastifyInstance, config: Config): void {
   })
 }
 
-export default fp(adminAuth, { name: 'admin-auth', fastify: '5.x', dependencies: ['db'] })
+export default fp(adminAuth, { name: 'admin-auth', fastify: '5.x', dependencies: ['connections', 'db'] })

@@ -93,6 +93,8 @@ function superviseProbeThread(app: FastifyInstance, state: SharedState, config: 
       ...answerSettings(config),
       host: config.HOST,
       port: config.PROBE_PORT,
+      maxConnections: app.connections.limit.max,
+      connectionCounts: app.connections.counts.buffer,
       keepAliveMs: config.KEEP_ALIVE_SECONDS * 1_000,
       applicationName: `${config.SERVICE_NAME}-probe`,
       checkTimeoutMs: config.CHECK_TIMEOUT_MS,
@@ -140,4 +142,4 @@ function healthOf(app: FastifyInstance, state: SharedState, supervisor: ProbeThr
   }
 }
 
-export default fp(health, { name: 'health', fastify: '5.x', dependencies: ['db', 'metrics'] })
+export default fp(health, { name: 'health', fastify: '5.x', dependencies: ['connections', 'db', 'metrics'] })

@@ -2,7 +2,8 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
-import { Metrics } from '../src/metrics/metrics.ts'
+import { CLOSE_REASONS, PORTS } from '../src/connections/connection-counts.ts'
+import { Metrics, type Reading } from '../src/metrics/metrics.ts'
 import { MetricsServer } from '../src/metrics/metrics-server.ts'
 
 declare module 'fastify' {
@@ -29,6 +30,7 @@ async function metrics(app: FastifyInstance, { config, version }: MetricsOptions
   registry.collect(reading => {
     reading.set('trading_health_build_info', { version, node_version: process.version }, 1)
   })
+  registry.collect(reading => reportConnections(app, reading))
   app.decorate('metrics', registry)
   const { METRICS_PORT: port } = config
   if (port === 'off') {
@@ -41,6 +43,7 @@ async function metrics(app: FastifyInstance, { config, version }: MetricsOptions
     hostSetting: config.METRICS_HOST === undefined ? 'HOST' : 'METRICS_HOST',
     port,
     log: app.log,
+    connections: app.connections.limited('metrics'),
     render: async () => {
       const { CONTENT_TYPE, expose } = await import('../src/metrics/exposition.ts')
       return { type: CONTENT_TYPE, text: await expose(await registry.read()) }
@@ -54,4 +57,15 @@ async function metrics(app: FastifyInstance, { config, version }: MetricsOptions
   app.addHook('onClose', async () => server.close())
 }
 
-export default fp(metrics, { name: 'metrics', fastify: '5.x' })
+function reportConnections({ connections: { limit, counts } }: FastifyInstance, reading: Reading): void {
+  reading.set('trading_health_max_connections', {}, limit.max)
+  for (const port of PORTS) {
+    const { open, closed } = counts.read(port)
+    reading.set('trading_health_open_connections', { port }, open)
+    for (const reason of CLOSE_REASONS) {
+      reading.set('trading_health_closed_connections_total', { port, reason }, closed[reason])
+    }
+  }
+}
+
+export default fp(metrics, { name: 'metrics', fastify: '5.x', dependencies: ['connections'] })

@@ -13,6 +13,7 @@ import accounts from '../plugins/accounts.ts'
 import adminAuth from '../plugins/admin-auth.ts'
 import alerts from '../plugins/alerts.ts'
 import cache from '../plugins/cache.ts'
+import connections from '../plugins/connections.ts'
 import db from '../plugins/db.ts'
 import errorHandler, { sendError } from '../plugins/error-handler.ts'
 import exchanges from '../plugins/exchanges.ts'
@@ -36,6 +37,7 @@ import systemRoutes from '../routes/system/index.ts'
 import type { GeneratedKey } from './accounts/encryption-key.ts'
 import { networkList, parseAddress } from './client-address.ts'
 import type { Config } from './config.ts'
+import { requestDeadlines } from './connections/http-connections.ts'
 import { ServiceError } from './errors.ts'
 import { answerClientError, answerProtocolErrors, lacksHost, ownHostCheck } from './protocol-errors.ts'
 import { originForm } from './request-target.ts'
@@ -75,6 +77,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   if (onRoute) app.addHook('onRoute', onRoute)
   app.register(errorHandler)
   app.register(openapi, { version: VERSION, errorAnswer: ErrorAnswer })
+  app.register(connections, { config })
   app.register(metrics, { config, version: VERSION })
   app.register(db, { config })
   app.register(health, { config })
@@ -130,7 +133,7 @@ function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstan
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     frameworkErrors: (err, req, reply) => sendError(err, req, reply),
     clientErrorHandler: answerClientError,
-    http: ownHostCheck
+    http: { ...ownHostCheck, ...requestDeadlines(REQUEST_TIMEOUT_MS) }
   })
   handleProtocolErrors(app)
   return app

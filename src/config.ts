@@ -255,6 +255,14 @@ export const configSchema = Type.Object({
     3600,
     'seconds that an idle connection to the main port or the probe port stays open; longer than the proxy keeps it'
   ),
+  MAX_CONNECTIONS: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 10_000,
+      description:
+        'connections that each port may have; fewer where the [limit of open files](deployment.md#connections) is low; unset: 1000'
+    })
+  ),
   DRAIN_SECONDS: seconds(10, 0, 600, 'seconds between the first signal and the shutdown: not ready, still serving'),
   SHUTDOWN_SECONDS: seconds(20, 1, 600, 'seconds that the shutdown after the drain may take')
 })

@@ -4,6 +4,7 @@ import { type GeneratedKey, generatedKey } from './accounts/encryption-key.ts'
 import { buildApp, type ServiceConfig } from './app.ts'
 import { sessionSecret } from './auth/generated-secret.ts'
 import { ConfigError, loadConfig } from './config.ts'
+import { ACCEPT_BACKLOG } from './connections/http-connections.ts'
 import { recordProbePort } from './health/probe-address.ts'
 import { createLogger } from './log/logger.ts'
 import { printUncaught } from './log/uncaught.ts'
@@ -113,7 +114,10 @@ async function listen(): Promise<void> {
     const metricsPort = await app.openMetricsPort()
     const metrics = metricsPort && `http://${hostText(config.METRICS_HOST ?? config.HOST)}:${metricsPort}/metrics`
     await recordPort(port ?? Number(new URL(main).port))
-    log.info({ main, probes: `${probes}/health/ready`, metrics }, 'listening')
+    log.info(
+      { main, probes: `${probes}/health/ready`, metrics, max_connections: app.connections.limit.max },
+      'listening'
+    )
   } catch (err) {
     if (signalledMs !== undefined) return
     if (err instanceof StartError) reportStart(err)
@@ -139,7 +143,7 @@ async function recordPort(port: number): Promise<void> {
 async function listenOnMainPort(): Promise<string> {
   const { HOST: host, PORT: port } = config
   try {
-    return await app.listen({ host, port, listenTextResolver: () => 'main port open' })
+    return await app.listen({ host, port, backlog: ACCEPT_BACKLOG, listenTextResolver: () => 'main port open' })
   } catch (err) {
     if (!(err instanceof Error && 'syscall' in err && 'code' in err)) throw err
     throw portError({ setting: 'PORT', port, hostSetting: 'HOST', host }, String(err.code), err)

@@ -1,5 +1,6 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type HttpConnections, requestDeadlines } from '../connections/http-connections.ts'
 import { catalogue, type ErrorCode, errorBody } from '../errors.ts'
 import { languageOf } from '../messages.ts'
 import { answerClientError, answerProtocolErrors, lacksHost, ownHostCheck } from '../protocol-errors.ts'
@@ -10,6 +11,8 @@ import type { Snapshot } from './shared-state.ts'
 export interface ProbeServerOptions {
   /** How long an idle connection stays open, in milliseconds. */
   keepAliveMs: number
+  /** Limits the connections of the server. The caller ends them. */
+  connections: HttpConnections
   answer: (path: ProbePath, snapshot: Snapshot, nowMs: number) => ProbeAnswer
   snapshot: () => Snapshot
   /** Resolves when the database verdict is fresh, or will not be within the deadline. Never rejects. */
@@ -20,8 +23,8 @@ export interface ProbeServerOptions {
   record: (path: ProbePath, status: ProbeAnswer['status'], durationMs: number) => void
 }
 
-/** The connection of a client that sends its headers more slowly than this is closed. */
-const HEADERS_TIMEOUT_MS = 10_000
+/** The connection of a client that sends its request more slowly than this is closed. */
+const REQUEST_TIMEOUT_MS = 10_000
 
 /** The methods of every probe route. */
 const ALLOWED = 'GET, HEAD, OPTIONS'
@@ -32,8 +35,8 @@ const ALLOWED = 'GET, HEAD, OPTIONS'
  * listen.
  */
 export function createProbeServer(options: ProbeServerOptions): Server {
-  const { answer, snapshot, refresh, isFresh, record, keepAliveMs } = options
-  const settings = { ...ownHostCheck, keepAliveTimeout: keepAliveMs, headersTimeout: HEADERS_TIMEOUT_MS }
+  const { answer, snapshot, refresh, isFresh, record, keepAliveMs, connections } = options
+  const settings = { ...ownHostCheck, keepAliveTimeout: keepAliveMs, ...requestDeadlines(REQUEST_TIMEOUT_MS) }
   const server = createServer(settings, (request, response) => {
     const path = requestPath(request.url ?? '')
     if (path === undefined || lacksHost(request)) return refuse(request, response, 'BAD_REQUEST')
@@ -52,6 +55,7 @@ export function createProbeServer(options: ProbeServerOptions): Server {
     if (!probes[path].database || isFresh()) reply()
     else void refresh().then(reply)
   })
+  connections.attach(server)
   server.on('clientError', answerClientError)
   answerProtocolErrors(server)
   return server

@@ -2,6 +2,8 @@
 // The probe thread: runs the database check, writes the verdict, serves the probe port and watches the main loop. It
 // shares only memory with the main thread, and receives messages from it.
 import { parentPort, workerData } from 'node:worker_threads'
+import { ConnectionCounts } from '../connections/connection-counts.ts'
+import { ACCEPT_BACKLOG, HttpConnections } from '../connections/http-connections.ts'
 import { DatabaseCheck } from '../database/database-check.ts'
 import { createLogger } from '../log/logger.ts'
 import { Monitor } from './monitor.ts'
@@ -24,7 +26,13 @@ const send = (message: FromThread) => main.postMessage(message)
 let check: DatabaseCheck | undefined
 let monitor: Monitor | undefined
 
+const connections = new HttpConnections({
+  max: settings.maxConnections,
+  counts: new ConnectionCounts(settings.connectionCounts).writer('probe'),
+  onFull: () => log.warn({ port: 'probe', max: settings.maxConnections }, 'connections at the maximum')
+})
 const server = createProbeServer({
+  connections,
   keepAliveMs: settings.keepAliveMs,
   answer: probeAnswers(settings),
   snapshot: () => state.snapshot(),
@@ -48,7 +56,7 @@ if (settings.port === 'off') {
     if (server.listening) log.debug({ err }, 'probe port failed')
     else send({ type: 'failed', code: err.code ?? 'UNKNOWN' })
   })
-  server.listen({ host: settings.host, port: settings.port }, () => {
+  server.listen({ host: settings.host, port: settings.port, backlog: ACCEPT_BACKLOG }, () => {
     const address = server.address()
     send({ type: 'listening', port: typeof address === 'object' && address ? address.port : undefined })
   })
@@ -80,7 +88,7 @@ function startMonitor(url: string): void {
 async function close(): Promise<void> {
   stallWatch.stop()
   server.close()
-  server.closeAllConnections()
+  connections.destroy()
   await monitor?.stop()
   check?.close()
   main.close()

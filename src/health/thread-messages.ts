@@ -8,6 +8,10 @@ export interface ThreadSettings {
   state: SharedArrayBuffer
   /** The memory of its `ProbeDurations`. */
   durations: SharedArrayBuffer
+  /** The memory of its `ConnectionCounts`. */
+  connectionCounts: SharedArrayBuffer
+  /** Connections that the server may have. */
+  maxConnections: number
   host: string
   /** 0 for any free port; `off` for no server. */
   port: number | 'off'

@@ -51,6 +51,13 @@ export const definitions = {
     'route',
     'status_class'
   ),
+  trading_health_open_connections: gauge('Open connections by port: main, probe or metrics', 'port'),
+  trading_health_max_connections: gauge('Connections that each port may have'),
+  trading_health_closed_connections_total: counter(
+    'Connections that a port closed: evicted in favour of a new one, refused as all were in use, unread answer',
+    'port',
+    'reason'
+  ),
   trading_health_sign_ins_total: counter('Sign-in attempts', 'outcome'),
 
   trading_health_database_pool_max: gauge('Connections that the main pool may have'),

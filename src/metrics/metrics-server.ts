@@ -1,6 +1,7 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
+import { ACCEPT_BACKLOG, type HttpConnections, requestDeadlines } from '../connections/http-connections.ts'
 import { catalogue, type ErrorCode, errorBody } from '../errors.ts'
 import type { Log } from '../log/log.ts'
 import { languageOf } from '../messages.ts'
@@ -15,13 +16,14 @@ export interface MetricsServerOptions {
   /** 0 for any free port. */
   port: number
   log: Log
+  /** Limits the connections of the server, which ends them when it closes. */
+  connections: HttpConnections
   /** Returns the metrics as text, with the content type. */
   render: () => Promise<{ type: string; text: string }>
 }
 
 /** The connection of a client that sends its request more slowly than this is closed. */
 const REQUEST_TIMEOUT_MS = 10_000
-const MAX_CONNECTIONS = 32
 const ALLOWED = 'GET, HEAD, OPTIONS'
 
 /** The server of the metrics port: `GET`, `HEAD` and `OPTIONS` of `/metrics`; everything else is an error. */
@@ -31,8 +33,7 @@ export class MetricsServer {
 
   constructor(options: MetricsServerOptions) {
     this.#options = options
-    const settings = { ...ownHostCheck, headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }
-    this.#server = createServer(settings, (request, response) => {
+    this.#server = createServer({ ...ownHostCheck, ...requestDeadlines(REQUEST_TIMEOUT_MS) }, (request, response) => {
       const language = languageOf(request.headers['accept-language'])
       const refuse = (code: ErrorCode) => send(response, catalogue[code], JSON.stringify(errorBody(code, language)))
       const path = requestPath(request.url ?? '')
@@ -47,7 +48,7 @@ export class MetricsServer {
     })
     this.#server.on('clientError', answerClientError)
     answerProtocolErrors(this.#server)
-    this.#server.maxConnections = MAX_CONNECTIONS
+    options.connections.attach(this.#server)
     // A connection that cannot be accepted, as there is no free descriptor, affects one client only.
     this.#server.on('error', err => this.#options.log.debug({ err }, 'metrics port failed'))
   }
@@ -60,7 +61,7 @@ export class MetricsServer {
   async listen(): Promise<number> {
     const { host, hostSetting, port } = this.#options
     try {
-      await once(this.#server.listen({ host, port }), 'listening')
+      await once(this.#server.listen({ host, port, backlog: ACCEPT_BACKLOG }), 'listening')
     } catch (cause) {
       const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'UNKNOWN'
       throw portError({ setting: 'METRICS_PORT', port, hostSetting, host }, code, cause)
@@ -72,7 +73,7 @@ export class MetricsServer {
   /** Stops listening and closes every connection. Idempotent. */
   close(): void {
     this.#server.close()
-    this.#server.closeAllConnections()
+    this.#options.connections.destroy()
   }
 
   async #answer(response: ServerResponse, fail: () => void): Promise<void> {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
+import { ConnectionCounts } from '../../src/connections/connection-counts.ts'
 import { ProbeThreadSupervisor, type ProbeThreadSupervisorOptions } from '../../src/health/probe-thread-supervisor.ts'
 import { SharedState } from '../../src/health/shared-state.ts'
 import { notReady } from '../../src/health/verdict.ts'
@@ -19,6 +20,8 @@ function supervised(t: Test, settings: Partial<ProbeThreadSupervisorOptions['set
     settings: {
       host: '127.0.0.1',
       port: 0,
+      maxConnections: 100,
+      connectionCounts: new ConnectionCounts().buffer,
       service: 'test',
       applicationName: 'test-probe',
       keepAliveMs: 75_000,

@@ -2,13 +2,25 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
+import { ConnectionCounts } from '../../src/connections/connection-counts.ts'
+import { HttpConnections } from '../../src/connections/http-connections.ts'
 import { MetricsServer } from '../../src/metrics/metrics-server.ts'
 import { StartError } from '../../src/start-error.ts'
 import { captureLog } from '../support/app.ts'
 
+const connections = () =>
+  new HttpConnections({ max: 2, counts: new ConnectionCounts().writer('metrics'), onFull: () => undefined })
+
 async function serve(t: Test, render = async () => ({ type: 'text/plain', text: 'up 1\n' })) {
   const { logger, lines } = captureLog()
-  const server = new MetricsServer({ host: '127.0.0.1', hostSetting: 'HOST', port: 0, log: logger, render })
+  const server = new MetricsServer({
+    host: '127.0.0.1',
+    hostSetting: 'HOST',
+    port: 0,
+    log: logger,
+    render,
+    connections: connections()
+  })
   t.teardown(() => server.close())
   const port = await server.listen()
   return { server, port, url: `http://127.0.0.1:${port}`, lines }
@@ -54,12 +66,21 @@ t.test('a port in use is an error that names the port', async t => {
     hostSetting: 'HOST',
     port,
     log: logger,
+    connections: connections(),
     render: async () => ({ type: '', text: '' })
   })
   const failure = await second.listen().catch((err: unknown) => err)
   const message = `METRICS_PORT ${port} on 127.0.0.1 is in use: stop the process that uses it, or set another METRICS_PORT`
   t.equal(failure instanceof StartError ? failure.message : failure, message)
   second.close()
+})
+
+t.test('idle connections do not keep a scrape from its answer', async t => {
+  const { port, url } = await serve(t)
+  const idle = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')]
+  await Promise.all(idle.map(socket => once(socket, 'connect')))
+  t.equal((await fetch(`${url}/metrics`)).status, 200)
+  for (const socket of idle) socket.destroy()
 })
 
 t.test('closing ends idle connections, and can be repeated', async t => {
