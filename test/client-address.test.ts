@@ -31,7 +31,7 @@ t.test('an address has one spelling, without port, brackets and zone', async t =
   for (const [text, address] of spellings) t.equal(parseAddress(text), address, text)
 })
 
-t.test('what is no address is not read', async t => {
+t.test('a text that is not an address is rejected', async t => {
   const texts = [
     undefined,
     '',
@@ -89,12 +89,12 @@ t.test('every spelling of a generated address is read as the same one', async t 
   t.equal(result.failed ? fc.defaultReportMessage(result) : undefined, undefined)
 })
 
-t.test('the client is the farthest hop that is an address, whatever a proxy reports', async t => {
+t.test('the client is the farthest hop that is an address, with any other reports of proxies', async t => {
   t.equal(clientAddress(['::ffff:127.0.0.1']), '127.0.0.1')
   t.equal(clientAddress(['10.0.0.1', '[2001:DB8::1]:443']), '2001:db8::1')
   t.equal(clientAddress(['10.0.0.1', '192.0.2.9:80', 'unknown']), '192.0.2.9')
   t.equal(clientAddress(['10.0.0.1', '']), '10.0.0.1')
-  t.equal(clientAddress([undefined]), 'unknown', 'of a closed connection')
+  t.equal(clientAddress([undefined]), 'unknown', 'a closed connection')
   const property = fc.property(
     fc.array(fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.ipV6(), fc.ipV4())),
     hops => {

@@ -45,7 +45,7 @@ async function setUp(t: Test) {
 
   const ask = async (settings: ProxySettings, url = `https://localhost:${port}/`) => {
     const ca = tls('ca.pem')
-    // The first connects without the proxy, the second within its tunnel.
+    // The first key is for connections without the proxy, the second for those in its tunnel.
     const options = { connect: { ca }, requestTls: { ca } }
     const dispatcher = createHttpAgent(settings, options)
     try {
@@ -65,7 +65,7 @@ t.test('calls to https addresses go through the proxy, with its user and passwor
   t.strictSame(tunnels, [{ to: `localhost:${port}`, authorization }])
 })
 
-t.test('hosts of NO_PROXY are called directly, and so are all without a proxy', async t => {
+t.test('hosts of NO_PROXY are called directly, and without a proxy all hosts are', async t => {
   const { port, tunnels, ask, proxy } = await setUp(t)
   for (const noProxy of ['localhost', `localhost:${port}`, 'a.example, localhost', '*']) {
     t.equal(await ask({ HTTPS_PROXY: proxy(), NO_PROXY: noProxy }), 'from the server', noProxy)
@@ -76,7 +76,7 @@ t.test('hosts of NO_PROXY are called directly, and so are all without a proxy', 
   t.equal(tunnels.length, 1)
 })
 
-t.test('calls to http addresses do not use the proxy, nor does the environment count', async t => {
+t.test('calls to http addresses do not use the proxy, and the environment of the process is ignored', async t => {
   const { tunnels, ask, proxy } = await setUp(t)
   const port = await listening(
     t,

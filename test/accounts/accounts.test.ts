@@ -133,8 +133,12 @@ t.test('credentials that were moved to another account, or to the other network,
   t.equal(await refusals(), 'authentication authentication read', 'rows of one user were swapped')
   const versions = await all()
   await change("update accounts set is_testnet = true where name = 'third'")
-  t.equal(await refusals(), 'authentication authentication authentication', 'and a real account is not a testnet one')
-  t.not((await all())[2]?.version, versions[2]?.version, 'nor is a cached client used')
+  t.equal(
+    await refusals(),
+    'authentication authentication authentication',
+    'keys of a real account are not valid for a testnet one'
+  )
+  t.not((await all())[2]?.version, versions[2]?.version, 'a cached client is not used')
   const before = versions[2]
   if (before) await accounts.client(before, 'SPOT')
   await change("update accounts set is_testnet = false where name = 'third'")
@@ -159,7 +163,11 @@ t.test('values of format 1 are read, and rotation with the same key binds them t
   await t.rejects(failing, new Error('the process ended'))
   t.strictSame(await formats(database), ['251 accounts: 010101, 1 keys', '200 accounts: 020202, 1 keys'])
   for (const account of await accounts.active()) await accounts.client(account, 'SPOT')
-  t.strictSame(await accounts.rotateKeys(nothing), { rotated: 251, unreadable: [] }, 'it continues where it ended')
+  t.strictSame(
+    await accounts.rotateKeys(nothing),
+    { rotated: 251, unreadable: [] },
+    'the next run continues where the first one ended'
+  )
   t.strictSame(await formats(database), ['451 accounts: 020202, 1 keys'])
   t.strictSame(await accounts.rotateKeys(nothing), { rotated: 0, unreadable: [] })
   for (const account of await accounts.active()) await accounts.client(account, 'SPOT')
@@ -167,7 +175,7 @@ t.test('values of format 1 are read, and rotation with the same key binds them t
   for (const read of given) t.strictSame(read, credentials)
 })
 
-t.test('one column of format 1 is enough for the account to be rotated', async t => {
+t.test('an account is rotated if only one of its columns has format 1', async t => {
   const database = await tradingDatabase(t)
   const key = newKey()
   const { accounts } = await setUp(database, key)
@@ -256,7 +264,7 @@ t.test('a disabled account stays in the list, inactive', async t => {
   const [account] = await accounts.active()
   if (!account) throw new Error('no account')
   t.equal(await accounts.disable(account.accountId, nothing), true)
-  t.equal(await accounts.disable('0', nothing), false, 'there is no such account')
+  t.equal(await accounts.disable('0', nothing), false, 'an unknown account')
   t.equal((await accounts.active()).length, 0)
   assertRows(t, await accounts.list(), [{ name: 'main', isActive: false }])
 })

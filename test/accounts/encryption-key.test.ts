@@ -15,15 +15,19 @@ const OTHER_KEY = Buffer.alloc(32, 1).toString('base64')
 
 const FILES = { missing: undefined, garbled: '\0'.repeat(44) }
 
-t.test('without an account a missing or garbled key is replaced, once the database has proved it', async t => {
+t.test('a missing or garbled key is replaced after a check that the database has no account', async t => {
   const database = await tradingDatabase(t)
   for (const [reason, content] of Object.entries(FILES)) {
     const dataDir = t.testdir(content === undefined ? {} : { 'encryption-key': content })
     const { key, keep } = await generatedKey(dataDir)
-    t.strictSame(await readdir(dataDir), content === undefined ? [] : ['encryption-key'], 'nothing is written yet')
+    t.strictSame(
+      await readdir(dataDir),
+      content === undefined ? [] : ['encryption-key'],
+      'nothing is written before the check'
+    )
     t.equal(await keep(database), reason)
     t.equal(await readFile(join(dataDir, 'encryption-key'), 'utf8'), key)
-    t.equal(await keep(database), reason, 'it may be called again')
+    t.equal(await keep(database), reason, 'a second call is allowed')
     const next = await generatedKey(dataDir)
     t.strictSame([next.key, await next.keep(database)], [key, 'kept'], 'the next start has the key')
   }
@@ -40,7 +44,7 @@ t.test('a database without tables has no account', async t => {
 })
 
 t.test(
-  'with an account, also a disabled one, it is refused with the file and the remedy, and nothing changes',
+  'with an account, even a disabled one, the start fails with the file and the remedy, and nothing changes',
   async t => {
     const database = await tradingDatabase(t)
     const { key } = await generatedKey(t.testdir())
@@ -75,12 +79,12 @@ t.test(
         `StartError: ${path} has another key than the one that encrypted ${whose}: ${remedy.replace('encrypted with it: ', '')}`
       )
       const ring = await generatedKey(t.testdir({ 'encryption-key': `${OTHER_KEY},${key}` }))
-      t.equal(await ring.keep(database), 'kept', 'a later key of a list may be theirs')
+      t.equal(await ring.keep(database), 'kept', 'a later key of the list may decrypt them')
     }
   }
 )
 
-t.test('a key that another process has written meanwhile is kept, and this start ends', async t => {
+t.test('a key that another process wrote meanwhile is kept, and this start fails', async t => {
   const database = await tradingDatabase(t)
   const dataDir = t.testdir()
   const path = join(dataDir, 'encryption-key')

@@ -51,7 +51,7 @@ t.test('the first key encrypts, every key decrypts', async t => {
   t.throws(() => after.decrypt(stored, TEST, before.currentKeyId), /^.*no key [0-9a-f]{16} in ENCRYPTION_KEY/)
 })
 
-t.test('a secret in format 1 is decrypted for its own purpose, and only where one is given', async t => {
+t.test('a secret in format 1 is decrypted only for its own purpose, if it has one', async t => {
   const key = String(newer)
   const ring = new KeyRing(key)
   const stored = secretInFormat1(key, 'a secret', 'test')

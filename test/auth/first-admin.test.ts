@@ -29,11 +29,11 @@ t.test('without a terminal the password is in a file that only the service can r
   t.match(content, /^[\w-]{20}\n$/)
   t.equal(await isCurrent(content), true)
   t.hasStrict(await users.find('admin'), { isAdmin: true, mustChangePassword: true })
-  t.strictSame(await ensure(), { created: false, file: path }, 'the next start names it again')
+  t.strictSame(await ensure(), { created: false, file: path }, 'the next start logs it again')
   t.equal(await readFile(path, 'utf8'), content)
 
   await removeFirstPassword(dataDir, 'ops')
-  t.strictSame(await readdir(dataDir), [FILE], 'the password of another user is no reason')
+  t.strictSame(await readdir(dataDir), [FILE], 'the password of another user does not remove it')
   await removeFirstPassword(dataDir, 'ADMIN')
   t.strictSame(await readdir(dataDir), [])
   await removeFirstPassword(dataDir, 'admin')
@@ -52,7 +52,7 @@ t.test('on a terminal the password is printed, and no file has it', async t => {
   t.strictSame(await readdir(dataDir), [])
 })
 
-t.test('of replicas that start at the same time exactly one creates the user and the file', async t => {
+t.test('exactly one of several replicas that start at the same time creates the user and the file', async t => {
   const { users, dataDir, isCurrent } = await setUp(t)
   const directories = ['a', 'b', 'c', 'd'].map(name => join(dataDir, name))
   const reports = await Promise.all(directories.map(dataDir => ensureFirstAdmin({ users, passwords, dataDir })))
@@ -85,7 +85,7 @@ t.test('a crash between the file and the commit leaves no user, and the next sta
   t.equal(await isCurrent(await readFile(path, 'utf8')), true)
 })
 
-t.test('a file without the password that is due is removed at the start', async t => {
+t.test('a file that does not have the current password is removed at the start', async t => {
   const { users, dataDir, path, ensure } = await setUp(t)
   await ensure()
   const content = await readFile(path, 'utf8')
@@ -100,7 +100,7 @@ t.test('a file without the password that is due is removed at the start', async 
   t.strictSame(await readdir(dataDir), [])
 })
 
-t.test('where the file cannot be written, the start ends with one line and there is no user', async t => {
+t.test('if the file cannot be written, the start fails with one line, and no user is created', async t => {
   const { users, dataDir, path, ensure } = await setUp(t)
   await mkdir(path)
   t.equal(
@@ -117,7 +117,7 @@ t.test('where the file cannot be written, the start ends with one line and there
   t.equal(await users.exist(), false)
 })
 
-t.test('the listener is called after each password that was set, and not after one that was not', async t => {
+t.test('the listener is called after each password change, and not after a failed one', async t => {
   const { users } = await setUp(t)
   const names: string[] = []
   users.onPasswordSet(async name => void names.push(name))

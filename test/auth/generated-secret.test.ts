@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { readSecretFile, sessionSecret, writeSecretFile } from '../../src/auth/generated-secret.ts'
 
-/** What a power cut may leave: nothing, zeros in place of the content, a part of it, other bytes. */
+/** The possible contents of the file after a power cut: nothing, zeros, a part of the content, other bytes. */
 const GARBLED = ['', '\0'.repeat(44), 'c2hvcnQ=', 'short', `${'x'.repeat(40)}\u{fffd}\u0007xx=`]
 
 t.test('a secret is created once, is readable only by its owner, and is the same for concurrent calls', async t => {
@@ -13,7 +13,7 @@ t.test('a secret is created once, is readable only by its owner, and is the same
   t.equal(Buffer.from(secrets[0] ?? '', 'base64').length, 32)
   t.equal(await sessionSecret(directory, () => t.fail('it is kept')), secrets[0])
   t.equal((await stat(join(directory, 'session-secret'))).mode & 0o777, 0o600)
-  t.strictSame(await readdir(directory), ['session-secret'], 'nothing else is left')
+  t.strictSame(await readdir(directory), ['session-secret'], 'there is no other file')
 })
 
 t.test('a garbled session secret is replaced, and reported', async t => {
@@ -29,10 +29,10 @@ t.test('a garbled session secret is replaced, and reported', async t => {
     t.equal(await sessionSecret(directory, path => replaced.push(path)), secret)
     t.strictSame(replaced, [path], 'once')
   }
-  t.strictSame(await readdir(directory), ['session-secret'], 'nothing else is left')
+  t.strictSame(await readdir(directory), ['session-secret'], 'there is no other file')
 })
 
-t.test('reading an encryption key writes nothing; a key of another length and other bytes are none', async t => {
+t.test('reading an encryption key writes nothing; a key of another length or other bytes are not accepted', async t => {
   const directory = t.testdir()
   const path = join(directory, 'encryption-key')
   t.equal((await readSecretFile(directory, 'encryption-key')).reason, 'missing')
@@ -58,10 +58,10 @@ t.test('a new secret does not replace one that another process wrote meanwhile',
     t.equal(await writeSecretFile(directory, 'encryption-key', { path, reason, secret: secret(2) }), secret(1))
     t.equal(await readFile(path, 'utf8'), secret(1))
   }
-  t.strictSame(await readdir(directory), ['encryption-key'], 'nothing else is left')
+  t.strictSame(await readdir(directory), ['encryption-key'], 'there is no other file')
 })
 
-t.test('a directory in place of the file is one sentence with its path', async t => {
+t.test('a directory in place of the file is reported with one sentence with its path', async t => {
   const directory = t.testdir()
   for (const name of ['session-secret', 'encryption-key'] as const) {
     await mkdir(join(directory, name))

@@ -6,18 +6,18 @@ t.test('a password matches its own hash and no other', async t => {
   t.teardown(() => passwords.close())
   const hash = await passwords.hash('correct horse')
   t.match(hash, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
-  t.not(await passwords.hash('correct horse'), hash, 'each has a salt of its own')
+  t.not(await passwords.hash('correct horse'), hash, 'each hash has its own salt')
   t.equal(await passwords.verify('correct horse', hash), true)
   t.equal(await passwords.verify('wrong horse', hash), false)
 })
 
-t.test('without a hash no password matches', async t => {
+t.test('no password matches without a hash', async t => {
   const passwords = new Passwords()
   t.teardown(() => passwords.close())
   t.equal(await passwords.verify('correct horse', undefined), false)
 })
 
-t.test('of too many at once the surplus is rejected, and the others take the memory of one', async t => {
+t.test('too many concurrent hashes are rejected, and the others use the memory of one at a time', async t => {
   const passwords = new Passwords()
   t.teardown(() => passwords.close())
   await passwords.verify('x', undefined)
@@ -28,11 +28,11 @@ t.test('of too many at once the surplus is rejected, and the others take the mem
     if (result.status === 'rejected') t.hasStrict(result.reason, { code: 'OVERLOADED' })
   }
   const grownMb = (process.resourceUsage().maxRSS - before) / 1024
-  // 64 at the same time would take 1,200 MB. What is left are instances that the garbage collector has not freed.
+  // 64 at the same time would use 1,200 MB. The growth is from instances that the garbage collector has not freed.
   t.ok(grownMb < 300, `${Math.round(grownMb)} MB`)
 })
 
-t.test('calls that wait at the close are rejected', async t => {
+t.test('pending calls are rejected at close', async t => {
   const passwords = new Passwords()
   const waiting = passwords.hash('x')
   const rejected = t.rejects(waiting, { message: 'the password thread ended' })
@@ -40,7 +40,7 @@ t.test('calls that wait at the close are rejected', async t => {
   await rejected
 })
 
-t.test('a new password is judged in the thread, which loads the list', async t => {
+t.test('the password thread loads the list, and checks a new password', async t => {
   const passwords = new Passwords()
   t.teardown(() => passwords.close())
   t.equal(await passwords.weakness('iloveyou123', 'ops'), 'PASSWORD_TOO_COMMON')

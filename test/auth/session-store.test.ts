@@ -24,7 +24,7 @@ async function setUp(t: Test, knownMs?: number) {
   return { database, store, get, destroy }
 }
 
-t.test('while the database cannot be used, a session that was read is known, with the reason', async t => {
+t.test('while the database is unavailable, a session that was read before is returned, with the reason', async t => {
   const { database, get } = await setUp(t)
   t.hasStrict(await get(), { user: { username: 'ada' }, unverified: undefined })
   await database.close(0)
@@ -32,7 +32,7 @@ t.test('while the database cannot be used, a session that was read is known, wit
   await t.rejects(get('another id'), { code: 'database_unreachable' })
 })
 
-t.test('a session is known for a limited time', async t => {
+t.test('a session is cached for a limited time', async t => {
   const { database, get } = await setUp(t, 1)
   await get()
   await database.close(0)
@@ -40,7 +40,7 @@ t.test('a session is known for a limited time', async t => {
   await t.rejects(get(), { code: 'database_unreachable' })
 })
 
-t.test('a session that was ended, here or by another replica, is not known', async t => {
+t.test('an ended session is not returned, whether this or another replica ended it', async t => {
   const here = await setUp(t)
   await here.get()
   await here.database.close(0)
@@ -55,7 +55,7 @@ t.test('a session that was ended, here or by another replica, is not known', asy
   await t.rejects(there.get(), { code: 'database_unreachable' })
 })
 
-t.test('a session is known from the sign-in on', async t => {
+t.test('a session is cached from the sign-in on', async t => {
   const { database, store, get } = await setUp(t)
   const user = { userId: '1', username: 'eve', isAdmin: false, mustChangePassword: false }
   await new Promise(resolve => store.set('new id', { user }, resolve))

@@ -19,14 +19,14 @@ async function limitsOf(t: Test, replicas = 1) {
 const ops = { kind: 'sign-in', name: 'ops', address: '192.0.2.1' } as const
 const isAdmitted = (result: Admitted | { waitSeconds: number }): result is Admitted => 'slots' in result
 
-t.test('of concurrent attempts on two replicas no more are admitted than of sequential ones', async t => {
+t.test('as many concurrent attempts on two replicas are admitted as sequential ones', async t => {
   const { limits } = await limitsOf(t, 2)
   const attempts = Array.from({ length: 40 }, (_, i) => (limits[i % 2] as SignInLimits).slots(ops))
   const results = await Promise.all(attempts.map((slots, i) => (limits[i % 2] as SignInLimits).admit(slots)))
   t.equal(results.filter(isAdmitted).length, 5)
 })
 
-t.test('each failure beyond the free ones doubles the wait, to a quarter of an hour', async t => {
+t.test('each failure after the free ones doubles the wait, up to a quarter of an hour', async t => {
   const { limit, clock } = await limitsOf(t)
   const waits: number[] = []
   for (let i = 0; i < 16; i++) {
@@ -60,7 +60,7 @@ t.test('failures are forgotten after an hour without one', async t => {
   for (let i = 0; i < 5; i++) t.ok(isAdmitted(await limit.admit(limit.slots(ops))))
 })
 
-t.test('the right password clears the failures of the pair of name and address, not those of the address', async t => {
+t.test('the right password clears the failures of its pair of name and address, not those of the address', async t => {
   const { limit, clock } = await limitsOf(t)
   for (let i = 0; i < 4; i++) await limit.admit(limit.slots(ops))
   const right = await limit.admit(limit.slots(ops))
@@ -78,7 +78,7 @@ t.test('the right password clears the failures of the pair of name and address, 
   t.strictSame(
     await limit.admit(limit.slots({ ...ops, name: 'another' })),
     { waitSeconds: 2 },
-    'a success of another user there does not reset it'
+    'a success of another user at the address does not reset it'
   )
 })
 
@@ -92,7 +92,7 @@ t.test('twenty users may sign in concurrently from one address, repeatedly', asy
   }
 })
 
-t.test('an attempt that was not checked costs nothing', async t => {
+t.test('an attempt whose password was not checked does not count', async t => {
   const { limit } = await limitsOf(t)
   for (let i = 0; i < 30; i++) {
     const result = await limit.admit(limit.slots(ops))

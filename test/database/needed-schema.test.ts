@@ -38,11 +38,11 @@ t.test('the needed columns and their types are those that the migrations produce
   t.strictSame(NEEDED_COLUMNS, expected, 'src/database/needed-schema.ts lists what the migrations produce')
 })
 
-t.test('the first difference is named: a missing table, then a missing column, then another type', async t => {
+t.test('the first difference is reported: a missing table, then a missing column, then another type', async t => {
   const { change, difference } = await migrated(t)
   t.equal(await difference(), null)
   await change('alter table users add column later text')
-  t.equal(await difference(), null, 'what a later version adds is no difference')
+  t.equal(await difference(), null, 'an addition of a later version is not a difference')
   await change('alter table account_balances alter column total type float8')
   t.equal(await difference(), 'column total of table account_balances has the type float8, this version needs numeric')
   await change('alter table job_runs rename column lease_token to lease_key')
@@ -51,7 +51,7 @@ t.test('the first difference is named: a missing table, then a missing column, t
   t.equal(await difference(), 'table outbox is missing')
 })
 
-t.test('every type that stores or returns something else is a difference, and varchar is text', async t => {
+t.test('a type with other values is a difference, and varchar equals text', async t => {
   const { change, difference } = await migrated(t)
   const types: [column: string, type: string, found: string | null, needed: string][] = [
     ['account_balances.free', 'numeric(10,2)', 'numeric(10,2)', 'numeric'],

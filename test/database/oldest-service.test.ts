@@ -10,7 +10,7 @@ import { migratedDatabase, openDatabase } from '../support/migrated-database.ts'
 import { projectRoot } from '../support/project.ts'
 
 const MIGRATIONS = readdirSync(join(projectRoot, 'src/database/migrations')).filter(name => name.endsWith('.sql'))
-/** As numbers that compare like versions: each part has three digits. */
+/** A version as a number with the same order: each part has three digits. */
 const order = (version: string) =>
   Number(
     version
@@ -28,7 +28,7 @@ async function migrated(t: Test) {
   return { database, change, declare }
 }
 
-/** The message with which the schema does not fit; null where it fits. */
+/** The message about an incompatible schema; null if it is compatible. */
 async function differenceOf(database: Database): Promise<string | null> {
   try {
     await assertSchema(database)
@@ -62,7 +62,7 @@ t.test('the migrations record the declaration of the newest one', async t => {
   t.equal(row?.recorded, `oldest-service: ${Object.values(OLDEST_SERVICE).at(-1)}`)
 })
 
-t.test('a schema for later versions only does not fit, and fits again without the declaration', async t => {
+t.test('a schema for later versions only is incompatible, and compatible again without the declaration', async t => {
   const { database, declare } = await migrated(t)
   const [major = 0, minor = 0, patch = 0] = manifest.version.split('.').map(Number)
   for (const later of [`${major}.${minor}.${patch + 1}`, `${major}.${minor + 10}.0`, `${major + 10}.0.0`]) {
@@ -75,7 +75,7 @@ t.test('a schema for later versions only does not fit, and fits again without th
   }
 })
 
-t.test('a version that the schema is too new for is named before a missing column', async t => {
+t.test('a schema that is too new is reported before a missing column', async t => {
   const { database, change, declare } = await migrated(t)
   await change('alter table users drop column is_admin')
   const later = '99.0.0'
@@ -83,7 +83,7 @@ t.test('a version that the schema is too new for is named before a missing colum
   t.equal(await differenceOf(database), tooNew(later))
 })
 
-t.test('a newer schema that allows this version is left as it is, and fits', async t => {
+t.test('a newer schema that allows this version is not changed, and is compatible', async t => {
   const { database, change, declare } = await migrated(t)
   await change("insert into schema_version (version, name, md5) values (999, 'later', 'a checksum')")
   await change('create table later (id int); alter table users add column later text')

@@ -13,7 +13,7 @@ function migrationOf(file: string): string {
   return /```sql\n([\s\S]*?)```/.exec(found[1] ?? '')?.[1] ?? ''
 }
 
-t.test('in the example of a migration two versions write one value to two columns, until one is removed', async t => {
+t.test('in the example of a migration two versions keep two columns equal, until one column is removed', async t => {
   const { url } = await migratedDatabase(t)
   const database = openDatabase(url)
   t.teardown(() => database.close(0))

@@ -431,7 +431,7 @@ t.test('a busted trade is reversed after three checks, in its order and its posi
   for (const fills of [0, 0, 1, 0]) t.hasStrict(await run(), { fills, failed: 0, flagged: 0 })
   const { orders, positions } = await books()
   assertRows(t, orders, [{ filled_quantity: '1', average_price: '10', status: 'partially_filled', error_code: null }])
-  // Bought 1 at 10 and 2 at 16, sold 2 at 16: the cash flow is that of buying 1 at 10.
+  // Bought 1 at 10 and 2 at 16, sold 2 at 16: the cash flow equals that of a purchase of 1 at 10.
   assertRows(t, positions, [{ quantity: '1', entry_price: '14', realized_pnl: '4', fees: '0.1' }])
   exchange.fill(order, { quantity: '4', price: '10' })
   t.hasStrict(await run(), { fills: 1 })

@@ -1,4 +1,5 @@
-// Every place that writes to the log or to the terminal: a new one has to be added here, with the way it keeps secrets out.
+// Lists every place that writes to the log or to the terminal. A new one must be added here, with the reason why it
+// contains no secret.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -13,7 +14,7 @@ const sources: SourceText[] = ['src', 'plugins', 'routes'].flatMap(folder =>
     .map(file => ({ file, text: readFileSync(join(projectRoot, file), 'utf8') }))
 )
 
-/** The calls whose function has a text that matches, as `file: function(first argument)`, without `$`. */
+/** The calls of functions whose text matches, as `file: function(first argument)`, without `$`. */
 function calls(called: RegExp, texts: readonly SourceText[] = sources): string[] {
   return parsed(texts, (file, root) => {
     const found: string[] = []
@@ -57,7 +58,7 @@ function argumentOfPino(): string {
   return call.slice('src/log/logger.ts: pino('.length, -1)
 }
 
-t.test('the server of the main port uses that logger, and no other server of Fastify logs', async t => {
+t.test('the server of the main port uses this logger, and no other Fastify server logs', async t => {
   const made = calls(/^[Ff]astify$/)
   t.strictSame(
     made.map(call => call.replace(/logger,[\s\S]*/, 'logger')),
@@ -66,7 +67,7 @@ t.test('the server of the main port uses that logger, and no other server of Fas
   )
 })
 
-t.test('every thread is known: its errors reach the main thread, which logs them', async t => {
+t.test('every thread is listed: its errors are sent to the main thread, which logs them', async t => {
   t.strictSame(
     calls(/^Worker$/).map(call => call.split(',')[0]),
     ['src/auth/passwords.ts: Worker(join(sourceDir', 'src/health/probe-thread-supervisor.ts: Worker(join(sourceDir']
@@ -81,11 +82,11 @@ t.test('every program prints an uncaught error without its properties', async t 
   ])
 })
 
-t.test('every direct output is known', async t => {
+t.test('every direct output is listed', async t => {
   t.strictSame(
     calls(/(^|\.)(stdout|stderr)\.(write|end)$|^(writeSync|fs\.writeSync|process\._rawDebug|process\.emitWarning)$/),
     [
-      // Sentences of ours, and of other errors the message without values.
+      // Messages of this service, and the messages of other errors without values.
       'src/cli/cli.ts: process.stderr.write(`{messageOf(err)}\\n`)',
       'src/cli/cli.ts: process.stdout.write(`{result.text}\\n`)',
       "src/cli/read-secret.ts: process.stderr.write('\\n')",
@@ -106,12 +107,12 @@ t.test('every direct output is known', async t => {
   )
 })
 
-t.test('no message of an error is a field of a log line, except of errors of ours that never have values', async t => {
+t.test('an error message is not a field of a log line, except for errors of this service without values', async t => {
   const logged = calls(/\blog(ger)?\.(trace|debug|info|warn|error|fatal)$/)
   t.strictSame(
     logged.filter(call => /\.(message|stack)\b|String\(err|\bcause\b/.test(call)),
     [
-      // The cause of a verdict is an error: `err` has its serializer.
+      // The cause of a verdict is an error, which the serializer of `err` handles.
       'src/health/probe-thread.ts: log.warn({ from, to, err: cause })',
       'src/scheduler/run.ts: this.#log.error({ err: cause })',
       'src/server.ts: log.fatal({ reason: err.message })'

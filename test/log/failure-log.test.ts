@@ -2,7 +2,7 @@ import t from 'tap'
 import { FailureLog } from '../../src/log/failure-log.ts'
 import { captureLog } from '../support/app.ts'
 
-t.test('failures are logged once, and their end with their number', async t => {
+t.test('consecutive failures are logged once, and their end with their count', async t => {
   const { lines, logger } = captureLog()
   const log = new FailureLog({ failedMessage: 'write failed', recoveredMessage: 'write succeeded again' })
   log.succeeded(logger)

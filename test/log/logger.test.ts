@@ -17,7 +17,7 @@ function captured() {
   return { lines, log: createLogger({ level: 'trace', base: {} }, { write: line => void lines.push(line) }) }
 }
 
-/** Puts the secret into properties of every kind of an error. */
+/** Adds the secret to properties of every kind to an error. */
 function poison(err: object): object {
   const throwing = {
     get: () => {
@@ -73,7 +73,7 @@ const messages = [
   `The "path" argument must be of type string. Received '${SECRET}'`
 ]
 
-/** Errors with the secret in every property, in causes and in parts, cyclic ones too. */
+/** Errors with the secret in every property, in causes and in parts, including cyclic ones. */
 function errors(depth: number): fc.Arbitrary<Error> {
   return fc
     .record({
@@ -95,7 +95,7 @@ function errors(depth: number): fc.Arbitrary<Error> {
     })
 }
 
-t.test('no property of an error reaches a line, however the error is logged', async t => {
+t.test('no property of an error is in a log line, in any way of logging the error', async t => {
   const { log, lines } = captured()
   const calls: ((err: Error) => void)[] = [
     err => log.error({ err }, 'request failed'),
@@ -161,7 +161,7 @@ t.test('a line has the class, the message, the stack, the codes, the causes and 
   t.match(frame, /^ {4}at .*logger\.test/)
 })
 
-t.test('causes that are deep, cyclic or many end', async t => {
+t.test('deep, cyclic and numerous causes are bounded', async t => {
   const deep = Array.from({ length: 1_000 }).reduce<Error>(
     (cause, _one, index) => new Error(`level ${index}`, { cause }),
     new Error('the first')
@@ -196,7 +196,7 @@ t.test('credentials of URLs are removed from every line', async t => {
   t.equal(JSON.parse(lines[1] ?? '').stack, 'file:///srv/node_modules/@fastify/x.js:1:2')
 })
 
-t.test('an error of Postgres names table and constraint, and no value of a statement or a row', async t => {
+t.test('a Postgres error is logged with table and constraint, without values of a statement or a row', async t => {
   const { url } = await migratedDatabase(t)
   const database = openDatabase(url)
   t.teardown(() => database.close())
@@ -218,7 +218,7 @@ t.test('an error of Postgres names table and constraint, and no value of a state
   }
 })
 
-t.test('an error of another thread is logged like one of this thread', async t => {
+t.test('an error of another thread is logged as one of this thread', async t => {
   const { log, lines } = captured()
   const worker = new Worker(
     `throw Object.assign(new TypeError('broken "${SECRET}"'), { input: '${SECRET}', code: 'ERR_INVALID_URL' })`,
@@ -230,7 +230,7 @@ t.test('an error of another thread is logged like one of this thread', async t =
   t.notMatch(lines.join(), new RegExp(SECRET))
 })
 
-t.test('an error that nothing catches is printed without its properties, before there is a logger', async t => {
+t.test('an uncaught error before there is a logger is printed without its properties', async t => {
   const module = fileURLToPath(new URL('../../src/log/uncaught.js', import.meta.url))
   for (const failure of ['throw err', 'void Promise.reject(err)', 'setImmediate(() => { throw err })']) {
     const script = `

@@ -69,7 +69,7 @@ t.test('sendMessage sends HTML and returns where the message went', async t => {
   t.hasStrict(server.received[0]?.body, { parse_mode: 'HTML', link_preview_options: { is_disabled: true } })
 })
 
-t.test('messages to the chat of a topic go to that topic, also after the chat became a supergroup', async t => {
+t.test('messages to the chat of a topic are sent to that topic, also after the chat became a supergroup', async t => {
   const { client, server } = await connect(t, { topic: { chatId: '42', id: 7 } })
   await client.sendMessage('42', 'in the topic')
   await client.sendMessage('43', 'elsewhere')
@@ -86,7 +86,7 @@ t.test('messages to the chat of a topic go to that topic, also after the chat be
   )
 })
 
-t.test('an error about the text of the message is distinguished from every other', async t => {
+t.test('an error about the text of the message is distinguished from all other errors', async t => {
   const { client, server } = await connect(t)
   const cases: [description: string, rejectsText: boolean][] = [
     ["Bad Request: can't parse entities: Unsupported start tag", true],

@@ -7,7 +7,7 @@ import { captureLog, SESSION_SECRET, startApp, untilStatus } from '../support/ap
 import { frozenDatabase, migratedDatabase } from '../support/migrated-database.ts'
 import { adminOf, Client, createUser } from '../support/session.ts'
 
-/** A service on a database whose clock is stopped: a wait of a second lasts however slow the machine is. */
+/** A service on a database with a stopped clock: a wait of a second does not end on a slow machine. */
 async function started(t: Test, environment: Record<string, string> = {}, overrides: Partial<Overrides> = {}) {
   const { url: databaseUrl } = await frozenDatabase(t)
   const log = captureLog('trace')
@@ -20,14 +20,14 @@ async function started(t: Test, environment: Record<string, string> = {}, overri
 
 const shared = await started(t)
 
-/** The service that the tests share which change nothing but rows, without the rows of the tests before. */
+/** The service of the tests that change only rows, without the rows of earlier tests. */
 async function sharedService() {
   const { app, url } = shared
   await app.db.run(sql => sql`truncate users, sessions, audit_log, sign_in_limits restart identity cascade`)
   return { app, url, client: new Client(url) }
 }
 
-t.test('an admin signs in, is known, and signs out', async t => {
+t.test('an admin signs in, is returned by /me, and signs out', async t => {
   const { app, client } = await sharedService()
   const password = await createUser(app, 'Ops', { isAdmin: true })
 
@@ -46,11 +46,11 @@ t.test('an admin signs in, is known, and signs out', async t => {
   const stolen = client.cookie
   t.strictSame((await client.send('POST', '/api/auth/logout')).answer, { success: true })
   client.cookie = stolen
-  t.equal((await client.send('GET', '/api/auth/me')).status, 401, 'a cookie is worth nothing after the sign-out')
-  t.equal((await client.send('POST', '/api/auth/logout')).status, 200, 'repeating is no error')
+  t.equal((await client.send('GET', '/api/auth/me')).status, 401, 'a cookie is invalid after the sign-out')
+  t.equal((await client.send('POST', '/api/auth/logout')).status, 200, 'a repeated sign-out is not an error')
 })
 
-t.test('every kind of wrong credential has one answer', async t => {
+t.test('every kind of wrong credentials has the same answer', async t => {
   const { app, client } = await sharedService()
   const password = await createUser(app, 'ops')
   await createUser(app, 'gone', { password })
@@ -68,7 +68,7 @@ t.test('every kind of wrong credential has one answer', async t => {
   }
 })
 
-t.test('a session that was known before the sign-in is worth nothing after it', async t => {
+t.test('a session from before the sign-in is invalid after it', async t => {
   const { app, client } = await sharedService()
   const password = await createUser(app, 'ops', { isAdmin: true })
   await client.signIn('ops', password)
@@ -80,14 +80,14 @@ t.test('a session that was known before the sign-in is worth nothing after it', 
   t.equal((await old.send('GET', '/api/auth/me')).status, 401)
 })
 
-t.test('a tampered cookie is nobody', async t => {
+t.test('a tampered cookie is not a session', async t => {
   const { app, client } = await sharedService()
   await client.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
   client.cookie = `${client.cookie?.slice(0, -4)}AAAA`
   t.equal((await client.send('GET', '/api/system/audit-log')).status, 401)
 })
 
-/** Cookies of no open session, by the reason. The session of `client` is open. */
+/** Cookies without an open session, by the reason. The session of `client` is open. */
 async function lapsedCookies(app: FastifyInstance, url: string, password: string) {
   const cookieOf = async () => {
     const client = new Client(url)
@@ -128,7 +128,7 @@ t.test('a sign-in and a sign-out set one cookie, in every state of the former se
   }
 })
 
-t.test('of several cookies that of the open session counts, in any position', async t => {
+t.test('the cookie of the open session is used among several, in any position', async t => {
   const { app, url } = await sharedService()
   const { open, lapsed } = await lapsedCookies(app, url, await createUser(app, 'ops'))
   const me = (...cookies: string[]) =>
@@ -145,8 +145,8 @@ t.test('of several cookies that of the open session counts, in any position', as
     }
     t.equal((await me(cookie, cookie)).status, 401, state)
   }
-  t.equal((await me(...Object.values(lapsed), open.cookie)).status, 200, 'all at once')
-  t.equal((await me(...Object.values(lapsed))).status, 401, 'none is open')
+  t.equal((await me(...Object.values(lapsed), open.cookie)).status, 200, 'all of them together')
+  t.equal((await me(...Object.values(lapsed))).status, 401, 'without an open session')
 })
 
 t.test('changes of roles and accounts apply to the next request on every replica', async t => {
@@ -155,7 +155,11 @@ t.test('changes of roles and accounts apply to the next request on every replica
   await client.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
   const elsewhere = new Client(other.url)
   elsewhere.cookie = client.cookie
-  t.equal((await elsewhere.send('GET', '/api/system/audit-log')).status, 200, 'the session holds on the other replica')
+  t.equal(
+    (await elsewhere.send('GET', '/api/system/audit-log')).status,
+    200,
+    'the session is valid on the other replica'
+  )
 
   await app.db.run(sql => sql`update users set is_admin = false`)
   t.hasStrict(await elsewhere.send('GET', '/api/system/audit-log'), { status: 403, answer: { code: 'FORBIDDEN' } })
@@ -165,7 +169,7 @@ t.test('changes of roles and accounts apply to the next request on every replica
   t.equal((await client.send('GET', '/api/auth/me')).status, 401)
 })
 
-t.test('a session ends by idleness and by age', async t => {
+t.test('a session ends when it is idle, and at its maximum age', async t => {
   const { app, client } = await sharedService()
   const password = await createUser(app, 'ops')
   await client.signIn('ops', password)
@@ -178,12 +182,12 @@ t.test('a session ends by idleness and by age', async t => {
   const [seen] = await app.db.run(
     sql => sql`select count(*)::int from sessions where last_seen_at > now() - interval '1 minute'`
   )
-  t.equal(seen?.count, 1, 'a request keeps it from idling')
+  t.equal(seen?.count, 1, 'a request renews the idle time')
   await app.db.run(sql => sql`update sessions set expires_at = now()`)
   t.equal((await client.send('GET', '/api/auth/me')).status, 401)
 })
 
-t.test('requests keep a session whose idle time is one minute', async t => {
+t.test('requests renew a session with an idle time of one minute', async t => {
   const { app, client } = await started(t, { SESSION_IDLE_MINUTES: '1' })
   await client.signIn('ops', await createUser(app, 'ops'))
   for (let i = 0; i < 3; i++) {
@@ -227,7 +231,7 @@ t.test('a password change or a disabled user ends a concurrent sign-in', async t
   )
 })
 
-t.test('a password that was set meanwhile is not overwritten by the change of one who knew the old', async t => {
+t.test('a change with the old password does not overwrite a password that was set meanwhile', async t => {
   const { app } = await sharedService()
   const users = new Users(app.db)
   await createUser(app, 'ops')
@@ -246,10 +250,10 @@ t.test('a session that cannot be stored is an error in the envelope, without a c
   t.strictSame(answer, { success: false, error: 'An internal error occurred', code: 'INTERNAL_ERROR' })
   t.equal(setCookie, undefined)
   const rows = await app.db.run(sql => sql`select outcome from audit_log where outcome = 'succeeded'`)
-  t.equal(rows.length, 0, 'nor is a sign-in written down')
+  t.equal(rows.length, 0, 'the sign-in is not audited')
 })
 
-t.test('until a due password change is made nothing else is allowed, and it ends the other sessions', async t => {
+t.test('only the password change is allowed while it is due, and it ends the other sessions', async t => {
   const { app, url, client } = await sharedService()
   const password = await createUser(app, 'ops', { isAdmin: true })
   await app.db.run(sql => sql`update users set must_change_password = true`)
@@ -279,11 +283,11 @@ t.test('until a due password change is made nothing else is allowed, and it ends
   t.strictSame(
     rows.map(({ outcome }) => outcome),
     ['refused', 'refused', 'refused', 'refused', 'succeeded'],
-    'only what was changed is written down as changed'
+    'only a successful change is audited as succeeded'
   )
 })
 
-t.test('failures delay who tries from where, alike for names that exist and not, and lock nobody out', async t => {
+t.test('failures delay attempts by name and address, also for unknown names, without a lock-out', async t => {
   const { app, url } = await started(t, { TRUST_PROXY: '127.0.0.1' })
   const password = await createUser(app, 'ops')
   const from = (address: string) => {
@@ -300,30 +304,34 @@ t.test('failures delay who tries from where, alike for names that exist and not,
     t.equal(refused.status, 429, 'even with the right password')
     t.equal(refused.headers.get('retry-after'), '1')
   }
-  t.equal((await from('192.0.2.3')('ops', password)).status, 200, 'the user signs in from elsewhere')
+  t.equal((await from('192.0.2.3')('ops', password)).status, 200, 'the user can sign in from another address')
 
   const [throttled] = await app.db.run(
     sql => sql`select count(*)::int as rows, sum((details->>'attempts')::int)::int as attempts
       from audit_log where details ? 'attempts'`
   )
-  t.strictSame({ ...throttled }, { rows: 2, attempts: 4 }, 'attempts beyond the limit are counted, not listed')
+  t.strictSame(
+    { ...throttled },
+    { rows: 2, attempts: 4 },
+    'attempts beyond the limit are counted, and have no separate audit entries'
+  )
 })
 
-t.test('guesses that come at once are not looked at in larger numbers', async t => {
+t.test('no more guesses are checked when they are concurrent', async t => {
   const { app, client } = await sharedService()
   await createUser(app, 'ops')
   const guesses = await Promise.all(Array.from({ length: 40 }, () => client.signIn('ops', 'wrong password')))
   t.equal(guesses.filter(({ status }) => status === 401).length, 5)
   t.equal(guesses.filter(({ status }) => status === 429).length, 35)
   const rows = await app.db.run(sql => sql`select outcome, details from audit_log order by audit_id`)
-  t.equal(rows.length, 6, 'and written down as one')
+  t.equal(rows.length, 6, 'the other attempts have one audit entry')
   t.equal(
     rows.reduce((sum, { details }) => sum + (details.attempts ?? 0), 0),
     35
   )
 })
 
-t.test('a name has one spelling but for case, and what cannot be a name is nobody', async t => {
+t.test('a name is case-insensitive, and an invalid name is not a user', async t => {
   const { app, client } = await sharedService()
   const password = await createUser(app, 'admin')
   for (const name of ['adm\u0130n', 'adm\u0131n', 'admin ', "'; --", '관리자']) {
@@ -337,7 +345,7 @@ t.test('a name has one spelling but for case, and what cannot be a name is nobod
   t.equal((await client.signIn('ADMIN', password)).status, 200)
 })
 
-t.test('an address that tries many names has to wait, too', async t => {
+t.test('an address that tries many names is also delayed', async t => {
   const { app, client } = await sharedService()
   await app.db.run(sql => sql`select 1`)
   const statuses: number[] = []
@@ -346,7 +354,7 @@ t.test('an address that tries many names has to wait, too', async t => {
   t.equal(statuses.at(20), 429)
 })
 
-t.test('a request from another site is refused, signed in or not', async t => {
+t.test('a request from another site is rejected, with or without a session', async t => {
   const { app, client, url } = await sharedService()
   const password = await createUser(app, 'ops', { isAdmin: true })
   const foreign = { status: 403, answer: { code: 'FOREIGN_ORIGIN' } }
@@ -435,7 +443,7 @@ t.test('the address of a client has one spelling in the limits, the audit log an
   t.notMatch(log.text(), /xxxx/)
 })
 
-t.test('a list of secrets rotates', async t => {
+t.test('session secrets can be rotated with a list', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   const old = await startApp(t, { DATABASE_URL: databaseUrl, PROBE_PORT: 'off' })
   await untilStatus(`${old.url}/health/startup`, 200)
@@ -450,7 +458,7 @@ t.test('a list of secrets rotates', async t => {
   moved.cookie = client.cookie
   const { status, setCookie } = await moved.send('GET', '/api/auth/me')
   t.equal(status, 200)
-  t.equal(setCookie, undefined, 'a cookie that a former secret has signed is not cleared')
+  t.equal(setCookie, undefined, 'a cookie that an earlier secret of the list signed is not cleared')
 })
 
 t.test('no log line of a sign-in has a password, a cookie, a session id or a secret', async t => {

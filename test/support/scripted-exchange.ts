@@ -80,7 +80,7 @@ export class ScriptedExchange {
     return fill
   }
 
-  /** Removes a fill, as an exchange does that busts a trade. */
+  /** Removes a fill, as an exchange does when it busts a trade. */
   bust(order: ScriptedOrder, index: number): void {
     order.fills.splice(index, 1)
     this.#total(order)

@@ -1,4 +1,4 @@
-// The operator's commands for accounts and keys, by the real command line, against a simulated exchange.
+// The operator's commands for accounts and keys, through the real command line, with a simulated exchange.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
@@ -27,21 +27,21 @@ async function setUp(t: Test) {
   })
   const [apiKey, apiSecret, passphrase] = SECRETS
   const wallet = exchange.addAccount({ apiKey, apiSecret, passphrase })
-  const told: string[] = []
-  /** Runs a command, and keeps all that it says. */
+  const output: string[] = []
+  /** Runs a command, and stores its output. */
   const run = async (keys: string, lines: readonly string[], ...words: string[]) => {
     const said = await runCommand({ DATABASE_URL: url, ENCRYPTION_KEY: keys, ...exchange.urls }, lines, ...words)
-    told.push(said.stdout, said.stderr)
+    output.push(said.stdout, said.stderr)
     return said
   }
   const key = newKey()
   await run(key, [PASSWORD], 'user:create', 'ada')
   const add = (...words: string[]) => run(key, SECRETS, 'account:add', '--user', 'ada', '--exchange', 'okx', ...words)
-  return { url, exchange, sql, wallet, key, run, add, told }
+  return { url, exchange, sql, wallet, key, run, add, output }
 }
 
-t.test('an account is added, listed, tested and disabled; what cannot be is refused in a sentence', async t => {
-  const { sql, wallet, key, run, add, told } = await setUp(t)
+t.test('an account is added, listed, tested and disabled; invalid commands are rejected with one sentence', async t => {
+  const { sql, wallet, key, run, add, output } = await setUp(t)
   t.hasStrict(await add('--name', 'main'), { code: 0, stdout: 'OKX account main added\n' })
   t.hasStrict(await add('--name', 'Main'), { code: 2, stderr: 'ada has an account Main already\n' })
   t.match(await add('--name', 'a\tb'), { code: 2, stderr: /--name/ })
@@ -56,7 +56,11 @@ t.test('an account is added, listed, tested and disabled; what cannot be is refu
   t.match(await run(key, ['', 'b'], ...words, '--exchange', 'upbit'), { code: 2, stderr: /1 to 512/ })
   t.match(await run(key, ['x'.repeat(513), 'b'], ...words, '--exchange', 'upbit'), { code: 2, stderr: /1 to 512/ })
   t.hasStrict(await run(key, [...SECRETS.slice(0, 1), 'café'], ...words, '--exchange', 'upbit'), { code: 2 })
-  t.hasStrict(await run(key, [], ...words, `--secret=${SECRETS[1]}`), { code: 2 }, 'secrets are no arguments')
+  t.hasStrict(
+    await run(key, [], ...words, `--secret=${SECRETS[1]}`),
+    { code: 2 },
+    'secrets are not accepted as arguments'
+  )
   t.hasStrict(await run(key, [], 'account:list'), {
     code: 0,
     stdout:
@@ -91,47 +95,44 @@ t.test('an account is added, listed, tested and disabled; what cannot be is refu
       { action: 'account:disable', target: '1', outcome: 'succeeded' }
     ]
   )
-  untold(t, told.join(''), key)
+  assertNoSecrets(t, output.join(''), key)
 })
 
-t.test(
-  'keys are rotated in place, and a key that is missing or a row that was changed is told without a value',
-  async t => {
-    const { url, sql, key, run, add, told } = await setUp(t)
-    await add('--name', 'main')
-    await add('--name', 'second')
-    const newer = newKey()
-    t.match(await run(newer, [], 'account:test', '1'), { code: 2, stderr: /authentication: no key [0-9a-f]{16} in/ })
-    t.match(await run(`${newer},${key}`, [], 'keys:rotate'), {
-      code: 0,
-      stdout: /^2 accounts encrypted with key \w+\n$/
-    })
-    t.match(await run(`${newer},${key}`, [], 'keys:rotate'), { code: 0, stdout: /^0 accounts/ })
-    t.hasStrict(await run(newer, [], 'account:test', '1'), { code: 0 }, 'the older key is not needed any more')
-    const [row] = await sql`select target from audit_log where action = 'keys:rotate'`
-    t.match(row, { target: /^2 accounts to key [0-9a-f]{16}$/ })
+t.test('keys are rotated in place, and a missing key or a changed row is reported without a value', async t => {
+  const { url, sql, key, run, add, output } = await setUp(t)
+  await add('--name', 'main')
+  await add('--name', 'second')
+  const newer = newKey()
+  t.match(await run(newer, [], 'account:test', '1'), { code: 2, stderr: /authentication: no key [0-9a-f]{16} in/ })
+  t.match(await run(`${newer},${key}`, [], 'keys:rotate'), {
+    code: 0,
+    stdout: /^2 accounts encrypted with key \w+\n$/
+  })
+  t.match(await run(`${newer},${key}`, [], 'keys:rotate'), { code: 0, stdout: /^0 accounts/ })
+  t.hasStrict(await run(newer, [], 'account:test', '1'), { code: 0 }, 'the older key is no longer needed')
+  const [row] = await sql`select target from audit_log where action = 'keys:rotate'`
+  t.match(row, { target: /^2 accounts to key [0-9a-f]{16}$/ })
 
-    await sql`update accounts set api_secret_encrypted = api_key_encrypted where account_id = 2`
-    t.match(await run(newer, [], 'account:test', '2'), { code: 2, stderr: /changed since it was encrypted/ })
-    const newest = newKey()
-    t.match(await run(`${newest},${newer}`, [], 'keys:rotate'), {
-      code: 1,
-      stdout: /^1 accounts .*; no key decrypts account 2\n$/
-    })
-    t.hasStrict(await run(newest, [], 'account:test', '1'), { code: 0 }, 'the others are rotated all the same')
-    const [left] = await sql`select key_id from accounts where account_id = 2`
-    const [done] = await sql`select key_id from accounts where account_id = 1`
-    t.not(left?.key_id, done?.key_id, 'what cannot be read is left as it was')
+  await sql`update accounts set api_secret_encrypted = api_key_encrypted where account_id = 2`
+  t.match(await run(newer, [], 'account:test', '2'), { code: 2, stderr: /changed since it was encrypted/ })
+  const newest = newKey()
+  t.match(await run(`${newest},${newer}`, [], 'keys:rotate'), {
+    code: 1,
+    stdout: /^1 accounts .*; no key decrypts account 2\n$/
+  })
+  t.hasStrict(await run(newest, [], 'account:test', '1'), { code: 0 }, 'the other accounts are rotated')
+  const [left] = await sql`select key_id from accounts where account_id = 2`
+  const [done] = await sql`select key_id from accounts where account_id = 1`
+  t.not(left?.key_id, done?.key_id, 'an account that cannot be decrypted is not changed')
 
-    const missing = await runCommand({ DATABASE_URL: url, ENCRYPTION_KEY: '' }, [], 'account:list')
-    t.hasStrict(missing, { code: 2, stderr: 'ENCRYPTION_KEY must be set when DATABASE_URL is\n' })
-    const wrong = await runCommand({ DATABASE_URL: url, ENCRYPTION_KEY: 'a2V5' }, [], 'account:list')
-    t.match(wrong, { code: 2, stderr: /^ENCRYPTION_KEY must be 32 bytes in base64/ })
-    untold(t, told.join('') + wrong.stderr, key, newer, newest, 'a2V5')
-  }
-)
+  const missing = await runCommand({ DATABASE_URL: url, ENCRYPTION_KEY: '' }, [], 'account:list')
+  t.hasStrict(missing, { code: 2, stderr: 'ENCRYPTION_KEY must be set when DATABASE_URL is\n' })
+  const wrong = await runCommand({ DATABASE_URL: url, ENCRYPTION_KEY: 'a2V5' }, [], 'account:list')
+  t.match(wrong, { code: 2, stderr: /^ENCRYPTION_KEY must be 32 bytes in base64/ })
+  assertNoSecrets(t, output.join('') + wrong.stderr, key, newer, newest, 'a2V5')
+})
 
-t.test('nothing is stored that a running replica of an older version cannot read', async t => {
+t.test('a command does not store values that a running replica of an older version cannot read', async t => {
   const { sql, key, run, add } = await setUp(t)
   await add('--name', 'main')
   const replica = (version: string, seen: string) => sql`
@@ -150,7 +151,7 @@ t.test('nothing is stored that a running replica of an older version cannot read
   t.hasStrict(await add('--name', 'second'), { code: 0 })
 })
 
-t.test('on the embedded default the key is made once, and kept for nobody else to read', async t => {
+t.test('with the embedded database the key is created once, and only its owner can read it', async t => {
   const dataDir = t.testdir()
   const environment = { DATA_DIR: dataDir, ENCRYPTION_KEY: '' }
   t.hasStrict(await runCommand(environment, [PASSWORD], 'user:create', 'ada'), { code: 0 })
@@ -162,7 +163,7 @@ t.test('on the embedded default the key is made once, and kept for nobody else t
   t.match(await runCommand(environment, [], 'keys:rotate'), { code: 0, stdout: /^0 accounts/ })
   t.equal(await readFile(path, 'utf8'), key)
 
-  // A power cut took it.
+  // The file is lost in a power cut.
   await rm(path)
   const message = `${path} is missing, and the keys of 1 account are encrypted with it: restore the file from a backup, or set ENCRYPTION_KEY to its content; where it is lost, see docs/deployment.md ("Embedded database")`
   const lost = await runCommand(environment, [], 'keys:rotate')
@@ -181,12 +182,12 @@ t.test('on the embedded default the key is made once, and kept for nobody else t
     lines.filter(({ msg }) => msg === 'start failed').map(({ level, reason }) => ({ level, reason })),
     [{ level: 40, reason: message }]
   )
-  t.notOk((await readdir(dataDir)).includes('encryption-key'), 'no key is made')
+  t.notOk((await readdir(dataDir)).includes('encryption-key'), 'no key is created')
 
   await writeFile(path, key)
   t.match(await runCommand(environment, [], 'keys:rotate'), { code: 0, stdout: /^0 accounts/ })
 })
 
-function untold(t: Test, text: string, ...keys: string[]): void {
-  for (const secret of [...SECRETS, PASSWORD, ...keys]) t.notOk(text.includes(secret), 'no secret is told')
+function assertNoSecrets(t: Test, text: string, ...keys: string[]): void {
+  for (const secret of [...SECRETS, PASSWORD, ...keys]) t.notOk(text.includes(secret), 'no secret in the output')
 }

@@ -1,4 +1,4 @@
-// The operator's commands and HTTPie, as admins use them.
+// The operator's commands, and HTTPie sessions of admins.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, stat } from 'node:fs/promises'
@@ -80,7 +80,7 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   for (const { actor } of audit) t.match(actor, /^cli:./)
 })
 
-t.test('on the embedded default the first password is in a file, which its first change removes', async t => {
+t.test('with the embedded database the first password is in a file, which its first change removes', async t => {
   const dataDir = t.testdir()
   const path = join(dataDir, 'first-admin-password')
   const first = await startService(t, { DATA_DIR: dataDir })
@@ -88,7 +88,7 @@ t.test('on the embedded default the first password is in a file, which its first
   const password = (await readFile(path, 'utf8')).trim()
   t.equal((await stat(path)).mode & 0o777, 0o600)
   t.hasStrict(await first.logged('password of the first admin in a file, to be changed'), { level: 40, path })
-  t.notOk(first.text().includes(password), 'neither the log nor the output has it')
+  t.notOk(first.text().includes(password), 'the password is not in the log or the output')
   t.match(
     await admin({ DATA_DIR: dataDir }, '', 'user:list'),
     { stdout: /^admin +admin +active +never/m },
@@ -107,7 +107,11 @@ t.test('on the embedded default the first password is in a file, which its first
   await t.rejects(stat(path), { code: 'ENOENT' })
   t.hasStrict(await client.send('GET', '/api/system/scheduler-status'), { status: 200 })
   await second.end()
-  t.match(await admin({ DATA_DIR: dataDir }, '', 'user:list'), { stdout: /^admin +admin +active/m }, 'and without it')
+  t.match(
+    await admin({ DATA_DIR: dataDir }, '', 'user:list'),
+    { stdout: /^admin +admin +active/m },
+    'without the service'
+  )
 })
 
 t.test('a password that the operator sets removes the file of the first one', async t => {
@@ -117,12 +121,12 @@ t.test('a password that the operator sets removes the file of the first one', as
   await untilStatus(`${service.main}/health/startup`, 200)
   t.hasStrict(await admin({ DATA_DIR: dataDir }, `${PASSWORD}\n`, 'user:create', 'ops'), { code: 0 })
   t.hasStrict(await admin({ DATA_DIR: dataDir }, `${PASSWORD}2\n`, 'user:password', 'ops'), { code: 0 })
-  t.equal((await stat(path)).size, 21, 'that of another user does not')
+  t.equal((await stat(path)).size, 21, 'the password of another user does not remove it')
   const { url } = await createTestDatabase(t)
   const other = { DATABASE_URL: url, DATA_DIR: dataDir }
   t.hasStrict(await admin(other, `${PASSWORD}\n`, 'user:create', 'admin'), { code: 0 })
   t.hasStrict(await admin(other, `${PASSWORD}2\n`, 'user:password', 'admin'), { code: 0 })
-  t.equal((await stat(path)).size, 21, 'nor that of an admin in another database')
+  t.equal((await stat(path)).size, 21, 'the password of an admin in another database does not remove it')
   t.hasStrict(await admin({ DATA_DIR: dataDir }, `${PASSWORD}\n`, 'user:password', 'Admin'), {
     code: 0,
     stdout: 'password of Admin changed\n'
@@ -132,7 +136,7 @@ t.test('a password that the operator sets removes the file of the first one', as
 
 const noHttpie = spawnSync('http', ['--version']).error && 'HTTPie is not installed (Debian package httpie)'
 
-t.test('HTTPie signs in, looks and signs out as the README says', { skip: noHttpie ?? false }, async t => {
+t.test('HTTPie signs in, reads and signs out as in the README', { skip: noHttpie ?? false }, async t => {
   const { url } = await createTestDatabase(t)
   const service = await startService(t, { DATABASE_URL: url })
   await untilStatus(`${service.main}/health/startup`, 200)

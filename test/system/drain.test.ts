@@ -32,7 +32,7 @@ t.test('two instances restarted in turn under load lose no request', { skip: abs
         const ended = await services[i]?.end('SIGTERM')
         t.equal(ended?.code, 0, 'the instance drains and exits with 0')
         await start(port)
-        // Until HAProxy (rise 2, inter 1s) sends to it again.
+        // The time until HAProxy (rise 2, inter 1s) sends requests to it again.
         await sleep(3_000)
       }
       const { failures, count } = await load.stop()
@@ -72,7 +72,10 @@ ${backs.map(port => `  server replica-${port} 127.0.0.1:${port}`).join('\n')}
   })
 }
 
-/** A steady load, begun once the first request got through; every answer but 200 is a failure, and so is none. */
+/**
+ * A constant load from the first successful request on. Every answer other than 200 is a failure, and so is a missing
+ * one.
+ */
 async function startLoad(t: Test, url: string, clients: 'keep-alive' | 'close') {
   const agent = new Agent(clients === 'close' ? { pipelining: 0 } : { connections: 20 })
   const failures: string[] = []
@@ -80,7 +83,7 @@ async function startLoad(t: Test, url: string, clients: 'keep-alive' | 'close') 
   let count = 0
   let running = true
 
-  /** @returns what went wrong, undefined when nothing did */
+  /** @returns the failure; undefined after success */
   const send = async (): Promise<string | undefined> => {
     try {
       const signal = AbortSignal.timeout(10_000)

@@ -1,4 +1,4 @@
-// The process: its first start, its signals, its exit codes, and what a kill leaves behind.
+// The process: its first start, its signals, its exit codes, and a restart after a kill.
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,10 +13,10 @@ import { Prober } from '../support/prober.ts'
 import { compiledTests, projectRoot, serverScript } from '../support/project.ts'
 import { startService } from '../support/service.ts'
 
-/** The user id that Linux keeps for nobody. */
+/** The id of the Unix user nobody. */
 const NOBODY = 65_534
 
-t.test('a bad setting stops the start with one line and exit code 2', async t => {
+t.test('an invalid setting stops the start with one line and exit code 2', async t => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [serverScript], {
     env: { DATABASE_URL: 'hunter2' },
     encoding: 'utf8'
@@ -26,7 +26,7 @@ t.test('a bad setting stops the start with one line and exit code 2', async t =>
   t.equal(stderr, 'configuration: DATABASE_URL must be a postgres:// address\n')
 })
 
-t.test('a time zone on whose days PostgreSQL disagrees stops the start with one line and exit code 2', async t => {
+t.test('a time zone whose days differ in PostgreSQL stops the start with one line and exit code 2', async t => {
   const { url: DATABASE_URL } = await createTestDatabase(t)
   const service = await startService(t, { DATABASE_URL, TIME_ZONE: 'CET' })
   await service.logged('setting rejected, shutting down')
@@ -42,7 +42,7 @@ t.test('a time zone on whose days PostgreSQL disagrees stops the start with one 
   )
 })
 
-t.test('a start on an unsupported Node logs one warning, and the service serves', async t => {
+t.test('a start on an unsupported Node logs one warning, and the service works', async t => {
   const { url: DATABASE_URL } = await createTestDatabase(t)
   const service = await startService(t, { DATABASE_URL }, [
     '--import',
@@ -57,45 +57,42 @@ t.test('a start on an unsupported Node logs one warning, and the service serves'
   t.strictSame(await service.end(), { code: 0, signal: null })
 })
 
-t.test(
-  'a DATABASE_URL that cannot be used stops service and commands with one line, exit code 2, and no secret',
-  async t => {
-    const directory = scratch(t)
-    const cases: [url: string, rule: string][] = [
-      [
-        'postgres://hunter2user:hunter2password@hunter2host/d?sslmode=hunter2mode',
-        'sslmode must be one of disable, prefer, require, verify-ca, verify-full'
-      ],
-      ['postgres://hunter2user:hunter2password@hunter2host:hunter2port/d', 'port must be an integer from 1 to 65535'],
-      [
-        'postgres://hunter2user:hunter2password@hunter2host/d?hunter2name=hunter2value',
-        'a parameter is not supported; its name is not shown, because libpq does not define it'
-      ],
-      [
-        `postgres://hunter2user:hunter2password@hunter2host/d?sslmode=verify-full&sslrootcert=${join(directory, 'hunter2.pem')}`,
-        'sslrootcert must be system or a readable file of valid PEM certificates'
-      ]
+t.test('an invalid DATABASE_URL stops service and commands with one line, exit code 2, and no secret', async t => {
+  const directory = scratch(t)
+  const cases: [url: string, rule: string][] = [
+    [
+      'postgres://hunter2user:hunter2password@hunter2host/d?sslmode=hunter2mode',
+      'sslmode must be one of disable, prefer, require, verify-ca, verify-full'
+    ],
+    ['postgres://hunter2user:hunter2password@hunter2host:hunter2port/d', 'port must be an integer from 1 to 65535'],
+    [
+      'postgres://hunter2user:hunter2password@hunter2host/d?hunter2name=hunter2value',
+      'a parameter is not supported; its name is not shown, because libpq does not define it'
+    ],
+    [
+      `postgres://hunter2user:hunter2password@hunter2host/d?sslmode=verify-full&sslrootcert=${join(directory, 'hunter2.pem')}`,
+      'sslrootcert must be system or a readable file of valid PEM certificates'
     ]
-    for (const [url, rule] of cases) {
-      const { status, stdout, stderr } = spawnSync(process.execPath, [serverScript], {
-        env: { DATABASE_URL: url },
-        encoding: 'utf8'
-      })
-      t.strictSame(
-        { status, stdout, stderr },
-        { status: 2, stdout: '', stderr: `configuration: DATABASE_URL: ${rule}\n` }
-      )
-    }
-    const [[url, rule] = ['', '']] = cases
-    for (const command of ['user:list', 'account:list', 'migrate']) {
-      t.strictSame(
-        await runCommand({ DATABASE_URL: url }, [], command),
-        { code: 2, stdout: '', stderr: `DATABASE_URL: ${rule}\n` },
-        command
-      )
-    }
+  ]
+  for (const [url, rule] of cases) {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [serverScript], {
+      env: { DATABASE_URL: url },
+      encoding: 'utf8'
+    })
+    t.strictSame(
+      { status, stdout, stderr },
+      { status: 2, stdout: '', stderr: `configuration: DATABASE_URL: ${rule}\n` }
+    )
   }
-)
+  const [[url, rule] = ['', '']] = cases
+  for (const command of ['user:list', 'account:list', 'migrate']) {
+    t.strictSame(
+      await runCommand({ DATABASE_URL: url }, [], command),
+      { code: 2, stdout: '', stderr: `DATABASE_URL: ${rule}\n` },
+      command
+    )
+  }
+})
 
 t.test('SIGTERM drains and exits with 0', async t => {
   const { url } = await createTestDatabase(t)
@@ -120,7 +117,7 @@ t.test('a second signal exits at once, with 1', async t => {
   t.strictSame(await service.end('SIGTERM'), { code: 1, signal: null })
 })
 
-t.test('a replica that starts before its database is ready as soon as it is there', async t => {
+t.test('a replica that starts before its database becomes ready when the database is available', async t => {
   const service = await startService(t, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none', DRAIN_SECONDS: '0' })
   const prober = new Prober(t)
   t.match(await prober.probe(`${service.main}/health/startup`), {
@@ -151,7 +148,7 @@ t.test('kill -9, garbled files, then start: nothing in the embedded database is 
     made
   )
 
-  // As a power cut leaves files: there is no account, so that no key is lost.
+  // The files after a power cut. There is no account, so no key is lost.
   const data = ['postmaster.pid', 'PG_VERSION'].map(name => join(directory, 'postgres', name))
   for (const path of [...secrets, ...data]) writeFileSync(path, '\0'.repeat(44))
   const third = await startService(t, settings)
@@ -162,7 +159,7 @@ t.test('kill -9, garbled files, then start: nothing in the embedded database is 
   const step = third.log.find(line => line.step === 'encryption_key')
   t.equal(step?.file, 'garbled')
   const lengths = secrets.map(path => Buffer.from(readFileSync(path, 'utf8'), 'base64').length)
-  t.strictSame(lengths, [32, 32], 'both are made again')
+  t.strictSame(lengths, [32, 32], 'both files are created again')
   t.strictSame(await third.end(), { code: 0, signal: null })
 })
 

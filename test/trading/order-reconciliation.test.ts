@@ -193,7 +193,7 @@ t.test('the fifth miss in a row makes an order unknown', async t => {
   })
 })
 
-t.test('an answer that contradicts the order is flagged after three checks, and everything else stays', async t => {
+t.test('an answer that contradicts the order is flagged after three checks, and nothing else changes', async t => {
   const order = known({ status: 'partially_filled', misses: 2, fillChecks: 1 })
   const flag = (rest: Partial<KnownOrder>, answer: ReturnType<typeof seen>) => {
     let mismatch: string | null = null
@@ -232,7 +232,7 @@ t.test('an answer that contradicts the order is flagged after three checks, and 
     t.equal(flag({}, withFill({ ...wrong })), 'invalid_answer', JSON.stringify(wrong))
 })
 
-t.test('only checks in a row with the same contradiction count', async t => {
+t.test('only consecutive checks with the same contradiction count', async t => {
   const order = known({ mismatch: 'symbol_differs', mismatchChecks: 2 })
   const { change } = applied(reconcile(order, [], seen(unified({ side: 'SELL' }))))
   t.hasStrict(change, { mismatch: 'side_differs', mismatchChecks: 1, errorCode: null })
@@ -241,7 +241,7 @@ t.test('only checks in a row with the same contradiction count', async t => {
 })
 
 t.test(
-  'a filled quantity that stays smaller is reversed by executions if the fills prove which trades are gone',
+  'a filled quantity that stays smaller is reversed by executions if the fills prove which trades were busted',
   async t => {
     const recorded = [
       { ...execution('1', '1', '10'), fee: '0.1', feeAsset: 'BTC' },
@@ -267,7 +267,7 @@ t.test(
       ...{ mismatch: null, mismatchChecks: 0, errorCode: null }
     })
 
-    t.test('afterwards the answer is that of the order, and a further trade may be reversed', async t => {
+    t.test('afterwards the answer equals the order, and a further trade may be reversed', async t => {
       const now = [...recorded, { ...execution('rev:2', '2', '12'), side: 'SELL' as const, fee: '-0.3' }]
       t.notOk(differs({ ...order, recordedQuantity: '1' }, seen(smaller)))
       const none = unified({ filledQuantity: '0', updatedAt: null })
@@ -280,7 +280,7 @@ t.test(
       t.hasStrict(decision.change, { status: 'open', filledQuantity: '0', averagePrice: null })
     })
 
-    t.test('without that proof the order is flagged, and its executions stay', async t => {
+    t.test('without this proof the order is flagged, and its executions do not change', async t => {
       for (const fills of [null, [], [fill('1', '1', '10'), fill('2', '2', '12')], [fill('2', '2', '12')]]) {
         const decision = applied(reconcile(third, recorded, seen(smaller, fills)))
         t.strictSame([decision.executions, decision.corrections], [[], []])

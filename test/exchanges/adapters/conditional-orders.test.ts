@@ -63,7 +63,7 @@ t.test('an untriggered conditional order is returned as it was placed, without f
   t.strictSame(reads, ['conditional algo-1', 'conditional algo-1'])
 })
 
-t.test('one that was triggered without becoming an order has a lost child', async t => {
+t.test('a triggered conditional order without an ordinary order has a lost child', async t => {
   const { orders } = ordersOf({ isTriggered: () => true })
   t.strictSame(await orders.order(REF, undefined), { ...PLACED, lostChild: true })
 })
