@@ -7,7 +7,7 @@ import type { MarketType } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
-import { hasBalances, recordBalances, type Wallet } from '../trading/balances.ts'
+import { hasBalances, recordBalances, type Wallet, walletsInUse } from '../trading/balances.ts'
 
 /** Accounts whose wallets are read at the same time. */
 const CONCURRENT_ACCOUNTS = 8
@@ -29,7 +29,8 @@ type Outcome = 'synced' | 'refused' | 'failed'
  * Records the balances of every active account, one transaction each. When a wallet cannot be read, the account stays as
  * it was: a total without that wallet would be wrong. One exception: a wallet that was never read and that the exchange
  * denies to keys which open another wallet (Binance denies futures to keys for spot) does not belong to the account. An
- * account that fails is counted, and the others continue. Idempotent.
+ * account that fails is counted, and the others continue. A wallet that held something and is empty now is read once more:
+ * only the second answer counts. Idempotent.
  */
 export function syncAccountBalances(
   services: SyncAccountBalancesServices
@@ -39,7 +40,7 @@ export function syncAccountBalances(
     // Every call in progress listens to the signal: their number is bounded by CONCURRENT_ACCOUNTS.
     setMaxListeners(0, signal)
     const active = await services.accounts.active()
-    const sync = new BalanceSync(services, context)
+    const sync = new BalanceSync(services, context, await context.transaction(walletsInUse))
     let done = 0
     await eachAtMost(CONCURRENT_ACCOUNTS, active, async account => {
       signal.throwIfAborted()
@@ -53,13 +54,15 @@ export function syncAccountBalances(
 class BalanceSync {
   readonly #services: SyncAccountBalancesServices
   readonly #context: JobContext
+  readonly #inUse: ReadonlySet<string>
   /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
   readonly #inTurn = oneAtATime()
   readonly counts = { synced: 0, balances: 0, history_rows: 0, wallets_closed: 0, refused: 0, failed: 0 }
 
-  constructor(services: SyncAccountBalancesServices, context: JobContext) {
+  constructor(services: SyncAccountBalancesServices, context: JobContext, inUse: ReadonlySet<string>) {
     this.#services = services
     this.#context = context
+    this.#inUse = inUse
   }
 
   /** Reads and records one account. */
@@ -77,7 +80,9 @@ class BalanceSync {
       CATALOGUE[account.exchange].wallets.map(async marketType => {
         try {
           const client = await this.#services.accounts.client(account, marketType)
-          reading.wallets.push({ marketType, balances: await client.balances({ signal }) })
+          const balances = await client.balances({ signal })
+          const isDoubtful = balances.length === 0 && this.#inUse.has(`${account.accountId} ${marketType}`)
+          reading.wallets.push({ marketType, balances: isDoubtful ? await client.balances({ signal }) : balances })
         } catch (err) {
           reading.failures.push({ marketType, err })
         }

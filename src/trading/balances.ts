@@ -89,6 +89,13 @@ export async function hasBalances(
   return found.length > 0
 }
 
+/** The wallets in which something is recorded to be held, as `<account id> <market type>`. */
+export async function walletsInUse(tx: TransactionSql): Promise<ReadonlySet<string>> {
+  const rows = await tx<{ wallet: string }[]>`
+    select distinct concat(account_id, ' ', market_type) as wallet from account_balances where total <> 0`
+  return new Set(rows.map(({ wallet }) => wallet))
+}
+
 /** Joins to `held` the last row of the history of its asset. */
 function lastRow(tx: TransactionSql, accountId: string) {
   return tx`

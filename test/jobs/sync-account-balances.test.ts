@@ -4,9 +4,11 @@ import t, { type Test } from 'tap'
 import { Agent } from 'undici'
 import { MINUTE } from '../../src/async/durations.ts'
 import type { Database } from '../../src/database/database.ts'
+import type { ExchangeName } from '../../src/domain/market.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { syncAccountBalances } from '../../src/jobs/sync-account-balances.ts'
 import { recordBalances } from '../../src/trading/balances.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { seedAccount, TestAccounts, testContext, tradingDatabase } from '../support/trading.ts'
 import { localDay } from '../support/trading-days.ts'
@@ -14,13 +16,13 @@ import { localDay } from '../support/trading-days.ts'
 /** A zone where it is about noon, so that "ten minutes ago" is the same day, whenever the test runs. */
 const { timeZone: noonZone } = localDay(12)
 const timeZone = 'Asia/Seoul'
-const credentials = { apiKey: 'key', apiSecret: 'secret' }
+const credentials = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 /** Deadlines that no call of these tests misses. */
 const PATIENT = { deadlineMs: 60_000, attemptMs: 30_000 }
 
-async function setUp(t: Test) {
+async function setUp(t: Test, name: ExchangeName = 'BINANCE') {
   const database = await tradingDatabase(t)
-  const exchange = await SimulatedExchange.start({ exchange: 'BINANCE' })
+  const exchange = await SimulatedExchange.start({ exchange: name })
   const dispatcher = new Agent()
   t.teardown(async () => {
     await dispatcher.close()
@@ -28,7 +30,7 @@ async function setUp(t: Test) {
   })
   const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, ...PATIENT })
   const wallet = exchange.addAccount(credentials)
-  const account = await seedAccount(database)
+  const account = await seedAccount(database, { exchange: name })
   const accounts = new TestAccounts([account], ({ exchange }, marketType) =>
     registry.client({ exchange, marketType, credentials })
   )
@@ -118,6 +120,36 @@ t.test('when a wallet cannot be read, the account is unchanged', async t => {
   t.hasStrict(await sync(), { synced: 0, failed: 1, history_rows: 0 })
   t.strictSame(await rowsOf(database), before)
 })
+
+const EMPTY: [exchange: ExchangeName, path: RegExp, body: unknown, outcome: 'synced' | 'failed'][] = [
+  ['BINANCE', /account/, { balances: [] }, 'synced'],
+  ['BYBIT', /wallet-balance/, { retCode: 0, result: { list: [{ coin: [] }] } }, 'synced'],
+  ['OKX', /balance/, { code: '0', data: [{ details: [] }] }, 'synced'],
+  ['UPBIT', /accounts/, [], 'synced'],
+  ['BITHUMB', /accounts/, [], 'synced'],
+  // The account itself is missing.
+  ['BYBIT', /wallet-balance/, { retCode: 0, result: { list: [] } }, 'failed'],
+  ['OKX', /balance/, { code: '0', data: [] }, 'failed']
+]
+
+for (const [name, path, body, outcome] of EMPTY) {
+  t.test(`${name}: ${JSON.stringify(body)} is no empty wallet unless a second answer confirms it`, async t => {
+    const { database, exchange, wallet, sync } = await setUp(t, name)
+    exchange.setBalance(wallet, 'SPOT', 'BTC', '10000')
+    t.hasStrict(await sync(), { synced: 1 })
+    const answer = (times: number) =>
+      exchange.fault({ kind: 'status', status: 200, body: JSON.stringify(body) }, { path, times })
+    answer(1)
+    t.hasStrict(await sync(), { [outcome]: 1 })
+    assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: '10000' }])
+    answer(2)
+    t.hasStrict(await sync(), { [outcome]: 1 })
+    assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: outcome === 'synced' ? '0' : '10000' }])
+    exchange.clearFaults()
+    t.hasStrict(await sync(), { synced: 1 })
+    assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: '10000' }])
+  })
+}
 
 t.test('a run waits for every wallet, also when the first fails', async t => {
   const { exchange, wallet, sync } = await setUp(t)
@@ -328,5 +360,5 @@ t.test('a run has one transaction at a time, so that it does not exhaust the poo
   })
   const result = await syncAccountBalances({ accounts, timeZone })(context)
   t.equal(result.synced, 3)
-  t.strictSame(counts, [1, 1, 1])
+  t.strictSame(counts, [1, 1, 1, 1], 'one before, and one for each account')
 })

@@ -1,7 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:integration
 
 import { SECOND } from '../../async/durations.ts'
-import type { Balance } from '../../domain/balance.ts'
+import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
 import { Exact, isZero, negated } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
@@ -11,6 +11,7 @@ import type { Position, PositionSide } from '../../domain/position.ts'
 import type { CallOptions, Credentials, ExchangeClient } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
 import {
+  atLeastOne,
   decimalOf,
   isRecord,
   type JsonRecord,
@@ -277,24 +278,25 @@ export function parseBybitFill(row: JsonRecord, marketType: MarketType): Fill {
   }
 }
 
-/** Wallet balances of a unified account. The margin of orders and positions is locked. @throws {UnreadableAnswer} */
+/**
+ * Balances of a unified account: the wallet without what spot margin borrowed, so that a total may be negative. The margin
+ * of orders and positions is locked.
+ *
+ * @throws {UnreadableAnswer} also without an account: an account that holds nothing is in the answer
+ */
 export function parseBybitBalances(result: JsonRecord): Balance[] {
-  return listOf(result).flatMap(account =>
+  return atLeastOne(listOf(result), 'list').flatMap(account =>
     rowsOf(account.coin, 'coin').flatMap(row => {
-      const total = decimalOf(row, 'walletBalance')
-      if (isZero(total)) return []
+      const wallet = decimalOf(row, 'walletBalance')
+      const borrowed = optionalDecimal(row, 'spotBorrow') ?? '0'
+      const total = isZero(borrowed) ? wallet : new Exact(wallet).minus(borrowed).toFixed()
       const bound = ['locked', 'totalOrderIM', 'totalPositionIM'].reduce(
         (sum, field) => sum.plus(optionalDecimal(row, field) ?? 0),
         new Exact(0)
       )
-      const rest = new Exact(total).minus(bound)
-      const free = rest.lt(0) ? new Exact(0) : rest
-      return {
-        asset: textOf(row, 'coin'),
-        free: bound.eq(0) ? total : free.toFixed(),
-        locked: bound.eq(0) ? '0' : new Exact(total).minus(free).toFixed(),
-        total
-      }
+      const rest = new Exact(wallet).minus(bound)
+      const available = bound.eq(0) ? wallet : rest.lt(0) ? '0' : rest.toFixed()
+      return balanceOfTotal(textOf(row, 'coin'), total, available) ?? []
     })
   )
 }

@@ -10,6 +10,7 @@ import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain
 import type { Position, PositionSide } from '../../domain/position.ts'
 import type { CallOptions, Credentials, ExchangeClient } from '../exchange-client.ts'
 import {
+  atLeastOne,
   decimalOf,
   isRecord,
   type JsonRecord,
@@ -362,10 +363,10 @@ export function parseOkxFill(row: JsonRecord, sizes: ContractSizes): Fill {
 /**
  * Equity without unrealised profit, as on the other exchanges. The part that is not available is locked.
  *
- * @throws {UnreadableAnswer}
+ * @throws {UnreadableAnswer} also without an account: an account that holds nothing is in the answer
  */
 export function parseOkxBalances(data: JsonRecord[]): Balance[] {
-  return data.flatMap(account =>
+  return atLeastOne(data, 'data').flatMap(account =>
     rowsOf(account.details, 'details').flatMap(row => {
       const profit = optionalDecimal(row, 'upl') ?? '0'
       const equity = decimalOf(row, 'eq')

@@ -44,6 +44,12 @@ export function rowsOf(value: unknown, what: string): JsonRecord[] {
   return value.map(row => recordOf(row, `a row of ${what}`))
 }
 
+/** Rows of which an answer must have at least one. @throws {UnreadableAnswer} */
+export function atLeastOne(rows: JsonRecord[], what: string): JsonRecord[] {
+  if (rows.length === 0) throw new UnreadableAnswer(`${what} is empty`)
+  return rows
+}
+
 /**
  * A field's text; null when it is absent, null or empty. Booleans become their names.
  *

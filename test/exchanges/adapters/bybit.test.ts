@@ -249,7 +249,7 @@ t.test('a futures fill has its realised PnL, and its fee in the settlement coin'
 })
 
 t.test('balances are read from the unified account, with a signed call', async t => {
-  const { client, gateway } = clientOf(bodies({ '/v5/account/wallet-balance': listed() }), 'SPOT', true)
+  const { client, gateway } = clientOf(bodies({ '/v5/account/wallet-balance': listed({ coin: [] }) }), 'SPOT', true)
   t.equal(client.isTestnet, true)
   t.strictSame(await client.balances(), [])
   t.strictSame(gateway.calls, [
@@ -280,7 +280,7 @@ t.test('the margin of orders and positions is locked', async t => {
       { coin: 'BTC', walletBalance: '2', locked: '0', totalOrderIM: '0', totalPositionIM: '3' },
       { coin: 'ETH', walletBalance: '0.00', locked: '0' },
       { coin: 'SOL', walletBalance: '5', locked: '5' },
-      { coin: 'XRP', walletBalance: '2', locked: '1.5' }
+      { coin: 'XRP', walletBalance: '2', locked: '1.5', spotBorrow: '' }
     ),
     [
       { asset: 'USDT', free: '93.5', locked: '6.5', total: '100' },
@@ -291,7 +291,23 @@ t.test('the margin of orders and positions is locked', async t => {
     ]
   )
   t.throws(() => parseBybitBalances({ list: [{}] }), { message: 'coin is not an array' })
+  t.throws(() => parseBybitBalances({ list: [] }), { message: 'list is empty' })
+  t.strictSame(parseBybitBalances({ list: [{ coin: [] }] }), [], 'an account that holds nothing')
   t.throws(() => parseBybitBalances({}), { message: 'list is not an array' })
+})
+
+t.test('borrowed money is not owned, and a debt is a balance below zero', async t => {
+  const balances = (row: object) => parseBybitBalances({ list: [{ coin: [{ coin: 'ETH', ...row }] }] })
+  t.strictSame(balances({ walletBalance: '1200', spotBorrow: '200' }), [
+    { asset: 'ETH', free: '1000', locked: '0', total: '1000' }
+  ])
+  t.strictSame(balances({ walletBalance: '1200', locked: '300', spotBorrow: '200' }), [
+    { asset: 'ETH', free: '900', locked: '100', total: '1000' }
+  ])
+  t.strictSame(balances({ walletBalance: '0', spotBorrow: '0.06142' }), [
+    { asset: 'ETH', free: '-0.06142', locked: '0', total: '-0.06142' }
+  ])
+  t.strictSame(balances({ walletBalance: '5', spotBorrow: '5.0' }), [], 'all of it is borrowed')
 })
 
 const position = {

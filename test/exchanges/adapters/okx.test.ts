@@ -105,7 +105,7 @@ t.test('the time is read from its route', async t => {
 })
 
 t.test('a signed call has the headers of the key, and one more header on the testnet', async t => {
-  const answers = bodies({ '/api/v5/account/balance': data() })
+  const answers = bodies({ '/api/v5/account/balance': data({ details: [] }) })
   const { client, gateway } = clientOf(answers)
   await client.balances()
   t.strictSame(gateway.calls, [
@@ -587,6 +587,8 @@ t.test('a balance is the equity without unrealised profit, and the unavailable p
     ]
   )
   t.throws(() => parseOkxBalances([{ details: {} }]), { message: 'details is not an array' })
+  t.throws(() => parseOkxBalances([]), { message: 'data is empty' })
+  t.strictSame(parseOkxBalances([{ details: [] }]), [], 'an account that holds nothing')
 })
 
 t.test('a short position has a negative quantity in hedge and in net mode', async t => {

@@ -389,7 +389,7 @@ export const binance: readonly PayloadCase[] = [
       market: 'FUTURES',
       ask: order('900', 'BTCUSDT', 'STOP_MARKET'),
       answers: { '/fapi/v1/algoOrder': algoOrder({ algoStatus }) },
-      expected: { ...readAlgoOrder, status: state }
+      expected: { ...readAlgoOrder, status: state, ...(algoStatus === 'FINISHED' && { lostChild: true }) }
     })
   ),
   {

@@ -259,7 +259,7 @@ export const okx: readonly PayloadCase[] = [
       market: 'FUTURES',
       ask: ofAlgo,
       answers: { ...contracts, [ALGO_ORDER]: answer({ ...ALGO, state }) },
-      expected: { ...READ_ALGO, status }
+      expected: { ...READ_ALGO, status, ...(state === 'effective' && { lostChild: true }) }
     })
   ),
   ...[
