@@ -1,13 +1,16 @@
 // @FEAT:health-monitoring @COMP:plugin @TYPE:core
 import cookie, { Signer } from '@fastify/cookie'
 import session, { type FastifySessionOptions } from '@fastify/session'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { LRUCache } from 'lru-cache'
+import { HOUR } from '../src/async/durations.ts'
 import { AuditLog } from '../src/auth/audit-log.ts'
 import { Passwords } from '../src/auth/passwords.ts'
 import { SessionStore, type SessionUser, type StoredSession } from '../src/auth/session-store.ts'
 import { SignIn, type SignInOutcome, signInOutcomes } from '../src/auth/sign-in.ts'
 import { SignInLimits } from '../src/auth/sign-in-limits.ts'
+import { SignInNetworks } from '../src/auth/sign-in-networks.ts'
 import { Users } from '../src/auth/users.ts'
 import type { Config } from '../src/config.ts'
 import type { TransactionSql } from '../src/database/client.ts'
@@ -31,6 +34,8 @@ declare module 'fastify' {
     auditFinished(request: FastifyRequest, reply: FastifyReply): Promise<void>
   }
   interface FastifyRequest {
+    /** Whether it has forwarded headers of an address that is not in TRUST_PROXY. They are ignored. */
+    hasIgnoredForwarding: boolean
     /** The signed-in admin; set after `requireAdmin`. */
     admin: SessionUser
     audit: {
@@ -54,6 +59,8 @@ interface AdminAuthOptions {
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 const COOKIE = 'session'
+/** Addresses of which is known that they were reported. */
+const MAX_REPORTED_PROXIES = 1_000
 
 /**
  * Sign-in, sessions, and the hooks that a scope adds to be for admins only. It is registered in the scope of the routes
@@ -66,7 +73,8 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
     idleMinutes: config.SESSION_IDLE_MINUTES,
     maxHours: config.SESSION_MAX_HOURS
   })
-  decorateAuth(api, { audit, sessions, limits: new SignInLimits(api.db, secrets[0] ?? '') })
+  const networks = new SignInNetworks(secrets)
+  decorateAuth(api, { audit, sessions, networks, limits: new SignInLimits(api.db, networks, secrets[0] ?? '') })
 
   await registerSessions(api, sessions, { secrets, secure: config.COOKIE_SECURE === 'always' })
   api.addHook('onRequest', refuseUnverified)
@@ -123,14 +131,21 @@ async function sendOneCookie(_request: FastifyRequest, reply: FastifyReply): Pro
 
 function decorateAuth(
   api: FastifyInstance,
-  parts: { audit: AuditLog; sessions: SessionStore; limits: SignInLimits }
+  parts: { audit: AuditLog; sessions: SessionStore; networks: SignInNetworks; limits: SignInLimits }
 ): void {
   const { audit } = parts
   const users = new Users(api.db)
   const passwords = new Passwords()
   const count = (outcome: SignInOutcome, by = 1) => api.metrics.count('trading_health_sign_ins_total', { outcome }, by)
   for (const outcome of signInOutcomes) count(outcome, 0)
-  const signIn = new SignIn({ ...parts, database: api.db, users, passwords, onSignIn: outcome => count(outcome) })
+  const signIn = new SignIn({
+    ...parts,
+    database: api.db,
+    users,
+    passwords,
+    onSignIn: outcome => count(outcome),
+    onThrottled: proxyWarning(api.log)
+  })
   api.decorate('auth', { users, passwords, audit, signIn })
   api.addHook('onClose', () => passwords.close())
 }
@@ -204,17 +219,37 @@ function auditEntry(request: FastifyRequest) {
  */
 function warnOfUntrustedProxy(api: FastifyInstance, config: Config): void {
   let warned = false
-  api.addHook('onRequest', async ({ headers, ips, clientAddress, log }) => {
-    if (warned) return
+  api.decorateRequest('hasIgnoredForwarding', false)
+  api.addHook('onRequest', async request => {
+    const { headers, ips, clientAddress, log } = request
     const addresses = headers['x-forwarded-for'] !== undefined
     // With TRUST_PROXY, one address means that Fastify used no address of the header.
     const ignored = config.TRUST_PROXY
       ? addresses && ips?.length === 1
       : addresses || headers['x-forwarded-proto'] !== undefined
-    if (!ignored) return
+    request.hasIgnoredForwarding = ignored
+    if (!ignored || warned) return
     warned = true
     log.warn({ address: clientAddress }, 'forwarded headers from an address that is not in TRUST_PROXY are ignored')
   })
+}
+
+/**
+ * Logs a warning when the limit of an address, or of a name with an address, is reached, and the address may be that of a
+ * proxy that is not trusted. An address is reported again when it had no throttled attempt for an hour.
+ */
+function proxyWarning(log: FastifyBaseLogger): NonNullable<ConstructorParameters<typeof SignIn>[0]['onThrottled']> {
+  const throttled = new LRUCache<string, true>({ max: MAX_REPORTED_PROXIES, ttl: HOUR })
+  return ({ address, hasIgnoredForwarding }, { by }) => {
+    if (!hasIgnoredForwarding || by === 'account') return
+    if (!throttled.has(address)) {
+      log.warn(
+        { address },
+        'one client behind a proxy that is not in TRUST_PROXY delays the sign-in of all others behind it'
+      )
+    }
+    throttled.set(address, true)
+  }
 }
 
 export default fp(adminAuth, { name: 'admin-auth', fastify: '5.x', dependencies: ['connections', 'db'] })

@@ -136,8 +136,8 @@ function userOf({ user }: FastifyRequest['session']): SessionUser {
   return user
 }
 
-function originOf({ clientAddress, id }: Pick<FastifyRequest, 'clientAddress' | 'id'>) {
-  return { address: clientAddress, requestId: id }
+function originOf({ clientAddress, id, hasIgnoredForwarding }: FastifyRequest) {
+  return { address: clientAddress, requestId: id, hasIgnoredForwarding }
 }
 
 export default routes

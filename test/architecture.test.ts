@@ -200,6 +200,7 @@ const tableOwners: Record<string, string> = {
   users: 'auth',
   sessions: 'auth',
   sign_in_limits: 'auth',
+  sign_in_networks: 'auth',
   audit_log: 'auth',
   scheduler_state: 'scheduler',
   scheduled_jobs: 'scheduler',

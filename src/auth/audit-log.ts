@@ -61,32 +61,30 @@ export class AuditLog {
   }
 
   /**
-   * Records an attempt that was rejected without a check: one row for all attempts of a slot in a window, so that attempts
-   * cannot fill the table. Not idempotent.
+   * Records attempts that were rejected without a check: one row for all attempts of a slot in a window, so that attempts
+   * cannot fill the table. One statement, which holds no lock for a network round trip: replicas that begin a window at
+   * the same time may add a row each. Not idempotent.
+   * @param attempts how many
    * @throws {DatabaseUnavailableError}
    */
-  async recordThrottled(slot: number, entry: Omit<AuditEntry, 'outcome'>): Promise<void> {
+  async recordThrottled(slot: number, entry: Omit<AuditEntry, 'outcome'>, attempts: number): Promise<void> {
     const { actor = null, address = null, action, target = null, requestId = null, details = {} } = entry
-    const first = JSON.stringify({ ...details, attempts: 1 })
-    await this.#database.transaction(tx =>
-      // Two statements: the second sees the row that another transaction added while the first waited for the slot.
-      Promise.all([
-        tx`select from sign_in_limits where slot = ${slot} for update`,
-        tx`
-          with counted as (
-            update audit_log a
-            set details = jsonb_set(a.details, '{attempts}', to_jsonb((a.details->>'attempts')::int + 1))
-            from sign_in_limits l
-            where l.slot = ${slot} and a.audit_id = l.throttled_audit_id and a.at > now() - ${THROTTLED_WINDOW}::interval
-            returning a.audit_id
-          ), added as (
-            insert into audit_log (actor, address, action, target, outcome, request_id, details)
-            select ${actor}, ${address}, ${action}, ${target}, 'refused', ${requestId}, ${first}::text::jsonb
-            where not exists (select from counted)
-            returning audit_id
-          )
-          update sign_in_limits set throttled_audit_id = audit_id from added where slot = ${slot}`
-      ])
+    const first = JSON.stringify({ ...details, attempts })
+    await this.#database.run(
+      sql => sql`
+        with counted as (
+          update audit_log a
+          set details = jsonb_set(a.details, '{attempts}', to_jsonb((a.details->>'attempts')::int + ${attempts}::int))
+          from sign_in_limits l
+          where l.slot = ${slot} and a.audit_id = l.throttled_audit_id and a.at > now() - ${THROTTLED_WINDOW}::interval
+          returning a.audit_id
+        ), added as (
+          insert into audit_log (actor, address, action, target, outcome, request_id, details)
+          select ${actor}, ${address}, ${action}, ${target}, 'refused', ${requestId}, ${first}::text::jsonb
+          where not exists (select from counted)
+          returning audit_id
+        )
+        update sign_in_limits set throttled_audit_id = audit_id from added where slot = ${slot}`
     )
   }
 

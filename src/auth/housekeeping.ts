@@ -1,4 +1,5 @@
 import type { TransactionSql } from '../database/client.ts'
+import { KNOWN_DAYS } from './sign-in-networks.ts'
 
 const AUDIT_DAYS = 400
 
@@ -24,6 +25,16 @@ export async function sweepSignInLimits(tx: TransactionSql, limit: number): Prom
   const { count } = await tx`
     delete from sign_in_limits where slot in (
       select slot from sign_in_limits where updated_at < now() - interval '1 day' limit ${limit} for update skip locked
+    )`
+  return count
+}
+
+/** Removes up to `limit` networks that are no longer known. Idempotent. @returns how many were removed */
+export async function sweepSignInNetworks(tx: TransactionSql, limit: number): Promise<number> {
+  const { count } = await tx`
+    delete from sign_in_networks where network_hash in (
+      select network_hash from sign_in_networks
+      where last_sign_in_at < now() - make_interval(days => ${KNOWN_DAYS}::int) limit ${limit} for update skip locked
     )`
   return count
 }

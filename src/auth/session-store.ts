@@ -28,6 +28,9 @@ const MAX_KNOWN = 1_000
 /** Deadline of reading a session, in milliseconds: what follows has to answer in time, too. */
 const READ_DEADLINE_MS = 2.5 * SECOND
 
+/** Sessions that a user may have open. */
+const MAX_PER_USER = 20
+
 /** When a session ends. */
 export interface SessionLifetime {
   idleMinutes: number
@@ -88,18 +91,36 @@ export class SessionStore {
 
   /**
    * Opens a session for a user whose password was verified, unless the password was changed or the user disabled since
-   * then. A concurrent change either ends this session or is seen here.
+   * then. A concurrent change either ends this session or is seen here. Of more than 20 sessions of a user, the oldest
+   * ends, also when they are opened concurrently: the row of the user is locked before they are counted.
+   * @param address of the client, which `user:sessions` shows
    * @returns whether the session was opened
    */
-  async open(sessionId: string, user: Pick<User, 'userId' | 'passwordHash'>, tx: TransactionSql): Promise<boolean> {
-    const opened = await tx`
-      with signed_in as (
-        update users set last_sign_in_at = now()
-        where user_id = ${user.userId} and is_active and password_hash = ${user.passwordHash} returning user_id
-      )
-      insert into sessions (session_hash, user_id, expires_at)
-      select ${sessionHash(sessionId)}, user_id, now() + ${`${this.#lifetime.maxHours} hours`}::interval
-      from signed_in returning user_id`
+  async open(
+    sessionId: string,
+    { user, address }: { user: Pick<User, 'userId' | 'passwordHash'>; address: string },
+    tx: TransactionSql
+  ): Promise<boolean> {
+    const hash = sessionHash(sessionId)
+    const [opened] = await Promise.all([
+      tx`
+        with signed_in as (
+          update users set last_sign_in_at = now()
+          where user_id = ${user.userId} and is_active and password_hash = ${user.passwordHash} returning user_id
+        )
+        insert into sessions (session_hash, user_id, expires_at, data)
+        select ${hash}, user_id, now() + ${`${this.#lifetime.maxHours} hours`}::interval,
+          jsonb_build_object('address', ${address}::text)
+        from signed_in returning user_id`,
+      // A statement of its own sees the sessions that were committed while the one above waited for the row of the user.
+      tx`
+        delete from sessions where session_hash in (
+          select session_hash from sessions where user_id = ${user.userId} and session_hash <> ${hash}
+          order by expires_at > now() and last_seen_at > now() - ${`${this.#lifetime.idleMinutes} minutes`}::interval desc,
+            created_at desc, session_hash
+          offset ${MAX_PER_USER - 1}
+        ) and exists (select from sessions where session_hash = ${hash})`
+    ])
     return opened.length > 0
   }
 

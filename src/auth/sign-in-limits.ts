@@ -1,13 +1,16 @@
 import { createHmac } from 'node:crypto'
-import { isIPv6 } from 'node:net'
+import { networkOf } from '../client-address.ts'
 import type { Database } from '../database/database.ts'
+import { KNOWN_DAYS, type SignInNetworks } from './sign-in-networks.ts'
 
 /** Slots of the table. A keyed hash maps names and addresses to slots, so a client cannot choose the slot of another. */
 const SLOTS = 1 << 20
 
+/** What counts failures: the name with the address, the address, and the name from all unknown addresses. */
+type Counter = 'pair' | 'address' | 'account'
+
 /** Failures without a wait. Each further one doubles the wait, from one second up to the longest. */
-const FREE_PER_PAIR = 5
-const FREE_PER_ADDRESS = 20
+const FREE: Readonly<Record<Counter, number>> = { pair: 5, address: 20, account: 20 }
 const LONGEST_WAIT_SECONDS = 15 * 60
 /** After this time without a failure, the count starts at zero again. */
 const FORGET_AFTER = '1 hour'
@@ -15,66 +18,122 @@ const FORGET_AFTER = '1 hour'
 /** An attempt to sign in or to change a password. */
 export type Attempt = { kind: 'sign-in' | 'password'; name: string; address: string }
 
-/** The two slots that count an attempt: one for the name with the address, one for the address. */
-interface Slots {
-  pair: number
-  address: number
+/** The slots that count an attempt, and the hashes of its name with its network. */
+interface Slots extends Readonly<Record<Counter, number>> {
+  networks: readonly Buffer[]
 }
 
 /** An admitted attempt, with the failure count of each slot after it. */
 export interface Admitted {
   slots: Slots
   failureCounts: ReadonlyMap<number, number>
+  /** Whether the user of this name has signed in from this network before. */
+  isKnown: boolean
+}
+
+/** An attempt that has to wait. */
+export interface Throttled {
+  waitSeconds: number
+  /** The slot whose wait is the longest, and what it counts. */
+  slot: number
+  by: Counter
 }
 
 /**
- * Growing waits after failed attempts, per (name, address) and per address. They are in Postgres, so that they apply on
- * all replicas and after restarts. There is no wait per name alone: a client cannot lock out another user.
+ * Growing waits after failed attempts, per (name, address), per address, and per name. They are in Postgres, so that they
+ * apply on all replicas and after restarts. The wait per name applies only to networks from which the user has not signed
+ * in before: a client cannot lock out another user, and an account cannot be guessed at from many addresses. A name
+ * without a user has the same waits.
  */
 export class SignInLimits {
   readonly #database: Database
+  readonly #networks: SignInNetworks
   readonly #key: string
 
   /** @param key of the hash that maps attempts to slots; with a new key all counts start at zero */
-  constructor(database: Database, key: string) {
+  constructor(database: Database, networks: SignInNetworks, key: string) {
     this.#database = database
+    this.#networks = networks
     this.#key = key
   }
 
   /** The slots of an attempt; an IPv6 address is counted by its /64 network. */
   slots({ kind, name, address }: Attempt): Slots {
-    const from = network(address)
+    const from = networkOf(address)
     return {
       pair: this.#slot(`${kind} pair ${from} ${name.toLowerCase()}`),
-      address: this.#slot(`${kind} address ${from}`)
+      address: this.#slot(`${kind} address ${from}`),
+      account: this.#slot(`${kind} account ${name.toLowerCase()}`),
+      networks: this.#networks.hashes(name, address)
     }
   }
 
   /**
    * Admits an attempt and counts it as failed in one step: of concurrent attempts, on all replicas, no more are admitted
    * than of sequential ones. Call `succeeded` or `undecided` afterwards, unless the attempt failed.
-   * @returns the seconds to wait when the attempt is not admitted
    * @throws {DatabaseUnavailableError}
    */
-  async admit(slots: Slots): Promise<Admitted | { waitSeconds: number }> {
-    const { pair, address } = slots
-    const [first, second] = pair < address ? [pair, address] : [address, pair]
+  async admit(slots: Slots): Promise<Admitted | Throttled> {
+    const { pair, address, account } = slots
+    const [first = 0, second = 0, third = 0] = [pair, address, account].sort((a, b) => a - b)
     await this.#database.run(
-      sql => sql`insert into sign_in_limits (slot) values (${first}), (${second}) on conflict do nothing`
+      sql => sql`insert into sign_in_limits (slot) values (${first}), (${second}), (${third}) on conflict do nothing`
     )
-    // One statement: all attempts from an address share a row, and so its lock is not held for a network round trip. The
-    // values of locked rows are current, also after a wait for the lock.
-    const decided = await this.#database.run(
-      sql => sql<{ wait_seconds: number; slot: number | null; failures: number | null }[]>`
-        with held as (
+    const decided = await this.#decide(slots)
+    const [{ is_known: isKnown = false, wait_seconds: waitSeconds = null, locked_slot: slot = null } = {}] = decided
+    if (waitSeconds !== null && slot !== null) {
+      return { waitSeconds, slot, by: slot === pair ? 'pair' : slot === address ? 'address' : 'account' }
+    }
+    const failureCounts = decided.flatMap(({ slot, failures }): [number, number][] =>
+      slot === null || failures === null ? [] : [[slot, failures]]
+    )
+    return { slots, failureCounts: new Map(failureCounts), isKnown }
+  }
+
+  /** The password was right: removes the failures of the name with the address, and this one of the other slots. */
+  async succeeded({ slots, failureCounts, isKnown }: Admitted): Promise<void> {
+    await this.#removeFailure({ slots, failureCounts, isKnown }, { forgetsPair: true })
+  }
+
+  /** The password was not checked: removes the failure that `admit` counted. */
+  async undecided(admitted: Admitted): Promise<void> {
+    await this.#removeFailure(admitted, { forgetsPair: false })
+  }
+
+  /**
+   * One statement: all attempts from an address, or for a name, share a row, and so its lock is not held for a network
+   * round trip. The values of locked rows are current, also after a wait for the lock. An attempt from a known network
+   * does not lock the row of the name, so that it never waits for others.
+   */
+  async #decide({ pair, address, account, networks }: Slots) {
+    return this.#database.run(
+      sql => sql<
+        {
+          is_known: boolean
+          wait_seconds: number | null
+          locked_slot: number | null
+          slot: number | null
+          failures: number | null
+        }[]
+      >`
+        with network as (
+          select exists (
+            select from sign_in_networks
+            where network_hash in ${sql(networks)} and last_sign_in_at > now() - make_interval(days => ${KNOWN_DAYS}::int)
+          ) as is_known
+        ), held as (
           select slot, failures, updated_at, locked_until from sign_in_limits
-          where slot in (${pair}, ${address}) order by slot for update
+          where slot = any (
+            array[${pair}::int, ${address}::int] || case when (select is_known from network) then '{}' else array[${account}::int] end
+          )
+          order by slot for update
         ), locked as (
-          select coalesce(max(ceil(extract(epoch from locked_until - clock_timestamp()))), 0)::int as wait_seconds
+          select slot as locked_slot, greatest(1, ceil(extract(epoch from locked_until - clock_timestamp())))::int as wait_seconds
           from held
           -- A later one was written before the clock was set back.
           where locked_until > clock_timestamp()
             and locked_until <= clock_timestamp() + make_interval(secs => ${LONGEST_WAIT_SECONDS}::int)
+          order by locked_until desc limit 1
         ), counted as (
           update sign_in_limits l set failures = next.failures, updated_at = now(),
             locked_until = case
@@ -83,57 +142,50 @@ export class SignInLimits {
             end
           from (
             select slot, case when updated_at < now() - ${FORGET_AFTER}::interval then 1 else failures + 1 end as failures,
-              case slot when ${pair}::int then ${FREE_PER_PAIR}::int else ${FREE_PER_ADDRESS}::int end as free
+              case slot when ${pair}::int then ${FREE.pair}::int when ${address}::int then ${FREE.address}::int
+                else ${FREE.account}::int end as free
             from held
           ) next
-          where l.slot = next.slot and (select wait_seconds from locked) <= 0 returning l.slot, l.failures
+          where l.slot = next.slot and not exists (select from locked) returning l.slot, l.failures
         )
-        select wait_seconds, slot, failures from locked left join counted on true`
+        select is_known, wait_seconds, locked_slot, slot, failures
+        from network left join locked on true left join counted on true`
     )
-    const waitSeconds = decided[0]?.wait_seconds ?? 0
-    if (waitSeconds > 0) return { waitSeconds }
-    const failureCounts = decided.flatMap(({ slot, failures }): [number, number][] =>
-      slot === null || failures === null ? [] : [[slot, failures]]
-    )
-    return { slots, failureCounts: new Map(failureCounts) }
   }
 
-  /** The password was right: removes the failures of the name with the address, and this one of the address. */
-  async succeeded(admitted: Admitted): Promise<void> {
-    const { pair, address } = admitted.slots
-    await this.#database.run(sql => sql`delete from sign_in_limits where slot = ${pair}`)
-    await this.#removeFailure(admitted, address, FREE_PER_ADDRESS)
-  }
-
-  /** The password was not checked: removes the failure that `admit` counted. */
-  async undecided(admitted: Admitted): Promise<void> {
-    const { pair, address } = admitted.slots
-    await this.#removeFailure(admitted, pair, FREE_PER_PAIR)
-    await this.#removeFailure(admitted, address, FREE_PER_ADDRESS)
-  }
-
-  /** Removes a wait that the attempt caused; a wait that another attempt caused meanwhile remains. */
-  async #removeFailure({ failureCounts }: Admitted, slot: number, free: number): Promise<void> {
+  /**
+   * Removes the failure of an attempt from the slots that counted it, with a wait that it caused; a wait that another
+   * attempt caused meanwhile remains. One statement, as in `admit`.
+   */
+  async #removeFailure(
+    { slots: { pair, address, account }, failureCounts, isKnown }: Admitted,
+    { forgetsPair }: { forgetsPair: boolean }
+  ): Promise<void> {
+    const own = (slot: number) => failureCounts.get(slot) ?? -1
+    // A known network has not locked the row of the name.
+    const third = isKnown ? pair : account
     await this.#database.run(
       sql => sql`
-        update sign_in_limits set failures = greatest(failures - 1, 0), locked_until = case
-          when failures <= ${free} or failures = ${failureCounts.get(slot) ?? -1} then '-infinity' else locked_until
+        with held as (
+          select slot, failures, locked_until from sign_in_limits
+          where slot in (${pair}, ${address}, ${third}) order by slot for update
+        ), forgotten as (
+          delete from sign_in_limits l using held where l.slot = held.slot and l.slot = ${pair} and ${forgetsPair}::boolean
+        )
+        update sign_in_limits l set failures = greatest(held.failures - 1, 0), locked_until = case
+          when held.failures <= counter.free or held.failures = counter.own then '-infinity' else held.locked_until
         end
-        where slot = ${slot}`
+        from held join lateral (
+          select case held.slot when ${pair}::int then ${FREE.pair}::int when ${address}::int then ${FREE.address}::int
+              else ${FREE.account}::int end as free,
+            case held.slot when ${pair}::int then ${own(pair)}::int when ${address}::int then ${own(address)}::int
+              else ${own(account)}::int end as own
+        ) counter on true
+        where l.slot = held.slot and not (l.slot = ${pair} and ${forgetsPair}::boolean)`
     )
   }
 
   #slot(text: string): number {
     return createHmac('sha256', this.#key).update(text).digest().readUInt32BE(0) % SLOTS
   }
-}
-
-/** The /64 network of an IPv6 address, which one client may use completely; other addresses unchanged. */
-function network(address: string): string {
-  if (!isIPv6(address) || address.includes('.')) return address
-  const [head = '', tail = ''] = address.split('::')
-  const left = head.split(':').filter(Boolean)
-  const right = tail.split(':').filter(Boolean)
-  const groups = [...left, ...Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0'), ...right]
-  return groups.slice(0, 4).join(':')
 }

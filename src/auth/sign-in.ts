@@ -2,14 +2,18 @@ import type { Database } from '../database/database.ts'
 import { ServiceError } from '../errors.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { Passwords } from './passwords.ts'
-import type { SessionStore } from './session-store.ts'
-import type { Admitted, Attempt, SignInLimits } from './sign-in-limits.ts'
+import { type SessionStore, sessionHash } from './session-store.ts'
+import type { Admitted, Attempt, SignInLimits, Throttled } from './sign-in-limits.ts'
+import type { SignInNetworks } from './sign-in-networks.ts'
+import { ThrottledAttempts } from './throttled-attempts.ts'
 import type { User, Users } from './users.ts'
 
 /** The origin of an attempt, for the limits and the audit log. */
 export interface Origin {
   address: string
   requestId: string
+  /** Whether the address may be that of a proxy: the request has forwarded headers, which were ignored. Default false */
+  hasIgnoredForwarding?: boolean
 }
 
 interface SignInParts {
@@ -18,9 +22,19 @@ interface SignInParts {
   users: Users
   passwords: Passwords
   limits: SignInLimits
+  networks: SignInNetworks
   audit: AuditLog
   /** Called with the outcome of each attempt to sign in. */
   onSignIn?: (outcome: SignInOutcome) => void
+  /** Called with each attempt that has to wait. */
+  onThrottled?: (origin: Origin, throttled: Throttled) => void
+}
+
+/** A user whose password was verified. */
+interface Verified {
+  user: User
+  /** Who this is, for the queue of passwords. */
+  caller: number
 }
 
 /** The outcomes of a sign-in attempt. */
@@ -31,9 +45,11 @@ export type SignInOutcome = (typeof signInOutcomes)[number]
 /** Verifies credentials to sign in and to change a password, within the limits, and records each attempt. */
 export class SignIn {
   readonly #parts: SignInParts
+  readonly #throttled: ThrottledAttempts
 
   constructor(parts: SignInParts) {
     this.#parts = parts
+    this.#throttled = new ThrottledAttempts(parts.audit)
   }
 
   /**
@@ -43,19 +59,24 @@ export class SignIn {
    */
   async authenticate(username: string, password: string, origin: Origin): Promise<User> {
     const attempt: Attempt = { kind: 'sign-in', name: username, address: origin.address }
-    return this.#reportingFailure(() => this.#verify(attempt, password, 'sign_in', origin))
+    const { user } = await this.#reportingFailure(() => this.#verify(attempt, password, 'sign_in', origin))
+    return user
   }
 
   /**
-   * Opens the session of an authenticated user, and records the sign-in in the same transaction.
+   * Opens the session of an authenticated user, and records the sign-in and its network in the same transaction.
    * @throws {ServiceError} INVALID_CREDENTIALS when the password was changed or the user disabled since the authentication
    */
   async open(user: User, sessionId: string, origin: Origin): Promise<void> {
-    const { database, sessions, audit } = this.#parts
+    const { database, sessions, networks, audit } = this.#parts
+    const { address } = origin
     const entry = { actor: user.username, action: 'sign_in', ...origin }
     await this.#reportingFailure(async () => {
       const opened = await database.transaction(async tx => {
-        const opened = await sessions.open(sessionId, user, tx)
+        const [opened] = await Promise.all([
+          sessions.open(sessionId, { user, address }, tx),
+          networks.remember(user.username, address, sessionHash(sessionId), tx)
+        ])
         await audit.record({ ...entry, outcome: opened ? 'succeeded' : 'refused' }, tx)
         return opened
       })
@@ -77,14 +98,14 @@ export class SignIn {
     const { users, passwords, audit } = this.#parts
     const action = 'change_password'
     const attempt: Attempt = { kind: 'password', name: username, address: origin.address }
-    const user = await this.#verify(attempt, current, action, origin)
+    const { user, caller } = await this.#verify(attempt, current, action, origin)
     const entry = { actor: user.username, action, ...origin }
-    const objection = current === next ? 'PASSWORD_UNCHANGED' : await passwords.weakness(next, user.username)
+    const objection = current === next ? 'PASSWORD_UNCHANGED' : await passwords.weakness(next, user.username, caller)
     if (objection) {
       await audit.record({ ...entry, outcome: 'refused' })
       throw new ServiceError(objection)
     }
-    const passwordHash = await passwords.hash(next)
+    const passwordHash = await passwords.hash(next, caller)
     const changed = await users.setPassword(username, passwordHash, { keep, currentHash: user.passwordHash }, tx =>
       audit.record({ ...entry, outcome: 'succeeded' }, tx)
     )
@@ -104,7 +125,7 @@ export class SignIn {
   }
 
   /** Admits the attempt, verifies the password, and records a rejected attempt. */
-  async #verify(attempt: Attempt, password: string, action: string, origin: Origin): Promise<User> {
+  async #verify(attempt: Attempt, password: string, action: string, origin: Origin): Promise<Verified> {
     const { users, limits, audit } = this.#parts
     const user = await users.find(attempt.name)
     // An unknown name is not recorded: it may be a password in the wrong field.
@@ -112,7 +133,8 @@ export class SignIn {
     const slots = limits.slots(attempt)
     const admitted = await limits.admit(slots)
     if ('waitSeconds' in admitted) {
-      await audit.recordThrottled(slots.address, entry)
+      this.#parts.onThrottled?.(origin, admitted)
+      await this.#throttled.record(admitted.slot, entry)
       throw new ServiceError('TOO_MANY_ATTEMPTS', { headers: { 'retry-after': String(admitted.waitSeconds) } })
     }
     const matches = await this.#matches(password, user, admitted)
@@ -121,13 +143,13 @@ export class SignIn {
       throw new ServiceError('INVALID_CREDENTIALS')
     }
     await limits.succeeded(admitted)
-    return user
+    return { user, caller: slots.pair }
   }
 
   async #matches(password: string, user: User | undefined, admitted: Admitted): Promise<boolean> {
     const { passwords, limits } = this.#parts
     try {
-      return await passwords.verify(password, user?.passwordHash)
+      return await passwords.verify(password, user?.passwordHash, admitted.isKnown ? admitted.slots.pair : undefined)
     } catch (err) {
       await limits.undecided(admitted)
       throw err

@@ -21,7 +21,7 @@
  * Further rules:
  * - Several rows of one table are locked in the order of their key (`select … order by … for no key update`, then the
  *   update), or with `skip locked`, which never waits, or under the lock of one row that all take first: the row of the
- *   user for `sessions`, the row of the run for what one job writes, the row of the order for `trade_executions`.
+ *   user for `sessions` and `sign_in_networks`, the row of the run for what one job writes, the row of the order for `trade_executions`.
  * - The parts of one statement run in no fixed order. Where two of them lock, the later reads the result of the earlier.
  * - Rows that foreign keys refer to are locked `for no key update`, never `for update`, unless `skip locked`: an insert
  *   takes a key share lock on each row that it refers to, at the end of its statement and in no order. Key share locks
@@ -36,6 +36,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['job_runs'] },
   { tables: ['users'] },
   { tables: ['sessions'] },
+  { tables: ['sign_in_networks'] },
   { tables: ['sign_in_limits'] },
   { tables: ['accounts'] },
   { tables: ['strategies'] },

@@ -41,6 +41,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   sessions:
     'created_at timestamptz, data jsonb, expires_at timestamptz, last_seen_at timestamptz, session_hash bytea, user_id int8',
   sign_in_limits: 'failures int4, locked_until timestamptz, slot int4, throttled_audit_id int8, updated_at timestamptz',
+  sign_in_networks: 'last_sign_in_at timestamptz, network_hash bytea, user_id int8',
   strategies: 'created_at timestamptz, is_active bool, market_type text, name text, strategy_id int8, user_id int8',
   strategy_accounts:
     'account_id int8, allocated_capital numeric, capital_currency text, is_active bool, strategy_account_id int8, strategy_id int8',

@@ -1,5 +1,5 @@
 // @FEAT:scheduler @COMP:job @TYPE:core
-import { sweepAuditLog, sweepSessions, sweepSignInLimits } from '../auth/housekeeping.ts'
+import { sweepAuditLog, sweepSessions, sweepSignInLimits, sweepSignInNetworks } from '../auth/housekeeping.ts'
 import { sweepCacheCommands } from '../cache/clear-commands.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { sweepHealthHistory } from '../health/history-store.ts'
@@ -27,6 +27,7 @@ const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'dead_replicas', sweep: sweepDeadReplicas },
   { name: 'ended_sessions', sweep: sweepSessions },
   { name: 'sign_in_limits', sweep: sweepSignInLimits },
+  { name: 'sign_in_networks', sweep: sweepSignInNetworks },
   { name: 'old_audit_rows', sweep: sweepAuditLog },
   { name: 'cache_commands', sweep: sweepCacheCommands },
   { name: 'old_messages', sweep: sweepOutbox }

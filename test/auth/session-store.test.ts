@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { SessionStore, type StoredSession, sessionHash } from '../../src/auth/session-store.ts'
+import type { Database } from '../../src/database/database.ts'
 import { migratedDatabase, openDatabase } from '../support/migrated-database.ts'
 
 const LIFETIME = { idleMinutes: 60, maxHours: 12 }
@@ -62,3 +63,49 @@ t.test('a session is cached from the sign-in on', async t => {
   await database.close(0)
   t.hasStrict(await get('new id'), { user: { username: 'eve' }, unverified: { code: 'database_unreachable' } })
 })
+
+t.test(
+  'of more than twenty sessions of a user the oldest end, also when they open at once on two replicas',
+  async t => {
+    const { url } = await migratedDatabase(t)
+    const databases = [openDatabase(url), openDatabase(url)]
+    for (const database of databases) t.teardown(() => database.close(0))
+    const [database] = databases as [Database, Database]
+    await database.run(sql => sql`insert into users (username, password_hash) values ('ada', 'hash'), ('bob', 'hash')`)
+    const stores = databases.map(database => new SessionStore(database, LIFETIME))
+    const open = (id: string, userId: string, passwordHash = 'hash', replica = 0) =>
+      (databases[replica] as Database).transaction(tx =>
+        (stores[replica] as SessionStore).open(id, { user: { userId, passwordHash }, address: '192.0.2.1' }, tx)
+      )
+    const openIds = async (userId: string) => {
+      const rows = await database.run(
+        sql =>
+          sql<
+            { hash: Buffer }[]
+          >`select session_hash as hash from sessions where user_id = ${userId} order by created_at`
+      )
+      return rows.map(({ hash }) => hash.toString('hex'))
+    }
+    const hex = (id: string) => sessionHash(id).toString('hex')
+
+    for (let i = 0; i < 20; i++) await open(`ada ${i}`, '1')
+    await open('bob', '2')
+    t.equal(await open('ada 20', '1', 'a former hash'), false)
+    t.equal((await openIds('1')).length, 20, 'a sign-in that fails ends none')
+    await database.run(sql => sql`update sessions set expires_at = now() where session_hash = ${sessionHash('ada 5')}`)
+    await open('ada 20', '1')
+    t.notOk((await openIds('1')).includes(hex('ada 5')), 'first one that has ended')
+    await open('ada 21', '1')
+    t.strictSame(
+      await openIds('1'),
+      [1, 2, 3, 4, ...Array.from({ length: 16 }, (_, i) => i + 6)].map(i => hex(`ada ${i}`)),
+      'then the oldest'
+    )
+
+    await Promise.all(Array.from({ length: 30 }, (_, i) => open(`at once ${i}`, '1', 'hash', i % 2)))
+    const left = await openIds('1')
+    t.equal(left.length, 20)
+    t.equal(left.filter(id => Array.from({ length: 30 }, (_, i) => hex(`at once ${i}`)).includes(id)).length, 20)
+    t.strictSame(await openIds('2'), [hex('bob')], 'those of others remain')
+  }
+)

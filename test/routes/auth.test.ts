@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import type { Overrides } from '../../src/app.ts'
 import { Users } from '../../src/auth/users.ts'
 import { captureLog, SESSION_SECRET, startApp, untilStatus } from '../support/app.ts'
+import { assertRows } from '../support/assert-rows.ts'
 import { frozenDatabase, migratedDatabase } from '../support/migrated-database.ts'
 import { adminOf, Client, createUser } from '../support/session.ts'
 
@@ -23,7 +24,9 @@ const shared = await started(t)
 /** The service of the tests that change only rows, without the rows of earlier tests. */
 async function sharedService() {
   const { app, url } = shared
-  await app.db.run(sql => sql`truncate users, sessions, audit_log, sign_in_limits restart identity cascade`)
+  await app.db.run(
+    sql => sql`truncate users, sessions, audit_log, sign_in_networks, sign_in_limits restart identity cascade`
+  )
   return { app, url, client: new Client(url) }
 }
 
@@ -317,6 +320,67 @@ t.test('failures delay attempts by name and address, also for unknown names, wit
   )
 })
 
+/** A client whose requests a trusted proxy forwards from an address. */
+const signInFrom = (url: string, address: string, username: string, password: string) =>
+  new Client(url).send('POST', '/api/auth/login', { username, password }, { 'x-forwarded-for': address })
+
+t.test('an account is not guessed at from many addresses, and its user signs in from a known one', async t => {
+  const { app, url } = await started(t, { TRUST_PROXY: '127.0.0.1' })
+  const password = await createUser(app, 'ops')
+  t.equal((await signInFrom(url, '2001:db8::1', 'ops', password)).status, 200)
+  for (const name of ['ops', 'nobody']) {
+    const guesses = await Promise.all(
+      Array.from({ length: 60 }, (_, i) => signInFrom(url, `198.51.100.${i % 25}`, name, 'a wrong password'))
+    )
+    t.strictSame(
+      [401, 429].map(wanted => guesses.filter(({ status }) => status === wanted).length),
+      [20, 40],
+      name
+    )
+    const [first] = guesses.filter(({ status }) => status === 429)
+    t.equal(first?.headers.get('retry-after'), '1', name)
+  }
+  const rows = await app.db.run(
+    sql => sql`select actor, (details->>'attempts')::int as attempts from audit_log where details ? 'attempts'`
+  )
+  t.strictSame(
+    rows.map(({ actor, attempts }) => [actor, attempts]).sort(),
+    [
+      ['ops', 40],
+      [null, 40]
+    ].sort(),
+    'one row for all throttled attempts of a name, from whatever address'
+  )
+
+  t.equal((await signInFrom(url, '203.0.113.1', 'ops', password)).status, 429, 'the password is not checked')
+  t.equal((await signInFrom(url, '2001:db8::ffff', 'OPS', password)).status, 200, 'a known /64 network is not delayed')
+  const stored = await app.db.run(sql => sql`select * from sign_in_networks`)
+  t.equal(stored.length, 1)
+  t.notMatch(JSON.stringify(stored), /2001:db8|ops/)
+})
+
+t.test('the right password is checked from a known address while a hundred others wait', async t => {
+  let auth: FastifyInstance['auth'] | undefined
+  const api = async (scope: FastifyInstance) => {
+    auth = scope.auth
+  }
+  const { app, url } = await started(t, { TRUST_PROXY: '127.0.0.1' }, { api })
+  const password = await createUser(app, 'ops')
+  t.equal((await signInFrom(url, '203.0.113.1', 'ops', password)).status, 200)
+  const ended: number[] = []
+  const hostile = Array.from({ length: 100 }, async (_, i) => {
+    const { status } = await signInFrom(url, `198.51.${i}.1`, `name-${i}`, 'a wrong password')
+    ended.push(status)
+  })
+  // Then the lane of the unknown callers is full.
+  while (!ended.includes(503)) await new Promise(resolve => setTimeout(resolve, 5))
+  t.equal((await signInFrom(url, '203.0.113.1', 'ops', password)).status, 200)
+  const before = ended.filter(status => status === 401).length
+  t.ok(before < 62, `of the 64 others, checked before: ${before}`)
+  await auth?.passwords.close()
+  await Promise.all(hostile)
+})
+
 t.test('no more guesses are checked when they are concurrent', async t => {
   const { app, client } = await sharedService()
   await createUser(app, 'ops')
@@ -396,6 +460,17 @@ t.test('headers of a proxy that is not trusted are ignored, with one warning', a
     t.notMatch(setCookie, /Secure/)
   }
   t.equal(log.lines.filter(({ msg }) => String(msg).startsWith('forwarded headers')).length, 1)
+})
+
+t.test('a client that delays all others behind an untrusted proxy is reported, once', async t => {
+  const { client, log } = await started(t)
+  const reports = () => log.lines.filter(({ msg }) => String(msg).startsWith('one client behind a proxy'))
+  const attempt = (headers: Record<string, string>) =>
+    client.send('POST', '/api/auth/login', { username: 'ops', password: 'a wrong password' }, headers)
+  for (let i = 0; i < 7; i++) await attempt({})
+  t.strictSame(reports(), [], 'a client without forwarded headers delays itself')
+  for (let i = 0; i < 3; i++) t.equal((await attempt({ 'x-forwarded-for': `192.0.2.${i}` })).status, 429)
+  assertRows(t, reports(), [{ level: 40, address: '127.0.0.1' }])
 })
 
 t.test('with TRUST_PROXY, headers of another proxy are ignored with a warning', async t => {
