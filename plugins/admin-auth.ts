@@ -73,7 +73,7 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
     idleMinutes: config.SESSION_IDLE_MINUTES,
     maxHours: config.SESSION_MAX_HOURS
   })
-  const networks = new SignInNetworks(secrets)
+  const networks = new SignInNetworks(api.db, secrets)
   decorateAuth(api, { audit, sessions, networks, limits: new SignInLimits(api.db, networks, secrets[0] ?? '') })
 
   await registerSessions(api, sessions, { secrets, secure: config.COOKIE_SECURE === 'always' })

@@ -1,7 +1,8 @@
 import { createHmac } from 'node:crypto'
+import { atMost } from '../async/bounded.ts'
 import { networkOf } from '../client-address.ts'
 import type { Database } from '../database/database.ts'
-import { KNOWN_DAYS, type SignInNetworks } from './sign-in-networks.ts'
+import type { SignInNetworks } from './sign-in-networks.ts'
 
 /** Slots of the table. A keyed hash maps names and addresses to slots, so a client cannot choose the slot of another. */
 const SLOTS = 1 << 20
@@ -14,6 +15,12 @@ const FREE: Readonly<Record<Counter, number>> = { pair: 5, address: 20, account:
 const LONGEST_WAIT_SECONDS = 15 * 60
 /** After this time without a failure, the count starts at zero again. */
 const FORGET_AFTER = '1 hour'
+
+/**
+ * Statements for attempts from unknown networks at the same time: however many strangers try, most connections of the pool
+ * are free for others.
+ */
+const UNKNOWN_AT_ONCE = 3
 
 /** An attempt to sign in or to change a password. */
 export type Attempt = { kind: 'sign-in' | 'password'; name: string; address: string }
@@ -49,6 +56,7 @@ export class SignInLimits {
   readonly #database: Database
   readonly #networks: SignInNetworks
   readonly #key: string
+  readonly #unknown = atMost(UNKNOWN_AT_ONCE)
 
   /** @param key of the hash that maps attempts to slots; with a new key all counts start at zero */
   constructor(database: Database, networks: SignInNetworks, key: string) {
@@ -74,13 +82,16 @@ export class SignInLimits {
    * @throws {DatabaseUnavailableError}
    */
   async admit(slots: Slots): Promise<Admitted | Throttled> {
+    const isKnown = await this.#networks.areKnown(slots.networks)
     const { pair, address, account } = slots
-    const [first = 0, second = 0, third = 0] = [pair, address, account].sort((a, b) => a - b)
-    await this.#database.run(
-      sql => sql`insert into sign_in_limits (slot) values (${first}), (${second}), (${third}) on conflict do nothing`
-    )
-    const decided = await this.#decide(slots)
-    const [{ is_known: isKnown = false, wait_seconds: waitSeconds = null, locked_slot: slot = null } = {}] = decided
+    const counting = (isKnown ? [pair, address] : [pair, address, account]).sort((a, b) => a - b)
+    const decided = await this.#inTurn(isKnown, async () => {
+      await this.#database.run(
+        sql => sql`insert into sign_in_limits ${sql(counting.map(slot => ({ slot })))} on conflict do nothing`
+      )
+      return this.#decide(slots, counting)
+    })
+    const [{ wait_seconds: waitSeconds = null, locked_slot: slot = null } = {}] = decided
     if (waitSeconds !== null && slot !== null) {
       return { waitSeconds, slot, by: slot === pair ? 'pair' : slot === address ? 'address' : 'account' }
     }
@@ -91,42 +102,33 @@ export class SignInLimits {
   }
 
   /** The password was right: removes the failures of the name with the address, and this one of the other slots. */
-  async succeeded({ slots, failureCounts, isKnown }: Admitted): Promise<void> {
-    await this.#removeFailure({ slots, failureCounts, isKnown }, { forgetsPair: true })
+  async succeeded(admitted: Admitted): Promise<void> {
+    await this.#inTurn(admitted.isKnown, () => this.#removeFailure(admitted, { forgetsPair: true }))
   }
 
   /** The password was not checked: removes the failure that `admit` counted. */
   async undecided(admitted: Admitted): Promise<void> {
-    await this.#removeFailure(admitted, { forgetsPair: false })
+    await this.#inTurn(admitted.isKnown, () => this.#removeFailure(admitted, { forgetsPair: false }))
+  }
+
+  #inTurn<T>(isKnown: boolean, work: () => Promise<T>): Promise<T> {
+    return isKnown ? work() : this.#unknown(work)
   }
 
   /**
    * One statement: all attempts from an address, or for a name, share a row, and so its lock is not held for a network
-   * round trip. The values of locked rows are current, also after a wait for the lock. An attempt from a known network
-   * does not lock the row of the name, so that it never waits for others.
+   * round trip. The values of locked rows are current, also after a wait for the lock.
+   * @param counting the slots that count the attempt: without that of the name for a known network, which so never waits
+   * for the attempts of others
    */
-  async #decide({ pair, address, account, networks }: Slots) {
+  async #decide({ pair, address }: Slots, counting: readonly number[]) {
     return this.#database.run(
       sql => sql<
-        {
-          is_known: boolean
-          wait_seconds: number | null
-          locked_slot: number | null
-          slot: number | null
-          failures: number | null
-        }[]
+        { wait_seconds: number | null; locked_slot: number | null; slot: number | null; failures: number | null }[]
       >`
-        with network as (
-          select exists (
-            select from sign_in_networks
-            where network_hash in ${sql(networks)} and last_sign_in_at > now() - make_interval(days => ${KNOWN_DAYS}::int)
-          ) as is_known
-        ), held as (
+        with held as (
           select slot, failures, updated_at, locked_until from sign_in_limits
-          where slot = any (
-            array[${pair}::int, ${address}::int] || case when (select is_known from network) then '{}' else array[${account}::int] end
-          )
-          order by slot for update
+          where slot in ${sql(counting)} order by slot for update
         ), locked as (
           select slot as locked_slot, greatest(1, ceil(extract(epoch from locked_until - clock_timestamp())))::int as wait_seconds
           from held
@@ -148,8 +150,8 @@ export class SignInLimits {
           ) next
           where l.slot = next.slot and not exists (select from locked) returning l.slot, l.failures
         )
-        select is_known, wait_seconds, locked_slot, slot, failures
-        from network left join locked on true left join counted on true`
+        select wait_seconds, locked_slot, slot, failures
+        from (select) one left join locked on true left join counted on true`
     )
   }
 

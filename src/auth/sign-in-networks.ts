@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { networkOf } from '../client-address.ts'
 import type { TransactionSql } from '../database/client.ts'
+import type { Database } from '../database/database.ts'
 
 /** How long a network is known after the last sign-in from it, in days. */
 export const KNOWN_DAYS = 90
@@ -12,10 +13,12 @@ const MAX_PER_USER = 32
  * address. Only a keyed hash of name and network is stored.
  */
 export class SignInNetworks {
+  readonly #database: Database
   readonly #keys: readonly string[]
 
   /** @param keys of the hash: the first hashes, the networks that the others hashed are still known */
-  constructor(keys: readonly string[]) {
+  constructor(database: Database, keys: readonly string[]) {
+    this.#database = database
     this.#keys = keys
   }
 
@@ -23,6 +26,17 @@ export class SignInNetworks {
   hashes(name: string, address: string): readonly Buffer[] {
     const text = `network ${networkOf(address)} ${name.toLowerCase()}`
     return this.#keys.map(key => createHmac('sha256', key).update(text).digest())
+  }
+
+  /** Whether there was a sign-in with one of the hashes within 90 days. @throws {DatabaseUnavailableError} */
+  async areKnown(hashes: readonly Buffer[]): Promise<boolean> {
+    const known = await this.#database.run(
+      sql => sql`
+        select from sign_in_networks
+        where network_hash in ${sql(hashes)} and last_sign_in_at > now() - make_interval(days => ${KNOWN_DAYS}::int)
+        limit 1`
+    )
+    return known.length > 0
   }
 
   /**

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
-import { eachAtMost, oneAtATime, portionsOf } from '../../src/async/bounded.ts'
+import { atMost, eachAtMost, oneAtATime, portionsOf } from '../../src/async/bounded.ts'
 import { assertRows } from '../support/assert-rows.ts'
 
 t.test('at most the given number of items are in progress at once, and all are processed', async t => {
@@ -45,6 +45,39 @@ t.test('oneAtATime starts a call after the previous one has ended, even if that 
   const [a, b] = await Promise.allSettled([piece('a', true), piece('b')])
   assertRows(t, [a, b], [{ status: 'rejected' }, { status: 'fulfilled', value: 'b' }])
   t.strictSame(log, ['a begins', 'a ends', 'b begins', 'b ends'])
+})
+
+t.test('atMost runs so many calls at the same time and the others in order, even after a failure', async t => {
+  const bounded = atMost(2)
+  const ends: (() => void)[] = []
+  const begun: number[] = []
+  const results = [0, 1, 2, 3, 4].map(i =>
+    bounded(async () => {
+      begun.push(i)
+      await new Promise<void>(resolve => {
+        ends[i] = resolve
+      })
+      if (i === 0) throw new Error('the first')
+      return i
+    })
+  )
+  results[0]?.catch(() => undefined)
+  await setImmediate()
+  t.strictSame(begun, [0, 1])
+  ends[0]?.()
+  await setImmediate()
+  t.strictSame(begun, [0, 1, 2])
+  ends[1]?.()
+  ends[2]?.()
+  await setImmediate()
+  t.strictSame(begun, [0, 1, 2, 3, 4])
+  ends[3]?.()
+  ends[4]?.()
+  const settled = await Promise.allSettled(results)
+  t.strictSame(
+    settled.map(result => (result.status === 'fulfilled' ? result.value : String(result.reason))),
+    ['Error: the first', 1, 2, 3, 4]
+  )
 })
 
 t.test('portions contain every element once, in order', async t => {

@@ -13,11 +13,11 @@ async function limitsOf(t: Test, replicas = 1) {
     t.teardown(() => database.close())
     return database
   })
-  const networks = new SignInNetworks(['key', 'former key'])
-  const limits = databases.map(database => new SignInLimits(database, networks, 'key'))
   const [database] = databases
   if (!database) throw new Error('no replica')
-  return { limits, clock, database, networks, limit: limits[0] as SignInLimits }
+  const networks = new SignInNetworks(database, ['key', 'former key'])
+  const limits = databases.map(database => new SignInLimits(database, networks, 'key'))
+  return { limits, clock, database, databases, networks, limit: limits[0] as SignInLimits }
 }
 
 const ops = { kind: 'sign-in', name: 'ops', address: '192.0.2.1' } as const
@@ -166,6 +166,39 @@ t.test('failures elsewhere never delay a network from which the user has signed 
   t.hasStrict(await from('2001:db8::1'), { isKnown: false }, 'after 90 days it is not known')
 })
 
+t.test(
+  'attempts of strangers that wait for a lock leave connections to others, and known networks never wait for it',
+  async t => {
+    const { limit, limits, database, databases, networks } = await limitsOf(t, 2)
+    await signedIn(database, networks, ['192.0.2.1'])
+    const stranger = (i: number) => limit.slots({ ...ops, address: `198.51.100.${i}` })
+    await limit.admit(stranger(0))
+    const other = databases[1]
+    let release: () => void = () => undefined
+    const released = new Promise<void>(resolve => {
+      release = resolve
+    })
+    let locked: () => void = () => undefined
+    const isLocked = new Promise<void>(resolve => {
+      locked = resolve
+    })
+    const holding = other?.transaction(async tx => {
+      await tx`select from sign_in_limits where slot = ${stranger(0).account} for update`
+      locked()
+      await released
+    })
+    await isLocked
+    const waiting = Array.from({ length: 19 }, (_, i) => limit.admit(stranger(i + 1)))
+    while (database.usage().inFlight > 3) await new Promise(resolve => setTimeout(resolve, 5))
+    t.equal(database.usage().inFlight, 3, 'of a pool of five')
+    t.hasStrict(await limit.admit(limit.slots(ops)), { isKnown: true })
+    release()
+    await holding
+    t.equal((await Promise.all(waiting)).filter(isAdmitted).length, 19)
+    t.equal(isAdmitted(await (limits[1] as SignInLimits).admit(stranger(20))), false)
+  }
+)
+
 t.test('a success from another network removes its own failure of the name, and no other', async t => {
   const { limit } = await limitsOf(t)
   for (let i = 0; i < 18; i++) await limit.admit(limit.slots({ ...ops, address: `198.51.100.${i}` }))
@@ -181,7 +214,7 @@ t.test('a success from another network removes its own failure of the name, and 
 
 t.test('networks are known under former keys, and 32 of a user at most', async t => {
   const { limit, clock, database, networks } = await limitsOf(t)
-  await signedIn(database, new SignInNetworks(['former key']), ['192.0.2.1'])
+  await signedIn(database, new SignInNetworks(database, ['former key']), ['192.0.2.1'])
   t.hasStrict(await limit.admit(limit.slots(ops)), { isKnown: true })
   for (let i = 0; i < 32; i++) {
     await clock.advance(1)
