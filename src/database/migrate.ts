@@ -3,7 +3,7 @@ import Postgrator from 'postgrator'
 import { sourceDir } from '../locations.ts'
 import type { Database } from './database.ts'
 import { DatabaseUnavailableError } from './failure.ts'
-import { recordOldestService } from './oldest-service.ts'
+import { IS_RECORDED, recordOldestService } from './oldest-service.ts'
 import { assertOwnTables } from './table-origin.ts'
 
 /** The migrations: `NNN.do.<what>.sql`, applied in the order of their numbers. */
@@ -31,9 +31,12 @@ async function isUpToDate(database: Database): Promise<boolean> {
   const newest = new Postgrator({ migrationPattern: MIGRATIONS, driver: 'pg', execQuery: async () => ({ rows: [] }) })
   try {
     const [row] = await database.run(sql =>
-      sql.unsafe<{ version: number | null }[]>('select max(version)::int as version from schema_version')
+      sql.unsafe<{ version: number | null; is_recorded: boolean }[]>(
+        `select max(version)::int as version, ${IS_RECORDED} as is_recorded from schema_version`
+      )
     )
-    return (row?.version ?? 0) >= (await newest.getMaxVersion())
+    const ahead = (row?.version ?? 0) - (await newest.getMaxVersion())
+    return ahead > 0 || (ahead === 0 && row?.is_recorded === true)
   } catch (err) {
     // There is no table of versions before the first migration.
     if (err instanceof DatabaseUnavailableError && err.code === 'schema_incompatible') return false
@@ -55,9 +58,10 @@ function applyMigrations(database: Database): Promise<string[]> {
           await tx.unsafe(script)
         }
       })
+      const ahead = (await postgrator.getDatabaseVersion()) - (await postgrator.getMaxVersion())
       // A replica of an older version, started during a roll-out, leaves the newer schema as it is.
-      if ((await postgrator.getDatabaseVersion()) >= (await postgrator.getMaxVersion())) return []
-      const applied = await postgrator.migrate()
+      if (ahead > 0) return []
+      const applied = ahead < 0 ? await postgrator.migrate() : []
       await recordOldestService(tx)
       return applied.map(({ filename }) => basename(filename))
     },

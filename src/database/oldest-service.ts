@@ -39,11 +39,21 @@ export const TOO_OLD_SERVICE = `
   select format('it is for version %s of the service or later, and this is %s', declared, '${VERSION}')
   from (select ${DECLARED}) as recorded (declared) where ${numbers('declared')} > ${numbers(`'${VERSION}'`)}`
 
+const NEWEST = Object.values(OLDEST_SERVICE).at(-1) ?? '0.0.0'
+
+/**
+ * SQL expression: whether there is nothing to record on a schema with all migrations of this version. A restore may have
+ * lost the comment, and versions before 0.2.0 do not write it. Only the owner of the table of versions can write it.
+ */
+export const IS_RECORDED = `coalesce((
+  select coalesce(${numbers(DECLARED)} >= ${numbers(`'${NEWEST}'`)}, false) or not pg_has_role(relowner, 'USAGE')
+  from pg_catalog.pg_class where oid = to_regclass('schema_version')
+), false)`
+
 /**
  * Records the declaration of the newest migration of this version, in the transaction that applies the migrations. The
  * role must own the table of versions. Idempotent.
  */
 export async function recordOldestService(tx: TransactionSql): Promise<void> {
-  const declared = Object.values(OLDEST_SERVICE).at(-1)
-  await tx.unsafe(`comment on table schema_version is 'oldest-service: ${declared}'`)
+  await tx.unsafe(`comment on table schema_version is 'oldest-service: ${NEWEST}'`)
 }
