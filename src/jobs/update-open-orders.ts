@@ -7,6 +7,7 @@ import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import { MARKET_TYPES, type MarketType } from '../domain/market.ts'
+import { CATALOGUE } from '../exchanges/catalogue.ts'
 import type { ExchangeClient } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { NotOffered } from '../exchanges/exchange-registry.ts'
@@ -129,7 +130,7 @@ class OrdersRun {
       for (const order of some) left.add(order)
       this.#logFailure(account, some.length, err)
     }
-    let rest = orders
+    let refused = 0
     for (const marketType of MARKET_TYPES) {
       const own = orders.filter(order => order.marketType === marketType)
       if (own.length === 0) continue
@@ -137,19 +138,24 @@ class OrdersRun {
         unchanged.push(...(await this.#market(account, marketType, own, leave)))
       } catch (err) {
         this.#context.signal.throwIfAborted()
-        if (isRefusal(err)) {
-          leave(rest, err)
-          this.#counts.accountsRefused++
-          await this.#transaction(tx => this.#services.accounts.recordRefusal(tx, account))
-          break
-        }
         if (!isOfThisMarket(err)) throw err
         leave(own, err)
+        if (isRefusal(err)) refused++
       }
-      rest = rest.filter(order => order.marketType !== marketType)
     }
+    if (refused > 0) await this.#refused(account, refused)
     this.#counts.failed += left.size
     return unchanged
+  }
+
+  /**
+   * Binance refuses keys for one market with the same code as keys that are wrong: only a refusal by every wallet is one of
+   * the account. `sync_account_balances` reads every wallet.
+   */
+  async #refused(account: Account, wallets: number): Promise<void> {
+    this.#counts.accountsRefused++
+    if (wallets < CATALOGUE[account.exchange].wallets.length) return
+    await this.#transaction(tx => this.#services.accounts.recordRefusal(tx, account))
   }
 
   async #market(

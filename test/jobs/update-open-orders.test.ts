@@ -189,8 +189,9 @@ t.test('an account whose keys are refused is recorded, and the others are checke
   const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}) })
   t.hasStrict(await job(testContext(database).context), { accounts: 2, accounts_refused: 1, failed: 2, fills: 2 })
   t.strictSame(accounts.refusals, [refused.accountId])
-  t.strictSame(bad.calls, ['openOrders'], 'no call is made for its other market')
+  t.strictSame(bad.calls, ['openOrders', 'openOrders'], 'each of its markets refused')
 
+  bad.calls = []
   refused.state = 'credentials_refused'
   bad.failures.clear()
   t.hasStrict(await job(testContext(database).context), { accounts_refused: 0, failed: 0, fills: 2 })
@@ -386,6 +387,17 @@ t.test('an answer that cannot belong to the order is counted, and nothing is rec
     { error_code: 'invalid_answer', status: 'pending' },
     { error_code: 'unknown_quote', status: 'pending' }
   ])
+})
+
+t.test('keys that one market refuses do not stop the orders of the other', async t => {
+  const { exchange, place, run, accounts } = await desk(t)
+  const [spot, futures] = [await place({ quantity: '1' }), await place({ quantity: '1', market: 'FUTURES' })]
+  for (const order of [spot, futures]) exchange.fill(order, { quantity: '1', price: '10' })
+  exchange.failures.set(`order ${futures.exchangeOrderId}`, 'authentication')
+  t.hasStrict(await run(), { accounts_refused: 1, failed: 1, fills: 1 })
+  t.strictSame(accounts.refusals, [], 'the account is not refused: its keys open a wallet')
+  exchange.failures.set(`order ${futures.exchangeOrderId}`, 'clock')
+  t.hasStrict(await run(), { accounts_refused: 0, failed: 1 }, 'an error of the clock is no refusal')
 })
 
 t.test('orders of two symbols may have one id, and each has its own fills and position', async t => {

@@ -114,5 +114,5 @@ function textOf(body: unknown): string {
 }
 
 function answerOf({ status, headers = {} }: CannedAnswer, text: string): Answer {
-  return { status, body: parseLossless(text), header: name => headers[name] ?? null, askedAt: SIGNED_AT }
+  return { status, body: parseLossless(text), page: null, header: name => headers[name] ?? null, askedAt: SIGNED_AT }
 }

@@ -84,15 +84,11 @@ export function oldestFirst(fills: readonly Fill[]): Fill[] {
   return fills.toReversed().sort((a, b) => a.executedAt - b.executedAt)
 }
 
-/**
- * What the codes of an exchange mean. `clock`: the exchange refused the time of the request, so that the clock skew is
- * measured and the call repeated once; it is an `authentication` error otherwise.
- */
-export type RefusalTable = Readonly<Record<string, ExchangeErrorCode | 'clock'>>
+/** What the codes of an exchange mean. */
+export type RefusalTable = Readonly<Record<string, ExchangeErrorCode>>
 
 /** The refusal that a code of the exchange means; null when there is no code or the table does not have it. */
 export function refusalFrom(table: RefusalTable, exchangeCode: string | null): Refusal | null {
-  const meaning = exchangeCode !== null && Object.hasOwn(table, exchangeCode) ? table[exchangeCode] : undefined
-  if (meaning === undefined) return null
-  return { code: meaning === 'clock' ? 'authentication' : meaning, exchangeCode, clock: meaning === 'clock' }
+  const code = exchangeCode !== null && Object.hasOwn(table, exchangeCode) ? table[exchangeCode] : undefined
+  return code === undefined ? null : { code, exchangeCode }
 }

@@ -349,7 +349,7 @@ function bybitRefusal({ status, body, header }: Answer): Refusal | null {
   const reset = header('x-bapi-limit-reset-timestamp')
   const retryAfterMs = reset !== null && /^\d{13}$/.test(reset) ? Math.max(SECOND, Number(reset) - Date.now()) : SECOND
   const aboutSymbol = exchangeCode === PARAMETER_ERROR && /symbol/i.test(String(body.retMsg))
-  const unlisted: Refusal = { code: aboutSymbol ? 'bad_symbol' : 'invalid_answer', exchangeCode, clock: false }
+  const unlisted: Refusal = { code: aboutSymbol ? 'bad_symbol' : 'invalid_answer', exchangeCode }
   return { ...(refusalFrom(REFUSALS, exchangeCode) ?? unlisted), retryAfterMs }
 }
 

@@ -8,6 +8,8 @@ import type { Answer, HeaderReader } from './exchange-call.ts'
 import type { RowReader } from './row-reader.ts'
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024
+/** Characters of a refusal that is not JSON. */
+const MAX_PAGE = 4_096
 const MAX_ROWS_BYTES = 64 * 1024 * 1024
 /** Work on arrived chunks before other events are processed. */
 const SLICE_MS = 4
@@ -66,7 +68,8 @@ export async function readAnswer(head: AnswerHead, rows: (() => RowReader) | und
   const { status, header, askedAt, body } = head
   const reader = status === 200 ? rows?.() : undefined
   const text = reader === undefined ? await readText(body) : await readRows(reader, body)
-  return { status, header, askedAt, body: status === 200 ? parseLossless(text) : parsedOrNull(text) }
+  const parsed = status === 200 ? parseLossless(text) : parsedOrNull(text)
+  return { status, header, askedAt, body: parsed, page: parsed === null ? text.slice(0, MAX_PAGE) : null }
 }
 
 async function readText(body: AsyncIterable<Buffer>): Promise<string> {
@@ -102,7 +105,7 @@ function parsedOrNull(text: string): unknown {
   try {
     return parseLossless(text)
   } catch {
-    // A refusal in HTML or plain text: only its status is used.
+    // A refusal in HTML or plain text.
     return null
   }
 }

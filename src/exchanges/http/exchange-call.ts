@@ -46,6 +46,8 @@ export interface Answer {
   status: number
   /** Every number in it is the text that the exchange wrote. For a call with `rows`, the envelope without the rows. */
   body: unknown
+  /** The beginning of a body that is not JSON, of a refusal; null for all others. */
+  page: string | null
   header: HeaderReader
   /** By the clock of this machine, the middle between request and answer. */
   askedAt: Millis
@@ -55,8 +57,6 @@ export interface Answer {
 export interface Refusal {
   code: ExchangeErrorCode
   exchangeCode: string | null
-  /** The exchange refused the time of the request: the clock skew is measured and the call repeated once. */
-  clock?: boolean
   /** How long no call may be made. Default the header Retry-After, or 5,000. */
   retryAfterMs?: Millis | null
 }

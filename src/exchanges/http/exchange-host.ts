@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici'
 import { unlessAborted } from '../../async/abort.ts'
 import { type BackOff, backOffMs } from '../../async/back-off.ts'
 import { withDeadline } from '../../async/deadline.ts'
-import { SECOND } from '../../async/durations.ts'
+import { HOUR, SECOND } from '../../async/durations.ts'
 import { sleep, systemTimers } from '../../async/timers.ts'
 import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
 import type { ExchangeName } from '../../domain/market.ts'
@@ -15,7 +15,7 @@ import { readAnswer, sendRequest } from './answer-reader.ts'
 import { type Admission, CircuitBreaker, type CircuitState } from './circuit-breaker.ts'
 import { ClockSkew } from './clock-skew.ts'
 import type { Answer, HeaderReader, ReadCall, Refusal } from './exchange-call.ts'
-import { failureWithoutAnswer, parseRetryAfter, refusalByStatus } from './failures.ts'
+import { failureWithoutAnswer, parseRetryAfter, refusalByStatus, refusalByText } from './failures.ts'
 import { RateBudget, type RateLimit } from './rate-budget.ts'
 
 const DEFAULT_DEADLINE_MS = 10 * SECOND
@@ -23,7 +23,8 @@ const DEFAULT_ATTEMPT_MS = 5 * SECOND
 const MAX_ATTEMPTS = 3
 const BACK_OFF: BackOff = { minMs: 200, maxMs: 400, jitter: 1 }
 const DEFAULT_PENALTY_MS = 5 * SECOND
-const MAX_PENALTY_MS = 10 * 60 * SECOND
+/** Binance bans an address for up to three days. A longer time is taken for a mistake. */
+const MAX_PENALTY_MS = 7 * 24 * HOUR
 
 /** What all hosts of an exchange share. */
 export interface GatewayOptions {
@@ -97,7 +98,6 @@ interface Failure {
   retryable: boolean
   /** Counts as a failure of the host: it opens the circuit. */
   outage: boolean
-  clockRefused: boolean
 }
 
 type ErrorDetails = Omit<ExchangeErrorDetails, 'exchange'>
@@ -197,7 +197,6 @@ export class ExchangeHost {
 
   async #callWithRetries(pending: PendingCall): Promise<Answer> {
     const { call, deadline, signal } = pending
-    let clockMeasured = false
     let failure: Failure | undefined
     for (let attempt = 1; ; attempt++) {
       const admission = this.#circuit.admit()
@@ -206,8 +205,7 @@ export class ExchangeHost {
       if (!('error' in outcome)) return outcome
       failure = outcome
       this.#recordError(outcome.error)
-      if (outcome.clockRefused && !clockMeasured) {
-        clockMeasured = true
+      if (outcome.error.code === 'clock' && attempt < MAX_ATTEMPTS) {
         const clock = this.#clockCall()
         clock.read(await this.#callWithRetries({ ...pending, call: clock }))
         continue
@@ -267,7 +265,7 @@ export class ExchangeHost {
       if (failure === null) throw err
       const { code, ...details } = failure
       const error = this.#error(code, { operation: call.route.operation, ...details })
-      return { error, retryable: true, outage: true, clockRefused: false }
+      return { error, retryable: true, outage: true }
     }
   }
 
@@ -291,23 +289,28 @@ export class ExchangeHost {
 
   /** Null when the answer is not a refusal. */
   #refusalFailure({ call, deadline }: PendingCall, answer: Answer): Failure | null {
-    const refusal = this.#host.refusalOf(answer) ?? refusalByStatus(answer.status)
+    const refusal =
+      refusalByText(answer, this.#skew.hostTime(this.#now())) ??
+      this.#host.refusalOf(answer) ??
+      refusalByStatus(answer.status)
     if (refusal === null) {
       this.#lastSuccessAt = this.#now()
       return null
     }
-    const { code, exchangeCode, clock: clockRefused = false } = refusal
+    const { code, exchangeCode } = refusal
     const details = { operation: call.route.operation, exchangeCode }
     if (code === 'rate_limited') {
       const retryAfterMs = this.#blockCalls(answer, refusal)
       const retryable = this.#monotonic() + retryAfterMs < deadline
-      return { error: this.#error(code, { ...details, retryAfterMs }), retryable, outage: false, clockRefused: false }
+      return { error: this.#error(code, { ...details, retryAfterMs }), retryable, outage: false }
     }
-    const outage = code === 'unavailable' || code === 'timeout'
-    return { error: this.#error(code, details), retryable: outage, outage, clockRefused }
+    const retryable = code === 'unavailable' || code === 'timeout'
+    // Each further call would be refused as well: the circuit makes one per minute.
+    const outage = retryable || code === 'location_refused'
+    return { error: this.#error(code, details), retryable, outage }
   }
 
-  /** Blocks all calls for as long as the exchange demands, at most ten minutes; returns for how long. */
+  /** Blocks all calls for as long as the exchange demands, at most seven days; returns for how long. */
   #blockCalls(answer: Answer, refusal: Refusal): Millis {
     const statedMs =
       refusal.retryAfterMs ?? parseRetryAfter(answer.header('retry-after'), this.#now()) ?? DEFAULT_PENALTY_MS

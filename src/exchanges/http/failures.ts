@@ -4,8 +4,8 @@ import { DeadlineError } from '../../async/deadline.ts'
 import { SECOND } from '../../async/durations.ts'
 import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
 import type { Millis } from '../../domain/millis.ts'
-import { UnreadableAnswer } from './answer-fields.ts'
-import type { Refusal } from './exchange-call.ts'
+import { isRecord, UnreadableAnswer } from './answer-fields.ts'
+import type { Answer, Refusal } from './exchange-call.ts'
 
 /** Why an attempt failed, without the names of exchange and operation. */
 export interface AttemptFailure {
@@ -35,6 +35,39 @@ export function refusalByStatus(status: number): Refusal | null {
   if (status === 408) return { code: 'timeout', exchangeCode }
   if (status === 429 || status === 418) return { code: 'rate_limited', exchangeCode }
   return { code: status >= 500 ? 'unavailable' : 'invalid_answer', exchangeCode }
+}
+
+/** Texts of a refusal because of the country, by the exchange or by the network in front of it. */
+const LOCATION =
+  /block access from your country|restricted location|not (available|supported) in your (country|region)/i
+/** The end of a ban as Binance writes it: `IP banned until 1659146400000`. */
+const BANNED_UNTIL = /banned until (\d{13})\b/i
+/** Fields in which exchanges write sentences. */
+const SENTENCES = ['msg', 'retMsg', 'message']
+
+/**
+ * The refusal that the text of an answer states, whatever its status and code: a ban with its end, or the country of this
+ * machine. Null when the answer has status 200, or its text states neither.
+ *
+ * @param hostTime the exchange's clock now
+ */
+export function refusalByText(answer: Answer, hostTime: Millis): Refusal | null {
+  if (answer.status === 200) return null
+  const text = textOfRefusal(answer)
+  const exchangeCode = String(answer.status)
+  const [, until] = BANNED_UNTIL.exec(text) ?? []
+  if (until !== undefined) return { code: 'rate_limited', exchangeCode, retryAfterMs: Number(until) - hostTime }
+  return LOCATION.test(text) ? { code: 'location_refused', exchangeCode } : null
+}
+
+function textOfRefusal({ body, page }: Answer): string {
+  if (page !== null) return page
+  const record = isRecord(body) ? body : {}
+  const nested = isRecord(record.error) ? record.error : {}
+  return [record, nested]
+    .flatMap(one => SENTENCES.map(field => one[field]))
+    .filter(text => typeof text === 'string')
+    .join(' ')
 }
 
 /** The header Retry-After in ms, whether it holds seconds or a date; null when it holds neither. */

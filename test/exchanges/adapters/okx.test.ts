@@ -625,7 +625,8 @@ t.test('unknown sides are rejected', async t => {
 t.test('each error of the exchange is mapped to an error code', async t => {
   const { gateway } = clientOf()
   const meanings = {
-    authentication: [50100, 50101, 50102, 50103, 50104, 50105, 50106, 50107, 50111, 50112, 50113, 50114, 50119],
+    clock: [50102, 50112],
+    authentication: [50100, 50101, 50103, 50104, 50105, 50106, 50107, 50111, 50113, 50114, 50119],
     permission: [50110, 50120],
     rate_limited: [50011, 50040, 50061],
     unavailable: [50001, 50013, 50026],
@@ -635,8 +636,7 @@ t.test('each error of the exchange is mapped to an error code', async t => {
   }
   for (const [code, numbers] of Object.entries(meanings)) {
     for (const exchangeCode of numbers.map(String)) {
-      const clock = exchangeCode === '50102' || exchangeCode === '50112'
-      const expected = { code, exchangeCode, clock }
+      const expected = { code, exchangeCode }
       t.strictSame(gateway.refusalOf({ code: exchangeCode, data: [] }), expected)
       t.strictSame(gateway.refusalOf({ code: exchangeCode, data: [] }, { status: 400 }), expected)
     }
@@ -647,7 +647,7 @@ t.test('each error of the exchange is mapped to an error code', async t => {
   t.equal(gateway.refusalOf([]), null)
   t.strictSame(
     gateway.refusalOf({ code: '1', data: [{ sCode: '51603' }] }),
-    { code: 'order_not_found', exchangeCode: '51603', clock: false },
+    { code: 'order_not_found', exchangeCode: '51603' },
     'the code of the item is used'
   )
   t.hasStrict(gateway.refusalOf({ code: '50011', data: ['51603'] }), { code: 'rate_limited' })

@@ -350,13 +350,13 @@ t.test('each error of the exchange is mapped to an error code', async t => {
   }
   const own = {
     UPBIT: { permission: ['no_authorization_i_p'], bad_symbol: ['notfoundmarket'] },
-    BITHUMB: { authentication: ['invalid_jwt', 'expired_jwt'], permission: ['NotAllowIP'] }
+    BITHUMB: { authentication: ['invalid_jwt'], clock: ['expired_jwt'], permission: ['NotAllowIP'] }
   }
   for (const exchange of ['UPBIT', 'BITHUMB'] as const) {
     const { gateway } = clientOf(exchange)
     for (const [code, names] of [...Object.entries(shared), ...Object.entries(own[exchange])]) {
       for (const name of names) {
-        const expected = { code, exchangeCode: name, clock: exchange === 'BITHUMB' && name === 'expired_jwt' }
+        const expected = { code, exchangeCode: name }
         t.strictSame(gateway.refusalOf({ error: { name } }, { status: 400 }), expected)
         t.equal(gateway.refusalOf({ error: { name } }), null, 'not with status 200')
       }

@@ -64,6 +64,57 @@ t.test('a ban blocks all calls until the end that the exchange stated', async t 
   t.equal((await client.lastPrices()).length, 2)
 })
 
+t.test('a ban that only the text states blocks all calls until its end', async t => {
+  const until = Date.now() + 7_200_000
+  const bans: [status: number, body: string][] = [
+    [418, `{"code":-1003,"msg":"Way too much request weight used; IP banned until ${until}. Please use WebSocket"}`],
+    [429, `{"code":-1003,"msg":"IP banned until ${until}."}`],
+    [403, `<html>banned until ${until}</html>`],
+    [400, `{"error":{"message":"banned until ${until}"}}`]
+  ]
+  for (const [status, body] of bans) {
+    const { simulated, clock, client } = await bench(t)
+    simulated.fault({ kind: 'status', status, body }, { times: 1 })
+    t.hasStrict(await failureOf(client.lastPrices()), { code: 'rate_limited' }, body)
+    clock.now += 7_000_000
+    const before = simulated.requests.length
+    t.hasStrict(await failureOf(client.lastPrices({ deadlineMs: 500 })), { code: 'rate_limited' })
+    t.equal(simulated.requests.length, before)
+    clock.now += 200_001
+    t.equal((await client.lastPrices()).length, 2)
+  }
+})
+
+t.test('a Retry-After of hours is obeyed until its end', async t => {
+  const { simulated, clock, client } = await bench(t)
+  simulated.fault({ kind: 'rate_limited', retryAfterSeconds: 7_200 }, { times: 1 })
+  t.hasStrict(await failureOf(client.lastPrices()), { code: 'rate_limited', retryAfterMs: 7_200_000 })
+  clock.now += 7_199_000
+  const before = simulated.requests.length
+  t.hasStrict(await failureOf(client.lastPrices({ deadlineMs: 500 })), { retryAfterMs: 1_000 })
+  t.equal(simulated.requests.length, before)
+})
+
+t.test('a refusal because of the country is no rate limit, and opens the circuit', async t => {
+  const pages = [
+    '<html>The Amazon CloudFront distribution is configured to block access from your country.</html>',
+    '{"code":0,"msg":"Service unavailable from a restricted location according to the terms"}'
+  ]
+  for (const [exchange, status, body] of [
+    ['BYBIT', 403, pages[0]],
+    ['BINANCE', 451, pages[1]],
+    ['BINANCE', 403, pages[0]],
+    ['OKX', 403, pages[0]]
+  ] as const) {
+    const { simulated, client, registry } = await bench(t, exchange)
+    simulated.fault({ kind: 'status', status, ...(body !== undefined && { body }) })
+    for (let call = 1; call <= 5; call++) {
+      t.hasStrict(await failureOf(client.lastPrices()), { code: 'location_refused', exchangeCode: String(status) })
+    }
+    t.hasStrict(registry.status()[0], { blockedForMs: 0, circuit: 'open' })
+  }
+})
+
 t.test('Retry-After may be a date, or missing', async t => {
   const { simulated, client, registry } = await bench(t)
   const date = new Date(Date.now() + 90_000).toUTCString()
@@ -152,7 +203,7 @@ t.test('a call that waits for the rate limit can be aborted', async t => {
   t.equal(simulated.requests.length, 9)
 })
 
-t.test('when the exchange rejects the timestamp, the clock is measured and the call is repeated once', async t => {
+t.test('when the exchange rejects the timestamp, the clock is measured and the call is repeated', async t => {
   const { simulated, client } = await bench(t)
   simulated.clockSkewMs = 600_000
   await client.balances()
@@ -161,8 +212,12 @@ t.test('when the exchange rejects the timestamp, the clock is measured and the c
   await client.balances()
   t.equal(simulated.requests.length, 4, 'the skew is known after that')
   simulated.fault({ kind: 'status', status: 400, body: '{"code":-1021,"msg":"Timestamp"}' }, { path: /account/ })
-  t.hasStrict(await failureOf(client.balances()), { code: 'authentication', exchangeCode: '-1021' })
-  t.equal(simulated.requests.length, 7, 'the clock is measured only once per call')
+  t.hasStrict(
+    await failureOf(client.balances()),
+    { code: 'clock', exchangeCode: '-1021' },
+    'it is no refusal of the keys'
+  )
+  t.equal(simulated.requests.length, 9, 'three attempts, each with a new reading of the clock')
 })
 
 t.test('an answer larger than 4 MiB is rejected', async t => {

@@ -2,7 +2,12 @@ import t from 'tap'
 import { errors } from 'undici'
 import { DeadlineError } from '../../../src/async/deadline.ts'
 import { UnreadableAnswer } from '../../../src/exchanges/http/answer-fields.ts'
-import { failureWithoutAnswer, parseRetryAfter, refusalByStatus } from '../../../src/exchanges/http/failures.ts'
+import {
+  failureWithoutAnswer,
+  parseRetryAfter,
+  refusalByStatus,
+  refusalByText
+} from '../../../src/exchanges/http/failures.ts'
 
 t.test('an attempt without an answer has the error code of its cause', async t => {
   const reset = Object.assign(new Error('reset'), { code: 'ECONNRESET' })
@@ -40,6 +45,32 @@ t.test('a status without an error code of the exchange is mapped to an error cod
   for (const [code, statuses] of Object.entries(meanings)) {
     for (const status of statuses) t.strictSame(refusalByStatus(status), { code, exchangeCode: String(status) })
   }
+})
+
+t.test('the text of a refusal states a ban or the country, in JSON and in a page', async t => {
+  const answer = (body: unknown, page: string | null = null, status = 403) =>
+    refusalByText({ status, body, page, header: () => null, askedAt: 0 }, 1_700_000_000_000)
+  const ban = { code: 'rate_limited', exchangeCode: '403', retryAfterMs: 60_000 }
+  for (const field of ['msg', 'retMsg', 'message']) {
+    t.strictSame(answer({ [field]: 'IP banned until 1700000060000.' }), ban, field)
+    t.strictSame(answer({ error: { [field]: 'IP banned until 1700000060000.' } }), ban, field)
+  }
+  t.strictSame(answer(null, '<b>banned until 1700000060000</b>'), ban)
+  t.strictSame(answer({ msg: 'not available in your region' }), { code: 'location_refused', exchangeCode: '403' })
+  for (const body of [
+    null,
+    [],
+    {},
+    { msg: 1 },
+    { msg: 'banned until tomorrow' },
+    { msg: 'banned until 17000000600001' }
+  ])
+    t.equal(answer(body), null, JSON.stringify(body))
+  t.equal(
+    answer({ msg: 'IP banned until 1700000060000.' }, null, 200),
+    null,
+    'data that quote such a text are no refusal'
+  )
 })
 
 t.test('Retry-After is a number of seconds, a date, or unknown', async t => {

@@ -154,7 +154,7 @@ const REFUSALS = [
   [-1007, 408, 'timeout'],
   [-1008, 503, 'unavailable'],
   [-1015, 429, 'rate_limited'],
-  [-1021, 400, 'authentication'],
+  [-1021, 400, 'clock'],
   [-1022, 400, 'authentication'],
   [-1099, 401, 'authentication'],
   [-1121, 400, 'bad_symbol'],

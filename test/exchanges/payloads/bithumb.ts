@@ -23,6 +23,6 @@ export const bithumb: readonly PayloadCase[] = [
   },
   ...tokenDialect('/v1/orders'),
   tokenRefusal('invalid_jwt', 401, 'authentication'),
-  tokenRefusal('expired_jwt', 401, 'authentication'),
+  tokenRefusal('expired_jwt', 401, 'clock'),
   tokenRefusal('NotAllowIP', 401, 'permission')
 ]

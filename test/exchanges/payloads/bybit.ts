@@ -91,7 +91,7 @@ const STATES = {
 const REFUSALS = [
   [5004, 'timeout'],
   [10000, 'timeout'],
-  [10002, 'authentication'],
+  [10002, 'clock'],
   [10003, 'authentication'],
   [10004, 'authentication'],
   [10005, 'permission'],
