@@ -3,11 +3,16 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, HTTPM
 import fp from 'fastify-plugin'
 import FindMyWay from 'find-my-way'
 import { DatabaseUnavailableError } from '../src/database/failure.ts'
+import { errorHeaders } from '../src/error-headers.ts'
 import { catalogue, type ErrorCode, errorBody, ServiceError, validationDetails } from '../src/errors.ts'
 import { languageOf } from '../src/messages.ts'
 import { errorPage, isAnsweredWithPage, PAGE_HEADERS } from '../src/pages/error-page.ts'
 
 declare module 'fastify' {
+  interface FastifyRequest {
+    /** The code of the answer, where it is an error. */
+    errorCode: ErrorCode | undefined
+  }
   interface FastifyInstance {
     /** Answers `OPTIONS` with 204 and the methods of the path. Otherwise answers 404, or 405 with these methods. */
     answerNotFound(request: FastifyRequest, reply: FastifyReply): FastifyReply
@@ -33,6 +38,7 @@ const RETRY_AFTER_SECONDS = 5
  */
 async function errorHandler(app: FastifyInstance) {
   app.setErrorHandler(sendError)
+  app.decorateRequest('errorCode')
 
   const router = FindMyWay({ ignoreTrailingSlash: false })
   app.addHook('onRoute', ({ method, url }) => {
@@ -48,7 +54,7 @@ async function errorHandler(app: FastifyInstance) {
     if (routed.length === 0) return send(request, reply, 'NOT_FOUND')
     reply.header('allow', [...routed, 'OPTIONS'].sort().join(', '))
     if (request.method !== 'OPTIONS') return send(request, reply, 'METHOD_NOT_ALLOWED')
-    return reply.code(204).headers({ 'request-id': request.id, 'cache-control': 'no-store' }).send()
+    return reply.code(204).headers(errorHeaders(request.id)).send()
   }
   app.decorate('answerNotFound', answerNotFound)
   app.setNotFoundHandler(answerNotFound)
@@ -87,7 +93,8 @@ function codeOf(err: FastifyError | Error): ErrorCode {
 function send(request: FastifyRequest, reply: FastifyReply, code: ErrorCode, extra: Record<string, unknown> = {}) {
   const { headers, id, url } = request
   const language = languageOf(headers['accept-language'])
-  reply.code(catalogue[code]).headers({ 'request-id': id, 'cache-control': 'no-store' })
+  request.errorCode = code
+  reply.code(catalogue[code]).headers(errorHeaders(id))
   if (isAnsweredWithPage(url, headers.accept)) return reply.headers(PAGE_HEADERS).send(errorPage(code, language))
   return reply.send({ ...errorBody(code, language), ...extra })
 }

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import helmet from '@fastify/helmet'
 import proxyAddr from '@fastify/proxy-addr'
 import Fastify, {
@@ -38,9 +37,10 @@ import type { GeneratedKey } from './accounts/encryption-key.ts'
 import { networkList, parseAddress } from './client-address.ts'
 import type { Config } from './config.ts'
 import { requestDeadlines } from './connections/http-connections.ts'
+import { requestIds } from './error-headers.ts'
 import { ServiceError } from './errors.ts'
 import { answerClientError, answerProtocolErrors, lacksHost, ownHostCheck } from './protocol-errors.ts'
-import { originForm } from './request-target.ts'
+import { routableTarget } from './request-target.ts'
 import type { Job } from './scheduler/job.ts'
 
 /** The settings, with generated secrets where none were set. */
@@ -66,6 +66,8 @@ export interface Overrides {
 /** The version of this service, from package.json when it was built. */
 const VERSION = manifest.version
 
+/** Every path below it requires a sign-in, malformed ones too. */
+const PROTECTED = '/api/system/'
 const BODY_LIMIT = 64 * 1024
 const MAX_PARAM_LENGTH = 16 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
@@ -128,7 +130,7 @@ function createFastify(config: Config, logger: FastifyBaseLogger): FastifyInstan
     keepAliveTimeout: config.KEEP_ALIVE_SECONDS * 1_000,
     trustProxy: config.TRUST_PROXY === undefined ? false : trustOf(config.TRUST_PROXY),
     // Plugins read the target as a path: @fastify/session has no session for an absolute address.
-    rewriteUrl: ({ url = '' }) => originForm(url) ?? url,
+    rewriteUrl: ({ url = '' }) => routableTarget(url, PROTECTED),
     // Every path that fits into the headers is routed, so that a protected scope rejects it like any other.
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     frameworkErrors: (err, req, reply) => sendError(err, req, reply),
@@ -155,11 +157,4 @@ function handleProtocolErrors(app: FastifyInstance): void {
   app.addHook('onRequest', (request, _reply, done) => {
     done(lacksHost(request.raw) ? new ServiceError('BAD_REQUEST') : undefined)
   })
-}
-
-/** Request ids that are unique among all processes: a random part for this process, and a counter. */
-function requestIds(): () => string {
-  const process = randomBytes(6).toString('base64url')
-  let count = 0
-  return () => `${process}-${(++count).toString(36)}`
 }

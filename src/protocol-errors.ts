@@ -1,6 +1,8 @@
-import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { errorHeaders } from './error-headers.ts'
 import { catalogue, type ErrorCode, errorBody } from './errors.ts'
+import { type Language, languageOf } from './messages.ts'
 
 /** The error of the catalogue for each error of Node's HTTP parser, by Node's code. */
 const codes: Readonly<Record<string, ErrorCode>> = {
@@ -8,33 +10,69 @@ const codes: Readonly<Record<string, ErrorCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'REQUEST_TIMEOUT'
 }
 
-/** Answers what is not valid HTTP. There is no request object, so the answer is written to the socket directly. */
-export function answerClientError(err: NodeJS.ErrnoException, socket: Duplex): void {
-  if (err.code === 'ECONNRESET' || !socket.writable) {
+interface Exchange {
+  request: IncomingMessage
+  response: ServerResponse
+}
+
+/** The last request of each connection, until it is complete and answered. */
+const exchanges = new WeakMap<Duplex, Exchange>()
+
+/**
+ * Answers what is not valid HTTP, and ends the connection. There is no request object, so the answer is written to the
+ * socket directly. A request that has an answer already, such as one whose body is malformed, gets no
+ * second one.
+ */
+export function answerClientError(err: NodeJS.ErrnoException & { rawPacket?: unknown }, socket: Duplex): void {
+  const last = exchanges.get(socket)
+  if (err.code === 'ECONNRESET' || !socket.writable || last?.response.headersSent || isBeingAnswered(socket)) {
     socket.destroy()
     return
   }
-  const code = codes[err.code ?? ''] ?? 'BAD_REQUEST'
+  // Where no part of the request was accepted, its method and its language are read from its text.
+  const text = Buffer.isBuffer(err.rawPacket) ? err.rawPacket.toString('latin1') : ''
+  const request = last && !last.request.complete ? last.request : undefined
+  const language = languageOf(request?.headers['accept-language'] ?? /^accept-language:(.*)$/im.exec(text)?.[1]?.trim())
+  const isHead = request ? request.method === 'HEAD' : text.startsWith('HEAD ')
+  socket.end(rawAnswer(codes[err.code ?? ''] ?? 'BAD_REQUEST', language, isHead))
+  // What the client still sends is read: closing with unread data would reset the connection before it has the answer.
+  // `HttpConnections` closes it when the client does not.
+  socket.resume()
+}
+
+/** Whether a part of an answer was sent, as Node's own listener finds out: of several requests, the first that has no end. */
+function isBeingAnswered(socket: Duplex): boolean {
+  const response: unknown = Reflect.get(socket, '_httpMessage')
+  return response instanceof ServerResponse && response.headersSent
+}
+
+function rawAnswer(code: ErrorCode, language: Language, isHead: boolean): string {
   const status = catalogue[code]
-  const body = JSON.stringify(errorBody(code, 'ko'))
-  socket.end(
-    [
-      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-      'Content-Type: application/json; charset=utf-8',
-      'Cache-Control: no-store',
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      'Connection: close',
-      '',
-      body
-    ].join('\r\n')
-  )
+  const body = JSON.stringify(errorBody(code, language))
+  const headers = {
+    ...errorHeaders(),
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+    date: new Date().toUTCString(),
+    connection: 'close'
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, '', isHead ? '' : body].join('\r\n')
 }
 
 /**
  * Answers with the error envelope where Node answers without a body or closes the connection. An expectation that Node
- * does not know is ignored, which HTTP permits.
+ * does not know is ignored, which HTTP permits. Call it once per server, with `answerClientError` as its listener of
+ * `clientError`.
  */
 export function answerProtocolErrors(server: Server): void {
+  server.prependListener('request', (request, response) => {
+    const { socket } = request
+    exchanges.set(socket, { request, response })
+    response.once('close', () => {
+      if (request.complete && exchanges.get(socket)?.request === request) exchanges.delete(socket)
+    })
+  })
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
   server.on('connect', (_request, socket) => answerClientError(new Error('CONNECT is not supported'), socket))
 }

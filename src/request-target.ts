@@ -3,7 +3,7 @@
  * another form (`*`) is returned as it is.
  * @returns undefined when the address is malformed
  */
-export function originForm(target: string): string | undefined {
+function originForm(target: string): string | undefined {
   if (target.startsWith('/')) return target
   const [, authority, rest = ''] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(target) ?? []
   if (authority === undefined) return target
@@ -24,4 +24,21 @@ export function requestPath(target: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+/**
+ * The target for the router: its `originForm`, and below `scope` a malformed path with its percent signs encoded. The
+ * router answers malformed paths by itself; so it gets none in a scope whose hooks have to decide first.
+ * @param scope the decoded start of the paths, such as `/api/system/`
+ * @returns the target itself where it is malformed and not in the scope
+ */
+export function routableTarget(target: string, scope: string): string {
+  const path = originForm(target)
+  if (path === undefined || requestPath(path) !== undefined) return path ?? target
+  const end = path.search(/[?#]/)
+  const [raw, rest] = end === -1 ? [path, ''] : [path.slice(0, end), path.slice(end)]
+  // First what is no escape, then escapes that are not UTF-8.
+  const encoded = raw.replace(/%(?![0-9a-f]{2})/gi, '%25')
+  const repaired = requestPath(encoded) === undefined ? encoded.replace(/%(?=[89a-f][0-9a-f])/gi, '%25') : encoded
+  return requestPath(repaired)?.startsWith(scope) ? repaired + rest : path
 }

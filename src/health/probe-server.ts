@@ -1,6 +1,7 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type HttpConnections, requestDeadlines } from '../connections/http-connections.ts'
+import { errorHeaders } from '../error-headers.ts'
 import { catalogue, type ErrorCode, errorBody } from '../errors.ts'
 import { languageOf } from '../messages.ts'
 import { answerClientError, answerProtocolErrors, lacksHost, ownHostCheck } from '../protocol-errors.ts'
@@ -42,7 +43,7 @@ export function createProbeServer(options: ProbeServerOptions): Server {
     if (path === undefined || lacksHost(request)) return refuse(request, response, 'BAD_REQUEST')
     if (!isProbePath(path)) return refuse(request, response, 'NOT_FOUND')
     if (request.method === 'OPTIONS') {
-      response.writeHead(204, ['Cache-Control', 'no-store', 'Allow', ALLOWED]).end()
+      response.writeHead(204, { ...errorHeaders(), allow: ALLOWED }).end()
       return
     }
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(request, response, 'METHOD_NOT_ALLOWED')
@@ -67,18 +68,20 @@ function refuse(request: IncomingMessage, response: ServerResponse, code: ErrorC
     request,
     response,
     catalogue[code],
-    JSON.stringify(errorBody(code, languageOf(request.headers['accept-language'])))
+    JSON.stringify(errorBody(code, languageOf(request.headers['accept-language']))),
+    Object.entries(errorHeaders()).flat()
   )
 }
 
-function send({ method }: IncomingMessage, response: ServerResponse, status: number, body: string): void {
-  response.writeHead(status, [
-    'Content-Type',
-    'application/json; charset=utf-8',
-    'Cache-Control',
-    'no-store',
-    'Content-Length',
-    String(Buffer.byteLength(body))
-  ])
+/** @param headers names and values, in turn */
+function send(
+  { method }: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  body: string,
+  headers: readonly string[] = ['Cache-Control', 'no-store']
+): void {
+  const length = String(Buffer.byteLength(body))
+  response.writeHead(status, ['Content-Type', 'application/json; charset=utf-8', ...headers, 'Content-Length', length])
   response.end(method === 'HEAD' ? undefined : body)
 }

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { ACCEPT_BACKLOG, type HttpConnections, requestDeadlines } from '../connections/http-connections.ts'
+import { errorHeaders } from '../error-headers.ts'
 import { catalogue, type ErrorCode, errorBody } from '../errors.ts'
 import type { Log } from '../log/log.ts'
 import { languageOf } from '../messages.ts'
@@ -35,12 +36,15 @@ export class MetricsServer {
     this.#options = options
     this.#server = createServer({ ...ownHostCheck, ...requestDeadlines(REQUEST_TIMEOUT_MS) }, (request, response) => {
       const language = languageOf(request.headers['accept-language'])
-      const refuse = (code: ErrorCode) => send(response, catalogue[code], JSON.stringify(errorBody(code, language)))
+      const refuse = (code: ErrorCode) => {
+        for (const [name, value] of Object.entries(errorHeaders())) response.setHeader(name, value)
+        send(response, catalogue[code], JSON.stringify(errorBody(code, language)))
+      }
       const path = requestPath(request.url ?? '')
       if (path === undefined || lacksHost(request)) return refuse('BAD_REQUEST')
       if (path !== '/metrics') return refuse('NOT_FOUND')
       if (request.method === 'OPTIONS') {
-        response.writeHead(204, { 'cache-control': 'no-store', allow: ALLOWED }).end()
+        response.writeHead(204, { ...errorHeaders(), allow: ALLOWED }).end()
       } else if (request.method !== 'GET' && request.method !== 'HEAD') {
         response.setHeader('allow', ALLOWED)
         refuse('METHOD_NOT_ALLOWED')

@@ -6,6 +6,21 @@ import { assertRows } from '../../support/assert-rows.ts'
 import { migratedDatabase } from '../../support/migrated-database.ts'
 import { Client, createUser } from '../../support/session.ts'
 
+/** Paths that the router cannot decode, known ones among them. */
+const MALFORMED = [
+  '/%',
+  '/%zz',
+  '/%ff',
+  '/%c0%af',
+  '/jobs/%/pause',
+  '/audit-log%',
+  '/health%',
+  '/health/%',
+  '//%',
+  '/..%',
+  '/%?a=%'
+]
+
 t.test('every route under /api/system/ except health rejects other users, before its body is read', async t => {
   const { url: databaseUrl } = await migratedDatabase(t)
   const routes: { method: string; url: string }[] = []
@@ -18,7 +33,7 @@ t.test('every route under /api/system/ except health rejects other users, before
   const guarded = routes.filter(route => route.url.startsWith('/api/system/') && route.url !== '/api/system/health')
   t.ok(guarded.length >= 4, `there are routes: ${guarded.length}`)
   const unknown = ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PROPFIND'].flatMap(method =>
-    ['/nothing/here', `/jobs/${'x'.repeat(2_000)}/pause`, '/health/x', '/'].map(path => ({
+    ['/nothing/here', `/jobs/${'x'.repeat(2_000)}/pause`, '/health/x', '/', ...MALFORMED].map(path => ({
       method,
       url: `/api/system${path}`
     }))
@@ -48,6 +63,10 @@ t.test('an admin gets 404 for an unknown path and 405 for a wrong method', async
   const admin = new Client(url)
   await admin.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
   t.hasStrict(await admin.send('GET', '/api/system/nothing'), { status: 404, answer: { code: 'NOT_FOUND' } })
+  for (const path of MALFORMED) {
+    const { status } = await admin.send('GET', `/api/system${path}`)
+    t.equal(status, path === '/jobs/%/pause' ? 405 : 404, path)
+  }
   const wrong = await admin.send('POST', '/api/system/audit-log')
   t.hasStrict(wrong, { status: 405, answer: { code: 'METHOD_NOT_ALLOWED' } })
   t.equal(wrong.headers.get('allow'), 'GET, HEAD, OPTIONS')
@@ -84,6 +103,38 @@ t.test('an admin gets 404 for an unknown path and 405 for a wrong method', async
       'action=a%00'
     ]) {
       t.hasStrict(await admin.send('GET', `/api/system/audit-log?${query}`), { status: 400 }, query)
+    }
+  })
+
+  t.test('a number in a query is a decimal integer', async t => {
+    const numbers = [
+      '1e2',
+      '1E2',
+      '0x10',
+      '0b1',
+      '0o7',
+      ' 5',
+      '5 ',
+      '+5',
+      '5.0',
+      '5.',
+      '.5',
+      '05',
+      '-0',
+      '',
+      'Infinity',
+      '5_0',
+      '５'
+    ]
+    for (const path of ['/api/system/audit-log', '/api/system/job-runs']) {
+      for (const number of numbers) {
+        const { status, answer } = await admin.send('GET', `${path}?limit=${encodeURIComponent(number)}`)
+        t.equal(status, 400, `${path} ${number}`)
+        const [{ field, rule }] = answer.details as [{ field: string; rule: string }]
+        t.strictSame([field, rule], ['/querystring/limit', 'type'], number)
+      }
+      t.equal((await admin.send('GET', `${path}?limit=5`)).status, 200)
+      t.equal((await admin.send('GET', `${path}?limit=5&limit=5`)).status, 400, 'twice')
     }
   })
 
