@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { clientAddress } from '../src/client-address.ts'
 import { holdsUnstorableText } from '../src/database/unstorable-text.ts'
+import { hasDuplicateKeys } from '../src/duplicate-keys.ts'
 import { invalidField } from '../src/errors.ts'
 import { type Language, languageOf } from '../src/messages.ts'
 
@@ -64,8 +65,11 @@ async function request(api: FastifyInstance) {
   const parseJson = api.getDefaultJsonParser('error', 'error')
   api.removeContentTypeParser(['application/json', 'text/plain'])
   api.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (req, body, done) => {
-    if (body === '') done(null, undefined)
-    else parseJson(req, body, done)
+    if (body === '') return done(null, undefined)
+    parseJson(req, body, (err, value) => {
+      if (!err && hasDuplicateKeys(body, value)) return done(invalidField('/body', req.language, 'uniqueKeys'))
+      done(err, value)
+    })
   })
 }
 

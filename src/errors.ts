@@ -86,7 +86,11 @@ export function errorBody(code: ErrorCode, language: Language, details?: ErrorDe
  * An error about one value that the schema alone cannot reject.
  * @param field a JSON pointer that starts with the part of the request, `/body/date`
  */
-export function invalidField(field: string, language: Language, rule: 'other' | 'pattern' = 'other'): ServiceError {
+export function invalidField(
+  field: string,
+  language: Language,
+  rule: 'other' | 'pattern' | 'uniqueKeys' = 'other'
+): ServiceError {
   const details: ErrorDetail[] = [{ field, rule, message: message(`rule.${rule}`, language) }]
   return new ServiceError('VALIDATION_FAILED', { extra: { details } })
 }

@@ -110,6 +110,7 @@ const sentences = {
   'rule.maximum': { ko: '{limit} 이하여야 합니다', en: 'must be at most {limit}' },
   'rule.pattern': { ko: '형식이 올바르지 않습니다', en: 'does not have the required format' },
   'rule.format': { ko: '{format} 형식이어야 합니다', en: 'must be a {format}' },
+  'rule.uniqueKeys': { ko: '같은 이름의 항목이 두 번 있습니다', en: 'has a field of the same name twice' },
   'rule.other': { ko: '허용되지 않는 값입니다', en: 'is not allowed' }
 } satisfies Record<string, Record<Language, string>>
 

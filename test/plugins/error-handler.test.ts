@@ -101,6 +101,27 @@ t.test('a number is not accepted as a string', async t => {
   t.equal(status, 400)
 })
 
+t.test('a body with a field of the same name twice is rejected, at any depth and in any spelling', async t => {
+  const { send } = await started(t)
+  for (const body of [
+    '{"name":"a","name":"b"}',
+    '{"name":"a","name":"a"}',
+    '{"name":"a","n\\u0061me":"b"}',
+    '{"name":"a","kind":{"x":1,"x":2}}'
+  ]) {
+    for (const path of ['/test/body', '/test/none']) {
+      const { status, answer } = await send('POST', path, { headers: json, body })
+      t.equal(status, 400, body)
+      t.strictSame(answer.details, [
+        { field: '/body', rule: 'uniqueKeys', message: 'has a field of the same name twice' }
+      ])
+    }
+  }
+  const { answer } = await send('POST', '/test/body', { headers: json, body: '{"__proto__":1,"__proto__":2}' })
+  t.equal(answer.code, 'MALFORMED_JSON')
+  t.equal((await send('POST', '/test/body', { headers: json, body: '{"name":"a"}' })).status, 200)
+})
+
 t.test('a POST without a body is accepted, with and without a content type', async t => {
   const { send } = await started(t)
   t.hasStrict((await send('POST', '/test/none')).answer, { success: true, body: null })
