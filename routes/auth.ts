@@ -1,7 +1,7 @@
 // @FEAT:health-monitoring @COMP:route @TYPE:core
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { PASSWORD_MAX, PASSWORD_MIN } from '../src/auth/passwords.ts'
 import { type SessionUser, sessionHash } from '../src/auth/session-store.ts'
 import type { User } from '../src/auth/users.ts'
@@ -78,7 +78,7 @@ const changePasswordSchema = {
 const routes: FastifyPluginAsyncTypebox = async app => {
   app.addHook('onRequest', app.refuseForeign)
   app.post('/api/auth/login', { schema: signInSchema }, signIn)
-  app.post('/api/auth/logout', { schema: signOutSchema }, signOut)
+  app.post('/api/auth/logout', { schema: signOutSchema, onSend: clearCookieOfFailure }, signOut)
   app.get('/api/auth/me', { schema: currentUserSchema }, currentUser)
   // Without a session the body is not parsed.
   app.post('/api/auth/password', { schema: changePasswordSchema, onRequest: requireSession }, changePassword)
@@ -105,10 +105,30 @@ const signOut: Handler<typeof signOutSchema> = async (request, reply) => {
   const { user } = request.session
   if (user) {
     await request.session.destroy()
-    const entry = { actor: user.username, action: 'sign_out', ...originOf(request) }
-    await request.server.auth.audit.record({ ...entry, outcome: 'succeeded' })
+    await auditSignOut(request, user.username)
   }
   return reply.clearCookie('session', { path: '/' }).code(200).send({ success: true })
+}
+
+/** The session has ended, whether its row can be written or not. */
+async function auditSignOut(request: FastifyRequest, actor: string): Promise<void> {
+  const entry = { actor, action: 'sign_out', ...originOf(request), outcome: 'succeeded' } as const
+  await request.server.auth.audit.record(entry).catch((err: unknown) => {
+    request.log.error({ err, outcome: entry.outcome }, 'outcome not audited')
+  })
+}
+
+/**
+ * The browser must not keep a cookie that its user wants to be rid of, also where the session cannot be ended because of
+ * the database. An overloaded replica has not tried to, and another site must not sign a user out.
+ */
+async function clearCookieOfFailure(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  if (reply.statusCode < 500 || request.errorCode === 'OVERLOADED') return
+  const isOwn = await request.server.refuseForeign(request, reply).then(
+    () => true,
+    () => false
+  )
+  if (isOwn) reply.clearCookie('session', { path: '/' })
 }
 
 const currentUser: Handler<typeof currentUserSchema> = async ({ session }, reply) => {

@@ -244,6 +244,47 @@ t.test('a change with the old password does not overwrite a password that was se
   t.equal((await users.find('ops'))?.passwordHash, 'set by the operator')
 })
 
+t.test('a sign-out clears the cookie and ends the session where its audit row cannot be written', async t => {
+  const { app, client, log } = await started(t)
+  await client.signIn('ops', await createUser(app, 'ops'))
+  await app.db.run(sql => sql`alter table audit_log add constraint none check (action <> 'sign_out') not valid`)
+  const cookie = client.cookie
+  const { status, setCookie } = await client.send('POST', '/api/auth/logout')
+  t.equal(status, 200)
+  t.match(setCookie, /^session=; .*Expires=Thu, 01 Jan 1970/)
+  client.cookie = cookie
+  t.equal((await client.send('GET', '/api/auth/me')).status, 401)
+  const [line, ...others] = log.lines.filter(({ msg }) => msg === 'outcome not audited')
+  t.hasStrict(line, { level: 50, err: { code: '23514', constraint: 'none', table: 'audit_log' } })
+  t.equal(others.length, 0)
+})
+
+t.test('a sign-out clears the cookie while the database cannot be used', async t => {
+  const { app, url, client } = await started(t)
+  const password = await createUser(app, 'ops')
+  const unknown = new Client(url)
+  for (const one of [client, unknown]) await one.signIn('ops', password)
+  await client.send('GET', '/api/auth/me')
+  await app.db.run(sql => sql`alter table sessions rename to gone`)
+  const cookie = String(client.cookie)
+  for (const one of [client, unknown]) {
+    const { status, answer, setCookie } = await one.send('POST', '/api/auth/logout')
+    t.equal(status, 503)
+    t.equal(answer.code, 'DATABASE_UNAVAILABLE')
+    t.match(setCookie, /^session=; .*Expires=Thu, 01 Jan 1970/)
+  }
+  const foreign = await client.send('POST', '/api/auth/logout', undefined, { cookie, origin: 'https://evil.example' })
+  t.notMatch(String(foreign.setCookie), /session=;/, 'another site cannot do it')
+  await app.db.run(sql => sql`alter table gone rename to sessions`)
+  const { status, setCookie } = await client.send('POST', '/api/auth/logout', undefined, {
+    cookie,
+    origin: 'https://evil.example'
+  })
+  t.strictSame([status, setCookie], [403, undefined])
+  client.cookie = cookie
+  t.equal((await client.send('POST', '/api/auth/logout')).status, 200, 'the session is ended later')
+})
+
 t.test('a session that cannot be stored is an error in the envelope, without a cookie', async t => {
   const { app, client } = await started(t)
   const password = await createUser(app, 'ops')
