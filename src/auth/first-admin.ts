@@ -93,7 +93,7 @@ async function keepsCurrent({ users, passwords, dataDir }: FirstAdminOptions): P
   if (content === undefined) return false
   const admin = await users.find(USERNAME)
   if (admin?.mustChangePassword && (await passwords.verify(content.trim(), admin.passwordHash))) return true
-  // It may be on a file system that is read-only by now. Nobody can sign in with its content.
+  // It may be on a file system that is read-only by now. No user can sign in with its content.
   await removeFile(path).catch(() => undefined)
   return false
 }

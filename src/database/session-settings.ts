@@ -2,8 +2,8 @@
 type Settings = Readonly<Record<string, string>>
 
 /**
- * Sent when a session starts, in every case: pgbouncer keeps them apart per client in its default configuration. Times
- * are read in this format only.
+ * Sent when a session starts, in every case: pgbouncer keeps them separate for each client in its default
+ * configuration. Times are read in this format only.
  */
 export const POOLED_SETTINGS: Settings = { DateStyle: 'ISO, MDY', TimeZone: 'UTC' }
 

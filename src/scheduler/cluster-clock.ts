@@ -1,5 +1,5 @@
 // @FEAT:scheduler @COMP:service @TYPE:core
-/** The clocks of two machines drift apart by less than this share. */
+/** The drift between the clocks of two machines is less than this share. */
 const MAX_DRIFT = 0.000_2
 
 /**

@@ -27,7 +27,10 @@ export interface Series {
 export interface PerformancePlan {
   /** The last day that is over. */
   yesterday: string
-  /** Executions recorded later than this may be in no figure yet: for `recordedUntil`, once the plan is carried out. */
+  /**
+   * Executions recorded later than this may not be in any amount yet: for `recordedUntil`, once the plan is carried
+   * out.
+   */
   asOf: string
   /** The series with days to compute, the earliest first. */
   series: Series[]

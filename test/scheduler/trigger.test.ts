@@ -71,7 +71,7 @@ t.test('the text of a daily time is that of the specification', async t => {
     { minute: 1.5 },
     { second: Number.NaN }
   ])
-    t.throws(() => daily({ ...midnight, ...bad }, 'UTC'), { name: 'RangeError', message: 'not a time of day' })
+    t.throws(() => daily({ ...midnight, ...bad }, 'UTC'), { name: 'RangeError', message: 'not a time of a day' })
   t.throws(() => daily({ hour: 1, minute: 0 }, 'Mars/Olympus'), RangeError)
 })
 

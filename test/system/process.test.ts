@@ -13,7 +13,7 @@ import { Prober } from '../support/prober.ts'
 import { compiledTests, projectRoot, serverScript } from '../support/project.ts'
 import { startService } from '../support/service.ts'
 
-/** The id of the Unix user nobody. */
+/** The id of the Unix user `nobody`. */
 const NOBODY = 65_534
 
 t.test('an invalid setting stops the start with one line and exit code 2', async t => {
