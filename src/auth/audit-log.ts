@@ -73,11 +73,8 @@ export class AuditLog {
     await this.#database.run(
       sql => sql`
         with counted as (
-          update audit_log a
-          set details = jsonb_set(a.details, '{attempts}', to_jsonb((a.details->>'attempts')::int + ${attempts}::int))
-          from sign_in_limits l
-          where l.slot = ${slot} and a.audit_id = l.throttled_audit_id and a.at > now() - ${THROTTLED_WINDOW}::interval
-          returning a.audit_id
+          select from sign_in_limits
+          where slot = ${slot} and count_audited_attempts(throttled_audit_id, ${attempts}, ${THROTTLED_WINDOW})
         ), added as (
           insert into audit_log (actor, address, action, target, outcome, request_id, details)
           select ${actor}, ${address}, ${action}, ${target}, 'refused', ${requestId}, ${first}::text::jsonb

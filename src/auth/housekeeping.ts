@@ -1,8 +1,6 @@
 import type { TransactionSql } from '../database/client.ts'
 import { KNOWN_DAYS } from './sign-in-networks.ts'
 
-const AUDIT_DAYS = 400
-
 /**
  * Removes up to `limit` sessions that have ended. A session without a request for a day has ended, whatever the settings
  * are. Idempotent.
@@ -41,10 +39,7 @@ export async function sweepSignInNetworks(tx: TransactionSql, limit: number): Pr
 
 /** Removes up to `limit` audit rows older than 400 days. Idempotent. @returns how many were removed */
 export async function sweepAuditLog(tx: TransactionSql, limit: number): Promise<number> {
-  const { count } = await tx`
-    delete from audit_log where audit_id in (
-      select audit_id from audit_log where at < now() - make_interval(days => ${AUDIT_DAYS}::int)
-      order by at limit ${limit} for update skip locked
-    )`
-  return count
+  // The service needs no right to delete rows of the table: the function has it, and keeps newer rows.
+  const [deleted] = await tx<{ count: number }[]>`select delete_old_audit_rows(${limit}) as count`
+  return deleted?.count ?? 0
 }

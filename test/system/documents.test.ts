@@ -25,6 +25,10 @@ const NOT_RUN: readonly (readonly [line: RegExp, reason: string])[] = [
   [/ COMMAND$/, 'COMMAND is a placeholder'],
   [/ account:test NUMBER$/, 'NUMBER is a placeholder; docs/accounts.md has the command with a number'],
   [/ user:password NAME$/, 'NAME is a placeholder; docs/accounts.md has the command with a name'],
+  [
+    /^psql .*(roles\.sql|\\password)/,
+    'the file makes roles of the whole server, with passwords; roles.test.ts runs it'
+  ],
   [/^(pg_dump|psql) |^ln -s 'sockets,'|^mv data\/postgres /, 'Debian has no pg_dump for the embedded Postgres 18'],
   [/^docker /, 'it needs a container engine'],
   [/^kubectl apply /, 'it needs a cluster; kubernetes.test.ts builds what it applies'],

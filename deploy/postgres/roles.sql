@@ -1,0 +1,79 @@
+-- Two roles: trading_owner owns the tables and migrates them, trading_service runs the service and cannot change the
+-- schema. docs/deployment.md, "Roles of the database", has the commands.
+--
+-- Run it with psql in the database of the service, as a superuser or as the administrator of a managed Postgres: once
+-- before the first migration, and again after each migration, for the rights on new tables. It may be repeated.
+\set ON_ERROR_STOP on
+\set QUIET on
+set client_min_messages = warning;
+begin;
+
+-- Both have no password yet: set one with \password, so that it is in no file, log or list of processes.
+do $$
+begin
+  if to_regrole('trading_owner') is null then create role trading_owner login; end if;
+  if to_regrole('trading_service') is null then create role trading_service login; end if;
+  -- An administrator who is no superuser grants rights on the tables as a member of their owner.
+  if not pg_has_role('trading_owner', 'member') then execute format('grant trading_owner to %I', current_user); end if;
+end
+$$;
+
+-- Before Postgres 15 every role may create tables in the schema public.
+revoke create on schema public from public;
+grant usage, create on schema public to trading_owner;
+grant usage on schema public to trading_service;
+
+select to_regprocedure('public.delete_old_audit_rows(integer)') is not null as is_migrated \gset
+\if :is_migrated
+set local role trading_owner;
+
+-- Rights that an earlier version of this file granted, and this one does not, end.
+revoke all on all tables in schema public from trading_service;
+
+grant select on schema_version, strategies, strategy_accounts to trading_service;
+
+grant select, update on scheduler_state, orders to trading_service;
+
+grant select, insert, update on
+  scheduled_jobs,
+  users,
+  accounts,
+  strategy_positions,
+  trade_executions,
+  account_balances,
+  account_balance_history,
+  daily_account_summaries,
+  strategy_performance,
+  performance_progress,
+  cache_command_results,
+  alert_progress
+to trading_service;
+
+-- Housekeeping and ends: old runs, sessions, counters, commands, conditions that are over, replicas, messages.
+grant select, insert, update, delete on
+  job_runs,
+  sessions,
+  sign_in_limits,
+  sign_in_networks,
+  cache_commands,
+  alerts,
+  replicas,
+  health_periods,
+  outbox
+to trading_service;
+
+-- Rows are added, and never changed or deleted, but by these functions: the first raises the number of attempts of a
+-- row that counts rejected sign-ins, the second deletes rows older than 400 days.
+grant select, insert on audit_log to trading_service;
+grant execute on function
+  count_audited_attempts(bigint, integer, interval),
+  delete_old_audit_rows(integer)
+to trading_service;
+
+reset role;
+commit;
+\echo 'trading_service may use the tables.'
+\else
+commit;
+\echo 'The roles exist. Set their passwords, migrate as trading_owner, and run this file again.'
+\endif
