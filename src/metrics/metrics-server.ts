@@ -31,6 +31,7 @@ const ALLOWED = 'GET, HEAD, OPTIONS'
 export class MetricsServer {
   readonly #options: MetricsServerOptions
   readonly #server: Server
+  #rendering: ReturnType<MetricsServerOptions['render']> | undefined
 
   constructor(options: MetricsServerOptions) {
     this.#options = options
@@ -80,9 +81,17 @@ export class MetricsServer {
     this.#options.connections.destroy()
   }
 
+  /** One for all requests that come meanwhile: a client may send many at once. */
+  #render(): ReturnType<MetricsServerOptions['render']> {
+    this.#rendering ??= this.#options.render().finally(() => {
+      this.#rendering = undefined
+    })
+    return this.#rendering
+  }
+
   async #answer(response: ServerResponse, fail: () => void): Promise<void> {
     try {
-      const { type, text } = await this.#options.render()
+      const { type, text } = await this.#render()
       send(response, 200, text, type)
     } catch (err) {
       this.#options.log.error({ err }, 'metrics not rendered')

@@ -58,6 +58,24 @@ t.test('metrics that cannot be rendered are an error without details', async t =
   t.ok(lines.find(({ msg }) => msg === 'metrics not rendered'))
 })
 
+t.test('requests at the same time share one reading of the metrics', async t => {
+  let readings = 0
+  const { url } = await serve(t, async () => {
+    const reading = ++readings
+    // All requests come in one packet, and are read before this.
+    await new Promise(resolve => setImmediate(resolve))
+    return { type: 'text/plain', text: `reading ${reading}\n` }
+  })
+  const { hostname, port } = new URL(url)
+  const client = connect(Number(port), hostname)
+  t.teardown(() => client.destroy())
+  client.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20))
+  let text = ''
+  while ([...text.matchAll(/reading/g)].length < 20) text += String((await once(client, 'data'))[0])
+  t.strictSame(new Set(text.match(/reading \d+/g)), new Set(['reading 1']))
+  t.equal(await (await fetch(`${url}/metrics`)).text(), 'reading 2\n')
+})
+
 t.test('a port in use is an error that names the port', async t => {
   const { port } = await serve(t)
   const { logger } = captureLog()
