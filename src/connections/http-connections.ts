@@ -25,7 +25,7 @@ const UNREAD_TIMEOUT_MS = 60 * SECOND
 /** How long a connection that the service has ended waits for the client to close it. */
 const ENDED_MS = SECOND
 /** While the port closes: what a request that is not complete, or an answer that is not read, gets. */
-const CLOSE_GRACE_MS = SECOND
+const CLOSE_GRACE_MS = SECOND / 2
 const CLOSE_CHECK_MS = 50
 /** The shortest time between two calls of `onFull`. */
 const REPORT_MS = 60 * SECOND
@@ -124,8 +124,8 @@ export class HttpConnections {
   }
 
   /**
-   * Ends all connections while the servers stop listening: idle ones at once, requests that are not complete within a
-   * second, answers within a second after they were given to the connection. A request that is being answered is waited
+   * Ends all connections while the servers stop listening: idle ones at once, requests that are not complete within half
+   * a second, answers half a second after they were given to the connection. A request that is being answered is waited
    * for. Idempotent.
    */
   close(): void {

@@ -275,7 +275,7 @@ t.test('a connection that the service has ended does not wait for its client', a
   t.equal(size(), 0)
 })
 
-t.test('a closing port ends idle connections at once, and half-sent requests after a second', async t => {
+t.test('a closing port ends idle connections at once, and half-sent requests after half a second', async t => {
   const { server, connections, exchanges, timers, open, closed, size } = await serve(t, { max: 10 })
   const idle = [await open(), await open()]
   const incomplete = [await open(HALF), await open(BODY), await open(BODY)]
@@ -287,7 +287,7 @@ t.test('a closing port ends idle connections at once, and half-sent requests aft
   connections.close()
   connections.close()
   await until(() => idle.every(({ closed }) => closed))
-  timers.advance(950)
+  timers.advance(450)
   t.equal(size(), 4, 'a request that is on its way may be completed')
   timers.advance(50)
   await until(() => incomplete.every(({ closed }) => closed))
@@ -300,7 +300,7 @@ t.test('a closing port ends idle connections at once, and half-sent requests aft
   t.equal(timers.pending(), 0, 'no timer is left')
 })
 
-t.test('a closing port ends answers that are not read, or have no end, after a second', async t => {
+t.test('a closing port ends answers that are not read, or have no end, after half a second', async t => {
   const { server, connections, exchanges, timers, open, closed, size } = await serve(t, { max: 10 })
   const stream = await open(GET)
   exchanges[0]?.response.write('event')
@@ -311,7 +311,7 @@ t.test('a closing port ends answers that are not read, or have no end, after a s
   await until(() => (exchanges[1]?.request.socket.writableLength ?? 0) > 0)
   server.close()
   connections.close()
-  timers.advance(950)
+  timers.advance(450)
   t.equal(size(), 2)
   timers.advance(50)
   await closed
