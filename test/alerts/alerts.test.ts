@@ -27,7 +27,7 @@ function open(options: ConstructorParameters<typeof AlertBook>[0] = {}) {
       clock.at = at
       notices.push(...book.observe({ key: 'k', failing: true, details, ...more }))
     },
-    isWell(at: number) {
+    recovers(at: number) {
       clock.at = at
       notices.push(...book.observe({ key: 'k', failing: false }))
     },
@@ -45,7 +45,7 @@ t.test('a loss of readiness is reported when it is confirmed, and its recovery w
   t.strictSame(alerts.summary(), [])
   alerts.tick(30 * SECOND)
   alerts.fails(40 * SECOND)
-  alerts.isWell(100 * SECOND)
+  alerts.recovers(100 * SECOND)
   alerts.tick(129 * SECOND)
   t.strictSame(alerts.summary(), ['alert 30'])
   alerts.tick(130 * SECOND)
@@ -56,7 +56,7 @@ t.test('a loss of readiness is reported when it is confirmed, and its recovery w
 t.test('a short failure is not reported', async t => {
   const alerts = open()
   alerts.fails(0)
-  alerts.isWell(29 * SECOND)
+  alerts.recovers(29 * SECOND)
   alerts.tick(HOUR)
   t.strictSame(alerts.summary(), [])
   t.strictSame(alerts.book.snapshot(), {}, 'and it is forgotten')
@@ -66,9 +66,9 @@ t.test('a short recovery does not end a condition', async t => {
   const alerts = open()
   alerts.fails(0)
   alerts.tick(30 * SECOND)
-  alerts.isWell(40 * SECOND)
+  alerts.recovers(40 * SECOND)
   alerts.fails(69 * SECOND)
-  alerts.isWell(80 * SECOND)
+  alerts.recovers(80 * SECOND)
   alerts.tick(110 * SECOND)
   t.strictSame(alerts.summary(), ['alert 30', 'recovery 110'])
 })
@@ -77,7 +77,7 @@ t.test('an intermittent failure is reported when its total length reaches the li
   const alerts = open()
   for (let at = 0; at < 100; at += 10) {
     alerts.fails(at * SECOND)
-    alerts.isWell((at + 5) * SECOND)
+    alerts.recovers((at + 5) * SECOND)
   }
   t.strictSame(alerts.summary(), ['alert 55'])
   t.equal(alerts.notices[0]?.since, 0)
@@ -86,9 +86,9 @@ t.test('an intermittent failure is reported when its total length reaches the li
 t.test('a second alert of a key is delayed to the shortest interval', async t => {
   const alerts = open({ rules: promptRules })
   alerts.fails(0, jobFailed('1'))
-  alerts.isWell(29 * SECOND)
+  alerts.recovers(29 * SECOND)
   alerts.fails(58 * SECOND, jobFailed('2'))
-  alerts.isWell(87 * SECOND)
+  alerts.recovers(87 * SECOND)
   alerts.fails(14 * MINUTE, jobFailed('3'))
   t.strictSame(alerts.summary(), ['alert 0', 'recovery 29'])
   alerts.tick(15 * MINUTE)
@@ -99,16 +99,16 @@ t.test('a second alert of a key is delayed to the shortest interval', async t =>
 t.test('an alert that was not written has no recovery', async t => {
   const alerts = open({ rules: promptRules })
   alerts.fails(0, jobFailed('1'))
-  alerts.isWell(1 * SECOND)
+  alerts.recovers(1 * SECOND)
   alerts.fails(2 * SECOND, jobFailed('2'))
-  alerts.isWell(3 * SECOND)
+  alerts.recovers(3 * SECOND)
   t.strictSame(alerts.summary(), ['alert 0', 'recovery 1'])
 })
 
 t.test('notices that became due come before those of the next observation', async t => {
   const alerts = open()
   alerts.fails(0)
-  alerts.isWell(100 * SECOND)
+  alerts.recovers(100 * SECOND)
   t.strictSame(alerts.summary(), ['alert 100'], 'the failure lasted long enough')
   alerts.fails(HOUR)
   t.strictSame(alerts.summary(), ['alert 100', 'recovery 3600'], 'the recovery comes before the next failure')
@@ -121,7 +121,7 @@ t.test('failures with recoveries in between do not add up', async t => {
   const alerts = open()
   for (let hour = 0; hour < 24; hour++) {
     alerts.fails(hour * HOUR)
-    alerts.isWell(hour * HOUR + 5 * SECOND)
+    alerts.recovers(hour * HOUR + 5 * SECOND)
   }
   t.strictSame(alerts.summary(), [])
 })
@@ -131,7 +131,7 @@ t.test('a job that fails every other time is reported once', async t => {
   for (let run = 0; run < 100; run++) {
     const at = run * 307 * SECOND
     if (run % 2 === 0) alerts.fails(at, jobFailed(String(run)))
-    else alerts.isWell(at)
+    else alerts.recovers(at)
   }
   t.strictSame(alerts.summary(), ['alert 0'])
   alerts.tick(10 * HOUR)
@@ -145,7 +145,7 @@ t.test('reminders of a stopped scheduler are counted from the stop', async t => 
   alerts.tick(60 * MINUTE)
   alerts.tick(61 * MINUTE)
   alerts.tick(185 * MINUTE)
-  alerts.isWell(190 * MINUTE)
+  alerts.recovers(190 * MINUTE)
   t.strictSame(
     alerts.notices.map(({ dedupeKey }) => dedupeKey),
     ['k:e:alert', 'k:e:reminder-1', 'k:e:reminder-3', 'k:e:recovery']
@@ -169,10 +169,10 @@ t.test('replicas give messages about one occurrence the same keys', async t => {
 t.test('another occurrence has another key', async t => {
   const alerts = open({ rules: promptRules })
   alerts.fails(0, jobFailed('1'), { episode: '1' })
-  alerts.isWell(HOUR)
+  alerts.recovers(HOUR)
   alerts.fails(2 * HOUR, jobFailed('2'), { episode: '2' })
   alerts.fails(3 * HOUR, jobFailed('3'), { episode: '3' })
-  alerts.isWell(4 * HOUR)
+  alerts.recovers(4 * HOUR)
   t.strictSame(
     alerts.notices.map(({ dedupeKey }) => dedupeKey),
     ['k:1:alert', 'k:1:recovery', 'k:2:alert', 'k:2:recovery']
@@ -184,7 +184,7 @@ t.test('a snapshot can be stored as JSON', async t => {
   before.fails(0)
   before.tick(30 * SECOND)
   const after = open({ conditions: JSON.parse(JSON.stringify(before.book.snapshot())) })
-  after.isWell(MINUTE)
+  after.recovers(MINUTE)
   after.tick(2 * MINUTE)
   t.strictSame(after.summary(), ['recovery 120'])
   t.equal(after.notices[0]?.dedupeKey, 'k:0:recovery')
@@ -216,7 +216,7 @@ t.test('every kind has a rule with a shortest interval between alerts', async t 
 t.test('for any observations, alerts keep their interval, and each has one later recovery', async () => {
   const rule = { confirmMs: 20, recoverMs: 15, minIntervalMs: 100, remindMs: 50 }
   const rules: AlertRules = { ...alertRules, readiness: rule }
-  const step = fc.record({ after: fc.integer({ min: 0, max: 40 }), what: fc.constantFrom('fails', 'isWell', 'tick') })
+  const step = fc.record({ after: fc.integer({ min: 0, max: 40 }), what: fc.constantFrom('fails', 'recovers', 'tick') })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), steps => {
       const alerts = open({ rules })
@@ -224,10 +224,10 @@ t.test('for any observations, alerts keep their interval, and each has one later
       for (const { after, what } of steps) {
         at += after
         if (what === 'fails') alerts.fails(at)
-        else if (what === 'isWell') alerts.isWell(at)
+        else if (what === 'recovers') alerts.recovers(at)
         else alerts.tick(at)
       }
-      alerts.isWell(at)
+      alerts.recovers(at)
       alerts.tick(at + rule.recoverMs)
       const main = alerts.notices.filter(({ type }) => type !== 'reminder')
       const alternate = main.every(({ type }, index) => type === (index % 2 === 0 ? 'alert' : 'recovery'))

@@ -40,7 +40,7 @@ interface Manifest {
   spec?: { template?: { spec?: { containers?: { image: string; envFrom?: unknown }[] } } }
 }
 
-function hold(t: Test, manifest: Manifest): void {
+function assertValid(t: Test, manifest: Manifest): void {
   const kind = kinds[manifest.kind]
   if (!kind) throw new Error(`${manifest.kind} has no schema here`)
   const model = new kind(manifest as never)
@@ -64,7 +64,7 @@ for (const folder of ['kubernetes', 'prometheus-operator']) {
     const own = resources.filter(name => !name.startsWith('../'))
     const settings = configMapGenerator.flatMap(({ envs }) => envs)
     t.strictSame([...own, ...settings, 'kustomization.yaml'].sort(), readdirSync(join(deploy, folder)).sort())
-    for (const name of own) hold(t, read(name, folder) as Manifest)
+    for (const name of own) assertValid(t, read(name, folder) as Manifest)
   })
 }
 
@@ -79,7 +79,7 @@ t.test('kubectl kustomize builds the folder and an overlay', { skip }, async t =
     'the overlay adds the values of the operator'
   )
   for (const manifest of withOperator) {
-    hold(t, manifest)
+    assertValid(t, manifest)
     t.hasStrict(manifest, { metadata: { namespace: 'trading' } }, manifest.kind)
   }
   const deployed = built.find(({ kind }) => kind === 'Deployment')

@@ -18,7 +18,7 @@ const KEYS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 const agent = new Agent()
 t.teardown(() => agent.close())
 
-async function bench(t: Test, exchange: ExchangeName, marketType: MarketType = 'SPOT') {
+async function setUp(t: Test, exchange: ExchangeName, marketType: MarketType = 'SPOT') {
   const simulated = await SimulatedExchange.start({ exchange })
   t.teardown(() => simulated.close())
   const account = simulated.addAccount(KEYS)
@@ -43,7 +43,7 @@ for (const exchange of ['UPBIT', 'BITHUMB'] as const) {
   t.test(
     `${exchange}: a market buy with state cancel is filled if the remaining amount is too small to trade`,
     async t => {
-      const { simulated, account, client } = await bench(t, exchange)
+      const { simulated, account, client } = await setUp(t, exchange)
       const placed = simulated.place(account, { quoteAmount: '100000', quantity: '0.001' })
       simulated.fill(placed, { quantity: '0.00099999' })
       simulated.cancel(placed)
@@ -79,7 +79,7 @@ t.test('Upbit: trades without a fee of their own share the paid fee, and the sum
 
 t.test('Binance: the fills of an order after the first thousand are read', async t => {
   for (const market of ['SPOT', 'FUTURES'] as const) {
-    const { simulated, account, client } = await bench(t, 'BINANCE', market)
+    const { simulated, account, client } = await setUp(t, 'BINANCE', market)
     const placed = simulated.place(account, { market, quantity: '1001' })
     for (let i = 0; i < 1_001; i++) simulated.fill(placed, { quantity: '1' })
     const fills = await client.fills(placed)
@@ -91,7 +91,7 @@ t.test('Binance: the fills of an order after the first thousand are read', async
 })
 
 t.test('Binance: the open orders of futures include the conditional ones', async t => {
-  const { simulated, account, client } = await bench(t, 'BINANCE', 'FUTURES')
+  const { simulated, account, client } = await setUp(t, 'BINANCE', 'FUTURES')
   const plain = simulated.place(account, { market: 'FUTURES', positionSide: 'LONG' })
   const conditional = simulated.place(account, { market: 'FUTURES', type: 'STOP_MARKET', stopPrice: '90' })
   const open = await client.openOrders()
@@ -188,7 +188,7 @@ t.test('OKX: a paid fee is positive, a rebate negative, and the fee of a spot bu
 })
 
 t.test('OKX: contracts of swaps are converted to base units in orders, fills and positions', async t => {
-  const { simulated, account, client } = await bench(t, 'OKX', 'FUTURES')
+  const { simulated, account, client } = await setUp(t, 'OKX', 'FUTURES')
   const placed = simulated.place(account, { market: 'FUTURES', symbol: 'BTCUSDT', quantity: '0.25' })
   simulated.fill(placed, { quantity: '0.1' })
   t.hasStrict(await client.order(placed), { quantity: '0.25', filledQuantity: '0.1' })

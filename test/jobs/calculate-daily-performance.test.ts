@@ -282,8 +282,8 @@ t.test('an aborted run stops between two transactions', async t => {
 })
 
 /** A naive computation of the rows of `strategy_performance`: day by day over lists, in big.js with many digits. */
-function naively(
-  executions: readonly Dealt[],
+function naiveRows(
+  executions: readonly RandomExecution[],
   first: string,
   last: string,
   capital: number
@@ -345,11 +345,11 @@ function naively(
   })
 }
 
-type Dealt = { at: string; currency: string; pnl: string | null; fee_value: string | null }
+type RandomExecution = { at: string; currency: string; pnl: string | null; fee_value: string | null }
 const seoulDay = (at: string) => new Date(Date.parse(at) + 9 * 3_600_000).toISOString().slice(0, 10)
 
 const amounts = fc.integer({ min: -1_000_000, max: 1_000_000 }).map(n => new Big(n).div(10_000).toFixed())
-const dealt: fc.Arbitrary<Dealt> = fc.record({
+const randomExecution: fc.Arbitrary<RandomExecution> = fc.record({
   at: fc
     .integer({ min: 0, max: 8 * 86_400 - 1 })
     .map(seconds => new Date(Date.parse('2026-03-01T00:00:00+09:00') + seconds * 1_000).toISOString()),
@@ -361,7 +361,7 @@ const dealt: fc.Arbitrary<Dealt> = fc.record({
 t.test('for random executions, recorded in random order between runs, the rows equal a naive computation', async t => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(dealt, { minLength: 1, maxLength: 30 }),
+      fc.array(randomExecution, { minLength: 1, maxLength: 30 }),
       fc.integer({ min: 1, max: 1_000_000 }),
       fc.integer({ min: 0, max: 30 }),
       fc.integer({ min: 2, max: 9 }),
@@ -377,7 +377,7 @@ t.test('for random executions, recorded in random order between runs, the rows e
         await run(database, '2026-03-09T00:00:13+09:00')
 
         const first = executions.map(({ at }) => seoulDay(at)).sort()[0] ?? ''
-        const wanted = naively(executions, first, '2026-03-08', capital)
+        const wanted = naiveRows(executions, first, '2026-03-08', capital)
         const got = await performanceOf(database)
         t.equal(got.length, wanted.length)
         for (const [i, row] of wanted.entries()) t.hasStrict(plain(got[i]), row)

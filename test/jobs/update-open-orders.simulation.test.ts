@@ -33,8 +33,8 @@ class Crash extends Error {}
  * The faults of a run. `torn`: its first transaction is lost before the commit; `unacknowledged`: the commit succeeds,
  * but its answer is lost; `listless`, `orderless`, `fillless`: the calls for open orders, an order, or fills fail.
  */
-const FATES = ['well', 'torn', 'unacknowledged', 'listless', 'orderless', 'fillless', 'fillless'] as const
-type Fate = (typeof FATES)[number]
+const FAULTS = ['well', 'torn', 'unacknowledged', 'listless', 'orderless', 'fillless', 'fillless'] as const
+type RunFault = (typeof FAULTS)[number]
 
 const units = (max: number) => fc.integer({ min: 1, max })
 const side = fc.constantFrom('BUY' as const, 'SELL' as const)
@@ -83,7 +83,7 @@ const step = fc.oneof(
   },
   {
     weight: 4,
-    arbitrary: fc.record({ kind: fc.constant('run' as const), fate: fc.constantFrom(...FATES), pick: fc.nat() })
+    arbitrary: fc.record({ kind: fc.constant('run' as const), runFault: fc.constantFrom(...FAULTS), pick: fc.nat() })
   }
 )
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
@@ -98,31 +98,31 @@ class World {
     this.undisturbed = undisturbed
   }
 
-  async happen(step: Step): Promise<void> {
+  async apply(step: Step): Promise<void> {
     if (step.kind === 'place') return await this.#place(step)
     const open = this.exchange.orders.filter(({ status }) => status === 'open' || status === 'partially_filled')
     const order = open.length === 0 ? undefined : open[step.pick % open.length]
-    if (step.kind === 'run') await this.run(this.disturbed, step.fate, order)
+    if (step.kind === 'run') await this.run(this.disturbed, step.runFault, order)
     else if (order === undefined) return
     else if (step.kind === 'end') this.exchange.end(order, step.status)
     else this.#fill(order, step)
   }
 
-  async run(account: SeededAccount, fate: Fate, order?: ScriptedOrder): Promise<void> {
+  async run(account: SeededAccount, runFault: RunFault, order?: ScriptedOrder): Promise<void> {
     const { failures } = this.exchange
-    if (fate === 'listless') failures.set('openOrders', 'unavailable')
-    if (fate === 'orderless') failures.set(`order ${order?.exchangeOrderId}`, 'timeout')
-    if (fate === 'fillless') failures.set(`fills ${order?.exchangeOrderId}`, 'invalid_answer')
+    if (runFault === 'listless') failures.set('openOrders', 'unavailable')
+    if (runFault === 'orderless') failures.set(`order ${order?.exchangeOrderId}`, 'timeout')
+    if (runFault === 'fillless') failures.set(`fills ${order?.exchangeOrderId}`, 'invalid_answer')
     const accounts = new TestAccounts([account], (_account, market) => this.exchange.client(market))
     const job = updateOpenOrders({ accounts, database, prices: fixedPrices(PRICES) })
     let crashed = false
     const transaction = async <T>(work: (tx: TransactionSql) => Promise<T>): Promise<T> => {
       const result = await database.transaction(async tx => {
         const result = await work(tx)
-        if (fate === 'torn' && !crashed) throw new Crash()
+        if (runFault === 'torn' && !crashed) throw new Crash()
         return result
       })
-      if (fate === 'unacknowledged' && !crashed) throw new Crash()
+      if (runFault === 'unacknowledged' && !crashed) throw new Crash()
       return result
     }
     try {
@@ -219,7 +219,7 @@ t.test('after any disturbances, the final rows equal those of an undisturbed run
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 80, size: 'max' }), async steps => {
       const world = new World(await seedAccount(database), await seedAccount(database))
-      for (const one of steps) await world.happen(one)
+      for (const one of steps) await world.apply(one)
       await world.run(world.disturbed, 'well')
       await world.run(world.undisturbed, 'well')
       await assertSound(world.exchange, world.disturbed)

@@ -20,7 +20,7 @@ t.before(async () => {
 })
 
 /** An account with its own scripted exchange. */
-async function desk(_t: Test, prices: Record<string, string> = {}) {
+async function setUp(_t: Test, prices: Record<string, string> = {}) {
   const exchange = new ScriptedExchange()
   const account = await seedAccount(database)
   const accounts = new TestAccounts([account], (_account, marketType) => exchange.client(marketType))
@@ -39,7 +39,7 @@ async function desk(_t: Test, prices: Record<string, string> = {}) {
 }
 
 t.test('each fill of an order is recorded, and its position by average cost', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const order = await place({ quantity: '3' })
   t.hasStrict(await run(), { checked: 1, changed: 1, fills: 0, failed: 0, calls: 1 }, 'a pending order has become open')
   t.hasStrict(await run(), { checked: 1, changed: 0 })
@@ -64,7 +64,7 @@ t.test('each fill of an order is recorded, and its position by average cost', as
 })
 
 t.test('a closing fill realises PnL at the average price; two orders of one symbol share the position', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const buy = await place({ quantity: '2' })
   const sell = await place({ quantity: '1.5', side: 'SELL' })
   exchange.fill(buy, { quantity: '2', price: '100' })
@@ -82,7 +82,7 @@ t.test('a closing fill realises PnL at the average price; two orders of one symb
 })
 
 t.test('a cancelled order keeps its fills; rejected and expired orders have that status', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const orders = [await place({ quantity: '2' }), await place({ quantity: '2' }), await place({ quantity: '2' })]
   const [canceled, rejected, expired] = orders
   if (!canceled || !rejected || !expired) throw new Error('three orders')
@@ -104,7 +104,7 @@ t.test('a cancelled order keeps its fills; rejected and expired orders have that
 t.test(
   'an order that the exchange does not know is unknown after five misses, is checked less often, and can return',
   async t => {
-    const { exchange, place, run, books, account } = await desk(t)
+    const { exchange, place, run, books, account } = await setUp(t)
     const order = await place({ quantity: '1' })
     exchange.forget(order)
     for (let miss = 1; miss < 5; miss++) t.hasStrict(await run(), { changed: 1, unknown: 0 }, `miss ${miss}`)
@@ -131,7 +131,7 @@ t.test(
 )
 
 t.test('an order without an exchange id is not checked', async t => {
-  const { run, account, books } = await desk(t)
+  const { run, account, books } = await setUp(t)
   await insertOrder(database, account, {
     exchangeOrderId: null,
     symbol: 'BTCUSDT',
@@ -144,7 +144,7 @@ t.test('an order without an exchange id is not checked', async t => {
 })
 
 t.test('orders that cannot be read are unchanged, and the others are checked', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const [one, other] = [await place({ quantity: '1' }), await place({ quantity: '1' })]
   await run()
   exchange.fill(one, { quantity: '1', price: '1' })
@@ -201,7 +201,7 @@ t.test('an account whose keys are refused is recorded, and the others are checke
 t.test(
   'a fee in the base asset lowers a spot position, one in another asset is valued, an unknown one is counted',
   async t => {
-    const { exchange, place, run, books } = await desk(t, { BNBUSDT: '600' })
+    const { exchange, place, run, books } = await setUp(t, { BNBUSDT: '600' })
     const order = await place({ quantity: '4' })
     exchange.fill(order, { quantity: '1', price: '100', fee: '0.001', feeAsset: 'BTC' })
     exchange.fill(order, { quantity: '1', price: '100', fee: '0.0001', feeAsset: 'BNB' })
@@ -218,7 +218,7 @@ t.test(
 )
 
 t.test('a fee that the exchange corrects is updated, with all results that depend on it', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const order = await place({ quantity: '2' })
   const first = exchange.fill(order, { quantity: '1', price: '100', fee: '0.01', feeAsset: 'BTC' })
   await run()
@@ -235,14 +235,14 @@ t.test('a fee that the exchange corrects is updated, with all results that depen
 })
 
 t.test('a spot sale of more than the recorded quantity makes the position negative, and is counted', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   exchange.fill(await place({ quantity: '2', side: 'SELL' }), { quantity: '2', price: '50' })
   t.hasStrict(await run(), { fills: 1, oversold: 1 })
   assertRows(t, (await books()).positions, [{ quantity: '-2', entry_price: '50', realized_pnl: '0' }])
 })
 
 t.test('the sides of hedge mode are two positions, and a fill that crosses zero opens one at its price', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const trade = async (
     side: 'BUY' | 'SELL',
     positionSide: 'BOTH' | 'LONG' | 'SHORT',
@@ -269,7 +269,7 @@ t.test('the sides of hedge mode are two positions, and a fill that crosses zero 
 })
 
 t.test('a late fill is inserted in the order of execution', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const early = await place({ quantity: '1' })
   const late = await place({ quantity: '1' })
   const sale = await place({ quantity: '1', side: 'SELL' })
@@ -296,7 +296,7 @@ t.test('a late fill is inserted in the order of execution', async t => {
 })
 
 t.test('a late fill among executions of other programs computes their whole history', async t => {
-  const { exchange, place, run, books, account } = await desk(t)
+  const { exchange, place, run, books, account } = await setUp(t)
   const [first, second] = [await place({ quantity: '1' }), await place({ quantity: '1' })]
   exchange.fill(first, { quantity: '1', price: '100' })
   exchange.now += 10
@@ -315,7 +315,7 @@ t.test('a late fill among executions of other programs computes their whole hist
 t.test(
   'a filled quantity without fills waits for them, and is recorded as the difference when they do not come',
   async t => {
-    const { exchange, place, run, books } = await desk(t)
+    const { exchange, place, run, books } = await setUp(t)
     const order = await place({ quantity: '3' })
     exchange.fill(order, { quantity: '1', price: '100' })
     await run()
@@ -338,7 +338,7 @@ t.test(
 )
 
 t.test('fills that arrive during the wait are recorded unchanged', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const order = await place({ quantity: '2' })
   exchange.fill(order, { quantity: '1', price: '10' })
   exchange.fill(order, { quantity: '1', price: '11' })
@@ -352,7 +352,7 @@ t.test('fills that arrive during the wait are recorded unchanged', async t => {
 })
 
 t.test('one trade id on two symbols, or on both sides of a self-trade, is several executions', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   for (const [symbol, side] of [
     ['BTCUSDT', 'BUY'],
     ['BTCUSDT', 'SELL'],
@@ -368,7 +368,7 @@ t.test('one trade id on two symbols, or on both sides of a self-trade, is severa
 })
 
 t.test('an answer that cannot belong to the order is counted, and nothing is recorded', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const [turned, negative, strange] = [
     await place({ quantity: '1' }),
     await place({ quantity: '1' }),
@@ -390,7 +390,7 @@ t.test('an answer that cannot belong to the order is counted, and nothing is rec
 })
 
 t.test('keys that one market refuses do not stop the orders of the other', async t => {
-  const { exchange, place, run, accounts } = await desk(t)
+  const { exchange, place, run, accounts } = await setUp(t)
   const [spot, futures] = [await place({ quantity: '1' }), await place({ quantity: '1', market: 'FUTURES' })]
   for (const order of [spot, futures]) exchange.fill(order, { quantity: '1', price: '10' })
   exchange.failures.set(`order ${futures.exchangeOrderId}`, 'authentication')
@@ -401,7 +401,7 @@ t.test('keys that one market refuses do not stop the orders of the other', async
 })
 
 t.test('orders of two symbols may have one id, and each has its own fills and position', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const [one, other] = [
     await place({ symbol: 'BTCUSDT', quantity: '1', exchangeOrderId: '7' }),
     await place({ symbol: 'ETHUSDT', quantity: '5', exchangeOrderId: '7' })
@@ -419,7 +419,7 @@ t.test('orders of two symbols may have one id, and each has its own fills and po
 })
 
 t.test('an answer about the other position side is never recorded on an order', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const long = await place({ market: 'FUTURES', quantity: '1', positionSide: 'LONG' })
   exchange.fill(long, { quantity: '1', price: '5' })
   long.positionSide = 'SHORT'
@@ -433,7 +433,7 @@ t.test('an answer about the other position side is never recorded on an order', 
 })
 
 t.test('a busted trade is reversed after three checks, in its order and its position', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const order = await place({ quantity: '5' })
   exchange.fill(order, { quantity: '1', price: '10', fee: '0.1', feeAsset: 'USDT' })
   exchange.fill(order, { quantity: '2', price: '16', fee: '0.2', feeAsset: 'USDT' })
@@ -451,7 +451,7 @@ t.test('a busted trade is reversed after three checks, in its order and its posi
 })
 
 t.test('executions that another run recorded in the meantime count, and an ended order is not changed', async t => {
-  const { exchange, place, run, books, account, accounts } = await desk(t)
+  const { exchange, place, run, books, account, accounts } = await setUp(t)
   const [filled, ended] = [await place({ quantity: '2' }), await place({ quantity: '1' })]
   exchange.fill(filled, { quantity: '1', price: '10' })
   exchange.fill(ended, { quantity: '1', price: '10' })
@@ -479,7 +479,7 @@ t.test('executions that another run recorded in the meantime count, and an ended
 })
 
 t.test('a run that lost its lease writes nothing and ends', async t => {
-  const { exchange, place, run, books } = await desk(t)
+  const { exchange, place, run, books } = await setUp(t)
   const orders = [await place({ quantity: '1' }), await place({ quantity: '1', market: 'FUTURES' })]
   for (const order of orders) exchange.fill(order, { quantity: '1', price: '10' })
   const before = await books()
@@ -492,7 +492,7 @@ t.test('a run that lost its lease writes nothing and ends', async t => {
 })
 
 t.test('an aborted run ends, and progress is reported', async t => {
-  const { exchange, place, run } = await desk(t)
+  const { exchange, place, run } = await setUp(t)
   await place({ quantity: '1' })
   const controller = new AbortController()
   controller.abort(new Error('aborted'))

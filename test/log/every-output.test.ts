@@ -84,7 +84,9 @@ t.test('every program prints an uncaught error without its properties', async t 
 
 t.test('every direct output is listed', async t => {
   t.strictSame(
-    calls(/(^|\.)(stdout|stderr|terminal)\.(write|end)$|^(writeSync|fs\.writeSync|process\._rawDebug|process\.emitWarning)$/),
+    calls(
+      /(^|\.)(stdout|stderr|terminal)\.(write|end)$|^(writeSync|fs\.writeSync|process\._rawDebug|process\.emitWarning)$/
+    ),
     [
       // Messages of this service, and the messages of other errors without values.
       'src/cli/cli.ts: process.stderr.write(`{messageOf(err)}\\n`)',

@@ -18,7 +18,7 @@ function captured() {
 }
 
 /** Adds the secret to properties of every kind to an error. */
-function poison(err: object): object {
+function withSecrets(err: object): object {
   const throwing = {
     get: () => {
       throw new Error(SECRET)
@@ -88,7 +88,7 @@ function errors(depth: number): fc.Arbitrary<Error> {
     .map(({ message, library, aggregate, hostileStack, cause, parts, cyclic }) => {
       const err = aggregate ? new AggregateError(parts, message) : new (library ? LibraryError : Error)(message)
       if (hostileStack) err.stack = `Error: ${SECRET}\n    at ${SECRET}\n${SECRET}`
-      poison(err)
+      withSecrets(err)
       if (cyclic) err.cause = err
       else if (cause) err.cause = cause
       return err

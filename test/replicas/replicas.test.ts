@@ -13,9 +13,9 @@ t.test('a replica that stops during a heartbeat is not registered again', async 
   const database = new Database({ max: 1, applicationName: 'test', log })
   database.open(await (await tradingDatabase(t)).address)
   t.teardown(() => database.close(0))
-  let letGo = () => {}
+  let release = () => {}
   const held = new Promise<void>(resolve => {
-    letGo = resolve
+    release = resolve
   })
   let calls = 0
   let onHeartbeat = () => {}
@@ -47,7 +47,7 @@ t.test('a replica that stops during a heartbeat is not registered again', async 
   const stopped = replica.stop()
   // A delete that does not wait for the heartbeat would have been executed by now.
   await database.run(sql => sql`select 1`)
-  letGo()
+  release()
   await Promise.allSettled([stopped, registered])
   t.strictSame([...(await new Replicas({ ...options, database }).alive())], [])
 })

@@ -27,7 +27,7 @@ while (app.scheduler.health().heartbeatAgeMs === null) await new Promise(resolve
 
 const document = await ApiDocument.of(app)
 /** The statuses of the answers so far, by operation. */
-const met = new Map([...document.operations.keys()].map(name => [name, new Set<number>()]))
+const answered = new Map([...document.operations.keys()].map(name => [name, new Set<number>()]))
 
 /** Makes a request, and validates the answer against the documented schema of its status. */
 async function ask(t: Test, client: Client, name: string, { path, body, headers }: Request, status: number) {
@@ -37,7 +37,7 @@ async function ask(t: Test, client: Client, name: string, { path, body, headers 
   const schema = document.answers(name).get(response.status)
   t.ok(schema, `${name}: ${response.status} is documented`)
   t.strictSame(document.problems(schema ?? {}, response.answer), [], `${name}: ${status} is as documented`)
-  met.get(name)?.add(response.status)
+  answered.get(name)?.add(response.status)
   return response.answer
 }
 
@@ -106,7 +106,7 @@ t.test('every route gives its successful answers as documented', async t => {
   await begun
   await ask(t, admin, trigger, { body: { job_type: 'held' } }, 409)
   await ask(t, admin, 'GET /api/system/job-runs', {}, 200)
-  held.letGo()
+  held.release()
   const run = 'GET /api/system/job-runs/{run_id}'
   await ask(t, admin, run, { path: `/api/system/job-runs/${run_id}` }, 200)
   await ask(t, admin, run, { path: '/api/system/job-runs/0199e3a0-5c1b-7d2e-9f40-3b6a8c2d1e5f' }, 404)
@@ -141,7 +141,7 @@ t.test('every route gives its rejections as documented', async t => {
 })
 
 t.test('every documented status was tested, except 500 and 503', async t => {
-  for (const [name, statuses] of met) {
+  for (const [name, statuses] of answered) {
     const expected = [...document.answers(name).keys()].filter(status => status < 500 || status === 502)
     t.strictSame(
       expected.filter(status => !statuses.has(status)),

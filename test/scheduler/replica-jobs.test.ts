@@ -50,7 +50,7 @@ t.test('a running job does not start again, and its run is returned with its pro
   t.strictSame(jobs.byId(run.runId), record)
   t.strictSame(jobs.conflict('own'), { kind: 'busy', running: record })
   t.equal(jobs.byId('another'), undefined)
-  held.letGo()
+  held.release()
   await run.finished
 })
 
@@ -58,7 +58,7 @@ t.test('a run that succeeded is the last one, and recent for the time in the req
   let nowMs = 1_000_000
   const jobs = new ReplicaJobs(() => nowMs)
   const { held, run } = await running(jobs)
-  held.letGo()
+  held.release()
   const result = await run.finished
   jobs.recordEnd(run, result)
   t.equal(jobs.running('own'), undefined)

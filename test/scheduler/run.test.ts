@@ -120,7 +120,7 @@ t.test('a job that returns has succeeded, and its end is recorded with its progr
   const { run, claim, advance, calls, result, timers, logged } = await setUp(job, { requestId: 'q' })
   t.equal(run.runId, claim.runId)
   await advance(250)
-  held.letGo()
+  held.release()
   await setImmediate()
   const end = { outcome: 'succeeded', result: { held: 1 }, errorCode: null }
   t.strictSame(calls.finished, [{ atMs: 250, end, progress: { done: 2, total: 3 } }])
@@ -176,7 +176,7 @@ t.test('a run has the fields of an unfinished run, and passes its context to the
   rest.progress(1, 4)
   t.strictSame(run.record(), { ...record, progress: { done: 1, total: 4 } })
   t.strictSame(run.progress, { done: 1, total: 4 })
-  held.letGo()
+  held.release()
   await run.finished
   t.equal(calls.finished.length, 1)
 
@@ -185,7 +185,7 @@ t.test('a run has the fields of an unfinished run, and passes its context to the
   const { run: manual, ...other } = await setUp(of.job, { trigger: 'manual', date: '2026-11-22' })
   const given = await ofDay
   t.strictSame([given.trigger, given.date], ['manual', '2026-11-22'])
-  of.letGo()
+  of.release()
   await manual.finished
   t.equal(other.timers.pending(), 0)
 })
@@ -200,7 +200,7 @@ t.test('a manual run is scheduled for its start', async t => {
   const run = new Run({ job: held.job, claim, leases, log, trigger: 'manual', actor: 'ada', startedAt, timers })
   t.equal((await begun).scheduledFor, startedAt)
   t.strictSame([run.record().scheduledFor, run.record().actor], [null, 'ada'])
-  held.letGo()
+  held.release()
   await run.finished
 })
 
@@ -258,7 +258,7 @@ t.test('the lease is renewed every 5 s, until the run has ended', async t => {
     calls.renewed,
     [5_000, 10_000, 15_000].map(atMs => ({ atMs, progress: undefined }))
   )
-  held.letGo()
+  held.release()
   await run.finished
   t.equal(timers.pending(), 0)
 })
@@ -279,7 +279,7 @@ t.test('the progress is written at most once a second', async t => {
   t.strictSame(calls.renewed.slice(1), [{ atMs: 3_500, progress: { done: 3, total: 9 } }])
   await advance(5_000)
   t.strictSame(calls.renewed.slice(2), [{ atMs: 8_500, progress: { done: 3, total: 9 } }])
-  held.letGo()
+  held.release()
   await run.finished
 })
 
@@ -330,7 +330,7 @@ t.test('consecutive failed renewals are logged once, and so is the next success'
   t.strictSame(counts(), [1, 1])
   await advance(5_000)
   t.strictSame(counts(), [1, 1])
-  held.letGo()
+  held.release()
   await run.finished
 })
 
@@ -357,7 +357,7 @@ t.test('an end that cannot be recorded is tried again until the lease expires', 
   const held = heldJob('held')
   const again = await setUp(held.job)
   again.answers.finish = async () => Promise.reject(new Error('no connection'))
-  held.letGo()
+  held.release()
   await setImmediate()
   await again.advance(2_000)
   t.equal(again.result(), undefined)
@@ -377,7 +377,7 @@ t.test('an end that cannot be recorded is tried again until the lease expires', 
   const noConnection = async () => Promise.reject(new Error('no connection'))
   lost.answers.finish = noConnection
   lost.answers.renew = noConnection
-  other.letGo()
+  other.release()
   await setImmediate()
   await lost.advance(14_999)
   t.equal(lost.result(), undefined)
@@ -394,7 +394,7 @@ t.test('an abort while the end is recorded has no effect', async t => {
     new Promise(resolve => {
       record = () => resolve(true)
     })
-  held.letGo()
+  held.release()
   await setImmediate()
   const pending = timers.pending()
   run.abort(new JobError('SHUTDOWN'))
@@ -415,7 +415,7 @@ t.test('a run ends after the current renewal, which starts no other one', async 
       renew = () => resolve(true)
     })
   await advance(5_000)
-  held.letGo()
+  held.release()
   await setImmediate()
   t.equal(result(), undefined)
   renew()
@@ -437,7 +437,7 @@ t.test('a queued renewal does nothing after the end of the run', async t => {
   const { progress } = await begun
   progress(1, 2)
   await advance(1_000)
-  held.letGo()
+  held.release()
   await setImmediate()
   renew()
   t.hasStrict(await run.finished, { outcome: 'succeeded', durationMs: 6_000 })

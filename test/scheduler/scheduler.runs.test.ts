@@ -259,7 +259,7 @@ t.test('a due replica job runs, one that is too late is logged, and one that sti
     ['held', undefined, undefined]
   ])
   t.strictSame(logged('claim failed'), [])
-  held.letGo()
+  held.release()
 })
 
 t.test('a manual run is found while it runs, with its progress, and afterwards', async t => {
@@ -280,7 +280,7 @@ t.test('a manual run is found while it runs, with its progress, and afterwards',
     started_at: run.options.startedAt.toISOString(),
     instance: 'one'
   })
-  held.letGo()
+  held.release()
   const { durationMs } = await run.finished
   t.strictSame(ends, [{ jobId: 'held', outcome: 'succeeded', durationMs }])
   t.hasStrict(await scheduler.runById(run.runId), { outcome: 'succeeded', progress: { done: 1, total: 2 } })
@@ -302,7 +302,7 @@ t.test('a run of another replica has the progress from the history', async t => 
   progress(1, 2)
   const other = await insertRun(database, { outcome: 'running', leaseSeconds: 60 })
   t.equal((await scheduler.runById(other)).progress, null)
-  held.letGo()
+  held.release()
 })
 
 t.test('a job is found by its type, and decides which days it accepts', async t => {
@@ -387,7 +387,7 @@ t.test('a drain ends early when the last run has ended', async t => {
   const draining = scheduler.drain(HOUR)
   await setImmediate()
   t.equal(signal.aborted, false)
-  held.letGo()
+  held.release()
   await draining
   t.hasStrict(await run.finished, { outcome: 'succeeded' })
 })
@@ -473,7 +473,7 @@ t.test('a replica job runs once at a time on this replica, outside of the histor
   t.hasStrict((await scheduler.status()).jobs[0], { running: { runId: run.runId }, lastRun: null })
   const busy = await refusalOf(scheduler.trigger(held.job, ADA))
   t.hasStrict(busy.extra, { run_id: run.runId })
-  held.letGo()
+  held.release()
   const { durationMs } = await run.finished
   t.strictSame(ends, [{ jobId: 'own', outcome: 'succeeded', durationMs }])
   t.hasStrict(await scheduler.runById(run.runId), { outcome: 'succeeded' })

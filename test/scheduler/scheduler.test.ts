@@ -247,7 +247,7 @@ t.test('a fire that comes due while the job runs is counted on that run, and doe
     rows => rows.length === 1
   )
   t.equal((await sql`select from job_runs where outcome = 'running'`).length, 1)
-  held.letGo()
+  held.release()
 })
 
 t.test('a paused job does not fire, and a resumed one fires at its next due time', async t => {
@@ -363,7 +363,7 @@ t.test('close waits for a run that ends in time', async t => {
   await scheduler.trigger(held.job, { actor: 'ada' })
   await begun
   const closing = app.close()
-  held.letGo()
+  held.release()
   await closing
   assertRows(t, await sql`select outcome from job_runs`, [{ outcome: 'succeeded' }])
 })

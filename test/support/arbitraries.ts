@@ -58,14 +58,14 @@ export function allowed(schema: TSchema): fc.Arbitrary<unknown> {
 /** Valid values of a schema in which one part is changed, removed or added. */
 export function refused(schema: TSchema): fc.Arbitrary<unknown> {
   const names = Object.keys(schema.properties ?? {})
-  const spoilt = fc
+  const invalidValues = fc
     .tuple(allowed(schema), fc.constantFrom(...names, 'unknown', '__proto__'), fc.option(anything, { nil: undefined }))
     .map(([value, name, wrong]) =>
       typeof value === 'object' && value !== null
         ? Object.fromEntries([...Object.entries(value), [name, wrong]])
         : wrong
     )
-  return fc.oneof({ weight: 4, arbitrary: spoilt }, anything)
+  return fc.oneof({ weight: 4, arbitrary: invalidValues }, anything)
 }
 
 function allowedObject(schema: TSchema): fc.Arbitrary<unknown> {

@@ -177,11 +177,11 @@ export async function load(cluster: Cluster, durationMs: number): Promise<Answer
       const body = { job_type, wait: false }
       return answers.of('trigger', nth(cluster.replicas, i).admin.send('POST', '/api/system/trigger-job', body))
     }),
-    repeat('wave', round => wave(cluster, answers, round)),
+    repeat('triggerConcurrently', round => triggerConcurrently(cluster, answers, round)),
     repeat('fires', round => makeDue(cluster, round)),
     repeat('trade', () => Promise.all([cluster.trading.trade(cluster.sql), sleep(200)])),
     repeat('operator', round => operate(cluster, round)),
-    repeat('intruder', () => guess(cluster, answers)),
+    repeat('intruder', () => signInWithWrongPassword(cluster, answers)),
     useCommands(cluster),
     ...cluster.replicas.flatMap(({ main, name, admin }) => [
       repeat('trigger', round => trigger(answers, admin, round)),
@@ -208,7 +208,7 @@ export async function load(cluster: Cluster, durationMs: number): Promise<Answer
 }
 
 /** Triggers one job many times at once, on all replicas. No request waits for the run. */
-async function wave({ replicas }: Cluster, answers: Answers, round: number): Promise<void> {
+async function triggerConcurrently({ replicas }: Cluster, answers: Answers, round: number): Promise<void> {
   const job_type = nth(Object.keys(CLUSTER_JOBS), round)
   const body = { job_type, wait: false }
   await Promise.all(
@@ -265,7 +265,7 @@ async function signInAndOut(answers: Answers, main: string, username: string, ro
 }
 
 /** A sign-in with a wrong password on each replica, all from one address. Later ones are throttled. */
-async function guess({ replicas }: Cluster, answers: Answers): Promise<void> {
+async function signInWithWrongPassword({ replicas }: Cluster, answers: Answers): Promise<void> {
   const credentials = { username: 'ada', password: 'a wrong password' }
   const headers = { 'x-forwarded-for': '203.0.113.7' }
   await Promise.all(

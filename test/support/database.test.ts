@@ -34,11 +34,11 @@ t.test('a database without a template is empty', async t => {
 
 t.test('a prepare function that fails leaves no template', async t => {
   let attempts = 0
-  const shaky = async () => {
+  const failsOnce = async () => {
     if (++attempts === 1) throw new Error('no luck')
   }
-  await t.rejects(createTestDatabase(t, shaky), { message: 'no luck' })
-  t.ok((await createTestDatabase(t, shaky)).url)
+  await t.rejects(createTestDatabase(t, failsOnce), { message: 'no luck' })
+  t.ok((await createTestDatabase(t, failsOnce)).url)
   await t.rejects(
     createTestDatabase(t, async () => {}),
     { message: 'a prepare function without a name needs a key' }

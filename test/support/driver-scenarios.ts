@@ -11,9 +11,9 @@ const [folder = '', scenario = '', url = ''] = process.argv.slice(2)
 const { default: connect }: { default: Driver } = await import(pathToFileURL(join(folder, 'src/index.js')).href)
 const open = (max: number) =>
   connect(url, { max, prepare: false, fetch_types: false, backoff: () => 0.01, onnotice: () => undefined })
-const killer = open(1)
+const admin = open(1)
 
-const terminate = (pid: number) => killer`select pg_terminate_backend(${pid})`
+const terminate = (pid: number) => admin`select pg_terminate_backend(${pid})`
 const backend = async (sql: Sql | postgres.TransactionSql) => {
   const [row] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`
   return row?.pid ?? 0
@@ -43,7 +43,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   /** A transaction continues after its connection was lost and then opened again for another statement. */
   async continued_after_loss() {
     const sql = open(1)
-    await killer`create table left_over (x int)`
+    await admin`create table left_over (x int)`
     let lose: () => void = () => undefined
     const lost = new Promise<void>(resolve => {
       lose = resolve
@@ -58,7 +58,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     await sql`select 1`
     lose()
     while (late === undefined) await new Promise(resolve => setTimeout(resolve, 5))
-    const [row] = await killer`select count(*)::int as rows from left_over`
+    const [row] = await admin`select count(*)::int as rows from left_over`
     return [end, late === 'CONNECTION_CLOSED' ? late : 'not rejected', row]
   },
 
@@ -85,7 +85,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   /** A branch of a transaction continues after another branch has failed and the transaction was rolled back. */
   async continued_after_rollback() {
     const sql = open(1)
-    await killer`create table left_over (x int)`
+    await admin`create table left_over (x int)`
     let late: unknown
     const transaction = sql.begin(tx =>
       Promise.all([
@@ -98,7 +98,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     )
     const end = await outcome(transaction)
     while (late === undefined) await new Promise(resolve => setTimeout(resolve, 5))
-    const [row] = await killer`select count(*)::int as rows from left_over`
+    const [row] = await admin`select count(*)::int as rows from left_over`
     return [end, late === 'TRANSACTION_ENDED' ? late : 'not rejected', row]
   },
 

@@ -33,7 +33,7 @@ export function heldJob(id: string, rest: Partial<Job> = {}) {
       return latest
     },
     /** Lets the current run succeed. */
-    letGo: () => events.dispatchEvent(new Event('go')),
+    release: () => events.dispatchEvent(new Event('go')),
     job: testJob(
       id,
       async context => {

@@ -139,7 +139,7 @@ export async function startTestPostgres(
 ): Promise<TestPostgres> {
   const home = await realpath(await mkdtemp(join(await memoryDirectory(), 'trading-health-private-')))
   const dir = join(home, 'postgres')
-  const release = reapWithMe(home)
+  const release = cleanUpAtExit(home)
   const binaries = await findBinaries(await chooseRunner(dir), home)
   // postgres.js decodes the host of a URL only when that contains a comma.
   const socketDir = join(home, 's,')
@@ -221,7 +221,7 @@ export async function startTestPostgres(
 }
 
 /** Starts a process that cleans up when this one ends, even by SIGKILL. @returns a function that cleans up now */
-function reapWithMe(home: string): () => Promise<void> {
+function cleanUpAtExit(home: string): () => Promise<void> {
   const child = spawnNode(REAPER, [home], { detached: true, stdio: ['pipe', 'ignore', 'inherit'] })
   const exited = once(child, 'exit')
   child.unref()

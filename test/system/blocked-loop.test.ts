@@ -100,9 +100,9 @@ t.test('a frozen database and a blocked main loop at the same time are both repo
 
 t.test('probes are answered while other processes use both cores', async t => {
   const { service, prober } = await started(t, {})
-  const hogs = [1, 2, 3, 4].map(() => spawn(process.execPath, ['-e', 'for(;;);'], { stdio: 'ignore' }))
+  const busyProcesses = [1, 2, 3, 4].map(() => spawn(process.execPath, ['-e', 'for(;;);'], { stdio: 'ignore' }))
   const release = () => {
-    for (const hog of hogs) hog.kill('SIGKILL')
+    for (const busy of busyProcesses) busy.kill('SIGKILL')
   }
   t.teardown(release)
   prober.start(

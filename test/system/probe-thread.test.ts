@@ -13,7 +13,7 @@ t.test('during a thousand transitions no answer of either port mixes two states'
   const seen = new Set<string>()
   let answers = 0
 
-  const hammer = async (base: string, path: string) => {
+  const repeat = async (base: string, path: string) => {
     while (!done) {
       const response = await fetch(base + path)
       const { timestamp, ...body } = (await response.json()) as Record<string, unknown>
@@ -22,8 +22,8 @@ t.test('during a thousand transitions no answer of either port mixes two states'
       seen.add(`${path} ${response.status} ${JSON.stringify(body)}`)
     }
   }
-  const hammers = [url, probeUrl].flatMap(base =>
-    ['/health', '/health/ready', '/health/live'].map(path => hammer(base, path))
+  const clients = [url, probeUrl].flatMap(base =>
+    ['/health', '/health/ready', '/health/live'].map(path => repeat(base, path))
   )
   for (let i = 0; i < TRANSITIONS; i++) {
     app.health.state.setPressure(i % 2 === 0)
@@ -33,7 +33,7 @@ t.test('during a thousand transitions no answer of either port mixes two states'
   app.health.state.setDraining()
   await new Promise(resolve => setTimeout(resolve, 200))
   done = true
-  await Promise.all(hammers)
+  await Promise.all(clients)
 
   t.ok(answers > 500, `answers: ${answers}`)
   const checks = '"checks":{"database":"ok"}'

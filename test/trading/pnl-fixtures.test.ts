@@ -59,7 +59,7 @@ t.before(async () => {
 })
 
 /** An account whose trades are recorded by the job, each with a fee in the quote currency at the given rate. */
-async function desk(market: 'SPOT' | 'FUTURES') {
+async function setUp(market: 'SPOT' | 'FUTURES') {
   const exchange = new ScriptedExchange()
   const account = await seedAccount(database)
   const accounts = new TestAccounts([account], (_account, marketType) => exchange.client(marketType))
@@ -80,7 +80,7 @@ async function desk(market: 'SPOT' | 'FUTURES') {
 }
 
 t.test('manual computation: a close keeps the average cost, and a fill across zero opens at its price', async t => {
-  const trade = await desk('FUTURES')
+  const trade = await setUp('FUTURES')
   const valuesAfter = async (...args: Parameters<typeof trade>) => {
     const { position, realized } = await trade(...args)
     return { quantity: position.quantity, average: position.entry_price, realized, fees: position.fees }
@@ -108,7 +108,7 @@ recordedTest('average cost through partial closes, to the last digit of the sour
     'average_cost_partial_closes.json'
   ).cases.entries()) {
     await t.test(`case ${index}, fee rate ${rate}`, async t => {
-      const trade = await desk('SPOT')
+      const trade = await setUp('SPOT')
       let net = new Exact(0)
       let last: Awaited<ReturnType<typeof trade>> | undefined
       for (const [step, { side, quantity, price, after }] of fills.entries()) {
@@ -145,7 +145,7 @@ recordedTest('long and short with fees, to the precision of the source, 1e-6', a
     `funding is not read in the first version: in ${funded.length} of ${cases.length} cases this test adds it, and only the rest of the profit is from the job`
   )
   for (const [index, example] of cases.entries()) {
-    const trade = await desk('FUTURES')
+    const trade = await setUp('FUTURES')
     const [opening, closing] = example.side === 'long' ? (['BUY', 'SELL'] as const) : (['SELL', 'BUY'] as const)
     await trade(opening, example.quantity, example.open_price, example.open_fee_rate)
     const { position } = await trade(closing, example.quantity, example.close_price, example.close_fee_rate)

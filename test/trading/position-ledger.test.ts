@@ -73,7 +73,7 @@ const entry = (
 })
 
 /** Books entries. @returns each changed position, and each written execution */
-async function booked(entries: readonly Entry[]) {
+async function book(entries: readonly Entry[]) {
   const positions = await database.transaction(tx => bookEntries(tx, entries))
   return positions.map(({ key, currency, holding, realizedPnl, fees, executions }) => ({
     position: [key.marketType, key.symbol, key.positionSide, currency].join(' '),
@@ -92,7 +92,7 @@ async function booked(entries: readonly Entry[]) {
 
 t.test('a first entry opens a position', async t => {
   const { account, orderId } = await accountWithOrder()
-  t.strictSame(await booked([entry(account, orderId, '1', 0)]), [
+  t.strictSame(await book([entry(account, orderId, '1', 0)]), [
     {
       position: 'FUTURES BTCUSDT BOTH USDT',
       holding: ['1', '10'],
@@ -107,7 +107,7 @@ t.test('the newest entries start from the current position, with any history', a
   await hold(account, '5', '20')
   await record(account, orderId, { tradeId: '1', seconds: 0, quantity: '1', before: ['0', null] })
   const sale = entry(account, orderId, '3', 2, { side: 'SELL', price: '26', quantity: '2', feeValue: null })
-  t.strictSame(await booked([sale, entry(account, orderId, '2', 1, { price: '26' })]), [
+  t.strictSame(await book([sale, entry(account, orderId, '2', 1, { price: '26' })]), [
     {
       position: 'FUTURES BTCUSDT BOTH USDT',
       holding: ['4', '21'],
@@ -135,7 +135,7 @@ t.test('a late entry is inserted at its place, and only executions after it that
     price: '20',
     before: ['1', '20']
   })
-  t.strictSame(await booked([entry(account, orderId, '2', 1, { price: '26', quantity: '1' })]), [
+  t.strictSame(await book([entry(account, orderId, '2', 1, { price: '26', quantity: '1' })]), [
     {
       position: 'FUTURES BTCUSDT BOTH USDT',
       holding: ['3', '21.33333333333333333333'],
@@ -156,7 +156,7 @@ t.test('an execution that a late entry does not change is not written', async t 
   await record(account, orderId, { tradeId: '9', seconds: 9, quantity: '1', price: '20', before: ['0.00', null] })
   const opening = entry(account, orderId, '1', 1, { quantity: '1', price: '10' })
   const closing = entry(account, orderId, '2', 2, { quantity: '1', price: '15', side: 'SELL' })
-  t.strictSame(await booked([opening, closing]), [
+  t.strictSame(await book([opening, closing]), [
     {
       position: 'FUTURES BTCUSDT BOTH USDT',
       holding: ['1', '20'],
@@ -174,7 +174,7 @@ t.test('a late entry among executions of another program is computed from the be
   await hold(account, '7', '70')
   const first = await record(account, orderId, { tradeId: '1', seconds: 0, quantity: '1', price: '10' })
   const third = await record(account, orderId, { tradeId: '3', seconds: 3, quantity: '2', price: '40', realized: '99' })
-  t.strictSame(await booked([entry(account, orderId, '2', 2, { price: '20' })]), [
+  t.strictSame(await book([entry(account, orderId, '2', 2, { price: '20' })]), [
     {
       position: 'FUTURES BTCUSDT BOTH USDT',
       holding: ['4', '27.5'],
@@ -196,7 +196,7 @@ t.test('a corrected fee replaces the recorded one', async t => {
     before: ['0', null]
   })
   const corrected = entry(account, orderId, '1', 0, { executionId, fee: '0.2', feeValue: '0.2' })
-  t.strictSame(await booked([corrected]), [
+  t.strictSame(await book([corrected]), [
     {
       position: 'FUTURES BTCUSDT BOTH USDT',
       holding: ['1', '10'],
@@ -209,7 +209,7 @@ t.test('a corrected fee replaces the recorded one', async t => {
 t.test('trade ids of one time are ordered as numbers, then by order', async t => {
   const { account, orderId } = await accountWithOrder()
   const orderOf = (tradeId: string) => entry(account, orderId, tradeId, 0, { price: tradeId })
-  const [position] = await booked(['10', '9', '100'].map(orderOf))
+  const [position] = await book(['10', '9', '100'].map(orderOf))
   t.strictSame(
     position?.executions.map(([tradeId]) => tradeId),
     ['9', '10', '100']
@@ -221,7 +221,7 @@ t.test('each symbol, market, side and account has a separate position', async t 
   const other = await accountWithOrder()
   await hold(account, '1', '10', 'ETHUSDT')
   await hold(other.account, '50', '10')
-  const positions = await booked([
+  const positions = await book([
     entry(account, orderId, '1', 0),
     entry(account, orderId, '2', 0, { symbol: 'ETHUSDT', parts: { base: 'ETH', quote: 'USDT' } }),
     entry(account, orderId, '3', 0, { positionSide: 'SHORT', side: 'SELL' }),

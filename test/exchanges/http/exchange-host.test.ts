@@ -12,7 +12,7 @@ const agent = new Agent()
 t.teardown(() => agent.close())
 
 /** A client of a simulated exchange. The test advances the clock of its deadlines, limits and circuits. */
-async function bench(t: Test, exchange: ExchangeName = 'BINANCE') {
+async function setUp(t: Test, exchange: ExchangeName = 'BINANCE') {
   const simulated = await SimulatedExchange.start({ exchange, symbols: 2 })
   t.teardown(() => simulated.close())
   simulated.addAccount(KEYS)
@@ -30,7 +30,7 @@ async function bench(t: Test, exchange: ExchangeName = 'BINANCE') {
 t.test(
   'open orders without a symbol have a weight of 80 per address, and no call is made beyond the limit',
   async t => {
-    const { simulated, clock, client } = await bench(t)
+    const { simulated, clock, client } = await setUp(t)
     const fit = Math.floor((6_000 * 0.9) / 80)
     for (let i = 0; i < fit; i++) await client.openOrders()
     t.equal(simulated.usedWeight, fit * 80, 'the local count equals that of the exchange')
@@ -43,7 +43,7 @@ t.test(
 )
 
 t.test('weight that other programs used from the same address is counted', async t => {
-  const { simulated, client } = await bench(t)
+  const { simulated, client } = await setUp(t)
   simulated.fault(
     { kind: 'status', status: 200, headers: { 'x-mbx-used-weight-1m': '5999' }, body: '{"serverTime":1700000000000}' },
     { times: 1 }
@@ -53,7 +53,7 @@ t.test('weight that other programs used from the same address is counted', async
 })
 
 t.test('a ban blocks all calls until the end that the exchange stated', async t => {
-  const { simulated, clock, client } = await bench(t)
+  const { simulated, clock, client } = await setUp(t)
   simulated.fault({ kind: 'rate_limited', status: 418, retryAfterSeconds: 120 }, { times: 1 })
   await t.rejects(client.lastPrices(), { code: 'rate_limited', retryAfterMs: 120_000 })
   clock.now += 119_000
@@ -73,7 +73,7 @@ t.test('a ban that only the text states blocks all calls until its end', async t
     [400, `{"error":{"message":"banned until ${until}"}}`]
   ]
   for (const [status, body] of bans) {
-    const { simulated, clock, client } = await bench(t)
+    const { simulated, clock, client } = await setUp(t)
     simulated.fault({ kind: 'status', status, body }, { times: 1 })
     t.hasStrict(await failureOf(client.lastPrices()), { code: 'rate_limited' }, body)
     clock.now += 7_000_000
@@ -86,7 +86,7 @@ t.test('a ban that only the text states blocks all calls until its end', async t
 })
 
 t.test('a Retry-After of hours is obeyed until its end', async t => {
-  const { simulated, clock, client } = await bench(t)
+  const { simulated, clock, client } = await setUp(t)
   simulated.fault({ kind: 'rate_limited', retryAfterSeconds: 7_200 }, { times: 1 })
   t.hasStrict(await failureOf(client.lastPrices()), { code: 'rate_limited', retryAfterMs: 7_200_000 })
   clock.now += 7_199_000
@@ -106,7 +106,7 @@ t.test('a refusal because of the country is no rate limit, and opens the circuit
     ['BINANCE', 403, pages[0]],
     ['OKX', 403, pages[0]]
   ] as const) {
-    const { simulated, client, registry } = await bench(t, exchange)
+    const { simulated, client, registry } = await setUp(t, exchange)
     simulated.fault({ kind: 'status', status, ...(body !== undefined && { body }) })
     for (let call = 1; call <= 5; call++) {
       t.hasStrict(await failureOf(client.lastPrices()), { code: 'location_refused', exchangeCode: String(status) })
@@ -116,13 +116,13 @@ t.test('a refusal because of the country is no rate limit, and opens the circuit
 })
 
 t.test('Retry-After may be a date, or missing', async t => {
-  const { simulated, client, registry } = await bench(t)
+  const { simulated, client, registry } = await setUp(t)
   const date = new Date(Date.now() + 90_000).toUTCString()
   simulated.fault({ kind: 'status', status: 429, headers: { 'retry-after': date } }, { times: 1 })
   await t.rejects(client.lastPrices(), { code: 'rate_limited' })
   const blocked = registry.status()[0]?.blockedForMs ?? 0
   t.ok(blocked > 60_000 && blocked <= 90_000, `blocked for ${blocked} ms`)
-  const other = await bench(t)
+  const other = await setUp(t)
   other.simulated.fault({ kind: 'status', status: 429 }, { times: 1 })
   // Shorter than the penalty, so that the call does not wait for it.
   const call = other.client.lastPrices({ deadlineMs: 4_999 })
@@ -130,7 +130,7 @@ t.test('Retry-After may be a date, or missing', async t => {
 })
 
 t.test('the circuit opens after five failures, and closes when the exchange answers again', async t => {
-  const { simulated, clock, client, registry } = await bench(t)
+  const { simulated, clock, client, registry } = await setUp(t)
   simulated.fault({ kind: 'cut' })
   await t.rejects(client.lastPrices(), { code: 'unavailable', message: /UND_ERR_SOCKET|ECONNRESET/ })
   await t.rejects(client.lastPrices(), { code: 'unavailable' })
@@ -146,7 +146,7 @@ t.test('the circuit opens after five failures, and closes when the exchange answ
 })
 
 t.test('refusals of a key leave the circuit closed', async t => {
-  const { simulated, client, registry } = await bench(t)
+  const { simulated, client, registry } = await setUp(t)
   const stranger = registry.client({
     exchange: 'BINANCE',
     marketType: 'SPOT',
@@ -161,7 +161,7 @@ t.test('refusals of a key leave the circuit closed', async t => {
 })
 
 t.test('the circuit can close after a trial call that its caller aborted', async t => {
-  const { simulated, clock, client } = await bench(t)
+  const { simulated, clock, client } = await setUp(t)
   simulated.fault({ kind: 'cut' })
   await t.rejects(client.lastPrices())
   await t.rejects(client.lastPrices())
@@ -178,13 +178,13 @@ t.test('the circuit can close after a trial call that its caller aborted', async
 })
 
 t.test('a call with an aborted signal sends no request', async t => {
-  const { simulated, client } = await bench(t)
+  const { simulated, client } = await setUp(t)
   await t.rejects(client.lastPrices({ signal: AbortSignal.abort(new Error('too late')) }), { message: 'too late' })
   t.equal(simulated.requests.length, 0)
 })
 
 t.test('a call that is aborted right after its start sends no request', async t => {
-  const { simulated, client } = await bench(t)
+  const { simulated, client } = await setUp(t)
   const controller = new AbortController()
   const call = client.lastPrices({ signal: controller.signal })
   controller.abort(new Error('too late'))
@@ -194,7 +194,7 @@ t.test('a call that is aborted right after its start sends no request', async t 
 })
 
 t.test('a call that waits for the rate limit can be aborted', async t => {
-  const { simulated, client } = await bench(t, 'UPBIT')
+  const { simulated, client } = await setUp(t, 'UPBIT')
   for (let i = 0; i < 9; i++) await client.lastPrices()
   const controller = new AbortController()
   const waiting = client.lastPrices({ signal: controller.signal })
@@ -204,7 +204,7 @@ t.test('a call that waits for the rate limit can be aborted', async t => {
 })
 
 t.test('when the exchange rejects the timestamp, the clock is measured and the call is repeated', async t => {
-  const { simulated, client } = await bench(t)
+  const { simulated, client } = await setUp(t)
   simulated.clockSkewMs = 600_000
   await client.balances()
   const paths = simulated.requests.map(({ path }) => path)
@@ -221,13 +221,13 @@ t.test('when the exchange rejects the timestamp, the clock is measured and the c
 })
 
 t.test('an answer larger than 4 MiB is rejected', async t => {
-  const { simulated, client } = await bench(t)
+  const { simulated, client } = await setUp(t)
   simulated.fault({ kind: 'status', status: 200, body: `"${'x'.repeat(5 * 1024 * 1024)}"` })
   await t.rejects(client.balances(), { code: 'invalid_answer', message: /larger than 4 MiB/ })
 })
 
 t.test('redirects are not followed, so that a signed request is sent to no other host', async t => {
-  const { simulated, client } = await bench(t)
+  const { simulated, client } = await setUp(t)
   const elsewhere = await SimulatedExchange.start({ exchange: 'BINANCE' })
   t.teardown(() => elsewhere.close())
   simulated.fault({ kind: 'status', status: 302, headers: { location: `${elsewhere.url}/api/v3/account` } })
@@ -236,13 +236,13 @@ t.test('redirects are not followed, so that a signed request is sent to no other
 })
 
 t.test('a host that refuses connections is unavailable', async t => {
-  const { simulated, client } = await bench(t)
+  const { simulated, client } = await setUp(t)
   await simulated.close()
   await t.rejects(client.lastPrices(), { code: 'unavailable' })
 })
 
 t.test('a slow answer within the deadline is read', async t => {
-  const { simulated, client } = await bench(t)
+  const { simulated, client } = await setUp(t)
   simulated.fault({ kind: 'slow', ms: 20 })
   t.equal((await client.lastPrices()).length, 2)
 })

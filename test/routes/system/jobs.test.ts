@@ -131,7 +131,7 @@ t.test('a running job is answered with 202, and a second trigger is rejected wit
   const { body: status1 } = await call('GET', 'scheduler-status')
   const shown = (status1.status as { jobs: { id: string }[] }).jobs.find(({ id }) => id === 'held')
   t.hasStrict(shown, { running: { run_id: body.run_id, instance: 'one' } })
-  held.letGo()
+  held.release()
   await untilOutcome(String(body.run_id), 'succeeded')
 })
 
@@ -148,7 +148,7 @@ t.test('a client that disconnects does not abort the run', async t => {
   gone.abort()
   await t.rejects(asked)
   t.equal(signal.aborted, false)
-  held.letGo()
+  held.release()
   await untilOutcome(runId, 'succeeded')
 })
 
@@ -212,7 +212,7 @@ t.test('a replica job runs on this replica, one run at a time, and its last run 
   await begun
   t.hasStrict(await trigger('local'), { status: 409, body: { run_id: body.run_id } })
   t.hasStrict((await call('GET', `job-runs/${body.run_id}`)).body, { run: { outcome: 'running' } })
-  local.letGo()
+  local.release()
   await untilOutcome(String(body.run_id), 'succeeded')
   t.hasStrict(await trigger('local', { unless_run_within_seconds: 60 }), { status: 200, body: { skipped: true } })
 })
