@@ -7,6 +7,7 @@ import { LRUCache } from 'lru-cache'
 import { HOUR } from '../src/async/durations.ts'
 import { AuditLog } from '../src/auth/audit-log.ts'
 import { Passwords } from '../src/auth/passwords.ts'
+import { Refusals } from '../src/auth/refusals.ts'
 import { SessionStore, type SessionUser, type StoredSession } from '../src/auth/session-store.ts'
 import { SignIn, type SignInOutcome, signInOutcomes } from '../src/auth/sign-in.ts'
 import { SignInLimits } from '../src/auth/sign-in-limits.ts'
@@ -14,7 +15,7 @@ import { SignInNetworks } from '../src/auth/sign-in-networks.ts'
 import { Users } from '../src/auth/users.ts'
 import type { Config } from '../src/config.ts'
 import type { TransactionSql } from '../src/database/client.ts'
-import { ServiceError } from '../src/errors.ts'
+import { type ErrorCode, ServiceError } from '../src/errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -23,6 +24,7 @@ declare module 'fastify' {
       users: Users
       passwords: Passwords
       audit: AuditLog
+      refusals: Refusals
     }
     /** Hook of a scope: only for signed-in admins who do not have to change their password. */
     requireAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void>
@@ -85,6 +87,7 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   api.decorate('requireAdmin', requireAdmin)
   api.decorate('refuseForeign', refuseForeign)
   decorateAuditHooks(api, audit)
+  api.addHook('onResponse', auditRefusal)
 }
 
 interface CookieOptions {
@@ -146,8 +149,10 @@ function decorateAuth(
     onSignIn: outcome => count(outcome),
     onThrottled: proxyWarning(api.log)
   })
-  api.decorate('auth', { users, passwords, audit, signIn })
-  api.addHook('onClose', () => passwords.close())
+  const refusals = new Refusals({ audit, log: api.log })
+  api.decorate('auth', { users, passwords, audit, refusals, signIn })
+  // Before the database is closed.
+  api.addHook('onClose', () => Promise.all([passwords.close(), refusals.close()]))
 }
 
 /** @throws {DatabaseUnavailableError} why the session could not be read, unless the route answers without the database */
@@ -201,6 +206,25 @@ function decorateAuditHooks(api: FastifyInstance, audit: AuditLog): void {
       request.log.error({ err, outcome }, 'outcome not audited')
     }
   })
+}
+
+/** Rejections of every client, and statuses of rejections of an admin before the action is recorded. */
+const REFUSED: ReadonlySet<unknown> = new Set([
+  'UNAUTHENTICATED',
+  'FORBIDDEN',
+  'PASSWORD_CHANGE_REQUIRED',
+  'FOREIGN_ORIGIN'
+] satisfies ErrorCode[])
+const REFUSED_OF_ADMINS: ReadonlySet<number> = new Set([400, 413, 415])
+
+/** Records a rejected request without a query of its own. Wrong credentials and started actions have their own rows. */
+async function auditRefusal(request: FastifyRequest, { statusCode }: FastifyReply): Promise<void> {
+  const { errorCode: code, method, routeOptions, clientAddress: address, id: requestId } = request
+  const isOfAdmin = request.admin !== undefined && !request.audit && REFUSED_OF_ADMINS.has(statusCode)
+  if (code === undefined || !(REFUSED.has(code) || isOfAdmin)) return
+  const actor = (request.session as StoredSession | null)?.user?.username
+  const action = `${method} ${routeOptions.url ?? 'unknown path'}`
+  request.server.auth.refusals.record({ code, status: statusCode, actor, address, action, requestId })
 }
 
 function auditEntry(request: FastifyRequest) {

@@ -49,7 +49,8 @@ async function request(api: FastifyInstance) {
     }
   })
 
-  api.addHook('onResponse', async ({ log, method, routeOptions }, reply) => {
+  api.addHook('onResponse', async (request, reply) => {
+    const { log, method, routeOptions, clientAddress: address, session, errorCode: code } = request
     const labels = { route: routeOptions.url ?? 'unmatched', status_class: `${Math.floor(reply.statusCode / 100)}xx` }
     api.metrics.observe('trading_health_http_request_duration_seconds', labels, reply.elapsedTime / 1_000)
     // The route's pattern, not the address: a query may contain confidential values.
@@ -57,6 +58,9 @@ async function request(api: FastifyInstance) {
       method,
       route: routeOptions.url,
       status: reply.statusCode,
+      code,
+      user: session?.user?.username,
+      address,
       duration_ms: Math.round(reply.elapsedTime)
     }
     log.info(line, 'request')

@@ -68,6 +68,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 
 const list: Handler<typeof listSchema> = async ({ server, query }, reply) => {
   const { limit = DEFAULT_LIMIT, ...filter } = query
+  await server.auth.refusals.flush()
   const rows = await server.auth.audit.list({ ...filter, limit })
   const entries = rows.map(row => ({ ...row, at: row.at.toISOString() }))
   const next_before = rows.length < limit ? null : (rows.at(-1)?.audit_id ?? null)

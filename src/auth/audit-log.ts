@@ -51,6 +51,21 @@ export class AuditLog {
   }
 
   /**
+   * Adds rows in one statement: all of them, or none. Not idempotent.
+   * @throws {DatabaseUnavailableError}
+   */
+  async recordAll(entries: readonly AuditEntry[]): Promise<void> {
+    const rows = entries.map(entry => ({ ...entry, request_id: entry.requestId }))
+    await this.#database.run(
+      sql => sql`
+        insert into audit_log (actor, address, action, target, outcome, request_id, details)
+        select actor, address, action, target, outcome, request_id, coalesce(details, '{}')
+        from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as row
+          (actor text, address text, action text, target text, outcome text, request_id text, details jsonb)`
+    )
+  }
+
+  /**
    * Adds a row. Not idempotent.
    * @param tx the transaction of the change: both are committed, or neither
    * @throws {DatabaseUnavailableError}
