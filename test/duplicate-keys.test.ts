@@ -5,7 +5,7 @@ import { hasDuplicateKeys } from '../src/duplicate-keys.ts'
 const RUNS = 500
 const duplicates = (text: string) => hasDuplicateKeys(text, JSON.parse(text))
 
-t.test('a key that an object has twice is found, at any depth and in any spelling', async t => {
+t.test('a duplicate key of an object is found, at any depth and in any spelling', async t => {
   for (const text of [
     '{"a":1,"a":2}',
     '{"a":1,"a":1}',
@@ -22,7 +22,7 @@ t.test('a key that an object has twice is found, at any depth and in any spellin
   }
 })
 
-t.test('the same key in several objects, and texts that look like keys, are none', async t => {
+t.test('the same key in several objects, and texts that resemble keys, are not duplicates', async t => {
   for (const text of [
     '{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}]}',
     '{"a":"\\"a\\":1","b":"a:","c":":"}',
@@ -37,7 +37,7 @@ t.test('the same key in several objects, and texts that look like keys, are none
   }
 })
 
-t.test('no JSON text that an encoder writes has one, and it has one after any key is repeated', async t => {
+t.test('JSON.stringify writes no duplicate key, and any repeated key is found', async t => {
   const property = fc.property(fc.jsonValue({ maxDepth: 4 }), fc.boolean(), (value, pretty) => {
     const text = JSON.stringify(value, null, pretty ? 2 : 0)
     if (duplicates(text)) throw new Error(`found in ${text}`)

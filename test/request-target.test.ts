@@ -1,7 +1,7 @@
 import t from 'tap'
 import { routableTarget } from '../src/request-target.ts'
 
-t.test('a malformed path in the scope is encoded, another target is as it was', async t => {
+t.test('a malformed path in the scope is encoded, other targets are unchanged', async t => {
   const targets: [target: string, routed: string][] = [
     ['/api/system/%', '/api/system/%25'],
     ['/api/system/a%zz?b=%zz', '/api/system/a%25zz?b=%zz'],

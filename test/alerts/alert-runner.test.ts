@@ -275,7 +275,7 @@ t.test('a job is not reported as overdue before it could run since the cluster s
   assertTexts(t, await messages(), [/Job overdue/])
 })
 
-t.test('a replica without heartbeats is reported until it is back or replaced', async t => {
+t.test('a replica without heartbeats is reported until it returns or is replaced', async t => {
   const { database, clock, replica, messages } = await setUp(t)
   // It starts first, because a replica that starts after the last heartbeat of another one replaces it.
   const started = new Date(clock.now - 60 * MINUTE)

@@ -59,7 +59,7 @@ t.test('a short failure is not reported', async t => {
   alerts.recovers(29 * SECOND)
   alerts.tick(HOUR)
   t.strictSame(alerts.summary(), [])
-  t.strictSame(alerts.book.snapshot(), {}, 'and it is forgotten')
+  t.strictSame(alerts.book.snapshot(), {}, 'no state is kept')
 })
 
 t.test('a short recovery does not end a condition', async t => {

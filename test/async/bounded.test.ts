@@ -47,7 +47,7 @@ t.test('oneAtATime starts a call after the previous one has ended, even if that 
   t.strictSame(log, ['a begins', 'a ends', 'b begins', 'b ends'])
 })
 
-t.test('atMost runs so many calls at the same time and the others in order, even after a failure', async t => {
+t.test('atMost runs at most the given number of calls at once, the others in order, even after a failure', async t => {
   const bounded = atMost(2)
   const ends: (() => void)[] = []
   const begun: number[] = []

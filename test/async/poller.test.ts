@@ -26,7 +26,7 @@ function recordingLog(lines: unknown[][]): Log {
   return log
 }
 
-/** A poller whose polls end when the test says so. */
+/** A poller whose polls end when the test calls `end`. */
 function scripted(options: Partial<PollerOptions> = {}) {
   const timers = manualTimers()
   const lines: unknown[][] = []

@@ -1,14 +1,14 @@
 import t from 'tap'
 import { PasswordQueue } from '../../src/auth/password-queue.ts'
 
-/** Takes everything out, in order. */
+/** Removes all tasks, in order. */
 function drain(queue: PasswordQueue<string>): string[] {
   const order: string[] = []
   for (let next = queue.next(); next !== undefined; next = queue.next()) order.push(next)
   return order
 }
 
-t.test('tasks of known callers have room and are next, however many others wait', async t => {
+t.test('tasks of known callers are accepted and run next, with any number of other tasks', async t => {
   const queue = new PasswordQueue<string>()
   const others = Array.from({ length: 100 }, (_, i) => queue.add(`other ${i}`))
   t.equal(others.filter(Boolean).length, 62, 'the lane of the others is bounded')
@@ -19,7 +19,7 @@ t.test('tasks of known callers have room and are next, however many others wait'
   t.equal(drain(queue).length, 61)
 })
 
-t.test('of four tasks one is of another caller while known callers wait', async t => {
+t.test('one of four tasks is of another caller while known callers wait', async t => {
   const queue = new PasswordQueue<string>()
   for (let i = 0; i < 3; i++) queue.add(`other ${i}`)
   for (let i = 0; i < 8; i++) queue.add(`known ${i}`, i)
@@ -38,7 +38,7 @@ t.test('one known caller cannot fill the lane: beyond four tasks it waits with t
   t.strictSame(drain(queue).slice(0, 6), ['greedy 0', 'greedy 1', 'greedy 2', 'greedy 4', 'greedy 3', 'known'])
 })
 
-t.test('the lane of known callers is bounded too', async t => {
+t.test('the lane of known callers is also bounded', async t => {
   const queue = new PasswordQueue<string>()
   const added = Array.from({ length: 200 }, (_, i) => queue.add(`known ${i}`, i))
   t.equal(added.filter(Boolean).length, 62 + 62)

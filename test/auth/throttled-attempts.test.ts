@@ -1,7 +1,7 @@
 import t from 'tap'
 import { ThrottledAttempts } from '../../src/auth/throttled-attempts.ts'
 
-/** An audit log whose writes end when the test lets them. */
+/** An audit log whose writes end when the test calls `end`. */
 function heldLog() {
   const writes: { slot: number; attempts: number; end: (err?: Error) => void }[] = []
   const recordThrottled = (slot: number, _entry: unknown, attempts: number) =>
@@ -30,7 +30,7 @@ t.test('the attempts of a slot that arrive during a write are written together',
   await Promise.all(others)
 })
 
-t.test('two slots are written at a time, and a failure concerns its own attempts', async t => {
+t.test('two slots are written at a time, and a failure affects only its own attempts', async t => {
   const { writes, throttled } = heldLog()
   const results = [1, 2, 3].map(slot => throttled.record(slot, entry).catch((err: Error) => err.message))
   t.strictSame(written(writes), [

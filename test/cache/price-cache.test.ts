@@ -41,7 +41,7 @@ t.test('an expired price is not returned', async t => {
   market.now += 1
   t.equal(cache.peek('BINANCE', 'SPOT', 'S0'), undefined)
   market.read = () => Promise.reject(new ExchangeError('unavailable', { exchange: 'BINANCE', operation: 'lastPrices' }))
-  t.equal((await cache.current('BINANCE', 'SPOT', ['S0'], never)).size, 0, 'nor when its market cannot be read')
+  t.equal((await cache.current('BINANCE', 'SPOT', ['S0'], never)).size, 0, 'also not if its market cannot be read')
 })
 
 t.test('concurrent misses of a market share one call', async t => {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { CLOSE_REASONS, ConnectionCounts, PORTS } from '../../src/connections/connection-counts.ts'
 
-t.test('each port has counts of its own, which another thread reads from the same memory', async t => {
+t.test('each port has its own counts, which another thread reads from shared memory', async t => {
   const counts = new ConnectionCounts()
   for (const [i, port] of PORTS.entries()) {
     const writer = new ConnectionCounts(counts.buffer).writer(port)

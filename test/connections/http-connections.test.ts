@@ -11,7 +11,7 @@ const HOST = '127.0.0.1'
 const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 const HALF = 'GET / HTTP/1.1\r\nHos'
 const BODY = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{'
-/** More than the kernel keeps for a client that does not read. */
+/** More than the kernel buffers for a client that does not read. */
 const LARGE = Buffer.alloc(16 * 1024 * 1024)
 
 interface Exchange {
@@ -19,7 +19,7 @@ interface Exchange {
   response: ServerResponse
 }
 
-/** A server with a small maximum, whose clock moves only by `timers.advance`. */
+/** A server with a small maximum, whose clock advances only by `timers.advance`. */
 async function serve(t: Test, { max = 2, hosts = [HOST] }: { max?: number; hosts?: string[] } = {}) {
   const timers = manualTimers()
   const counts = new ConnectionCounts()
@@ -86,7 +86,7 @@ interface Client {
   socket: Socket
   /** Whether the server has closed it. */
   closed: boolean
-  /** What it received. */
+  /** The received text. */
   text: string
 }
 
@@ -119,10 +119,10 @@ t.test('at the maximum the oldest idle connection is closed in favour of a new o
   t.strictSame(full, [1_000], 'reported once')
   timers.advance(60_000)
   await open()
-  t.strictSame(full, [1_000, 61_000], 'and again after a minute')
+  t.strictSame(full, [1_000, 61_000], 'reported again after a minute')
 })
 
-t.test('idle connections are closed first, then half-sent headers, then half-sent bodies, an answer never', async t => {
+t.test('idle connections are closed first, then half-sent headers, then half-sent bodies, never an answer', async t => {
   const { timers, exchanges, open, counts } = await serve(t, { max: 4 })
   const answered = await open(GET)
   const body = await open(BODY)
@@ -149,7 +149,7 @@ t.test('idle connections are closed first, then half-sent headers, then half-sen
   await until(() => answered.text.endsWith('done'))
 })
 
-t.test('a fresh connection is kept while an older one has sent a part of a request', async t => {
+t.test('a new connection is not closed while an older one has sent a part of a request', async t => {
   const { timers, open } = await serve(t)
   const half = await open(HALF)
   timers.advance(1_000)
@@ -159,7 +159,7 @@ t.test('a fresh connection is kept while an older one has sent a part of a reque
   t.strictSame([fresh.closed, next.closed], [false, false])
   const last = await open()
   await until(() => fresh.closed)
-  t.strictSame([next.closed, last.closed], [false, false], 'where all are fresh, the oldest is closed')
+  t.strictSame([next.closed, last.closed], [false, false], 'if all are new, the oldest is closed')
 })
 
 t.test('the connections of the network that has the most are closed first', async t => {
@@ -288,11 +288,11 @@ t.test('a closing port ends idle connections at once, and half-sent requests aft
   connections.close()
   await until(() => idle.every(({ closed }) => closed))
   timers.advance(450)
-  t.equal(size(), 4, 'a request that is on its way may be completed')
+  t.equal(size(), 4, 'a request that is being received may be completed')
   timers.advance(50)
   await until(() => incomplete.every(({ closed }) => closed))
   timers.advance(60_000)
-  t.notOk(answered.closed, 'a request that is being answered is waited for')
+  t.notOk(answered.closed, 'the port waits for a request that is being answered')
   exchanges.find(({ request }) => request.complete)?.response.end('done')
   await until(() => answered.text.endsWith('done'))
   timers.advance(50)

@@ -140,7 +140,7 @@ t.test('the database defaults to the name of the user', async t => {
   t.equal(parse('postgres://h?user=me').database, 'me')
 })
 
-t.test('the user defaults to that of the operating system, where it has a name', async t => {
+t.test('the user defaults to that of the operating system, if it has a name', async t => {
   t.equal(ruleOf('postgres://h'), undefined)
   t.throws(() => parseDatabaseUrl('postgres://h', () => undefined), new DatabaseUrlError(NO_USER))
   t.equal(parseDatabaseUrl('postgres://me@h', () => undefined).user, 'me')
@@ -313,7 +313,7 @@ t.test('sslrootcert names a file of PEM certificates', async t => {
   })
 })
 
-t.test('sslrootcert=system means the roots of the system, and verify-full unless sslmode says verify-ca', async t => {
+t.test('sslrootcert=system means the roots of the system, and verify-full unless sslmode is verify-ca', async t => {
   t.strictSame(parse('postgres://h?sslrootcert=system').tls, { mode: 'verify-full', ca: undefined })
   t.strictSame(parse('postgres://h?sslrootcert=system&sslmode=verify-full').tls, { mode: 'verify-full', ca: undefined })
   t.strictSame(parse('postgres://h?sslrootcert=system&sslmode=verify-ca').tls, { mode: 'verify-ca', ca: undefined })

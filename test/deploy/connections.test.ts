@@ -1,4 +1,4 @@
-// The limits of connections and of open files in the deployment files fit together.
+// The limits of connections and of open files in the deployment files are consistent.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'

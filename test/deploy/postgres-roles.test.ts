@@ -1,4 +1,5 @@
-// The rights in deploy/postgres/roles.sql against the statements of the source. test/system/roles.test.ts runs it.
+// Compares the rights in deploy/postgres/roles.sql with the statements of the source. test/system/roles.test.ts runs
+// it.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'

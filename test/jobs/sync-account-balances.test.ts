@@ -133,7 +133,7 @@ const EMPTY: [exchange: ExchangeName, path: RegExp, body: unknown, outcome: 'syn
 ]
 
 for (const [name, path, body, outcome] of EMPTY) {
-  t.test(`${name}: ${JSON.stringify(body)} is no empty wallet unless a second answer confirms it`, async t => {
+  t.test(`${name}: ${JSON.stringify(body)} is not an empty wallet unless a second answer confirms it`, async t => {
     const { database, exchange, wallet, sync } = await setUp(t, name)
     exchange.setBalance(wallet, 'SPOT', 'BTC', '10000')
     t.hasStrict(await sync(), { synced: 1 })

@@ -397,7 +397,7 @@ t.test('keys that one market refuses do not stop the orders of the other', async
   t.hasStrict(await run(), { accounts_refused: 1, failed: 1, fills: 1 })
   t.strictSame(accounts.refusals, [], 'the account is not refused: its keys open a wallet')
   exchange.failures.set(`order ${futures.exchangeOrderId}`, 'clock')
-  t.hasStrict(await run(), { accounts_refused: 0, failed: 1 }, 'an error of the clock is no refusal')
+  t.hasStrict(await run(), { accounts_refused: 0, failed: 1 }, 'an error of the clock does not count as a refusal')
 })
 
 t.test('orders of two symbols may have one id, and each has its own fills and position', async t => {

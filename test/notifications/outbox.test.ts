@@ -122,7 +122,7 @@ t.test('a failed message is sent again later, and delays only its own chat', asy
   )
   const other = sender('two')
   await other.measure()
-  t.hasStrict(other.depth, { waiting: 0, failing: null }, 'messages of other senders count, too')
+  t.hasStrict(other.depth, { waiting: 0, failing: null }, 'messages of other senders also count')
   t.hasStrict((await rowsOf(database))[0], { attempts: 2, delivered: true, error_code: null })
 })
 

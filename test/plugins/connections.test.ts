@@ -43,7 +43,7 @@ t.test('at MAX_CONNECTIONS every port closes an idle connection in favour of a n
   t.strictSame(
     full.map(({ port, max }) => ({ port, max })),
     ['main', 'metrics'].map(port => ({ port, max: 2 })),
-    'the probe thread has a log of its own'
+    'the probe thread has a separate log'
   )
 })
 
@@ -52,7 +52,7 @@ t.test('with HOST=localhost the connections of both address families have one ma
   t.teardown(() => {
     dns.lookup = lookup
   })
-  // As Fastify calls it for the addresses of a host that has two.
+  // The call that Fastify makes for each address of a host with two.
   const both = [
     { address: '127.0.0.1', family: 4 },
     { address: '::1', family: 6 }

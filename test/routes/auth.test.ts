@@ -390,7 +390,7 @@ t.test('an account is not guessed at from many addresses, and its user signs in 
       ['ops', 40],
       [null, 40]
     ].sort(),
-    'one row for all throttled attempts of a name, from whatever address'
+    'one row for all throttled attempts of a name, from any address'
   )
 
   t.equal((await signInFrom(url, '203.0.113.1', 'ops', password)).status, 429, 'the password is not checked')

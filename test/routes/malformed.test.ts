@@ -1,4 +1,4 @@
-// Requests that no route gets have the headers and the envelope of all other errors, on every port.
+// Malformed requests, which reach no route, get the headers and the envelope of all other errors, on every port.
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -19,7 +19,7 @@ const ports = new Map([
   ['metrics', Number(METRICS_PORT)]
 ])
 
-/** Sends bytes on a connection of their own. @returns all that the server sends until it closes the connection */
+/** Sends bytes on a separate connection. @returns everything that the server sends until it closes the connection */
 async function raw(port: number, ...packets: string[]): Promise<string> {
   const socket = connect(port, '127.0.0.1').setNoDelay()
   await once(socket, 'connect')
@@ -49,7 +49,7 @@ function parsed(answer: string): Answer {
   return { status: Number(line.split(' ')[1]), headers, body: rest.join('\r\n\r\n') }
 }
 
-/** What differs from answer to answer. */
+/** The headers that differ between answers. */
 const OWN = ['date', 'request-id', 'content-length', 'connection', 'keep-alive', 'allow']
 
 function shared({ headers }: Answer): Record<string, string> {
@@ -95,7 +95,7 @@ t.test('the usual headers are those of @fastify/helmet, no caching, and the id',
   t.hasStrict(usual.headers, { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' })
 })
 
-t.test('every malformed request has them, and the envelope, on every port', async t => {
+t.test('every malformed request gets these headers and the envelope, on every port', async t => {
   const ids = new Set<string>()
   for (const [name, status, code, bytes] of malformed) {
     for (const [port, number] of ports) {
@@ -134,7 +134,7 @@ t.test('HEAD has no body, and the language is that of the request', async t => {
   }
 })
 
-t.test('a body that is malformed has one answer', async t => {
+t.test('a malformed body gets one answer', async t => {
   const main = ports.get('main') ?? 0
   const post = (path: string) =>
     `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n`

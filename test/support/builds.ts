@@ -1,4 +1,4 @@
-/** Builds of the service that are not those of `dist/`: of an earlier commit, or of changed sources. */
+/** Builds of the service other than `dist/`: of an earlier commit, or of changed sources. */
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { projectRoot } from './project.ts'
 
-/** All that a build reads, but for node_modules. */
+/** All inputs of a build, except node_modules. */
 const SOURCES = ['src', 'plugins', 'routes', 'scripts', 'package.json', 'tsconfig.json']
 
 /** Calls the build script of the folder, without the patches of dependencies: node_modules is shared, and patched. */
@@ -14,7 +14,7 @@ const BUILD = `
 const { bundle, THREADS } = await import(process.argv[1] + '/scripts/bundle.js')
 await bundle({ server: 'src/server.ts', ...THREADS }, process.argv[1] + '/dist/src')`
 
-/** Sources of the service in a folder of their own. */
+/** Sources of the service in a separate folder. */
 export interface Sources {
   folder: string
   /** Builds them. @returns the script of the server */
@@ -42,14 +42,14 @@ export interface EarlierCommit {
   commit: string
   /** The names of its migrations. */
   migrations: string[]
-  /** Why it is not here: then there is no commit and no migration. False where it is. */
+  /** Why the commit is missing, in which case there are no migrations. False if it exists. */
   absent: string | false
 }
 
 /**
  * Finds the last commit before a version. It is absent without a repository, and in a shallow clone.
  * @param version as in package.json
- * @throws {Error} where the history is complete and does not have it
+ * @throws {Error} if the history is complete and does not contain it
  */
 export function lastCommitBefore(version: string): EarlierCommit {
   const absent = historyAbsent()

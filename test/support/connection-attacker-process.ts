@@ -1,5 +1,5 @@
-// The process of an attacker: it keeps as many connections open as it may, and opens those again that are closed. It
-// ends with its standard input, and writes how many connections it has and has opened once a second.
+// The process of an attacker: it keeps the given number of connections open, and reopens closed ones. Once a second it
+// writes the numbers of open connections and of all opened ones. It ends when its standard input ends.
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,7 +9,7 @@ const [text = ''] = process.argv.slice(2)
 const { host, port, each, openPerSecond, bodyPath }: Attack = JSON.parse(text)
 const TICK_MS = 20
 
-/** What each kind sends first, and then once a second. */
+/** The bytes that each kind sends first, and then once a second. */
 const kinds = {
   idle: { first: '', next: '' },
   headers: { first: 'GET / HTTP/1.1\r\nHost: x\r\n', next: 'X-A: b\r\n' },
@@ -21,7 +21,7 @@ const kinds = {
 
 const open = new Map<Socket, string>()
 let opened = 0
-/** What is to be opened: alternately one of each kind. */
+/** The connections to open: alternately one of each kind. */
 const waiting = Array.from({ length: each }, () => Object.values(kinds)).flat()
 
 function attack(kind: { first: string; next: string }): void {

@@ -12,19 +12,19 @@ export interface Attack {
   port: number
   /** Connections of each of the three kinds. */
   each: number
-  /** How many connections are opened in a second, those that were closed included. */
+  /** The number of connections to open per second, including reopened ones. */
   openPerSecond: number
   /** The path that the bodies are sent to. */
   bodyPath: string
 }
 
-/** How many connections an attacker has, and has opened so far. */
+/** The number of connections that an attacker has, and has opened so far. */
 export interface AttackState {
   open: number
   opened: number
 }
 
-/** Starts an attack from a process of its own, with file descriptors of its own. It ends at teardown, or with `stop`. */
+/** Starts an attack from a separate process with its own file descriptors. It ends at teardown, or with `stop`. */
 export function startAttack(
   t: Test,
   attack: Attack

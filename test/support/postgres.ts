@@ -105,7 +105,7 @@ export interface TestPostgres {
   readonly url: string
   /** PEM file of the CA that signed the server's certificate; undefined without TLS. */
   readonly caFile: string | undefined
-  /** Its unix socket, on which it asks for no password. */
+  /** Its unix socket, on which it requires no password. */
   readonly socket: string
   /** The log file of the server. */
   readonly logFile: string

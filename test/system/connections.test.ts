@@ -12,16 +12,16 @@ import { startService } from '../support/service.ts'
 
 const EACH = 2_000
 const KINDS = 3
-/** On each port, those that are opened again included. */
+/** On each port, including reopened connections. */
 const OPEN_PER_SECOND = 300
 const OBSERVED_MS = 12_000
 const PROBE_MS = 100
 const SCRAPE_MS = 500
-/** For the answers of the service; what those of the control server take is the machine's. */
+/** The limit of an answer of the service. The time of the control server's answers shows the load of the machine. */
 const WORST_MS = 1_000
-/** For the whole process, as `deploy/` limits it. */
+/** The memory limit of the whole process, as in `deploy/`. */
 const RSS_LIMIT_MB = 400
-/** An assertion that fails shows so many answers, not thousands. */
+/** The number of answers that a failed assertion shows. */
 const SHOWN = 5
 
 /** The highest limit of open files that this machine permits. */
@@ -33,7 +33,7 @@ interface Answer {
   tookMs: number
 }
 
-/** Sends a request on a connection of its own. Never rejects: without an answer the status is 0. */
+/** Sends a request on a separate connection. Never rejects: without an answer the status is 0. */
 function ask(url: string): Promise<Answer> {
   const sentMs = performance.now()
   return new Promise(resolve => {
@@ -95,7 +95,7 @@ for (const openFiles of [1_024, 65_536]) {
       descriptors = Math.max(descriptors, descriptorsOf(service.pid))
     }, PROBE_MS)
     t.teardown(() => clearInterval(counting))
-    // All that an attacker wants to have open were opened, and closed ones again.
+    // Each attacker has opened all of its connections, and reopened closed ones.
     await Promise.all(attacks.map(attack => attack.opened(EACH * KINDS)))
     await sleep(OBSERVED_MS)
     running.value = false

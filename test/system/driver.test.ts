@@ -124,7 +124,7 @@ function openSockets(): number {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:')
     } catch {
-      // Closed since it was listed.
+      // Closed after it was listed.
       return false
     }
   }).length

@@ -1,4 +1,4 @@
-// The service as a role that cannot change the schema: deploy/postgres/roles.sql, by psql, on a server of its own.
+// The service as a role that cannot change the schema: deploy/postgres/roles.sql, by psql, on a private server.
 import { spawnSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -42,7 +42,7 @@ async function migrate(owner: string, admin: string): Promise<string> {
   return code === 0 ? runRoles(admin) : stderr
 }
 
-/** The SQLSTATE of a statement, or what it returned. */
+/** The SQLSTATE of a statement, or its result. */
 async function outcomeOf(url: string, statement: string): Promise<string> {
   const sql = postgres(url, { max: 1, onnotice: () => undefined })
   try {
@@ -54,13 +54,13 @@ async function outcomeOf(url: string, statement: string): Promise<string> {
   }
 }
 
-/** The lines of the server's log about rights that were missing. */
+/** The lines of the server's log about missing rights. */
 async function deniedIn(server: TestPostgres): Promise<string[]> {
   const lines = (await readFile(server.logFile, 'utf8')).split('\n')
   return lines.filter(line => /permission denied|must be owner/.test(line))
 }
 
-t.test('a service that starts before the migration waits for it, and then serves', { skip }, async t => {
+t.test('a service that starts before the migration waits for it, and then works', { skip }, async t => {
   const { admin, owner, service: DATABASE_URL } = await serverWithRoles(t)
   const service = await startService(t, { DATABASE_URL })
   const failed = await service.logged('start-up step failed, retrying')
@@ -71,7 +71,7 @@ t.test('a service that starts before the migration waits for it, and then serves
   t.equal(await migrate(owner, admin), 'trading_service may use the tables.')
   await untilStatus(`${service.main}/health/startup`, 200)
   await untilStatus(`${service.probes}/health/ready`, 200)
-  t.equal(runRoles(admin), 'trading_service may use the tables.', 'it may be repeated')
+  t.equal(runRoles(admin), 'trading_service may use the tables.', 'the file may be run again')
   const powerful = "select from pg_roles where rolname like 'trading%' and (rolsuper or rolcreaterole or rolcreatedb)"
   t.equal(await outcomeOf(admin, powerful), '[]')
 })
@@ -86,7 +86,7 @@ t.test('all jobs, admin actions and commands work without the right to change th
   await outcomeOf(owner, audited(399))
 
   const cluster = await startCluster(t, { url: service, directUrl: owner })
-  // Under load a request may get 503 on a slow machine. The log of the server has what was denied.
+  // Under load a request may get 503 on a slow machine. The log of the server shows denied statements.
   await load(cluster, LOAD_MS)
   const [replica] = cluster.replicas
   if (!replica) throw new Error('no replica')
@@ -129,7 +129,7 @@ t.test('the role of the service can neither change the schema nor the audit log'
     t.equal(await outcomeOf(service, statement), '42501', statement)
   }
   const counted = "select count_audited_attempts(1, 5, interval '400 days') as counted"
-  t.equal(await outcomeOf(service, counted), '[{"counted":false}]', 'a row without a count stays as it is')
+  t.equal(await outcomeOf(service, counted), '[{"counted":false}]', 'a row without a count is not changed')
   t.equal(await outcomeOf(service, 'select delete_old_audit_rows(1000) as deleted'), '[{"deleted":0}]')
   t.equal(await outcomeOf(service, 'select outcome, details from audit_log'), '[{"outcome":"failed","details":{}}]')
 
@@ -140,7 +140,7 @@ t.test('the role of the service can neither change the schema nor the audit log'
   t.equal(await outcomeOf(other, 'create table mine (id int)'), '42501')
 })
 
-t.test('the rights that were granted by an earlier file end', { skip }, async t => {
+t.test('the rights that an earlier file granted are revoked', { skip }, async t => {
   const { admin, owner, service } = await serverWithRoles(t)
   await migrate(owner, admin)
   await outcomeOf(owner, 'grant update, delete on audit_log to trading_service')

@@ -17,7 +17,7 @@ const KINDS = 3
 const SLOW_DOWNLOADS = 10
 const KEPT_ALIVE = 20
 const IN_BACKLOG = 50
-/** What the shutdown may take after the drain. */
+/** The time limit of the shutdown after the drain. */
 const SHUTDOWN_MS = 2_000
 
 async function start(t: Test, DATABASE_URL: string, DRAIN_SECONDS: number) {
@@ -28,7 +28,7 @@ async function start(t: Test, DATABASE_URL: string, DRAIN_SECONDS: number) {
   return { service, metrics: String(metrics) }
 }
 
-/** Ends the service. Returns how long it took after the drain. */
+/** Ends the service. @returns the duration after the drain */
 async function timedEnd(service: Service, drainSeconds: number) {
   const startMs = performance.now()
   const end = await service.end('SIGTERM')
@@ -44,7 +44,7 @@ function open(t: Test, url: string, text: string): Socket {
   return socket
 }
 
-/** Requests more on one connection than the kernel keeps, and reads a little of it ten times a second. */
+/** Requests more on one connection than the kernel buffers, and reads some bytes ten times a second. */
 async function slowDownload(t: Test, { url, cookie }: { url: string; cookie: string }): Promise<void> {
   const headers = `Host: ${new URL(url).host}\r\nCookie: ${cookie}\r\n`
   const socket = open(t, url, `GET /docs/static/swagger-ui-bundle.js HTTP/1.1\r\n${headers}\r\n`.repeat(10))

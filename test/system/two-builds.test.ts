@@ -13,13 +13,13 @@ import { ADMIN, createAdmin, PASSWORD } from '../support/replica.ts'
 import { type Service, startService } from '../support/service.ts'
 import { Client } from '../support/session.ts'
 
-/** Detection and recovery are within this time. */
+/** The limit of detection and recovery. */
 const LIMIT_MS = 3_000
-/** How long after the detection no answer may be 200, and no job may run. */
+/** The time after the detection in which no answer may be 200, and no job may run. */
 const HELD_MS = 1_500
 
 const CURRENT = versionOf({ folder: projectRoot })
-/** The version before the first that reads which versions a schema allows. */
+/** The last version that does not read which versions a schema allows. */
 const EARLIER = '0.1.0'
 const earlier = lastCommitBefore('0.2.0')
 
@@ -29,7 +29,7 @@ interface Replica {
   service: Service
   admin: Client
   prober: Prober
-  /** Milliseconds until both ports gave, or give, such an answer to a probe that was sent after `sinceMs`. */
+  /** Milliseconds until both ports return, or returned, a matching answer to a probe that was sent after `sinceMs`. */
   onBoth(sinceMs: number, fits: (probed: Probed) => boolean): Promise<number>
 }
 
@@ -53,7 +53,7 @@ async function startReplica(t: Test, server: TestPostgres, name: string, script:
   return { name, service, admin: new Client(main), prober, onBoth }
 }
 
-/** As `startReplica`, ready, with a scheduler that runs and an admin who is signed in. */
+/** As `startReplica`, but ready, with a running scheduler and a signed-in admin. */
 async function startReady(t: Test, server: TestPostgres, name: string, script: string): Promise<Replica> {
   const replica = await startReplica(t, server, name, script)
   await replica.onBoth(0, isReady)
@@ -63,7 +63,7 @@ async function startReady(t: Test, server: TestPostgres, name: string, script: s
   return replica
 }
 
-/** A connection of the test's own. */
+/** A database connection of the test. */
 function connected(t: Test, server: TestPostgres) {
   const sql = postgres(server.url, { max: 1, prepare: false, fetch_types: false, onnotice: () => undefined })
   t.teardown(() => sql.end({ timeout: 0 }))
@@ -78,11 +78,11 @@ async function runOnEach(t: Test, sql: Sql, replicas: readonly Replica[]) {
     t.strictSame([status, answer.outcome], [200, 'succeeded'], `a trigger on ${name}`)
     const rows = await sql<{ instance: string; outcome: string }[]>`
       select instance, outcome from job_runs where run_id = ${String(answer.run_id)}`
-    t.strictSame([...rows], [{ instance: name, outcome: 'succeeded' }], `it ran on ${name} alone`)
+    t.strictSame([...rows], [{ instance: name, outcome: 'succeeded' }], `it ran only on ${name}`)
   }
 }
 
-/** A session of one replica is one of the other, too: a load balancer alternates between them. */
+/** A session of one replica is valid on the other: a load balancer alternates between them. */
 async function shareSessions(t: Test, one: Replica, other: Replica) {
   for (const [from, to] of [
     [one, other],
@@ -106,7 +106,7 @@ async function judgeSchedule(t: Test, sql: Sql) {
   t.strictSame([...failed], [], 'no run failed')
 }
 
-/** From the first time on both ports were ready, for as long as the probes ran. */
+/** Both ports were ready from the first time on, until the end of the probes. */
 async function judgeReadiness(t: Test, { name, prober }: Replica) {
   await prober.stop()
   const since = prober.results.findIndex(isReady)
@@ -117,7 +117,7 @@ async function judgeReadiness(t: Test, { name, prober }: Replica) {
   t.strictSame(lost, [], `${name}: ${prober.results.length - since} answers since it was ready`)
 }
 
-/** The log lines of statements that did not fit the schema. */
+/** The log lines of statements that failed because of the schema. */
 const misfits = ({ log }: Service) =>
   log.filter(line => /does not exist|violates|"code":"(22|23|42)\w{3}"/.test(JSON.stringify(line)))
 
@@ -141,7 +141,7 @@ t.test(`a roll-out and a roll-back between ${EARLIER} and this build`, { skip: e
     await current.service.end()
   })
 
-  await t.test('the old build goes on when the new one has gone', async t => {
+  await t.test('the old build continues after the new one has ended', async t => {
     await runOnEach(t, sql, [old])
     await judgeReadiness(t, old)
     t.strictSame(misfits(old.service), [])
@@ -168,7 +168,7 @@ t.test(`a roll-out and a roll-back between ${EARLIER} and this build`, { skip: e
   await judgeSchedule(t, sql)
 })
 
-/** A later version, with a migration that this one may not work after. @returns its server */
+/** A later version, with a migration after which this version may not work. @returns its server */
 function buildLater(t: Test, version: string): string {
   const sources = copySources(t)
   const edit = (file: string, pattern: RegExp, text: string) => {
@@ -180,12 +180,12 @@ function buildLater(t: Test, version: string): string {
   }
   edit('package.json', /"version": "[^"]*"/, `"version": "${version}"`)
   edit('src/database/oldest-service.ts', /'\n\}/, `',\n'999.do.later.sql': '${version}'\n}`)
-  // Nothing that this build needs is removed: it is the declaration that it must apply.
+  // The migration removes nothing that this build needs, so only its declaration has an effect.
   writeFileSync(join(sources.folder, 'src/database/migrations/999.do.later.sql'), 'create table later (id int);\n')
   return sources.build()
 }
 
-t.test('a migration for later versions only ends the work of this build until it is allowed again', async t => {
+t.test('after a migration for later versions only, this build stops its work until it is allowed again', async t => {
   const [major = 0, minor = 0] = CURRENT.split('.').map(Number)
   const version = `${major}.${minor + 1}.0`
   const laterScript = buildLater(t, version)

@@ -95,7 +95,7 @@ t.test('a Retry-After of hours is obeyed until its end', async t => {
   t.equal(simulated.requests.length, before)
 })
 
-t.test('a refusal because of the country is no rate limit, and opens the circuit', async t => {
+t.test('a refusal because of the country does not count as a rate limit, and opens the circuit', async t => {
   const pages = [
     '<html>The Amazon CloudFront distribution is configured to block access from your country.</html>',
     '{"code":0,"msg":"Service unavailable from a restricted location according to the terms"}'
@@ -215,7 +215,7 @@ t.test('when the exchange rejects the timestamp, the clock is measured and the c
   t.hasStrict(
     await failureOf(client.balances()),
     { code: 'clock', exchangeCode: '-1021' },
-    'it is no refusal of the keys'
+    'it does not count as a refusal of the keys'
   )
   t.equal(simulated.requests.length, 9, 'three attempts, each with a new reading of the clock')
 })
