@@ -13,10 +13,10 @@ const FENCE = /^( *)```(\w*)\n([\s\S]*?)^ *```$/gm
  */
 const SENTENCE_COMMAND = /^(npm (run|start|ci|test)|node|http|curl|docker|kubectl|systemctl|promtool|psql) ?\S*/
 
-/** Every command line of the README and of docs/, in their order. */
+/** Every command line of the README, of SECURITY.md and of docs/, in their order. */
 export function commandBlocks(): CommandBlock[] {
   return documents()
-    .filter(({ file }) => file === 'README.md' || file.startsWith('docs/'))
+    .filter(({ file }) => file === 'README.md' || file === 'SECURITY.md' || file.startsWith('docs/'))
     .flatMap(({ file, text }) => {
       const blocks = [...text.matchAll(FENCE)].map(([, , language = '', block = '']) => linesOf(language, block))
       const spans = [...text.replaceAll(FENCE, '').matchAll(/`([^`\n]+)`/g)].map(([, span = '']) => span)
@@ -31,6 +31,7 @@ function linesOf(language: string, block: string): string[] {
   const lines = block
     .replaceAll(/\\\n\s*/g, '')
     .split('\n')
+    .map(line => line.trim())
     .filter(Boolean)
   if (language === 'sh') return lines
   return lines.filter(line => line.startsWith('$ ')).map(line => line.slice(2))

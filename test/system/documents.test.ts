@@ -1,4 +1,4 @@
-// Every command line of the README and of docs/ is executed, or is listed here with the reason why it is not.
+// Every command line of the README, of SECURITY.md and of docs/ is executed, or is listed here with the reason why it is not.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, readdirSync, symlinkSync } from 'node:fs'
@@ -24,6 +24,7 @@ const NOT_RUN: readonly (readonly [line: RegExp, reason: string])[] = [
   [/^npm run admin$/, 'without a command it prints its help: command-line.test.ts'],
   [/ COMMAND$/, 'COMMAND is a placeholder'],
   [/ account:test NUMBER$/, 'NUMBER is a placeholder; docs/accounts.md has the command with a number'],
+  [/ user:disable NAME$/, 'NAME is a placeholder; docs/accounts.md has the command with a name'],
   [/ user:password NAME$/, 'NAME is a placeholder; docs/accounts.md has the command with a name'],
   [
     /^psql .*(roles\.sql|\\password)/,
