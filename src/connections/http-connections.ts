@@ -79,11 +79,10 @@ interface Connection {
   sentMs: number | undefined
 }
 
-/** The connections of one network, by state; the oldest first. */
+/** A network, and how many connections it has. */
 interface Peer {
   readonly network: string
   open: number
-  readonly connections: Readonly<Record<State, Set<Connection>>>
 }
 
 /**
@@ -98,6 +97,13 @@ export class HttpConnections {
   readonly #servers = new Set<Server>()
   readonly #open = new Map<Socket, Connection>()
   readonly #peers = new Map<string, Peer>()
+  /** In each state the oldest first. */
+  readonly #byState: Readonly<Record<State, Set<Connection>>> = {
+    idle: new Set(),
+    headers: new Set(),
+    body: new Set(),
+    answer: new Set()
+  }
   #closingMs: number | undefined
   #reportedMs = Number.NEGATIVE_INFINITY
   #cancelSweep: () => void = () => undefined
@@ -160,7 +166,7 @@ export class HttpConnections {
       sentMs: undefined
     }
     peer.open++
-    peer.connections.idle.add(connection)
+    this.#byState.idle.add(connection)
     this.#open.set(socket, connection)
     this.#options.counts.setOpen(this.#open.size)
     socket.once('close', () => this.#remove(connection))
@@ -196,45 +202,43 @@ export class HttpConnections {
     return victim !== undefined
   }
 
-  /** The connection to close, of the networks with the most connections that have one. */
+  /** The connection to close, if there is one. */
   #victim(): Connection | undefined {
-    let most = Number.POSITIVE_INFINITY
-    while (most > 0) {
-      const below = most
-      most = 0
-      for (const { open } of this.#peers.values()) if (open < below) most = Math.max(most, open)
-      let youngest: Connection | undefined
-      for (const peer of this.#peers.values()) {
-        if (peer.open !== most) continue
-        const candidate = this.#candidate(peer)
-        if (candidate && this.#timers.now() - candidate.sinceMs >= FRESH_MS) return candidate
-        if (candidate && (!youngest || candidate.sinceMs < youngest.sinceMs)) youngest = candidate
-      }
-      if (youngest) return youngest
+    for (;;) {
+      const candidate = this.#candidate()
+      // The parser reads the bytes of a request without an event: the state is corrected here.
+      if (candidate?.state === 'idle' && hasSent(candidate)) {
+        this.#move(candidate, 'headers', candidate.idleBytes === 0 ? candidate.sinceMs : this.#timers.now())
+      } else if (candidate?.state === 'body' && candidate.request?.complete) this.#move(candidate, 'answer')
+      else return candidate
     }
-    return undefined
   }
 
-  /** The connection of a network to close; one whose state is fresh only where all are. */
-  #candidate({ connections: { idle, headers, body, answer } }: Peer): Connection | undefined {
+  /**
+   * The first of these: of the network with the most connections, a state that is not fresh, the order of the states, the
+   * oldest.
+   */
+  #candidate(): Connection | undefined {
     const now = this.#timers.now()
-    // The parser reads the bytes of a request without an event: the states are corrected here, the oldest first.
-    for (const connection of idle) {
-      if (!hasSent(connection)) break
-      this.#move(connection, 'headers', connection.idleBytes === 0 ? connection.sinceMs : now)
+    let most = 0
+    for (const { open } of this.#peers.values()) most = Math.max(most, open)
+    let best: Connection | undefined
+    let isBestAged = false
+    for (const connections of Object.values(this.#byState)) {
+      for (const connection of connections) {
+        const { open } = connection.peer
+        if (best && open < best.peer.open) continue
+        if (connection.state === 'answer' && now - (connection.unreadMs ?? now) < UNREAD_EVICTABLE_MS) continue
+        const isAged = now - connection.sinceMs >= FRESH_MS
+        if (isAged && open === most) return connection
+        const isBetter =
+          !best || open > best.peer.open || (!isBestAged && (isAged || connection.sinceMs < best.sinceMs))
+        if (isBetter) [best, isBestAged] = [connection, isAged]
+        // The others of this state are younger.
+        if (open === most) break
+      }
     }
-    for (const connection of body) {
-      if (!connection.request?.complete) break
-      this.#move(connection, 'answer')
-    }
-    const oldest = [first(idle), first(headers), first(body)].filter(connection => connection !== undefined)
-    const aged = oldest.find(({ sinceMs }) => now - sinceMs >= FRESH_MS)
-    if (aged) return aged
-    for (const connection of answer) {
-      const { unreadMs } = connection
-      if (unreadMs !== undefined && now - unreadMs >= UNREAD_EVICTABLE_MS) return connection
-    }
-    return oldest.sort((a, b) => a.sinceMs - b.sinceMs)[0]
+    return best
   }
 
   #sweepLater(): void {
@@ -285,10 +289,10 @@ export class HttpConnections {
   }
 
   #move(connection: Connection, state: State, sinceMs = this.#timers.now()): void {
-    connection.peer.connections[connection.state].delete(connection)
+    this.#byState[connection.state].delete(connection)
     connection.state = state
     connection.sinceMs = sinceMs
-    connection.peer.connections[state].add(connection)
+    this.#byState[state].add(connection)
   }
 
   #close(connection: Connection): void {
@@ -300,7 +304,7 @@ export class HttpConnections {
   #remove(connection: Connection): void {
     const { socket, peer, state } = connection
     if (!this.#open.delete(socket)) return
-    peer.connections[state].delete(connection)
+    this.#byState[state].delete(connection)
     peer.open--
     if (peer.open === 0) this.#peers.delete(peer.network)
     this.#options.counts.setOpen(this.#open.size)
@@ -309,12 +313,7 @@ export class HttpConnections {
   #peerOf(network: string): Peer {
     const known = this.#peers.get(network)
     if (known) return known
-    const connections = { idle: new Set<Connection>(), headers: new Set<Connection>() }
-    const peer = {
-      network,
-      open: 0,
-      connections: { ...connections, body: new Set<Connection>(), answer: new Set<Connection>() }
-    }
+    const peer = { network, open: 0 }
     this.#peers.set(network, peer)
     return peer
   }
@@ -326,8 +325,4 @@ function hasSent({ socket, idleBytes }: Connection): boolean {
 
 function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-}
-
-function first<T>(set: ReadonlySet<T>): T | undefined {
-  return set.values().next().value
 }
