@@ -25,13 +25,13 @@ const exchanges = new WeakMap<Duplex, Exchange>()
  */
 export function answerClientError(err: NodeJS.ErrnoException & { rawPacket?: unknown }, socket: Duplex): void {
   const last = exchanges.get(socket)
-  if (err.code === 'ECONNRESET' || !socket.writable || last?.response.headersSent || isBeingAnswered(socket)) {
+  const { request, response } = last && !last.request.complete ? last : {}
+  if (err.code === 'ECONNRESET' || !socket.writable || response?.headersSent || isBeingAnswered(socket)) {
     socket.destroy()
     return
   }
   // Where no part of the request was accepted, its method and its language are read from its text.
   const text = Buffer.isBuffer(err.rawPacket) ? err.rawPacket.toString('latin1') : ''
-  const request = last && !last.request.complete ? last.request : undefined
   const language = languageOf(request?.headers['accept-language'] ?? /^accept-language:(.*)$/im.exec(text)?.[1]?.trim())
   const isHead = request ? request.method === 'HEAD' : text.startsWith('HEAD ')
   socket.end(rawAnswer(codes[err.code ?? ''] ?? 'BAD_REQUEST', language, isHead))

@@ -148,16 +148,24 @@ t.test('a malformed body gets one answer', async t => {
     t.strictSame(shared(answer), shared(usual))
     t.hasStrict(JSON.parse(answer.body), { success: false, code: 'BAD_REQUEST' })
   }
-  const socket = connect(main, '127.0.0.1')
-  const received: string[] = []
-  socket.setEncoding('utf8').on('data', (part: unknown) => received.push(String(part)))
-  socket.write(post('/api/system/nothing'))
-  while (!received.join('').includes('UNAUTHENTICATED')) await once(socket, 'data')
-  socket.write('zz\r\n')
-  await once(socket, 'close')
-  const answers = received.join('')
-  t.equal(answers.split('HTTP/1.1 ').length, 2, 'no second answer follows')
-  t.equal(parsed(answers).status, 401)
+  const statuses = async (first: string, next: string) => {
+    const socket = connect(main, '127.0.0.1')
+    const received: string[] = []
+    socket.setEncoding('utf8').on('data', (part: unknown) => received.push(String(part)))
+    socket.write(first)
+    while (!received.join('').includes('UNAUTHENTICATED')) await once(socket, 'data')
+    socket.end(next)
+    await once(socket, 'close')
+    const [, ...answers] = received.join('').split('HTTP/1.1 ')
+    return answers.map(answer => answer.slice(0, 3))
+  }
+  const refused = post('/api/system/nothing')
+  t.strictSame(await statuses(refused, 'zz\r\n'), ['401'], 'no second answer follows')
+  t.strictSame(
+    await statuses(`${refused}1\r\n{\r\n0\r\n\r\n`, `GET / HTTP/1.1\r\n${CLOSE}a: ${'x'.repeat(20_000)}\r\n\r\n`),
+    ['401', '431'],
+    'the next request has an answer of its own'
+  )
   t.strictSame(
     log.lines.filter(({ level }) => Number(level) >= 50),
     [],
