@@ -85,7 +85,7 @@ t.test('a ban that only the text states blocks all calls until its end', async t
   }
 })
 
-t.test('a Retry-After of hours is obeyed until its end', async t => {
+t.test('a Retry-After of hours blocks calls until its end', async t => {
   const { simulated, clock, client } = await setUp(t)
   simulated.fault({ kind: 'rate_limited', retryAfterSeconds: 7_200 }, { times: 1 })
   t.hasStrict(await failureOf(client.lastPrices()), { code: 'rate_limited', retryAfterMs: 7_200_000 })
