@@ -4,6 +4,13 @@ import type { Database } from '../database/database.ts'
 /** Letters, digits and `._@-`, so that a name is the same in a shell, a log and a page. At most 64 characters. */
 export const USERNAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$'
 
+/** What a user may do. The routes of this version distinguish admins from all others. */
+export const ROLES = ['admin', 'viewer', 'user'] as const
+export type Role = (typeof ROLES)[number]
+
+/** Why a user was not changed: there is none of this name, or no other admin is left who is not disabled. */
+export type NotChanged = 'no_user' | 'last_admin'
+
 /** A user with the hash of the password. */
 export interface User {
   userId: string
@@ -55,8 +62,8 @@ export class Users {
   ): Promise<boolean> {
     return this.#database.transaction(async tx => {
       const created = await tx`
-        insert into users (username, password_hash, is_admin)
-        values (${user.username}, ${user.passwordHash}, ${user.isAdmin}) on conflict do nothing returning user_id`
+        insert into users (username, password_hash, role)
+        values (${user.username}, ${user.passwordHash}, ${user.isAdmin ? 'admin' : 'user'}) on conflict do nothing returning user_id`
       if (created.length > 0) await also(tx)
       return created.length > 0
     })
@@ -71,8 +78,8 @@ export class Users {
     return this.#database.transaction(async tx => {
       await tx`lock table users in share row exclusive mode`
       const created = await tx`
-        insert into users (username, password_hash, is_admin, must_change_password)
-        select ${username}, ${passwordHash}, true, true where not exists (select from users) returning user_id`
+        insert into users (username, password_hash, role, must_change_password)
+        select ${username}, ${passwordHash}, 'admin', true where not exists (select from users) returning user_id`
       if (created.length > 0) await also(tx)
       return created.length > 0
     })
@@ -85,23 +92,51 @@ export class Users {
   }
 
   /** All users by name. */
-  async list(): Promise<{ username: string; isAdmin: boolean; isActive: boolean; lastSignInAt: Date | null }[]> {
+  async list(): Promise<{ username: string; role: Role; isActive: boolean; lastSignInAt: Date | null }[]> {
     return this.#database.run(
-      sql => sql<{ username: string; isAdmin: boolean; isActive: boolean; lastSignInAt: Date | null }[]>`
-        select username, is_admin as "isAdmin", is_active as "isActive", last_sign_in_at as "lastSignInAt"
+      sql => sql<{ username: string; role: Role; isActive: boolean; lastSignInAt: Date | null }[]>`
+        select username, role, is_active as "isActive", last_sign_in_at as "lastSignInAt"
         from users order by lower(username)`
     )
   }
 
-  /** Disables a user and ends all their sessions. Idempotent. @returns whether there is such a user */
-  async disable(username: string, also: Also = nothing): Promise<boolean> {
+  /**
+   * Disables a user and ends all their sessions. Idempotent.
+   * @returns why not; undefined when the user is disabled
+   */
+  async disable(username: string, also: Also = nothing): Promise<NotChanged | undefined> {
     return this.#database.transaction(async tx => {
-      const [user] = await tx<{ user_id: string }[]>`
-        update users set is_active = false where lower(username) = lower(${username}) returning user_id`
-      if (!user) return false
-      await tx`delete from sessions where user_id = ${user.user_id}`
+      const user = await lockWithAdmins(tx, username)
+      if (typeof user === 'string') return user
+      if (user.isLastAdmin) return 'last_admin'
+      await tx`update users set is_active = false where user_id = ${user.userId}`
+      await tx`delete from sessions where user_id = ${user.userId}`
       await also(tx)
-      return true
+      return undefined
+    })
+  }
+
+  /** Enables a user who was disabled, with the password and role from before. Idempotent. @returns whether there is such a user */
+  async enable(username: string, also: Also = nothing): Promise<boolean> {
+    return this.#database.transaction(async tx => {
+      const { count } = await tx`update users set is_active = true where lower(username) = lower(${username})`
+      if (count > 0) await also(tx)
+      return count > 0
+    })
+  }
+
+  /**
+   * Sets the role of a user, from the next request of each session on. Idempotent.
+   * @returns why not; undefined when the user has the role
+   */
+  async setRole(username: string, role: Role, also: Also = nothing): Promise<NotChanged | undefined> {
+    return this.#database.transaction(async tx => {
+      const user = await lockWithAdmins(tx, username)
+      if (typeof user === 'string') return user
+      if (user.isLastAdmin && role !== 'admin') return 'last_admin'
+      await tx`update users set role = ${role} where user_id = ${user.userId}`
+      await also(tx)
+      return undefined
     })
   }
 
@@ -141,6 +176,23 @@ export class Users {
     if (isSet) await this.#passwordSet(username)
     return isSet
   }
+}
+
+/**
+ * Locks a user with all admins who are not disabled, in the order of their keys: of two concurrent changes that would leave
+ * no admin, the second sees the first.
+ */
+async function lockWithAdmins(
+  tx: TransactionSql,
+  username: string
+): Promise<'no_user' | { userId: string; isLastAdmin: boolean }> {
+  const rows = await tx<{ userId: string; isOwn: boolean; isActiveAdmin: boolean }[]>`
+    select user_id as "userId", lower(username) = lower(${username}) as "isOwn", is_admin and is_active as "isActiveAdmin"
+    from users where lower(username) = lower(${username}) or (is_admin and is_active)
+    order by user_id for no key update`
+  const own = rows.find(({ isOwn }) => isOwn)
+  if (!own) return 'no_user'
+  return { userId: own.userId, isLastAdmin: own.isActiveAdmin && rows.length === 1 }
 }
 
 async function nothing(): Promise<void> {}

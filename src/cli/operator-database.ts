@@ -46,7 +46,8 @@ export function embeddedDataDir(): string | undefined {
   return DATABASE_URL === undefined ? DATA_DIR : undefined
 }
 
-function operatorConfig() {
+/** The settings of the service, of which a command needs no secret. @throws {ConfigError} */
+export function operatorConfig() {
   return loadConfig({ SESSION_SECRET: UNUSED_SECRET, ENCRYPTION_KEY: UNUSED_SECRET, ...process.env })
 }
 

@@ -1,11 +1,13 @@
 import type { Command } from 'commander'
 import { removeFirstPassword } from '../auth/first-admin.ts'
 import { PASSWORD_MAX, PASSWORD_MIN, Passwords } from '../auth/passwords.ts'
-import { USERNAME_PATTERN, Users } from '../auth/users.ts'
+import { endSessions, openSessions, SESSION_NUMBER } from '../auth/user-sessions.ts'
+import { type NotChanged, ROLES, USERNAME_PATTERN, Users } from '../auth/users.ts'
+import type { Database } from '../database/database.ts'
 import { message } from '../messages.ts'
 import { CommandError } from './command-error.ts'
 import { type CommandResult, succeeded } from './command-result.ts'
-import { type Audit, embeddedDataDir, withDatabase } from './operator-database.ts'
+import { type Audit, embeddedDataDir, operatorConfig, withDatabase } from './operator-database.ts'
 import { readNewSecret } from './read-secret.ts'
 import { table } from './table.ts'
 
@@ -14,9 +16,8 @@ const PASSWORD_SOURCE = 'the password is asked for twice, or is the first line o
 
 /** Adds the commands of the service's users: `user:create`, `user:list` and so on. */
 export function addUserCommands(program: Command, report: (result: CommandResult) => void): void {
-  const run = async (action: string, work: (users: Users, audit: Audit) => Promise<string>) =>
-    report(succeeded(await withDatabase(action, (database, audit) => work(new Users(database), audit))))
-
+  const run = async (action: string, work: (users: Users, audit: Audit, database: Database) => Promise<string>) =>
+    report(succeeded(await withDatabase(action, (database, audit) => work(new Users(database), audit, database))))
   program
     .command('user:create')
     .description(`create a user; ${PASSWORD_SOURCE}`)
@@ -29,11 +30,7 @@ export function addUserCommands(program: Command, report: (result: CommandResult
     .command('user:list')
     .description('list the users')
     .action(() => run('user:list', list))
-  program
-    .command('user:disable')
-    .description("disable a user, and end the user's sessions")
-    .argument('<name>')
-    .action((name: string) => run('user:disable', (users, audit) => disable(users, audit, name)))
+  addAccessCommands(program, run)
   program
     .command('user:telegram')
     .description("set the Telegram chat that receives a user's daily summaries")
@@ -47,6 +44,43 @@ export function addUserCommands(program: Command, report: (result: CommandResult
     .description(`set a user's password; ${PASSWORD_SOURCE}`)
     .argument('<name>')
     .action((name: string) => run('user:password', (users, audit) => setPassword(users, audit, name)))
+}
+
+type Run = (action: string, work: (users: Users, audit: Audit, database: Database) => Promise<string>) => Promise<void>
+
+/** The commands that decide who may sign in, as what, and whose sessions end. */
+function addAccessCommands(program: Command, run: Run): void {
+  program
+    .command('user:disable')
+    .description("disable a user, and end the user's sessions")
+    .argument('<name>')
+    .action((name: string) => run('user:disable', (users, audit) => disable(users, audit, name)))
+  program
+    .command('user:enable')
+    .description('enable a user who was disabled')
+    .argument('<name>')
+    .action((name: string) => run('user:enable', (users, audit) => enable(users, audit, name)))
+  program
+    .command('user:role')
+    .description("set a user's role")
+    .argument('<name>')
+    .argument('<role>', `one of ${ROLES.join(', ')}`)
+    .action((name: string, role: string) => run('user:role', (users, audit) => setRole(users, audit, name, role)))
+  program
+    .command('user:sessions')
+    .description("list a user's open sessions, or end them")
+    .argument('<name>')
+    .option('--end <session>', 'end this session, as the list shows it')
+    .option('--end-all', 'end all sessions of the user', false)
+    .action((name: string, options: SessionOptions) =>
+      run('user:sessions', (_users, audit, database) => sessions(database, audit, name, options))
+    )
+}
+
+/** Options of `user:sessions`. */
+interface SessionOptions {
+  end?: string
+  endAll: boolean
 }
 
 async function create(users: Users, audit: Audit, name: string, isAdmin: boolean): Promise<string> {
@@ -63,9 +97,9 @@ async function list(users: Users): Promise<string> {
   if (all.length === 0) return 'There are no users. Create one with user:create.'
   return table(
     ['name', 'role', 'state', 'last_sign_in'],
-    all.map(({ username, isAdmin, isActive, lastSignInAt }) => [
+    all.map(({ username, role, isActive, lastSignInAt }) => [
       username,
-      isAdmin ? 'admin' : 'user',
+      role,
       isActive ? 'active' : 'disabled',
       lastSignInAt?.toISOString() ?? 'never'
     ])
@@ -74,8 +108,59 @@ async function list(users: Users): Promise<string> {
 
 async function disable(users: Users, audit: Audit, name: string): Promise<string> {
   const username = checkUsername(name)
-  if (!(await users.disable(username, audit(username)))) throw noUser(username)
+  assertChanged(await users.disable(username, audit(username)), username)
   return `${username} disabled`
+}
+
+async function enable(users: Users, audit: Audit, name: string): Promise<string> {
+  const username = checkUsername(name)
+  if (!(await users.enable(username, audit(username)))) throw noUser(username)
+  return `${username} enabled`
+}
+
+async function setRole(users: Users, audit: Audit, name: string, given: string): Promise<string> {
+  const username = checkUsername(name)
+  const role = ROLES.find(role => role === given)
+  if (!role) throw new CommandError(`the role is one of ${ROLES.join(', ')}`)
+  assertChanged(await users.setRole(username, role, audit(`${username} ${role}`)), username)
+  return `${username} has the role ${role}`
+}
+
+/** @throws {CommandError} */
+function assertChanged(reason: NotChanged | undefined, username: string): void {
+  if (reason === 'no_user') throw noUser(username)
+  if (reason === 'last_admin') {
+    throw new CommandError(
+      `${username} is the only admin who is not disabled: create or enable another one first, or give another user the role`
+    )
+  }
+}
+
+async function sessions(database: Database, audit: Audit, name: string, { end, endAll }: SessionOptions) {
+  const username = checkUsername(name)
+  if (end !== undefined && endAll) throw new CommandError('--end and --end-all cannot be combined')
+  if (end !== undefined && !SESSION_NUMBER.test(end)) {
+    throw new CommandError('--end is the number of a session as user:sessions shows it: 12 hexadecimal digits')
+  }
+  if (end === undefined && !endAll) return listSessions(database, username)
+  const ended = await endSessions(database, { username, number: end }, audit(`${username} ${end ?? 'all'}`))
+  if (ended === undefined) throw noUser(username)
+  if (end !== undefined && ended === 0) return `${username} has no session ${end}`
+  return `sessions of ${username} ended: ${ended}`
+}
+
+async function listSessions(database: Database, username: string): Promise<string> {
+  const open = await openSessions(database, username, operatorConfig().SESSION_IDLE_MINUTES)
+  if (!open) throw noUser(username)
+  if (open.length === 0) return `${username} has no open session`
+  const rows = open.map(({ number, openedAt, lastSeenAt, expiresAt, address }) => [
+    number,
+    openedAt.toISOString(),
+    lastSeenAt.toISOString(),
+    expiresAt.toISOString(),
+    address ?? 'unknown'
+  ])
+  return table(['session', 'opened', 'last_seen', 'ends', 'address'], rows)
 }
 
 async function setChat(users: Users, audit: Audit, name: string, chat: string): Promise<string> {

@@ -52,7 +52,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   trade_executions:
     'account_id int8, currency text, entry_price_before numeric, exchange_trade_id text, executed_at timestamptz, execution_id int8, fee numeric, fee_asset text, fee_value numeric, market_type text, order_id int8, position_side text, price numeric, quantity numeric, quantity_before numeric, realized_pnl numeric, recorded_at timestamptz, side text, strategy_account_id int8, symbol text',
   users:
-    'created_at timestamptz, is_active bool, is_admin bool, last_sign_in_at timestamptz, must_change_password bool, password_hash text, telegram_chat_id text, user_id int8, username text'
+    'created_at timestamptz, is_active bool, is_admin bool, last_sign_in_at timestamptz, must_change_password bool, password_hash text, role text, telegram_chat_id text, user_id int8, username text'
 }
 
 const list = (texts: readonly string[]) => `array[${texts.map(text => `'${text}'`).join(', ')}]`

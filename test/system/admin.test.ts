@@ -59,23 +59,47 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   })
   t.match(await run('', 'user:telegram', 'ops', '--chat=@somewhere'), { code: 2, stderr: /--chat is a number/ })
   t.hasStrict(await run('', 'user:telegram', 'nobody', '--chat=none'), { code: 2, stderr: 'there is no user nobody\n' })
+  t.match(await run('', 'user:disable', 'ops'), { code: 2, stderr: /^ops is the only admin who is not disabled: / })
+  t.match(await run('', 'user:role', 'ops', 'viewer'), { code: 2, stderr: /^ops is the only admin/ })
+  t.match(await run('', 'user:role', 'ops', 'owner'), { code: 2, stderr: /one of admin, viewer, user/ })
+  t.hasStrict(await run(`${PASSWORD}\n`, 'user:create', 'eve'), { code: 0, stdout: 'eve created\n' })
+  for (const _ of [1, 2]) {
+    t.hasStrict(await run('', 'user:role', 'eve', 'admin'), { code: 0, stdout: 'eve has the role admin\n' })
+  }
+  t.hasStrict(await run('', 'user:sessions', 'eve'), { code: 0, stdout: 'eve has no open session\n' })
+  t.hasStrict(await run('', 'user:sessions', 'eve', '--end', '0123456789ab'), {
+    code: 0,
+    stdout: 'eve has no session 0123456789ab\n'
+  })
+  t.match(await run('', 'user:sessions', 'eve', '--end', '%'), { code: 2, stderr: /12 hexadecimal digits/ })
+  t.match(await run('', 'user:sessions', 'eve', '--end', '0123456789ab', '--end-all'), { code: 2, stderr: /combined/ })
+  t.hasStrict(await run('', 'user:sessions', 'eve', '--end-all'), { code: 0, stdout: 'sessions of eve ended: 0\n' })
+  t.hasStrict(await run('', 'user:disable', 'ops'), { code: 0, stdout: 'ops disabled\n' })
+  t.hasStrict(await run('', 'user:enable', 'ops'), { code: 0, stdout: 'ops enabled\n' })
+  for (const command of ['user:disable', 'user:enable', 'user:sessions']) {
+    t.hasStrict(await run('', command, 'nobody'), { code: 2, stderr: 'there is no user nobody\n' })
+  }
   t.hasStrict(await run('', 'user:disable', 'ops'), { code: 0, stdout: 'ops disabled\n' })
   t.hasStrict(await run('', 'user:list'), {
-    stdout: 'name  role   state     last_sign_in\nops   admin  disabled  never\n'
+    stdout: 'name  role   state     last_sign_in\neve   admin  active    never\nops   admin  disabled  never\n'
   })
 
   const sql = postgres(url, { max: 1 })
   t.teardown(() => sql.end())
   const audit = await sql<{ actor: string }[]>`
     select actor, action, target, outcome from audit_log order by audit_id`
+  const changes = [
+    ...['user:create', 'user:password', 'user:telegram'].map(action => [action, 'ops']),
+    ['user:create', 'eve'],
+    ...Array(2).fill(['user:role', 'eve admin']),
+    ['user:sessions', 'eve 0123456789ab'],
+    ['user:sessions', 'eve all'],
+    ...['user:disable', 'user:enable', 'user:disable'].map(action => [action, 'ops'])
+  ]
   assertRows(
     t,
     audit,
-    ['user:create', 'user:password', 'user:telegram', 'user:disable'].map(action => ({
-      action,
-      target: 'ops',
-      outcome: 'succeeded'
-    }))
+    changes.map(([action, target]) => ({ action, target, outcome: 'succeeded' }))
   )
   for (const { actor } of audit) t.match(actor, /^cli:./)
 })

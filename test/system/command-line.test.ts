@@ -7,7 +7,18 @@ const run = (...words: string[]) => runCommand({ DATABASE_URL: 'postgres://127.0
 
 t.test('help lists every command, in each form of the help option', async t => {
   const commands = [
-    ...['user:create', 'user:list', 'user:disable', 'user:telegram', 'user:password', 'account:add', 'account:list'],
+    ...[
+      'user:create',
+      'user:list',
+      'user:disable',
+      'user:enable',
+      'user:role',
+      'user:sessions',
+      'user:telegram',
+      'user:password',
+      'account:add',
+      'account:list'
+    ],
     ...['account:test', 'account:disable', 'keys:rotate', 'status', 'migrate']
   ]
   for (const words of [['help'], ['--help'], ['-h']]) {
