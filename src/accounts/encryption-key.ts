@@ -64,5 +64,5 @@ function lostKey({ path, reason }: SecretFile, accounts: number): string {
     missing: `${path} is missing, and ${whose} are encrypted with it`,
     garbled: `${path} has no key, and ${whose} are encrypted with it`
   }
-  return `${states[reason ?? 'kept']}: restore the file from a backup, or set ENCRYPTION_KEY to its content; where it is lost, see docs/deployment.md ("Embedded database")`
+  return `${states[reason ?? 'kept']}: restore the file from a backup, or set ENCRYPTION_KEY to its content; where it is lost, see docs/deployment.md#embedded-database`
 }

@@ -52,7 +52,7 @@ t.test(
     const connect = () => Promise.reject(new Error('no exchange is called'))
     const accounts = new Accounts({ database, keyRing: new KeyRing(key), connect })
     const remedy =
-      'encrypted with it: restore the file from a backup, or set ENCRYPTION_KEY to its content; where it is lost, see docs/deployment.md ("Embedded database")'
+      'encrypted with it: restore the file from a backup, or set ENCRYPTION_KEY to its content; where it is lost, see docs/deployment.md#embedded-database'
     for (const [name, lost] of [
       ['first', 'the keys of 1 account are'],
       ['second', 'the keys of 2 accounts are']

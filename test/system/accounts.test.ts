@@ -165,7 +165,7 @@ t.test('with the embedded database the key is created once, and only its owner c
 
   // The file is lost in a power cut.
   await rm(path)
-  const message = `${path} is missing, and the keys of 1 account are encrypted with it: restore the file from a backup, or set ENCRYPTION_KEY to its content; where it is lost, see docs/deployment.md ("Embedded database")`
+  const message = `${path} is missing, and the keys of 1 account are encrypted with it: restore the file from a backup, or set ENCRYPTION_KEY to its content; where it is lost, see docs/deployment.md#embedded-database`
   const lost = await runCommand(environment, [], 'keys:rotate')
   t.strictSame(lost, { code: 1, stdout: '', stderr: `${message}\n` })
   const env = { ...TEST_ENVIRONMENT, ...environment, DRAIN_SECONDS: '0' }

@@ -461,7 +461,7 @@ t.test(
       await writeFile(join(dataDir, 'postgres/PG_VERSION'), `${version}\n`)
       t.equal(
         await start(dataDir).then(() => 'started', messageOf),
-        `DATA_DIR ${dataDir} has data of Postgres ${version}, and this service has Postgres 18: start the version of the service that made them, or move them to Postgres 18 as docs/deployment.md describes ("Embedded database"), or set another DATA_DIR`
+        `DATA_DIR ${dataDir} has data of Postgres ${version}, and this service has Postgres 18: start the version of the service that made them, or move them to Postgres 18 as docs/deployment.md#embedded-database describes, or set another DATA_DIR`
       )
     }
     await writeFile(join(dataDir, 'postgres/PG_VERSION'), '18\n')

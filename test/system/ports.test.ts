@@ -122,7 +122,7 @@ t.test(
   'data of another version of Postgres are reported with one line with both versions, by the service and a command',
   async t => {
     const DATA_DIR = realpathSync(t.testdir({ postgres: { PG_VERSION: '17\n' } }))
-    const message = `DATA_DIR ${DATA_DIR} has data of Postgres 17, and this service has Postgres 18: start the version of the service that made them, or move them to Postgres 18 as docs/deployment.md describes ("Embedded database"), or set another DATA_DIR\n`
+    const message = `DATA_DIR ${DATA_DIR} has data of Postgres 17, and this service has Postgres 18: start the version of the service that made them, or move them to Postgres 18 as docs/deployment.md#embedded-database describes, or set another DATA_DIR\n`
     t.strictSame(await failedStart(t, { DATA_DIR }), { out: '', err: `start: ${message}`, code: 1 })
     t.strictSame(await runCommand({ DATA_DIR }, [], 'user:list'), { code: 1, stdout: '', stderr: message })
   }

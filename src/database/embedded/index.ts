@@ -162,7 +162,7 @@ async function openCluster(home: string, majorVersion: string, log: EmbeddedLog)
   if (made === undefined) return false
   if (made !== majorVersion) {
     throw new StartError(
-      `DATA_DIR ${home} has data of Postgres ${made}, and this service has Postgres ${majorVersion}: start the version of the service that made them, or move them to Postgres ${majorVersion} as docs/deployment.md describes ("Embedded database"), or set another DATA_DIR`
+      `DATA_DIR ${home} has data of Postgres ${made}, and this service has Postgres ${majorVersion}: start the version of the service that made them, or move them to Postgres ${majorVersion} as docs/deployment.md#embedded-database describes, or set another DATA_DIR`
     )
   }
   const former = await findPostmaster(dir)
