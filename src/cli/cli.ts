@@ -5,6 +5,7 @@ import { DatabaseUnavailableError } from '../database/failure.ts'
 import { errorMessage } from '../log/error-fields.ts'
 import { redactCredentials } from '../log/redact.ts'
 import { printUncaught } from '../log/uncaught.ts'
+import { StartError } from '../start-error.ts'
 import { CommandError } from './command-error.ts'
 import type { CommandResult } from './command-result.ts'
 import { sentenceOf } from './operator-database.ts'
@@ -36,6 +37,8 @@ async function main(words: readonly string[]): Promise<number> {
 function messageOf(err: unknown): string {
   if (err instanceof DatabaseUnavailableError) return sentenceOf(err)
   // Sentences of ours quote names, never values.
-  if (err instanceof CommandError || err instanceof ConfigError) return redactCredentials(err.message)
+  if (err instanceof CommandError || err instanceof ConfigError || err instanceof StartError) {
+    return redactCredentials(err.message)
+  }
   return errorMessage(err)
 }
