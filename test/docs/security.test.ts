@@ -41,6 +41,7 @@ t.test('the steps after a compromise are numbered, and have the commands that en
   const used = [...steps.matchAll(/npm run admin -- (\S+)/g)].map(([, name]) => name)
   t.strictSame(used, [
     'user:list',
+    'user:sessions',
     'user:disable',
     'user:password',
     'keys:rotate',
