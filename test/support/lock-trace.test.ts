@@ -41,6 +41,8 @@ for (const [statement, locks] of [
     ]
   ],
   ["select pg_advisory_xact_lock(hashtext('a'))", [waits('pg_advisory_xact_lock')]],
+  ['update sign_in_limits set x = 1 where count_audited_attempts(a, 1)', [waits('sign_in_limits'), waits('audit_log')]],
+  ['select delete_old_audit_rows(100) as count', [{ table: 'audit_log', waits: false }]],
   ["select pg_try_advisory_xact_lock(hashtext('a'))", []],
   ['update another set x = 1', []]
 ] as const) {

@@ -41,6 +41,13 @@ export function readTransactions(log: string): string[][] {
   return [...transactions.values()]
 }
 
+/** The functions of the schema, with the rows that each locks. */
+const FUNCTIONS: Readonly<Record<string, Lock>> = {
+  pg_advisory_xact_lock: { table: ADVISORY, waits: true },
+  count_audited_attempts: { table: 'audit_log', waits: true },
+  delete_old_audit_rows: { table: 'audit_log', waits: false }
+}
+
 const TOKEN = new RegExp(
   [
     /(?<open>\()/,
@@ -49,7 +56,7 @@ const TOKEN = new RegExp(
     /\bdo update\b/,
     /\b(?:insert into|update|delete from|lock table) (?<written>\w+)/,
     /\bfrom (?<from>\w+)/,
-    /\b(?<advisory>pg_advisory_xact_lock)\(/
+    new RegExp(`\\b(?<called>${Object.keys(FUNCTIONS).join('|')})\\(`)
   ]
     .map(({ source }) => source)
     .join('|'),
@@ -68,8 +75,8 @@ export function locksOf(statement: string): Lock[] {
   for (const { 0: token, groups = {} } of text.matchAll(TOKEN)) {
     if (groups.open) read.push(undefined)
     else if (groups.close) read.pop()
-    else if (groups.advisory) {
-      locks.push({ table: ADVISORY, waits: true })
+    else if (groups.called) {
+      locks.push(...[FUNCTIONS[groups.called] ?? []].flat())
       read.push(undefined)
     } else if (groups.from) read[read.length - 1] = groups.from
     else if (groups.written && token !== 'insert into audit_log') locks.push({ table: groups.written, waits: true })
