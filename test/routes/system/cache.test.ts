@@ -133,8 +133,10 @@ t.test('the caches are reported, and cleared on every replica', async t => {
     await clear({ type: 'price' })
     const rows = await app.db.run(sql => sql`select actor, filter from cache_commands order by command_id desc limit 1`)
     assertRows(t, rows, [{ actor: 'ada', filter: { type: 'price', dry_run: false } }])
-    const { answer } = await admin.send('GET', '/api/system/audit-log?limit=1&action=POST%20/api/system/cache-clear')
-    assertRows(t, answer.entries, [{ actor: 'ada', outcome: 'succeeded' }])
+    const { answer } = await admin.send('GET', '/api/system/audit-log?action=POST%20/api/system/cache-clear')
+    // The rejected requests of the tests before are recorded later than they came.
+    const [newest] = (answer.entries as { outcome: string }[]).filter(({ outcome }) => outcome !== 'refused')
+    t.hasStrict(newest, { actor: 'ada', outcome: 'succeeded' })
   })
 })
 
