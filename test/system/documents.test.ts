@@ -125,6 +125,8 @@ class Reader {
     const { main, probes, metrics } = lines.some(line => NEEDS_SERVICE.test(line)) ? await addresses(t, settings) : NONE
     // docs/accounts.md creates this user itself.
     if (file !== 'docs/accounts.md') await runCommand(settings, [PASSWORD], 'user:create', 'ops', '--admin')
+    // The first start on an embedded database creates this user.
+    if (file === 'docs/deployment.md') await runCommand(settings, [PASSWORD], 'user:create', 'admin', '--admin')
     const directory = projectCopy(t)
     const runs = `${main}/api/system/job-runs`
     const host = (address: string) => new URL(address).host

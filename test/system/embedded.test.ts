@@ -204,6 +204,7 @@ async function cloneProject(dir: string, binaries: 'complete' | 'without links' 
     'src/async',
     'src/database',
     'src/data-directory.js',
+    'src/log/redact.js',
     'src/start-error.js',
     'test/support/embedded-owner.js'
   ]) {
