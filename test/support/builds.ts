@@ -47,16 +47,24 @@ export interface EarlierCommit {
 }
 
 /**
- * Finds the last commit before a version. It is absent without a repository, and in a shallow clone.
+ * Finds the last commit before a version. It is absent without a repository, in a shallow clone, and in a history that
+ * begins with that version.
  * @param version as in package.json
- * @throws {Error} if the history is complete and does not contain it
  */
 export function lastCommitBefore(version: string): EarlierCommit {
-  const absent = historyAbsent()
-  if (absent !== false) return { commit: '', migrations: [], absent }
-  const raised = git('log', '--reverse', '--format=%H', `-S"version": "${version}"`, '--', 'package.json')
+  const missing = historyAbsent()
+  if (missing !== false) return { commit: '', migrations: [], absent: missing }
+  const raised = git('log', '--reverse', '--format=%H %P', `-S"version": "${version}"`, '--', 'package.json')
+  // The commit that raised the version, and its parent.
   const [first = ''] = raised.split('\n')
-  const commit = git('rev-parse', '--verify', `${first}^`).trim()
+  const [, commit] = first.trim().split(' ')
+  if (commit === undefined) {
+    return {
+      commit: '',
+      migrations: [],
+      absent: `the history begins with ${version}: there is no earlier commit to build`
+    }
+  }
   const names = git('ls-tree', '--name-only', commit, 'src/database/migrations/').trim().split('\n')
   return { commit, migrations: names.map(name => name.slice(name.lastIndexOf('/') + 1)), absent: false }
 }
