@@ -212,7 +212,9 @@ function missed(order: KnownOrder, known: Total, code: ExchangeErrorCode): Recon
 /** In what an answer contradicts its order; null if in nothing. */
 function mismatchOf(order: KnownOrder, seen: UnifiedOrder, fills: readonly Fill[] | null): string | null {
   if (seen.exchangeSymbol !== order.exchangeSymbol) return 'symbol_differs'
-  if (seen.side !== order.side || seen.positionSide !== order.positionSide) return 'side_differs'
+  // Spot has no position sides, whatever the order-entry side recorded.
+  const isOtherPosition = order.marketType === 'FUTURES' && seen.positionSide !== order.positionSide
+  if (seen.side !== order.side || isOtherPosition) return 'side_differs'
   if (seen.lostChild) return 'lost_child'
   if (partsOfSymbol(order.symbol) === null) return 'unknown_quote'
   const isOfOrder = seen.exchangeOrderId === order.exchangeOrderId

@@ -40,6 +40,7 @@ export function refusalByStatus(status: number): Refusal | null {
 /** Texts of a refusal because of the country, by the exchange or by the network in front of it. */
 const LOCATION =
   /block access from your country|restricted location|not (available|supported) in your (country|region)/i
+const LOCATION_STATUSES: ReadonlySet<number> = new Set([403, 451])
 /** The end of a ban as Binance writes it: `IP banned until 1659146400000`. */
 const BANNED_UNTIL = /banned until (\d{13})\b/i
 /** Fields in which exchanges write sentences. */
@@ -57,7 +58,9 @@ export function refusalByText(answer: Answer, hostTime: Millis): Refusal | null 
   const exchangeCode = String(answer.status)
   const [, until] = BANNED_UNTIL.exec(text) ?? []
   if (until !== undefined) return { code: 'rate_limited', exchangeCode, retryAfterMs: Number(until) - hostTime }
-  return LOCATION.test(text) ? { code: 'location_refused', exchangeCode } : null
+  // With another status such a text is about one account or symbol, and must not stop the calls of all others.
+  const isLocation = LOCATION_STATUSES.has(answer.status) && LOCATION.test(text)
+  return isLocation ? { code: 'location_refused', exchangeCode } : null
 }
 
 function textOfRefusal({ body, page }: Answer): string {

@@ -57,6 +57,7 @@ t.test('the text of a refusal states a ban or the country, in JSON and in a page
   }
   t.strictSame(answer(null, '<b>banned until 1700000060000</b>'), ban)
   t.strictSame(answer({ msg: 'not available in your region' }), { code: 'location_refused', exchangeCode: '403' })
+  t.equal(answer({ msg: 'not available in your region' }, null, 400), null, 'about one account or symbol')
   for (const body of [
     null,
     [],
