@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+
+const RUNNER = fileURLToPath(new URL('../../../scripts/run-tests.js', import.meta.url))
+const TAP = import.meta.resolve('tap')
+
+/** Runs test files with these contents. Only the runner itself starts with a clean environment. */
+async function run(t: Test, contents: readonly string[], options: readonly string[] = []) {
+  const dir = t.testdir()
+  const files = contents.map((_, index) => join(dir, `${index}.test.mjs`))
+  await Promise.all(files.map((file, index) => writeFile(file, contents[index] ?? '')))
+  const { PATH, HOME } = process.env
+  const child = spawn('env', ['-i', `PATH=${PATH}`, `HOME=${HOME}`, process.execPath, RUNNER, ...options, ...files], {
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
+  const order = [...output.matchAll(/^ok \d+ - .*?(\d+)\.test\.mjs/gm)].map(([, index]) => Number(index))
+  return { output, errors, code, order }
+}
+
+const PASSING = `import t from '${TAP}'
+t.test('passes', async t => { t.ok(true) })`
+
+t.test('files that pass are subtests of one stream, and the exit code is 0', async t => {
+  const { output, code, errors } = await run(t, [PASSING, PASSING])
+  t.equal(code, 0)
+  t.equal(errors, '')
+  t.equal(output.match(/^ok \d+ - /gm)?.length, 2)
+  // One assertion of each file, that it has tests, and its exit code.
+  t.equal(/^# \{ total: .*$/m.exec(output)?.[0], '# { total: 6, pass: 6 }')
+})
+
+for (const [what, content] of Object.entries({
+  'an assertion that fails': `import t from '${TAP}'
+t.test('fails', async t => { t.equal(1, 2) })`,
+  'an error while the file is loaded': "throw new Error('at import')",
+  'a file without tests': '',
+  'an exit code after tests that passed': `${PASSING}
+process.on('exit', () => { process.exitCode = 3 })`,
+  'a test that does not end': `import t from '${TAP}'
+t.test('waits', async () => { await new Promise(resolve => setTimeout(resolve, 1e6)) })`,
+  'a test that blocks its process': `import t from '${TAP}'
+t.test('blocks', async () => { for (;;); })`
+})) {
+  t.test(`${what} fails the run`, async t => {
+    const { output, code } = await run(t, [content, PASSING], ['--timeout=1'])
+    t.equal(code, 1)
+    t.equal(output.match(/^not ok \d+ - .*0\.test\.mjs/gm)?.length, 1)
+  })
+}
+
+t.test('a seed gives an order that it repeats', async t => {
+  const contents = Array.from({ length: 8 }, () => PASSING)
+  const [first, again, other] = [
+    await run(t, contents, ['--jobs=1', '--seed=7']),
+    await run(t, contents, ['--jobs=1', '--seed=7']),
+    await run(t, contents, ['--jobs=1', '--seed=8'])
+  ]
+  t.strictSame(again.order, first.order)
+  t.strictNotSame(other.order, first.order)
+  t.strictSame(first.order.toSorted(), [0, 1, 2, 3, 4, 5, 6, 7])
+})
