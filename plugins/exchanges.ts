@@ -6,6 +6,7 @@ import { exchangeDetails } from '../src/exchanges/exchange-check.ts'
 import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
 import type { ClientOptions, ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
 import type { ExchangeStatus } from '../src/exchanges/http/exchange-gateway.ts'
+import { Instruments } from '../src/exchanges/instruments.ts'
 import { countExchangeCall, reportExchanges } from '../src/exchanges/metrics.ts'
 import { URL_SETTINGS } from '../src/exchanges/url-settings.ts'
 
@@ -16,6 +17,8 @@ declare module 'fastify' {
       client(options: ClientOptions): Promise<ExchangeClient>
       /** The state of every exchange that has a client; empty before the first client. */
       status(): ExchangeStatus[]
+      /** The instruments of the real markets. */
+      instruments: Instruments
       /** Aborted when the service closes. */
       closing: AbortSignal
     }
@@ -39,11 +42,19 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     return { dispatcher, registry }
   }
 
+  async function client(options: ClientOptions) {
+    connected ??= connect()
+    return (await connected).registry.client(options)
+  }
+
   app.decorate('exchanges', {
-    async client(options) {
-      connected ??= connect()
-      return (await connected).registry.client(options)
-    },
+    client,
+    instruments: new Instruments({
+      database: app.db,
+      log: app.log,
+      closing: closing.signal,
+      read: async (market, options) => (await client(market)).instruments(options)
+    }),
     status: () => registry?.status() ?? [],
     closing: closing.signal
   })
@@ -57,4 +68,4 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
   })
 }
 
-export default fp(exchanges, { name: 'exchanges', fastify: '5.x', dependencies: ['health', 'metrics'] })
+export default fp(exchanges, { name: 'exchanges', fastify: '5.x', dependencies: ['db', 'health', 'metrics'] })

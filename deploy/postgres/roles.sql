@@ -38,6 +38,7 @@ grant select, insert, update on
   scheduled_jobs,
   users,
   accounts,
+  instruments,
   strategy_positions,
   trade_executions,
   account_balances,

@@ -47,6 +47,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['account_balances', 'account_balance_history'], guard: 'the run of sync_account_balances' },
   { tables: ['daily_account_summaries'] },
   { tables: ['strategy_performance', 'performance_progress'], guard: 'the run of calculate_daily_performance' },
+  { tables: ['instruments'] },
   { tables: ['cache_commands'] },
   { tables: ['cache_command_results'] },
   { tables: ['alerts', 'alert_progress'], guard: 'the advisory lock of alerts' },

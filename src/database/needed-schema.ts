@@ -24,6 +24,8 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
     'account_id int8, computed_at timestamptz, currency text, date date, end_balance numeric, fees numeric, fees_unknown int4, is_final bool, losses int4, max_drawdown numeric, realized_pnl numeric, start_balance numeric, trades int4, unrealized_pnl numeric, volume numeric, win_rate numeric, wins int4',
   health_periods:
     'check_name text, code text, from_at timestamptz, instance text, is_over bool, period_id uuid, until_at timestamptz',
+  instruments:
+    'base text, contract_value numeric, exchange text, exchange_symbol text, market_type text, price_step numeric, quantity_step numeric, quote text, read_at timestamptz, symbol text, trading bool',
   job_runs:
     'actor text, error_code text, finished_at timestamptz, instance text, job_id text, lease_expires_at timestamptz, lease_token uuid, outcome text, progress_done int4, progress_total int4, result jsonb, run_id uuid, scheduled_for timestamptz, seq int8, skipped_count int4, started_at timestamptz, trigger text',
   orders:

@@ -1,6 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 import type { Balance } from '../domain/balance.ts'
 import type { Fill } from '../domain/fill.ts'
+import type { Instrument } from '../domain/instrument.ts'
 import type { ExchangeName, MarketType, Price } from '../domain/market.ts'
 import type { Millis } from '../domain/millis.ts'
 import type { OrderRef, UnifiedOrder } from '../domain/order.ts'
@@ -27,6 +28,13 @@ export interface ExchangeClient {
 
   /** Last prices of every symbol of the market, in one call. Unsupported symbols (dated, inverse) are left out. */
   lastPrices(options?: CallOptions): Promise<Price[]>
+  /**
+   * Every pair or linear perpetual that the market lists, with all pages. Needs no credentials. Unsupported contracts
+   * (dated, inverse) and rows that cannot be read are left out.
+   *
+   * @throws {ExchangeError} `invalid_answer` for a list without a single instrument
+   */
+  instruments(options?: CallOptions): Promise<Instrument[]>
   /** @throws {ExchangeError} `order_not_found` when the exchange does not have the order (any more), `bad_symbol` */
   order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder>
   /** Every order of the account on this market that is `open` or `partially_filled`, with all pages. */

@@ -25,6 +25,19 @@ const MARKETS = EXCHANGE_NAMES.flatMap(exchange =>
   MARKET_TYPES.filter(market => CATALOGUE[exchange].markets[market] !== undefined).map(market => ({ exchange, market }))
 )
 
+/** Symbols whose base and quote cannot be derived from their letters. */
+const AMBIGUOUS = [
+  { base: 'XRP', quote: 'RLUSD' },
+  { base: 'USDT', quote: 'USD' },
+  { base: 'GRT', quote: 'USD' },
+  { base: 'BTC', quote: 'MNT' },
+  { base: 'BTC', quote: 'U' },
+  { base: 'ETH', quote: 'USDC' }
+]
+
+/** Whether an instrument that is suspended stays in the list. */
+const listsSuspended = (exchange: ExchangeName) => exchange === 'BINANCE' || exchange === 'OKX'
+
 const agent = new Agent()
 t.teardown(() => agent.close())
 
@@ -48,6 +61,46 @@ for (const { exchange, market } of MARKETS) {
     t.equal(price?.price, '0.00000014')
     t.equal(price?.exchangeSymbol, simulated.exchangeSymbol(bench.symbol, market))
     t.equal(simulated.requests.length, 1)
+  })
+
+  test('reads every instrument with its base and quote, and whether it trades', async (t, bench) => {
+    const { registry, simulated } = bench
+    const client = registry.client({ exchange, marketType: market })
+    // A swap of OKX that is quoted in USD is an inverse one.
+    const isInverse = (quote: string) => exchange === 'OKX' && market === 'FUTURES' && quote === 'USD'
+    const others = AMBIGUOUS.filter(({ quote }) => !isInverse(quote))
+    for (const pair of others) simulated.list(pair, '2')
+    simulated.suspend('BTCMNT')
+    const listed = await client.instruments()
+    const suspended = listed.filter(({ trading }) => !trading).map(({ symbol }) => symbol)
+    t.strictSame(suspended, listsSuspended(exchange) ? ['BTCMNT'] : [])
+    const traded = listed.filter(({ trading }) => trading)
+    t.strictSame(
+      traded.map(({ exchangeSymbol, base, quote }) => [exchangeSymbol, base, quote]).sort(),
+      [
+        ...simulated.symbols.slice(0, 3).map(symbol => ({ base: symbol.slice(0, 3), quote: symbol.slice(3) })),
+        ...others
+      ]
+        .filter(({ quote }) => quote !== 'MNT')
+        .map(({ base, quote }) => [simulated.exchangeSymbol(`${base}${quote}`, market), base, quote])
+        .sort()
+    )
+    for (const { symbol, base, quote } of listed) t.equal(symbol, `${base}${quote}`)
+    t.equal(simulated.requests.length, 1)
+  })
+
+  test('an instrument list that is empty or no list is an error', async (t, bench) => {
+    const { simulated, client } = bench
+    for (const symbol of simulated.symbols) simulated.suspend(symbol)
+    const none = { code: '0', retCode: 0, result: { list: [], nextPageCursor: '' }, data: [], symbols: [] }
+    const isObject = exchange !== 'UPBIT' && exchange !== 'BITHUMB'
+    for (const body of [isObject ? JSON.stringify(none) : '[]', '{"code":"0","retCode":0}', 'null']) {
+      simulated.fault({ kind: 'status', status: 200, body })
+      const error = await failureOf(client.instruments())
+      t.equal(error.code, 'invalid_answer', body)
+      t.equal(error.operation, 'instruments', body)
+      simulated.clearFaults()
+    }
   })
 
   test('needs no credentials for prices and time, and rejects other reads without a call', async (t, bench) => {

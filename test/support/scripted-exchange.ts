@@ -127,6 +127,7 @@ export class ScriptedExchange {
         return this.#find(ref, marketType).fills.slice(0, this.reportedFills)
       },
       lastPrices: unasked,
+      instruments: unasked,
       balances: unasked,
       positions: unasked,
       serverTime: unasked

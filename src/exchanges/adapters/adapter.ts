@@ -1,8 +1,9 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
 import { createHmac } from 'node:crypto'
-import { type Decimal, toDecimal } from '../../domain/decimal.ts'
+import { type Decimal, Exact, isZero, toDecimal } from '../../domain/decimal.ts'
 import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
 import type { Fill } from '../../domain/fill.ts'
+import type { Instrument } from '../../domain/instrument.ts'
 import type { ExchangeName, MarketType } from '../../domain/market.ts'
 import type { Credentials } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
@@ -77,6 +78,67 @@ export function tickerPrice(text: string | null | undefined): Decimal | null {
   const price = toDecimal(text)
   if (price === null) throw new UnreadableAnswer('a price is not a number')
   return /[1-9]/.test(price) && !price.startsWith('-') ? price : null
+}
+
+const CURRENCY = /^[\p{L}\p{N}]{1,36}$/u
+const EXCHANGE_SYMBOL = /^[\p{L}\p{N}][\p{L}\p{N}_.-]{0,79}$/u
+
+/** What a row of an instrument list has, as texts of the exchange. */
+export interface ListedInstrument {
+  exchangeSymbol: string | null | undefined
+  base: string | null | undefined
+  quote: string | null | undefined
+  /** Default 1. */
+  contractValue?: Decimal | null
+  priceStep?: string | null | undefined
+  /** In units of the exchange: contracts, where it counts in contracts. */
+  quantityStep?: string | null | undefined
+  trading: boolean
+}
+
+/** An instrument. @throws {UnreadableAnswer} when its symbols or its contract value cannot be read */
+export function instrumentFrom(row: ListedInstrument): Instrument {
+  const { exchangeSymbol, base, quote, contractValue = '1', trading } = row
+  if (!exchangeSymbol || !EXCHANGE_SYMBOL.test(exchangeSymbol)) throw new UnreadableAnswer('no symbol of an instrument')
+  if (!base || !quote || !CURRENCY.test(base) || !CURRENCY.test(quote)) throw new UnreadableAnswer('no base and quote')
+  if (contractValue === null || !isPositive(contractValue)) throw new UnreadableAnswer('a contract has no size')
+  const step = stepOf(row.quantityStep)
+  return {
+    exchangeSymbol,
+    symbol: `${base}${quote}`,
+    base,
+    quote,
+    contractValue,
+    priceStep: stepOf(row.priceStep),
+    quantityStep: step === null || contractValue === '1' ? step : new Exact(step).times(contractValue).toFixed(),
+    trading
+  }
+}
+
+/** Null when the exchange does not report a step above zero: without one every digit is allowed. */
+function stepOf(text: string | null | undefined): Decimal | null {
+  const step = toDecimal(text ?? '')
+  return step !== null && isPositive(step) ? step : null
+}
+
+function isPositive(value: Decimal): boolean {
+  return !value.startsWith('-') && !isZero(value)
+}
+
+/** Adds the instrument of a row, unless the row cannot be read: one bad row must not hide the others. */
+export function addInstrument(add: (instrument: Instrument) => void, parse: () => Instrument | null): void {
+  try {
+    const instrument = parse()
+    if (instrument !== null) add(instrument)
+  } catch (err) {
+    if (!(err instanceof UnreadableAnswer)) throw err
+  }
+}
+
+/** @throws {UnreadableAnswer} for an empty list: no market of an exchange is without instruments */
+export function notEmpty(instruments: Instrument[]): Instrument[] {
+  if (instruments.length === 0) throw new UnreadableAnswer('no instrument is listed')
+  return instruments
 }
 
 /** Fills in the order of their time. `fills` is newest first: reversed, fills of one millisecond keep their order. */

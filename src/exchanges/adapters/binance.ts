@@ -4,6 +4,7 @@ import { MINUTE, SECOND } from '../../async/durations.ts'
 import { type Balance, balanceOfParts, balanceOfTotal } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
+import type { Instrument } from '../../domain/instrument.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
@@ -18,6 +19,7 @@ import {
   optionalDecimal,
   optionalMillis,
   optionalText,
+  parseLossless,
   priceOf,
   recordOf,
   rowsOf,
@@ -25,9 +27,13 @@ import {
 } from '../http/answer-fields.ts'
 import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
+import { RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
+  addInstrument,
   hmacSha256,
+  instrumentFrom,
+  notEmpty,
   queryOf,
   type RefusalTable,
   refusalFrom,
@@ -51,6 +57,7 @@ const LIMITS: Readonly<Record<MarketType, RateLimit>> = {
 interface MarketRoutes {
   time: Route
   prices: Route
+  instruments: Route
   order: Route
   openOrders: Route
   fills: Route
@@ -67,6 +74,11 @@ const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
   SPOT: {
     time: route({ operation: 'serverTime', path: '/api/v3/time', weight: 1, signing: 'none' }),
     prices: route({ operation: 'lastPrices', path: '/api/v3/ticker/price', weight: 4, signing: 'none' }),
+    // The answer has several MB.
+    instruments: {
+      ...route({ operation: 'instruments', path: '/api/v3/exchangeInfo', weight: 20, signing: 'none' }),
+      attemptMs: 30 * SECOND
+    },
     order: route({ operation: 'order', path: '/api/v3/order', weight: 4 }),
     openOrders: route({ operation: 'openOrders', path: '/api/v3/openOrders', weight: 80 }),
     fills: route({ operation: 'fills', path: '/api/v3/myTrades', weight: 20 }),
@@ -75,6 +87,10 @@ const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
   FUTURES: {
     time: route({ operation: 'serverTime', path: '/fapi/v1/time', weight: 1, signing: 'none' }),
     prices: route({ operation: 'lastPrices', path: '/fapi/v2/ticker/price', weight: 2, signing: 'none' }),
+    instruments: {
+      ...route({ operation: 'instruments', path: '/fapi/v1/exchangeInfo', weight: 1, signing: 'none' }),
+      attemptMs: 30 * SECOND
+    },
     order: route({ operation: 'order', path: '/fapi/v1/order', weight: 1 }),
     openOrders: route({ operation: 'openOrders', path: '/fapi/v1/openOrders', weight: 40 }),
     fills: route({ operation: 'fills', path: '/fapi/v1/userTrades', weight: 5 }),
@@ -172,6 +188,18 @@ export class BinanceClient implements ExchangeClient {
   async lastPrices(options?: CallOptions): Promise<Price[]> {
     const fields = { symbol: 'symbol', price: 'price', time: 'time' }
     return await this.#api.readPrices({ route: this.#routes.prices, fields, unifiedSymbol }, options)
+  }
+
+  /**
+   * Spot has every status without a filter, `BREAK` and `HALT` included. Without the names of permission sets the answer
+   * has half the size.
+   *
+   * https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints
+   */
+  async instruments(options?: CallOptions): Promise<Instrument[]> {
+    const query = this.marketType === 'SPOT' ? queryOf({ showPermissionSets: 'false' }) : ''
+    const reader = (add: (instrument: Instrument) => void) => instrumentReader(this.marketType, add)
+    return await this.#api.readRows({ route: this.#routes.instruments, query, reader, read: notEmpty }, options)
   }
 
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
@@ -332,6 +360,32 @@ export function parseBinancePosition(row: JsonRecord): Position | null {
     unrealizedPnl: optionalDecimal(row, 'unRealizedProfit'),
     updatedAt: optionalMillis(row, 'updateTime')
   }
+}
+
+/** Perpetuals on coins, and those on shares and metals. Both are linear here; the other types are dated. */
+const PERPETUALS: ReadonlySet<string | null> = new Set(['PERPETUAL', 'TRADIFI_PERPETUAL'])
+
+function instrumentReader(marketType: MarketType, add: (instrument: Instrument) => void): RowReader {
+  const fields = ['symbol', 'status', 'baseAsset', 'quoteAsset', 'filters', 'contractType']
+  return new RowReader(
+    fields,
+    ([exchangeSymbol, status, base, quote, filters, contractType]) =>
+      addInstrument(add, () => {
+        if (marketType === 'FUTURES' && !PERPETUALS.has(contractType ?? null)) return null
+        return instrumentFrom({ exchangeSymbol, base, quote, ...stepsOf(filters), trading: status === 'TRADING' })
+      }),
+    { array: 'symbols', nested: ['filters'] }
+  )
+}
+
+/** The steps in the list of filters. @throws {UnreadableAnswer} */
+function stepsOf(filters: string | null | undefined) {
+  const rows = filters ? rowsOf(parseLossless(filters), 'filters') : []
+  const step = (type: string, field: string) => {
+    const filter = rows.find(row => row.filterType === type)
+    return filter === undefined ? null : optionalText(filter, field)
+  }
+  return { priceStep: step('PRICE_FILTER', 'tickSize'), quantityStep: step('LOT_SIZE', 'stepSize') }
 }
 
 const REFUSALS: RefusalTable = {

@@ -4,6 +4,7 @@ import { SECOND } from '../../async/durations.ts'
 import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
 import { Exact, isZero, negated } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
+import type { Instrument } from '../../domain/instrument.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
@@ -20,6 +21,7 @@ import {
   optionalDecimal,
   optionalMillis,
   optionalText,
+  parseLossless,
   priceOf,
   recordOf,
   rowsOf,
@@ -28,9 +30,13 @@ import {
 } from '../http/answer-fields.ts'
 import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
+import { RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
+  addInstrument,
   hmacSha256,
+  instrumentFrom,
+  notEmpty,
   oldestFirst,
   queryOf,
   type RefusalTable,
@@ -41,6 +47,8 @@ import {
 import { ExchangeApi } from './exchange-api.ts'
 
 const RECV_WINDOW_MS = 5 * SECOND
+/** The most that Bybit allows. */
+const INSTRUMENTS_PER_PAGE = 1_000
 /** A 403 means too many calls from our address; it states no time. */
 const ADDRESS_PENALTY_MS = 60 * SECOND
 
@@ -61,6 +69,7 @@ function accountRoute(row: { operation: string; path: string }): Route {
 const ROUTES = {
   time: publicRoute({ operation: 'serverTime', path: '/v5/market/time' }),
   prices: publicRoute({ operation: 'lastPrices', path: '/v5/market/tickers' }),
+  instruments: publicRoute({ operation: 'instruments', path: '/v5/market/instruments-info' }),
   /** Open orders and a few hundred of the last ended ones. */
   order: accountRoute({ operation: 'order', path: '/v5/order/realtime' }),
   /** A window of older ended orders. */
@@ -125,6 +134,26 @@ export class BybitClient implements ExchangeClient {
       timeOf: (body: unknown) => optionalMillis(recordOf(body, 'the answer'), 'time')
     }
     return await this.#api.readPrices(list, options)
+  }
+
+  /**
+   * The list without a status has the instruments that trade, and those that open soon: one that is settled or delisted
+   * is absent. Spot has one page.
+   *
+   * https://bybit-exchange.github.io/docs/v5/market/instrument
+   */
+  async instruments(options?: CallOptions): Promise<Instrument[]> {
+    const query = queryOf({ category: CATEGORY[this.marketType], limit: INSTRUMENTS_PER_PAGE })
+    const instruments = await this.#api.readRowPages<Instrument, string>(
+      {
+        route: ROUTES.instruments,
+        query: cursor => withCursor(query, cursor),
+        reader: add => instrumentReader(this.marketType, add),
+        next: (result, cursor) => nextCursorOf(result, cursor)
+      },
+      options
+    )
+    return this.#api.parse('instruments', () => notEmpty(instruments))
   }
 
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
@@ -194,12 +223,10 @@ export class BybitClient implements ExchangeClient {
     return await this.#api.readPages<JsonRecord, string>(
       {
         route,
-        // The exchange encodes the cursor; it is sent back unchanged.
-        query: cursor => (cursor === undefined ? query : `${query}&cursor=${cursor}`),
+        query: cursor => withCursor(query, cursor),
         read: (result, cursor) => {
           const rows = listOf(result)
-          const next = cursorOf(result) ?? undefined
-          return { rows, next: rows.length === 0 || next === cursor ? undefined : next }
+          return { rows, next: rows.length === 0 ? undefined : nextCursorOf(result, cursor) }
         }
       },
       options
@@ -357,10 +384,41 @@ function listOf(result: JsonRecord): JsonRecord[] {
   return rowsOf(result.list, 'list')
 }
 
-function cursorOf(result: JsonRecord): string | null {
-  const cursor = optionalText(result, 'nextPageCursor')
-  if (cursor !== null && !/^[\w%.:,=-]+$/.test(cursor)) throw new UnreadableAnswer('nextPageCursor is not a cursor')
-  return cursor
+/** The exchange encodes the cursor; it is sent back unchanged. */
+function withCursor(query: string, cursor: string | undefined): string {
+  return cursor === undefined ? query : `${query}&cursor=${cursor}`
+}
+
+/** Undefined on the last page, which has no cursor or repeats the one it was requested with. */
+function nextCursorOf(result: JsonRecord, cursor: string | undefined): string | undefined {
+  const next = optionalText(result, 'nextPageCursor')
+  if (next !== null && !/^[\w%.:,=-]+$/.test(next)) throw new UnreadableAnswer('nextPageCursor is not a cursor')
+  return next === null || next === cursor ? undefined : next
+}
+
+/** Steps are in an object of the row; the one of quantities has another name on spot. */
+function instrumentReader(marketType: MarketType, add: (instrument: Instrument) => void): RowReader {
+  const nested = ['priceFilter', 'lotSizeFilter']
+  const fields = ['symbol', 'status', 'baseCoin', 'quoteCoin', 'contractType', ...nested]
+  const step = marketType === 'SPOT' ? 'basePrecision' : 'qtyStep'
+  const textIn = (object: string | null | undefined, field: string) =>
+    object ? optionalText(recordOf(parseLossless(object), 'a filter'), field) : null
+  return new RowReader(
+    fields,
+    ([exchangeSymbol, status, base, quote, contractType, priceFilter, lotSizeFilter]) =>
+      addInstrument(add, () => {
+        if (marketType === 'FUTURES' && contractType !== 'LinearPerpetual') return null
+        return instrumentFrom({
+          exchangeSymbol,
+          base,
+          quote,
+          priceStep: textIn(priceFilter, 'tickSize'),
+          quantityStep: textIn(lotSizeFilter, step),
+          trading: status === 'Trading'
+        })
+      }),
+    { nested }
+  )
 }
 
 function positionSideOf(row: JsonRecord): PositionSide {

@@ -56,6 +56,17 @@ export interface StreamedRequest<Item, T> extends RouteRequest {
   read: (items: Item[], body: unknown) => T
 }
 
+/** A long list in pages that are read row by row while they arrive. */
+export interface PagedRowsRequest<Payload, Item, Position> {
+  route: Route
+  /** The query for the page at a position, or for the first page. */
+  query: (position: Position | undefined) => string
+  /** Makes the reader for one attempt. It calls `add` with each item. */
+  reader: (add: (item: Item) => void) => RowReader
+  /** The position of the page after this one; undefined after the last page. `payload` is without the rows. */
+  next: (payload: Payload, position: Position | undefined) => Position | undefined
+}
+
 /** Where a list of tickers has its prices. */
 export interface PriceList extends RouteRequest {
   /** Names of the fields of a row. `time` is in milliseconds; without it prices have no time. */
@@ -106,17 +117,37 @@ export class ExchangeApi<Payload> {
     { route, query, read }: PagedRequest<Payload, Row, Position>,
     options: CallOptions | undefined
   ): Promise<Row[]> {
+    return await this.#allPages<Row, Position>(route.operation, async position => {
+      return await this.read({ route, query: query(position) }, payload => read(payload, position), options)
+    })
+  }
+
+  /** As `readPages`, for pages that are read row by row while they arrive. @throws {ExchangeError} */
+  async readRowPages<Item, Position>(
+    { route, query, reader, next }: PagedRowsRequest<Payload, Item, Position>,
+    options: CallOptions | undefined
+  ): Promise<Item[]> {
+    return await this.#allPages<Item, Position>(route.operation, async position => {
+      const read = (rows: Item[], body: unknown) => ({ rows, next: next(this.#options.payloadOf(body), position) })
+      return await this.readRows({ route, query: query(position), reader, read }, options)
+    })
+  }
+
+  async #allPages<Row, Position>(
+    operation: string,
+    readPage: (position: Position | undefined) => Promise<{ rows: Row[]; next: Position | undefined }>
+  ): Promise<Row[]> {
     const rows: Row[] = []
     let position: Position | undefined
     for (let page = 0; page < MAX_PAGES; page++) {
-      const found = await this.read({ route, query: query(position) }, payload => read(payload, position), options)
+      const found = await readPage(position)
       rows.push(...found.rows)
       if (found.next === undefined) return rows
       position = found.next
     }
     throw new ExchangeError('invalid_answer', {
       exchange: this.#options.context.gateway.exchange,
-      operation: route.operation,
+      operation,
       reason: `more than ${MAX_PAGES} pages`
     })
   }

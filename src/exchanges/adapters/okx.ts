@@ -4,6 +4,7 @@ import { HOUR, MINUTE, SECOND } from '../../async/durations.ts'
 import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero, negated, toDecimal } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
+import type { Instrument } from '../../domain/instrument.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
@@ -31,7 +32,10 @@ import type { RateLimit } from '../http/rate-budget.ts'
 import { RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
+  addInstrument,
   hmacSha256,
+  instrumentFrom,
+  notEmpty,
   oldestFirst,
   queryOf,
   type RefusalTable,
@@ -83,10 +87,10 @@ const ROUTES = {
 }
 
 /** Contract sizes are a part of several operations; errors name the operation that needs them. */
-const contractSizesRoute = (operation: string): Route =>
+const instrumentsRoute = (operation: string): Route =>
   route({ operation, path: '/api/v5/public/instruments', limit: 'instruments', signing: 'none' })
 
-const INSTRUMENTS: Readonly<Record<MarketType, string>> = { SPOT: 'SPOT', FUTURES: 'SWAP' }
+const INSTRUMENT_TYPES: Readonly<Record<MarketType, string>> = { SPOT: 'SPOT', FUTURES: 'SWAP' }
 const CONDITIONAL = /CONDITIONAL|OCO|TRIGGER|STOP|TAKE_PROFIT|TRAILING/i
 
 const STATES: Readonly<Record<string, OrderState>> = {
@@ -167,11 +171,17 @@ export class OkxClient implements ExchangeClient {
   async lastPrices(options?: CallOptions): Promise<Price[]> {
     const list = {
       route: ROUTES.prices,
-      query: queryOf({ instType: INSTRUMENTS[this.marketType] }),
+      query: queryOf({ instType: INSTRUMENT_TYPES[this.marketType] }),
       fields: { symbol: 'instId', price: 'last', time: 'ts' },
       unifiedSymbol: (exchangeSymbol: string) => unifiedSymbol(exchangeSymbol, this.marketType)
     }
     return await this.#api.readPrices(list, options)
+  }
+
+  /** https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments */
+  async instruments(options?: CallOptions): Promise<Instrument[]> {
+    const instruments = await this.#listed(this.marketType, 'instruments', options)
+    return this.#api.parse('instruments', () => notEmpty(instruments))
   }
 
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
@@ -181,7 +191,7 @@ export class OkxClient implements ExchangeClient {
 
   /** Ordinary orders. Only `order` finds conditional ones, because OKX has a separate list of each of their types. */
   async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
-    const rows = await this.#rows(ROUTES.openOrders, { instType: INSTRUMENTS[this.marketType] }, 'ordId', options)
+    const rows = await this.#rows(ROUTES.openOrders, { instType: INSTRUMENT_TYPES[this.marketType] }, 'ordId', options)
     const sizes = await this.#sizesFor(rows, 'openOrders', options)
     return this.#api.parse('openOrders', () => supportedOnly(rows, row => parseOkxOrder(row, sizes)))
   }
@@ -191,7 +201,7 @@ export class OkxClient implements ExchangeClient {
     this.#api.parse('fills', () => supportedSymbol(exchangeSymbol, this.marketType))
     const ordId = await this.#orders.executedOrderId(ref, options)
     if (ordId === null) return []
-    const query = { instType: INSTRUMENTS[this.marketType], instId: exchangeSymbol, ordId }
+    const query = { instType: INSTRUMENT_TYPES[this.marketType], instId: exchangeSymbol, ordId }
     let rows = await this.#rows(ROUTES.fills, query, 'billId', options)
     if (rows.length === 0) rows = await this.#rows(ROUTES.olderFills, query, 'billId', options)
     const own = rows.filter(row => row.ordId === ordId)
@@ -248,21 +258,48 @@ export class OkxClient implements ExchangeClient {
     const ageMs = known === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.at
     const complete = known !== undefined && wanted.every(instId => known.sizes.has(instId))
     if (known !== undefined && ageMs < (complete ? CONTRACTS_TTL_MS : CONTRACTS_MIN_AGE_MS)) return known.sizes
-    const request = { route: contractSizesRoute(operation), query: queryOf({ instType: 'SWAP' }) }
-    const read = (sizes: [string, Decimal][]) => new Map(sizes)
-    const sizes = await this.#api.readRows({ ...request, reader: contractSizeReader, read }, options)
+    const listed = await this.#listed('FUTURES', operation, options)
+    const sizes = new Map(listed.map(({ exchangeSymbol, contractValue }) => [exchangeSymbol, contractValue]))
     CONTRACTS.set(this.#api.host, { sizes, at: performance.now() })
     return sizes
   }
+
+  async #listed(marketType: MarketType, operation: string, options: CallOptions | undefined): Promise<Instrument[]> {
+    const request = {
+      route: instrumentsRoute(operation),
+      query: queryOf({ instType: INSTRUMENT_TYPES[marketType] }),
+      reader: (add: (instrument: Instrument) => void) => instrumentReader(marketType, add),
+      read: (instruments: Instrument[]) => instruments
+    }
+    return await this.#api.readRows(request, options)
+  }
 }
 
-function contractSizeReader(add: (size: [string, Decimal]) => void): RowReader {
-  return new RowReader(['instId', 'ctType', 'ctVal', 'ctMult'], ([instId, type, value, multiplier]) => {
-    const size = toDecimal(value ?? '')
-    const factor = toDecimal(multiplier ?? '1')
-    if (!instId || type !== 'linear' || size === null || factor === null) return
-    add([instId, new Exact(size).times(factor).toFixed()])
-  })
+/** The steps of swaps are in contracts. States other than `live` are `suspend`, `preopen`, `rebase` and `test`. */
+function instrumentReader(marketType: MarketType, add: (instrument: Instrument) => void): RowReader {
+  const fields = ['instId', 'state', 'tickSz', 'lotSz', 'ctType', 'ctVal', 'ctMult']
+  return new RowReader(fields, ([exchangeSymbol, state, priceStep, quantityStep, type, value, multiplier]) =>
+    addInstrument(add, () => {
+      const parts = partsOf(exchangeSymbol ?? '', marketType)
+      if (parts === null || (marketType === 'FUTURES' && type !== 'linear')) return null
+      const contractValue = marketType === 'SPOT' ? '1' : sizeOf(value, multiplier)
+      return instrumentFrom({
+        exchangeSymbol,
+        ...parts,
+        contractValue,
+        priceStep,
+        quantityStep,
+        trading: state === 'live'
+      })
+    })
+  )
+}
+
+/** Base units per contract; null when it cannot be read. */
+function sizeOf(value: string | null | undefined, multiplier: string | null | undefined): Decimal | null {
+  const size = toDecimal(value ?? '')
+  const factor = toDecimal(multiplier ?? '1')
+  return size === null || factor === null ? null : new Exact(size).times(factor).toFixed()
 }
 
 /** Signs by headers: the base64 HMAC-SHA256 of ISO time, method, path and query. */
@@ -287,7 +324,7 @@ export function signOkx(
 
 /** @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseOkxOrder(row: JsonRecord, sizes: ContractSizes): UnifiedOrder {
-  const { symbol, exchangeSymbol, inBase } = instrumentOf(row, sizes)
+  const { symbol, exchangeSymbol, inBase } = contractOf(row, sizes)
   const side = meaningOf(row, 'side', SIDES)
   const type = textOf(row, 'ordType')
   // The quantity of a market buy on spot is an amount of quote currency, unless `tgtCcy` says otherwise.
@@ -315,7 +352,7 @@ export function parseOkxOrder(row: JsonRecord, sizes: ContractSizes): UnifiedOrd
 
 /** A conditional order as it was placed. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseOkxAlgoOrder(row: JsonRecord, sizes: ContractSizes): UnifiedOrder {
-  const { symbol, exchangeSymbol, inBase } = instrumentOf(row, sizes)
+  const { symbol, exchangeSymbol, inBase } = contractOf(row, sizes)
   const quantity = priceOf(row, 'sz')
   return {
     exchangeOrderId: textOf(row, 'algoId'),
@@ -342,7 +379,7 @@ export function parseOkxAlgoOrder(row: JsonRecord, sizes: ContractSizes): Unifie
  * @throws {UnreadableAnswer} @throws {UnsupportedSymbol}
  */
 export function parseOkxFill(row: JsonRecord, sizes: ContractSizes): Fill {
-  const { symbol, exchangeSymbol, inBase } = instrumentOf(row, sizes)
+  const { symbol, exchangeSymbol, inBase } = contractOf(row, sizes)
   const fee = optionalDecimal(row, 'fee')
   return {
     exchangeTradeId: textOf(row, 'tradeId'),
@@ -378,7 +415,7 @@ export function parseOkxBalances(data: JsonRecord[]): Balance[] {
 
 /** Null for a flat position. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
 export function parseOkxPosition(row: JsonRecord, sizes: ContractSizes): Position | null {
-  const { symbol, exchangeSymbol, inBase } = instrumentOf(row, sizes)
+  const { symbol, exchangeSymbol, inBase } = contractOf(row, sizes)
   const contracts = optionalDecimal(row, 'pos') ?? '0'
   if (isZero(contracts)) return null
   const positionSide = positionSideOf(row)
@@ -446,27 +483,33 @@ function isLinearSwap(instId: unknown): instId is string {
   return typeof instId === 'string' && unifiedSymbol(instId, 'FUTURES') !== null
 }
 
-function unifiedSymbol(exchangeSymbol: string, marketType: MarketType): string | null {
+/** Base and quote of a pair or a linear swap; null for other contracts. */
+function partsOf(exchangeSymbol: string, marketType: MarketType): { base: string; quote: string } | null {
   const [base = '', quote = '', suffix, ...rest] = exchangeSymbol.split('-')
-  const valid = /^[\p{L}\p{N}]{1,30}$/u.test(base) && /^[A-Z0-9]{2,10}$/.test(quote) && rest.length === 0
+  const valid = /^[\p{L}\p{N}]{1,30}$/u.test(base) && /^[A-Z0-9]{1,10}$/.test(quote) && rest.length === 0
   if (!valid) return null
-  if (marketType === 'SPOT') return suffix === undefined ? `${base}${quote}` : null
+  if (marketType === 'SPOT') return suffix === undefined ? { base, quote } : null
   // A swap quoted in USD is settled in its coin.
-  return suffix === 'SWAP' && quote !== 'USD' ? `${base}${quote}` : null
+  return suffix === 'SWAP' && quote !== 'USD' ? { base, quote } : null
+}
+
+function unifiedSymbol(exchangeSymbol: string, marketType: MarketType): string | null {
+  const parts = partsOf(exchangeSymbol, marketType)
+  return parts && `${parts.base}${parts.quote}`
 }
 
 function supportedSymbol(exchangeSymbol: string, marketType: MarketType): string {
   return supportedContract(unifiedSymbol(exchangeSymbol, marketType))
 }
 
-interface Instrument {
+interface Contract {
   symbol: string
   exchangeSymbol: string
   /** Converts a quantity of the exchange, contracts or base units, to base units. */
   inBase: (quantity: Decimal) => Decimal
 }
 
-function instrumentOf(row: JsonRecord, sizes: ContractSizes): Instrument {
+function contractOf(row: JsonRecord, sizes: ContractSizes): Contract {
   const exchangeSymbol = textOf(row, 'instId')
   const spot = unifiedSymbol(exchangeSymbol, 'SPOT')
   if (spot !== null) return { symbol: spot, exchangeSymbol, inBase: quantity => quantity }

@@ -7,6 +7,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { type Balance, balanceOfParts } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
+import type { Instrument } from '../../domain/instrument.ts'
 import type { ExchangeName, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
@@ -28,9 +29,13 @@ import {
 } from '../http/answer-fields.ts'
 import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
+import { RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
+  addInstrument,
   hmacSha256,
+  instrumentFrom,
+  notEmpty,
   queryOf,
   type RefusalTable,
   refusalFrom,
@@ -88,6 +93,7 @@ function accountRoute({ operation, path }: { operation: string; path: string }):
 
 const ROUTES = {
   time: publicRoute({ operation: 'serverTime', path: '/v1/ticker' }),
+  instruments: publicRoute({ operation: 'instruments', path: '/v1/market/all' }),
   order: accountRoute({ operation: 'order', path: '/v1/order' }),
   fills: accountRoute({ operation: 'fills', path: '/v1/order' }),
   balances: accountRoute({ operation: 'balances', path: '/v1/accounts' })
@@ -125,6 +131,16 @@ export class DialectClient implements ExchangeClient {
 
   async lastPrices(options?: CallOptions): Promise<Price[]> {
     return await this.#api.readPrices(this.#prices, options)
+  }
+
+  /**
+   * The markets of every quote currency. The list has no state and no steps: a listed market trades, a delisted one is
+   * absent.
+   *
+   * https://docs.upbit.com/kr/reference/list-trading-pairs, https://apidocs.bithumb.com/reference/마켓코드-조회
+   */
+  async instruments(options?: CallOptions): Promise<Instrument[]> {
+    return await this.#api.readRows({ route: ROUTES.instruments, reader: instrumentReader, read: notEmpty }, options)
   }
 
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
@@ -186,6 +202,15 @@ export function signWithToken(
   const claims = Buffer.from(JSON.stringify({ access_key: apiKey, nonce, ...extra, ...hash })).toString('base64url')
   const signature = hmacSha256(apiSecret, `${HEADER}.${claims}`, 'base64url')
   return { query, headers: { authorization: `Bearer ${HEADER}.${claims}.${signature}` } }
+}
+
+function instrumentReader(add: (instrument: Instrument) => void): RowReader {
+  return new RowReader(['market'], ([market]) =>
+    addInstrument(add, () => {
+      const [, quote, base] = MARKET.exec(market ?? '') ?? []
+      return instrumentFrom({ exchangeSymbol: market, base, quote, trading: true })
+    })
+  )
 }
 
 /** `KRW-BTC` → `BTCKRW`. @throws {UnsupportedSymbol} */

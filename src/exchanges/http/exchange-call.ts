@@ -14,6 +14,8 @@ export interface Route {
   costs: readonly Cost[]
   /** `account`: signed with the credentials of an account, and counted for its API key. */
   signing: 'none' | 'account'
+  /** Bound on one attempt, for a large answer. Default that of the gateway. */
+  attemptMs?: Millis
 }
 
 /** One call of a route, with all that its attempts need. */

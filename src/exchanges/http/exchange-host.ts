@@ -254,7 +254,8 @@ export class ExchangeHost {
   async #answerWithinTime({ call, deadline, signal }: PendingCall): Promise<Answer | Failure> {
     signal?.throwIfAborted()
     const request = new AbortController()
-    const limitMs = Math.min(this.#gateway.attemptMs ?? DEFAULT_ATTEMPT_MS, deadline - this.#monotonic())
+    const attemptMs = call.route.attemptMs ?? this.#gateway.attemptMs ?? DEFAULT_ATTEMPT_MS
+    const limitMs = Math.min(attemptMs, deadline - this.#monotonic())
     try {
       const answer = this.#send(call, request.signal)
       return await withDeadline(signal ? unlessAborted(answer, signal) : answer, Math.max(1, limitMs))

@@ -14,6 +14,12 @@ const FIRST_NON_ASCII = 0x80
 
 type OnRow = (values: readonly (string | null)[], key: string) => void
 
+export interface RowReaderOptions {
+  keyed?: boolean
+  array?: string
+  nested?: readonly string[]
+}
+
 const MAX_ROW_BYTES = 8 * 1024
 const MAX_FRAME_BYTES = 64 * 1024
 const MAX_VALUE_BYTES = 256
@@ -28,18 +34,23 @@ const INCOMPLETE = -1
  * envelope with that array empty. Bounds: 8 KiB per row, 64 KiB of envelope.
  *
  * With `keyed` the rows are the members of an object inside the envelope (`{"status":"0000","data":{"BTC":{…},…}}`);
- * members that are not objects are ignored.
+ * members that are not objects are ignored. With `array` the rows are the member of the envelope with this name
+ * (`{"rateLimits":[…],"symbols":[…]}`).
  */
 export class RowReader {
   readonly #fields: readonly Buffer[]
   readonly #values: (string | null)[]
   readonly #onRow: OnRow
   readonly #keyed: boolean
+  readonly #array: string | null
+  readonly #isNested: readonly boolean[]
   #phase: 'head' | 'rows' | 'tail' = 'head'
   #pending: Buffer = Buffer.alloc(0)
   #frame: Buffer[] = []
   #frameBytes = 0
   #depth = 0
+  /** The last string of the head: before a bracket, the name of the array. */
+  #name = ''
   #key = ''
   #isRow = false
   #inString = false
@@ -50,9 +61,12 @@ export class RowReader {
   /**
    * @param fields names of the wanted fields. `onRow` gets their values in this order, null for absent and for JSON null.
    * The array that `onRow` gets is reused for the next row. The key is empty unless the rows are keyed.
+   * @param options.nested the fields that contain objects or arrays: their values are JSON texts
    */
-  constructor(fields: readonly string[], onRow: OnRow, { keyed = false }: { keyed?: boolean } = {}) {
+  constructor(fields: readonly string[], onRow: OnRow, { keyed = false, array, nested = [] }: RowReaderOptions = {}) {
     this.#keyed = keyed
+    this.#array = array ?? null
+    this.#isNested = fields.map(field => nested.includes(field))
     this.#fields = fields.map(field => Buffer.from(field))
     this.#values = fields.map(() => null)
     this.#onRow = onRow
@@ -86,10 +100,13 @@ export class RowReader {
       else if (this.#inString) {
         if (byte === BACKSLASH) this.#escaped = true
         else if (byte === QUOTE) this.#inString = false
-      } else if (byte === QUOTE) this.#inString = true
-      else if (byte === OPEN_BRACE) this.#depth++
+        else if (this.#array !== null) this.#name += String.fromCharCode(byte ?? 0)
+      } else if (byte === QUOTE) {
+        this.#inString = true
+        this.#name = ''
+      } else if (byte === OPEN_BRACE) this.#depth++
       else if (byte === CLOSE_BRACE) this.#depth--
-      if (!this.#inString && (this.#keyed ? byte === OPEN_BRACE && this.#depth === 2 : byte === OPEN_BRACKET)) {
+      if (!this.#inString && this.#isStart(byte)) {
         this.#keepFrame(bytes.subarray(0, at + 1))
         this.#phase = 'rows'
         return at + 1
@@ -97,6 +114,13 @@ export class RowReader {
     }
     this.#keepFrame(bytes)
     return bytes.length
+  }
+
+  /** Whether the rows begin after this byte of the head. */
+  #isStart(byte: number | undefined): boolean {
+    if (this.#keyed) return byte === OPEN_BRACE && this.#depth === 2
+    if (byte !== OPEN_BRACKET) return false
+    return this.#array === null || (this.#depth === 1 && this.#name === this.#array)
   }
 
   #readRows(bytes: Buffer, from: number): number {
@@ -162,13 +186,18 @@ export class RowReader {
       at = skipSpace(bytes, at + 1)
       const end = endOfValue(bytes, at)
       if (end === INCOMPLETE) return INCOMPLETE
-      if (wanted >= 0) this.#values[wanted] = valueBetween(bytes, at, end)
+      if (wanted >= 0) this.#values[wanted] = this.#valueOf(wanted, bytes, at, end)
       at = skipSpace(bytes, end)
       if (at >= bytes.length) return INCOMPLETE
       if (bytes[at] === CLOSE_BRACE) return at + 1
       if (bytes[at] !== COMMA) throw new UnreadableAnswer('not a row')
       at = skipSpace(bytes, at + 1)
     }
+  }
+
+  #valueOf(field: number, bytes: Buffer, from: number, to: number): string | null {
+    const isNested = this.#isNested[field] && (bytes[from] === OPEN_BRACE || bytes[from] === OPEN_BRACKET)
+    return isNested ? bytes.toString('utf8', from, to) : valueBetween(bytes, from, to)
   }
 
   #indexOf(bytes: Buffer, from: number, to: number): number {

@@ -143,6 +143,7 @@ t.test('only prices of symbols of the market are returned', async t => {
     { instId: 'A_B-USDT', last: '7', ts: '1700000000003' },
     { instId: 'BTC-usdt', last: '7', ts: '1700000000003' },
     { instId: 'BTC-U', last: '7' },
+    { instId: 'BTC-', last: '7' },
     { instId: '-USDT', last: '7' },
     { instId: 'NEW-USDT', last: '' },
     { instId: 'OLD-USDT', last: '0' },
@@ -154,6 +155,7 @@ t.test('only prices of symbols of the market are returned', async t => {
   const spot = clientOf(bodies({ '/api/v5/market/tickers': tickers }))
   t.strictSame(await spot.client.lastPrices(), [
     { symbol: 'BTCUSDT', exchangeSymbol: 'BTC-USDT', price: '100.10', at: 1_700_000_000_001 },
+    { symbol: 'BTCU', exchangeSymbol: 'BTC-U', price: '7', at: null },
     { symbol: '币安人生USDT', exchangeSymbol: '币安人生-USDT', price: '0.1', at: null }
   ])
   t.hasStrict(spot.gateway.calls[0], {

@@ -37,6 +37,37 @@ t.test('the wanted fields of each row are read, numbers as they are written', as
   })
 })
 
+t.test('with the name of an array only its objects are rows, and nested fields are texts', async t => {
+  const text = String.raw`{"limits":[{"symbols":[1],"a":"no"}],"none":[],"x":"symbols","symbols":[{"a":[{"t":"1.50 \"]"}],"b":{"c":2}},{"a":null,"b":1}],"z":[3]}`
+  const readIn = (size: number) => {
+    const rows: unknown[][] = []
+    const onRow = (values: readonly (string | null)[]) => rows.push([...values])
+    const reader = new RowReader(['a', 'b'], onRow, { array: 'symbols', nested: ['a', 'b'] })
+    const bytes = Buffer.from(text)
+    for (let at = 0; at < bytes.length; at += size) reader.push(bytes.subarray(at, at + size))
+    return { rows, end: reader.end() }
+  }
+  for (const size of [1, 7, text.length]) {
+    t.strictSame(
+      readIn(size),
+      {
+        rows: [
+          [String.raw`[{"t":"1.50 \"]"}]`, '{"c":2}'],
+          [null, '1']
+        ],
+        end: '{"limits":[{"symbols":[1],"a":"no"}],"none":[],"x":"symbols","symbols":[],"z":[3]}'
+      },
+      `chunks of ${size}`
+    )
+  }
+})
+
+t.test('an answer without the named array has no rows', async t => {
+  const reader = new RowReader(['a'], () => t.fail('a row'), { array: 'symbols' })
+  reader.push(Buffer.from('{"limits":[{"a":1}]}'))
+  t.equal(reader.end(), '{"limits":[{"a":1}]}')
+})
+
 t.test('a value of an earlier row is not in a later one', async t => {
   t.strictSame(read('[{"a":"1","b":"2"},{"b":"3"}]').rows, [
     ['', '1', '2'],

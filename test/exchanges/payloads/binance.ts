@@ -1,4 +1,14 @@
-import { balances, fills, openOrders, order, type PayloadCase, positions, prices, refusal } from './payload-case.ts'
+import {
+  balances,
+  fills,
+  instruments,
+  openOrders,
+  order,
+  type PayloadCase,
+  positions,
+  prices,
+  refusal
+} from './payload-case.ts'
 
 const spotOrder = (rest: Readonly<Record<string, unknown>> = {}) =>
   JSON.stringify({
@@ -553,6 +563,68 @@ export const binance: readonly PayloadCase[] = [
         markPrice: '61100',
         unrealizedPnl: '-9.5',
         updatedAt: 1_717_000_000_040
+      }
+    ]
+  },
+  {
+    name: 'the instruments, without rows that cannot be read',
+    ask: instruments,
+    answers: {
+      '/api/v3/exchangeInfo?showPermissionSets=false': JSON.stringify({
+        timezone: 'UTC',
+        rateLimits: [{ rateLimitType: 'RAW_REQUESTS', limit: 61000 }],
+        exchangeFilters: [],
+        symbols: [
+          {
+            symbol: 'XRPRLUSD',
+            status: 'TRADING',
+            baseAsset: 'XRP',
+            quoteAsset: 'RLUSD',
+            orderTypes: ['LIMIT'],
+            filters: [
+              { filterType: 'MARKET_LOT_SIZE', stepSize: '0.00000000' },
+              { filterType: 'LOT_SIZE', stepSize: '0.10000000' },
+              { filterType: 'PRICE_FILTER', tickSize: '0.00010000' }
+            ]
+          },
+          { symbol: 'BTCU', status: 'BREAK', baseAsset: 'BTC', quoteAsset: 'U', filters: [] },
+          { symbol: 'ONE', status: 'TRADING', baseAsset: null, quoteAsset: 'ONE', filters: [] },
+          { symbol: 'TWOUSDT', status: 'TRADING', baseAsset: 'TWO\u0000', quoteAsset: 'USDT', filters: [] },
+          { symbol: 'THREEUSDT', status: 'TRADING', baseAsset: 'THREE', quoteAsset: 'USDT', filters: 'none' },
+          { symbol: 'FOURUSDT', status: 'A_NEW_STATUS', baseAsset: 'FOUR', quoteAsset: 'USDT' }
+        ]
+      })
+    },
+    expected: [
+      {
+        exchangeSymbol: 'XRPRLUSD',
+        symbol: 'XRPRLUSD',
+        base: 'XRP',
+        quote: 'RLUSD',
+        contractValue: '1',
+        priceStep: '0.00010000',
+        quantityStep: '0.10000000',
+        trading: true
+      },
+      {
+        exchangeSymbol: 'BTCU',
+        symbol: 'BTCU',
+        base: 'BTC',
+        quote: 'U',
+        contractValue: '1',
+        priceStep: null,
+        quantityStep: null,
+        trading: false
+      },
+      {
+        exchangeSymbol: 'FOURUSDT',
+        symbol: 'FOURUSDT',
+        base: 'FOUR',
+        quote: 'USDT',
+        contractValue: '1',
+        priceStep: null,
+        quantityStep: null,
+        trading: false
       }
     ]
   },

@@ -1,4 +1,14 @@
-import { balances, fills, openOrders, order, type PayloadCase, positions, prices, refusal } from './payload-case.ts'
+import {
+  balances,
+  fills,
+  instruments,
+  openOrders,
+  order,
+  type PayloadCase,
+  positions,
+  prices,
+  refusal
+} from './payload-case.ts'
 
 const answer = (result: object) =>
   JSON.stringify({ retCode: 0, retMsg: 'OK', result, retExtInfo: {}, time: 1717000000900 })
@@ -378,5 +388,79 @@ export const bybit: readonly PayloadCase[] = [
     ask: ofOrder,
     answers: { [REALTIME]: refusal(403, '{}') },
     expected: { refused: 'rate_limited', exchangeCode: '403' }
+  },
+  {
+    name: 'the instruments of all pages, without dated contracts and rows that cannot be read',
+    market: 'FUTURES',
+    ask: instruments,
+    answers: {
+      '/v5/market/instruments-info?cursor=second%3D1': JSON.stringify({
+        retCode: 0,
+        result: {
+          category: 'linear',
+          list: [
+            {
+              symbol: 'ETHUSDT',
+              contractType: 'LinearPerpetual',
+              status: 'PreLaunch',
+              baseCoin: 'ETH',
+              quoteCoin: 'USDT'
+            }
+          ],
+          nextPageCursor: ''
+        }
+      }),
+      '/v5/market/instruments-info?category=linear&limit=1000': JSON.stringify({
+        retCode: 0,
+        result: {
+          category: 'linear',
+          list: [
+            {
+              symbol: 'BTCPERP',
+              contractType: 'LinearPerpetual',
+              status: 'Trading',
+              baseCoin: 'BTC',
+              quoteCoin: 'USDC',
+              settleCoin: 'USDC',
+              leverageFilter: { minLeverage: '1' },
+              priceFilter: { minPrice: '0.10', tickSize: '0.10' },
+              lotSizeFilter: { maxOrderQty: '1190.000', qtyStep: '0.001' }
+            },
+            {
+              symbol: 'BTC-25DEC26',
+              contractType: 'LinearFutures',
+              status: 'Trading',
+              baseCoin: 'BTC',
+              quoteCoin: 'USDC'
+            },
+            { contractType: 'LinearPerpetual', status: 'Trading', baseCoin: 'X', quoteCoin: 'USDT' },
+            { symbol: 'YUSDT', contractType: 'LinearPerpetual', status: 'Trading', baseCoin: 'Y', quoteCoin: '' }
+          ],
+          nextPageCursor: 'second%3D1'
+        }
+      })
+    },
+    expected: [
+      {
+        exchangeSymbol: 'BTCPERP',
+        symbol: 'BTCUSDC',
+        base: 'BTC',
+        quote: 'USDC',
+        contractValue: '1',
+        priceStep: '0.10',
+        quantityStep: '0.001',
+        trading: true
+      },
+      {
+        exchangeSymbol: 'ETHUSDT',
+        symbol: 'ETHUSDT',
+        base: 'ETH',
+        quote: 'USDT',
+        contractValue: '1',
+        priceStep: null,
+        quantityStep: null,
+        trading: false
+      }
+    ]
   }
 ]

@@ -1,4 +1,14 @@
-import { balances, fills, openOrders, order, type PayloadCase, positions, prices, refusal } from './payload-case.ts'
+import {
+  balances,
+  fills,
+  instruments,
+  openOrders,
+  order,
+  type PayloadCase,
+  positions,
+  prices,
+  refusal
+} from './payload-case.ts'
 
 const answer = (...data: object[]) => JSON.stringify({ code: '0', msg: '', data })
 
@@ -429,5 +439,58 @@ export const okx: readonly PayloadCase[] = [
     ask: ofOrder,
     answers: { [TRADE_ORDER]: refusal(503, '{"code":"59998","msg":"","data":[]}') },
     expected: { refused: 'unavailable', exchangeCode: '503' }
+  },
+  {
+    name: 'the instruments, without inverse contracts and rows that cannot be read',
+    market: 'FUTURES',
+    ask: instruments,
+    answers: {
+      '/api/v5/public/instruments?instType=SWAP': answer(
+        {
+          instId: 'ETH-USDT-SWAP',
+          ctType: 'linear',
+          ctVal: '0.01',
+          ctMult: '10',
+          tickSz: '0.5',
+          lotSz: '2',
+          state: 'live'
+        },
+        {
+          instId: 'BTC-USDT-SWAP',
+          ctType: 'linear',
+          ctVal: '0.01',
+          ctMult: '1',
+          tickSz: '',
+          lotSz: '',
+          state: 'suspend'
+        },
+        { instId: 'ETH-USD-SWAP', ctType: 'inverse', ctVal: '10', ctMult: '1', state: 'live' },
+        { instId: 'X-USDT-SWAP', ctType: 'linear', ctVal: 'NaN', ctMult: '1', state: 'live' },
+        { instId: 'Y-USDT-SWAP', ctType: 'linear', ctVal: '0', ctMult: '1', state: 'live' },
+        { ctType: 'linear', ctVal: '1', ctMult: '1', state: 'live' }
+      )
+    },
+    expected: [
+      {
+        exchangeSymbol: 'ETH-USDT-SWAP',
+        symbol: 'ETHUSDT',
+        base: 'ETH',
+        quote: 'USDT',
+        contractValue: '0.1',
+        priceStep: '0.5',
+        quantityStep: '0.2',
+        trading: true
+      },
+      {
+        exchangeSymbol: 'BTC-USDT-SWAP',
+        symbol: 'BTCUSDT',
+        base: 'BTC',
+        quote: 'USDT',
+        contractValue: '0.01',
+        priceStep: null,
+        quantityStep: null,
+        trading: false
+      }
+    ]
   }
 ]

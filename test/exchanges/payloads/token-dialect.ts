@@ -1,5 +1,5 @@
 import type { ExchangeErrorCode } from '../../../src/domain/exchange-error-code.ts'
-import { balances, fills, openOrders, order, type PayloadCase, refusal } from './payload-case.ts'
+import { balances, fills, instruments, openOrders, order, type PayloadCase, refusal } from './payload-case.ts'
 
 const ORDER = {
   uuid: 'u-1',
@@ -260,6 +260,23 @@ export function tokenDialect(openOrdersPath: string): PayloadCase[] {
         { asset: 'KRW', free: '1000000.5', locked: '250000', total: '1250000.5' },
         { asset: 'BTC', free: '0', locked: '0.5', total: '0.5' }
       ]
+    },
+    {
+      name: 'the instruments of every quote currency, without rows that cannot be read',
+      ask: instruments,
+      answers: {
+        '/v1/market/all': JSON.stringify([
+          { market: 'KRW-BTC', korean_name: '비트코인', english_name: 'Bitcoin' },
+          { market: 'BTC-ETH', korean_name: '이더리움', english_name: 'Ethereum', market_warning: 'CAUTION' },
+          { market: 'KRW', korean_name: '' },
+          { korean_name: '없음' },
+          { market: null }
+        ])
+      },
+      expected: [
+        { exchangeSymbol: 'KRW-BTC', symbol: 'BTCKRW', base: 'BTC', quote: 'KRW' },
+        { exchangeSymbol: 'BTC-ETH', symbol: 'ETHBTC', base: 'ETH', quote: 'BTC' }
+      ].map(pair => ({ ...pair, contractValue: '1', priceStep: null, quantityStep: null, trading: true }))
     },
     ...REFUSALS.map(([name, status, refused]) => tokenRefusal(name, status, refused)),
     {

@@ -28,12 +28,14 @@ const STATES: Record<OrderState, string> = {
 export const BINANCE_WEIGHTS: Readonly<Record<string, number>> = {
   '/api/v3/time': 1,
   '/api/v3/ticker/price': 4,
+  '/api/v3/exchangeInfo': 20,
   '/api/v3/order': 4,
   '/api/v3/openOrders': 80,
   '/api/v3/myTrades': 20,
   '/api/v3/account': 20,
   '/fapi/v1/time': 1,
   '/fapi/v2/ticker/price': 2,
+  '/fapi/v1/exchangeInfo': 1,
   '/fapi/v1/order': 1,
   '/fapi/v1/openOrders': 40,
   '/fapi/v1/openAlgoOrders': 40,
@@ -59,6 +61,8 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
   if (path === '/api/v3/time' || path === '/fapi/v1/time') return json({ serverTime: book.now() })
   if (path === '/api/v3/ticker/price') return tickers(book, 'SPOT')
   if (path === '/fapi/v2/ticker/price') return tickers(book, 'FUTURES')
+  if (path === '/api/v3/exchangeInfo') return exchangeInfo(book, 'SPOT')
+  if (path === '/fapi/v1/exchangeInfo') return exchangeInfo(book, 'FUTURES')
   const account = authenticated(request, book)
   const market: MarketType = path.startsWith('/fapi/') ? 'FUTURES' : 'SPOT'
   switch (path) {
@@ -129,11 +133,41 @@ function refusal(status: number, code: number, msg: string): SimulatedAnswer {
 }
 
 function tickers(book: Book, market: MarketType): SimulatedAnswer {
-  const time = market === 'FUTURES' ? `,"time":${book.pricedAt}` : ''
-  const rows = book.symbols.map(
-    ({ symbol }) => `{"symbol":"${symbol}","price":"${book.priceOf(market, symbol)}"${time}}`
-  )
+  const rows = book.symbols.map(({ symbol }) => {
+    const time = market === 'FUTURES' ? `,"time":${book.tradedAt(market, symbol)}` : ''
+    return `{"symbol":"${symbol}","price":"${book.priceOf(market, symbol)}"${time}}`
+  })
   return { status: 200, body: `[${rows.join(',')}]` }
+}
+
+/** Other lists come before the symbols; a quarterly contract is among those of futures. */
+function exchangeInfo(book: Book, market: MarketType): SimulatedAnswer {
+  const filters = [
+    { filterType: 'PRICE_FILTER', minPrice: '0.01000000', maxPrice: '1000000.00000000', tickSize: '0.01000000' },
+    { filterType: 'LOT_SIZE', minQty: '0.00001000', maxQty: '9000.00000000', stepSize: '0.00001000' },
+    { filterType: 'MARKET_LOT_SIZE', minQty: '0.00000000', maxQty: '100.00000000', stepSize: '0.00000000' }
+  ]
+  const symbols = book.symbols.map(({ base, quote, symbol }) => ({
+    symbol,
+    status: book.isTrading(symbol) ? 'TRADING' : market === 'SPOT' ? 'BREAK' : 'SETTLING',
+    baseAsset: base,
+    quoteAsset: quote,
+    orderTypes: ['LIMIT', 'MARKET'],
+    filters,
+    ...(market === 'SPOT' ? { permissions: [], permissionSets: [] } : { contractType: 'PERPETUAL', marginAsset: quote })
+  }))
+  const [first] = symbols
+  if (market === 'FUTURES' && first) {
+    symbols.push({ ...first, symbol: `${first.symbol}_261225`, contractType: 'CURRENT_QUARTER', marginAsset: 'USDT' })
+  }
+  return json({
+    timezone: 'UTC',
+    serverTime: book.now(),
+    rateLimits: [{ rateLimitType: 'REQUEST_WEIGHT', interval: 'MINUTE', intervalNum: 1, limit: 6_000 }],
+    exchangeFilters: [],
+    ...(market === 'FUTURES' && { assets: [{ asset: 'USDT', marginAvailable: true }] }),
+    symbols
+  })
 }
 
 function orderText(order: SimulatedOrder): string {

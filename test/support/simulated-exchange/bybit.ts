@@ -31,7 +31,9 @@ export const bybit: SimulatedDialect = {
   markets: ['SPOT', 'FUTURES'],
   urlSettings: ['BYBIT_URL'],
   defaultQuote: 'USDT',
-  exchangeSymbol: ({ symbol }) => symbol,
+  // Perpetuals that settle in USDC have a name of their own.
+  exchangeSymbol: ({ base, quote, symbol }, market) =>
+    market === 'FUTURES' && quote === 'USDC' ? `${base}PERP` : symbol,
   orderId: (serial, market) =>
     market === 'SPOT'
       ? String(1_900_000_000_000_000_000n + BigInt(serial))
@@ -44,8 +46,10 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
   const market: MarketType = query.get('category') === 'linear' ? 'FUTURES' : 'SPOT'
   if (path === '/v5/market/time') return ok(book, { timeSecond: String(Math.floor(book.now() / 1_000)) })
   if (path === '/v5/market/tickers') return tickers(book, market)
+  if (path === '/v5/market/instruments-info') return instruments(book, query, market)
   const account = authenticated(request, book)
-  const settles = (exchangeSymbol: string) => exchangeSymbol.endsWith(query.get('settleCoin') ?? '')
+  const settles = (exchangeSymbol: string) =>
+    exchangeSymbol.replace(/PERP$/, 'USDC').endsWith(query.get('settleCoin') ?? '')
   switch (path) {
     case '/v5/order/realtime': {
       const ended = account.orders.filter(order => order.market === market && order.status !== 'open')
@@ -123,13 +127,31 @@ function matching(orders: readonly SimulatedOrder[], query: URLSearchParams): Si
 }
 
 function tickers(book: Book, market: MarketType): SimulatedAnswer {
-  const rows = book.symbols.map(({ symbol }) => {
-    const price = book.priceOf(market, symbol)
-    return `{"symbol":"${symbol}","bid1Price":"${price}","ask1Price":"${price}","lastPrice":"${price}","volume24h":"11801.27771"}`
+  const rows = book.symbols.map(pair => {
+    const price = book.priceOf(market, pair.symbol)
+    return `{"symbol":"${bybit.exchangeSymbol(pair, market)}","bid1Price":"${price}","ask1Price":"${price}","lastPrice":"${price}","volume24h":"11801.27771"}`
   })
   const category = market === 'SPOT' ? 'spot' : 'linear'
-  const body = `{"retCode":0,"retMsg":"OK","result":{"category":"${category}","list":[${rows.join(',')}]},"retExtInfo":{},"time":${book.now()}}`
+  const body = `{"retCode":0,"retMsg":"OK","result":{"category":"${category}","list":[${rows.join(',')}]},"retExtInfo":{},"time":${book.answeredAt()}}`
   return { status: 200, body }
+}
+
+/** Only instruments that trade; a dated contract is among the linear ones. Spot has one page, whatever the limit is. */
+function instruments(book: Book, query: URLSearchParams, market: MarketType): SimulatedAnswer {
+  const rows: object[] = book.symbols
+    .filter(({ symbol }) => book.isTrading(symbol))
+    .map(pair => ({
+      symbol: bybit.exchangeSymbol(pair, market),
+      ...(market === 'FUTURES' && { contractType: 'LinearPerpetual', settleCoin: pair.quote }),
+      baseCoin: pair.base,
+      quoteCoin: pair.quote,
+      status: 'Trading',
+      priceFilter: { minPrice: '0.10', maxPrice: '1999999.80', tickSize: '0.10' },
+      lotSizeFilter: market === 'SPOT' ? { basePrecision: '0.000001' } : { qtyStep: '0.001', minOrderQty: '0.001' }
+    }))
+  if (market === 'SPOT') return ok(book, { category: 'spot', list: rows })
+  const dated = { symbol: 'BTC-25DEC26', contractType: 'LinearFutures', baseCoin: 'BTC', quoteCoin: 'USDC' }
+  return page(book, query, [{ ...dated, status: 'Trading' }, ...rows])
 }
 
 function orderOf(order: SimulatedOrder) {

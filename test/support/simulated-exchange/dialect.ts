@@ -12,6 +12,12 @@ export interface Book {
   priceOf: (market: MarketType, symbol: string) => string
   /** The time of the last change of the prices. */
   pricedAt: number
+  /** The time of the last trade of a symbol. */
+  tradedAt: (market: MarketType, symbol: string) => number
+  /** The time that answers state: that of the clock, or an earlier one for answers from a cache. */
+  answeredAt: () => number
+  /** False for a symbol that is suspended: it has a last price, and does not trade. */
+  isTrading: (symbol: string) => boolean
   accountOf: (apiKey: string) => SimulatedAccount | undefined
   /** Used nonces: a second use is rejected. */
   nonces: Set<string>

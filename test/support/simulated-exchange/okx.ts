@@ -42,7 +42,7 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
   const market: MarketType = query.get('instType') === 'SWAP' ? 'FUTURES' : 'SPOT'
   if (path === '/api/v5/public/time') return ok([{ ts: String(book.now()) }])
   if (path === '/api/v5/market/tickers') return tickers(book, market)
-  if (path === '/api/v5/public/instruments') return instruments(book)
+  if (path === '/api/v5/public/instruments') return instruments(book, market)
   const account = authenticated(request, book)
   switch (path) {
     case '/api/v5/trade/order': {
@@ -115,7 +115,7 @@ function tickers(book: Book, market: MarketType): SimulatedAnswer {
   const rows = book.symbols.map(symbol => {
     const price = book.priceOf(market, symbol.symbol)
     const instId = okx.exchangeSymbol(symbol, market)
-    return `{"instType":"${market === 'SPOT' ? 'SPOT' : 'SWAP'}","instId":"${instId}","last":"${price}","lastSz":"1","askPx":"${price}","ts":"${book.pricedAt}"}`
+    return `{"instType":"${market === 'SPOT' ? 'SPOT' : 'SWAP'}","instId":"${instId}","last":"${price}","lastSz":"1","askPx":"${price}","ts":"${book.tradedAt(market, symbol.symbol)}"}`
   })
   // An inverse contract among the swaps, which the service does not support.
   if (market === 'FUTURES')
@@ -123,7 +123,24 @@ function tickers(book: Book, market: MarketType): SimulatedAnswer {
   return { status: 200, body: `{"code":"0","msg":"","data":[${rows.join(',')}]}` }
 }
 
-function instruments(book: Book): SimulatedAnswer {
+function instruments(book: Book, market: MarketType): SimulatedAnswer {
+  const stateOf = (symbol: string) => (book.isTrading(symbol) ? 'live' : 'suspend')
+  if (market === 'SPOT') {
+    return ok(
+      book.symbols.map((symbol: SimulatedSymbol) => ({
+        instType: 'SPOT',
+        instId: okx.exchangeSymbol(symbol, 'SPOT'),
+        baseCcy: symbol.base,
+        quoteCcy: symbol.quote,
+        ctType: '',
+        ctVal: '',
+        ctMult: '',
+        tickSz: '0.1',
+        lotSz: '0.00000001',
+        state: stateOf(symbol.symbol)
+      }))
+    )
+  }
   return ok([
     ...book.symbols.map((symbol: SimulatedSymbol) => ({
       instType: 'SWAP',
@@ -133,7 +150,9 @@ function instruments(book: Book): SimulatedAnswer {
       ctMult: '1',
       ctValCcy: symbol.base,
       settleCcy: symbol.quote,
-      state: 'live'
+      tickSz: '0.1',
+      lotSz: '0.1',
+      state: stateOf(symbol.symbol)
     })),
     { instType: 'SWAP', instId: 'BTC-USD-SWAP', ctType: 'inverse', ctVal: '100', ctMult: '1', settleCcy: 'BTC' }
   ])

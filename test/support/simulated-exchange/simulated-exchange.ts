@@ -97,11 +97,15 @@ export class SimulatedExchange {
   /** The clock of the exchange minus the real one, in ms. */
   clockSkewMs = 0
   latencyMs: number
+  /** The time that answers with a time of their own state; null for the time of the clock. */
+  answeredAt: number | null = null
   readonly #dialect: SimulatedDialect
   readonly #server: Server
   readonly #symbols: SimulatedSymbol[]
   readonly #prices: Record<MarketType, Map<string, string>> = { SPOT: new Map(), FUTURES: new Map() }
   readonly #frozen = new Set<string>()
+  readonly #suspended = new Set<string>()
+  readonly #tradedAt = new Map<string, number>()
   readonly #accounts = new Map<string, SimulatedAccount>()
   readonly #nonces = new Set<string>()
   readonly #requests: SeenRequest[] = []
@@ -300,6 +304,28 @@ export class SimulatedExchange {
   setPrice(market: MarketType, symbol: string, price: string): void {
     this.#prices[market].set(symbol, price)
     this.#pricedAt = this.now()
+    this.#tradedAt.delete(`${market} ${symbol}`)
+  }
+
+  /** Sets the time of the last trade of a symbol, until its price is set. Default: that of the last change of prices. */
+  setTradedAt(market: MarketType, symbol: string, at: number): void {
+    this.#tradedAt.set(`${market} ${symbol}`, at)
+  }
+
+  /** Suspends the trading of a symbol: it keeps its last price, and is listed as `BREAK`, or not at all. */
+  suspend(symbol: string): void {
+    this.#suspended.add(symbol)
+  }
+
+  resume(symbol: string): void {
+    this.#suspended.delete(symbol)
+  }
+
+  /** Lists one more pair, at a price. */
+  list(pair: { base: string; quote: string }, price: string): void {
+    const symbol = `${pair.base}${pair.quote}`
+    this.#symbols.push({ ...pair, symbol })
+    for (const market of this.#dialect.markets) this.setPrice(market, symbol, price)
   }
 
   /** Changes every price by up to one per cent, in the same way for the same seed, except those of frozen symbols. */
@@ -404,6 +430,9 @@ export class SimulatedExchange {
       symbols: this.#symbols,
       priceOf: (market, symbol) => this.price(market, symbol),
       pricedAt: this.#pricedAt,
+      tradedAt: (market, symbol) => this.#tradedAt.get(`${market} ${symbol}`) ?? this.#pricedAt,
+      answeredAt: () => this.answeredAt ?? this.now(),
+      isTrading: symbol => !this.#suspended.has(symbol),
       accountOf: apiKey => this.#accounts.get(apiKey),
       nonces: this.#nonces
     }

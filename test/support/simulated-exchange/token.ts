@@ -49,6 +49,7 @@ export const bithumb: SimulatedDialect = {
 
 function common(request: SimulatedRequest, book: Book, openOrdersPath: string): SimulatedAnswer {
   const { path, query } = request
+  if (path === '/v1/market/all') return markets(book)
   if (path === '/v1/ticker') return tickers(book, query.get('markets')?.split(','))
   const account = authenticated(request, book)
   if (path === '/v1/accounts') {
@@ -102,16 +103,25 @@ function refusal(status: number, name: string): SimulatedAnswer {
   return json({ error: { name, message: '요청을 처리할 수 없습니다.' } }, status)
 }
 
+/** Only markets that trade: the list has no state. */
+function markets(book: Book): SimulatedAnswer {
+  const traded = book.symbols.filter(({ symbol }) => book.isTrading(symbol))
+  return json(
+    traded.map(({ base, quote }) => ({ market: `${quote}-${base}`, korean_name: '비트코인', english_name: 'Bitcoin' }))
+  )
+}
+
 /** The price is a text in one row and a number in the next, as observed in answers of Upbit. */
 function tickers(book: Book, markets?: readonly string[]): SimulatedAnswer {
   const rows = book.symbols
     .map(({ base, quote, symbol }, index) => {
       const price = book.priceOf('SPOT', symbol)
       const market = `${quote}-${base}`
+      const at = book.tradedAt('SPOT', symbol)
       const text =
-        `{"market":"${market}","trade_date":"20261123","trade_timestamp":${book.pricedAt},"opening_price":${price},` +
+        `{"market":"${market}","trade_date":"20261123","trade_timestamp":${at},"opening_price":${price},` +
         `"trade_price":${index % 2 === 0 ? price : `"${price}"`},"change":"FALL","change_price":1.4E-7,` +
-        `"acc_trade_price_24h":1.76373410121466379999997512,"timestamp":${book.pricedAt}}`
+        `"acc_trade_price_24h":1.76373410121466379999997512,"timestamp":${at}}`
       return { market, text }
     })
     .filter(({ market }) => markets === undefined || markets.includes(market))
@@ -123,7 +133,7 @@ function legacyTickers(book: Book): SimulatedAnswer {
     const price = book.priceOf('SPOT', symbol)
     return `"${base}":{"opening_price":"${price}","closing_price":"${price}","units_traded":"4619.79967497"}`
   })
-  return { status: 200, body: `{"status":"0000","data":{${rows.join(',')},"date":"${book.pricedAt}"}}` }
+  return { status: 200, body: `{"status":"0000","data":{${rows.join(',')},"date":"${book.answeredAt()}"}}` }
 }
 
 function orderOf(order: SimulatedOrder, withTrades: boolean) {

@@ -1,0 +1,132 @@
+// @FEAT:exchanges @COMP:service @TYPE:core
+import { unlessAborted } from '../async/abort.ts'
+import { DeadlineError, withDeadline } from '../async/deadline.ts'
+import { MINUTE, SECOND } from '../async/durations.ts'
+import type { Database } from '../database/database.ts'
+import type { Instrument, InstrumentSource } from '../domain/instrument.ts'
+import type { Market } from '../domain/market.ts'
+import type { Log } from '../log/log.ts'
+import type { CallOptions } from './exchange-client.ts'
+import { INSTRUMENTS_TTL_MS, storedInstruments, storeInstruments } from './instrument-table.ts'
+
+/** An unknown symbol may be a new one, and an exchange that could not be read may be back. */
+const REREAD_AFTER_MS = MINUTE
+/** The largest list has several MB. */
+const READ_DEADLINE_MS = 60 * SECOND
+/** Callers use what is known when a list takes longer; the read continues. */
+const WAIT_MS = 10 * SECOND
+
+const NONE: ReadonlyMap<string, Instrument> = new Map()
+
+export interface InstrumentsOptions {
+  database: Database
+  /** Reads the list of a market from the exchange. */
+  read: (market: Market, options: CallOptions) => Promise<readonly Instrument[]>
+  log: Pick<Log, 'warn'>
+  /** Aborts reads when the service closes. */
+  closing: AbortSignal
+  /** A monotonic clock in milliseconds. Default `performance.now`. */
+  monotonic?: () => number
+  /** Longest wait of a caller for a list, in milliseconds. Default 10,000. */
+  waitMs?: number
+}
+
+/** What this replica knows of a market. */
+interface MarketList {
+  instruments: ReadonlyMap<string, Instrument>
+  /** When the list was read from the exchange, and when this replica last tried; by the monotonic clock. */
+  readAt: number
+  triedAt: number
+  reading: Promise<void> | undefined
+}
+
+/**
+ * The instruments of all markets, for one replica. A list that another replica read within the hour is taken from the
+ * table: together they read each exchange about once an hour. Owns nothing that needs closing.
+ */
+export class Instruments implements InstrumentSource {
+  readonly #options: InstrumentsOptions
+  readonly #lists = new Map<string, MarketList>()
+  readonly #monotonic: () => number
+
+  constructor(options: InstrumentsOptions) {
+    this.#options = options
+    this.#monotonic = options.monotonic ?? (() => performance.now())
+  }
+
+  async ofMarket(
+    market: Market,
+    signal: AbortSignal,
+    wanted: Iterable<string> = []
+  ): Promise<ReadonlyMap<string, Instrument>> {
+    signal.throwIfAborted()
+    const list = this.#listOf(market)
+    const now = this.#monotonic()
+    const maxAgeMs = hasAll(list.instruments, wanted) ? INSTRUMENTS_TTL_MS : REREAD_AFTER_MS
+    if (now - list.readAt >= maxAgeMs && (list.reading || now - list.triedAt >= REREAD_AFTER_MS)) {
+      list.reading ??= this.#refresh(market, list, maxAgeMs).finally(() => {
+        list.reading = undefined
+      })
+      await unlessAborted(withinMs(list.reading, this.#options.waitMs ?? WAIT_MS), signal)
+    }
+    return list.instruments
+  }
+
+  /** Never rejects: without a new list the known one stays. */
+  async #refresh(market: Market, list: MarketList, maxAgeMs: number): Promise<void> {
+    const { database, read, log, closing } = this.#options
+    const names = { exchange: market.exchange, market_type: market.marketType }
+    list.triedAt = this.#monotonic()
+    try {
+      const stored = await storedInstruments(database, market)
+      const readAt = stored ? this.#monotonic() - stored.ageMs : Number.NEGATIVE_INFINITY
+      if (stored && readAt > list.readAt) {
+        list.instruments = stored.instruments
+        list.readAt = readAt
+        if (stored.ageMs < maxAgeMs) return
+      }
+    } catch (err) {
+      log.warn({ err, ...names }, 'stored instruments not read')
+    }
+    try {
+      const instruments = await read(market, { signal: closing, deadlineMs: READ_DEADLINE_MS })
+      list.instruments = withDelisted(list.instruments, instruments)
+      list.readAt = this.#monotonic()
+      await storeInstruments(database, market, instruments)
+    } catch (err) {
+      if (!closing.aborted) log.warn({ err, ...names }, 'instruments not updated')
+    }
+  }
+
+  #listOf({ exchange, marketType }: Market): MarketList {
+    const id = `${exchange} ${marketType}`
+    const known = this.#lists.get(id)
+    if (known) return known
+    const never = Number.NEGATIVE_INFINITY
+    const list = { instruments: NONE, readAt: never, triedAt: never, reading: undefined }
+    this.#lists.set(id, list)
+    return list
+  }
+}
+
+function hasAll(instruments: ReadonlyMap<string, Instrument>, wanted: Iterable<string>): boolean {
+  for (const symbol of wanted) if (!instruments.has(symbol)) return false
+  return true
+}
+
+/** The listed instruments, and the known ones that are not listed any more, which do not trade. */
+function withDelisted(
+  known: ReadonlyMap<string, Instrument>,
+  listed: readonly Instrument[]
+): ReadonlyMap<string, Instrument> {
+  const all = new Map(listed.map(instrument => [instrument.exchangeSymbol, instrument]))
+  for (const [symbol, instrument] of known) if (!all.has(symbol)) all.set(symbol, { ...instrument, trading: false })
+  return all
+}
+
+/** Resolves when the work is settled, or after `ms`. */
+async function withinMs(work: Promise<void>, ms: number): Promise<void> {
+  await withDeadline(work, ms).catch(err => {
+    if (!(err instanceof DeadlineError)) throw err
+  })
+}
