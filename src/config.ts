@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
-import envSchema from 'env-schema'
+import envSchema, { type EnvSchemaOpt } from 'env-schema'
 import { isNetworkList } from './client-address.ts'
 import { DatabaseUrlError, parseDatabaseUrl } from './database/database-url.ts'
 import { isTimeZone } from './domain/time-zone.ts'
@@ -342,19 +342,27 @@ function readSecretFile(key: string, environment: Environment): string | undefin
   }
 }
 
+/** env-schema sets a property of the schema that it is given. */
+const validatedSchema = structuredClone(configSchema)
+/** Compiles the schema once: `Ajv` knows compiled schemas by identity. */
+let validator: Ajv | undefined
+
+type Ajv = Parameters<Extract<EnvSchemaOpt['ajv'], { customOptions: unknown }>['customOptions']>[0]
+
+function withOwnWords(ajv: Ajv): Ajv {
+  return ajv
+    .addVocabulary(['rule', 'secret'])
+    .addFormat('time-zone', isTimeZone)
+    .addFormat('network-list', isNetworkList)
+}
+
 function validate(given: Record<string, string>): Static<typeof configSchema> {
   try {
     return envSchema<Static<typeof configSchema>>({
-      schema: structuredClone(configSchema),
+      schema: validatedSchema,
       data: given,
       env: false,
-      ajv: {
-        customOptions: ajv =>
-          ajv
-            .addVocabulary(['rule', 'secret'])
-            .addFormat('time-zone', isTimeZone)
-            .addFormat('network-list', isNetworkList)
-      }
+      ajv: { customOptions: ajv => (validator ??= withOwnWords(ajv)) }
     })
   } catch (err) {
     const [problem] = (err as { errors?: { instancePath: string; message?: string }[] }).errors ?? []
