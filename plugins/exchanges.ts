@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { ExchangeBans } from '../src/exchange-bans/exchange-bans.ts'
 import { exchangeDetails } from '../src/exchanges/exchange-check.ts'
 import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
 import type { ClientOptions, ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
@@ -25,11 +26,21 @@ declare module 'fastify' {
   }
 }
 
-/** Owns the connections to the exchanges. The modules are loaded and the agent is made for the first client. */
+/**
+ * Owns the connections to the exchanges, and the bans that all replicas apply. The modules are loaded and the agent is
+ * made for the first client.
+ */
 async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
   const closing = new AbortController()
   let connected: ReturnType<typeof connect> | undefined
   let registry: ExchangeRegistry | undefined
+  const bans = new ExchangeBans({
+    database: app.db,
+    instanceId: () => app.replicas.instanceId,
+    applicationName: config.SERVICE_NAME,
+    log: app.log,
+    apply: current => registry?.applyBans(current)
+  })
 
   async function connect() {
     const [{ createHttpAgent }, { ExchangeRegistry }] = await Promise.all([
@@ -38,7 +49,9 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     ])
     const dispatcher = createHttpAgent(config)
     const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
-    registry = new ExchangeRegistry({ dispatcher, urls, onCall: countExchangeCall(app.metrics) })
+    const onCall = countExchangeCall(app.metrics)
+    registry = new ExchangeRegistry({ dispatcher, urls, onCall, onBan: ban => bans.report(ban) })
+    registry.applyBans(bans.current())
     return { dispatcher, registry }
   }
 
@@ -62,10 +75,20 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
   app.metrics.collect(reading => reportExchanges(reading, registry?.status() ?? []))
   app.healthChecks.push(() => exchangeDetails(registry?.status() ?? [], Date.now()))
 
+  app.startUpSteps.exchange_bans = async () => {
+    await bans.start()
+    return { apply: bans.current().length }
+  }
+
   app.addHook('onClose', async () => {
     closing.abort(new Error('the service closes'))
+    await bans.close()
     await (await connected)?.dispatcher.destroy()
   })
 }
 
-export default fp(exchanges, { name: 'exchanges', fastify: '5.x', dependencies: ['db', 'health', 'metrics'] })
+export default fp(exchanges, {
+  name: 'exchanges',
+  fastify: '5.x',
+  dependencies: ['db', 'health', 'metrics', 'replicas']
+})

@@ -22,6 +22,8 @@ export const START_UP_STEPS = [
   'schema',
   /** Starts the heartbeat of this replica. Reports its `version`. */
   'replica',
+  /** Applies the stored bans of the exchanges, before the first call. Reports the number of those that `apply`. */
+  'exchange_bans',
   /** Starts to write the health history. */
   'health_history',
   /** Verifies that PostgreSQL begins the days of `TIME_ZONE` when Node.js does. */

@@ -122,7 +122,7 @@ const layers = [
   'database',
   'config.ts',
   'replicas scheduler auth notifications exchanges',
-  'accounts',
+  'accounts exchange-bans',
   'cache trading',
   'alerts jobs health',
   'openapi pages cli',
@@ -221,6 +221,7 @@ const tableOwners: Record<string, string> = {
   cache_command_results: 'cache',
   outbox: 'notifications',
   health_periods: 'health',
+  exchange_bans: 'exchange-bans',
   alerts: 'alerts',
   alert_progress: 'alerts'
 }

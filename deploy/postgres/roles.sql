@@ -60,6 +60,7 @@ grant select, insert, update, delete on
   alerts,
   replicas,
   health_periods,
+  exchange_bans,
   outbox
 to trading_service;
 

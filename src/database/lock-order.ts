@@ -52,6 +52,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['cache_command_results'] },
   { tables: ['alerts', 'alert_progress'], guard: 'the advisory lock of alerts' },
   { tables: ['replicas'] },
+  { tables: ['exchange_bans'] },
   { tables: ['health_periods'] },
   { tables: ['outbox'] },
   { tables: ['audit_log'] }

@@ -22,6 +22,8 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   cache_commands: 'actor text, at timestamptz, command_id int8, filter jsonb',
   daily_account_summaries:
     'account_id int8, computed_at timestamptz, currency text, date date, end_balance numeric, fees numeric, fees_unknown int4, is_final bool, losses int4, max_drawdown numeric, realized_pnl numeric, start_balance numeric, trades int4, unrealized_pnl numeric, volume numeric, win_rate numeric, wins int4',
+  exchange_bans:
+    'exchange text, exchange_code text, host text, reported_at timestamptz, reported_by text, until_at timestamptz',
   health_periods:
     'check_name text, code text, from_at timestamptz, instance text, is_over bool, period_id uuid, until_at timestamptz',
   instruments:

@@ -26,7 +26,8 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '017.do.sign-in-networks.sql': '0.1.0',
   '018.do.audit-log-functions.sql': '0.1.0',
   '019.do.user-roles.sql': '0.1.0',
-  '020.do.instruments.sql': '0.1.0'
+  '020.do.instruments.sql': '0.1.0',
+  '021.do.exchange-bans.sql': '0.1.0'
 }
 
 /** The version of this service, from package.json when it was built: `0.3.0-rc.1` counts as `0.3.0`. */

@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici'
 import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../domain/market.ts'
 import { CATALOGUE, type MarketAddress } from './catalogue.ts'
 import type { Credentials, ExchangeClient } from './exchange-client.ts'
-import { ExchangeGateway, type ExchangeStatus } from './http/exchange-gateway.ts'
+import { type ClusterBan, ExchangeGateway, type ExchangeStatus } from './http/exchange-gateway.ts'
 import type { GatewayOptions } from './http/exchange-host.ts'
 import { URL_SETTINGS, type UrlSetting } from './url-settings.ts'
 
@@ -64,6 +64,13 @@ export class ExchangeRegistry {
   /** The state of every exchange for which a client was made. Reads counters; makes no call. */
   status(): ExchangeStatus[] {
     return [...this.#gateways.values()].map(gateway => gateway.status()).filter(({ hosts }) => hosts.length > 0)
+  }
+
+  /** Replaces the bans of the cluster. Those of exchanges and hosts that this version does not have are ignored. */
+  applyBans(bans: readonly ClusterBan[]): void {
+    for (const [exchange, gateway] of this.#gateways) {
+      gateway.applyBans(bans.filter(ban => ban.exchange === exchange))
+    }
   }
 
   #gateway(exchange: ExchangeName): ExchangeGateway {

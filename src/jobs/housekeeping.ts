@@ -2,6 +2,7 @@
 import { sweepAuditLog, sweepSessions, sweepSignInLimits, sweepSignInNetworks } from '../auth/housekeeping.ts'
 import { sweepCacheCommands } from '../cache/clear-commands.ts'
 import type { TransactionSql } from '../database/client.ts'
+import { sweepBans } from '../exchange-bans/ban-table.ts'
 import { sweepHealthHistory } from '../health/history-store.ts'
 import { sweepOutbox } from '../notifications/outbox.ts'
 import { sweepDeadReplicas } from '../replicas/replica-table.ts'
@@ -25,6 +26,7 @@ const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'surplus_runs', sweep: sweepSurplusRuns },
   { name: 'health_history', sweep: sweepHealthHistory },
   { name: 'dead_replicas', sweep: sweepDeadReplicas },
+  { name: 'ended_bans', sweep: sweepBans },
   { name: 'ended_sessions', sweep: sweepSessions },
   { name: 'sign_in_limits', sweep: sweepSignInLimits },
   { name: 'sign_in_networks', sweep: sweepSignInNetworks },

@@ -366,6 +366,8 @@ const REFUSALS: RefusalTable = {
   '170213': 'order_not_found'
 }
 const PARAMETER_ERROR = '10001'
+/** Too many calls of one account. 10018 means too many calls of our address. */
+const ACCOUNT_LIMIT = '10006'
 
 function bybitRefusal({ status, body, header }: Answer): Refusal | null {
   const exchangeCode = isRecord(body) ? optionalText(body, 'retCode') : null
@@ -374,10 +376,14 @@ function bybitRefusal({ status, body, header }: Answer): Refusal | null {
   }
   if (exchangeCode === '0') return null
   const reset = header('x-bapi-limit-reset-timestamp')
-  const retryAfterMs = reset !== null && /^\d{13}$/.test(reset) ? Math.max(SECOND, Number(reset) - Date.now()) : SECOND
   const aboutSymbol = exchangeCode === PARAMETER_ERROR && /symbol/i.test(String(body.retMsg))
   const unlisted: Refusal = { code: aboutSymbol ? 'bad_symbol' : 'invalid_answer', exchangeCode }
-  return { ...(refusalFrom(REFUSALS, exchangeCode) ?? unlisted), retryAfterMs }
+  return {
+    ...(refusalFrom(REFUSALS, exchangeCode) ?? unlisted),
+    retryAfterMs: SECOND,
+    ...(reset !== null && /^\d{13}$/.test(reset) && { retryAt: Number(reset) }),
+    ...(exchangeCode === ACCOUNT_LIMIT && { scope: 'key' as const })
+  }
 }
 
 function listOf(result: JsonRecord): JsonRecord[] {

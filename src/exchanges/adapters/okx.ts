@@ -461,6 +461,9 @@ const REFUSALS: RefusalTable = {
   '51603': 'order_not_found'
 }
 
+/** Limits of a user ID on signed routes, and of an address on public ones. */
+const USER_LIMITS: ReadonlySet<string> = new Set(['50011', '50061'])
+
 function okxRefusal({ status, body }: Answer): Refusal | null {
   const overall = isRecord(body) ? optionalText(body, 'code') : null
   if (overall === null || overall === OK || !isRecord(body)) return null
@@ -468,6 +471,7 @@ function okxRefusal({ status, body }: Answer): Refusal | null {
   const item = Array.isArray(body.data) ? body.data[0] : undefined
   const exchangeCode = (isRecord(item) ? optionalText(item, 'sCode') : null) ?? overall
   const refusal = refusalFrom(REFUSALS, exchangeCode)
+  if (refusal !== null && USER_LIMITS.has(exchangeCode)) return { ...refusal, scope: 'key' }
   return refusal === null && status === 200 ? { code: 'invalid_answer', exchangeCode } : refusal
 }
 

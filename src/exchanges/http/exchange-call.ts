@@ -61,4 +61,8 @@ export interface Refusal {
   exchangeCode: string | null
   /** How long no call may be made. Default the header Retry-After, or 5,000. */
   retryAfterMs?: Millis | null
+  /** Until when no call may be made, by the exchange's clock. With `retryAfterMs` the later end counts. */
+  retryAt?: Millis
+  /** `key`: a signed call was refused because of a limit of its API key; calls of other keys go on. Default `address`. */
+  scope?: 'address' | 'key'
 }

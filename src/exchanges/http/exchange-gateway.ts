@@ -10,15 +10,27 @@ export interface ExchangeStatus extends Omit<HostStatus, 'host'> {
   hosts: HostStatus[]
 }
 
+/** A ban that one replica received and all apply. */
+export interface ClusterBan {
+  exchange: string
+  /** The id of the host. */
+  host: string
+  endsInMs: Millis
+}
+
 /** The hosts of one exchange. All clients of the exchange share them, and with them limits, circuit and clock skew. */
 export class ExchangeGateway {
   readonly exchange: ExchangeName
   readonly #options: GatewayOptions
   readonly #hosts = new Map<string, ExchangeHost>()
+  readonly #monotonic: () => number
+  /** Ends of the bans by the id of the host, also of hosts that are not made yet. */
+  #bannedUntil: ReadonlyMap<string, Millis> = new Map()
 
   constructor(options: GatewayOptions) {
     this.exchange = options.exchange
     this.#options = options
+    this.#monotonic = options.monotonic ?? (() => performance.now())
   }
 
   /** The host with this id, made by the first call. Later calls get the same host and their other options are ignored. */
@@ -27,8 +39,16 @@ export class ExchangeGateway {
     const known = this.#hosts.get(id)
     if (known !== undefined) return known
     const host = new ExchangeHost(this.#options, options)
+    host.blockClusterFor((this.#bannedUntil.get(id) ?? 0) - this.#monotonic())
     this.#hosts.set(id, host)
     return host
+  }
+
+  /** Replaces the bans of the cluster: a host that is not among them is not banned by it. */
+  applyBans(bans: readonly ClusterBan[]): void {
+    const now = this.#monotonic()
+    this.#bannedUntil = new Map(bans.map(({ host, endsInMs }) => [host, now + endsInMs]))
+    for (const [id, host] of this.#hosts) host.blockClusterFor((this.#bannedUntil.get(id) ?? 0) - now)
   }
 
   /** Reads counters; makes no call. */

@@ -25,6 +25,8 @@ const BACK_OFF: BackOff = { minMs: 200, maxMs: 400, jitter: 1 }
 const DEFAULT_PENALTY_MS = 5 * SECOND
 /** Binance bans an address for up to three days. A longer time is taken for a mistake. */
 const MAX_PENALTY_MS = 7 * 24 * HOUR
+/** A longer block of an address is reported as a ban. */
+const BAN_FROM_MS = 5 * SECOND
 
 /** What all hosts of an exchange share. */
 export interface GatewayOptions {
@@ -43,6 +45,20 @@ export interface GatewayOptions {
   random?: () => number
   /** Called at the end of each call, for metrics. */
   onCall?: (end: ExchangeCallEnd) => void
+  /** Called when an exchange demands that our address makes no call for more than 5 s. Must return at once, not throw. */
+  onBan?: (ban: HostBan) => void
+}
+
+/** A ban of our address that a host of an exchange stated. */
+interface HostBan {
+  exchange: ExchangeName
+  /** The id of the host, without any key. */
+  host: string
+  exchangeCode: string | null
+  /** Milliseconds until its end, now; at most seven days when it was stated. */
+  endsInMs: () => Millis
+  /** Ends this ban in the memory of the host, because `blockClusterFor` applies it from now on. */
+  stored: () => void
 }
 
 /** How a call ended. */
@@ -104,6 +120,8 @@ type ErrorDetails = Omit<ExchangeErrorDetails, 'exchange'>
 
 /** One host of an exchange, the single entry point for calls to it: rate limits, retries, circuit and deadlines. */
 export class ExchangeHost {
+  /** Identifies the host among those of its exchange. */
+  readonly id: string
   readonly #gateway: GatewayOptions
   readonly #host: HostOptions
   readonly #url: URL
@@ -118,6 +136,7 @@ export class ExchangeHost {
   constructor(gateway: GatewayOptions, host: HostOptions) {
     this.#gateway = gateway
     this.#host = host
+    this.id = host.id ?? host.baseUrl
     this.#url = new URL(host.baseUrl)
     this.#now = gateway.now ?? Date.now
     this.#monotonic = gateway.monotonic ?? (() => performance.now())
@@ -154,6 +173,11 @@ export class ExchangeHost {
    */
   async serverTime(options: CallOptions = {}): Promise<Millis> {
     return await this.call(this.#clockCall(), options)
+  }
+
+  /** Makes no call for `ms` milliseconds, because of a ban that the cluster knows; 0 when there is none any more. */
+  blockClusterFor(ms: Millis): void {
+    this.#budget.blockClusterFor(ms)
   }
 
   /** Reads counters; makes no call. */
@@ -290,10 +314,7 @@ export class ExchangeHost {
 
   /** Null when the answer is not a refusal. */
   #refusalFailure({ call, deadline }: PendingCall, answer: Answer): Failure | null {
-    const refusal =
-      refusalByText(answer, this.#skew.hostTime(this.#now())) ??
-      this.#host.refusalOf(answer) ??
-      refusalByStatus(answer.status)
+    const refusal = refusalByText(answer) ?? this.#host.refusalOf(answer) ?? refusalByStatus(answer.status)
     if (refusal === null) {
       this.#lastSuccessAt = this.#now()
       return null
@@ -301,7 +322,7 @@ export class ExchangeHost {
     const { code, exchangeCode } = refusal
     const details = { operation: call.route.operation, exchangeCode }
     if (code === 'rate_limited') {
-      const retryAfterMs = this.#blockCalls(answer, refusal)
+      const retryAfterMs = this.#blockCalls(answer, refusal, call.budgetKey)
       const retryable = this.#monotonic() + retryAfterMs < deadline
       return { error: this.#error(code, { ...details, retryAfterMs }), retryable, outage: false }
     }
@@ -311,13 +332,33 @@ export class ExchangeHost {
     return { error: this.#error(code, details), retryable, outage }
   }
 
-  /** Blocks all calls for as long as the exchange demands, at most seven days; returns for how long. */
-  #blockCalls(answer: Answer, refusal: Refusal): Millis {
-    const statedMs =
-      refusal.retryAfterMs ?? parseRetryAfter(answer.header('retry-after'), this.#now()) ?? DEFAULT_PENALTY_MS
-    const penaltyMs = Math.min(Math.max(statedMs, 0), MAX_PENALTY_MS)
-    this.#budget.blockFor(penaltyMs)
+  /**
+   * Blocks all calls, or those of the key that was refused, for as long as the exchange demands, at most seven days.
+   * Returns for how long.
+   */
+  #blockCalls(answer: Answer, refusal: Refusal, key: string | undefined): Millis {
+    const penaltyMs = Math.min(Math.max(this.#statedPauseMs(answer, refusal), 0), MAX_PENALTY_MS)
+    if (refusal.scope === 'key' && key !== undefined) {
+      this.#budget.blockKeyFor(key, penaltyMs)
+      return penaltyMs
+    }
+    const until = this.#budget.blockFor(penaltyMs)
+    if (until !== null && penaltyMs > BAN_FROM_MS) {
+      this.#gateway.onBan?.({
+        exchange: this.#gateway.exchange,
+        host: this.id,
+        exchangeCode: refusal.exchangeCode,
+        endsInMs: () => until - this.#monotonic(),
+        stored: () => this.#budget.releaseBlock(until)
+      })
+    }
     return penaltyMs
+  }
+
+  #statedPauseMs(answer: Answer, { retryAfterMs, retryAt }: Refusal): Millis {
+    const hostTime = this.#skew.hostTime(this.#now())
+    if (retryAt !== undefined) return Math.max(retryAfterMs ?? 0, retryAt - hostTime)
+    return retryAfterMs ?? parseRetryAfter(answer.header('retry-after'), hostTime) ?? DEFAULT_PENALTY_MS
   }
 
   #circuitOpen(operation: string): ExchangeError {

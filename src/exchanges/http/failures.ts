@@ -49,15 +49,13 @@ const SENTENCES = ['msg', 'retMsg', 'message']
 /**
  * The refusal that the text of an answer states, whatever its status and code: a ban with its end, or the country of this
  * machine. Null when the answer has status 200, or its text states neither.
- *
- * @param hostTime the exchange's clock now
- */
-export function refusalByText(answer: Answer, hostTime: Millis): Refusal | null {
+ * */
+export function refusalByText(answer: Answer): Refusal | null {
   if (answer.status === 200) return null
   const text = textOfRefusal(answer)
   const exchangeCode = String(answer.status)
   const [, until] = BANNED_UNTIL.exec(text) ?? []
-  if (until !== undefined) return { code: 'rate_limited', exchangeCode, retryAfterMs: Number(until) - hostTime }
+  if (until !== undefined) return { code: 'rate_limited', exchangeCode, retryAt: Number(until) }
   // With another status such a text is about one account or symbol, and must not stop the calls of all others.
   const isLocation = LOCATION_STATUSES.has(answer.status) && LOCATION.test(text)
   return isLocation ? { code: 'location_refused', exchangeCode } : null
@@ -73,12 +71,16 @@ function textOfRefusal({ body, page }: Answer): string {
     .join(' ')
 }
 
-/** The header Retry-After in ms, whether it holds seconds or a date; null when it holds neither. */
-export function parseRetryAfter(header: string | null, now: Millis): Millis | null {
+/**
+ * The header Retry-After in ms, whether it holds seconds or a date; null when it holds neither.
+ *
+ * @param hostTime the exchange's clock now
+ */
+export function parseRetryAfter(header: string | null, hostTime: Millis): Millis | null {
   if (header === null) return null
   if (/^\d{1,7}$/.test(header)) return Number(header) * SECOND
   const date = Date.parse(header)
-  return Number.isNaN(date) ? null : date - now
+  return Number.isNaN(date) ? null : date - hostTime
 }
 
 /** The code of an error of the network or of undici; null for any other error. */

@@ -1,4 +1,5 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
+import { SECOND } from '../../async/durations.ts'
 import type { Millis } from '../../domain/millis.ts'
 
 /** One limit as an exchange states it: at most `weight` in any span of `perMs`, for our address or for each API key. */
@@ -30,13 +31,17 @@ const MAX_WINDOWS = 2_000
 
 /**
  * Rate limits of one host, as rolling windows: never more than 90 % of a limit in any span of its length. While the
- * exchange demands a pause, nothing is granted.
+ * exchange demands a pause, nothing is granted: to all calls, or to those of one API key.
  */
 export class RateBudget {
   readonly #limits: ReadonlyMap<string, RateLimit>
   readonly #windows = new Map<string, Window>()
   readonly #now: () => number
+  /** The end of the pause that an answer to this replica demanded. */
   #blockedUntil: Millis = 0
+  /** The end of the pause of the whole cluster. */
+  #sharedUntil: Millis = 0
+  readonly #keyBlockedUntil = new Map<string, Millis>()
 
   /** @param now a clock in ms that never goes back */
   constructor(limits: readonly RateLimit[], now: () => number) {
@@ -53,7 +58,7 @@ export class RateBudget {
    */
   take(costs: readonly Cost[], key: string): number {
     const now = this.#now()
-    let waitMs = Math.max(0, this.#blockedUntil - now)
+    let waitMs = Math.max(0, this.#blockEnd - now, (this.#keyBlockedUntil.get(key) ?? 0) - now)
     const grants = costs.map(({ limit, weight }) => ({ window: this.#window(limit, key), weight }))
     for (const { window, weight } of grants) waitMs = Math.max(waitMs, msUntilRoom(window, weight, now))
     if (waitMs > 0) return waitMs
@@ -73,14 +78,45 @@ export class RateBudget {
     if (used > window.used) grant(window, used - window.used, now)
   }
 
-  /** Grants nothing for `ms` milliseconds. The later end of several calls counts. */
-  blockFor(ms: number): void {
-    this.#blockedUntil = Math.max(this.#blockedUntil, this.#now() + ms)
+  /**
+   * Grants nothing for `ms` milliseconds. The later end of several calls counts.
+   *
+   * @returns the end by the budget's clock; null when the pause that applies already ends at most a second earlier
+   */
+  blockFor(ms: number): Millis | null {
+    const until = this.#now() + ms
+    const prolongs = until > this.#blockEnd + SECOND
+    this.#blockedUntil = Math.max(this.#blockedUntil, until)
+    return prolongs ? until : null
   }
 
-  /** Milliseconds until the end of the pause that the exchange demands; 0 when there is none. */
+  /** Grants nothing to one API key for `ms` milliseconds. The later end of several calls counts. */
+  blockKeyFor(key: string, ms: number): void {
+    const now = this.#now()
+    if (this.#keyBlockedUntil.size >= MAX_WINDOWS) {
+      for (const [blocked, until] of this.#keyBlockedUntil) if (until <= now) this.#keyBlockedUntil.delete(blocked)
+    }
+    this.#keyBlockedUntil.set(key, Math.max(this.#keyBlockedUntil.get(key) ?? 0, now + ms))
+  }
+
+  /** Replaces the pause of the whole cluster: grants nothing for `ms` milliseconds; 0 ends it. */
+  blockClusterFor(ms: number): void {
+    this.#sharedUntil = this.#now() + ms
+  }
+
+  /** Ends the pause that `blockFor` returned this end for, because the pause of the cluster replaces it. */
+  releaseBlock(until: Millis): void {
+    // Answers to calls that were under way may have stated it again, a moment later.
+    if (this.#blockedUntil <= until + SECOND) this.#blockedUntil = 0
+  }
+
+  /** Milliseconds until the end of the pause that the exchange demands; 0 when there is none. Without pauses of keys. */
   get blockedForMs(): number {
-    return Math.max(0, this.#blockedUntil - this.#now())
+    return Math.max(0, this.#blockEnd - this.#now())
+  }
+
+  get #blockEnd(): Millis {
+    return Math.max(this.#blockedUntil, this.#sharedUntil)
   }
 
   #window(name: string, key: string): Window {

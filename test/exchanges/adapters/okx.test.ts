@@ -638,7 +638,8 @@ t.test('each error of the exchange is mapped to an error code', async t => {
   }
   for (const [code, numbers] of Object.entries(meanings)) {
     for (const exchangeCode of numbers.map(String)) {
-      const expected = { code, exchangeCode }
+      const ofUser = ['50011', '50061'].includes(exchangeCode)
+      const expected = { code, exchangeCode, ...(ofUser && { scope: 'key' }) }
       t.strictSame(gateway.refusalOf({ code: exchangeCode, data: [] }), expected)
       t.strictSame(gateway.refusalOf({ code: exchangeCode, data: [] }, { status: 400 }), expected)
     }

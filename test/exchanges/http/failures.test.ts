@@ -49,8 +49,8 @@ t.test('a status without an error code of the exchange is mapped to an error cod
 
 t.test('the text of a refusal states a ban or the country, in JSON and in a page', async t => {
   const answer = (body: unknown, page: string | null = null, status = 403) =>
-    refusalByText({ status, body, page, header: () => null, askedAt: 0 }, 1_700_000_000_000)
-  const ban = { code: 'rate_limited', exchangeCode: '403', retryAfterMs: 60_000 }
+    refusalByText({ status, body, page, header: () => null, askedAt: 0 })
+  const ban = { code: 'rate_limited', exchangeCode: '403', retryAt: 1_700_000_060_000 }
   for (const field of ['msg', 'retMsg', 'message']) {
     t.strictSame(answer({ [field]: 'IP banned until 1700000060000.' }), ban, field)
     t.strictSame(answer({ error: { [field]: 'IP banned until 1700000060000.' } }), ban, field)

@@ -226,9 +226,20 @@ t.test('housekeeping removes old rows, in transactions of its run', async t => {
     sql =>
       sql`insert into replicas (instance_id, version, last_seen_at) values ('dead', '0', now() - interval '2 days')`
   )
+  await app.db.run(
+    sql => sql`
+      insert into exchange_bans (exchange, host, until_at, reported_by) values
+        ('OKX', 'old', now() - interval '25 hours', 'one'), ('OKX', 'recent', now() - interval '1 hour', 'one'),
+        ('OKX', 'current', now() + interval '1 hour', 'one')`
+  )
   const { status, body: swept } = await trigger('housekeeping')
   t.equal(status, 200)
-  t.hasStrict(swept.result, { old_runs: 1, surplus_runs: 0, dead_replicas: 1 })
+  t.hasStrict(swept.result, { old_runs: 1, surplus_runs: 0, dead_replicas: 1, ended_bans: 1 })
+  const bans = await app.db.run(sql => sql<{ host: string }[]>`select host from exchange_bans order by host`)
+  t.strictSame(
+    bans.map(({ host }) => host),
+    ['current', 'recent']
+  )
   t.equal((await call('GET', `job-runs/${body.run_id}`)).status, 404)
 })
 
