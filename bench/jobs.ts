@@ -77,6 +77,7 @@ async function startService(): Promise<Service> {
     scope: 'cluster',
     misfire: { policy: 'skip' },
     maxRunMs: HOUR,
+    undone: [],
     run: context => work(context)
   }
   const secrets = {

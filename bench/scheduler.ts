@@ -151,6 +151,7 @@ function job(id: string, periodMs: number, run: Job['run']): Job {
     scope: 'cluster',
     misfire: { policy: 'skip' },
     maxRunMs: HOUR,
+    undone: [],
     run
   }
 }

@@ -65,6 +65,7 @@ const sentences = {
   'job.resumed': { ko: '작업이 재개되었습니다', en: 'The job was resumed' },
   'job.succeeded': { ko: '작업 완료', en: 'The job has succeeded' },
   'job.started': { ko: '작업이 시작되었습니다', en: 'The job was started' },
+  'job.partial': { ko: '작업이 일부만 완료되었습니다', en: 'The job has ended, and not everything was done' },
   'job.recent': { ko: '최근에 완료된 작업이므로 건너뛰었습니다', en: 'Skipped: the job succeeded recently' },
   'cache.stats': {
     ko: 'Market 캐시를 통한 API 호출 최적화 활성화됨',

@@ -5,6 +5,7 @@ import type { FastifyRequest } from 'fastify'
 import { DeadlineError, withDeadline } from '../../src/async/deadline.ts'
 import { invalidField, ServiceError } from '../../src/errors.ts'
 import { type Language, message } from '../../src/messages.ts'
+import { type Job, undoneOf } from '../../src/scheduler/job.ts'
 import type { RunResult } from '../../src/scheduler/run.ts'
 import type { RunRecord } from '../../src/scheduler/run-history.ts'
 import type { Triggered } from '../../src/scheduler/scheduler.ts'
@@ -29,12 +30,16 @@ const Outcome = Type.Union(
   [
     Type.Literal('running'),
     Type.Literal('succeeded'),
+    Type.Literal('partial'),
     Type.Literal('failed'),
     Type.Literal('abandoned'),
     Type.Literal('skipped')
   ],
-  { examples: ['failed'] }
+  { examples: ['failed'], description: '`partial`: the run ended, and not everything was done' }
 )
+const Undone = Type.Record(Type.String(), Type.Integer(), {
+  description: 'only of a partial run: what it left undone, by reason'
+})
 
 const RunSchema = Type.Object(
   {
@@ -50,6 +55,7 @@ const RunSchema = Type.Object(
     outcome: Outcome,
     progress: nullable(Type.Object({ done: Type.Integer(), total: Type.Integer() }, closed)),
     result: nullable(Counts),
+    undone: Type.Optional(Undone),
     error: nullable(Type.String())
   },
   closed
@@ -92,9 +98,10 @@ const triggerSchema = {
         message: Type.String(),
         run_id: RunId,
         skipped: Type.Optional(Type.Literal(true)),
-        outcome: Type.Literal('succeeded'),
+        outcome: Type.Union([Type.Literal('succeeded'), Type.Literal('partial')]),
         duration_ms: Type.Integer(),
-        result: Counts
+        result: Counts,
+        undone: Type.Optional(Undone)
       },
       {
         ...closed,
@@ -106,6 +113,15 @@ const triggerSchema = {
             outcome: 'succeeded',
             duration_ms: 812,
             result: { sessions: 4, audit_log: 0 }
+          },
+          {
+            success: true,
+            message: '작업이 일부만 완료되었습니다',
+            run_id: runIdExample,
+            outcome: 'partial',
+            duration_ms: 812,
+            result: { accounts: 6, checked: 3, failed: 2 },
+            undone: { failed: 2 }
           }
         ]
       }
@@ -192,9 +208,9 @@ const trigger: Handler<typeof triggerSchema> = async (request, reply) => {
   const { language, body } = request
   const triggered = await triggerJob(request, body)
   if (triggered.kind === 'recent') return reply.code(200).send(recentBody(triggered.run, language))
-  const { runId: run_id, finished } = triggered.run
+  const { runId: run_id, finished, options } = triggered.run
   const end = (body.wait ?? true) ? await endWithin(finished, MAX_WAIT_MS) : undefined
-  if (end) return reply.code(200).send(endBody(run_id, end, language))
+  if (end) return reply.code(200).send(endBody(options.job, run_id, end, language))
   reply.header('location', `/api/system/job-runs/${run_id}`)
   return reply.code(202).send({ success: true, message: message('job.started', language), run_id })
 }
@@ -222,15 +238,19 @@ async function endWithin(finished: Promise<RunResult>, waitMs: number): Promise<
 
 function recentBody({ runId, durationMs, result }: RunRecord, language: Language) {
   return {
-    ...succeededBody(runId, durationMs ?? 0, result ?? {}),
+    success: true as const,
     message: message('job.recent', language),
-    skipped: true as const
+    run_id: runId,
+    skipped: true as const,
+    outcome: 'succeeded' as const,
+    duration_ms: durationMs ?? 0,
+    result: result ?? {}
   }
 }
 
-/** @throws {ServiceError} JOB_FAILED, or DATABASE_UNAVAILABLE, when the run did not succeed */
-function endBody(run_id: string, end: RunResult, language: Language) {
-  if (end.outcome !== 'succeeded') {
+/** @throws {ServiceError} JOB_FAILED, or DATABASE_UNAVAILABLE, when the run failed */
+function endBody(job: Job, run_id: string, end: RunResult, language: Language) {
+  if (end.outcome === 'failed' || end.outcome === 'lost') {
     const cause = end.outcome === 'failed' ? end.errorCode : end.outcome
     // A run that lost its lease could not reach the database for as long as the lease lasts.
     if (cause === 'DATABASE_UNAVAILABLE' || cause === 'lost') {
@@ -238,11 +258,10 @@ function endBody(run_id: string, end: RunResult, language: Language) {
     }
     throw new ServiceError('JOB_FAILED', { extra: { run_id }, cause })
   }
-  return { ...succeededBody(run_id, end.durationMs, end.result), message: message('job.succeeded', language) }
-}
-
-function succeededBody(run_id: string, duration_ms: number, result: Static<typeof Counts>) {
-  return { success: true as const, run_id, outcome: 'succeeded' as const, duration_ms, result }
+  const { outcome, durationMs: duration_ms, result } = end
+  const text = message(`job.${outcome}`, language)
+  const undone = outcome === 'partial' ? { undone: undoneOf(job, result) } : {}
+  return { success: true as const, message: text, run_id, outcome, duration_ms, result, ...undone }
 }
 
 const pause: Handler<typeof pauseSchema> = async (request, reply) => {
@@ -269,15 +288,18 @@ const listRuns: Handler<typeof listRunsSchema> = async ({ server, query }, reply
   const { job_id: jobId, outcome, before, limit = DEFAULT_LIMIT } = query
   const runs = await server.scheduler.runs({ jobId, outcome, before, limit })
   const next_before = runs.length === limit ? (runs.at(-1)?.runId ?? null) : null
-  return reply.code(200).send({ success: true, runs: runs.map(runBody), next_before })
+  return reply
+    .code(200)
+    .send({ success: true, runs: runs.map(run => runBody(run, server.scheduler.jobs)), next_before })
 }
 
 const readRun: Handler<typeof readRunSchema> = async ({ server, params }, reply) => {
   const run = await server.scheduler.runById(params.run_id)
-  return reply.code(200).send({ success: true, run: runBody(run) })
+  return reply.code(200).send({ success: true, run: runBody(run, server.scheduler.jobs) })
 }
 
-function runBody(run: RunRecord): Static<typeof RunSchema> {
+function runBody(run: RunRecord, jobs: readonly Job[]): Static<typeof RunSchema> {
+  const job = run.outcome === 'partial' ? jobs.find(({ id }) => id === run.jobId) : undefined
   return {
     run_id: run.runId,
     job_id: run.jobId,
@@ -291,6 +313,7 @@ function runBody(run: RunRecord): Static<typeof RunSchema> {
     outcome: run.outcome,
     progress: run.progress,
     result: run.result,
+    ...(job && { undone: undoneOf(job, run.result ?? {}) }),
     error: run.errorCode
   }
 }

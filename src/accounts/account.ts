@@ -21,6 +21,8 @@ export interface TradingAccounts {
    * Active accounts by id. Those with refused credentials are left out until ten minutes after the last refusal.
    */
   active(): Promise<Account[]>
+  /** The ids of the active accounts that `active` leaves out. */
+  leftOut(): Promise<string[]>
   /**
    * A client of the account, from the client cache.
    * @throws {ExchangeError} `authentication` when its credentials cannot be read

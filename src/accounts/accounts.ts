@@ -67,6 +67,15 @@ export class Accounts implements TradingAccounts {
     )
   }
 
+  async leftOut(): Promise<string[]> {
+    const rows = await this.#options.database.run(
+      sql => sql<{ account_id: string }[]>`
+        select account_id from accounts
+        where is_active and state <> 'ok' and updated_at >= now() - ${RETRY_AFTER}::interval order by account_id`
+    )
+    return rows.map(({ account_id }) => account_id)
+  }
+
   /** Every account, by id. */
   async list(): Promise<ListedAccount[]> {
     return this.#options.database.run(

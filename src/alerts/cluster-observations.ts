@@ -43,7 +43,7 @@ export function observeRunEnds(ends: readonly RunEnd[], jobs: readonly WatchedJo
   return ends.flatMap(({ jobId, runId, outcome, instance, errorCode, finishedAt }): Observation[] => {
     const job = { jobId, jobName: names.get(jobId) ?? jobId, runId }
     const end = { key: jobKey(jobId), at: Math.min(finishedAt.getTime(), nowMs) }
-    if (outcome === 'succeeded') return [{ ...end, failing: false }]
+    if (outcome === 'succeeded' || outcome === 'partial') return [{ ...end, failing: false }]
     if (errorCode === 'SHUTDOWN') return []
     const details: AlertDetails =
       outcome === 'failed'

@@ -38,7 +38,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   replicas:
     'cache_command_seen int8, draining bool, incarnation uuid, instance_id text, last_seen_at timestamptz, lost_at timestamptz, runs_jobs bool, settings jsonb, started_at timestamptz, version text',
   scheduled_jobs:
-    'definition text, first_due_at timestamptz, job_id text, last_success_at timestamptz, next_fire_at timestamptz, paused bool, paused_by text, paused_reason text',
+    'definition text, first_due_at timestamptz, job_id text, last_partial_at timestamptz, last_success_at timestamptz, next_fire_at timestamptz, paused bool, paused_by text, paused_reason text',
   scheduler_state:
     'changed_at timestamptz, changed_by text, is_only bool, reason text, resumes_at timestamptz, running bool',
   schema_version: 'md5 text, name text, run_at timestamptz, version int8',

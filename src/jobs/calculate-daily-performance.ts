@@ -1,8 +1,16 @@
 // @FEAT:trading @COMP:job @TYPE:core
 import { DAY } from '../async/durations.ts'
+import type { TransactionSql } from '../database/client.ts'
+import { errorCode } from '../database/error-code.ts'
 import { type JobContext, JobError, type JobResult } from '../scheduler/job.ts'
 import { summarise, unfinishedDays } from '../trading/daily-summaries.ts'
-import { computePerformance, planPerformance, recordedUntil, type Series } from '../trading/performance-store.ts'
+import {
+  computePerformance,
+  type PlanOptions,
+  planPerformance,
+  recordedUntil,
+  type Series
+} from '../trading/performance-store.ts'
 
 /**
  * The limits of one transaction: the days that it computes, and the rows that it reads, history included. Postgres sorts
@@ -10,10 +18,13 @@ import { computePerformance, planPerformance, recordedUntil, type Series } from 
  */
 const DAYS_AT_ONCE = 31
 const ROWS_AT_ONCE = 15_000
+/** Strategies that one log line names. */
+const MAX_LOGGED = 20
 
 /**
  * Computes `strategy_performance` of the days that are over, in order, and completes the daily summaries of the accounts.
- * The next run continues an incomplete one. Idempotent.
+ * A strategy or a day that cannot be computed does not affect the others. It is counted, and the next run computes it
+ * again. The next run also continues an incomplete one. Idempotent.
  * @param settings.timeZone IANA name: a day is a day of this zone
  * @returns the job's run; it fails with `DAY_NOT_OVER` for a day that is not over
  */
@@ -22,43 +33,111 @@ export function calculateDailyPerformance({
 }: {
   timeZone: string
 }): (context: JobContext) => Promise<JobResult> {
-  return async ({ transaction, progress, signal, scheduledFor, date }) => {
+  return async context => {
+    const { transaction, progress, scheduledFor, date } = context
     const options = { timeZone, at: scheduledFor, date }
     const { yesterday, asOf, series } = await transaction(tx => planPerformance(tx, options))
     if (date !== undefined && date > yesterday) throw new JobError('DAY_NOT_OVER')
     const summaryDays = date === undefined ? await transaction(tx => unfinishedDays(tx, yesterday, options)) : [date]
 
-    const result = {
-      strategies: new Set(series.map(({ strategyId }) => strategyId)).size,
-      days: 0,
-      trades: 0,
-      executions_apart: 0,
-      summaries: 0,
-      fees_unknown: 0
-    }
+    const run = new PerformanceRun(context, options)
     const total = series.reduce((sum, { from, to }) => sum + daysFrom(from, to), 0) + summaryDays.length
-    let done = 0
+    const report = () => progress(run.done, total)
     for (const batch of batches(series)) {
-      signal.throwIfAborted()
-      const { days, trades, executions_apart, fees_unknown } = await transaction(tx =>
-        computePerformance(tx, batch, options)
-      )
-      result.days += days
-      result.trades += trades
-      result.executions_apart += executions_apart
-      result.fees_unknown += fees_unknown
-      done += days
-      progress(done, total)
+      await run.batch(batch)
+      report()
     }
     for (const day of summaryDays) {
-      signal.throwIfAborted()
-      const { summaries } = await transaction(tx => summarise(tx, day, options))
-      result.summaries += summaries
-      progress(++done, total)
+      await run.summary(day)
+      report()
     }
-    if (date === undefined) await transaction(tx => recordedUntil(tx, asOf))
-    return result
+    if (date === undefined && run.isComplete) await transaction(tx => recordedUntil(tx, asOf))
+    return { strategies: new Set(series.map(({ strategyId }) => strategyId)).size, ...run.counts }
   }
+}
+
+class PerformanceRun {
+  readonly counts = {
+    days: 0,
+    days_failed: 0,
+    trades: 0,
+    executions_apart: 0,
+    summaries: 0,
+    summary_days_failed: 0,
+    fees_unknown: 0
+  }
+  readonly #context: JobContext
+  readonly #options: PlanOptions
+  /** Series of which a day failed. The days after it depend on it. */
+  readonly #failed = new Set<string>()
+  #summaryDays = 0
+
+  constructor(context: JobContext, options: PlanOptions) {
+    this.#context = context
+    this.#options = options
+  }
+
+  /** The days that were computed or have failed. */
+  get done(): number {
+    return this.counts.days + this.counts.days_failed + this.#summaryDays
+  }
+
+  /** Whether nothing has failed. */
+  get isComplete(): boolean {
+    return this.counts.days_failed === 0 && this.counts.summary_days_failed === 0
+  }
+
+  /** Computes the days of a batch in one transaction; when that fails, each series in its own. */
+  async batch(batch: readonly Series[]): Promise<void> {
+    const computable = batch.filter(one => !this.#failed.has(keyOf(one)))
+    if (computable.length > 0 && !(await this.#compute(computable))) {
+      for (const one of computable) if (!(await this.#compute([one]))) this.#failed.add(keyOf(one))
+    }
+    for (const one of batch) if (this.#failed.has(keyOf(one))) this.counts.days_failed += daysFrom(one.from, one.to)
+  }
+
+  /** Completes the summaries of a day. */
+  async summary(day: string): Promise<void> {
+    const counts = await this.#attempt({ day }, tx => summarise(tx, day, this.#options))
+    if (counts === undefined) this.counts.summary_days_failed++
+    else this.counts.summaries += counts.summaries
+    this.#summaryDays++
+  }
+
+  /** @returns whether it was possible */
+  async #compute(series: readonly Series[]): Promise<boolean> {
+    const line = { strategies: series.map(({ strategyId }) => strategyId).slice(0, MAX_LOGGED) }
+    const computed = await this.#attempt(line, tx => computePerformance(tx, series, this.#options))
+    if (computed === undefined) return false
+    this.counts.days += computed.days
+    this.counts.trades += computed.trades
+    this.counts.executions_apart += computed.executions_apart
+    this.counts.fees_unknown += computed.fees_unknown
+    return true
+  }
+
+  /** @returns undefined when the values cannot be computed; other failures end the run */
+  async #attempt<T>(line: object, work: (tx: TransactionSql) => Promise<T>): Promise<T | undefined> {
+    const { transaction, signal, log } = this.#context
+    signal.throwIfAborted()
+    try {
+      return await transaction(work)
+    } catch (err) {
+      signal.throwIfAborted()
+      if (!isAboutValues(err)) throw err
+      log.warn({ ...line, err }, 'days not computed')
+      return undefined
+    }
+  }
+}
+
+/** Whether Postgres rejected the values: a data exception, such as a number out of range, or a constraint. */
+function isAboutValues(err: unknown): boolean {
+  return /^2[23]/.test(errorCode(err) ?? '')
+}
+
+function keyOf({ strategyId, currency, isTestnet }: Series): string {
+  return `${strategyId} ${currency} ${isTestnet}`
 }
 
 /** Divides the work into transactions, a month of days at a time, so that missing days are computed in order. */

@@ -17,7 +17,6 @@ export interface HousekeepingTask {
 }
 
 const BATCH_ROWS = 1_000
-/** A run leaves the rest to the next one. */
 const BATCHES_PER_TASK = 20
 
 /** The tasks, in the order in which they run. */
@@ -35,21 +34,27 @@ const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'old_messages', sweep: sweepOutbox }
 ]
 
-/** Deletes expired rows in bounded batches, one transaction each. An aborted run stops between two batches. */
+/**
+ * Deletes expired rows in bounded batches, one transaction each. A task with more rows than a run may delete counts as
+ * unfinished, and leaves the rest to the next run. An aborted run stops between two batches.
+ */
 export function housekeeping(tasks = housekeepingTasks): (context: JobContext) => Promise<JobResult> {
   return async ({ transaction, progress, signal }) => {
     const result: Record<string, number> = {}
+    let unfinished = 0
     for (const [i, { name, sweep }] of tasks.entries()) {
       let swept = 0
-      for (let batch = 0; batch < BATCHES_PER_TASK; batch++) {
+      let isFinished = false
+      for (let batch = 0; batch < BATCHES_PER_TASK && !isFinished; batch++) {
         signal.throwIfAborted()
         const count = await transaction(tx => sweep(tx, BATCH_ROWS))
         swept += count
-        if (count < BATCH_ROWS) break
+        isFinished = count < BATCH_ROWS
       }
       result[name] = swept
+      if (!isFinished) unfinished++
       progress(i + 1, tasks.length)
     }
-    return result
+    return { ...result, unfinished_tasks: unfinished }
   }
 }

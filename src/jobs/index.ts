@@ -28,7 +28,7 @@ export interface JobServices {
 /** Runs once in the cluster; a missed time is skipped. */
 const cluster = { scope: 'cluster', misfire: { policy: 'skip' } } as const
 
-/** The jobs of the service: when each runs, and for how long at most. */
+/** The jobs of the service: when each runs, for how long at most, and which counts make a run `partial`. */
 export function jobTable(services: JobServices): readonly Job[] {
   return [...tradingJobs(services), ...serviceJobs(services)]
 }
@@ -42,6 +42,7 @@ function tradingJobs(services: JobServices): Job[] {
       name: 'Update Open Orders Status',
       trigger: every(29 * SECOND),
       maxRunMs: 5 * MINUTE,
+      undone: ['failed', 'flagged', 'unknown', 'accounts_refused', 'accounts_left_out'],
       run: loaded(async () => (await import('./update-open-orders.ts')).updateOpenOrders(services))
     },
     {
@@ -51,6 +52,7 @@ function tradingJobs(services: JobServices): Job[] {
       name: 'Calculate Unrealized PnL',
       trigger: every(307 * SECOND),
       maxRunMs: 5 * MINUTE,
+      undone: ['without_price'],
       run: loaded(async () => (await import('./calculate-unrealized-pnl.ts')).calculateUnrealizedPnl(services))
     },
     {
@@ -61,6 +63,7 @@ function tradingJobs(services: JobServices): Job[] {
       trigger: daily({ hour: 21, minute: 3 }, services.timeZone),
       misfire: { policy: 'catch_up', graceMs: 3 * HOUR },
       maxRunMs: 5 * MINUTE,
+      undone: [],
       run: loaded(async () => (await import('./send-daily-summary.ts')).sendDailySummary(services))
     },
     {
@@ -71,6 +74,7 @@ function tradingJobs(services: JobServices): Job[] {
       trigger: daily({ hour: 0, minute: 0, second: 13 }, services.timeZone),
       misfire: { policy: 'catch_up', graceMs: 24 * HOUR },
       maxRunMs: 15 * MINUTE,
+      undone: ['days_failed', 'summary_days_failed'],
       takesDate: (date, nowMs) => date < dayAt(nowMs, services.timeZone),
       run: loaded(async () => (await import('./calculate-daily-performance.ts')).calculateDailyPerformance(services))
     },
@@ -81,6 +85,7 @@ function tradingJobs(services: JobServices): Job[] {
       name: 'Sync Account Balances',
       trigger: every(59 * SECOND),
       maxRunMs: 5 * MINUTE,
+      undone: ['failed', 'refused', 'accounts_left_out'],
       run: loaded(async () => (await import('./sync-account-balances.ts')).syncAccountBalances(services))
     }
   ]
@@ -96,6 +101,7 @@ function serviceJobs(services: JobServices): Job[] {
       scope: 'replica',
       misfire: { policy: 'skip' },
       maxRunMs: 25 * SECOND,
+      undone: ['failed', 'without_prices'],
       run: updatePriceCache(services)
     },
     {
@@ -105,6 +111,7 @@ function serviceJobs(services: JobServices): Job[] {
       name: 'Housekeeping',
       trigger: every(5 * MINUTE),
       maxRunMs: 2 * MINUTE,
+      undone: ['unfinished_tasks'],
       run: housekeeping()
     }
   ]

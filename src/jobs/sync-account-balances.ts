@@ -47,7 +47,8 @@ export function syncAccountBalances(
       await sync.account(account)
       progress(++done, active.length)
     })
-    return { accounts: active.length, ...sync.counts }
+    const leftOut = await services.accounts.leftOut()
+    return { accounts: active.length, ...sync.counts, accounts_left_out: leftOut.length }
   }
 }
 

@@ -47,11 +47,12 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
     setMaxListeners(0, context.signal)
     const active = new Map((await services.accounts.active()).map(account => [account.accountId, account]))
     const work = await store.accountsToCheck([...active.keys()])
+    const leftOut = await store.accountsToCheck(await services.accounts.leftOut())
     const run = new OrdersRun(services, store, context, work.length)
     const accounts = work.flatMap(accountId => active.get(accountId) ?? [])
     const exchanges = [...groupedBy(accounts, ({ exchange }) => exchange).values()]
     await eachAtMost(exchanges.length, exchanges, group => run.exchange(group))
-    return { accounts: work.length, ...run.counts }
+    return { accounts: work.length, ...run.counts, accounts_left_out: leftOut.length }
   }
 }
 

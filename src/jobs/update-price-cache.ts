@@ -40,6 +40,7 @@ export function updatePriceCache({
       throw new JobError('EXCHANGES_UNAVAILABLE', { cause: failure.reason })
     }
     const updated = outcomes.reduce((sum, outcome) => sum + (outcome.status === 'fulfilled' ? outcome.value : 0), 0)
-    return { markets: markets.length, failed: failures.length, updated }
+    const empty = outcomes.filter(outcome => outcome.status === 'fulfilled' && outcome.value === 0)
+    return { markets: markets.length, failed: failures.length, without_prices: empty.length, updated }
   }
 }

@@ -78,7 +78,7 @@ export const definitions = {
     'job_id'
   ),
   trading_health_job_lease_losses_total: counter('Runs whose runner lost its lease', 'job_id'),
-  trading_health_job_overdue: gauge('1 while a job should have succeeded by now', 'job_id'),
+  trading_health_job_overdue: gauge('1 while a run of the job should have ended by now', 'job_id'),
 
   trading_health_exchange_calls_total: counter(
     'Calls to exchanges; the retries of a call are not counted',

@@ -21,7 +21,7 @@ export class JobTimes {
   paused = false
   claiming = false
   firstDueMs: number | null = null
-  lastSuccessMs: number | null = null
+  lastDoneMs: number | null = null
   /** The time since when the job is due, by the database's clock and by the local monotonic clock. */
   #due: { databaseMs: number; monotonicMs: number } | undefined
 
@@ -33,13 +33,13 @@ export class JobTimes {
    * Applies what a poll has read. The fire times of a cluster job are those of the database. A replica job has its own,
    * which begin with the start of the scheduler or the resume of the job.
    */
-  apply({ paused, nextFireMs, firstDueMs, lastSuccessMs }: FireTimes, state: SchedulerState): void {
+  apply({ paused, nextFireMs, firstDueMs, lastDoneMs }: FireTimes, state: SchedulerState): void {
     this.paused = paused
     const off = !state.running || paused
     if (this.job.scope === 'replica') this.#applyOwn(off, state)
     else {
       this.firstDueMs = firstDueMs
-      this.lastSuccessMs = lastSuccessMs
+      this.lastDoneMs = lastDoneMs
       if (!this.claiming) this.dueMs = off ? undefined : (nextFireMs ?? undefined)
     }
     this.#observeDue(state)
@@ -67,7 +67,7 @@ export class JobTimes {
     if (this.dueMs !== undefined && this.missingFire(this.dueMs, nowMs)) {
       this.dueMs = undefined
       this.firstDueMs = null
-      this.lastSuccessMs = null
+      this.lastDoneMs = null
     }
     if (changed || (this.dueMs === undefined && !this.claiming)) this.dueMs = this.job.trigger.next(nowMs)
     this.firstDueMs ??= this.dueMs ?? null
@@ -76,8 +76,8 @@ export class JobTimes {
   /** @param nowMs the database's time */
   isOverdue(nowMs: number, monotonicMs: number): boolean {
     const { trigger, maxRunMs } = this.job
-    const { firstDueMs, lastSuccessMs } = this
-    const dues = { firstDueMs, lastSuccessMs, periodMs: trigger.periodMs, maxRunMs }
+    const { firstDueMs, lastDoneMs } = this
+    const dues = { firstDueMs, lastDoneMs, periodMs: trigger.periodMs, maxRunMs }
     return isOverdue(dues, nowMs) || this.isLate(monotonicMs)
   }
 
@@ -88,12 +88,12 @@ export class JobTimes {
   }
 
   #observeDue({ nowMs, monotonicMs }: SchedulerState): void {
-    const { firstDueMs, lastSuccessMs } = this
+    const { firstDueMs, lastDoneMs } = this
     if (firstDueMs === null) {
       this.#due = undefined
       return
     }
-    const databaseMs = Math.max(firstDueMs, lastSuccessMs ?? firstDueMs)
+    const databaseMs = Math.max(firstDueMs, lastDoneMs ?? firstDueMs)
     if (databaseMs === this.#due?.databaseMs) return
     // No due time is further ahead than one period: a later one was written before the clock was set back.
     const aheadMs = Math.min(databaseMs - nowMs, this.job.trigger.periodMs)

@@ -46,9 +46,23 @@ export interface Job {
   readonly misfire: Misfire
   /** A run is aborted and fails with `JOB_TIMEOUT` after this many milliseconds. */
   readonly maxRunMs: number
+  /**
+   * The counts of the result for work that a run leaves undone. A run with one of them above zero is `partial`. A run that
+   * has all of them at zero has `succeeded`.
+   */
+  readonly undone: readonly string[]
   /** Whether a manual run may be for this day, `YYYY-MM-DD`, at this time. Without it a run takes no day. */
   readonly takesDate?: (date: string, nowMs: number) => boolean
   run(context: JobContext): Promise<JobResult>
+}
+
+/** What a run left undone: for each reason a count above zero. */
+export type Undone = Record<string, number>
+
+/** What a run of the job left undone, by its result, in the order of `Job.undone`. Empty when everything is done. */
+export function undoneOf({ undone }: Pick<Job, 'undone'>, result: JobResult): Undone {
+  const counts = undone.map((reason): [string, number] => [reason, Number(result[reason] ?? 0)])
+  return Object.fromEntries(counts.filter(([, count]) => count > 0))
 }
 
 /** A failure with a code for the history. Every other error of a job has the code `JOB_FAILED`. */

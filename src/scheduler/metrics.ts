@@ -3,7 +3,7 @@ import type { Job } from './job.ts'
 import type { RunEndEvent } from './run.ts'
 import type { SchedulerHealth } from './status.ts'
 
-const OUTCOMES = ['succeeded', 'failed', 'abandoned', 'skipped'] as const
+const OUTCOMES = ['succeeded', 'partial', 'failed', 'abandoned', 'skipped'] as const
 
 /** Creates the series of every job with the value 0, so that they exist before the first run. */
 export function createRunSeries(metrics: Metrics, jobs: readonly Job[]): void {

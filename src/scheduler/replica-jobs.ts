@@ -22,6 +22,7 @@ export class ReplicaJobs {
   readonly #nowMs: () => number
   readonly #running = new Map<string, Run>()
   readonly #lastRuns = new Map<string, RunRecord>()
+  readonly #lastSuccesses = new Map<string, RunRecord>()
 
   /** @param nowMs the time in milliseconds since the epoch */
   constructor(nowMs: () => number) {
@@ -35,8 +36,8 @@ export class ReplicaJobs {
   conflict(jobId: string, withinSeconds?: number): LocalConflict | undefined {
     const running = this.running(jobId)
     if (running) return { kind: 'busy', running }
-    const last = this.#lastRuns.get(jobId)
-    if (withinSeconds === undefined || last?.outcome !== 'succeeded' || last.finishedAt === null) return undefined
+    const last = this.#lastSuccesses.get(jobId)
+    if (withinSeconds === undefined || !last || last.finishedAt === null) return undefined
     return this.#nowMs() - last.finishedAt.getTime() <= withinSeconds * SECOND
       ? { kind: 'recent', run: last }
       : undefined
@@ -51,14 +52,16 @@ export class ReplicaJobs {
   recordEnd(run: Run, result: RunResult): void {
     const jobId = run.options.job.id
     this.#running.delete(jobId)
-    this.#lastRuns.set(jobId, {
+    const ended: RunRecord = {
       ...run.record(),
       finishedAt: new Date(this.#nowMs()),
       durationMs: result.durationMs,
-      outcome: result.outcome === 'succeeded' ? 'succeeded' : 'failed',
-      result: result.outcome === 'succeeded' ? result.result : null,
+      outcome: result.outcome === 'lost' ? 'failed' : result.outcome,
+      result: 'result' in result ? result.result : null,
       errorCode: result.outcome === 'failed' ? result.errorCode : null
-    })
+    }
+    this.#lastRuns.set(jobId, ended)
+    if (ended.outcome === 'succeeded') this.#lastSuccesses.set(jobId, ended)
   }
 
   running(jobId: string): RunRecord | undefined {
@@ -69,9 +72,10 @@ export class ReplicaJobs {
     return this.#lastRuns.get(jobId)
   }
 
-  /** The run with this id, while it runs and as long as it is the last one of its job. */
+  /** The run with this id, while it runs and as long as it is the last one of its job, or the last that succeeded. */
   byId(runId: string): RunRecord | undefined {
     const running = [...this.#running.values()].find(run => run.runId === runId)
-    return running?.record() ?? [...this.#lastRuns.values()].find(run => run.runId === runId)
+    const ended = [...this.#lastRuns.values(), ...this.#lastSuccesses.values()]
+    return running?.record() ?? ended.find(run => run.runId === runId)
   }
 }

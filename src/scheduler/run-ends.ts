@@ -15,7 +15,7 @@ export interface RunEnd {
   jobId: string
   seq: string
   runId: string
-  outcome: 'succeeded' | 'failed' | 'abandoned'
+  outcome: 'succeeded' | 'partial' | 'failed' | 'abandoned'
   instance: string
   errorCode: string | null
   finishedAt: Date
@@ -37,11 +37,11 @@ export async function runEnds(tx: TransactionSql, processed: readonly ProcessedE
     select run.* from jsonb_to_recordset(${JSON.stringify(after)}::text::jsonb) as job (job_id text, seq bigint)
     cross join lateral (
       select job_id, seq, run_id, outcome, instance, error_code, finished_at from job_runs
-      where job_id = job.job_id and outcome in ('succeeded', 'failed', 'abandoned')
+      where job_id = job.job_id and outcome in ('succeeded', 'partial', 'failed', 'abandoned')
         and finished_at > now() - interval '1 day'
         and seq > coalesce(job.seq, (
           select max(seq) - 1 from job_runs
-          where job_id = job.job_id and outcome in ('succeeded', 'failed', 'abandoned')
+          where job_id = job.job_id and outcome in ('succeeded', 'partial', 'failed', 'abandoned')
         ))
       order by seq limit ${MAX_ENDS_PER_JOB}
     ) run

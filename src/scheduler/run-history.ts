@@ -4,7 +4,7 @@ import type { Database } from '../database/database.ts'
 import type { JobResult } from './job.ts'
 
 export type RunTrigger = 'schedule' | 'manual' | 'catch_up'
-export type RunOutcome = 'running' | 'succeeded' | 'failed' | 'abandoned' | 'skipped'
+export type RunOutcome = 'running' | 'succeeded' | 'partial' | 'failed' | 'abandoned' | 'skipped'
 
 /** How far a run is. */
 export interface Progress {

@@ -19,7 +19,7 @@ export interface Claim {
 }
 
 export type RunEnd =
-  | { outcome: 'succeeded'; result: JobResult; errorCode: null }
+  | { outcome: 'succeeded' | 'partial'; result: JobResult; errorCode: null }
   | { outcome: 'failed'; result: null; errorCode: string }
 
 /**
@@ -203,7 +203,7 @@ export class RunStore {
 
   /**
    * Records the end of a run. The row of the job is locked before that of the run, as claims lock them, and only for a
-   * run that succeeded: its time is written there. Idempotent.
+   * run that succeeded or is partial: its time is written there. Idempotent.
    * @returns false when the runner no longer holds the lease
    * @throws {DatabaseUnavailableError}
    */
@@ -212,7 +212,7 @@ export class RunStore {
       const { count } = await tx`
         with job as (
           select job_id from scheduled_jobs
-          where job_id = (select job_id from job_runs where run_id = ${runId}) and ${end.outcome === 'succeeded'}
+          where job_id = (select job_id from job_runs where run_id = ${runId}) and ${end.outcome !== 'failed'}
           for no key update
         ), ended as (
           update job_runs
@@ -222,8 +222,10 @@ export class RunStore {
           where run_id = ${runId} and lease_token = ${token} and outcome = 'running'
             and (select count(*) from job) >= 0
           returning job_id
-        ), succeeded as (
-          update scheduled_jobs set last_success_at = clock_timestamp()
+        ), done as (
+          update scheduled_jobs set
+            last_success_at = case when ${end.outcome === 'succeeded'} then clock_timestamp() else last_success_at end,
+            last_partial_at = case when ${end.outcome === 'partial'} then clock_timestamp() else last_partial_at end
           where job_id = (select job_id from job) and exists (select from ended)
         )
         select from ended`

@@ -6,7 +6,7 @@ import type { TransactionSql } from '../database/client.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import { FailureLog } from '../log/failure-log.ts'
 import type { Log } from '../log/log.ts'
-import { type Job, type JobContext, JobError, type JobResult, LeaseLostError } from './job.ts'
+import { type Job, type JobContext, JobError, type JobResult, LeaseLostError, undoneOf } from './job.ts'
 import type { Progress, RunRecord, RunTrigger } from './run-history.ts'
 import { type Claim, LEASE_MS, type RunEnd } from './run-store.ts'
 
@@ -51,7 +51,7 @@ export interface RunOptions {
  * milliseconds.
  */
 export type RunResult =
-  | { outcome: 'succeeded'; result: JobResult; durationMs: number }
+  | { outcome: 'succeeded' | 'partial'; result: JobResult; durationMs: number }
   | { outcome: 'failed'; errorCode: string; durationMs: number }
   | { outcome: 'lost'; durationMs: number }
 
@@ -150,12 +150,12 @@ export class Run {
       this.#log.warn(line, 'run lost')
       return { outcome: 'lost', durationMs }
     }
-    if (end.outcome === 'succeeded') {
-      this.#log.info({ ...line, result: end.result }, 'run succeeded')
-      return { outcome: 'succeeded', result: end.result, durationMs }
+    if (end.outcome === 'failed') {
+      this.#log.warn({ ...line, code: end.errorCode }, 'run failed')
+      return { outcome: 'failed', errorCode: end.errorCode, durationMs }
     }
-    this.#log.warn({ ...line, code: end.errorCode }, 'run failed')
-    return { outcome: 'failed', errorCode: end.errorCode, durationMs }
+    this.#log.info({ ...line, result: end.result }, end.outcome === 'partial' ? 'run partial' : 'run succeeded')
+    return { outcome: end.outcome, result: end.result, durationMs }
   }
 
   /**
@@ -178,7 +178,7 @@ export class Run {
       // The result of a job that is not waited for does not matter: its transactions are rejected.
       const result = await Promise.race([working, givenUp])
       signal.throwIfAborted()
-      return { outcome: 'succeeded', result, errorCode: null }
+      return endOf(job, result)
     } catch (err) {
       const cause = signal.aborted ? signal.reason : err
       this.#log.error({ err: cause }, 'job failed')
@@ -262,6 +262,14 @@ export class Run {
       await sleep(this.#timers, RETRY_MS)
     }
   }
+}
+
+/** The end of a run that returned a result. @throws {Error} when the result lacks a count of what is undone */
+function endOf(job: Job, result: JobResult): RunEnd {
+  const missing = job.undone.find(reason => typeof result[reason] !== 'number')
+  if (missing !== undefined) throw new Error(`the result of ${job.id} lacks the count ${missing}`)
+  const isDone = Object.keys(undoneOf(job, result)).length === 0
+  return { outcome: isDone ? 'succeeded' : 'partial', result, errorCode: null }
 }
 
 /** The code of a failed run, for the history and the answer to its trigger. */

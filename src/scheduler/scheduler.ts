@@ -315,7 +315,7 @@ export class Scheduler {
     if (job.scope === 'replica') {
       this.#replicaJobs.recordEnd(run, result)
       const times = this.#poller.times.get(job.id)
-      if (times && result.outcome === 'succeeded') times.lastSuccessMs = this.#nowMs()
+      if (times && (result.outcome === 'succeeded' || result.outcome === 'partial')) times.lastDoneMs = this.#nowMs()
     }
     const isScheduled = trigger === 'schedule' && scheduledFor !== undefined
     this.#reportEnd({

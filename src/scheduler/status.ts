@@ -42,7 +42,7 @@ export interface SchedulerHealth {
   heartbeatAgeMs: number | null
   /** The last successful poll is older than `WEDGED_MS`. */
   wedged: boolean
-  /** Ids of the jobs that should have succeeded by now, as of the last poll. */
+  /** Ids of the jobs of which a run should have ended by now, as of the last poll. */
   overdue: string[]
   /** How many replicas may run scheduled jobs; null while that is unknown. */
   runners: number | null
@@ -84,9 +84,9 @@ function jobStatusOf(local: LocalJob, record: JobRecord | undefined, running: bo
   const { job } = local.times
   const paused = record?.paused ?? false
   const off = !running || paused
-  const { dueMs, firstDueMs, lastSuccessMs, ...runs } =
+  const { dueMs, firstDueMs, lastDoneMs, ...runs } =
     job.scope === 'cluster' ? clusterState(record) : replicaState(local)
-  const dues = { firstDueMs, lastSuccessMs, periodMs: job.trigger.periodMs, maxRunMs: job.maxRunMs }
+  const dues = { firstDueMs, lastDoneMs, periodMs: job.trigger.periodMs, maxRunMs: job.maxRunMs }
   return {
     job,
     nextRunTime: off ? null : new Date(dueMs ?? job.trigger.next(nowMs)),
@@ -102,14 +102,14 @@ function clusterState(record: JobRecord | undefined) {
   return {
     dueMs: record?.nextFireAt?.getTime(),
     firstDueMs: record?.firstDueAt?.getTime() ?? null,
-    lastSuccessMs: record?.lastSuccessAt?.getTime() ?? null,
+    lastDoneMs: record?.lastDoneAt?.getTime() ?? null,
     running: record?.running ?? null,
     lastRun: record?.lastRun ?? null
   }
 }
 
-function replicaState({ times: { dueMs, firstDueMs, lastSuccessMs }, running, lastRun }: LocalJob) {
-  return { dueMs, firstDueMs, lastSuccessMs, running: running ?? null, lastRun: lastRun ?? null }
+function replicaState({ times: { dueMs, firstDueMs, lastDoneMs }, running, lastRun }: LocalJob) {
+  return { dueMs, firstDueMs, lastDoneMs, running: running ?? null, lastRun: lastRun ?? null }
 }
 
 /**

@@ -28,7 +28,8 @@ export interface FireTimes {
   nextFireMs: number | null
   /** The first due time since the job was last started or resumed. */
   firstDueMs: number | null
-  lastSuccessMs: number | null
+  /** When a run last succeeded or was partial. */
+  lastDoneMs: number | null
 }
 
 /** The next fire time of a job, and the latest that it could be now. In milliseconds since the epoch. */
@@ -67,7 +68,8 @@ export interface JobRecord {
   pausedReason: string | null
   nextFireAt: Date | null
   firstDueAt: Date | null
-  lastSuccessAt: Date | null
+  /** When a run last succeeded or was partial. */
+  lastDoneAt: Date | null
   running: RunRecord | null
   /** The last run that ended; a skipped one does not count. */
   lastRun: RunRecord | null
@@ -83,7 +85,7 @@ interface SnapshotRow {
     paused: boolean
     next_fire_ms: number | null
     first_due_ms: number | null
-    last_success_ms: number | null
+    last_done_ms: number | null
   }[]
 }
 
@@ -104,7 +106,7 @@ interface JobRow {
   paused_reason: string | null
   next_fire_at: Date | null
   first_due_at: Date | null
-  last_success_at: Date | null
+  last_done_at: Date | null
   running_run: RunRow | null
   last_run: RunRow | null
 }
@@ -136,7 +138,7 @@ const POLL = `${TABLE_GUARD};
       'paused', paused,
       'next_fire_ms', ${toMs('next_fire_at')},
       'first_due_ms', ${toMs('first_due_at')},
-      'last_success_ms', ${toMs('last_success_at')}
+      'last_done_ms', ${toMs('greatest(last_success_at, last_partial_at)')}
     )), '[]') from scheduled_jobs) as jobs
   from scheduler_state state`
 
@@ -204,7 +206,8 @@ export class SchedulerStore {
         )
         update scheduled_jobs job
         set next_fire_at = wanted.next_fire_at, first_due_at = least(first_due_at, wanted.next_fire_at),
-          last_success_at = case when last_success_at is not null then least(last_success_at, clock_timestamp()) end
+          last_success_at = case when last_success_at is not null then least(last_success_at, clock_timestamp()) end,
+          last_partial_at = case when last_partial_at is not null then least(last_partial_at, clock_timestamp()) end
         from wanted
         where job.job_id = wanted.job_id and (job.next_fire_at is null or job.next_fire_at > wanted.latest_at)`
     )
@@ -277,13 +280,13 @@ export class SchedulerStore {
           state.running, state.changed_by, state.changed_at, state.reason, state.resumes_at,
           clock_timestamp() as now,
           job.job_id, job.paused, job.paused_by, job.paused_reason, job.next_fire_at, job.first_due_at,
-          job.last_success_at,
+          greatest(job.last_success_at, job.last_partial_at) as last_done_at,
           (select to_jsonb(r) from (
             select ${runColumns(sql)} from job_runs run where run.job_id = job.job_id and outcome = 'running'
           ) r) as running_run,
           (select to_jsonb(r) from (
             select ${runColumns(sql)} from job_runs run
-            where run.job_id = job.job_id and outcome in ('succeeded', 'failed', 'abandoned')
+            where run.job_id = job.job_id and outcome in ('succeeded', 'partial', 'failed', 'abandoned')
             order by seq desc limit 1
           ) r) as last_run
         from scheduler_state state left join scheduled_jobs job on true`
@@ -313,7 +316,7 @@ function toSnapshot({ now_ms, running, changed_at_ms, abandoned, jobs }: Snapsho
       paused: job.paused,
       nextFireMs: job.next_fire_ms,
       firstDueMs: job.first_due_ms,
-      lastSuccessMs: job.last_success_ms
+      lastDoneMs: job.last_done_ms
     }))
   }
 }
@@ -328,7 +331,7 @@ function toJob(row: JobRow): JobRecord[] {
       pausedReason: row.paused_reason,
       nextFireAt: row.next_fire_at,
       firstDueAt: row.first_due_at,
-      lastSuccessAt: row.last_success_at,
+      lastDoneAt: row.last_done_at,
       running: row.running_run && toRun(row.running_run),
       lastRun: row.last_run && toRun(row.last_run)
     }

@@ -250,7 +250,9 @@ t.test('an account with refused credentials is inactive for ten minutes, until t
   for (const attempt of ['first', 'second']) {
     await refuse()
     t.equal((await accounts.active()).length, 0, `not used after the ${attempt} refusal`)
+    t.strictSame(await accounts.leftOut(), [account.accountId])
     await elapse()
+    t.strictSame(await accounts.leftOut(), [])
     assertRows(t, await accounts.active(), [{ name: 'main', state: 'credentials_refused' }])
   }
   await accept()

@@ -24,6 +24,17 @@ t.test('docs/api.md lists the type of every job', async t => {
   t.strictSame(rows.sort(), jobs.map(({ type, id }) => [type, id]).sort())
 })
 
+t.test('docs/api.md lists for every job the counts that make a run partial', async t => {
+  const [, table = ''] = /^\| job \| reasons \|\n\|[-|]+\|\n((?:\|.*\n)*)/m.exec(read('docs/api.md')) ?? []
+  const rows = [...table.matchAll(/^\| `(\w+)` \| (.*) \|$/gm)].map(([, id, reasons = '']) => {
+    return [id, ...[...reasons.matchAll(/`(\w+)`/g)].map(([, reason]) => reason)]
+  })
+  t.strictSame(
+    rows,
+    jobs.map(({ id, undone }) => [id, ...undone])
+  )
+})
+
 /** `interval[0:05:07]` is `every 307 s`, `cron[hour='21', minute='3']` is `21:03`. */
 function timeOf(trigger: string): string {
   const [, hours, minutes, seconds] = /^interval\[(\d+):(\d+):(\d+)\]$/.exec(trigger) ?? []

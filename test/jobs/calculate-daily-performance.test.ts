@@ -5,6 +5,7 @@ import type { Database } from '../../src/database/database.ts'
 import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
 import { JobError } from '../../src/scheduler/job.ts'
 import { assertRows } from '../support/assert-rows.ts'
+import { undoneBy } from '../support/jobs.ts'
 import { tradingDatabase } from '../support/trading.ts'
 import { type ExecutionRow, plain, type RunOverrides, runJob, seedTrading, trade } from '../support/trading-days.ts'
 
@@ -72,6 +73,72 @@ t.test('three days of one strategy equal a manual computation', async t => {
   near(last?.volatility, Math.sqrt(7 / 1200) * Math.sqrt(365))
   near(last?.sharpe, (1 / 60 / Math.sqrt(7 / 1200)) * Math.sqrt(365))
   near(last?.sortino, (1 / 60 / Math.sqrt(0.0025 / 3)) * Math.sqrt(365))
+})
+
+t.test(
+  'a strategy whose days cannot be computed does not affect the others, and is computed by the next run',
+  async t => {
+    const database = await tradingDatabase(t)
+    await seedTrading(database, {
+      accounts: [{}, {}],
+      strategyAccounts: [0, 1].map(n => ({ strategy: n, account: n, capital: '1000', currency: 'USDT' }))
+    })
+    await trade(database, [
+      { on: 0, at: '2026-01-01T10:00:00+09:00', pnl: '1' },
+      { on: 1, at: '2026-02-20T10:00:00+09:00', pnl: '2' }
+    ])
+    const night = '2026-03-04T00:00:13+09:00'
+    await database.run(sql =>
+      sql
+        .unsafe(`
+      create function broken() returns trigger language plpgsql as $$ begin
+        if new.strategy_id = (select min(strategy_id) from strategies) and new.date >= '2026-02-10' then
+          raise exception 'cannot be computed' using errcode = '22003';
+        end if;
+        return new;
+      end $$;
+      create trigger broken before insert on strategy_performance for each row execute function broken()`)
+        .simple()
+    )
+    const { result, progress } = await run(database, night)
+    // Months of 31 days from the first execution: the first month of the first strategy is written, the rest fails.
+    t.hasStrict(result, { strategies: 2, days: 31 + 12, days_failed: 31, summary_days_failed: 0 })
+    t.strictSame(undoneBy('calculate_daily_performance', result), { days_failed: 31 }, 'the run is partial')
+    t.equal(progress.at(-1)?.[0], progress.at(-1)?.[1], 'progress ends at its total')
+    const [recorded] = await database.run(sql => sql`select count(*)::int as rows from performance_progress`)
+    t.strictSame(recorded, { rows: 0 }, 'executions of the failed days count as not seen')
+
+    await database.run(sql => sql`drop trigger broken on strategy_performance`)
+    const { result: repaired } = await run(database, night)
+    t.hasStrict(repaired, { days: 31, days_failed: 0 })
+    t.strictSame(undoneBy('calculate_daily_performance', repaired), {}, 'everything is done')
+  }
+)
+
+t.test('a day whose summaries cannot be written does not affect the other days', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await trade(database, [{ at: '2026-03-01T10:00:00+09:00' }, { at: '2026-03-02T10:00:00+09:00' }])
+  await database.run(sql => sql`update accounts set created_at = '2026-01-01'`)
+  await database.run(
+    sql => sql`
+      insert into daily_account_summaries (account_id, date, currency, realized_pnl, unrealized_pnl, fees, trades, wins,
+        losses, volume, is_final, computed_at)
+      select account_id, '2026-03-01', 'USDT', 0, 0, 0, 0, 0, 0, 0, false, now() from accounts`
+  )
+  await database.run(sql =>
+    sql.unsafe(`
+      alter table daily_account_summaries add constraint broken check (date <> '2026-03-01' or not is_final)`)
+  )
+  const { result } = await run(database, '2026-03-03T00:00:13+09:00')
+  t.strictSame(undoneBy('calculate_daily_performance', result), { summary_days_failed: 1 }, 'the run is partial')
+  const rows = await database.run(
+    sql => sql`select date::text, is_final from daily_account_summaries where currency = 'USDT' order by date`
+  )
+  assertRows(t, rows, [
+    { date: '2026-03-01', is_final: false },
+    { date: '2026-03-02', is_final: true }
+  ])
 })
 
 t.test('a strategy that has never traded has no rows', async t => {

@@ -2,6 +2,7 @@ import t from 'tap'
 import type { PriceSource } from '../../src/cache/price-source.ts'
 import type { Database } from '../../src/database/database.ts'
 import { calculateUnrealizedPnl } from '../../src/jobs/calculate-unrealized-pnl.ts'
+import { undoneBy } from '../support/jobs.ts'
 import { fixedPrices, seedAccount, testContext, tradingDatabase } from '../support/trading.ts'
 
 interface Held {
@@ -66,6 +67,7 @@ t.test('a position without a current price keeps its mark, and is counted', asyn
   await run(database, fixedPrices({ BTCUSDT: '11', ETHUSDT: '12' }, first))
   const result = await run(database, fixedPrices({ BTCUSDT: '13' }, second))
   t.strictSame(result, { checked: 2, changed: 1, skipped: 0, without_price: 1 })
+  t.strictSame(undoneBy('calculate_unrealized_pnl', result), { without_price: 1 }, 'the run is partial')
   t.strictSame(await marksOf(database), [
     { id: 'BTCUSDT BOTH', mark: '13', pnl: '3', marked_at: second },
     { id: 'ETHUSDT BOTH', mark: '12', pnl: '2', marked_at: first }
@@ -78,6 +80,7 @@ t.test('a mark that is newer than the price is kept', async t => {
   await run(database, fixedPrices({ BTCUSDT: '11' }, newer))
   const result = await run(database, fixedPrices({ BTCUSDT: '12' }, older))
   t.strictSame(result, { checked: 1, changed: 0, skipped: 1, without_price: 0 })
+  t.strictSame(undoneBy('calculate_unrealized_pnl', result), {}, 'everything is done')
   t.strictSame(await marksOf(database), [{ id: 'BTCUSDT BOTH', mark: '11', pnl: '1', marked_at: newer }])
 })
 

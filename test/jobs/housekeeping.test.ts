@@ -2,6 +2,7 @@ import t from 'tap'
 import { type HousekeepingTask, housekeeping } from '../../src/jobs/housekeeping.ts'
 import type { JobContext } from '../../src/scheduler/job.ts'
 import { captureLog } from '../support/app.ts'
+import { undoneBy } from '../support/jobs.ts'
 
 function context(signal = new AbortController().signal) {
   let transactions = 0
@@ -39,7 +40,8 @@ const rows = (name: string, count: number): HousekeepingTask => {
 t.test('each task deletes in batches, one transaction each, and counts the rows', async t => {
   const { fake, progress, transactions } = context()
   const result = await housekeeping([rows('none', 0), rows('some', 2_500)])(fake)
-  t.strictSame(result, { none: 0, some: 2_500 })
+  t.strictSame(result, { none: 0, some: 2_500, unfinished_tasks: 0 })
+  t.strictSame(undoneBy('housekeeping', result), {}, 'everything is done')
   t.equal(transactions(), 1 + 3)
   t.strictSame(progress, [
     [1, 2],
@@ -49,9 +51,11 @@ t.test('each task deletes in batches, one transaction each, and counts the rows'
 
 t.test('a task with more rows than a run may delete leaves the rest to the next run', async t => {
   const { fake } = context()
-  const run = housekeeping([rows('many', 25_000)])
-  t.strictSame(await run(fake), { many: 20_000 })
-  t.strictSame(await run(fake), { many: 5_000 })
+  const run = housekeeping([rows('many', 25_000), rows('few', 3)])
+  const result = await run(fake)
+  t.strictSame(result, { many: 20_000, few: 3, unfinished_tasks: 1 })
+  t.strictSame(undoneBy('housekeeping', result), { unfinished_tasks: 1 }, 'the run is partial')
+  t.strictSame(await run(fake), { many: 5_000, few: 0, unfinished_tasks: 0 })
 })
 
 t.test('an aborted run stops between two batches', async t => {

@@ -9,6 +9,7 @@ import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { syncAccountBalances } from '../../src/jobs/sync-account-balances.ts'
 import { recordBalances } from '../../src/trading/balances.ts'
 import { assertRows } from '../support/assert-rows.ts'
+import { undoneBy } from '../support/jobs.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { seedAccount, TestAccounts, testContext, tradingDatabase } from '../support/trading.ts'
 import { localDay } from '../support/trading-days.ts'
@@ -117,7 +118,9 @@ t.test('when a wallet cannot be read, the account is unchanged', async t => {
   const before = await rowsOf(database)
   exchange.setBalance(wallet, 'SPOT', 'USDT', '2')
   exchange.fault({ kind: 'status', status: 503 }, { path: /fapi/ })
-  t.hasStrict(await sync(), { synced: 0, failed: 1, history_rows: 0 })
+  const result = await sync()
+  t.hasStrict(result, { synced: 0, failed: 1, history_rows: 0 })
+  t.strictSame(undoneBy('sync_account_balances', result), { failed: 1 }, 'the run is partial')
   t.strictSame(await rowsOf(database), before)
 })
 
@@ -202,11 +205,18 @@ t.test('an account that cannot be read does not affect the others', async t => {
 t.test('refused credentials are recorded, and accepted ones too', async t => {
   const { wallet, account, accounts, sync } = await setUp(t)
   wallet.state = 'revoked'
-  t.hasStrict(await sync(), { synced: 0, refused: 1 })
+  const refused = await sync()
+  t.hasStrict(refused, { synced: 0, refused: 1 })
+  t.strictSame(undoneBy('sync_account_balances', refused), { refused: 1 }, 'the run is partial')
   t.strictSame(accounts.refusals, [account.accountId])
   wallet.state = 'ok'
-  t.hasStrict(await sync(), { synced: 1, refused: 0 })
-  t.strictSame(accounts.acceptances, [account.accountId])
+  accounts.leftOutIds = ['999']
+  const leftOut = await sync()
+  t.hasStrict(leftOut, { synced: 1, refused: 0 })
+  t.strictSame(undoneBy('sync_account_balances', leftOut), { accounts_left_out: 1 }, 'one is left out for ten minutes')
+  accounts.leftOutIds = []
+  t.strictSame(undoneBy('sync_account_balances', await sync()), {}, 'everything is done')
+  t.strictSame(accounts.acceptances, [account.accountId, account.accountId])
 })
 
 t.test('totals are exact sums', async t => {

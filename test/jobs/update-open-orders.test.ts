@@ -3,6 +3,7 @@ import type { Database } from '../../src/database/database.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
 import { LeaseLostError } from '../../src/scheduler/job.ts'
 import { assertRows } from '../support/assert-rows.ts'
+import { undoneBy } from '../support/jobs.ts'
 import { ScriptedExchange } from '../support/scripted-exchange.ts'
 import {
   booksOf,
@@ -109,7 +110,9 @@ t.test(
     exchange.forget(order)
     for (let miss = 1; miss < 5; miss++) t.hasStrict(await run(), { changed: 1, unknown: 0 }, `miss ${miss}`)
     assertRows(t, (await books()).orders, [{ status: 'pending', misses: 4, error_code: 'order_not_found' }])
-    t.hasStrict(await run(), { unknown: 1 })
+    const result = await run()
+    t.hasStrict(result, { unknown: 1 })
+    t.strictSame(undoneBy('update_open_orders', result), { unknown: 1 }, 'the run is partial')
     assertRows(t, (await books()).orders, [{ status: 'unknown', misses: 5 }])
     t.hasStrict(await run(), { accounts: 0 }, 'not requested again at once')
 
@@ -151,7 +154,9 @@ t.test('orders that cannot be read are unchanged, and the others are checked', a
   exchange.fill(other, { quantity: '1', price: '1' })
   const before = await books()
   exchange.failures.set('openOrders', 'unavailable')
-  t.hasStrict(await run(), { checked: 0, changed: 0, failed: 2 })
+  const result = await run()
+  t.hasStrict(result, { checked: 0, changed: 0, failed: 2 })
+  t.strictSame(undoneBy('update_open_orders', result), { failed: 2 }, 'the run is partial')
   t.strictSame(await books(), before)
   exchange.failures.clear()
 
@@ -187,15 +192,29 @@ t.test('an account whose keys are refused is recorded, and the others are checke
     return exchange.client(marketType)
   })
   const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}) })
-  t.hasStrict(await job(testContext(database).context), { accounts: 2, accounts_refused: 1, failed: 2, fills: 2 })
+  const result = await job(testContext(database).context)
+  t.hasStrict(result, { accounts: 2, accounts_refused: 1, failed: 2, fills: 2 })
+  t.strictSame(undoneBy('update_open_orders', result), { failed: 2, accounts_refused: 1 }, 'the run is partial')
   t.strictSame(accounts.refusals, [refused.accountId])
   t.strictSame(bad.calls, ['openOrders', 'openOrders'], 'each of its markets refused')
 
   bad.calls = []
   refused.state = 'credentials_refused'
   bad.failures.clear()
-  t.hasStrict(await job(testContext(database).context), { accounts_refused: 0, failed: 0, fills: 2 })
+  const repaired = await job(testContext(database).context)
+  t.hasStrict(repaired, { accounts_refused: 0, failed: 0, fills: 2 })
+  t.strictSame(undoneBy('update_open_orders', repaired), {}, 'everything is done')
   t.ok(accounts.acceptances.includes(refused.accountId))
+})
+
+t.test('a run is partial while accounts with orders are left out after a refusal', async t => {
+  const { place, account, accounts, run } = await setUp(t)
+  const idle = await seedAccount(database)
+  await place({ quantity: '1' })
+  accounts.leftOutIds = [idle.accountId]
+  t.strictSame(undoneBy('update_open_orders', await run()), {}, 'an account without orders needs no check')
+  accounts.leftOutIds = [account.accountId, idle.accountId]
+  t.strictSame(undoneBy('update_open_orders', await run()), { accounts_left_out: 1 })
 })
 
 t.test(
@@ -381,7 +400,9 @@ t.test('an answer that cannot belong to the order is counted, and nothing is rec
   exchange.fill(strange, { quantity: '1', price: '5' })
   t.hasStrict(await run(), { fills: 0, flagged: 0 })
   t.hasStrict(await run(), { fills: 0, flagged: 0 })
-  t.hasStrict(await run(), { fills: 0, flagged: 3 }, 'after three checks')
+  const result = await run()
+  t.hasStrict(result, { fills: 0, flagged: 3 }, 'after three checks')
+  t.strictSame(undoneBy('update_open_orders', result), { flagged: 3 }, 'the run is partial')
   assertRows(t, (await books()).orders, [
     { error_code: 'side_differs', status: 'pending', filled_quantity: '0' },
     { error_code: 'invalid_answer', status: 'pending' },

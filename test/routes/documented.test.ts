@@ -14,6 +14,7 @@ t.teardown(() => bot.close())
 const held = heldJob('held')
 const jobs = [
   testJob('housekeeping', housekeeping()),
+  testJob('half', async () => ({ failed: 1 }), { undone: ['failed'] }),
   testJob('broken', () => Promise.reject(new Error('no'))),
   held.job
 ]

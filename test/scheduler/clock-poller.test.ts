@@ -19,7 +19,7 @@ const dueIn = (jobId: string, ms: number | null, rest: Partial<FireTimes> = {}):
   paused: false,
   nextFireMs: ms === null ? null : START_MS + ms,
   firstDueMs: null,
-  lastSuccessMs: null,
+  lastDoneMs: null,
   ...rest
 })
 

@@ -14,7 +14,7 @@ t.test('every outcome of every job has a series before the first run', async t =
   const metrics = metricsOf()
   createRunSeries(metrics, jobs)
   const series = await metrics.read()
-  const outcomes = ['succeeded', 'failed', 'abandoned', 'skipped']
+  const outcomes = ['succeeded', 'partial', 'failed', 'abandoned', 'skipped']
   t.strictSame(
     series.get('trading_health_job_runs_total'),
     ['a', 'b'].flatMap(job_id => outcomes.map(outcome => ({ labels: { job_id, outcome }, value: 0 })))

@@ -75,6 +75,25 @@ t.test('a run that succeeded is the last one, and recent for the time in the req
   t.strictSame([jobs.conflict('own', 59), jobs.conflict('own')], [undefined, undefined])
 })
 
+t.test('a partial run is the last one, and the run that succeeded before it is the recent one', async t => {
+  const jobs = new ReplicaJobs(() => 1_000_000)
+  const whole = await running(jobs)
+  whole.held.release()
+  jobs.recordEnd(whole.run, await whole.run.finished)
+  const half = await running(jobs)
+  half.held.release()
+  await half.run.finished
+  jobs.recordEnd(half.run, { outcome: 'partial', result: { failed: 1 }, durationMs: 5 })
+  t.hasStrict(jobs.lastRun('own'), {
+    runId: half.run.runId,
+    outcome: 'partial',
+    result: { failed: 1 },
+    errorCode: null
+  })
+  t.hasStrict(jobs.conflict('own', 60), { kind: 'recent', run: { runId: whole.run.runId, outcome: 'succeeded' } })
+  t.hasStrict(jobs.byId(whole.run.runId), { outcome: 'succeeded' })
+})
+
 t.test('a run that failed is the last one, and not recent', async t => {
   const jobs = new ReplicaJobs(() => 1_000_000)
   const { run } = await running(jobs)

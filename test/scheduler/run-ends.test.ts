@@ -47,7 +47,7 @@ t.test('the ends after the last processed one are returned in their order', asyn
 
 t.test('for a job without a processed end only the last end is returned', async t => {
   const { database, ids } = await prepared()
-  for (const outcome of ['succeeded', 'failed', 'abandoned'] as const) {
+  for (const outcome of ['succeeded', 'partial', 'failed', 'abandoned'] as const) {
     await insertRun(database, { jobId: outcome })
     const last = await insertRun(database, { jobId: outcome, outcome })
     await insertRun(database, { jobId: outcome, outcome: 'skipped' })

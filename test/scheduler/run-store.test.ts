@@ -183,6 +183,37 @@ t.test('the end of a run that failed does not lock the row of the job', async t 
   t.ok(job, 'it is not recorded as a success')
 })
 
+t.test('a partial run is no recent success, and its time is recorded separately', async t => {
+  const { database, store } = await prepared()
+  const times = async () => {
+    const [row] = await database.run(
+      sql => sql<{ success: Date | null; partial: Date | null }[]>`
+        select last_success_at as success, last_partial_at as partial from scheduled_jobs where job_id = ${JOB}`
+    )
+    return [row?.success ?? null, row?.partial ?? null]
+  }
+  const [whole, half] = [newClaim(), newClaim()]
+  const partial = { outcome: 'partial' as const, result: { failed: 1 }, errorCode: null }
+  await store.claimManual(JOB, half, { actor: 'ada' })
+  t.equal(await store.finish(half, partial), true)
+  t.equal(await store.finish(half, partial), true, 'a repeated end is accepted')
+  t.equal(await store.finish(half, SUCCEEDED), false, 'another end is rejected')
+  const [success, partialAt] = await times()
+  t.equal(success, null)
+  t.ok(partialAt instanceof Date, `the time of the partial run is ${partialAt}`)
+  t.hasStrict(await new RunHistory(database).byId(half.runId), { outcome: 'partial', result: { failed: 1 } })
+
+  const claimed = await store.claimManual(JOB, whole, { actor: 'ada', unlessRunWithinSeconds: 60 })
+  t.equal(kindOf(claimed), 'started', 'a partial run does not prevent the next one')
+  await store.finish(whole, SUCCEEDED)
+  t.strictSame((await times())[1], partialAt, 'a success keeps the time of the partial run')
+  const last = newClaim()
+  await store.claimManual(JOB, last, { actor: 'ada' })
+  await store.finish(last, partial)
+  const recent = await store.claimManual(JOB, newClaim(), { actor: 'ada', unlessRunWithinSeconds: 60 })
+  t.equal(recent.kind === 'recent' && recent.run.runId, whole.runId, 'the success before a partial run')
+})
+
 t.test('a due time that already has a run runs again if mayRepeat is set, and is lost otherwise', async t => {
   const { database, store } = await prepared()
   const dueMs = Date.parse('2026-11-20T12:00:00Z')

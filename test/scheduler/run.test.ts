@@ -130,6 +130,27 @@ t.test('a job that returns has succeeded, and its end is recorded with its progr
   t.equal(timers.pending(), 0)
 })
 
+t.test('a run is partial when one of the counts of undone work is above zero', async t => {
+  for (const [result, outcome] of [
+    [{ done: 2, failed: 0, refused: 0 }, 'succeeded'],
+    [{ done: 2, failed: 1, refused: 0 }, 'partial'],
+    [{ done: 0, failed: 0, refused: 3 }, 'partial']
+  ] as const) {
+    const job = testJob('counting', async () => result, { undone: ['failed', 'refused'] })
+    const { calls, result: ended, logged } = await setUp(job)
+    t.strictSame(calls.finished, [{ atMs: 0, end: { outcome, result, errorCode: null }, progress: undefined }])
+    t.strictSame(ended(), { outcome, result, durationMs: 0 })
+    t.hasStrict(logged(`run ${outcome}`)[0], { level: 30, result })
+  }
+})
+
+t.test('a result without a count of undone work is a failure of the job', async t => {
+  const job = testJob('counting', async () => ({ failed: 0, refused: null }), { undone: ['failed', 'refused'] })
+  const { result, logged } = await setUp(job)
+  t.strictSame(result(), { outcome: 'failed', errorCode: 'JOB_FAILED', durationMs: 0 })
+  t.hasStrict(logged('job failed')[0], { err: { message: 'the result of counting lacks the count refused' } })
+})
+
 t.test('a job that throws has failed with its code, or with JOB_FAILED', async t => {
   for (const [thrown, errorCode] of [
     [new JobError('NO_MONEY'), 'NO_MONEY'],

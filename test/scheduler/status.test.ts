@@ -41,7 +41,7 @@ const jobRecord: JobRecord = {
   pausedReason: null,
   nextFireAt: at(1_020_000),
   firstDueAt: at(600_000),
-  lastSuccessAt: at(990_000),
+  lastDoneAt: at(990_000),
   running: run,
   lastRun: ended
 }
@@ -113,13 +113,13 @@ t.test('a job that is late by the monotonic clock is overdue, unless it is pause
 })
 
 t.test('a job without times in the database has the next time of its schedule, and is not overdue', async t => {
-  const unset = { ...jobRecord, nextFireAt: null, firstDueAt: null, lastSuccessAt: null }
+  const unset = { ...jobRecord, nextFireAt: null, firstDueAt: null, lastDoneAt: null }
   const [job] = statusOf({ ...state, jobs: [unset] }, [local()], null, null).jobs
   t.hasStrict(job, { nextRunTime: at(1_020_000), overdue: false })
 })
 
 t.test('the status of a stop has since when, by whom and until when, and no job is due or overdue', async t => {
-  const late = { ...jobRecord, lastSuccessAt: at(600_000) }
+  const late = { ...jobRecord, lastDoneAt: at(600_000) }
   t.equal(statusOf({ ...state, jobs: [late] }, [local()], 0, null).jobs[0]?.overdue, true)
   const stopped = statusOf({ ...state, running: false, resumesAt: at(2_000_000), jobs: [late] }, [local()], 0, null)
   t.strictSame(stopped.stopped, { by: 'ada', at: at(500_000), reason: 'deploy', resumesAt: at(2_000_000) })
@@ -127,7 +127,7 @@ t.test('the status of a stop has since when, by whom and until when, and no job 
 })
 
 t.test('a paused job has by whom and why, and is neither due nor overdue', async t => {
-  const paused = { ...jobRecord, lastSuccessAt: null, paused: true, pausedBy: 'ada', pausedReason: 'too loud' }
+  const paused = { ...jobRecord, lastDoneAt: null, paused: true, pausedBy: 'ada', pausedReason: 'too loud' }
   const [job] = statusOf({ ...state, jobs: [paused] }, [local()], 0, null).jobs
   t.hasStrict(job, { nextRunTime: null, paused: true, pausedBy: 'ada', pausedReason: 'too loud', overdue: false })
 })

@@ -165,7 +165,7 @@ async function frozen() {
 /** A fire time of a job that is not too far in the future. */
 const fireOf = (jobId: string, nextFireMs: number) => ({ jobId, nextFireMs, latestMs: nextFireMs })
 const never = (...jobIds: string[]) => jobIds.map(jobId => ({ jobId, definition: 'never' }))
-const unset = { paused: false, nextFireMs: null, firstDueMs: null, lastSuccessMs: null }
+const unset = { paused: false, nextFireMs: null, firstDueMs: null, lastDoneMs: null }
 
 t.test('a job gets a fire time when it has none, and a new one only after a change of its schedule', async t => {
   const { store, times } = await frozen()
@@ -315,10 +315,13 @@ t.test('a poll reads the state, abandons expired runs and ends an expired stop',
     running: false,
     changedAtMs: nowMs,
     abandoned: [],
-    jobs: [{ ...unset, jobId: 'a', lastSuccessMs: nowMs - 1_000 }]
+    jobs: [{ ...unset, jobId: 'a', lastDoneMs: nowMs - 1_000 }]
   }
   await clock.advance(1)
   t.strictSame(await store.poll(), snapshot)
+  await database.run(sql => sql`update scheduled_jobs set last_partial_at = last_success_at + interval '0.5 seconds'`)
+  snapshot.jobs = [{ ...unset, jobId: 'a', lastDoneMs: nowMs - 500 }]
+  t.strictSame(await store.poll(), snapshot, 'a partial run counts as done')
   await clock.advance(0.001)
   t.strictSame(await store.poll(), {
     ...snapshot,
@@ -352,7 +355,7 @@ t.test('the status has the times and the runs of every job; a skipped run is not
   )
   await insertRun(database, { outcome: 'failed' })
   await insertRun(database, { jobId: 'b' })
-  const last = await insertRun(database, { outcome: 'abandoned' })
+  const last = await insertRun(database, { outcome: 'partial' })
   const scheduledFor = new Date(nowMs - 3)
   const running = await insertRun(database, { outcome: 'running', leaseSeconds: 9, scheduledFor })
   await insertRun(database, { outcome: 'skipped' })
@@ -368,7 +371,7 @@ t.test('the status has the times and the runs of every job; a skipped run is not
     pausedReason: null,
     nextFireAt: new Date(nowMs + 1_000),
     firstDueAt: new Date(nowMs - 1_000),
-    lastSuccessAt: new Date(nowMs),
+    lastDoneAt: new Date(nowMs),
     running,
     last
   })

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { HOUR, MINUTE } from '../../src/async/durations.ts'
-import type { Job, JobContext, JobResult } from '../../src/scheduler/job.ts'
+import { type JobServices, jobTable } from '../../src/jobs/index.ts'
+import { type Job, type JobContext, type JobResult, undoneOf } from '../../src/scheduler/job.ts'
 import { every } from '../../src/scheduler/trigger.ts'
 
 /** A job that its schedule does not start within a test, unless `rest` has another trigger. */
@@ -13,6 +14,7 @@ export function testJob(id: string, run: (context: JobContext) => Promise<JobRes
     scope: 'cluster',
     misfire: { policy: 'skip' },
     maxRunMs: MINUTE,
+    undone: [],
     run,
     ...rest
   }
@@ -50,4 +52,12 @@ export function heldJob(id: string, rest: Partial<Job> = {}) {
       rest
     )
   }
+}
+
+/** What a run of a job of the service left undone, by its result. */
+export function undoneBy(jobId: string, result: JobResult) {
+  // The jobs do not use the services before they run.
+  const job = jobTable({ timeZone: 'UTC' } as JobServices).find(({ id }) => id === jobId)
+  if (job === undefined) throw new Error(`there is no job ${jobId}`)
+  return undoneOf(job, result)
 }

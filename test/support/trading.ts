@@ -93,6 +93,8 @@ export async function insertOrder(database: Database, account: SeededAccount, or
 export class TestAccounts implements TradingAccounts {
   readonly refusals: string[] = []
   readonly acceptances: string[] = []
+  /** The ids that `leftOut` returns. */
+  leftOutIds: string[] = []
   readonly #accounts: Account[]
   readonly #clientOf: (account: Account, marketType: MarketType) => ExchangeClient
 
@@ -103,6 +105,10 @@ export class TestAccounts implements TradingAccounts {
 
   async active(): Promise<Account[]> {
     return this.#accounts
+  }
+
+  async leftOut(): Promise<string[]> {
+    return this.leftOutIds
   }
 
   async client(account: Account, marketType: MarketType): Promise<ExchangeClient> {

@@ -17,6 +17,7 @@ const jobs = [
     progress(3, 3)
     return { rows: 3 }
   }),
+  testJob('half', async () => ({ checked: 3, failed: 2, refused: 0 }), { undone: ['failed', 'refused'] }),
   testJob('broken', async () => {
     throw new Error('secret detail')
   }),
@@ -94,6 +95,32 @@ t.test('the message is that of the specification', async t => {
     body: JSON.stringify({ job_type: 'fine' })
   })
   t.hasStrict(await response.json(), { success: true, message: '작업 완료' })
+})
+
+t.test('a run that left something undone is partial, with its reasons, in the answer and in the history', async t => {
+  const { status, body } = await trigger('half')
+  t.equal(status, 200)
+  const run = { run_id: body.run_id, outcome: 'partial', result: { checked: 3, failed: 2, refused: 0 } }
+  t.hasStrict(body, { ...run, success: true, undone: { failed: 2 } })
+  t.strictSame(Object.keys(Object(body.undone)), ['failed'], 'only the reasons that apply')
+  const messages: unknown[] = []
+  for (const language of ['ko', 'en']) {
+    const headers = { 'accept-language': language }
+    const { answer } = await admin.send('POST', '/api/system/trigger-job', { job_type: 'half' }, headers)
+    messages.push(answer.message)
+  }
+  t.strictSame(messages, ['작업이 일부만 완료되었습니다', 'The job has ended, and not everything was done'])
+  const one = await call('GET', `job-runs/${body.run_id}`)
+  t.hasStrict(one.body, { run: { ...run, undone: { failed: 2 }, error: null } })
+  const { body: page } = await call('GET', 'job-runs?outcome=partial')
+  const runs = page.runs as { job_id: string; undone: unknown }[]
+  t.strictSame([...new Set(runs.map(({ job_id }) => job_id))], ['half'])
+  t.hasStrict(runs[0], { undone: { failed: 2 } })
+  const { body: scheduler } = await call('GET', 'scheduler-status')
+  const shown = (scheduler.status as { jobs: { id: string }[] }).jobs.find(({ id }) => id === 'half')
+  t.hasStrict(shown, { last_run: { outcome: 'partial' }, overdue: false })
+  t.hasStrict(await trigger('half', { unless_run_within_seconds: 60 }), { body: { outcome: 'partial' } })
+  t.notOk((await trigger('half', { unless_run_within_seconds: 60 })).body.skipped, 'a partial run is no success')
 })
 
 t.test('a job that fails because of the database is answered with 503 and Retry-After', async t => {
