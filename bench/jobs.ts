@@ -15,7 +15,7 @@ import { updateOpenOrders } from '../src/jobs/update-open-orders.ts'
 import type { Job, JobResult } from '../src/scheduler/job.ts'
 import { every } from '../src/scheduler/trigger.ts'
 import { startTestPostgres } from '../test/support/postgres.ts'
-import { fixedPrices, seedAccount, TestAccounts } from '../test/support/trading.ts'
+import { fixedInstruments, fixedPrices, seedAccount, TestAccounts } from '../test/support/trading.ts'
 import { accountCapacities } from './account-capacity.ts'
 import { startHelper } from './helper-process.ts'
 
@@ -171,7 +171,7 @@ async function ordersAt(count: number): Promise<{ name: string; ms: number; wors
     const credentials = { apiKey: `key-${id}`, apiSecret: `secret-${id}` }
     return registry.client({ exchange: 'UPBIT', marketType, credentials })
   })
-  const job = updateOpenOrders({ accounts, database: app.db, prices: fixedPrices({}) })
+  const job = updateOpenOrders({ accounts, database: app.db, prices: fixedPrices({}), instruments: fixedInstruments() })
   const measured = []
   for (const [name, percent] of [
     ['every order becomes open', 0],

@@ -29,13 +29,14 @@ const CLOSING_MS = ABORT_GRACE_MS + 2_000
 
 /** Owns the scheduler. It is drained before everything else is closed, while the database can still be used. */
 async function scheduler(app: FastifyInstance, { config, jobs: given }: SchedulerOptions) {
-  const { health, db, accounts, caches, metrics, replicas, telegram } = app
+  const { health, db, accounts, caches, exchanges, metrics, replicas, telegram } = app
   const jobs =
     given ??
     jobTable({
       database: db,
       accounts,
       prices: caches.prices,
+      instruments: exchanges.instruments,
       outbox: telegram.outbox,
       operatorChatId: config.TELEGRAM_BOT_TOKEN === undefined ? undefined : config.TELEGRAM_CHAT_ID,
       language: config.LANGUAGE,
@@ -74,5 +75,5 @@ async function scheduler(app: FastifyInstance, { config, jobs: given }: Schedule
 export default fp(scheduler, {
   name: 'scheduler',
   fastify: '5.x',
-  dependencies: ['db', 'health', 'accounts', 'cache', 'metrics', 'replicas', 'telegram']
+  dependencies: ['db', 'health', 'accounts', 'cache', 'exchanges', 'metrics', 'replicas', 'telegram']
 })

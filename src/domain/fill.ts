@@ -18,6 +18,8 @@ export interface Fill {
   /** Positive when paid, negative for a rebate; null when the exchange does not report it. */
   fee: Decimal | null
   feeAsset: string | null
+  /** The part of the pair that the fee is in, by the rule of the exchange; only where `feeAsset` is null. */
+  feeIn?: 'base' | 'quote'
   /** Gross, as the exchange reports it; null when it does not (always on spot). */
   realizedPnl: Decimal | null
   executedAt: Millis

@@ -1,12 +1,14 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 
-import type { ExchangeName, MarketType } from '../domain/market.ts'
+import type { ExchangeName, Market, MarketType } from '../domain/market.ts'
+import type { Pair } from '../domain/pair.ts'
 import type { AdapterContext } from './adapters/adapter.ts'
 import { BinanceClient } from './adapters/binance.ts'
 import { BithumbClient } from './adapters/bithumb.ts'
 import { BybitClient } from './adapters/bybit.ts'
-import { OkxClient } from './adapters/okx.ts'
+import { OkxClient, okxPair } from './adapters/okx.ts'
 import { UpbitClient } from './adapters/upbit.ts'
+import { pairOfMarket } from './adapters/upbit-dialect.ts'
 import type { ExchangeClient } from './exchange-client.ts'
 import type { UrlSetting } from './url-settings.ts'
 
@@ -42,6 +44,11 @@ export interface CatalogueEntry {
   wallets: readonly MarketType[]
   /** Whether an account needs a passphrase in addition to key and secret. */
   needsPassphrase: boolean
+  /**
+   * Base and quote of a symbol as this exchange writes it; null when it does not separate them. Default: it separates
+   * none, and its list of instruments has them.
+   */
+  pairOf?: (exchangeSymbol: string, marketType: MarketType) => Pair | null
   client: (context: AdapterContext) => ExchangeClient
 }
 
@@ -81,6 +88,7 @@ export const CATALOGUE: Readonly<Record<ExchangeName, CatalogueEntry>> = {
     quoteCurrencies: ['USDT'],
     wallets: ['SPOT'],
     needsPassphrase: true,
+    pairOf: okxPair,
     client: context => new OkxClient(context)
   },
   UPBIT: {
@@ -89,6 +97,7 @@ export const CATALOGUE: Readonly<Record<ExchangeName, CatalogueEntry>> = {
     quoteCurrencies: ['KRW'],
     wallets: ['SPOT'],
     needsPassphrase: false,
+    pairOf: pairOfMarket,
     client: context => new UpbitClient(context)
   },
   BITHUMB: {
@@ -97,8 +106,14 @@ export const CATALOGUE: Readonly<Record<ExchangeName, CatalogueEntry>> = {
     quoteCurrencies: ['KRW'],
     wallets: ['SPOT'],
     needsPassphrase: false,
+    pairOf: pairOfMarket,
     client: context => new BithumbClient(context)
   }
+}
+
+/** Base and quote of a symbol by the exchange's own spelling; null when that has no separator. */
+export function spelledPair({ exchange, marketType }: Market, exchangeSymbol: string): Pair | null {
+  return CATALOGUE[exchange].pairOf?.(exchangeSymbol, marketType) ?? null
 }
 
 /** The answer of exchange-metadata, by lower-case name. */

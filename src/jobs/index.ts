@@ -3,6 +3,7 @@ import type { TradingAccounts } from '../accounts/account.ts'
 import { HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import type { PriceCache } from '../cache/price-cache.ts'
 import type { Database } from '../database/database.ts'
+import type { InstrumentSource } from '../domain/instrument.ts'
 import { dayAt } from '../domain/time-zone.ts'
 import type { Language } from '../messages.ts'
 import type { Outbox } from '../notifications/outbox.ts'
@@ -16,6 +17,7 @@ export interface JobServices {
   database: Database
   accounts: TradingAccounts
   prices: PriceCache
+  instruments: InstrumentSource
   outbox: Outbox
   /** The operator's chat; undefined where there is none. */
   operatorChatId: string | undefined

@@ -6,8 +6,9 @@ import type { PriceSource } from '../cache/price-source.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
-import { MARKET_TYPES, type MarketType } from '../domain/market.ts'
-import { CATALOGUE } from '../exchanges/catalogue.ts'
+import type { InstrumentSource } from '../domain/instrument.ts'
+import { MARKET_TYPES, type Market, type MarketType } from '../domain/market.ts'
+import { CATALOGUE, spelledPair } from '../exchanges/catalogue.ts'
 import type { ExchangeClient } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { NotOffered } from '../exchanges/exchange-registry.ts'
@@ -28,6 +29,7 @@ const CHECKED_PER_TRANSACTION = 2_000
 export interface UpdateOpenOrdersServices {
   accounts: TradingAccounts
   prices: PriceSource
+  instruments: InstrumentSource
   database: Database
 }
 
@@ -60,6 +62,8 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
 interface Counts extends Written {
   /** Orders that the exchange answered. */
   checked: number
+  /** Orders whose base and quote are not known: nothing of them is booked. */
+  unknownSymbols: number
   /** Orders that could not be checked or recorded: they stay as they are. */
   failed: number
   /** Accounts whose credentials the exchange refused. */
@@ -81,6 +85,7 @@ class OrdersRun {
   #done = 0
   #counts: Counts = {
     checked: 0,
+    unknownSymbols: 0,
     changed: 0,
     failed: 0,
     skipped: 0,
@@ -102,8 +107,13 @@ class OrdersRun {
   }
 
   get counts(): JobResult {
-    const { feesUnknown, accountsRefused, ...counts } = this.#counts
-    return { ...counts, fees_unknown: feesUnknown, accounts_refused: accountsRefused }
+    const { feesUnknown, unknownSymbols, accountsRefused, ...counts } = this.#counts
+    return {
+      ...counts,
+      fees_unknown: feesUnknown,
+      unknown_symbols: unknownSymbols,
+      accounts_refused: accountsRefused
+    }
   }
 
   /** Checks accounts of one exchange. */
@@ -167,9 +177,10 @@ class OrdersRun {
   ): Promise<string[]> {
     const { accounts } = this.#services
     const client = await accounts.client(account, marketType)
-    const seen = await this.#answersOf(client, orders, leave)
+    const seen = await this.#answersOf(client, await this.#withPairs(account, marketType, orders), leave)
     if (account.state === 'credentials_refused') await this.#transaction(tx => accounts.recordAcceptance(tx, account))
     this.#counts.checked += seen.length
+    this.#counts.unknownSymbols += seen.filter(({ order }) => order.pair === null).length
     const different = seen.filter(({ order, answer }) => differs(order, answer))
     for (const portion of portionsOf(different, ORDERS_PER_TRANSACTION)) {
       try {
@@ -185,6 +196,24 @@ class OrdersRun {
     }
     const changed = new Set(different)
     return seen.filter(one => !changed.has(one)).map(({ order }) => order.orderId)
+  }
+
+  /** The orders with their pair by the exchange: by its spelling, else by its instruments, else as it is recorded. */
+  async #withPairs(
+    { exchange }: Account,
+    marketType: MarketType,
+    orders: readonly KnownOrder[]
+  ): Promise<KnownOrder[]> {
+    const market: Market = { exchange, marketType }
+    const named = orders.map(order => ({ order, spelled: spelledPair(market, order.exchangeSymbol) }))
+    const unspelled = named.filter(({ spelled }) => spelled === null).map(({ order }) => order)
+    const wanted = unspelled.filter(({ pair }) => pair === null).map(({ exchangeSymbol }) => exchangeSymbol)
+    const { instruments } = this.#services
+    const listed = unspelled.length === 0 ? new Map() : await instruments.ofMarket(market, this.#context.signal, wanted)
+    return named.map(({ order, spelled }) => ({
+      ...order,
+      pair: spelled ?? listed.get(order.exchangeSymbol) ?? order.pair
+    }))
   }
 
   /** The answers of the exchange about the orders, without those that could not be read. */

@@ -67,10 +67,10 @@ export async function summarise(
     ), traded as (
       ${tradedPerCurrency(tx)}
     ), held as (
-      select sa.account_id, p.currency, sum(p.unrealized_pnl) as unrealized_pnl
+      select sa.account_id, coalesce(p.quote, p.currency) as currency, sum(p.unrealized_pnl) as unrealized_pnl
       from strategy_positions p join strategy_accounts sa using (strategy_account_id) join account using (account_id)
       where p.quantity <> 0
-      group by sa.account_id, p.currency
+      group by 1, 2
     ), mattering as (
       select account_id, currency from traded
       union select account_id, currency from held
@@ -128,7 +128,7 @@ function tradedPerCurrency(tx: TransactionSql) {
       sum(realized_pnl) as realized_pnl, sum(fee_value) as fees, count(*) filter (where fee_value is null) as fees_unknown,
       sum(price * quantity) as volume
     from account cross join day cross join lateral (
-      select currency, price, quantity, realized_pnl, fee_value from trade_executions e
+      select coalesce(quote, currency) as currency, price, quantity, realized_pnl, fee_value from trade_executions e
       where e.account_id = account.account_id and e.executed_at >= begins and e.executed_at < ends
       ${byIndex(tx)}
     ) e
@@ -189,7 +189,7 @@ export async function unfinishedDays(
       where date < ${yesterday}::date
       union select (e.executed_at at time zone ${timeZone})::date
       from trade_executions e
-      left join daily_account_summaries s on s.account_id = e.account_id and s.currency = e.currency
+      left join daily_account_summaries s on s.account_id = e.account_id and s.currency = coalesce(e.quote, e.currency)
         and s.date = (e.executed_at at time zone ${timeZone})::date
       where e.recorded_at > ${unseenSince(tx, tx`select min(computed_at) from daily_account_summaries`)}
         and (s.computed_at is null or e.recorded_at > s.computed_at - ${unseen(tx)})

@@ -6,9 +6,9 @@ import type { Fill } from '../domain/fill.ts'
 import type { MarketType } from '../domain/market.ts'
 import type { Millis } from '../domain/millis.ts'
 import type { OrderSide, OrderState, UnifiedOrder } from '../domain/order.ts'
+import type { Pair } from '../domain/pair.ts'
 import type { PositionSide } from '../domain/position.ts'
 import type { Execution } from './position-accounting.ts'
-import { partsOfSymbol } from './quote-currency.ts'
 
 type OrderStatus = 'pending' | OrderState | 'unknown'
 
@@ -37,6 +37,11 @@ export interface KnownOrder {
   exchangeOrderId: string
   symbol: string
   exchangeSymbol: string
+  /** Base and quote as they are recorded; null before. */
+  base: string | null
+  quote: string | null
+  /** Base and quote by the exchange; null while they are not known: then nothing is booked. */
+  pair: Pair | null
   side: OrderSide
   positionSide: PositionSide
   orderType: string
@@ -112,7 +117,7 @@ export function differs(order: KnownOrder, seen: OrderAnswer): boolean {
  * filled quantity has decreased and stays so.
  */
 export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
-  if (order.isCumulative) return false
+  if (order.isCumulative || order.pair === null) return false
   const filled = new Exact(seen.filledQuantity)
   return filled.lt(order.recordedQuantity)
     ? order.mismatchChecks + 1 >= CHECKS_UNTIL_FLAGGED
@@ -129,8 +134,8 @@ export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
  *   (20 decimals, half to even). Where the exchange's rounding of the average makes that price zero or less, the average
  *   itself is the price.
  * - An answer that contradicts the order changes nothing. After three checks in a row with the same contradiction it is
- *   the order's error code: `symbol_differs`, `side_differs`, `lost_child`, `filled_decreased`, `unknown_quote`,
- *   `invalid_answer`. A filled quantity that decreased is then recorded if the fills prove which trades were busted: an
+ *   the order's error code: `symbol_differs`, `side_differs`, `lost_child`, `filled_decreased`, `unknown_symbol`
+ *   (base and quote are not known), `invalid_answer`. A filled quantity that decreased is then recorded if the fills prove which trades were busted: an
  *   execution on the other side, at the same price, with the fee returned, reverses each.
  *
  * @param order read under the lock of its row
@@ -149,8 +154,8 @@ export function reconcile(
 
   const cumulative = recorded.some(({ exchangeTradeId }) => exchangeTradeId.startsWith(CUMULATIVE))
   const usable = cumulative ? [] : (fills ?? [])
-  const executions = newAmong(usable, recorded)
-  const corrections = correctedAmong(usable, recorded)
+  const executions = newAmong(usable, recorded, order.pair)
+  const corrections = correctedAmong(usable, recorded, order.pair)
   let total = totalOf(order, [...recorded, ...executions])
   const gap = new Exact(seen.filledQuantity).minus(total.quantity)
   if (gap.lt(0) && executions.length === 0) return decreased(order, recorded, answer)
@@ -211,14 +216,20 @@ function missed(order: KnownOrder, known: Total, code: ExchangeErrorCode): Recon
 
 /** In what an answer contradicts its order; null if in nothing. */
 function mismatchOf(order: KnownOrder, seen: UnifiedOrder, fills: readonly Fill[] | null): string | null {
-  if (seen.exchangeSymbol !== order.exchangeSymbol) return 'symbol_differs'
+  if (seen.exchangeSymbol !== order.exchangeSymbol || contradicts(order)) return 'symbol_differs'
   // Spot has no position sides, whatever the order-entry side recorded.
   const isOtherPosition = order.marketType === 'FUTURES' && seen.positionSide !== order.positionSide
   if (seen.side !== order.side || isOtherPosition) return 'side_differs'
   if (seen.lostChild) return 'lost_child'
-  if (partsOfSymbol(order.symbol) === null) return 'unknown_quote'
+  if (order.pair === null) return 'unknown_symbol'
   const isOfOrder = seen.exchangeOrderId === order.exchangeOrderId
   return isOfOrder && (fills ?? []).every(fill => isSound(fill, order)) ? null : 'invalid_answer'
+}
+
+/** Whether the order was recorded with another symbol, base or quote than those of the exchange. */
+function contradicts({ symbol, base, quote, pair }: KnownOrder): boolean {
+  if (pair === null) return false
+  return symbol !== pair.symbol || (base ?? pair.base) !== pair.base || (quote ?? pair.quote) !== pair.quote
 }
 
 /** Counts a mismatch, which may have a value after a colon. Once it counts, its code is recorded for the operator. */
@@ -292,30 +303,43 @@ function isSound(fill: Fill, order: KnownOrder): boolean {
   )
 }
 
-function newAmong(fills: readonly Fill[], recorded: readonly RecordedExecution[]): NewExecution[] {
+function newAmong(fills: readonly Fill[], recorded: readonly RecordedExecution[], pair: Pair | null): NewExecution[] {
   const known = new Set(recorded.map(({ exchangeTradeId }) => exchangeTradeId))
-  return fills.flatMap(({ exchangeTradeId, side, price, quantity, fee, feeAsset, executedAt }) => {
+  return fills.flatMap(fill => {
+    const { exchangeTradeId, side, price, quantity, fee, executedAt } = fill
     if (known.has(exchangeTradeId)) return []
     known.add(exchangeTradeId)
-    const isFeeKnown = fee !== null && feeAsset !== null
     return {
       exchangeTradeId,
       side,
       price,
       quantity,
-      fee: isFeeKnown ? fee : '0',
-      feeAsset: isFeeKnown ? feeAsset : null,
+      fee: fee ?? '0',
+      feeAsset: feeAssetOf(fill, pair),
       executedAt: new Date(executedAt)
     }
   })
 }
 
+/** The asset of a fee: the one that the exchange names, or that of its rule; null when neither is known. */
+function feeAssetOf({ fee, feeAsset, feeIn }: Fill, pair: Pair | null): string | null {
+  if (fee === null) return null
+  return feeAsset ?? (feeIn === undefined ? null : (pair?.[feeIn] ?? null))
+}
+
 /** Some exchanges report one fee for the whole order, so that the share of each fill changes with the next fill. */
-function correctedAmong(fills: readonly Fill[], recorded: readonly RecordedExecution[]): RecordedExecution[] {
+function correctedAmong(
+  fills: readonly Fill[],
+  recorded: readonly RecordedExecution[],
+  pair: Pair | null
+): RecordedExecution[] {
   const byTradeId = new Map(fills.map(fill => [fill.exchangeTradeId, fill]))
   return recorded.flatMap(execution => {
-    const { fee, feeAsset } = byTradeId.get(execution.exchangeTradeId) ?? { fee: null, feeAsset: null }
-    if (fee === null || feeAsset === null) return []
+    const fill = byTradeId.get(execution.exchangeTradeId)
+    if (fill === undefined || fill.fee === null) return []
+    const { fee } = fill
+    const feeAsset = feeAssetOf(fill, pair)
+    if (feeAsset === null && execution.feeAsset !== null) return []
     if (feeAsset === execution.feeAsset && sameNumber(fee, execution.fee)) return []
     return { ...execution, fee, feeAsset }
   })

@@ -13,19 +13,18 @@ import {
   MISSES_UNTIL_UNKNOWN,
   type NewExecution,
   type OrderAnswer,
-  type OrderChange,
   type RecordedExecution,
   reconcile
 } from './order-reconciliation.ts'
+import { type ChangedOrder, writeChanges } from './order-writes.ts'
 import { feeValueOf } from './position-accounting.ts'
-import { type BookedExecution, type BookedPosition, bookEntries, type Entry } from './position-ledger.ts'
-import { partsOfSymbol } from './quote-currency.ts'
+import { bookEntries, type Entry } from './position-ledger.ts'
 
 /** Pause before an `unknown` order is queried again, in seconds: doubled each time, from the first value to the last. */
 const UNKNOWN_FIRST_SECONDS = 60
 const UNKNOWN_LAST_SECONDS = 6 * 60 * 60
 
-/** An order with the answer of its exchange. */
+/** An order, with its pair, and the answer of its exchange. */
 export interface AnsweredOrder {
   order: KnownOrder
   answer: OrderAnswer
@@ -73,7 +72,10 @@ export class OrderStore {
     return rows.map(({ account_id }) => account_id)
   }
 
-  /** The orders of the accounts that are to be checked: unfinished, known by an id at their exchange, and due. */
+  /**
+   * The orders of the accounts that are to be checked: unfinished, known by an id at their exchange, and due. Their pair is
+   * the recorded one.
+   */
   async ordersToCheck(accountIds: readonly string[]): Promise<KnownOrder[]> {
     const rows = await this.#database.run(
       sql => sql<OrderRow[]>`
@@ -106,18 +108,20 @@ export class OrderStore {
    * is inserted at its place, and the executions after it are computed again.
    */
   async record(tx: TransactionSql, seen: readonly AnsweredOrder[], priceOf: PriceOf): Promise<Written> {
-    const answers = new Map(seen.map(({ order, answer }) => [order.orderId, answer]))
+    const answers = new Map(seen.map(one => [one.order.orderId, one]))
     const changes: ChangedOrder[] = []
     const entries: Entry[] = []
-    for (const { order, recorded } of await lockedOrders(tx, [...answers.keys()])) {
-      const answer = answers.get(order.orderId)
-      const decision = answer === undefined ? undefined : reconcile(order, recorded, answer)
-      if (decision?.kind !== 'applied') continue
+    for (const { order: locked, recorded } of await lockedOrders(tx, [...answers.keys()])) {
+      const found = answers.get(locked.orderId)
+      if (found === undefined) continue
+      const order = { ...locked, pair: found.order.pair }
+      const decision = reconcile(order, recorded, found.answer)
+      if (decision.kind !== 'applied') continue
       changes.push({ order, change: decision.change })
       entries.push(...entriesOf(order, [...decision.executions, ...decision.corrections], priceOf))
     }
     const positions = entries.length === 0 ? [] : await bookEntries(tx, entries)
-    if (changes.length > 0) await write(tx, changes, positions)
+    if (changes.length > 0) await writeChanges(tx, changes, positions)
     const fresh = entries.filter(({ executionId }) => executionId === null)
     return {
       changed: changes.length,
@@ -132,156 +136,20 @@ export class OrderStore {
   }
 }
 
-interface ChangedOrder {
-  order: KnownOrder
-  change: OrderChange
-}
-
 function entriesOf(
   order: KnownOrder,
   executions: readonly (NewExecution | RecordedExecution)[],
   priceOf: PriceOf
 ): Entry[] {
   if (executions.length === 0) return []
-  const parts = partsOfSymbol(order.symbol)
-  if (parts === null) throw new Error(`the quote currency of order ${order.orderId} is unknown`)
-  const { orderId, accountId, strategyAccountId, marketType, symbol, positionSide } = order
+  const { orderId, accountId, strategyAccountId, marketType, symbol, positionSide, pair } = order
+  if (pair === null) throw new Error(`base and quote of order ${orderId} are not known`)
   return executions.map(execution => ({
     executionId: null,
     ...execution,
-    ...{ orderId, accountId, strategyAccountId, marketType, symbol, positionSide, parts },
-    feeValue: feeValueOf(execution, parts, asset => priceOf(asset, parts.quote))
+    ...{ orderId, accountId, strategyAccountId, marketType, symbol, positionSide, pair },
+    feeValue: feeValueOf(execution, pair, asset => priceOf(asset, pair.quote))
   }))
-}
-
-/** Writes orders, executions and positions in one statement. */
-async function write(
-  tx: TransactionSql,
-  changes: readonly ChangedOrder[],
-  positions: readonly BookedPosition[]
-): Promise<void> {
-  const booked = positions.flatMap(({ executions, currency }) => executions.map(row => executionRow(row, currency)))
-  const fresh = booked.filter(({ execution_id }) => execution_id === null)
-  const recomputedIds = booked.flatMap(({ execution_id }) => execution_id ?? [])
-  const ids = changes.map(({ order }) => order.orderId)
-  const [written] = await tx<{ inserted: number }[]>`
-    with booked as materialized (
-      select * from jsonb_to_recordset(${JSON.stringify(booked)}::text::jsonb) as r(
-        execution_id bigint, order_id bigint, strategy_account_id bigint, account_id bigint, market_type text,
-        exchange_trade_id text, symbol text, currency text, side text, position_side text, price numeric,
-        quantity numeric, fee numeric, fee_asset text, fee_value numeric, realized_pnl numeric, executed_at timestamptz,
-        quantity_before numeric, entry_price_before numeric
-      )
-    ), inserted as (
-      insert into trade_executions (
-        order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol, currency, side, position_side,
-        price, quantity, fee, fee_asset, fee_value, realized_pnl, executed_at, quantity_before, entry_price_before
-      )
-      select order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol, currency, side,
-        position_side, price, quantity, fee, fee_asset, fee_value, realized_pnl, executed_at, quantity_before,
-        entry_price_before
-      from booked where execution_id is null
-      on conflict do nothing returning 1
-    ), recomputed as (
-      update trade_executions e set
-        fee = booked.fee, fee_asset = booked.fee_asset, fee_value = booked.fee_value,
-        realized_pnl = booked.realized_pnl, quantity_before = booked.quantity_before,
-        entry_price_before = booked.entry_price_before
-      from booked
-      where e.execution_id = booked.execution_id and e.execution_id = ${anyOf(tx, recomputedIds)}
-    ), positions as (
-      ${upsertPositions(tx, positions)}
-    ), changed as (
-      update orders o set
-        status = r.status, filled_quantity = r.filled_quantity, average_price = r.average_price, misses = r.misses,
-        fill_checks = r.fill_checks, mismatch = r.mismatch, mismatch_checks = r.mismatch_checks,
-        error_code = r.error_code, last_checked_at = now(), updated_at = now()
-      from jsonb_to_recordset(${JSON.stringify(changes.map(orderRow))}::text::jsonb) as r(
-        order_id bigint, status text, filled_quantity numeric, average_price numeric, misses int, fill_checks int,
-        mismatch text, mismatch_checks int, error_code text
-      )
-      where o.order_id = r.order_id and o.order_id = ${anyOf(tx, ids)}
-    )
-    select count(*)::int as inserted from inserted`
-  // No other writer can record an execution under the lock of its order. If one did, the positions above are wrong.
-  if (written?.inserted !== fresh.length) throw new Error('executions were recorded by another writer')
-}
-
-/** Inserts or updates the positions. Realised PnL and fees are added to the stored sums. */
-function upsertPositions(tx: TransactionSql, positions: readonly BookedPosition[]) {
-  return tx`
-    insert into strategy_positions as held (
-      strategy_account_id, market_type, symbol, position_side, currency, quantity, entry_price, realized_pnl, fees
-    )
-    select * from jsonb_to_recordset(${JSON.stringify(positions.map(positionRow))}::text::jsonb) as r(
-      strategy_account_id bigint, market_type text, symbol text, position_side text, currency text, quantity numeric,
-      entry_price numeric, realized_pnl numeric, fees numeric
-    )
-    order by strategy_account_id, market_type, symbol, position_side
-    on conflict (strategy_account_id, market_type, symbol, position_side) do update set
-      quantity = excluded.quantity,
-      entry_price = excluded.entry_price,
-      realized_pnl = held.realized_pnl + excluded.realized_pnl,
-      fees = held.fees + excluded.fees,
-      unrealized_pnl = coalesce((held.mark_price - excluded.entry_price) * excluded.quantity, 0),
-      updated_at = now()`
-}
-
-function executionRow(
-  { entry, executionId, fee, feeAsset, feeValue, realizedPnl, before }: BookedExecution,
-  currency: string
-) {
-  return {
-    execution_id: executionId,
-    fee,
-    fee_asset: feeAsset,
-    fee_value: feeValue,
-    realized_pnl: realizedPnl,
-    quantity_before: before.quantity.toFixed(),
-    entry_price_before: before.entryPrice?.toFixed() ?? null,
-    ...(entry !== null && {
-      order_id: entry.orderId,
-      strategy_account_id: entry.strategyAccountId,
-      account_id: entry.accountId,
-      market_type: entry.marketType,
-      exchange_trade_id: entry.exchangeTradeId,
-      symbol: entry.symbol,
-      currency,
-      side: entry.side,
-      position_side: entry.positionSide,
-      price: entry.price,
-      quantity: entry.quantity,
-      executed_at: entry.executedAt
-    })
-  }
-}
-
-function positionRow({ key, currency, holding, realizedPnl, fees }: BookedPosition) {
-  return {
-    strategy_account_id: key.strategyAccountId,
-    market_type: key.marketType,
-    symbol: key.symbol,
-    position_side: key.positionSide,
-    currency,
-    quantity: holding.quantity.toFixed(),
-    entry_price: holding.entryPrice?.toFixed() ?? null,
-    realized_pnl: realizedPnl.toFixed(),
-    fees: fees.toFixed()
-  }
-}
-
-function orderRow({ order, change }: ChangedOrder) {
-  return {
-    order_id: order.orderId,
-    status: change.status,
-    filled_quantity: change.filledQuantity,
-    average_price: change.averagePrice,
-    misses: change.misses,
-    fill_checks: change.fillChecks,
-    mismatch: change.mismatch,
-    mismatch_checks: change.mismatchChecks,
-    error_code: change.errorCode
-  }
 }
 
 interface OrderRow {
@@ -292,6 +160,8 @@ interface OrderRow {
   exchange_order_id: string
   symbol: string
   exchange_symbol: string
+  base: string | null
+  quote: string | null
   side: OrderSide
   position_side: PositionSide
   order_type: string
@@ -317,7 +187,7 @@ function toBeChecked(sql: AnySql) {
 function orderColumns(sql: AnySql) {
   return sql`
     o.order_id, o.strategy_account_id, o.account_id, o.market_type, o.exchange_order_id, o.symbol, o.exchange_symbol,
-    o.side, o.position_side, o.order_type, o.status, o.misses, o.fill_checks, o.mismatch,
+    o.base, o.quote, o.side, o.position_side, o.order_type, o.status, o.misses, o.fill_checks, o.mismatch,
     o.mismatch_checks`
 }
 
@@ -330,6 +200,9 @@ function orderOf(row: Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>, rec
     exchangeOrderId: row.exchange_order_id,
     symbol: row.symbol,
     exchangeSymbol: row.exchange_symbol,
+    base: row.base,
+    quote: row.quote,
+    pair: row.base === null || row.quote === null ? null : { symbol: row.symbol, base: row.base, quote: row.quote },
     side: row.side,
     positionSide: row.position_side,
     orderType: row.order_type,

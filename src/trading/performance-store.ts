@@ -182,7 +182,7 @@ function executedPerDay(tx: TransactionSql, timeZone: string): Fragment {
     join strategy_accounts sa on sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency
     join ${accountsWithoutCredentials(tx)} a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
     cross join lateral (
-      select currency, realized_pnl, fee_value, executed_at from trade_executions t
+      select coalesce(quote, currency) as currency, realized_pnl, fee_value, executed_at from trade_executions t
       where t.strategy_account_id = sa.strategy_account_id and t.executed_at >= begins and t.executed_at < ends
       ${byIndex(tx)}
     ) e

@@ -3,7 +3,7 @@ import type { Big } from 'big.js'
 import { type Decimal, Exact } from '../domain/decimal.ts'
 import type { MarketType } from '../domain/market.ts'
 import type { OrderSide } from '../domain/order.ts'
-import type { SymbolParts } from './quote-currency.ts'
+import type { Pair } from '../domain/pair.ts'
 
 /** The quantity held of a symbol, with its average cost. */
 export interface Holding {
@@ -75,7 +75,7 @@ export function quantityChange(
  */
 export function feeValueOf(
   { fee, feeAsset, price }: Pick<Execution, 'fee' | 'feeAsset' | 'price'>,
-  { base, quote }: SymbolParts,
+  { base, quote }: Pick<Pair, 'base' | 'quote'>,
   priceOf: (asset: string) => Decimal | null
 ): Decimal | null {
   if (feeAsset === null) return null

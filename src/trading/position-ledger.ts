@@ -4,11 +4,11 @@ import type { TransactionSql } from '../database/client.ts'
 import { type Decimal, Exact } from '../domain/decimal.ts'
 import type { MarketType } from '../domain/market.ts'
 import type { OrderSide } from '../domain/order.ts'
+import type { Pair } from '../domain/pair.ts'
 import type { PositionSide } from '../domain/position.ts'
 import { anyOf } from './any-of.ts'
 import { groupedBy } from './grouped.ts'
 import { applyChange, type Execution, type Holding, NOTHING_HELD, quantityChange } from './position-accounting.ts'
-import type { SymbolParts } from './quote-currency.ts'
 
 interface PositionKey {
   strategyAccountId: string
@@ -22,7 +22,7 @@ export interface Entry extends Execution, PositionKey {
   executionId: string | null
   orderId: string
   accountId: string
-  parts: SymbolParts
+  pair: Pair
   exchangeTradeId: string
   executedAt: Date
   feeValue: Decimal | null
@@ -43,8 +43,7 @@ export interface BookedExecution {
 /** A position after its entries were applied. */
 export interface BookedPosition {
   key: PositionKey
-  /** Quote currency. */
-  currency: string
+  pair: Pair
   holding: Holding
   /** By how much the position's realised PnL and fees change. */
   realizedPnl: Big
@@ -92,12 +91,12 @@ export async function bookEntries(tx: TransactionSql, entries: readonly Entry[])
 
   return [...byPosition].flatMap(([id, [first]]) => {
     if (first === undefined) return []
-    const { strategyAccountId, marketType, symbol, positionSide, parts } = first
+    const { strategyAccountId, marketType, symbol, positionSide, pair } = first
     const key = { strategyAccountId, marketType, symbol, positionSide }
     const history = whole.get(id)
     const line = history ?? recent.get(id) ?? []
     const start = (history === undefined ? startOf(line, held.get(id) ?? NOTHING_HELD) : null) ?? NOTHING_HELD
-    return { key, currency: parts.quote, ...replay(line, entries, start, marketType, parts.base) }
+    return { key, pair, ...replay(line, entries, start, marketType, pair.base) }
   })
 }
 

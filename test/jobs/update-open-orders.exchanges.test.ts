@@ -8,6 +8,7 @@ import { assertRows } from '../support/assert-rows.ts'
 import { type NewOrder, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import {
   booksOf,
+  fixedInstruments,
   fixedPrices,
   insertOrder,
   seedAccount,
@@ -39,7 +40,7 @@ async function start(t: Test, name: ExchangeName) {
   const accounts = new TestAccounts([account], (_account, marketType) =>
     registry.client({ exchange: name, marketType, credentials: CREDENTIALS })
   )
-  const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}) })
+  const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}), instruments: fixedInstruments() })
   const place = async (order: NewOrder & { market: MarketType; quantity: string }) => {
     const placed = exchange.place(owner, order)
     await insertOrder(database, account, { ...placed, quantity: order.quantity })

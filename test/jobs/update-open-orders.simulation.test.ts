@@ -9,6 +9,7 @@ import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
 import { ScriptedExchange, type ScriptedOrder } from '../support/scripted-exchange.ts'
 import {
   booksOf,
+  fixedInstruments,
   fixedPrices,
   insertOrder,
   type SeededAccount,
@@ -114,7 +115,7 @@ class World {
     if (runFault === 'orderless') failures.set(`order ${order?.exchangeOrderId}`, 'timeout')
     if (runFault === 'fillless') failures.set(`fills ${order?.exchangeOrderId}`, 'invalid_answer')
     const accounts = new TestAccounts([account], (_account, market) => this.exchange.client(market))
-    const job = updateOpenOrders({ accounts, database, prices: fixedPrices(PRICES) })
+    const job = updateOpenOrders({ accounts, database, prices: fixedPrices(PRICES), instruments: fixedInstruments() })
     let crashed = false
     const transaction = async <T>(work: (tx: TransactionSql) => Promise<T>): Promise<T> => {
       const result = await database.transaction(async tx => {

@@ -7,6 +7,7 @@ import { undoneBy } from '../support/jobs.ts'
 import { ScriptedExchange } from '../support/scripted-exchange.ts'
 import {
   booksOf,
+  fixedInstruments,
   fixedPrices,
   insertOrder,
   seedAccount,
@@ -25,7 +26,7 @@ async function setUp(_t: Test, prices: Record<string, string> = {}) {
   const exchange = new ScriptedExchange()
   const account = await seedAccount(database)
   const accounts = new TestAccounts([account], (_account, marketType) => exchange.client(marketType))
-  const job = updateOpenOrders({ accounts, database, prices: fixedPrices(prices) })
+  const job = updateOpenOrders({ accounts, database, prices: fixedPrices(prices), instruments: fixedInstruments() })
   const place = async (order: Parameters<ScriptedExchange['place']>[0]) => {
     const placed = exchange.place(order)
     const orderId = await insertOrder(database, account, { ...placed, quantity: order.quantity })
@@ -56,10 +57,12 @@ t.test('each fill of an order is recorded, and its position by average cost', as
   const { orders, executions, positions } = await books()
   assertRows(t, orders, [{ status: 'filled', filled_quantity: '3', average_price: '120', misses: 0, error_code: null }])
   assertRows(t, executions, [
-    { price: '100', quantity: '1', fee_value: '0.1', realized_pnl: null, currency: 'USDT' },
+    { price: '100', quantity: '1', fee_value: '0.1', realized_pnl: null, base: 'BTC', quote: 'USDT' },
     { price: '130', quantity: '2', fee_value: '0.2', realized_pnl: null }
   ])
-  assertRows(t, positions, [{ quantity: '3', entry_price: '120', realized_pnl: '0', fees: '0.3', currency: 'USDT' }])
+  assertRows(t, positions, [
+    { quantity: '3', entry_price: '120', realized_pnl: '0', fees: '0.3', base: 'BTC', quote: 'USDT' }
+  ])
   t.hasStrict(await run(), { accounts: 0, checked: 0 })
   t.strictSame(exchange.calls, [], 'without open orders no call is made')
 })
@@ -191,7 +194,7 @@ t.test('an account whose keys are refused is recorded, and the others are checke
     if (exchange === undefined) throw new Error('no exchange')
     return exchange.client(marketType)
   })
-  const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}) })
+  const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}), instruments: fixedInstruments() })
   const result = await job(testContext(database).context)
   t.hasStrict(result, { accounts: 2, accounts_refused: 1, failed: 2, fills: 2 })
   t.strictSame(undoneBy('update_open_orders', result), { failed: 2, accounts_refused: 1 }, 'the run is partial')
@@ -406,7 +409,7 @@ t.test('an answer that cannot belong to the order is counted, and nothing is rec
   assertRows(t, (await books()).orders, [
     { error_code: 'side_differs', status: 'pending', filled_quantity: '0' },
     { error_code: 'invalid_answer', status: 'pending' },
-    { error_code: 'unknown_quote', status: 'pending' }
+    { error_code: 'unknown_symbol', status: 'pending' }
   ])
 })
 
@@ -476,7 +479,7 @@ t.test('executions that another run recorded in the meantime count, and an ended
   const [filled, ended] = [await place({ quantity: '2' }), await place({ quantity: '1' })]
   exchange.fill(filled, { quantity: '1', price: '10' })
   exchange.fill(ended, { quantity: '1', price: '10' })
-  const otherRun = updateOpenOrders({ accounts, database, prices: fixedPrices({}) })
+  const otherRun = updateOpenOrders({ accounts, database, prices: fixedPrices({}), instruments: fixedInstruments() })
   let first = true
   const result = await run({
     transaction: async (work: Parameters<Database['transaction']>[0]) => {

@@ -6,6 +6,7 @@ import type { Account, TradingAccounts } from '../../src/accounts/account.ts'
 import type { PriceSource } from '../../src/cache/price-source.ts'
 import type { TransactionSql } from '../../src/database/client.ts'
 import type { Database } from '../../src/database/database.ts'
+import type { InstrumentSource } from '../../src/domain/instrument.ts'
 import type { ExchangeName, MarketType } from '../../src/domain/market.ts'
 import type { ExchangeClient } from '../../src/exchanges/exchange-client.ts'
 import type { JobContext } from '../../src/scheduler/job.ts'
@@ -68,6 +69,9 @@ export interface OrderToInsert {
   positionSide?: 'BOTH' | 'LONG' | 'SHORT'
   type?: string
   price?: string | null
+  /** Default: the order-entry side wrote neither base nor quote. */
+  base?: string
+  quote?: string
 }
 
 /** Inserts an order as the order-entry side does. @returns its id */
@@ -76,11 +80,12 @@ export async function insertOrder(database: Database, account: SeededAccount, or
     sql => sql<{ order_id: string }[]>`
       insert into orders (
         strategy_account_id, account_id, market_type, exchange_order_id, symbol, exchange_symbol, side, position_side,
-        order_type, price, quantity, status
+        order_type, price, quantity, status, base, quote
       ) values (
         ${account.strategyAccountId}, ${account.accountId}, ${order.market ?? order.marketType ?? 'SPOT'},
         ${order.exchangeOrderId}, ${order.symbol}, ${order.exchangeSymbol}, ${order.side},
-        ${order.positionSide ?? 'BOTH'}, ${order.type ?? 'LIMIT'}, ${order.price ?? null}, ${order.quantity}, 'pending'
+        ${order.positionSide ?? 'BOTH'}, ${order.type ?? 'LIMIT'}, ${order.price ?? null}, ${order.quantity}, 'pending',
+        ${order.base ?? null}, ${order.quote ?? null}
       ) returning order_id`
   )
   if (row === undefined) throw new Error('no order was made')
@@ -144,6 +149,20 @@ export function fixedPrices(prices: Readonly<Record<string, string>>, readAt = n
   }
 }
 
+/**
+ * Instruments that every market lists, each as `BTC/USDT`: its symbol and the exchange's own are base and quote. Default:
+ * those that the tests trade.
+ */
+export function fixedInstruments(pairs: readonly string[] = ['BTC/USDT', 'ETH/USDT']): InstrumentSource {
+  const listed = pairs.map(pair => {
+    const [base = '', quote = ''] = pair.split('/')
+    const symbol = `${base}${quote}`
+    const steps = { contractValue: '1', priceStep: null, quantityStep: null }
+    return [symbol, { exchangeSymbol: symbol, symbol, base, quote, ...steps, trading: true }] as const
+  })
+  return { ofMarket: async () => new Map(listed) }
+}
+
 export interface TestContext {
   context: JobContext
   progress: [number, number][]
@@ -171,16 +190,16 @@ export async function booksOf(database: Database, { accountId }: Pick<Account, '
   return await database.run(async sql => {
     const orders = await sql`
       select exchange_order_id, status, trim_scale(filled_quantity)::text as filled_quantity,
-        trim_scale(average_price)::text as average_price, misses, error_code
+        trim_scale(average_price)::text as average_price, misses, error_code, base, quote
       from orders where account_id = ${accountId} order by market_type, exchange_order_id`
     const executions = await sql`
       select market_type, symbol, position_side, exchange_trade_id, side, trim_scale(price)::text as price,
         trim_scale(quantity)::text as quantity, trim_scale(fee)::text as fee, fee_asset,
-        trim_scale(fee_value)::text as fee_value, trim_scale(realized_pnl)::text as realized_pnl, executed_at, currency
+        trim_scale(fee_value)::text as fee_value, trim_scale(realized_pnl)::text as realized_pnl, executed_at, base, quote
       from trade_executions where account_id = ${accountId}
       order by market_type, symbol, position_side, executed_at, length(exchange_trade_id), exchange_trade_id, order_id`
     const positions = await sql`
-      select market_type, symbol, position_side, currency, trim_scale(quantity)::text as quantity,
+      select market_type, symbol, position_side, base, quote, trim_scale(quantity)::text as quantity,
         trim_scale(entry_price)::text as entry_price, trim_scale(realized_pnl)::text as realized_pnl,
         trim_scale(fees)::text as fees
       from strategy_positions join strategy_accounts using (strategy_account_id)

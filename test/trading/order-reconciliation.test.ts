@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Fill } from '../../src/domain/fill.ts'
 import type { UnifiedOrder } from '../../src/domain/order.ts'
+import { pairOf } from '../../src/domain/pair.ts'
 import {
   differs,
   type KnownOrder,
@@ -21,6 +22,9 @@ const known = (rest: Partial<KnownOrder> = {}): KnownOrder => ({
   exchangeOrderId: '77',
   symbol: 'BTCUSDT',
   exchangeSymbol: 'BTCUSDT',
+  base: null,
+  quote: null,
+  pair: pairOf('BTC', 'USDT'),
   side: 'BUY',
   positionSide: 'BOTH',
   orderType: 'LIMIT',
@@ -218,7 +222,9 @@ t.test('an answer that contradicts the order is flagged after three checks, and 
   t.equal(flag({ marketType: 'FUTURES', positionSide: 'LONG' }, seen(unified())), 'side_differs')
   t.equal(flag({}, seen(unified({ exchangeSymbol: 'ETHUSDT' }))), 'symbol_differs')
   t.equal(flag({}, seen(unified({ lostChild: true }))), 'lost_child')
-  t.equal(flag({ symbol: 'ABCXYZ' }, seen(unified())), 'unknown_quote')
+  t.equal(flag({ symbol: 'ABCXYZ' }, seen(unified())), 'symbol_differs')
+  t.equal(flag({ base: 'BT', quote: 'CUSDT' }, seen(unified())), 'symbol_differs')
+  t.equal(flag({ pair: null }, seen(unified())), 'unknown_symbol')
   t.equal(flag({}, seen(unified({ exchangeOrderId: '78' }))), 'invalid_answer')
   for (const wrong of [
     { side: 'SELL' as const },
@@ -293,25 +299,31 @@ t.test(
   }
 )
 
-t.test('an execution is recorded with its fee, or without one if the asset is unknown', async t => {
+t.test('an execution is recorded with its fee, and with its asset if it is named or follows from a rule', async t => {
   const fees = [
     { fee: '0.1', feeAsset: 'USDT' },
     { fee: null, feeAsset: 'USDT' },
-    { fee: '0.3', feeAsset: null }
+    { fee: '0.3', feeAsset: null },
+    { fee: '0.4', feeAsset: null, feeIn: 'base' as const },
+    { fee: '-0.5', feeAsset: null, feeIn: 'quote' as const },
+    { fee: '0.6', feeAsset: 'BNB', feeIn: 'base' as const }
   ]
   const fills = fees.map((fee, i) => ({ ...fill(String(i), '1', '10'), ...fee }))
-  const decision = reconcile(known(), [], seen(unified({ filledQuantity: '3', status: 'filled' }), fills))
+  const decision = reconcile(known(), [], seen(unified({ filledQuantity: '6', status: 'filled' }), fills))
   const base = { side: 'BUY', price: '10', quantity: '1', executedAt: new Date(AT) }
   t.strictSame(decision, {
     kind: 'applied',
     executions: [
       { exchangeTradeId: '0', ...base, fee: '0.1', feeAsset: 'USDT' },
       { exchangeTradeId: '1', ...base, fee: '0', feeAsset: null },
-      { exchangeTradeId: '2', ...base, fee: '0', feeAsset: null }
+      { exchangeTradeId: '2', ...base, fee: '0.3', feeAsset: null },
+      { exchangeTradeId: '3', ...base, fee: '0.4', feeAsset: 'BTC' },
+      { exchangeTradeId: '4', ...base, fee: '-0.5', feeAsset: 'USDT' },
+      { exchangeTradeId: '5', ...base, fee: '0.6', feeAsset: 'BNB' }
     ],
     corrections: [],
     change: {
-      ...{ status: 'filled', filledQuantity: '3', averagePrice: '10', misses: 0, fillChecks: 0, errorCode: null },
+      ...{ status: 'filled', filledQuantity: '6', averagePrice: '10', misses: 0, fillChecks: 0, errorCode: null },
       ...MATCHING
     }
   })

@@ -51,7 +51,8 @@ async function place(
   exchangeOrderId: string | null,
   { status = 'open', misses = 0, fillChecks = 0, checkedAgo = null as number | null, symbol = 'BTCUSDT' } = {}
 ): Promise<string> {
-  const order = { exchangeOrderId, symbol, exchangeSymbol: symbol, side: 'BUY', quantity: '3' } as const
+  const pair = { base: symbol.slice(0, 3), quote: symbol.slice(3) }
+  const order = { exchangeOrderId, symbol, exchangeSymbol: symbol, side: 'BUY', quantity: '3', ...pair } as const
   const orderId = await insertOrder(database, account, order)
   await database.run(
     sql => sql`
@@ -84,6 +85,9 @@ t.test('orders to check are those that have not ended and are known to the excha
     exchangeOrderId: 'open',
     symbol: 'BTCUSDT',
     exchangeSymbol: 'BTCUSDT',
+    base: 'BTC',
+    quote: 'USDT',
+    pair: { symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT' },
     side: 'BUY',
     positionSide: 'BOTH',
     orderType: 'LIMIT',
@@ -258,7 +262,8 @@ t.test('only a negative spot position is oversold', async t => {
     { exchangeOrderId: 'sold', symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', side: 'SELL', market: 'SPOT' },
     { exchangeOrderId: 'short', symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', side: 'SELL', market: 'FUTURES' }
   ] as const
-  for (const order of placed) await insertOrder(database, account, { ...order, quantity: '0.5' })
+  for (const order of placed)
+    await insertOrder(database, account, { ...order, quantity: '0.5', base: order.symbol.slice(0, 3), quote: 'USDT' })
   const all = (await store.ordersToCheck([account.accountId])).map(order => {
     const { exchangeOrderId, symbol, exchangeSymbol, side } = order
     const same = { exchangeOrderId, symbol, exchangeSymbol, side }
@@ -291,9 +296,9 @@ t.test('the price of a fee is requested in the quote currency of the symbol', as
   t.strictSame(requested, [['BNB', 'BTC']])
   const { executions, positions } = await booksOf(database, account)
   assertRows(t, executions, [
-    { fee: '2', fee_asset: 'BNB', fee_value: '0.01', currency: 'BTC', executed_at: new Date(AT) }
+    { fee: '2', fee_asset: 'BNB', fee_value: '0.01', base: 'ETH', quote: 'BTC', executed_at: new Date(AT) }
   ])
-  assertRows(t, positions, [{ currency: 'BTC', quantity: '3', fees: '0.01' }])
+  assertRows(t, positions, [{ base: 'ETH', quote: 'BTC', quantity: '3', fees: '0.01' }])
 })
 
 t.test('a position is valued again with its new quantity, at zero without a mark', async t => {

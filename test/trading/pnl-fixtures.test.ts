@@ -9,6 +9,7 @@ import { ScriptedExchange } from '../support/scripted-exchange.ts'
 import { projectRoot } from '../support/service.ts'
 import {
   booksOf,
+  fixedInstruments,
   fixedPrices,
   insertOrder,
   seedAccount,
@@ -63,7 +64,7 @@ async function setUp(market: 'SPOT' | 'FUTURES') {
   const exchange = new ScriptedExchange()
   const account = await seedAccount(database)
   const accounts = new TestAccounts([account], (_account, marketType) => exchange.client(marketType))
-  const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}) })
+  const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}), instruments: fixedInstruments() })
   return async (side: 'BUY' | 'SELL', quantity: number, price: number, feeRate: number) => {
     exchange.now += 1
     const order = exchange.place({ market, side, quantity: String(quantity) })

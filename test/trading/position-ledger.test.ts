@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { Database } from '../../src/database/database.ts'
+import { pairOf } from '../../src/domain/pair.ts'
 import { bookEntries, type Entry } from '../../src/trading/position-ledger.ts'
 import { insertOrder, type SeededAccount, seedAccount, tradingDatabase } from '../support/trading.ts'
 
@@ -67,7 +68,7 @@ const entry = (
   rest: Partial<Entry> = {}
 ): Entry => ({
   ...{ executionId: null, orderId, accountId: account.accountId, strategyAccountId: account.strategyAccountId },
-  ...{ marketType: 'FUTURES', symbol: 'BTCUSDT', positionSide: 'BOTH', parts: { base: 'BTC', quote: 'USDT' } },
+  ...{ marketType: 'FUTURES', symbol: 'BTCUSDT', positionSide: 'BOTH', pair: pairOf('BTC', 'USDT') },
   ...{ exchangeTradeId: tradeId, executedAt: new Date(AT + seconds * 1_000), side: 'BUY', price: '10', quantity: '1' },
   ...{ fee: '0.1', feeAsset: 'USDT', feeValue: '0.1', ...rest }
 })
@@ -75,8 +76,8 @@ const entry = (
 /** Books entries. @returns each changed position, and each written execution */
 async function book(entries: readonly Entry[]) {
   const positions = await database.transaction(tx => bookEntries(tx, entries))
-  return positions.map(({ key, currency, holding, realizedPnl, fees, executions }) => ({
-    position: [key.marketType, key.symbol, key.positionSide, currency].join(' '),
+  return positions.map(({ key, pair, holding, realizedPnl, fees, executions }) => ({
+    position: [key.marketType, key.symbol, key.positionSide, pair.quote].join(' '),
     holding: [holding.quantity.toFixed(), holding.entryPrice?.toFixed() ?? null],
     change: [realizedPnl.toFixed(), fees.toFixed()],
     executions: executions.map(({ entry, executionId, realizedPnl, before, fee, feeValue }) => [
@@ -223,7 +224,7 @@ t.test('each symbol, market, side and account has a separate position', async t 
   await hold(other.account, '50', '10')
   const positions = await book([
     entry(account, orderId, '1', 0),
-    entry(account, orderId, '2', 0, { symbol: 'ETHUSDT', parts: { base: 'ETH', quote: 'USDT' } }),
+    entry(account, orderId, '2', 0, { symbol: 'ETHUSDT', pair: pairOf('ETH', 'USDT') }),
     entry(account, orderId, '3', 0, { positionSide: 'SHORT', side: 'SELL' }),
     entry(account, orderId, '4', 0, { marketType: 'SPOT', feeAsset: 'BTC', feeValue: '1' }),
     entry(other.account, other.orderId, '5', 0)

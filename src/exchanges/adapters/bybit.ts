@@ -2,7 +2,7 @@
 
 import { SECOND } from '../../async/durations.ts'
 import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
-import { Exact, isZero, negated } from '../../domain/decimal.ts'
+import { type Decimal, Exact, isZero, negated } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
@@ -289,20 +289,33 @@ export function parseBybitFill(row: JsonRecord, marketType: MarketType): Fill {
   const exchangeSymbol = textOf(row, 'symbol')
   const symbol = supportedSymbol(exchangeSymbol, marketType)
   const settleCoin = marketType === 'FUTURES' ? symbol.slice(-4) : null
+  const side = meaningOf(row, 'side', SIDES)
+  const fee = optionalDecimal(row, 'execFee')
+  const feeAsset = optionalText(row, 'feeCurrency') ?? settleCoin
   return {
     exchangeTradeId: textOf(row, 'execId'),
     exchangeOrderId: textOf(row, 'orderId'),
     symbol,
     exchangeSymbol,
-    side: meaningOf(row, 'side', SIDES),
+    side,
     positionSide: 'BOTH',
     price: decimalOf(row, 'execPrice'),
     quantity: decimalOf(row, 'execQty'),
-    fee: optionalDecimal(row, 'execFee'),
-    feeAsset: optionalText(row, 'feeCurrency') ?? settleCoin,
+    fee,
+    feeAsset,
+    ...(feeAsset === null && fee !== null && { feeIn: spotFeeIn(side, fee) }),
     realizedPnl: marketType === 'SPOT' ? null : optionalDecimal(row, 'execPnl'),
     executedAt: millisOf(row, 'execTime')
   }
+}
+
+/**
+ * What a spot fee without a currency is in: the base of a purchase, the quote of a sale. A rebate (a maker's fee at a
+ * negative rate) is in the other one. https://bybit-exchange.github.io/docs/v5/enum#spot-fee-currency-instruction
+ */
+function spotFeeIn(side: OrderSide, fee: Decimal): 'base' | 'quote' {
+  const isRebate = new Exact(fee).lt(0)
+  return (side === 'BUY') === isRebate ? 'quote' : 'base'
 }
 
 /**

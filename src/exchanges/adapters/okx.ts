@@ -8,6 +8,7 @@ import type { Instrument } from '../../domain/instrument.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
+import { type Pair, pairOf } from '../../domain/pair.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
 import type { CallOptions, Credentials, ExchangeClient } from '../exchange-client.ts'
 import {
@@ -280,7 +281,7 @@ function instrumentReader(marketType: MarketType, add: (instrument: Instrument) 
   const fields = ['instId', 'state', 'tickSz', 'lotSz', 'ctType', 'ctVal', 'ctMult']
   return new RowReader(fields, ([exchangeSymbol, state, priceStep, quantityStep, type, value, multiplier]) =>
     addInstrument(add, () => {
-      const parts = partsOf(exchangeSymbol ?? '', marketType)
+      const parts = okxPair(exchangeSymbol ?? '', marketType)
       if (parts === null || (marketType === 'FUTURES' && type !== 'linear')) return null
       const contractValue = marketType === 'SPOT' ? '1' : sizeOf(value, multiplier)
       return instrumentFrom({
@@ -487,19 +488,18 @@ function isLinearSwap(instId: unknown): instId is string {
   return typeof instId === 'string' && unifiedSymbol(instId, 'FUTURES') !== null
 }
 
-/** Base and quote of a pair or a linear swap; null for other contracts. */
-function partsOf(exchangeSymbol: string, marketType: MarketType): { base: string; quote: string } | null {
+/** `BTC-USDT` on spot, `BTC-USDT-SWAP` on futures → BTC and USDT; null for a symbol that is not of this market. */
+export function okxPair(exchangeSymbol: string, marketType: MarketType): Pair | null {
   const [base = '', quote = '', suffix, ...rest] = exchangeSymbol.split('-')
   const valid = /^[\p{L}\p{N}]{1,30}$/u.test(base) && /^[A-Z0-9]{1,10}$/.test(quote) && rest.length === 0
   if (!valid) return null
-  if (marketType === 'SPOT') return suffix === undefined ? { base, quote } : null
+  if (marketType === 'SPOT') return suffix === undefined ? pairOf(base, quote) : null
   // A swap quoted in USD is settled in its coin.
-  return suffix === 'SWAP' && quote !== 'USD' ? { base, quote } : null
+  return suffix === 'SWAP' && quote !== 'USD' ? pairOf(base, quote) : null
 }
 
 function unifiedSymbol(exchangeSymbol: string, marketType: MarketType): string | null {
-  const parts = partsOf(exchangeSymbol, marketType)
-  return parts && `${parts.base}${parts.quote}`
+  return okxPair(exchangeSymbol, marketType)?.symbol ?? null
 }
 
 function supportedSymbol(exchangeSymbol: string, marketType: MarketType): string {

@@ -11,6 +11,7 @@ import type { Instrument } from '../../domain/instrument.ts'
 import type { ExchangeName, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
+import { type Pair, pairOf } from '../../domain/pair.ts'
 import type { Position } from '../../domain/position.ts'
 import type { CallOptions, Credentials, ExchangeClient } from '../exchange-client.ts'
 import {
@@ -220,9 +221,14 @@ export function symbolOfMarket(market: string): string {
   return symbol
 }
 
-function unifiedSymbol(market: string): string | null {
+/** `KRW-BTC` → BTC and KRW; null for a text that is not a market. */
+export function pairOfMarket(market: string): Pair | null {
   const [, quote, base] = MARKET.exec(market) ?? []
-  return quote === undefined || base === undefined ? null : `${base}${quote}`
+  return quote === undefined || base === undefined ? null : pairOf(base, quote)
+}
+
+function unifiedSymbol(market: string): string | null {
+  return pairOfMarket(market)?.symbol ?? null
 }
 
 /** @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */

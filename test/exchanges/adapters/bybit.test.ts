@@ -248,6 +248,29 @@ t.test('a futures fill has its realised PnL, and its fee in the settlement coin'
   t.equal(parseBybitFill({ ...future, execFee: '' }, 'SPOT').fee, null)
 })
 
+t.test(
+  'a spot fee without a currency is in the base of a purchase and the quote of a sale, a rebate in the other',
+  async t => {
+    const { feeCurrency: _, ...unnamed } = fill
+    for (const [side, execFee, feeIn] of [
+      ['Buy', '0.001', 'base'],
+      ['Sell', '0.001', 'quote'],
+      ['Buy', '-0.001', 'quote'],
+      ['Sell', '-0.001', 'base'],
+      ['Buy', '0', 'base']
+    ] as const) {
+      const { fee, feeAsset, feeIn: part } = parseBybitFill({ ...unnamed, side, execFee, feeCurrency: '' }, 'SPOT')
+      t.strictSame([fee, feeAsset, part], [execFee, null, feeIn], `${side} ${execFee}`)
+    }
+    for (const [row, marketType] of [
+      [{ ...unnamed, execFee: '' }, 'SPOT'],
+      [fill, 'SPOT'],
+      [unnamed, 'FUTURES']
+    ] as const)
+      t.equal(parseBybitFill(row, marketType).feeIn, undefined)
+  }
+)
+
 t.test('balances are read from the unified account, with a signed call', async t => {
   const { client, gateway } = clientOf(bodies({ '/v5/account/wallet-balance': listed({ coin: [] }) }), 'SPOT', true)
   t.equal(client.isTestnet, true)

@@ -218,7 +218,7 @@ function fillText(order: SimulatedOrder, fill: SimulatedFill): string {
     price: fill.price,
     qty: fill.quantity,
     commission: fill.fee,
-    commissionAsset: fill.feeAsset,
+    ...(fill.isFeeAssetNamed && { commissionAsset: fill.feeAsset }),
     time: fill.at,
     ...(spot
       ? { isBuyer: order.side === 'BUY', isMaker: false }

@@ -188,7 +188,7 @@ function executionsOf(order: SimulatedOrder) {
     execPrice: fill.price,
     execQty: fill.quantity,
     execFee: fill.fee,
-    feeCurrency: order.market === 'SPOT' ? fill.feeAsset : '',
+    feeCurrency: order.market === 'SPOT' && fill.isFeeAssetNamed ? fill.feeAsset : '',
     ...(order.market === 'FUTURES' && { execPnl: fill.realizedPnl }),
     execTime: String(fill.at)
   }))

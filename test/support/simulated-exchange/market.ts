@@ -18,6 +18,8 @@ export interface SimulatedFill {
   /** Positive when paid. */
   fee: string
   feeAsset: string
+  /** Whether answers name the asset of the fee. */
+  isFeeAssetNamed: boolean
   realizedPnl: string
   at: number
 }

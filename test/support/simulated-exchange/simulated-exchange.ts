@@ -241,7 +241,7 @@ export class SimulatedExchange {
    */
   fill(
     order: SimulatedOrder,
-    part: { quantity?: string; price?: string; fee?: string; feeAsset?: string } = {}
+    part: { quantity?: string; price?: string; fee?: string; feeAsset?: string; isFeeAssetNamed?: boolean } = {}
   ): SimulatedFill {
     const pair = this.#pair(order.symbol)
     const price = part.price ?? order.price ?? this.price(order.market, order.symbol)
@@ -252,6 +252,7 @@ export class SimulatedExchange {
       quantity,
       fee: part.fee ?? new Big(price).times(quantity).times('0.0005').toFixed(),
       feeAsset: part.feeAsset ?? pair.quote,
+      isFeeAssetNamed: part.isFeeAssetNamed ?? true,
       realizedPnl: '0',
       at: this.now()
     }

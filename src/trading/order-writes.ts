@@ -1,0 +1,158 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { TransactionSql } from '../database/client.ts'
+import type { Pair } from '../domain/pair.ts'
+import { anyOf } from './any-of.ts'
+import type { KnownOrder, OrderChange } from './order-reconciliation.ts'
+import type { BookedExecution, BookedPosition } from './position-ledger.ts'
+
+/** An order, and what becomes of its row. */
+export interface ChangedOrder {
+  order: KnownOrder
+  change: OrderChange
+}
+
+/**
+ * Writes orders, executions and positions in one statement.
+ *
+ * @throws {Error} when another writer recorded one of the executions
+ */
+export async function writeChanges(
+  tx: TransactionSql,
+  changes: readonly ChangedOrder[],
+  positions: readonly BookedPosition[]
+): Promise<void> {
+  const booked = positions.flatMap(({ executions, pair }) => executions.map(row => executionRow(row, pair)))
+  const fresh = booked.filter(({ execution_id }) => execution_id === null)
+  const recomputedIds = booked.flatMap(({ execution_id }) => execution_id ?? [])
+  const ids = changes.map(({ order }) => order.orderId)
+  const [written] = await tx<{ inserted: number }[]>`
+    with booked as materialized (
+      select * from jsonb_to_recordset(${JSON.stringify(booked)}::text::jsonb) as r(
+        execution_id bigint, order_id bigint, strategy_account_id bigint, account_id bigint, market_type text,
+        exchange_trade_id text, symbol text, base text, quote text, side text, position_side text, price numeric,
+        quantity numeric, fee numeric, fee_asset text, fee_value numeric, realized_pnl numeric, executed_at timestamptz,
+        quantity_before numeric, entry_price_before numeric
+      )
+    ), inserted as (
+      insert into trade_executions (
+        order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol, base, quote, side,
+        position_side, price, quantity, fee, fee_asset, fee_value, realized_pnl, executed_at, quantity_before,
+        entry_price_before
+      )
+      select order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol, base, quote, side,
+        position_side, price, quantity, fee, fee_asset, fee_value, realized_pnl, executed_at, quantity_before,
+        entry_price_before
+      from booked where execution_id is null
+      on conflict do nothing returning 1
+    ), recomputed as (
+      update trade_executions e set
+        base = coalesce(booked.base, e.base), quote = coalesce(booked.quote, e.quote),
+        -- The figures of its day are computed again when its currency has changed.
+        recorded_at = case when booked.quote <> e.currency then now() else e.recorded_at end,
+        fee = booked.fee, fee_asset = booked.fee_asset, fee_value = booked.fee_value,
+        realized_pnl = booked.realized_pnl, quantity_before = booked.quantity_before,
+        entry_price_before = booked.entry_price_before
+      from booked
+      where e.execution_id = booked.execution_id and e.execution_id = ${anyOf(tx, recomputedIds)}
+    ), positions as (
+      ${upsertPositions(tx, positions)}
+    ), changed as (
+      update orders o set
+        status = r.status, filled_quantity = r.filled_quantity, average_price = r.average_price, misses = r.misses,
+        fill_checks = r.fill_checks, mismatch = r.mismatch, mismatch_checks = r.mismatch_checks,
+        error_code = r.error_code, base = coalesce(r.base, o.base), quote = coalesce(r.quote, o.quote),
+        last_checked_at = now(), updated_at = now()
+      from jsonb_to_recordset(${JSON.stringify(changes.map(orderRow))}::text::jsonb) as r(
+        order_id bigint, status text, filled_quantity numeric, average_price numeric, misses int, fill_checks int,
+        mismatch text, mismatch_checks int, error_code text, base text, quote text
+      )
+      where o.order_id = r.order_id and o.order_id = ${anyOf(tx, ids)}
+    )
+    select count(*)::int as inserted from inserted`
+  // No other writer can record an execution under the lock of its order. If one did, the positions above are wrong.
+  if (written?.inserted !== fresh.length) throw new Error('executions were recorded by another writer')
+}
+
+/** Inserts or updates the positions. Realised PnL and fees are added to the stored sums. */
+function upsertPositions(tx: TransactionSql, positions: readonly BookedPosition[]) {
+  return tx`
+    insert into strategy_positions as held (
+      strategy_account_id, market_type, symbol, position_side, base, quote, quantity, entry_price, realized_pnl, fees
+    )
+    select * from jsonb_to_recordset(${JSON.stringify(positions.map(positionRow))}::text::jsonb) as r(
+      strategy_account_id bigint, market_type text, symbol text, position_side text, base text, quote text,
+      quantity numeric, entry_price numeric, realized_pnl numeric, fees numeric
+    )
+    order by strategy_account_id, market_type, symbol, position_side
+    on conflict (strategy_account_id, market_type, symbol, position_side) do update set
+      base = excluded.base, quote = excluded.quote,
+      quantity = excluded.quantity,
+      entry_price = excluded.entry_price,
+      realized_pnl = held.realized_pnl + excluded.realized_pnl,
+      fees = held.fees + excluded.fees,
+      unrealized_pnl = coalesce((held.mark_price - excluded.entry_price) * excluded.quantity, 0),
+      updated_at = now()`
+}
+
+function executionRow(
+  { entry, executionId, fee, feeAsset, feeValue, realizedPnl, before }: BookedExecution,
+  { base, quote }: Pair
+) {
+  return {
+    execution_id: executionId,
+    fee,
+    fee_asset: feeAsset,
+    fee_value: feeValue,
+    realized_pnl: realizedPnl,
+    quantity_before: before.quantity.toFixed(),
+    entry_price_before: before.entryPrice?.toFixed() ?? null,
+    ...(entry !== null && {
+      order_id: entry.orderId,
+      strategy_account_id: entry.strategyAccountId,
+      account_id: entry.accountId,
+      market_type: entry.marketType,
+      exchange_trade_id: entry.exchangeTradeId,
+      symbol: entry.symbol,
+      base,
+      quote,
+      side: entry.side,
+      position_side: entry.positionSide,
+      price: entry.price,
+      quantity: entry.quantity,
+      executed_at: entry.executedAt
+    })
+  }
+}
+
+function positionRow({ key, pair, holding, realizedPnl, fees }: BookedPosition) {
+  return {
+    strategy_account_id: key.strategyAccountId,
+    market_type: key.marketType,
+    symbol: key.symbol,
+    position_side: key.positionSide,
+    base: pair.base,
+    quote: pair.quote,
+    quantity: holding.quantity.toFixed(),
+    entry_price: holding.entryPrice?.toFixed() ?? null,
+    realized_pnl: realizedPnl.toFixed(),
+    fees: fees.toFixed()
+  }
+}
+
+function orderRow({ order, change }: ChangedOrder) {
+  // The row of an order that contradicts its exchange stays as it is.
+  const pair = change.mismatch === null ? order.pair : null
+  return {
+    order_id: order.orderId,
+    status: change.status,
+    filled_quantity: change.filledQuantity,
+    average_price: change.averagePrice,
+    misses: change.misses,
+    fill_checks: change.fillChecks,
+    mismatch: change.mismatch,
+    mismatch_checks: change.mismatchChecks,
+    error_code: change.errorCode,
+    base: pair?.base ?? null,
+    quote: pair?.quote ?? null
+  }
+}
