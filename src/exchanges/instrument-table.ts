@@ -1,5 +1,6 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 import { HOUR, SECOND } from '../async/durations.ts'
+import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import type { Instrument } from '../domain/instrument.ts'
 import type { Market } from '../domain/market.ts'
@@ -12,6 +13,11 @@ export interface StoredInstruments {
   instruments: ReadonlyMap<string, Instrument>
   /** The time since the list was read from the exchange. */
   ageMs: number
+}
+
+/** A subquery: base and quote of every stored instrument, for statements of other modules that join their tables with it. */
+export function listedPairs(sql: Sql | TransactionSql) {
+  return sql`(select exchange, market_type, exchange_symbol, symbol, base, quote from instruments)`
 }
 
 /** The stored list of a market; null when there is none. @throws {DatabaseUnavailableError} */

@@ -16,6 +16,7 @@ import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/jo
 import { groupedBy } from '../trading/grouped.ts'
 import { differs, type KnownOrder, needsFills, type OrderAnswer } from '../trading/order-reconciliation.ts'
 import { type AnsweredOrder, OrderStore, type PriceOf, type Written } from '../trading/order-store.ts'
+import { completeRows, hasIncompleteRows, type PriceOn, rebookExecutions } from '../trading/pair-completion.ts'
 
 /** Accounts of one exchange, and orders of one account, that are read at the same time. */
 const CONCURRENT_ACCOUNTS = 16
@@ -25,6 +26,8 @@ const ACCOUNTS_PER_READ = 250
 /** Orders per transaction; bounds its duration. */
 const ORDERS_PER_TRANSACTION = 100
 const CHECKED_PER_TRANSACTION = 2_000
+/** Transactions of a run that complete rows of earlier versions. */
+const COMPLETIONS_PER_RUN = 10
 
 export interface UpdateOpenOrdersServices {
   accounts: TradingAccounts
@@ -54,6 +57,7 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
     const accounts = work.flatMap(accountId => active.get(accountId) ?? [])
     const exchanges = [...groupedBy(accounts, ({ exchange }) => exchange).values()]
     await eachAtMost(exchanges.length, exchanges, group => run.exchange(group))
+    await run.completePairs()
     return { accounts: work.length, ...run.counts, accounts_left_out: leftOut.length }
   }
 }
@@ -64,6 +68,8 @@ interface Counts extends Written {
   checked: number
   /** Orders whose base and quote are not known: nothing of them is booked. */
   unknownSymbols: number
+  /** Orders and executions of earlier versions that got their base and quote. */
+  completed: number
   /** Orders that could not be checked or recorded: they stay as they are. */
   failed: number
   /** Accounts whose credentials the exchange refused. */
@@ -86,6 +92,7 @@ class OrdersRun {
   #counts: Counts = {
     checked: 0,
     unknownSymbols: 0,
+    completed: 0,
     changed: 0,
     failed: 0,
     skipped: 0,
@@ -130,6 +137,17 @@ class OrdersRun {
       for (const ids of portionsOf(unchanged, CHECKED_PER_TRANSACTION)) {
         await this.#transaction(tx => this.#store.checked(tx, ids))
       }
+    }
+  }
+
+  /** Completes rows of earlier versions, a bounded number of them. The next run continues. */
+  async completePairs(): Promise<void> {
+    const priceOn: PriceOn = (exchange, asset, quote) => this.#priceOf({ exchange })(asset, quote)
+    for (let i = 0; i < COMPLETIONS_PER_RUN && (await hasIncompleteRows(this.#services.database)); i++) {
+      this.#context.signal.throwIfAborted()
+      const completed = await this.#transaction(completeRows)
+      const rebooked = await this.#transaction(tx => rebookExecutions(tx, priceOn))
+      this.#counts.completed += completed + rebooked
     }
   }
 
@@ -256,7 +274,7 @@ class OrdersRun {
     else this.#context.log.debug(line, 'orders not updated')
   }
 
-  #priceOf({ exchange }: Account): PriceOf {
+  #priceOf({ exchange }: Pick<Account, 'exchange'>): PriceOf {
     const { prices } = this.#services
     return (asset, quote) => {
       const symbol = `${asset}${quote}`
