@@ -31,7 +31,11 @@ async function cache(app: FastifyInstance, { config, acknowledgedWithinMs }: Cac
     ttlSeconds: config.PRICE_CACHE_TTL_SECONDS,
     log,
     closing: exchanges.closing,
-    read: async (market, signal) => (await exchanges.client(market)).lastPrices({ signal })
+    read: async (market, signal) => {
+      // A symbol without a readable price keeps none: its cached price expires. The exchange's health reports the row.
+      const onInvalidRow = () => {}
+      return (await exchanges.client(market)).lastPrices({ signal, onInvalidRow })
+    }
   })
   const clients = new ClientCache({ max: config.CLIENT_CACHE_MAX, ttlSeconds: config.CLIENT_CACHE_TTL_SECONDS })
   const commands = new ClearCommands({

@@ -5,10 +5,9 @@ import type { Config } from '../src/config.ts'
 import { ExchangeBans } from '../src/exchange-bans/exchange-bans.ts'
 import { exchangeDetails } from '../src/exchanges/exchange-check.ts'
 import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
-import type { ClientOptions, ExchangeRegistry } from '../src/exchanges/exchange-registry.ts'
-import type { ExchangeStatus } from '../src/exchanges/http/exchange-gateway.ts'
+import type { ClientOptions, ExchangeRegistry, ExchangeReport } from '../src/exchanges/exchange-registry.ts'
 import { Instruments } from '../src/exchanges/instruments.ts'
-import { countExchangeCall, reportExchanges } from '../src/exchanges/metrics.ts'
+import { countExchangeCall, countInvalidRows, reportExchanges } from '../src/exchanges/metrics.ts'
 import { URL_SETTINGS } from '../src/exchanges/url-settings.ts'
 
 declare module 'fastify' {
@@ -17,7 +16,7 @@ declare module 'fastify' {
       /** A client; cheap. @throws {NotOffered} when the exchange has no such market or no testnet */
       client(options: ClientOptions): Promise<ExchangeClient>
       /** The state of every exchange that has a client; empty before the first client. */
-      status(): ExchangeStatus[]
+      status(): ExchangeReport[]
       /** The instruments of the real markets. */
       instruments: Instruments
       /** Aborted when the service closes. */
@@ -49,8 +48,8 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     ])
     const dispatcher = createHttpAgent(config)
     const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
-    const onCall = countExchangeCall(app.metrics)
-    registry = new ExchangeRegistry({ dispatcher, urls, onCall, onBan: ban => bans.report(ban) })
+    const counters = { onCall: countExchangeCall(app.metrics), onInvalidRows: countInvalidRows(app.metrics) }
+    registry = new ExchangeRegistry({ dispatcher, urls, ...counters, onBan: ban => bans.report(ban) })
     registry.applyBans(bans.current())
     return { dispatcher, registry }
   }

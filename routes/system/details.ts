@@ -27,7 +27,11 @@ const Exchange = Type.Object({
   last_error_code: nullable(Type.String()),
   clock_skew_ms: nullable(Type.Integer()),
   circuit: Type.Union([Type.Literal('closed'), Type.Literal('open'), Type.Literal('half_open')]),
-  blocked_for_ms: Type.Integer()
+  blocked_for_ms: Type.Integer(),
+  invalid_rows: Type.Integer({
+    description:
+      'rows in the latest readings of this replica that cannot be read, or whose amounts contradict each other; an unreadable answer counts as one'
+  })
 })
 
 const Replica = Type.Object({
@@ -70,7 +74,8 @@ const detailsExample = {
       last_error_code: null,
       clock_skew_ms: -12,
       circuit: 'closed',
-      blocked_for_ms: 0
+      blocked_for_ms: 0,
+      invalid_rows: 0
     }
   ],
   replicas: [
@@ -156,7 +161,8 @@ function exchangeBody(status: ReturnType<FastifyInstance['exchanges']['status']>
     last_error_code: status.lastErrorCode,
     clock_skew_ms: status.clockSkewMs,
     circuit: status.circuit,
-    blocked_for_ms: status.blockedForMs
+    blocked_for_ms: status.blockedForMs,
+    invalid_rows: status.invalidRows
   }
 }
 

@@ -88,10 +88,10 @@ export class Accounts implements TradingAccounts {
 
   async client(account: Account, marketType: MarketType): Promise<ExchangeClient> {
     const { connect, clients } = this.#options
-    const { exchange, isTestnet } = account
+    const { accountId, exchange, isTestnet } = account
     const connectAccount = async () => {
       const credentials = await this.#credentials(account)
-      return connect({ exchange, marketType, isTestnet, credentials })
+      return connect({ exchange, marketType, isTestnet, credentials, accountId })
     }
     return clients ? clients.getOrMake(account, marketType, connectAccount) : connectAccount()
   }

@@ -1,13 +1,13 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:integration
 import type { CheckDetails } from '../domain/check-details.ts'
-import type { ExchangeStatus } from './http/exchange-gateway.ts'
+import type { ExchangeReport } from './exchange-registry.ts'
 
 /**
  * One check per exchange that was called; the age is that of the last success. An exchange without any answer yet is
- * degraded.
+ * degraded, and so is one while the latest reading of one of its lists had invalid rows.
  * @param nowMs milliseconds since the epoch
  */
-export function exchangeDetails(statuses: readonly ExchangeStatus[], nowMs: number): CheckDetails[] {
+export function exchangeDetails(statuses: readonly ExchangeReport[], nowMs: number): CheckDetails[] {
   return statuses.map(status => {
     const code = codeOf(status)
     return {
@@ -21,9 +21,11 @@ export function exchangeDetails(statuses: readonly ExchangeStatus[], nowMs: numb
   })
 }
 
-function codeOf({ circuit, lastSuccessAt, lastErrorAt, lastErrorCode, blockedForMs }: ExchangeStatus): string | null {
+function codeOf(report: ExchangeReport): string | null {
+  const { circuit, lastSuccessAt, lastErrorAt, lastErrorCode, blockedForMs, invalidRows } = report
   if (circuit !== 'closed') return 'circuit_open'
   if (blockedForMs > 0) return 'rate_limited'
   if ((lastErrorAt ?? 0) > (lastSuccessAt ?? 0)) return lastErrorCode
+  if (invalidRows > 0) return 'invalid_answer'
   return lastSuccessAt === null ? 'no_answer' : null
 }

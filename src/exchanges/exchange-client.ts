@@ -12,7 +12,26 @@ export interface CallOptions {
   signal?: AbortSignal
   /** Bound on the whole call, including retries and waits for rate limits. Default 10,000. */
   deadlineMs?: number
+  /**
+   * Accepts a list without its unreadable rows. Called with each row that is invalid, more than once if the call fails
+   * afterwards. Default none: a list with an unreadable row rejects with `invalid_answer`.
+   */
+  onInvalidRow?: OnInvalidRow
 }
+
+/** A row of an answer that cannot be read, or whose amounts contradict each other. */
+export interface InvalidRow {
+  /** `unreadable`: the list is without the row. `contradictory`: the row is in the list. */
+  kind: 'unreadable' | 'contradictory'
+  /** The place of the fault: a sentence of this service, never text of the exchange. */
+  reason: string
+  /** The row as the exchange wrote it, or its beginning. It may repeat credentials: only `excerptOf` makes it public. */
+  row: unknown
+  /** The number of rows with this fault that `row` is an example of. */
+  times: number
+}
+
+export type OnInvalidRow = (row: InvalidRow) => void
 
 /**
  * The interface of every exchange, implemented by the adapters and made by `ExchangeRegistry`. A client serves one

@@ -2,9 +2,12 @@
 import type { Dispatcher } from 'undici'
 import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../domain/market.ts'
 import { CATALOGUE, type MarketAddress } from './catalogue.ts'
-import type { Credentials, ExchangeClient } from './exchange-client.ts'
+import { excerptOf } from './excerpt.ts'
+import type { Credentials, ExchangeClient, InvalidRow } from './exchange-client.ts'
 import { type ClusterBan, ExchangeGateway, type ExchangeStatus } from './http/exchange-gateway.ts'
 import type { GatewayOptions } from './http/exchange-host.ts'
+import { InvalidRows } from './invalid-rows.ts'
+import { ObservedClient } from './observed-client.ts'
 import { URL_SETTINGS, type UrlSetting } from './url-settings.ts'
 
 /** An exchange does not offer a market or testnet, or a base URL cannot be used. Its message is a sentence for people. */
@@ -23,6 +26,16 @@ export interface RegistryOptions extends Omit<GatewayOptions, 'exchange' | 'disp
   dispatcher: Dispatcher
   /** Base URLs that replace those of the catalogue, by setting. Default none. */
   urls?: Partial<Readonly<Record<UrlSetting, string>>>
+  /** Called with the invalid rows of a reading, for metrics. */
+  onInvalidRows?: (rows: InvalidRowCount) => void
+}
+
+/** Invalid rows of one kind of fault in one reading. */
+export interface InvalidRowCount {
+  exchange: ExchangeName
+  operation: string
+  kind: InvalidRow['kind']
+  rows: number
 }
 
 export interface ClientOptions {
@@ -32,20 +45,32 @@ export interface ClientOptions {
   isTestnet?: boolean
   /** Default null: the client reads only prices and time. */
   credentials?: Credentials | null
+  /** The account of the credentials, under which invalid rows are recorded. Default null. */
+  accountId?: string | null
+}
+
+/** The state of an exchange, with the invalid rows in the latest readings of its lists. */
+export interface ExchangeReport extends ExchangeStatus {
+  invalidRows: number
 }
 
 /** Makes clients that share, per exchange, rate limits, circuit and clock skew. Owns nothing that needs closing. */
 export class ExchangeRegistry {
   readonly #gateways: ReadonlyMap<ExchangeName, ExchangeGateway>
   readonly #urls: Partial<Readonly<Record<UrlSetting, string>>>
+  readonly #onInvalidRows: RegistryOptions['onInvalidRows']
+  /** What the latest readings found, and what waits to be stored. */
+  readonly invalidRows: InvalidRows
 
   /** @throws {NotOffered} `bad_url` for a base URL that is neither https nor loopback */
-  constructor({ urls = {}, ...options }: RegistryOptions) {
+  constructor({ urls = {}, onInvalidRows, ...options }: RegistryOptions) {
     for (const setting of URL_SETTINGS) {
       const url = urls[setting]
       if (url !== undefined) assertBaseUrl(setting, url)
     }
     this.#urls = urls
+    this.#onInvalidRows = onInvalidRows
+    this.invalidRows = new InvalidRows(options.now && { now: options.now })
     this.#gateways = new Map(
       EXCHANGE_NAMES.map(exchange => [exchange, new ExchangeGateway({ ...options, exchange })] as const)
     )
@@ -56,14 +81,26 @@ export class ExchangeRegistry {
    *
    * @throws {NotOffered} when the exchange has no such market or no testnet
    */
-  client({ exchange, marketType, isTestnet = false, credentials = null }: ClientOptions): ExchangeClient {
+  client(options: ClientOptions): ExchangeClient {
+    const { exchange, marketType, isTestnet = false, credentials = null, accountId = null } = options
     const baseUrl = this.#baseUrl(exchange, marketType, isTestnet)
-    return CATALOGUE[exchange].client({ gateway: this.#gateway(exchange), marketType, isTestnet, credentials, baseUrl })
+    const context = { gateway: this.#gateway(exchange), marketType, isTestnet, credentials, baseUrl }
+    const { apiKey = '', apiSecret = '', passphrase = '' } = credentials ?? {}
+    return new ObservedClient(CATALOGUE[exchange].client(context), ({ operation, subject, invalid }) => {
+      const excerpts = invalid.map(({ row, ...fault }) => ({
+        ...fault,
+        excerpt: excerptOf(row, [apiKey, apiSecret, passphrase])
+      }))
+      this.invalidRows.record({ exchange, marketType, operation, accountId, subject, invalid: excerpts })
+      for (const { kind, times } of invalid) this.#onInvalidRows?.({ exchange, operation, kind, rows: times })
+    })
   }
 
   /** The state of every exchange for which a client was made. Reads counters; makes no call. */
-  status(): ExchangeStatus[] {
-    return [...this.#gateways.values()].map(gateway => gateway.status()).filter(({ hosts }) => hosts.length > 0)
+  status(): ExchangeReport[] {
+    return [...this.#gateways.values()]
+      .map(gateway => ({ ...gateway.status(), invalidRows: this.invalidRows.count(gateway.exchange) }))
+      .filter(({ hosts }) => hosts.length > 0)
   }
 
   /** Replaces the bans of the cluster. Those of exchanges and hosts that this version does not have are ignored. */

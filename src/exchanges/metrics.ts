@@ -1,5 +1,5 @@
 import type { Metrics, Reading } from '../metrics/metrics.ts'
-import type { ExchangeStatus } from './http/exchange-gateway.ts'
+import type { ExchangeReport, InvalidRowCount } from './exchange-registry.ts'
 import type { ExchangeCallEnd } from './http/exchange-host.ts'
 
 /** Makes the option `onCall` of an `ExchangeRegistry`, which counts its calls. */
@@ -10,10 +10,18 @@ export function countExchangeCall(metrics: Metrics): (end: ExchangeCallEnd) => v
   }
 }
 
+/** Makes the option `onInvalidRows` of an `ExchangeRegistry`, which counts them. */
+export function countInvalidRows(metrics: Metrics): (rows: InvalidRowCount) => void {
+  return ({ exchange, operation, kind, rows }) => {
+    metrics.count('trading_health_exchange_invalid_rows_total', { exchange, operation, kind }, rows)
+  }
+}
+
 /** Sets the gauges of each exchange from `ExchangeRegistry.status()`. */
-export function reportExchanges(reading: Reading, statuses: readonly ExchangeStatus[]): void {
-  for (const { exchange, circuit, lastSuccessAt, clockSkewMs } of statuses) {
+export function reportExchanges(reading: Reading, statuses: readonly ExchangeReport[]): void {
+  for (const { exchange, circuit, lastSuccessAt, clockSkewMs, invalidRows } of statuses) {
     reading.set('trading_health_exchange_circuit_open', { exchange }, Number(circuit !== 'closed'))
+    reading.set('trading_health_exchange_invalid_rows', { exchange }, invalidRows)
     if (lastSuccessAt !== null) {
       reading.set('trading_health_exchange_last_success_timestamp_seconds', { exchange }, lastSuccessAt / 1_000)
     }

@@ -5,6 +5,7 @@ import { eachAtMost, oneAtATime } from '../async/bounded.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { MarketType } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
+import type { ExchangeClient, InvalidRow } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { hasBalances, recordBalances, type Wallet, walletsInUse } from '../trading/balances.ts'
@@ -29,7 +30,8 @@ type Outcome = 'synced' | 'refused' | 'failed'
  * Records the balances of every active account, one transaction each. When a wallet cannot be read, the account stays as
  * it was: a total without that wallet would be wrong. One exception: a wallet that was never read and that the exchange
  * denies to keys which open another wallet (Binance denies futures to keys for spot) does not belong to the account. An
- * account that fails is counted, and the others continue. A wallet that held something and is empty now is read once more:
+ * account that fails is counted, and the others continue. Assets that cannot be read keep what is recorded of them, as do
+ * all that such an answer does not list, and the wallet is counted as incomplete. A wallet that held something and is empty now is read once more:
  * only the second answer counts. Idempotent.
  */
 export function syncAccountBalances(
@@ -58,7 +60,15 @@ class BalanceSync {
   readonly #inUse: ReadonlySet<string>
   /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
   readonly #inTurn = oneAtATime()
-  readonly counts = { synced: 0, balances: 0, history_rows: 0, wallets_closed: 0, refused: 0, failed: 0 }
+  readonly counts = {
+    synced: 0,
+    balances: 0,
+    history_rows: 0,
+    wallets_closed: 0,
+    wallets_incomplete: 0,
+    refused: 0,
+    failed: 0
+  }
 
   constructor(services: SyncAccountBalancesServices, context: JobContext, inUse: ReadonlySet<string>) {
     this.#services = services
@@ -75,22 +85,31 @@ class BalanceSync {
 
   /** Waits for every wallet, also when one fails: no call continues after the run. */
   async #read(account: Account): Promise<Reading> {
-    const { signal } = this.#context
     const reading: Reading = { wallets: [], failures: [] }
     await Promise.all(
       CATALOGUE[account.exchange].wallets.map(async marketType => {
         try {
           const client = await this.#services.accounts.client(account, marketType)
-          const balances = await client.balances({ signal })
-          const isDoubtful = balances.length === 0 && this.#inUse.has(`${account.accountId} ${marketType}`)
-          reading.wallets.push({ marketType, balances: isDoubtful ? await client.balances({ signal }) : balances })
+          const wallet = await this.#wallet(client, marketType)
+          const isDoubtful = wallet.balances.length === 0 && this.#inUse.has(`${account.accountId} ${marketType}`)
+          reading.wallets.push(isDoubtful ? await this.#wallet(client, marketType) : wallet)
         } catch (err) {
           reading.failures.push({ marketType, err })
         }
       })
     )
-    signal.throwIfAborted()
+    this.#context.signal.throwIfAborted()
     return reading
+  }
+
+  async #wallet(client: ExchangeClient, marketType: MarketType): Promise<Wallet> {
+    const { signal } = this.#context
+    let isComplete = true
+    const onInvalidRow = ({ kind }: InvalidRow) => {
+      if (kind === 'unreadable') isComplete = false
+    }
+    const balances = await client.balances({ signal, onInvalidRow })
+    return { marketType, balances, isComplete }
   }
 
   /** @throws {DatabaseUnavailableError} when that is one of the failures */
@@ -125,6 +144,7 @@ class BalanceSync {
     if (historyRows === null) return 'failed'
     this.counts.history_rows += historyRows
     this.counts.wallets_closed += closed.length
+    this.counts.wallets_incomplete += wallets.filter(({ isComplete }) => !isComplete).length
     this.counts.balances += wallets.reduce((sum, { balances }) => sum + balances.length, 0)
     return 'synced'
   }

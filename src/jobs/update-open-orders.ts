@@ -40,7 +40,8 @@ export interface UpdateOpenOrdersServices {
  * Updates orders, executions and positions from the exchanges. For each account and market with unfinished orders, one
  * call lists the open orders. An order that is not listed is read by its id; the fills of an order that filled further are
  * read, too. Differences are recorded in transactions per account and market; for other orders only the time of the check
- * is. Orders that cannot be read stay as they are for the next run.
+ * is. Orders that cannot be read stay as they are for the next run. A row of the list that cannot be read does not affect
+ * the others: its order, if it is one of these, is read by its id.
  *
  * Exchanges are processed concurrently, and on each the accounts that were not checked for the longest time come first: a
  * slow exchange, or one whose rate limits are too small for a run, delays neither other exchanges nor any account for ever.
@@ -238,7 +239,8 @@ class OrdersRun {
   async #answersOf(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<AnsweredOrder[]> {
     const { signal } = this.#context
     this.#counts.calls++
-    const open = await client.openOrders({ signal })
+    const invalid: unknown[] = []
+    const open = await client.openOrders({ signal, onInvalidRow: ({ row }) => invalid.push(row) })
     const at = Date.now()
     const listed = new Map(open.map(order => [`${order.exchangeSymbol} ${order.exchangeOrderId}`, order]))
     const seen: AnsweredOrder[] = []
@@ -258,7 +260,9 @@ class OrdersRun {
         seen.push({ order, answer: { kind: 'found', order: current, fills, at } })
       } catch (err) {
         const answer = missingBy(err)
-        if (answer !== null) seen.push({ order, answer })
+        // The list contains something that may be this order: it must not be treated as missing.
+        if (answer !== null && invalid.some(row => mayBe(order, row))) leave([order], err)
+        else if (answer !== null) seen.push({ order, answer })
         else if (err instanceof ExchangeError && err.code !== 'authentication') leave([order], err)
         else throw err
       }
@@ -302,6 +306,12 @@ class OrdersRun {
 function missingBy(err: unknown): OrderAnswer | null {
   if (!(err instanceof ExchangeError)) return null
   return err.code === 'order_not_found' || err.code === 'bad_symbol' ? { kind: 'missing', code: err.code } : null
+}
+
+/** Whether a row that cannot be read may be the order: it names its id or symbol, or is no object at all. */
+function mayBe({ exchangeOrderId, exchangeSymbol }: KnownOrder, row: unknown): boolean {
+  if (typeof row !== 'object' || row === null) return true
+  return Object.values(row).some(value => value === exchangeOrderId || value === exchangeSymbol)
 }
 
 function isRefusal(err: unknown): boolean {

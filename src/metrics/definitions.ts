@@ -95,6 +95,16 @@ export const definitions = {
     'Time of the last successful answer of an exchange',
     'exchange'
   ),
+  trading_health_exchange_invalid_rows: gauge(
+    'Rows in the latest readings that cannot be read or contradict themselves',
+    'exchange'
+  ),
+  trading_health_exchange_invalid_rows_total: counter(
+    'Rows that cannot be read or contradict themselves; an unreadable answer counts as one',
+    'exchange',
+    'operation',
+    'kind'
+  ),
   trading_health_exchange_clock_skew_seconds: gauge("An exchange's clock minus ours", 'exchange'),
   trading_health_telegram_calls_total: counter(
     'Calls to Telegram; the retries of a call are not counted',

@@ -11,6 +11,8 @@ const DAY_ENDS = '59 seconds'
 export interface Wallet {
   marketType: MarketType
   balances: readonly Balance[]
+  /** False when some of its assets could not be read: what is recorded of the assets that are not listed stays. Default true. */
+  isComplete?: boolean
 }
 
 export interface RecordOptions {
@@ -21,7 +23,8 @@ export interface RecordOptions {
 }
 
 /**
- * Stores what an account holds: all assets of every wallet. An asset that the account no longer holds is stored as zero. The
+ * Stores what an account holds: all assets of every wallet. An asset that a complete wallet no longer holds is stored as
+ * zero; one that an incomplete wallet does not list keeps its amount and the time of its last reading. The
  * history gets the total of each asset over the wallets when it changed, at most once in ten minutes; and with the first
  * call on a day what the last one before it found, at the time of that one, changed or not. So the last row before a day
  * began is what the account held when it began, which summaries start from, and end the day before with. A change in the
@@ -39,6 +42,7 @@ export async function recordBalances(
   const rows = wallets.flatMap(({ marketType, balances }) =>
     balances.map(({ asset, free, locked, total }) => ({ market_type: marketType, asset, free, locked, total }))
   )
+  const incomplete = wallets.flatMap(({ marketType, isComplete = true }) => (isComplete ? [] : [marketType]))
   const closing = await tx`
     insert into account_balance_history (account_id, at, currency, total)
     select ${accountId}, synced_at, asset, held.total
@@ -56,7 +60,7 @@ export async function recordBalances(
         as held (market_type text, asset text, free numeric, locked numeric, total numeric)
     ), gone as (
       update account_balances b set free = 0, locked = 0, total = 0, synced_at = ${moment}
-      where account_id = ${accountId}
+      where account_id = ${accountId} and not ${JSON.stringify(incomplete)}::text::jsonb ? market_type
         and not exists (select from held where held.market_type = b.market_type and held.asset = b.asset)
     )
     insert into account_balances (account_id, market_type, asset, free, locked, total, synced_at)

@@ -14,7 +14,8 @@ const status: Status = {
   clockSkewMs: 0,
   circuit: 'closed',
   blockedForMs: 0,
-  hosts: []
+  hosts: [],
+  invalidRows: 0
 }
 const failing = { lastErrorAt: now - 1_000, lastErrorCode: 'timeout' } as const
 
@@ -23,7 +24,9 @@ t.test('an exchange is degraded by the first reason that applies', async t => {
     [{}, null],
     [{ ...failing, lastErrorAt: now - 3_000 }, null],
     [{ lastSuccessAt: null }, 'no_answer'],
+    [{ invalidRows: 1 }, 'invalid_answer'],
     [failing, 'timeout'],
+    [{ ...failing, invalidRows: 1 }, 'timeout'],
     [{ ...failing, blockedForMs: 1 }, 'rate_limited'],
     [{ ...failing, blockedForMs: 1, circuit: 'open' }, 'circuit_open'],
     [{ circuit: 'half_open' }, 'circuit_open']

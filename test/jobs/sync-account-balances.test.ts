@@ -10,6 +10,7 @@ import { syncAccountBalances } from '../../src/jobs/sync-account-balances.ts'
 import { recordBalances } from '../../src/trading/balances.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { undoneBy } from '../support/jobs.ts'
+import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { seedAccount, TestAccounts, testContext, tradingDatabase } from '../support/trading.ts'
 import { localDay } from '../support/trading-days.ts'
@@ -110,6 +111,32 @@ t.test('a changed total is recorded at most once in ten minutes, and once for ea
   await pass(database, '24 hours')
   t.hasStrict(await sync(), { history_rows: 0 }, 'an unchanged total of zero is not recorded again each day')
 })
+
+const AMOUNTS = { BINANCE: ['asset', 'free'], BYBIT: ['coin', 'walletBalance'], OKX: ['ccy', 'eq'] } as const
+
+for (const name of ['BINANCE', 'BYBIT', 'OKX'] as const) {
+  t.test(
+    `${name}: an asset that cannot be read keeps what is recorded of it, and the wallet is incomplete`,
+    async t => {
+      const { database, exchange, wallet, sync } = await setUp(t, name)
+      for (const asset of ['BTC', 'ETH', 'XRP']) exchange.setBalance(wallet, 'SPOT', asset, '5')
+      t.hasStrict(await sync(), { synced: 1, wallets_incomplete: 0 })
+      await pass(database, '10 minutes')
+      const [asset, amount] = AMOUNTS[name]
+      exchange.setBalance(wallet, 'SPOT', 'BTC', '6')
+      exchange.setBalance(wallet, 'SPOT', 'ETH', '7')
+      wallet.balances.SPOT.delete('XRP')
+      exchange.fault({ kind: 'edited', edit: changingRows({ [asset]: 'ETH' }, { [amount]: 'NaN' }) })
+      t.hasStrict(await sync(), { synced: 1, failed: 0, wallets_incomplete: 1, history_rows: 1 })
+      const totals = async () =>
+        (await rowsOf(database)).balances.map(({ asset: held, total }) => `${String(held)} ${String(total)}`)
+      t.strictSame(await totals(), ['BTC 6', 'ETH 5', 'XRP 5'], 'what is not listed may be what cannot be read')
+      exchange.clearFaults()
+      t.hasStrict(await sync(), { synced: 1, wallets_incomplete: 0, history_rows: 2 })
+      t.strictSame(await totals(), ['BTC 6', 'ETH 7', 'XRP 0'])
+    }
+  )
+}
 
 t.test('when a wallet cannot be read, the account is unchanged', async t => {
   const { database, exchange, wallet, sync } = await setUp(t)

@@ -5,6 +5,7 @@ import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../../src/do
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
 import { assertRows } from '../support/assert-rows.ts'
+import { changingRows, replacingRows } from '../support/simulated-exchange/edits.ts'
 import { type NewOrder, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import {
   booksOf,
@@ -131,6 +132,53 @@ async function firstClient(accounts: TestAccounts) {
   const [account] = await accounts.active()
   if (account === undefined) throw new Error('no account')
   return [account, 'SPOT'] as const
+}
+
+const STATE_FIELD = { BINANCE: 'status', BYBIT: 'orderStatus', OKX: 'state', UPBIT: 'state', BITHUMB: 'state' } as const
+const ID_FIELD = { BINANCE: 'orderId', BYBIT: 'orderId', OKX: 'ordId', UPBIT: 'uuid', BITHUMB: 'uuid' } as const
+
+for (const name of EXCHANGE_NAMES) {
+  const withState = (order: { exchangeOrderId: string }, state: unknown) =>
+    changingRows({ [ID_FIELD[name]]: order.exchangeOrderId }, { [STATE_FIELD[name]]: state })
+
+  t.test(`${name}: a foreign order with an unknown state does not affect the others`, async t => {
+    const { exchange, owner, place, run, books } = await start(t, name)
+    const market = 'SPOT'
+    const [filling, ending] = [await place({ market, quantity: '2' }), await place({ market, quantity: '2' })]
+    const foreign = exchange.place(owner, { market, symbol: exchange.symbols[1] ?? '', quantity: '7.5' })
+    exchange.fault({ kind: 'edited', edit: withState(foreign, 'UNKNOWN_STATE') })
+    t.hasStrict(await run(), { checked: 2, changed: 2, failed: 0 })
+    exchange.fill(filling, { quantity: '1', price: '100' })
+    exchange.cancel(ending)
+    t.hasStrict(await run(), { checked: 2, changed: 2, fills: 1, failed: 0 })
+    exchange.forget(filling)
+    for (let miss = 1; miss < 5; miss++) t.hasStrict(await run(), { unknown: 0, failed: 0 }, `miss ${miss}`)
+    t.hasStrict(await run(), { unknown: 1, failed: 0 }, 'an order that is missing is not the unreadable one')
+    assertRows(t, (await books()).orders, [
+      { status: 'unknown', filled_quantity: '1' },
+      { status: 'canceled', filled_quantity: '0' }
+    ])
+  })
+
+  t.test(`${name}: an order whose own row cannot be read stays as it is and is not missing`, async t => {
+    const { exchange, place, run, books } = await start(t, name)
+    const market = 'SPOT'
+    const [order, other] = [await place({ market, quantity: '2' }), await place({ market, quantity: '2' })]
+    await run()
+    const before = await books()
+    for (const state of ['UNKNOWN_STATE', null, 5]) {
+      exchange.clearFaults()
+      exchange.fault({ kind: 'edited', edit: withState(order, state) })
+      t.hasStrict(await run(), { checked: 1, changed: 0, failed: 1 }, String(state))
+    }
+    exchange.clearFaults()
+    exchange.fault({ kind: 'edited', edit: replacingRows({ [ID_FIELD[name]]: other.exchangeOrderId }, null) })
+    exchange.forget(order)
+    for (let check = 1; check <= 6; check++) t.hasStrict(await run(), { failed: 2, unknown: 0 }, `check ${check}`)
+    t.strictSame(await books(), before, 'a row that is no object may be any of the orders')
+    exchange.clearFaults()
+    t.hasStrict(await run(), { failed: 0, checked: 2, changed: 1 }, 'a later clean list is complete')
+  })
 }
 
 for (const name of ['BINANCE', 'OKX'] as const) {

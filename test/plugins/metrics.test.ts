@@ -8,6 +8,7 @@ import { StartError } from '../../src/start-error.ts'
 import { startApp, untilStatus } from '../support/app.ts'
 import { migratedDatabase } from '../support/migrated-database.ts'
 import { adminOf, Client } from '../support/session.ts'
+import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { missingTool } from '../support/tools.ts'
 
@@ -27,7 +28,8 @@ t.test('the metrics port exports the values of every module', async t => {
   await admin.signIn('ada', 'wrong')
   await admin.send('POST', '/api/system/trigger-job', { job_type: 'housekeeping' })
   for (let i = 0; i < 30; i++) await new Client(url).send('GET', `/api/system/no/such/${i}?user=${i}`)
-  await app.caches.prices.refresh({ exchange: 'BINANCE', marketType: 'SPOT' })
+  binance.fault({ kind: 'edited', edit: changingRows({ symbol: 'BTCUSDT' }, { price: 'NaN' }) }, { times: 1 })
+  for (let i = 0; i < 2; i++) await app.caches.prices.refresh({ exchange: 'BINANCE', marketType: 'SPOT' })
   for (const symbol of ['BTCUSDT', 'NOTHING']) app.caches.prices.peek('BINANCE', 'SPOT', symbol)
   const text = await scrape()
 
@@ -50,7 +52,9 @@ t.test('the metrics port exports the values of every module', async t => {
     /^trading_health_cached_prices\{exchange="BINANCE",market_type="SPOT"\} 5$/m,
     /^trading_health_price_lookups_total\{exchange="BINANCE",market_type="SPOT",outcome="hit"\} 1$/m,
     /^trading_health_price_lookups_total\{exchange="BINANCE",market_type="SPOT",outcome="miss"\} 1$/m,
-    /^trading_health_exchange_calls_total\{exchange="BINANCE",outcome="ok"\} 1$/m,
+    /^trading_health_exchange_calls_total\{exchange="BINANCE",outcome="ok"\} 2$/m,
+    /^trading_health_exchange_invalid_rows\{exchange="BINANCE"\} 0$/m,
+    /^trading_health_exchange_invalid_rows_total\{exchange="BINANCE",operation="lastPrices",kind="unreadable"\} 1$/m,
     /^trading_health_outbox_waiting 0$/m,
     /^trading_health_database_pool_max 10$/m,
     /^trading_health_database_pool_connections [1-9]\d*$/m,
@@ -73,7 +77,7 @@ t.test('the metrics port exports the values of every module', async t => {
   t.test('an unknown path does not add a series', async t => {
     const routes = [...text.matchAll(/_request_duration_seconds_count\{route="([^"]*)"/g)].map(([, route]) => route)
     t.strictSame([...new Set(routes)].sort(), ['/api/auth/login', '/api/system/trigger-job', 'unmatched'])
-    t.notMatch(text, 'ada', 'a user name does not add a series')
+    t.notMatch(text, '"ada"', 'a user name does not add a series')
   })
 
   t.test('every metric has a series, except those of calls that were not made', async t => {

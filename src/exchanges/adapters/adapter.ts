@@ -5,9 +5,9 @@ import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
 import type { ExchangeName, MarketType } from '../../domain/market.ts'
-import type { Credentials } from '../exchange-client.ts'
+import type { Credentials, OnInvalidRow } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
-import { UnreadableAnswer } from '../http/answer-fields.ts'
+import { type JsonRecord, recordOf, UnreadableAnswer } from '../http/answer-fields.ts'
 import type { Refusal } from '../http/exchange-call.ts'
 import type { ExchangeGateway } from '../http/exchange-gateway.ts'
 
@@ -44,14 +44,25 @@ export function hmacSha256(secret: string, text: string, encoding: 'hex' | 'base
   return createHmac('sha256', secret).update(text).digest(encoding)
 }
 
-/** `parse` of every row. Rows of unsupported symbols, and rows for which `parse` returns null, are left out. */
-export function supportedOnly<Row, T>(rows: readonly Row[], parse: (row: Row) => T | null): T[] {
+/**
+ * `parse` of every row. Rows of unsupported symbols, and rows for which `parse` returns null, are left out. Rows that cannot
+ * be read are left out and passed to `onInvalidRow`.
+ *
+ * @throws {UnreadableAnswer} without `onInvalidRow`, for the first such row
+ */
+export function supportedOnly<T>(
+  rows: readonly unknown[],
+  parse: (row: JsonRecord) => T | null,
+  onInvalidRow: OnInvalidRow | undefined
+): T[] {
   return rows.flatMap(row => {
     try {
-      return parse(row) ?? []
+      return parse(recordOf(row, 'a row')) ?? []
     } catch (err) {
       if (err instanceof UnsupportedSymbol) return []
-      throw err
+      if (!(err instanceof UnreadableAnswer) || onInvalidRow === undefined) throw err
+      onInvalidRow({ kind: 'unreadable', reason: err.message, row, times: 1 })
+      return []
     }
   })
 }

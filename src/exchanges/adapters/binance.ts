@@ -9,11 +9,12 @@ import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
-import type { CallOptions, Credentials, ExchangeClient } from '../exchange-client.ts'
+import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
 import {
   decimalOf,
   isRecord,
   type JsonRecord,
+  listOf,
   meaningOf,
   millisOf,
   optionalDecimal,
@@ -208,11 +209,13 @@ export class BinanceClient implements ExchangeClient {
   }
 
   async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
+    const { onInvalidRow } = options ?? {}
     const parse = (body: unknown) =>
-      supportedOnly(rowsOf(body, 'open orders'), row => parseBinanceOrder(row, this.marketType))
+      supportedOnly(listOf(body, 'open orders'), row => parseBinanceOrder(row, this.marketType), onInvalidRow)
     const ordinary = this.#api.read({ route: this.#routes.openOrders }, parse, options)
     if (this.marketType === 'SPOT') return await ordinary
-    const parseAlgo = (body: unknown) => supportedOnly(rowsOf(body, 'open algo orders'), parseBinanceAlgoOrder)
+    const parseAlgo = (body: unknown) =>
+      supportedOnly(listOf(body, 'open algo orders'), parseBinanceAlgoOrder, onInvalidRow)
     const conditional = this.#api.read({ route: FUTURES_ROUTES.openAlgoOrders }, parseAlgo, options)
     return (await Promise.all([ordinary, conditional])).flat()
   }
@@ -240,12 +243,14 @@ export class BinanceClient implements ExchangeClient {
   async balances(options?: CallOptions): Promise<Balance[]> {
     const query = this.marketType === 'SPOT' ? queryOf({ omitZeroBalances: 'true' }) : ''
     const parse = this.marketType === 'SPOT' ? parseBinanceSpotBalances : parseBinanceFuturesBalances
-    return await this.#api.read({ route: this.#routes.balances, query }, parse, options)
+    const parseAll = (body: unknown) => parse(body, options?.onInvalidRow)
+    return await this.#api.read({ route: this.#routes.balances, query }, parseAll, options)
   }
 
   async positions(options?: CallOptions): Promise<Position[]> {
     if (this.marketType === 'SPOT') return []
-    const parse = (body: unknown) => supportedOnly(rowsOf(body, 'positions'), parseBinancePosition)
+    const parse = (body: unknown) =>
+      supportedOnly(listOf(body, 'positions'), parseBinancePosition, options?.onInvalidRow)
     return await this.#api.read({ route: FUTURES_ROUTES.positions }, parse, options)
   }
 
@@ -332,16 +337,20 @@ export function parseBinanceFill(row: JsonRecord, marketType: MarketType): Fill 
 }
 
 /** @throws {UnreadableAnswer} */
-export function parseBinanceSpotBalances(body: unknown): Balance[] {
-  return rowsOf(recordOf(body, 'the account').balances, 'balances').flatMap(
-    row => balanceOfParts(textOf(row, 'asset'), decimalOf(row, 'free'), decimalOf(row, 'locked')) ?? []
+export function parseBinanceSpotBalances(body: unknown, onInvalidRow?: OnInvalidRow): Balance[] {
+  return supportedOnly(
+    listOf(recordOf(body, 'the account').balances, 'balances'),
+    row => balanceOfParts(textOf(row, 'asset'), decimalOf(row, 'free'), decimalOf(row, 'locked')),
+    onInvalidRow
   )
 }
 
 /** Wallet balances. @throws {UnreadableAnswer} */
-export function parseBinanceFuturesBalances(body: unknown): Balance[] {
-  return rowsOf(body, 'balances').flatMap(
-    row => balanceOfTotal(textOf(row, 'asset'), decimalOf(row, 'balance'), decimalOf(row, 'availableBalance')) ?? []
+export function parseBinanceFuturesBalances(body: unknown, onInvalidRow?: OnInvalidRow): Balance[] {
+  return supportedOnly(
+    listOf(body, 'balances'),
+    row => balanceOfTotal(textOf(row, 'asset'), decimalOf(row, 'balance'), decimalOf(row, 'availableBalance')),
+    onInvalidRow
   )
 }
 

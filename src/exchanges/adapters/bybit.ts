@@ -9,13 +9,14 @@ import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
-import type { CallOptions, Credentials, ExchangeClient } from '../exchange-client.ts'
+import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
 import {
   atLeastOne,
   decimalOf,
   isRecord,
   type JsonRecord,
+  listOf,
   meaningOf,
   millisOf,
   optionalDecimal,
@@ -160,7 +161,8 @@ export class BybitClient implements ExchangeClient {
     this.#api.parse('order', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
     const query = queryOf({ category: CATEGORY[this.marketType], orderId: ref.exchangeOrderId })
     const parse = (result: JsonRecord) => {
-      const row = listOf(result).find(candidate => candidate.orderId === ref.exchangeOrderId)
+      const rows = rowsOf(result.list, 'list')
+      const row = rows.find(candidate => textOf(candidate, 'orderId') === ref.exchangeOrderId)
       return row === undefined ? null : parseBybitOrder(row, this.marketType)
     }
     for (const route of [ROUTES.order, ROUTES.endedOrder]) {
@@ -173,7 +175,7 @@ export class BybitClient implements ExchangeClient {
   async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
     const rows = await this.#settledRows(ROUTES.openOrders, { openOnly: 0, limit: 50 }, options)
     const orders = this.#api.parse('openOrders', () =>
-      supportedOnly(rows, row => parseBybitOrder(row, this.marketType))
+      supportedOnly(rows, row => parseBybitOrder(row, this.marketType), options?.onInvalidRow)
     )
     // The list also contains orders that ended a moment ago.
     return orders.filter(({ status }) => status === 'open' || status === 'partially_filled')
@@ -184,7 +186,7 @@ export class BybitClient implements ExchangeClient {
     const query = queryOf({ category: CATEGORY[this.marketType], orderId: ref.exchangeOrderId, limit: 100 })
     const rows = await this.#rows(ROUTES.fills, query, options)
     return this.#api.parse('fills', () => {
-      const trades = rows.filter(
+      const trades = rowsOf(rows, 'fills').filter(
         row => row.orderId === ref.exchangeOrderId && TRADES.has(optionalText(row, 'execType') ?? 'Trade')
       )
       return oldestFirst(trades.map(row => parseBybitFill(row, this.marketType)))
@@ -193,13 +195,14 @@ export class BybitClient implements ExchangeClient {
 
   async balances(options?: CallOptions): Promise<Balance[]> {
     const request = { route: ROUTES.balances, query: queryOf({ accountType: 'UNIFIED' }) }
-    return await this.#api.read(request, parseBybitBalances, options)
+    const parse = (result: JsonRecord) => parseBybitBalances(result, options?.onInvalidRow)
+    return await this.#api.read(request, parse, options)
   }
 
   async positions(options?: CallOptions): Promise<Position[]> {
     if (this.marketType === 'SPOT') return []
     const rows = await this.#settledRows(ROUTES.positions, { limit: 200 }, options)
-    return this.#api.parse('positions', () => supportedOnly(rows, parseBybitPosition))
+    return this.#api.parse('positions', () => supportedOnly(rows, parseBybitPosition, options?.onInvalidRow))
   }
 
   async serverTime(options?: CallOptions): Promise<Millis> {
@@ -211,7 +214,7 @@ export class BybitClient implements ExchangeClient {
     route: Route,
     query: Readonly<Record<string, string | number>>,
     options: CallOptions | undefined
-  ): Promise<JsonRecord[]> {
+  ): Promise<unknown[]> {
     const category = CATEGORY[this.marketType]
     const lists = SETTLE_COINS[this.marketType].map(settleCoin =>
       this.#rows(route, queryOf({ category, ...query, settleCoin }), options)
@@ -219,13 +222,13 @@ export class BybitClient implements ExchangeClient {
     return (await Promise.all(lists)).flat()
   }
 
-  async #rows(route: Route, query: string, options: CallOptions | undefined): Promise<JsonRecord[]> {
-    return await this.#api.readPages<JsonRecord, string>(
+  async #rows(route: Route, query: string, options: CallOptions | undefined): Promise<unknown[]> {
+    return await this.#api.readPages<unknown, string>(
       {
         route,
         query: cursor => withCursor(query, cursor),
         read: (result, cursor) => {
-          const rows = listOf(result)
+          const rows = [...listOf(result.list, 'list')]
           return { rows, next: rows.length === 0 ? undefined : nextCursorOf(result, cursor) }
         }
       },
@@ -324,21 +327,23 @@ function spotFeeIn(side: OrderSide, fee: Decimal): 'base' | 'quote' {
  *
  * @throws {UnreadableAnswer} also without an account: an account that holds nothing is in the answer
  */
-export function parseBybitBalances(result: JsonRecord): Balance[] {
-  return atLeastOne(listOf(result), 'list').flatMap(account =>
-    rowsOf(account.coin, 'coin').flatMap(row => {
-      const wallet = decimalOf(row, 'walletBalance')
-      const borrowed = optionalDecimal(row, 'spotBorrow') ?? '0'
-      const total = isZero(borrowed) ? wallet : new Exact(wallet).minus(borrowed).toFixed()
-      const bound = ['locked', 'totalOrderIM', 'totalPositionIM'].reduce(
-        (sum, field) => sum.plus(optionalDecimal(row, field) ?? 0),
-        new Exact(0)
-      )
-      const rest = new Exact(wallet).minus(bound)
-      const available = bound.eq(0) ? wallet : rest.lt(0) ? '0' : rest.toFixed()
-      return balanceOfTotal(textOf(row, 'coin'), total, available) ?? []
-    })
+export function parseBybitBalances(result: JsonRecord, onInvalidRow?: OnInvalidRow): Balance[] {
+  return atLeastOne(rowsOf(result.list, 'list'), 'list').flatMap(account =>
+    supportedOnly(listOf(account.coin, 'coin'), parseBybitCoin, onInvalidRow)
   )
+}
+
+function parseBybitCoin(row: JsonRecord): Balance | null {
+  const wallet = decimalOf(row, 'walletBalance')
+  const borrowed = optionalDecimal(row, 'spotBorrow') ?? '0'
+  const total = isZero(borrowed) ? wallet : new Exact(wallet).minus(borrowed).toFixed()
+  const bound = ['locked', 'totalOrderIM', 'totalPositionIM'].reduce(
+    (sum, field) => sum.plus(optionalDecimal(row, field) ?? 0),
+    new Exact(0)
+  )
+  const rest = new Exact(wallet).minus(bound)
+  const available = bound.eq(0) ? wallet : rest.lt(0) ? '0' : rest.toFixed()
+  return balanceOfTotal(textOf(row, 'coin'), total, available)
 }
 
 /** Null for a flat position. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
@@ -397,10 +402,6 @@ function bybitRefusal({ status, body, header }: Answer): Refusal | null {
     ...(reset !== null && /^\d{13}$/.test(reset) && { retryAt: Number(reset) }),
     ...(exchangeCode === ACCOUNT_LIMIT && { scope: 'key' as const })
   }
-}
-
-function listOf(result: JsonRecord): JsonRecord[] {
-  return rowsOf(result.list, 'list')
 }
 
 /** The exchange encodes the cursor; it is sent back unchanged. */

@@ -1,12 +1,12 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
 import type { Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
-import type { CallOptions, Credentials } from '../exchange-client.ts'
+import type { CallOptions, Credentials, InvalidRow } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
-import { toMillis } from '../http/answer-fields.ts'
+import { toMillis, UnreadableAnswer } from '../http/answer-fields.ts'
 import type { Answer, ReadCall, Route, SignedParts } from '../http/exchange-call.ts'
 import type { ExchangeHost, HostOptions } from '../http/exchange-host.ts'
-import { RowReader } from '../http/row-reader.ts'
+import { type OnUnreadableRow, RowReader } from '../http/row-reader.ts'
 import { type AdapterContext, parsing, tickerPrice } from './adapter.ts'
 
 /** Most pages of a list that are read. A longer list is an error: it must not be returned in part. */
@@ -50,8 +50,8 @@ export interface PagedRequest<Payload, Row, Position> {
 
 /** A long list that is read row by row while it arrives. */
 export interface StreamedRequest<Item, T> extends RouteRequest {
-  /** Makes the reader for one attempt. It calls `add` with each item. */
-  reader: (add: (item: Item) => void) => RowReader
+  /** Makes the reader for one attempt. It calls `add` with each item, and `onUnreadable` with each row that is none. */
+  reader: (add: (item: Item) => void, onUnreadable: OnUnreadableRow | undefined) => RowReader
   /** @param body the envelope without the rows */
   read: (items: Item[], body: unknown) => T
 }
@@ -152,18 +152,34 @@ export class ExchangeApi<Payload> {
     })
   }
 
-  /** Reads a long list row by row while it arrives. @throws {ExchangeError} */
+  /**
+   * Reads a long list row by row while it arrives. Unreadable rows are left out and passed to `onInvalidRow` of the
+   * options, one for each kind of fault.
+   *
+   * @throws {ExchangeError} `invalid_answer` without `onInvalidRow`, for the first unreadable row
+   */
   async readRows<Item, T>(
     { route, query = '', reader, read }: StreamedRequest<Item, T>,
     options: CallOptions | undefined
   ): Promise<T> {
+    const { onInvalidRow } = options ?? {}
     let items: Item[] = []
+    let invalid = new Map<string, InvalidRow>()
+    const onUnreadable = (reason: string, row: string) => {
+      const times = (invalid.get(reason)?.times ?? 0) + 1
+      invalid.set(reason, { kind: 'unreadable', reason, row: invalid.get(reason)?.row ?? row, times })
+    }
     const rows = () => {
       // Each attempt begins with an empty list.
       items = []
-      return reader(item => items.push(item))
+      invalid = new Map()
+      return reader(item => items.push(item), onInvalidRow && onUnreadable)
     }
-    return await this.host.call({ ...this.#callOf(route, query), rows, read: ({ body }) => read(items, body) }, options)
+    const readAll = ({ body }: Answer) => {
+      for (const row of invalid.values()) onInvalidRow?.(row)
+      return read(items, body)
+    }
+    return await this.host.call({ ...this.#callOf(route, query), rows, read: readAll }, options)
   }
 
   /** Reads the last prices of a market in one call. Markets without a trade are left out. @throws {ExchangeError} */
@@ -174,7 +190,10 @@ export class ExchangeApi<Payload> {
       const at = timeOf(body)
       return prices.map(price => ({ ...price, at }))
     }
-    return await this.readRows<Price, Price[]>({ ...list, reader: add => priceReader(list, add), read }, options)
+    return await this.readRows<Price, Price[]>(
+      { ...list, reader: (add, onUnreadable) => priceReader(list, add, onUnreadable), read },
+      options
+    )
   }
 
   /** The exchange's clock now. @throws {ExchangeError} */
@@ -182,9 +201,14 @@ export class ExchangeApi<Payload> {
     return await this.host.serverTime(options)
   }
 
-  /** `parsing` for this exchange. @throws {ExchangeError} `bad_symbol` and `invalid_answer` */
+  /** `parsing` for this exchange. An unreadable answer is an error of the host. @throws {ExchangeError} */
   parse<T>(operation: string, parse: () => T): T {
-    return parsing(this.#options.context.gateway.exchange, operation, parse)
+    try {
+      return parsing(this.#options.context.gateway.exchange, operation, parse)
+    } catch (err) {
+      if (err instanceof ExchangeError && err.code === 'invalid_answer') this.host.answerUnreadable(err)
+      throw err
+    }
   }
 
   #callOf(route: Route, query: string): Omit<ReadCall<unknown>, 'read'> {
@@ -203,17 +227,24 @@ export class ExchangeApi<Payload> {
   }
 }
 
-function priceReader({ fields, symbolOfKey, unifiedSymbol }: PriceList, add: (price: Price) => void): RowReader {
+function priceReader(
+  { fields, symbolOfKey, unifiedSymbol }: PriceList,
+  add: (price: Price) => void,
+  onUnreadable: OnUnreadableRow | undefined
+): RowReader {
   const symbolField = 'symbol' in fields ? fields.symbol : null
   const timeField = ('symbol' in fields ? fields.time : null) ?? null
   const names = [fields.price, symbolField, timeField].filter(name => name !== null)
   const onRow = ([text, symbol, time]: readonly (string | null)[], key: string) => {
-    const price = tickerPrice(text)
     const exchangeSymbol = symbolOfKey?.(key) ?? symbol
-    const unified = exchangeSymbol ? unifiedSymbol(exchangeSymbol) : null
-    if (!exchangeSymbol || unified === null || price === null) return
+    if (!exchangeSymbol) throw new UnreadableAnswer(`${symbolField ?? 'the symbol'} is missing`)
+    const unified = unifiedSymbol(exchangeSymbol)
+    if (unified === null) return
+    if (text === null) throw new UnreadableAnswer(`${fields.price} is missing`)
+    const price = tickerPrice(text)
+    if (price === null) return
     const at = time && timeField !== null ? toMillis(time, timeField) : null
     add({ symbol: unified, exchangeSymbol, price, at })
   }
-  return new RowReader(names, onRow, { keyed: symbolOfKey !== undefined })
+  return new RowReader(names, onRow, { keyed: symbolOfKey !== undefined, onUnreadable })
 }

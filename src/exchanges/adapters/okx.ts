@@ -10,12 +10,13 @@ import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import { type Pair, pairOf } from '../../domain/pair.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
-import type { CallOptions, Credentials, ExchangeClient } from '../exchange-client.ts'
+import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
 import {
   atLeastOne,
   decimalOf,
   isRecord,
   type JsonRecord,
+  listOf,
   meaningOf,
   millisOf,
   optionalDecimal,
@@ -132,7 +133,7 @@ export class OkxClient implements ExchangeClient {
   readonly exchange = 'OKX'
   readonly marketType: MarketType
   readonly isTestnet: boolean
-  readonly #api: ExchangeApi<JsonRecord[]>
+  readonly #api: ExchangeApi<readonly unknown[]>
   readonly #orders: ConditionalOrders
 
   constructor(context: AdapterContext) {
@@ -194,7 +195,9 @@ export class OkxClient implements ExchangeClient {
   async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
     const rows = await this.#rows(ROUTES.openOrders, { instType: INSTRUMENT_TYPES[this.marketType] }, 'ordId', options)
     const sizes = await this.#sizesFor(rows, 'openOrders', options)
-    return this.#api.parse('openOrders', () => supportedOnly(rows, row => parseOkxOrder(row, sizes)))
+    return this.#api.parse('openOrders', () =>
+      supportedOnly(rows, row => parseOkxOrder(row, sizes), options?.onInvalidRow)
+    )
   }
 
   async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
@@ -205,14 +208,15 @@ export class OkxClient implements ExchangeClient {
     const query = { instType: INSTRUMENT_TYPES[this.marketType], instId: exchangeSymbol, ordId }
     let rows = await this.#rows(ROUTES.fills, query, 'billId', options)
     if (rows.length === 0) rows = await this.#rows(ROUTES.olderFills, query, 'billId', options)
-    const own = rows.filter(row => row.ordId === ordId)
+    const own = this.#api.parse('fills', () => rowsOf(rows, 'fills').filter(row => row.ordId === ordId))
     const sizes = await this.#sizesFor(own, 'fills', options)
     const fills = this.#api.parse('fills', () => own.map(row => parseOkxFill(row, sizes)))
     return oldestFirst(fills.map(fill => ({ ...fill, exchangeOrderId })))
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
-    return await this.#api.read({ route: ROUTES.balances }, parseOkxBalances, options)
+    const parse = (data: readonly unknown[]) => parseOkxBalances(data, options?.onInvalidRow)
+    return await this.#api.read({ route: ROUTES.balances }, parse, options)
   }
 
   async positions(options?: CallOptions): Promise<Position[]> {
@@ -220,7 +224,9 @@ export class OkxClient implements ExchangeClient {
     const request = { route: ROUTES.positions, query: queryOf({ instType: 'SWAP' }) }
     const rows = await this.#api.read(request, data => data, options)
     const sizes = await this.#sizesFor(rows, 'positions', options)
-    return this.#api.parse('positions', () => supportedOnly(rows, row => parseOkxPosition(row, sizes)))
+    return this.#api.parse('positions', () =>
+      supportedOnly(rows, row => parseOkxPosition(row, sizes), options?.onInvalidRow)
+    )
   }
 
   async serverTime(options?: CallOptions): Promise<Millis> {
@@ -233,15 +239,15 @@ export class OkxClient implements ExchangeClient {
     query: Readonly<Record<string, string>>,
     cursor: string,
     options: CallOptions | undefined
-  ): Promise<JsonRecord[]> {
-    return await this.#api.readPages<JsonRecord, string>(
+  ): Promise<unknown[]> {
+    return await this.#api.readPages<unknown, string>(
       {
         route,
         query: after => queryOf({ ...query, limit: ROWS_PER_PAGE, after }),
-        read: rows => {
-          const last = rows.length < ROWS_PER_PAGE ? undefined : rows.at(-1)
-          return { rows, next: last && textOf(last, cursor) }
-        }
+        read: rows => ({
+          rows: [...rows],
+          next: rows.length < ROWS_PER_PAGE ? undefined : lastTextOf(rows, cursor)
+        })
       },
       options
     )
@@ -249,11 +255,11 @@ export class OkxClient implements ExchangeClient {
 
   /** Contract sizes for the swaps among the rows. Reads them when the known ones are old, or do not have one of these. */
   async #sizesFor(
-    rows: readonly JsonRecord[],
+    rows: readonly unknown[],
     operation: string,
     options: CallOptions | undefined
   ): Promise<ContractSizes> {
-    const wanted = rows.map(row => row.instId).filter(isLinearSwap)
+    const wanted = rows.map(row => (isRecord(row) ? row.instId : undefined)).filter(isLinearSwap)
     if (wanted.length === 0) return new Map()
     const known = CONTRACTS.get(this.#api.host)
     const ageMs = known === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.at
@@ -403,15 +409,17 @@ export function parseOkxFill(row: JsonRecord, sizes: ContractSizes): Fill {
  *
  * @throws {UnreadableAnswer} also without an account: an account that holds nothing is in the answer
  */
-export function parseOkxBalances(data: JsonRecord[]): Balance[] {
-  return atLeastOne(data, 'data').flatMap(account =>
-    rowsOf(account.details, 'details').flatMap(row => {
-      const profit = optionalDecimal(row, 'upl') ?? '0'
-      const equity = decimalOf(row, 'eq')
-      const total = isZero(profit) ? equity : new Exact(equity).minus(profit).toFixed()
-      return balanceOfTotal(textOf(row, 'ccy'), total, optionalDecimal(row, 'availBal') ?? '0') ?? []
-    })
+export function parseOkxBalances(data: readonly unknown[], onInvalidRow?: OnInvalidRow): Balance[] {
+  return atLeastOne(rowsOf(data, 'data'), 'data').flatMap(account =>
+    supportedOnly(listOf(account.details, 'details'), parseOkxAsset, onInvalidRow)
   )
+}
+
+function parseOkxAsset(row: JsonRecord): Balance | null {
+  const profit = optionalDecimal(row, 'upl') ?? '0'
+  const equity = decimalOf(row, 'eq')
+  const total = isZero(profit) ? equity : new Exact(equity).minus(profit).toFixed()
+  return balanceOfTotal(textOf(row, 'ccy'), total, optionalDecimal(row, 'availBal') ?? '0')
 }
 
 /** Null for a flat position. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
@@ -476,12 +484,18 @@ function okxRefusal({ status, body }: Answer): Refusal | null {
   return refusal === null && status === 200 ? { code: 'invalid_answer', exchangeCode } : refusal
 }
 
-function dataOf(body: unknown): JsonRecord[] {
-  return rowsOf(recordOf(body, 'the answer').data, 'data')
+function dataOf(body: unknown): readonly unknown[] {
+  return listOf(recordOf(body, 'the answer').data, 'data')
 }
 
-function firstOf(data: JsonRecord[]): JsonRecord {
+function firstOf(data: readonly unknown[]): JsonRecord {
   return recordOf(data[0], 'the order')
+}
+
+/** The text of a field in the last row that has it. @throws {UnreadableAnswer} when no row has it */
+function lastTextOf(rows: readonly unknown[], field: string): string {
+  const last = rows.findLast(row => isRecord(row) && typeof row[field] === 'string' && row[field] !== '')
+  return textOf(recordOf(last, 'the last row'), field)
 }
 
 function isLinearSwap(instId: unknown): instId is string {

@@ -13,11 +13,12 @@ import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import { type Pair, pairOf } from '../../domain/pair.ts'
 import type { Position } from '../../domain/position.ts'
-import type { CallOptions, Credentials, ExchangeClient } from '../exchange-client.ts'
+import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
 import {
   decimalOf,
   isRecord,
   type JsonRecord,
+  listOf,
   meaningOf,
   optionalDecimal,
   optionalText,
@@ -157,9 +158,9 @@ export class DialectClient implements ExchangeClient {
         // The brackets are not encoded: the text that is hashed must be the text that is sent.
         query: (page = 1) => `states[]=wait&states[]=watch&page=${page}&limit=${ORDERS_PER_PAGE}&order_by=asc`,
         read: (body, page = 1) => {
-          const rows = rowsOf(body, 'open orders')
+          const rows = listOf(body, 'open orders')
           const next = rows.length < ORDERS_PER_PAGE ? undefined : page + 1
-          return { rows: supportedOnly(rows, parseTokenOrder), next }
+          return { rows: supportedOnly(rows, parseTokenOrder, options?.onInvalidRow), next }
         }
       },
       options
@@ -173,7 +174,8 @@ export class DialectClient implements ExchangeClient {
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
-    return await this.#api.read({ route: ROUTES.balances }, parseTokenBalances, options)
+    const parse = (body: unknown) => parseTokenBalances(body, options?.onInvalidRow)
+    return await this.#api.read({ route: ROUTES.balances }, parse, options)
   }
 
   async positions(): Promise<Position[]> {
@@ -294,9 +296,11 @@ export function parseTokenFills(order: JsonRecord): Fill[] {
 }
 
 /** @throws {UnreadableAnswer} */
-export function parseTokenBalances(body: unknown): Balance[] {
-  return rowsOf(body, 'balances').flatMap(
-    row => balanceOfParts(textOf(row, 'currency'), decimalOf(row, 'balance'), decimalOf(row, 'locked')) ?? []
+export function parseTokenBalances(body: unknown, onInvalidRow?: OnInvalidRow): Balance[] {
+  return supportedOnly(
+    listOf(body, 'balances'),
+    row => balanceOfParts(textOf(row, 'currency'), decimalOf(row, 'balance'), decimalOf(row, 'locked')),
+    onInvalidRow
   )
 }
 

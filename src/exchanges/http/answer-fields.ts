@@ -38,14 +38,19 @@ export function recordOf(value: unknown, what: string): JsonRecord {
   return value
 }
 
+/** A value that must be an array of anything. Its rows are read one by one. @throws {UnreadableAnswer} */
+export function listOf(value: unknown, what: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw new UnreadableAnswer(`${what} is not an array`)
+  return value
+}
+
 /** A value that must be an array of JSON objects. @throws {UnreadableAnswer} */
 export function rowsOf(value: unknown, what: string): JsonRecord[] {
-  if (!Array.isArray(value)) throw new UnreadableAnswer(`${what} is not an array`)
-  return value.map(row => recordOf(row, `a row of ${what}`))
+  return listOf(value, what).map(row => recordOf(row, `a row of ${what}`))
 }
 
 /** Rows of which an answer must have at least one. @throws {UnreadableAnswer} */
-export function atLeastOne(rows: JsonRecord[], what: string): JsonRecord[] {
+export function atLeastOne<T>(rows: readonly T[], what: string): readonly T[] {
   if (rows.length === 0) throw new UnreadableAnswer(`${what} is empty`)
   return rows
 }

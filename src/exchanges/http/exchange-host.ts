@@ -180,6 +180,11 @@ export class ExchangeHost {
     this.#budget.blockClusterFor(ms)
   }
 
+  /** Keeps an error for `status` that was found in an answer after its call. */
+  answerUnreadable(error: ExchangeError): void {
+    this.#recordError(error)
+  }
+
   /** Reads counters; makes no call. */
   status(): HostStatus {
     const skewMs = this.#skew.ms

@@ -13,17 +13,22 @@ const SPACE = 0x20
 const FIRST_NON_ASCII = 0x80
 
 type OnRow = (values: readonly (string | null)[], key: string) => void
+/** @param row the beginning of the row */
+export type OnUnreadableRow = (reason: string, row: string) => void
 
 export interface RowReaderOptions {
   keyed?: boolean
   array?: string
   nested?: readonly string[]
+  onUnreadable?: OnUnreadableRow | undefined
 }
 
 const MAX_ROW_BYTES = 8 * 1024
 const MAX_FRAME_BYTES = 64 * 1024
 const MAX_VALUE_BYTES = 256
+const MAX_REPORTED_BYTES = 1_024
 const INCOMPLETE = -1
+const LITERAL = /^(?:null|true|false|-?\d[\d.eE+-]*)$/
 
 /**
  * Reads a JSON answer that consists of one long array of flat rows (tickers, instruments), chunk by chunk as it arrives.
@@ -32,6 +37,9 @@ const INCOMPLETE = -1
  *
  * The array is the whole answer, or the first array in an envelope (`{"code":"0","data":[…]}`). `end` returns the
  * envelope with that array empty. Bounds: 8 KiB per row, 64 KiB of envelope.
+ *
+ * A row that is JSON, but is no object, has a wanted value that is not short and flat, or for which `onRow` throws
+ * `UnreadableAnswer`, does not affect the others. It goes to `onUnreadable`; without that it is an error of the answer.
  *
  * With `keyed` the rows are the members of an object inside the envelope (`{"status":"0000","data":{"BTC":{…},…}}`);
  * members that are not objects are ignored. With `array` the rows are the member of the envelope with this name
@@ -44,6 +52,7 @@ export class RowReader {
   readonly #keyed: boolean
   readonly #array: string | null
   readonly #isNested: readonly boolean[]
+  readonly #onUnreadable: OnUnreadableRow | undefined
   #phase: 'head' | 'rows' | 'tail' = 'head'
   #pending: Buffer = Buffer.alloc(0)
   #frame: Buffer[] = []
@@ -53,6 +62,8 @@ export class RowReader {
   #name = ''
   #key = ''
   #isRow = false
+  /** Why the row that is read cannot be used; null while it can. */
+  #fault: string | null = null
   #inString = false
   #escaped = false
   #afterRow = false
@@ -63,10 +74,15 @@ export class RowReader {
    * The array that `onRow` gets is reused for the next row. The key is empty unless the rows are keyed.
    * @param options.nested the fields that contain objects or arrays: their values are JSON texts
    */
-  constructor(fields: readonly string[], onRow: OnRow, { keyed = false, array, nested = [] }: RowReaderOptions = {}) {
+  constructor(
+    fields: readonly string[],
+    onRow: OnRow,
+    { keyed = false, array, nested = [], onUnreadable }: RowReaderOptions = {}
+  ) {
     this.#keyed = keyed
     this.#array = array ?? null
     this.#isNested = fields.map(field => nested.includes(field))
+    this.#onUnreadable = onUnreadable
     this.#fields = fields.map(field => Buffer.from(field))
     this.#values = fields.map(() => null)
     this.#onRow = onRow
@@ -137,20 +153,47 @@ export class RowReader {
         this.#afterRow = false
         this.#afterComma = true
         at++
-      } else if (byte === (this.#keyed ? QUOTE : OPEN_BRACE) && !this.#afterRow) {
-        const end = this.#keyed ? this.#readMember(bytes, at) : this.#readRow(bytes, at)
+      } else if (this.#keyed ? byte === QUOTE && !this.#afterRow : !this.#afterRow && beginsValue(byte)) {
+        const end = this.#keyed ? this.#readMember(bytes, at) : this.#readItem(bytes, at)
         if ((end === INCOMPLETE ? bytes.length : end) - at > MAX_ROW_BYTES)
           throw new UnreadableAnswer('a row is too long')
         if (end === INCOMPLETE) {
           this.#pending = bytes.subarray(at)
           return bytes.length
         }
-        if (this.#isRow) this.#onRow(this.#values, this.#key)
+        if (this.#isRow) this.#useRow(bytes, at, end)
         this.#afterRow = true
         this.#afterComma = false
         at = end
       } else throw new UnreadableAnswer('not an array of rows')
     }
+  }
+
+  /** Passes the row on that was read, or its fault. */
+  #useRow(bytes: Buffer, from: number, to: number): void {
+    try {
+      if (this.#fault !== null) throw new UnreadableAnswer(this.#fault)
+      this.#onRow(this.#values, this.#key)
+    } catch (err) {
+      if (!(err instanceof UnreadableAnswer) || this.#onUnreadable === undefined) throw err
+      this.#onUnreadable(err.message, bytes.toString('utf8', from, Math.min(to, from + MAX_REPORTED_BYTES)))
+    }
+  }
+
+  /** Reads the item of the array that begins at `from`; returns its end, or INCOMPLETE when it ends beyond the bytes. */
+  #readItem(bytes: Buffer, from: number): number {
+    if (bytes[from] === OPEN_BRACE) return this.#readRow(bytes, from)
+    this.#isRow = true
+    this.#fault = 'a row is not an object'
+    const end = endOfValue(bytes, from)
+    const isNested = bytes[from] === OPEN_BRACKET || bytes[from] === QUOTE
+    if (
+      end !== INCOMPLETE &&
+      !isNested &&
+      !LITERAL.test(bytes.toString('latin1', from, Math.min(end, from + MAX_VALUE_BYTES)))
+    )
+      throw new UnreadableAnswer('not an array of rows')
+    return end
   }
 
   /** Reads the member that begins at `from`; returns its end, or INCOMPLETE when it ends beyond the bytes. */
@@ -162,8 +205,11 @@ export class RowReader {
     if (bytes[at] !== COLON) throw new UnreadableAnswer('not a row')
     at = skipSpace(bytes, at + 1)
     if (at >= bytes.length) return INCOMPLETE
-    this.#key = valueBetween(bytes, from, keyEnd) ?? ''
-    if (bytes[at] === OPEN_BRACE) return this.#readRow(bytes, at)
+    if (bytes[at] === OPEN_BRACE) {
+      const end = this.#readRow(bytes, at)
+      this.#key = this.#value(bytes, from, keyEnd) ?? ''
+      return end
+    }
     this.#isRow = false
     return endOfValue(bytes, at)
   }
@@ -172,6 +218,7 @@ export class RowReader {
   #readRow(bytes: Buffer, from: number): number {
     this.#values.fill(null)
     this.#isRow = true
+    this.#fault = null
     let at = skipSpace(bytes, from + 1)
     if (bytes[at] === CLOSE_BRACE) return at + 1
     for (;;) {
@@ -197,7 +244,18 @@ export class RowReader {
 
   #valueOf(field: number, bytes: Buffer, from: number, to: number): string | null {
     const isNested = this.#isNested[field] && (bytes[from] === OPEN_BRACE || bytes[from] === OPEN_BRACKET)
-    return isNested ? bytes.toString('utf8', from, to) : valueBetween(bytes, from, to)
+    return isNested ? bytes.toString('utf8', from, to) : this.#value(bytes, from, to)
+  }
+
+  /** Null, and a fault of the row, for a value that is not short and flat. */
+  #value(bytes: Buffer, from: number, to: number): string | null {
+    try {
+      return valueBetween(bytes, from, to)
+    } catch (err) {
+      if (!(err instanceof UnreadableAnswer)) throw err
+      this.#fault ??= err.message
+      return null
+    }
   }
 
   #indexOf(bytes: Buffer, from: number, to: number): number {
@@ -213,6 +271,11 @@ export class RowReader {
     // A copy: a view would keep the whole chunk in memory.
     this.#frame.push(Buffer.from(bytes))
   }
+}
+
+/** Whether a JSON value may begin with this byte. */
+function beginsValue(byte: number | undefined): boolean {
+  return byte !== undefined && byte !== COMMA && byte !== COLON && byte !== CLOSE_BRACE && byte !== CLOSE_BRACKET
 }
 
 function skipSpace(bytes: Buffer, from: number): number {
@@ -236,7 +299,7 @@ function endOfValue(bytes: Buffer, from: number): number {
   if (first === OPEN_BRACE || first === OPEN_BRACKET) return endOfNested(bytes, from)
   for (let at = from; at < bytes.length; at++) {
     const byte = bytes[at] ?? 0
-    if (byte === COMMA || byte === CLOSE_BRACE || byte <= SPACE) return at
+    if (byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET || byte <= SPACE) return at
   }
   return INCOMPLETE
 }

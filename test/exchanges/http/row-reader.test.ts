@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { UnreadableAnswer } from '../../../src/exchanges/http/answer-fields.ts'
 import { RowReader } from '../../../src/exchanges/http/row-reader.ts'
 
 interface Read {
@@ -138,7 +139,7 @@ t.test('keyed rows are the members of an object in the envelope', async t => {
 
 t.test('an answer without an array of rows is rejected', async t => {
   const array = 'not an array of rows'
-  for (const text of ['[1]', '["a"]', '[{"a":1}{"a":1}]', '[,{"a":1}]', '[{"a":1},]', '[{"a":1},,{"a":1}]', '[[]]'])
+  for (const text of ['[x]', '[nul]', '[{"a":1}{"a":1}]', '[,{"a":1}]', '[{"a":1},]', '[{"a":1},,{"a":1}]', '[:]'])
     for (const size of [1, 100]) t.throws(() => read(text, { size }), unreadable(array), `${text} by ${size}`)
   for (const text of ['[{a:1}]', '[{"a" 1}]', '[{"a":1 "b":2}]', '[{"a":1,}]', '[{1:1}]'])
     for (const size of [1, 100]) t.throws(() => read(text, { size }), unreadable('not a row'), `${text} by ${size}`)
@@ -146,6 +147,40 @@ t.test('an answer without an array of rows is rejected', async t => {
     t.throws(() => read(text, { keyed: true }), unreadable('not a row'), text)
   for (const text of ['{"data":{{}}}', '{"data":{"BTC":{},}}', '{"data":{"BTC":{}"ETH":{}}}', '{"data":{1:{}}}'])
     t.throws(() => read(text, { keyed: true }), unreadable(array), text)
+})
+
+t.test('rows that cannot be read are passed on, and the others are read', async t => {
+  const text = `[{"a":"ok"},1,"a",[{"a":1}],null,-1.5e3,{"a":{"x":"}"}},{"b":[1]},{"a":"${'v'.repeat(255)}"},{"a":"last"}]`
+  for (const size of [1, 3, 1_000]) {
+    const rows: (string | null)[] = []
+    const faults: string[] = []
+    const onRow = ([a]: readonly (string | null)[]) => {
+      if (a === 'last') throw new UnreadableAnswer('a is unknown')
+      rows.push(a ?? null)
+    }
+    const onUnreadable = (reason: string, row: string) => faults.push(`${reason}: ${row.slice(0, 14)}`)
+    const reader = new RowReader(['a', 'b'], onRow, { onUnreadable })
+    const bytes = Buffer.from(text)
+    for (let at = 0; at < bytes.length; at += size) reader.push(bytes.subarray(at, at + size))
+    t.equal(reader.end(), '[]')
+    t.strictSame(rows, ['ok'])
+    t.strictSame(faults, [
+      'a row is not an object: 1',
+      'a row is not an object: "a"',
+      'a row is not an object: [{"a":1}]',
+      'a row is not an object: null',
+      'a row is not an object: -1.5e3',
+      'a value is not flat: {"a":{"x":"}"}',
+      'a value is not flat: {"b":[1]}',
+      'a value is too long: {"a":"vvvvvvvv',
+      'a is unknown: {"a":"last"}'
+    ])
+  }
+})
+
+t.test('without a function for unreadable rows they are an error of the answer', async t => {
+  for (const text of ['[1]', '["a"]', '[[]]'])
+    for (const size of [1, 100]) t.throws(() => read(text, { size }), unreadable('a row is not an object'), text)
 })
 
 t.test('a wanted value that is not a scalar is rejected', async t => {

@@ -39,6 +39,8 @@ export type Fault =
   | { kind: 'rate_limited'; retryAfterSeconds: number; status?: 429 | 418 }
   /** 200 with a page that is not JSON. */
   | { kind: 'garbage' }
+  /** The regular answer with an edited body: `changingRows` and `replacingRows` make edits. */
+  | { kind: 'edited'; edit: (body: string) => string }
   /** The connection is cut before an answer. */
   | { kind: 'cut' }
   /** The connection is cut in the middle of the answer. */
@@ -511,6 +513,10 @@ function faulty(fault: Fault, own: () => SimulatedAnswer): SimulatedAnswer {
       headers: { 'retry-after': String(fault.retryAfterSeconds) },
       body: '{"code":-1003,"msg":"Too many requests."}'
     }
+  }
+  if (fault.kind === 'edited') {
+    const answer = own()
+    return answer.status === 200 ? { ...answer, body: fault.edit(answer.body) } : answer
   }
   return fault.kind === 'garbage' ? { status: 200, body: '<html>maintenance</html>' } : own()
 }
