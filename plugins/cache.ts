@@ -31,6 +31,7 @@ async function cache(app: FastifyInstance, { config, acknowledgedWithinMs }: Cac
     ttlSeconds: config.PRICE_CACHE_TTL_SECONDS,
     log,
     closing: exchanges.closing,
+    instruments: exchanges.instruments,
     read: async (market, signal) => {
       // A symbol without a readable price keeps none: its cached price expires. The exchange's health reports the row.
       const onInvalidRow = () => {}

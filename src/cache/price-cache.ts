@@ -2,8 +2,9 @@
 
 import { LRUCache } from 'lru-cache'
 import { unlessAborted } from '../async/abort.ts'
-import { SECOND } from '../async/durations.ts'
+import { DAY, SECOND } from '../async/durations.ts'
 import { yieldToEventLoop } from '../async/yield.ts'
+import type { Instrument, InstrumentSource } from '../domain/instrument.ts'
 import type { ExchangeName, Market, MarketType, Price } from '../domain/market.ts'
 import type { Log } from '../log/log.ts'
 import type { CachedPrice, PriceSource } from './price-source.ts'
@@ -17,6 +18,13 @@ const REREAD_AFTER_MS = 5 * SECOND
 const FROZEN_REFRESHES = 20
 /** A market is active in a refresh when this share of its prices changed; most symbols of a market trade rarely. */
 const ACTIVE_SHARE = 0.1
+/**
+ * A price whose last trade is older is not current, even if its instrument still trades: on a symbol without a trade for
+ * a day nothing can be sold at this price.
+ */
+const MAX_TRADE_AGE_MS = DAY
+/** An entry without a time to live would never expire. */
+const SHORTEST_TTL_MS = 0.5
 /** Storing prices yields to the event loop when it took this long, checked every so many prices. */
 const YIELD_CHECK_PRICES = 1_000
 const YIELD_AFTER_MS = 4
@@ -61,6 +69,8 @@ export interface PriceCacheOptions {
   ttlSeconds: number
   /** Reads all last prices of a market, with its own deadline. */
   read: (market: Market, signal: AbortSignal) => Promise<readonly Price[]>
+  /** The instruments with their state and unified symbol. Default: not known. */
+  instruments?: InstrumentSource
   log: Pick<Log, 'warn'>
   /** Aborts reads when the service closes. */
   closing: AbortSignal
@@ -77,6 +87,11 @@ interface Entry extends CachedPrice {
   unchanged: number
 }
 
+/** A price with the time for which it stays current. */
+interface CurrentPrice extends Price {
+  ttl: number
+}
+
 /** The prices of one market. With a cache per market, the symbol alone is the key. */
 interface MarketBook extends Market {
   entries: LRUCache<string, Entry>
@@ -84,6 +99,8 @@ interface MarketBook extends Market {
   misses: number
   reading: Promise<number> | undefined
   readAt: number
+  /** Unified symbols that callers missed since the last reading. */
+  missed: Set<string>
 }
 
 /** Caches last prices. Entries live longer than the interval of refreshes, and are not served after that. */
@@ -131,6 +148,7 @@ export class PriceCache implements PriceSource {
     if (missing.length === 0) return found
     const book = this.#book(exchange, marketType)
     if (this.#monotonic() - book.readAt >= REREAD_AFTER_MS) {
+      for (const symbol of missing) book.missed.add(symbol)
       await unlessAborted(
         this.refresh({ exchange, marketType }).catch(err => {
           this.#options.log.warn({ err, exchange, market_type: marketType }, 'prices not read')
@@ -146,8 +164,8 @@ export class PriceCache implements PriceSource {
   }
 
   /**
-   * Reads a market and stores all of its prices. Concurrent callers share one call.
-   * @returns the number of prices
+   * Reads a market and stores all of its current prices. Concurrent callers share one call.
+   * @returns the number of stored prices
    * @throws {ExchangeError} the stored prices stay
    */
   refresh(market: Market): Promise<number> {
@@ -212,30 +230,24 @@ export class PriceCache implements PriceSource {
 
   async #read(book: MarketBook): Promise<number> {
     const { exchange, marketType } = book
-    const { read, closing } = this.#options
-    let prices: readonly Price[]
-    try {
-      prices = await read(book, closing)
-    } finally {
-      // A market that cannot be read is not read again for each symbol, either.
-      book.readAt = this.#monotonic()
-    }
+    const prices = await this.#currentPrices(book)
     const readAt = new Date(this.#now())
     const frozen: Entry[] = []
     const changed = this.#changed(book, prices)
     const isActive = changed > prices.length * ACTIVE_SHARE
     let began = performance.now()
-    for (const [i, { symbol, exchangeSymbol, price }] of prices.entries()) {
+    for (const [i, { symbol, exchangeSymbol, price, at, ttl }] of prices.entries()) {
       const before = book.entries.peek(symbol, { allowStale: true })
       const isSame = before?.price === price
       const unchanged = isSame ? (before?.unchanged ?? 0) + (isActive ? 1 : 0) : 0
       const entry = {
         price: isSame ? before.price : price,
+        at: at === null || at >= readAt.getTime() ? readAt : new Date(at),
         readAt,
         exchangeSymbol: before?.exchangeSymbol ?? exchangeSymbol,
         unchanged
       }
-      book.entries.set(symbol, entry)
+      book.entries.set(symbol, entry, { ttl })
       if (isActive && unchanged === FROZEN_REFRESHES) frozen.push(entry)
       if (i % YIELD_CHECK_PRICES === 0 && performance.now() - began > YIELD_AFTER_MS) {
         await yieldToEventLoop()
@@ -252,6 +264,38 @@ export class PriceCache implements PriceSource {
       )
     }
     return prices.length
+  }
+
+  /** Reads the prices of a market. Those that are not current are left out, and their entries dropped. */
+  async #currentPrices(book: MarketBook): Promise<CurrentPrice[]> {
+    const { read, instruments, closing } = this.#options
+    const missed = book.missed
+    book.missed = new Set()
+    let [prices, listed]: [readonly Price[], ReadonlyMap<string, Instrument>] = [[], new Map()]
+    try {
+      ;[prices, listed] = await Promise.all([read(book, closing), instruments?.ofMarket(book, closing) ?? listed])
+      // A new symbol may be younger than the list.
+      const unlisted = prices.filter(price => missed.has(price.symbol) && !listed.has(price.exchangeSymbol))
+      if (instruments && unlisted.length > 0) {
+        const wanted = unlisted.map(({ exchangeSymbol }) => exchangeSymbol)
+        listed = await instruments.ofMarket(book, closing, wanted)
+      }
+    } finally {
+      // A market that cannot be read is not read again for each symbol, either.
+      book.readAt = this.#monotonic()
+    }
+    const [nowMs, ttlMs] = [this.#now(), this.#options.ttlSeconds * SECOND]
+    const current: CurrentPrice[] = []
+    for (const price of prices) {
+      const instrument = listed.get(price.exchangeSymbol)
+      const symbol = instrument?.symbol ?? price.symbol
+      const ttl = listed.size === 0 || instrument?.trading ? remainingMs(price, nowMs, ttlMs) : -1
+      if (ttl >= 0) current.push({ ...price, symbol, ttl: Math.max(ttl, SHORTEST_TTL_MS) })
+      else if (book.entries.peek(symbol, { allowStale: true })?.exchangeSymbol === price.exchangeSymbol) {
+        book.entries.delete(symbol)
+      }
+    }
+    return current
   }
 
   /** Drops the least recently used entries of the markets that were read longest ago, down to the limit. */
@@ -286,7 +330,8 @@ export class PriceCache implements PriceSource {
       hits: 0,
       misses: 0,
       reading: undefined,
-      readAt: Number.NEGATIVE_INFINITY
+      readAt: Number.NEGATIVE_INFINITY,
+      missed: new Set()
     }
     return books[marketType]
   }
@@ -294,6 +339,13 @@ export class PriceCache implements PriceSource {
   #known(): MarketBook[] {
     return Object.values(this.#books).flatMap(books => Object.values(books))
   }
+}
+
+/** How long a price that is read now stays current; below zero when it is too old. */
+function remainingMs({ at, isListTime }: Price, nowMs: number, ttlMs: number): number {
+  if (at === null) return ttlMs
+  const maxAgeMs = isListTime ? ttlMs : MAX_TRADE_AGE_MS
+  return Math.min(ttlMs, maxAgeMs - Math.max(0, nowMs - at))
 }
 
 function tenths(seconds: number): number {

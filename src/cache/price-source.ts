@@ -4,11 +4,17 @@ import type { ExchangeName, MarketType } from '../domain/market.ts'
 
 export interface CachedPrice {
   price: Decimal
+  /** The time of the price: of the last trade, or of the exchange's list, otherwise of the reading. Never in the future. */
+  at: Date
   /** When this service read it. */
   readAt: Date
 }
 
-/** Current prices of the real markets; they value testnet accounts, too. No price is older than the limit of the source. */
+/**
+ * Current prices of the real markets; they value testnet accounts, too. A price was read within the limit of the source,
+ * is of an instrument that trades, and its own time is not too old. Where the instruments of a market are not known,
+ * all of its prices count as traded.
+ */
 export interface PriceSource {
   /** The cached price, without a call. `symbol` in the unified spelling. */
   peek(exchange: ExchangeName, marketType: MarketType, symbol: string): CachedPrice | undefined

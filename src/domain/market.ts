@@ -23,8 +23,13 @@ export interface Price {
   exchangeSymbol: string
   /** Last trade, quote per one base; always above zero. */
   price: Decimal
-  /** The exchange's time of the price; null when it does not report one. */
+  /**
+   * The exchange's time of the last trade, by our clock; null when the exchange reports no time. The last price of a
+   * symbol that trades rarely may be old and right.
+   */
   at: Millis | null
+  /** True when `at` is the time of the whole list instead: an old list has old prices. Default false. */
+  isListTime?: true
 }
 
 /** Whether `text` names a market type, in capitals. */

@@ -27,7 +27,7 @@ export function calculateUnrealizedPnl({
           log.debug({ exchange, market_type: marketType, missing: symbols.length - current.size }, 'prices missing')
         }
         return [...current].map(
-          ([symbol, { price, readAt }]): Mark => ({ exchange, market_type: marketType, symbol, price, at: readAt })
+          ([symbol, { price, at }]): Mark => ({ exchange, market_type: marketType, symbol, price, at })
         )
       })
     )

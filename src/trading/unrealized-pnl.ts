@@ -18,7 +18,7 @@ export interface Mark {
   market_type: MarketType
   symbol: string
   price: Decimal
-  /** When it was read. */
+  /** The price's own time. */
   at: Date
 }
 

@@ -86,13 +86,13 @@ t.test('the row reader agrees with the parser for any chunks of an answer', asyn
   )
 })
 
-t.test('the row reader reads keyed rows and ignores other members', async t => {
+t.test('the row reader reads keyed rows, and other members as the envelope', async t => {
   const read: [string, string | null | undefined][] = []
   const reader = new RowReader(['closing_price'], ([price], key) => read.push([key, price]), { keyed: true })
   const text =
     '{"status":"0000","data":{"BTC":{"closing_price":"9132000"},"date":"1587710878669","E{H":{"closing_price":1.4E-7}}}'
   for (const byte of Buffer.from(text)) reader.push(Buffer.of(byte))
-  t.equal(reader.end(), '{"status":"0000","data":{}}')
+  t.equal(reader.end(), '{"status":"0000","data":{"date":"1587710878669"}}')
   t.strictSame(read, [
     ['BTC', '9132000'],
     ['E{H', '1.4E-7']

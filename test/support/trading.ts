@@ -131,11 +131,11 @@ export class TestAccounts implements TradingAccounts {
   }
 }
 
-/** Fixed prices by symbol, on every market. */
-export function fixedPrices(prices: Readonly<Record<string, string>>, readAt = new Date()): PriceSource {
+/** Fixed prices of one time by symbol, on every market, read at once. */
+export function fixedPrices(prices: Readonly<Record<string, string>>, at = new Date()): PriceSource {
   const peek = (symbol: string) => {
     const price = prices[symbol]
-    return price === undefined ? undefined : { price, readAt }
+    return price === undefined ? undefined : { price, at, readAt: at }
   }
   return {
     peek: (_exchange, _marketType, symbol) => peek(symbol),

@@ -1,7 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:integration
 
 import { SECOND } from '../../async/durations.ts'
-import { isRecord, optionalText } from '../http/answer-fields.ts'
+import { isRecord, optionalMillis, optionalText, recordOf } from '../http/answer-fields.ts'
 import type { Answer, Refusal } from '../http/exchange-call.ts'
 import type { AdapterContext } from './adapter.ts'
 import { type Dialect, DialectClient, SHARED_REFUSALS } from './upbit-dialect.ts'
@@ -12,11 +12,12 @@ const BITHUMB: Dialect = {
   exchange: 'BITHUMB',
   limits: { public: { weight: 150, perMs: SECOND }, private: { weight: 140, perMs: SECOND } },
   // Only the ticker of generation 1 returns all markets at once. It has no time per symbol, and a member `date` among
-  // the symbols.
+  // the symbols: the time of the list.
   prices: {
     path: '/public/ticker/ALL_KRW',
     fields: { price: 'closing_price' },
-    symbolOfKey: base => `KRW-${base}`
+    symbolOfKey: base => `KRW-${base}`,
+    timeOf: body => optionalMillis(recordOf(recordOf(body, 'the answer').data, 'data'), 'date')
   },
   openOrdersPath: '/v1/orders',
   timestamped: true,

@@ -69,13 +69,13 @@ export interface PagedRowsRequest<Payload, Item, Position> {
 
 /** Where a list of tickers has its prices. */
 export interface PriceList extends RouteRequest {
-  /** Names of the fields of a row. `time` is in milliseconds; without it prices have no time. */
+  /** Names of the fields of a row. `time` is that of the last trade, in milliseconds; without it prices have none. */
   fields: { price: string; symbol: string; time?: string } | { price: string }
   /** The exchange's symbol of a row that is the member of an object, by its key. Only for fields without `symbol`. */
   symbolOfKey?: (key: string) => string
   /** The unified symbol; null for a market that is not supported. */
   unifiedSymbol: (exchangeSymbol: string) => string | null
-  /** The time of all prices, from the envelope. Default the time of each row. */
+  /** The time of the whole list, from the envelope. Default the time of each row. */
   timeOf?: (body: unknown) => Millis | null
 }
 
@@ -185,15 +185,16 @@ export class ExchangeApi<Payload> {
   /** Reads the last prices of a market in one call. Markets without a trade are left out. @throws {ExchangeError} */
   async readPrices(list: PriceList, options: CallOptions | undefined): Promise<Price[]> {
     const { timeOf } = list
-    const read = (prices: Price[], body: unknown) => {
-      if (timeOf === undefined) return prices
-      const at = timeOf(body)
-      return prices.map(price => ({ ...price, at }))
+    const read = (prices: Price[], body: unknown): Price[] => {
+      const time = timeOf?.(body) ?? null
+      if (time === null) return prices
+      const at = this.host.ourTime(time)
+      return prices.map(price => ({ ...price, at, isListTime: true }))
     }
-    return await this.readRows<Price, Price[]>(
-      { ...list, reader: (add, onUnreadable) => priceReader(list, add, onUnreadable), read },
-      options
-    )
+    const ourTime = (at: Millis) => this.host.ourTime(at)
+    const reader = (add: (price: Price) => void, onUnreadable: OnUnreadableRow | undefined) =>
+      priceReader(list, ourTime, add, onUnreadable)
+    return await this.readRows<Price, Price[]>({ ...list, reader, read }, options)
   }
 
   /** The exchange's clock now. @throws {ExchangeError} */
@@ -229,6 +230,7 @@ export class ExchangeApi<Payload> {
 
 function priceReader(
   { fields, symbolOfKey, unifiedSymbol }: PriceList,
+  ourTime: (at: Millis) => Millis,
   add: (price: Price) => void,
   onUnreadable: OnUnreadableRow | undefined
 ): RowReader {
@@ -244,7 +246,7 @@ function priceReader(
     const price = tickerPrice(text)
     if (price === null) return
     const at = time && timeField !== null ? toMillis(time, timeField) : null
-    add({ symbol: unified, exchangeSymbol, price, at })
+    add({ symbol: unified, exchangeSymbol, price, at: at === null ? null : ourTime(at) })
   }
   return new RowReader(names, onRow, { keyed: symbolOfKey !== undefined, onUnreadable })
 }

@@ -59,7 +59,7 @@ export interface Dialect {
   exchange: ExchangeName
   /** The limit for public calls, per address, and the one for signed calls, per key. */
   limits: { public: Omit<RateLimit, 'name' | 'scope'>; private: Omit<RateLimit, 'name' | 'scope'> }
-  prices: Pick<PriceList, 'query' | 'fields' | 'symbolOfKey'> & { path: string }
+  prices: Pick<PriceList, 'query' | 'fields' | 'symbolOfKey' | 'timeOf'> & { path: string }
   openOrdersPath: string
   /** Whether the token contains the time. */
   timestamped: boolean

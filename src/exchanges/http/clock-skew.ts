@@ -1,9 +1,12 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
-import { SECOND } from '../../async/durations.ts'
+import { MINUTE, SECOND } from '../../async/durations.ts'
 import type { Millis } from '../../domain/millis.ts'
 
 /** The Date header counts whole seconds. A skew below its precision cannot be measured with it. */
 const DATE_HEADER_PRECISION_MS = SECOND
+
+/** A larger difference is no skew of a clock: it may be an old answer from a cache, with all of its headers. */
+const MAX_CORRECTION_MS = 10 * MINUTE
 
 /** The difference between the clock of a host and the clock of this machine. */
 export class ClockSkew {
@@ -17,6 +20,14 @@ export class ClockSkew {
   /** The time of the host, in whole milliseconds, when our clock shows `at`. Without a known skew it is `at`. */
   hostTime(at: Millis): Millis {
     return Math.floor(at + (this.#ms ?? 0))
+  }
+
+  /** Our time when the host's clock shows `hostTime`. Equal where the clocks differ by less than a second. */
+  ourTime(hostTime: Millis): Millis {
+    const skew = Math.abs(this.#ms ?? 0)
+    return skew < DATE_HEADER_PRECISION_MS || skew > MAX_CORRECTION_MS
+      ? hostTime
+      : Math.round(hostTime - (this.#ms ?? 0))
   }
 
   /** Sets the skew from a reading of the host's clock. @param askedAt our time of that reading */

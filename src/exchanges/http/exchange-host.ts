@@ -185,6 +185,11 @@ export class ExchangeHost {
     this.#recordError(error)
   }
 
+  /** Our time of a moment by the host's clock. */
+  ourTime(hostTime: Millis): Millis {
+    return this.#skew.ourTime(hostTime)
+  }
+
   /** Reads counters; makes no call. */
   status(): HostStatus {
     const skewMs = this.#skew.ms

@@ -42,7 +42,7 @@ const LITERAL = /^(?:null|true|false|-?\d[\d.eE+-]*)$/
  * `UnreadableAnswer`, does not affect the others. It goes to `onUnreadable`; without that it is an error of the answer.
  *
  * With `keyed` the rows are the members of an object inside the envelope (`{"status":"0000","data":{"BTC":{…},…}}`);
- * members that are not objects are ignored. With `array` the rows are the member of the envelope with this name
+ * members that are not objects are part of the envelope. With `array` the rows are the member of the envelope with this name
  * (`{"rateLimits":[…],"symbols":[…]}`).
  */
 export class RowReader {
@@ -61,6 +61,7 @@ export class RowReader {
   /** The last string of the head: before a bracket, the name of the array. */
   #name = ''
   #key = ''
+  #hasMembers = false
   #isRow = false
   /** Why the row that is read cannot be used; null while it can. */
   #fault: string | null = null
@@ -211,7 +212,13 @@ export class RowReader {
       return end
     }
     this.#isRow = false
-    return endOfValue(bytes, at)
+    const end = endOfValue(bytes, at)
+    if (end !== INCOMPLETE) {
+      if (this.#hasMembers) this.#keepFrame(Buffer.from(','))
+      this.#keepFrame(bytes.subarray(from, end))
+      this.#hasMembers = true
+    }
+    return end
   }
 
   /** Reads the row that begins at `from`; returns its end, or INCOMPLETE when it ends beyond the bytes. */

@@ -127,10 +127,12 @@ t.test('Upbit: prices have the time of their tick', async t => {
   t.hasStrict(gateway.calls[0], { operation: 'lastPrices', query: 'quote_currencies=KRW', costs: '1 public' })
 })
 
-t.test('Bithumb: prices are the members of its answer, without a time', async t => {
+t.test('Bithumb: prices are the members of its answer, at the time of the list', async t => {
   const data = { BTC: { closing_price: '100.10' }, ETH: { closing_price: '' }, date: '1700000000001' }
   const { client, gateway } = clientOf('BITHUMB', bodies({ '/public/ticker/ALL_KRW': { status: '0000', data } }))
-  t.strictSame(await client.lastPrices(), [{ symbol: 'BTCKRW', exchangeSymbol: 'KRW-BTC', price: '100.10', at: null }])
+  t.strictSame(await client.lastPrices(), [
+    { symbol: 'BTCKRW', exchangeSymbol: 'KRW-BTC', price: '100.10', at: 1_700_000_000_001, isListTime: true }
+  ])
   t.hasStrict(gateway.calls[0], { operation: 'lastPrices', query: '', costs: '1 public' })
 })
 

@@ -130,7 +130,7 @@ t.test('keyed rows are the members of an object in the envelope', async t => {
       ['ETH', null, null],
       ['X', null, '2']
     ],
-    end: '{"status":"0000","data":{},"t":1}'
+    end: '{"status":"0000","data":{"date":"123","n":5,"list":[1,{"a":9}]},"t":1}'
   })
   t.strictSame(readInChunks(t, '{"x":{},"data":{}}', true), { rows: [], end: '{"x":{},"data":{}}' })
   t.strictSame(readInChunks(t, '{"status":"5600","list":[{"a":1}]}', true).rows, [])

@@ -3,7 +3,7 @@ import { tokenDialect, tokenRefusal } from './token-dialect.ts'
 
 export const bithumb: readonly PayloadCase[] = [
   {
-    name: 'prices by the keys of their rows, the date among them left out',
+    name: 'prices by the keys of their rows, at the date among them',
     ask: prices,
     answers: {
       '/public/ticker/ALL_KRW':
@@ -11,8 +11,8 @@ export const bithumb: readonly PayloadCase[] = [
         '"SHIB":{"closing_price":"1.4E-7"},"NEW":{"closing_price":"0"},"date":"1717000000010"}}'
     },
     expected: [
-      { symbol: 'BTCKRW', exchangeSymbol: 'KRW-BTC', price: '95000000', at: null },
-      { symbol: 'SHIBKRW', exchangeSymbol: 'KRW-SHIB', price: '0.00000014', at: null }
+      { symbol: 'BTCKRW', exchangeSymbol: 'KRW-BTC', price: '95000000', at: 1_717_000_000_010, isListTime: true },
+      { symbol: 'SHIBKRW', exchangeSymbol: 'KRW-SHIB', price: '0.00000014', at: 1_717_000_000_010, isListTime: true }
     ]
   },
   {

@@ -133,7 +133,9 @@ export const bybit: readonly PayloadCase[] = [
         { symbol: 'NEWUSDT', bid1Price: '', lastPrice: '', volume24h: '0' }
       )
     },
-    expected: [{ symbol: 'SOLUSDT', exchangeSymbol: 'SOLUSDT', price: '150.50', at: 1_717_000_000_900 }]
+    expected: [
+      { symbol: 'SOLUSDT', exchangeSymbol: 'SOLUSDT', price: '150.50', at: 1_717_000_000_900, isListTime: true }
+    ]
   },
   {
     name: 'futures prices: perpetuals in USDT and USDC, no dated and no inverse contract',
@@ -148,8 +150,8 @@ export const bybit: readonly PayloadCase[] = [
       )
     },
     expected: [
-      { symbol: 'SOLUSDT', exchangeSymbol: 'SOLUSDT', price: '150.5', at: 1_717_000_000_900 },
-      { symbol: 'SOLUSDC', exchangeSymbol: 'SOLPERP', price: '150.7', at: 1_717_000_000_900 }
+      { symbol: 'SOLUSDT', exchangeSymbol: 'SOLUSDT', price: '150.5', at: 1_717_000_000_900, isListTime: true },
+      { symbol: 'SOLUSDC', exchangeSymbol: 'SOLPERP', price: '150.7', at: 1_717_000_000_900, isListTime: true }
     ]
   },
   {
