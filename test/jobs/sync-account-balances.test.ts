@@ -38,7 +38,7 @@ async function setUp(t: Test, name: ExchangeName = 'BINANCE') {
   )
   const { context } = testContext(database)
   const sync = () => syncAccountBalances({ accounts, timeZone: noonZone })(context)
-  return { database, exchange, wallet, account, accounts, sync }
+  return { database, exchange, wallet, account, accounts, registry, sync }
 }
 
 async function rowsOf(database: Database) {
@@ -159,26 +159,35 @@ const EMPTY: [exchange: ExchangeName, path: RegExp, body: unknown, outcome: 'syn
   ['BITHUMB', /accounts/, [], 'synced'],
   // The account itself is missing.
   ['BYBIT', /wallet-balance/, { retCode: 0, result: { list: [] } }, 'failed'],
-  ['OKX', /balance/, { code: '0', data: [] }, 'failed']
+  ['OKX', /balance/, { code: '0', data: [] }, 'failed'],
+  ['BYBIT', /wallet-balance/, { retCode: 0, result: {} }, 'failed'],
+  ['BINANCE', /account/, { code: 0 }, 'failed'],
+  ['BINANCE', /fapi.*balance/, null, 'failed'],
+  ['UPBIT', /accounts/, {}, 'failed'],
+  ['BITHUMB', /accounts/, { data: [] }, 'failed']
 ]
 
 for (const [name, path, body, outcome] of EMPTY) {
-  t.test(`${name}: ${JSON.stringify(body)} is not an empty wallet unless a second answer confirms it`, async t => {
-    const { database, exchange, wallet, sync } = await setUp(t, name)
-    exchange.setBalance(wallet, 'SPOT', 'BTC', '10000')
-    t.hasStrict(await sync(), { synced: 1 })
-    const answer = (times: number) =>
-      exchange.fault({ kind: 'status', status: 200, body: JSON.stringify(body) }, { path, times })
-    answer(1)
-    t.hasStrict(await sync(), { [outcome]: 1 })
-    assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: '10000' }])
-    answer(2)
-    t.hasStrict(await sync(), { [outcome]: 1 })
-    assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: outcome === 'synced' ? '0' : '10000' }])
-    exchange.clearFaults()
-    t.hasStrict(await sync(), { synced: 1 })
-    assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: '10000' }])
-  })
+  t.test(
+    `${name}: ${JSON.stringify(body)} of ${path.source} is not an empty wallet unless a second answer confirms it`,
+    async t => {
+      const { database, exchange, wallet, sync, registry } = await setUp(t, name)
+      exchange.setBalance(wallet, 'SPOT', 'BTC', '10000')
+      t.hasStrict(await sync(), { synced: 1 })
+      const answer = (times: number) =>
+        exchange.fault({ kind: 'status', status: 200, body: JSON.stringify(body) }, { path, times })
+      answer(1)
+      t.hasStrict(await sync(), { [outcome]: 1 })
+      if (outcome === 'failed') t.equal(registry.status()[0]?.lastErrorCode, 'invalid_answer')
+      assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: '10000' }])
+      answer(2)
+      t.hasStrict(await sync(), { [outcome]: 1 })
+      assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: outcome === 'synced' ? '0' : '10000' }])
+      exchange.clearFaults()
+      t.hasStrict(await sync(), { synced: 1 })
+      assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: '10000' }])
+    }
+  )
 }
 
 t.test('a run waits for every wallet, also when the first fails', async t => {

@@ -211,6 +211,8 @@ export class ExchangeHost {
       return call.read(await this.#callWithRetries({ call, deadline, signal }))
     } catch (err) {
       if (signal?.aborted) throw signal.reason
+      // The adapter has already translated most answers that cannot be read.
+      if (err instanceof ExchangeError && err.code === 'invalid_answer') this.#recordError(err)
       if (!(err instanceof UnreadableAnswer)) throw err
       const details = { operation: call.route.operation, reason: err.message, cause: err }
       throw this.#recordError(this.#error('invalid_answer', details))
