@@ -1,61 +1,19 @@
 import t, { type Test } from 'tap'
-import { Agent } from 'undici'
 import type { Database } from '../../src/database/database.ts'
-import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../../src/domain/market.ts'
-import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
-import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
+import { EXCHANGE_NAMES, type ExchangeName } from '../../src/domain/market.ts'
 import { assertRows } from '../support/assert-rows.ts'
+import { orderBench } from '../support/order-bench.ts'
 import { changingRows, replacingRows } from '../support/simulated-exchange/edits.ts'
-import { type NewOrder, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
-import {
-  booksOf,
-  fixedInstruments,
-  fixedPrices,
-  insertOrder,
-  seedAccount,
-  TestAccounts,
-  testContext,
-  tradingDatabase
-} from '../support/trading.ts'
+import { type TestAccounts, tradingDatabase } from '../support/trading.ts'
 
 const PATHS_OF_ONE = /order(?!s)|trade|fills|execution|algo|history/i
-/** Deadlines that no call of these tests misses. */
-const PATIENT = { deadlineMs: 60_000, attemptMs: 30_000 }
-const CREDENTIALS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 
 let database: Database
 t.before(async () => {
   database = await tradingDatabase(t)
 })
 
-async function start(t: Test, name: ExchangeName) {
-  const exchange = await SimulatedExchange.start({ exchange: name })
-  const dispatcher = new Agent()
-  t.teardown(async () => {
-    await exchange.close()
-    await dispatcher.close()
-  })
-  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, ...PATIENT })
-  const owner = exchange.addAccount(CREDENTIALS)
-  const account = await seedAccount(database, { exchange: name })
-  const accounts = new TestAccounts([account], (_account, marketType) =>
-    registry.client({ exchange: name, marketType, credentials: CREDENTIALS })
-  )
-  const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}), instruments: fixedInstruments() })
-  const place = async (order: NewOrder & { market: MarketType; quantity: string }) => {
-    const placed = exchange.place(owner, order)
-    await insertOrder(database, account, { ...placed, quantity: order.quantity })
-    return placed
-  }
-  return {
-    exchange,
-    owner,
-    accounts,
-    place,
-    run: () => job(testContext(database).context),
-    books: () => booksOf(database, account)
-  }
-}
+const start = (t: Test, name: ExchangeName) => orderBench(t, database, name)
 
 for (const name of EXCHANGE_NAMES) {
   t.test(`${name}: orders, fills and positions equal those of the exchange`, async t => {

@@ -68,8 +68,8 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
   switch (path) {
     case '/api/v3/order':
     case '/fapi/v1/order': {
-      const order = orderById(account, query.get('orderId'))
-      if (order === undefined || order.market !== market || order.exchangeSymbol !== query.get('symbol')) {
+      const order = orderOf(account, market, query)
+      if (order === undefined) {
         return refusal(400, -2013, 'Order does not exist.')
       }
       return { status: 200, body: orderText(order) }
@@ -85,7 +85,7 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
     }
     case '/api/v3/myTrades':
     case '/fapi/v1/userTrades': {
-      const order = orderById(account, query.get('orderId'))
+      const order = orderOf(account, market, query)
       const from = BigInt(query.get('fromId') ?? 0)
       const fills = order?.fills
         .filter(fill => BigInt(fill.tradeId) >= from)
@@ -110,6 +110,17 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
     default:
       return json({ code: -5000, msg: 'Path is invalid' }, 404)
   }
+}
+
+/** The order with an id and symbol: spot orders of two symbols may have one id. */
+function orderOf(account: SimulatedAccount, market: MarketType, query: URLSearchParams): SimulatedOrder | undefined {
+  return account.orders.find(
+    order =>
+      order.exchangeOrderId === query.get('orderId') &&
+      order.exchangeSymbol === query.get('symbol') &&
+      order.market === market &&
+      !order.conditional
+  )
 }
 
 function authenticated({ headers, rawQuery, query }: SimulatedRequest, book: Book): SimulatedAccount {
@@ -201,7 +212,7 @@ function algoText(order: SimulatedOrder): string {
     side: order.side,
     positionSide: order.positionSide,
     quantity: order.quantity,
-    algoStatus: order.becameId === null ? STATES[order.status] : 'TRIGGERED',
+    algoStatus: order.lostChild ? 'FINISHED' : order.becameId === null ? STATES[order.status] : 'TRIGGERED',
     actualOrderId: order.becameId ?? '',
     triggerPrice: order.stopPrice ?? '0',
     price: order.price ?? '0',

@@ -74,6 +74,7 @@ export function openOrdersOf(account: SimulatedAccount, market: MarketType, cond
       order.market === market &&
       order.conditional === conditional &&
       order.becameId === null &&
+      !order.lostChild &&
       (order.status === 'open' || order.status === 'partially_filled')
   )
 }

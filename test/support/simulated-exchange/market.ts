@@ -29,6 +29,8 @@ export interface SimulatedOrder {
   exchangeOrderId: string
   /** For conditional orders of Binance futures and OKX: the ordinary order that this one became. */
   becameId: string | null
+  /** A triggered conditional order whose ordinary order the exchange does not name. */
+  lostChild: boolean
   conditional: boolean
   clientOrderId: string
   account: SimulatedAccount

@@ -197,7 +197,7 @@ function algoOf(order: SimulatedOrder) {
     sz: own(order.exchangeSymbol, order.quantity),
     slTriggerPx: order.stopPrice ?? '',
     ordIdList: order.becameId === null ? [] : [order.becameId],
-    state: order.becameId === null ? STATES[order.status] : 'effective',
+    state: order.becameId === null && !order.lostChild ? STATES[order.status] : 'effective',
     cTime: String(order.createdAt),
     uTime: String(order.updatedAt)
   }

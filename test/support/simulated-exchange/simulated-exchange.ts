@@ -55,6 +55,8 @@ export interface FaultOptions {
   times?: number
   /** Only requests whose path matches. Default: all. */
   path?: RegExp
+  /** Only requests whose query matches. Default: all. */
+  query?: RegExp
 }
 
 export interface SimulatedExchangeOptions {
@@ -70,6 +72,8 @@ export interface SimulatedExchangeOptions {
 }
 
 export interface NewOrder {
+  /** Default a new one. Binance numbers the spot orders of each symbol. */
+  exchangeOrderId?: string
   market?: MarketType
   /** Unified, `BTCUSDT`. Default the first pair. */
   symbol?: string
@@ -114,7 +118,7 @@ export class SimulatedExchange {
   readonly #watchers = new Set<() => void>()
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #sockets = new Set<Socket>()
-  #faults: { fault: Fault; path: RegExp; times: number }[] = []
+  #faults: { fault: Fault; path: RegExp; query: RegExp; times: number }[] = []
   #weight = { sinceMs: Number.NEGATIVE_INFINITY, used: 0 }
   #serial = 0
   #random: number
@@ -211,8 +215,9 @@ export class SimulatedExchange {
     const serial = ++this.#serial
     const now = this.now()
     const placed: SimulatedOrder = {
-      exchangeOrderId: this.#dialect.orderId(serial, market),
+      exchangeOrderId: order.exchangeOrderId ?? this.#dialect.orderId(serial, market),
       becameId: null,
+      lostChild: false,
       conditional: type === 'STOP_MARKET' && this.#hasSeparateConditionalOrders(market),
       clientOrderId: `client-${serial}`,
       account,
@@ -266,6 +271,16 @@ export class SimulatedExchange {
     return fill
   }
 
+  /** Busts a trade: removes a fill from its order. Balances do not change. */
+  bust(order: SimulatedOrder, index: number): void {
+    order.fills.splice(index, 1)
+    const sum = (of: (fill: SimulatedFill) => Big) =>
+      order.fills.reduce((total, fill) => total.plus(of(fill)), new Big(0))
+    order.filledQuantity = sum(({ quantity }) => new Big(quantity)).toFixed()
+    order.cost = sum(({ price, quantity }) => new Big(price).times(quantity)).toFixed()
+    this.end(order, order.fills.length === 0 ? 'open' : 'partially_filled')
+  }
+
   cancel(order: SimulatedOrder): void {
     this.end(order, 'canceled')
   }
@@ -289,6 +304,11 @@ export class SimulatedExchange {
     })
     order.becameId = became.exchangeOrderId
     return became
+  }
+
+  /** Triggers a conditional order, and names no order that it becomes. */
+  loseChild(order: SimulatedOrder): void {
+    order.lostChild = true
   }
 
   /** Removes an order: the exchange does not know it any more. */
@@ -367,8 +387,8 @@ export class SimulatedExchange {
   // Faults and received requests
 
   /** Activates a fault. Of several, the first that matches a request applies. */
-  fault(fault: Fault, { times = Number.POSITIVE_INFINITY, path = /^/ }: FaultOptions = {}): void {
-    this.#faults.push({ fault, path, times })
+  fault(fault: Fault, { times = Number.POSITIVE_INFINITY, path = /^/, query = /^/ }: FaultOptions = {}): void {
+    this.#faults.push({ fault, path, query, times })
   }
 
   clearFaults(): void {
@@ -410,7 +430,7 @@ export class SimulatedExchange {
     this.#requests.push({ path, query, headers: request.headers })
     if (this.#requests.length > MAX_REMEMBERED_REQUESTS) this.#requests.shift()
     for (const watch of this.#watchers) watch()
-    const fault = this.#nextFault(path)
+    const fault = this.#nextFault(path, rawQuery)
     if (fault?.kind === 'silence') return
     if (fault?.kind === 'cut') {
       request.socket.destroy()
@@ -459,8 +479,8 @@ export class SimulatedExchange {
     else response.write(body.slice(0, Math.ceil(body.length / 2)), () => response.socket?.destroy())
   }
 
-  #nextFault(path: string): Fault | undefined {
-    const found = this.#faults.find(candidate => candidate.path.test(path))
+  #nextFault(path: string, query: string): Fault | undefined {
+    const found = this.#faults.find(candidate => candidate.path.test(path) && candidate.query.test(query))
     if (found !== undefined && --found.times <= 0) this.#faults = this.#faults.filter(kept => kept !== found)
     return found?.fault
   }
