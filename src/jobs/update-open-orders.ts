@@ -2,6 +2,7 @@
 import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
 import { eachAtMost, oneAtATime, portionsOf } from '../async/bounded.ts'
+import { MINUTE } from '../async/durations.ts'
 import type { PriceSource } from '../cache/price-source.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
@@ -16,7 +17,13 @@ import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/jo
 import { groupedBy } from '../trading/grouped.ts'
 import { differs, type KnownOrder, needsFills, type OrderAnswer } from '../trading/order-reconciliation.ts'
 import { type AnsweredOrder, OrderStore, type PriceOf, type Written } from '../trading/order-store.ts'
-import { completeRows, hasIncompleteRows, type PriceOn, rebookExecutions } from '../trading/pair-completion.ts'
+import {
+  completeRows,
+  hasIncompleteRows,
+  incompleteMarkets,
+  type PriceOn,
+  rebookExecutions
+} from '../trading/pair-completion.ts'
 
 /** Accounts of one exchange, and orders of one account, that are read at the same time. */
 const CONCURRENT_ACCOUNTS = 16
@@ -28,6 +35,8 @@ const ORDERS_PER_TRANSACTION = 100
 const CHECKED_PER_TRANSACTION = 2_000
 /** Transactions of a run that complete rows of earlier versions. */
 const COMPLETIONS_PER_RUN = 10
+/** Pause until rows of earlier versions are looked for again. Where many cannot be completed, that takes half a second. */
+const COMPLETION_PAUSE_MS = 10 * MINUTE
 
 export interface UpdateOpenOrdersServices {
   accounts: TradingAccounts
@@ -48,6 +57,7 @@ export interface UpdateOpenOrdersServices {
  */
 export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: JobContext) => Promise<JobResult> {
   const store = new OrderStore(services.database)
+  let completesFrom = Number.NEGATIVE_INFINITY
   return async context => {
     // Every call in progress listens to the signal: their number is bounded.
     setMaxListeners(0, context.signal)
@@ -58,7 +68,9 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
     const accounts = work.flatMap(accountId => active.get(accountId) ?? [])
     const exchanges = [...groupedBy(accounts, ({ exchange }) => exchange).values()]
     await eachAtMost(exchanges.length, exchanges, group => run.exchange(group))
-    await run.completePairs()
+    if (performance.now() >= completesFrom && (await run.completePairs())) {
+      completesFrom = performance.now() + COMPLETION_PAUSE_MS
+    }
     return { accounts: work.length, ...run.counts, accounts_left_out: leftOut.length }
   }
 }
@@ -141,15 +153,20 @@ class OrdersRun {
     }
   }
 
-  /** Completes rows of earlier versions, a bounded number of them. The next run continues. */
-  async completePairs(): Promise<void> {
+  /** Completes rows of earlier versions, a bounded number of them. @returns whether none is left */
+  async completePairs(): Promise<boolean> {
+    const { database, instruments } = this.#services
+    const { signal } = this.#context
+    await Promise.all((await incompleteMarkets(database)).map(market => instruments.ofMarket(market, signal)))
     const priceOn: PriceOn = (exchange, asset, quote) => this.#priceOf({ exchange })(asset, quote)
-    for (let i = 0; i < COMPLETIONS_PER_RUN && (await hasIncompleteRows(this.#services.database)); i++) {
-      this.#context.signal.throwIfAborted()
+    for (let i = 0; i < COMPLETIONS_PER_RUN; i++) {
+      signal.throwIfAborted()
+      if (!(await hasIncompleteRows(database))) return true
       const completed = await this.#transaction(completeRows)
       const rebooked = await this.#transaction(tx => rebookExecutions(tx, priceOn))
       this.#counts.completed += completed + rebooked
     }
+    return false
   }
 
   /** Checks an account. @returns the ids of unchanged orders */

@@ -3,7 +3,7 @@ import { accountsWithoutCredentials } from '../accounts/account-table.ts'
 import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import type { Decimal } from '../domain/decimal.ts'
-import type { ExchangeName, MarketType } from '../domain/market.ts'
+import type { ExchangeName, Market, MarketType } from '../domain/market.ts'
 import type { OrderSide } from '../domain/order.ts'
 import { pairOf } from '../domain/pair.ts'
 import type { PositionSide } from '../domain/position.ts'
@@ -18,6 +18,16 @@ const REBOOKED_AT_ONCE = 200
 
 /** The current price of an asset in a quote currency on an exchange; null when it is unknown. */
 export type PriceOn = (exchange: ExchangeName, asset: string, quote: string) => Decimal | null
+
+/** The markets of orders without base and quote. */
+export async function incompleteMarkets(database: Database): Promise<Market[]> {
+  const rows = await database.run(
+    sql => sql<{ exchange: ExchangeName; market_type: MarketType }[]>`
+      select distinct a.exchange, o.market_type
+      from orders o join ${accountsWithoutCredentials(sql)} a using (account_id) where o.quote is null`
+  )
+  return rows.map(({ exchange, market_type }) => ({ exchange, marketType: market_type }))
+}
 
 /** Whether there are rows of earlier versions whose base and quote are known by now. */
 export async function hasIncompleteRows(database: Database): Promise<boolean> {

@@ -161,7 +161,7 @@ for (const [name, pair] of [
         await work(tx)
         throw new Error('the process ended before the commit')
       })
-    await t.rejects(run({ transaction: torn }), { message: 'the process ended before the commit' })
+    t.hasStrict(await run({ transaction: torn }), { failed: 1, fills: 0 })
     t.strictSame((await books()).executions, [])
     t.hasStrict(await run(), { fills: 1, flagged: 0, unknown_symbols: 0 })
     exchange.fill(order, { quantity: '6', price: '2', fee: '0.06', feeAsset: pair.quote })
@@ -238,4 +238,30 @@ t.test('fees in the base, the quote and a third asset are valued in the quote of
     )
     assertRows(t, positions, [{ quantity: '3.99', fees: '6.03' }])
   }
+})
+
+t.test('a run completes rows of an earlier version by the instruments of their market', async t => {
+  const { database, account, exchange, place, run, books } = await start(t, 'BYBIT', {
+    pairs: [{ base: 'BTC', quote: 'MNT' }]
+  })
+  const old = await place({ quantity: '1', price: '2' })
+  await database.run(
+    sql => sql`
+      insert into trade_executions (order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol,
+        currency, side, price, quantity, fee, fee_asset, executed_at)
+      values (${old.orderId}, ${account.strategyAccountId}, ${account.accountId}, 'SPOT', 'old', 'BTCMNT', 'T', 'BUY', 2, 1,
+        0.01, 'BTC', now() - interval '1 day')`
+  )
+  await database.run(
+    sql => sql`update orders set status = 'filled', filled_quantity = 1 where order_id = ${old.orderId}`
+  )
+  t.hasStrict(await run(), { accounts: 0, completed: 2 })
+  exchange.fill(await place({ quantity: '3', price: '2' }), { fee: '0.03', feeAsset: 'BTC' })
+  t.hasStrict(await run(), { fills: 1, completed: 0, failed: 0 })
+  const { executions, positions } = await books()
+  assertRows(t, executions, [
+    { exchange_trade_id: 'old', base: 'BTC', quote: 'MNT', fee_value: '0.02' },
+    { base: 'BTC', quote: 'MNT', fee_value: '0.06' }
+  ])
+  assertRows(t, positions, [{ base: 'BTC', quote: 'MNT', quantity: '3.96', fees: '0.08' }])
 })
