@@ -49,7 +49,7 @@ export interface ExchangeClient {
   lastPrices(options?: CallOptions): Promise<Price[]>
   /**
    * Every pair or linear perpetual that the market lists, with all pages. Needs no credentials. Unsupported contracts
-   * (dated, inverse) and rows that cannot be read are left out.
+   * (dated, inverse) are left out.
    *
    * @throws {ExchangeError} `invalid_answer` for a list without a single instrument
    */

@@ -40,8 +40,8 @@ export async function storedInstruments(
 }
 
 /**
- * Stores the list of a market that was read now. Instruments that are absent from it do not trade any more; their rows
- * stay, because orders and positions refer to them. A row is written when it changed, or to record the time of reading
+ * Stores the list of a market that was read now. Instruments that are absent from a complete list do not trade any more;
+ * their rows stay, because orders and positions refer to them. A row is written when it changed, or to record the time of reading
  * once an hour. Rows are locked in the order of their keys. Idempotent.
  *
  * @throws {DatabaseUnavailableError}
@@ -49,7 +49,8 @@ export async function storedInstruments(
 export async function storeInstruments(
   database: Database,
   { exchange, marketType }: Market,
-  instruments: readonly Instrument[]
+  instruments: readonly Instrument[],
+  isComplete = true
 ): Promise<void> {
   // Twice in a list: one statement cannot write a row twice.
   const unique = new Map(instruments.map(instrument => [instrument.exchangeSymbol, instrument]))
@@ -66,7 +67,7 @@ export async function storeInstruments(
         union all
         select exchange_symbol, symbol, base, quote, contract_value, price_step, quantity_step, false
         from instruments
-        where exchange = ${exchange} and market_type = ${marketType}
+        where ${isComplete} and exchange = ${exchange} and market_type = ${marketType}
           and exchange_symbol not in (select "exchangeSymbol" from listed)
       )
       insert into instruments as i (

@@ -89,10 +89,14 @@ export class Instruments implements InstrumentSource {
       log.warn({ err, ...names }, 'stored instruments not read')
     }
     try {
-      const instruments = await read(market, { signal: closing, deadlineMs: READ_DEADLINE_MS })
-      list.instruments = withDelisted(list.instruments, instruments)
+      let isComplete = true
+      const onInvalidRow = () => {
+        isComplete = false
+      }
+      const instruments = await read(market, { signal: closing, deadlineMs: READ_DEADLINE_MS, onInvalidRow })
+      list.instruments = withKnown(list.instruments, instruments, isComplete)
       list.readAt = this.#monotonic()
-      await storeInstruments(database, market, instruments)
+      await storeInstruments(database, market, instruments, isComplete)
     } catch (err) {
       if (!closing.aborted) log.warn({ err, ...names }, 'instruments not updated')
     }
@@ -114,13 +118,19 @@ function hasAll(instruments: ReadonlyMap<string, Instrument>, wanted: Iterable<s
   return true
 }
 
-/** The listed instruments, and the known ones that are not listed any more, which do not trade. */
-function withDelisted(
+/**
+ * The listed instruments, and the known ones that are not listed any more, which do not trade. One that is absent from an
+ * incomplete list may be in an unreadable row: it stays as it is.
+ */
+function withKnown(
   known: ReadonlyMap<string, Instrument>,
-  listed: readonly Instrument[]
+  listed: readonly Instrument[],
+  isComplete: boolean
 ): ReadonlyMap<string, Instrument> {
   const all = new Map(listed.map(instrument => [instrument.exchangeSymbol, instrument]))
-  for (const [symbol, instrument] of known) if (!all.has(symbol)) all.set(symbol, { ...instrument, trading: false })
+  for (const [symbol, instrument] of known) {
+    if (!all.has(symbol)) all.set(symbol, isComplete ? { ...instrument, trading: false } : instrument)
+  }
   return all
 }
 

@@ -6,6 +6,7 @@ import { Instruments, type InstrumentsOptions } from '../../src/exchanges/instru
 import { captureLog } from '../support/app.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { frozenDatabase, openDatabase } from '../support/migrated-database.ts'
+import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 
 const LISTS = /exchangeInfo|instruments-info|public\/instruments|market\/all/
@@ -50,6 +51,14 @@ const MARKETS: readonly [ExchangeName, Market['marketType']][] = [
   ['UPBIT', 'SPOT']
 ]
 
+/** The row of an instrument, and a change after which it cannot be read. */
+const UNREADABLE: Readonly<Record<string, (symbol: string) => [Record<string, unknown>, Record<string, unknown>]>> = {
+  BINANCE: symbol => [{ symbol }, { baseAsset: null }],
+  BYBIT: symbol => [{ symbol }, { quoteCoin: 5.5 }],
+  OKX: instId => [{ instId }, { ctVal: 'NaN' }],
+  UPBIT: market => [{ market }, { market: ['KRW', 'ETH'] }]
+}
+
 for (const [exchange, marketType] of MARKETS) {
   t.test(`${exchange} ${marketType}: one replica reads a list, the others read the table`, async t => {
     const { replica, reads, market, first, advance, rows } = await setUp(t, exchange, marketType)
@@ -88,6 +97,22 @@ for (const [exchange, marketType] of MARKETS) {
     simulated.resume(simulated.symbols[1] ?? '')
     await advance(60_000)
     t.equal((await instruments.ofMarket(market, never, ['none'])).get(second)?.trading, true)
+  })
+
+  t.test(`${exchange} ${marketType}: an instrument whose row cannot be read stays as it was`, async t => {
+    const { simulated, replica, market, first, second, advance, rows } = await setUp(t, exchange, marketType)
+    const instruments = replica()
+    const before = await instruments.ofMarket(market, never)
+    const [row = {}, change = {}] = UNREADABLE[exchange]?.(second) ?? []
+    simulated.fault({ kind: 'edited', edit: changingRows(row, change) }, { path: LISTS })
+    for (const ms of [60_000, 3_600_000]) {
+      await advance(ms)
+      const after = await instruments.ofMarket(market, never, ['none'])
+      t.strictSame(after.get(second), before.get(second))
+      t.equal(after.get(first)?.trading, true)
+      const trading = { trading: true }
+      assertRows(t, await rows(), [trading, trading])
+    }
   })
 
   t.test(`${exchange} ${marketType}: a list without a wanted symbol is read once a minute`, async t => {

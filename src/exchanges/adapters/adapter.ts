@@ -136,16 +136,6 @@ function isPositive(value: Decimal): boolean {
   return !value.startsWith('-') && !isZero(value)
 }
 
-/** Adds the instrument of a row, unless the row cannot be read: one bad row must not hide the others. */
-export function addInstrument(add: (instrument: Instrument) => void, parse: () => Instrument | null): void {
-  try {
-    const instrument = parse()
-    if (instrument !== null) add(instrument)
-  } catch (err) {
-    if (!(err instanceof UnreadableAnswer)) throw err
-  }
-}
-
 /** @throws {UnreadableAnswer} for an empty list: no market of an exchange is without instruments */
 export function notEmpty(instruments: Instrument[]): Instrument[] {
   if (instruments.length === 0) throw new UnreadableAnswer('no instrument is listed')

@@ -28,10 +28,9 @@ import {
 } from '../http/answer-fields.ts'
 import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
-import { RowReader } from '../http/row-reader.ts'
+import { type OnUnreadableRow, RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
-  addInstrument,
   hmacSha256,
   instrumentFrom,
   notEmpty,
@@ -42,7 +41,7 @@ import {
   supportedOnly
 } from './adapter.ts'
 import { ConditionalOrders } from './conditional-orders.ts'
-import { ExchangeApi } from './exchange-api.ts'
+import { ExchangeApi, type InstrumentReader } from './exchange-api.ts'
 
 const RECV_WINDOW_MS = 10 * SECOND
 const FILLS_PER_PAGE = 1_000
@@ -199,7 +198,7 @@ export class BinanceClient implements ExchangeClient {
    */
   async instruments(options?: CallOptions): Promise<Instrument[]> {
     const query = this.marketType === 'SPOT' ? queryOf({ showPermissionSets: 'false' }) : ''
-    const reader = (add: (instrument: Instrument) => void) => instrumentReader(this.marketType, add)
+    const reader: InstrumentReader = (...callbacks) => instrumentReader(this.marketType, ...callbacks)
     return await this.#api.readRows({ route: this.#routes.instruments, query, reader, read: notEmpty }, options)
   }
 
@@ -374,16 +373,19 @@ export function parseBinancePosition(row: JsonRecord): Position | null {
 /** Perpetuals on coins, and those on shares and metals. Both are linear here; the other types are dated. */
 const PERPETUALS: ReadonlySet<string | null> = new Set(['PERPETUAL', 'TRADIFI_PERPETUAL'])
 
-function instrumentReader(marketType: MarketType, add: (instrument: Instrument) => void): RowReader {
+function instrumentReader(
+  marketType: MarketType,
+  add: (instrument: Instrument) => void,
+  onUnreadable: OnUnreadableRow | undefined
+): RowReader {
   const fields = ['symbol', 'status', 'baseAsset', 'quoteAsset', 'filters', 'contractType']
   return new RowReader(
     fields,
-    ([exchangeSymbol, status, base, quote, filters, contractType]) =>
-      addInstrument(add, () => {
-        if (marketType === 'FUTURES' && !PERPETUALS.has(contractType ?? null)) return null
-        return instrumentFrom({ exchangeSymbol, base, quote, ...stepsOf(filters), trading: status === 'TRADING' })
-      }),
-    { array: 'symbols', nested: ['filters'] }
+    ([exchangeSymbol, status, base, quote, filters, contractType]) => {
+      if (marketType === 'FUTURES' && !PERPETUALS.has(contractType ?? null)) return
+      add(instrumentFrom({ exchangeSymbol, base, quote, ...stepsOf(filters), trading: status === 'TRADING' }))
+    },
+    { array: 'symbols', nested: ['filters'], onUnreadable }
   )
 }
 

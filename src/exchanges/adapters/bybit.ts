@@ -31,10 +31,9 @@ import {
 } from '../http/answer-fields.ts'
 import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
-import { RowReader } from '../http/row-reader.ts'
+import { type OnUnreadableRow, RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
-  addInstrument,
   hmacSha256,
   instrumentFrom,
   notEmpty,
@@ -149,7 +148,7 @@ export class BybitClient implements ExchangeClient {
       {
         route: ROUTES.instruments,
         query: cursor => withCursor(query, cursor),
-        reader: add => instrumentReader(this.marketType, add),
+        reader: (...callbacks) => instrumentReader(this.marketType, ...callbacks),
         next: (result, cursor) => nextCursorOf(result, cursor)
       },
       options
@@ -417,7 +416,11 @@ function nextCursorOf(result: JsonRecord, cursor: string | undefined): string | 
 }
 
 /** Steps are in an object of the row; the one of quantities has another name on spot. */
-function instrumentReader(marketType: MarketType, add: (instrument: Instrument) => void): RowReader {
+function instrumentReader(
+  marketType: MarketType,
+  add: (instrument: Instrument) => void,
+  onUnreadable: OnUnreadableRow | undefined
+): RowReader {
   const nested = ['priceFilter', 'lotSizeFilter']
   const fields = ['symbol', 'status', 'baseCoin', 'quoteCoin', 'contractType', ...nested]
   const step = marketType === 'SPOT' ? 'basePrecision' : 'qtyStep'
@@ -425,19 +428,12 @@ function instrumentReader(marketType: MarketType, add: (instrument: Instrument) 
     object ? optionalText(recordOf(parseLossless(object), 'a filter'), field) : null
   return new RowReader(
     fields,
-    ([exchangeSymbol, status, base, quote, contractType, priceFilter, lotSizeFilter]) =>
-      addInstrument(add, () => {
-        if (marketType === 'FUTURES' && contractType !== 'LinearPerpetual') return null
-        return instrumentFrom({
-          exchangeSymbol,
-          base,
-          quote,
-          priceStep: textIn(priceFilter, 'tickSize'),
-          quantityStep: textIn(lotSizeFilter, step),
-          trading: status === 'Trading'
-        })
-      }),
-    { nested }
+    ([exchangeSymbol, status, base, quote, contractType, priceFilter, lotSizeFilter]) => {
+      if (marketType === 'FUTURES' && contractType !== 'LinearPerpetual') return
+      const steps = { priceStep: textIn(priceFilter, 'tickSize'), quantityStep: textIn(lotSizeFilter, step) }
+      add(instrumentFrom({ exchangeSymbol, base, quote, ...steps, trading: status === 'Trading' }))
+    },
+    { nested, onUnreadable }
   )
 }
 

@@ -1,4 +1,5 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
+import type { Instrument } from '../../domain/instrument.ts'
 import type { Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { CallOptions, Credentials, InvalidRow } from '../exchange-client.ts'
@@ -48,10 +49,15 @@ export interface PagedRequest<Payload, Row, Position> {
   read: (payload: Payload, position: Position | undefined) => { rows: Row[]; next: Position | undefined }
 }
 
+type RowReaderOf<Item> = (add: (item: Item) => void, onUnreadable: OnUnreadableRow | undefined) => RowReader
+
+/** Makes the reader of a list of instruments. */
+export type InstrumentReader = RowReaderOf<Instrument>
+
 /** A long list that is read row by row while it arrives. */
 export interface StreamedRequest<Item, T> extends RouteRequest {
   /** Makes the reader for one attempt. It calls `add` with each item, and `onUnreadable` with each row that is none. */
-  reader: (add: (item: Item) => void, onUnreadable: OnUnreadableRow | undefined) => RowReader
+  reader: RowReaderOf<Item>
   /** @param body the envelope without the rows */
   read: (items: Item[], body: unknown) => T
 }
@@ -61,8 +67,8 @@ export interface PagedRowsRequest<Payload, Item, Position> {
   route: Route
   /** The query for the page at a position, or for the first page. */
   query: (position: Position | undefined) => string
-  /** Makes the reader for one attempt. It calls `add` with each item. */
-  reader: (add: (item: Item) => void) => RowReader
+  /** As that of a `StreamedRequest`. */
+  reader: RowReaderOf<Item>
   /** The position of the page after this one; undefined after the last page. `payload` is without the rows. */
   next: (payload: Payload, position: Position | undefined) => Position | undefined
 }

@@ -31,10 +31,9 @@ import {
 import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
 import type { ExchangeHost } from '../http/exchange-host.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
-import { RowReader } from '../http/row-reader.ts'
+import { type OnUnreadableRow, RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
-  addInstrument,
   hmacSha256,
   instrumentFrom,
   notEmpty,
@@ -46,7 +45,7 @@ import {
   supportedOnly
 } from './adapter.ts'
 import { ConditionalOrders } from './conditional-orders.ts'
-import { ExchangeApi } from './exchange-api.ts'
+import { ExchangeApi, type InstrumentReader } from './exchange-api.ts'
 
 /** Contract sizes change only when a contract is listed or redenominated. */
 const CONTRACTS_TTL_MS = HOUR
@@ -265,40 +264,38 @@ export class OkxClient implements ExchangeClient {
     const ageMs = known === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.at
     const complete = known !== undefined && wanted.every(instId => known.sizes.has(instId))
     if (known !== undefined && ageMs < (complete ? CONTRACTS_TTL_MS : CONTRACTS_MIN_AGE_MS)) return known.sizes
-    const listed = await this.#listed('FUTURES', operation, options)
+    // An unreadable row is no fault of the caller's list. It is reported when the instruments are read.
+    const listed = await this.#listed('FUTURES', operation, { ...options, onInvalidRow: () => undefined })
     const sizes = new Map(listed.map(({ exchangeSymbol, contractValue }) => [exchangeSymbol, contractValue]))
     CONTRACTS.set(this.#api.host, { sizes, at: performance.now() })
     return sizes
   }
 
   async #listed(marketType: MarketType, operation: string, options: CallOptions | undefined): Promise<Instrument[]> {
-    const request = {
-      route: instrumentsRoute(operation),
-      query: queryOf({ instType: INSTRUMENT_TYPES[marketType] }),
-      reader: (add: (instrument: Instrument) => void) => instrumentReader(marketType, add),
-      read: (instruments: Instrument[]) => instruments
-    }
-    return await this.#api.readRows(request, options)
+    const request = { route: instrumentsRoute(operation), query: queryOf({ instType: INSTRUMENT_TYPES[marketType] }) }
+    const reader: InstrumentReader = (...callbacks) => instrumentReader(marketType, ...callbacks)
+    return await this.#api.readRows({ ...request, reader, read: (instruments: Instrument[]) => instruments }, options)
   }
 }
 
 /** The steps of swaps are in contracts. States other than `live` are `suspend`, `preopen`, `rebase` and `test`. */
-function instrumentReader(marketType: MarketType, add: (instrument: Instrument) => void): RowReader {
+function instrumentReader(
+  marketType: MarketType,
+  add: (instrument: Instrument) => void,
+  onUnreadable: OnUnreadableRow | undefined
+): RowReader {
   const fields = ['instId', 'state', 'tickSz', 'lotSz', 'ctType', 'ctVal', 'ctMult']
-  return new RowReader(fields, ([exchangeSymbol, state, priceStep, quantityStep, type, value, multiplier]) =>
-    addInstrument(add, () => {
-      const parts = okxPair(exchangeSymbol ?? '', marketType)
-      if (parts === null || (marketType === 'FUTURES' && type !== 'linear')) return null
+  return new RowReader(
+    fields,
+    ([exchangeSymbol, state, priceStep, quantityStep, type, value, multiplier]) => {
+      if (!exchangeSymbol) throw new UnreadableAnswer('instId is missing')
+      const parts = okxPair(exchangeSymbol, marketType)
+      if (parts === null || (marketType === 'FUTURES' && type !== 'linear')) return
       const contractValue = marketType === 'SPOT' ? '1' : sizeOf(value, multiplier)
-      return instrumentFrom({
-        exchangeSymbol,
-        ...parts,
-        contractValue,
-        priceStep,
-        quantityStep,
-        trading: state === 'live'
-      })
-    })
+      const steps = { priceStep, quantityStep }
+      add(instrumentFrom({ exchangeSymbol, ...parts, contractValue, ...steps, trading: state === 'live' }))
+    },
+    { onUnreadable }
   )
 }
 

@@ -34,7 +34,6 @@ import type { RateLimit } from '../http/rate-budget.ts'
 import { RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
-  addInstrument,
   hmacSha256,
   instrumentFrom,
   notEmpty,
@@ -44,7 +43,7 @@ import {
   supportedOnly,
   UnsupportedSymbol
 } from './adapter.ts'
-import { ExchangeApi, type PriceList } from './exchange-api.ts'
+import { ExchangeApi, type InstrumentReader, type PriceList } from './exchange-api.ts'
 
 const HALF_A_SECOND_MS = 500
 const MARKET = /^([A-Z0-9]{1,20})-([A-Z0-9]{1,20})$/
@@ -207,14 +206,15 @@ export function signWithToken(
   return { query, headers: { authorization: `Bearer ${HEADER}.${claims}.${signature}` } }
 }
 
-function instrumentReader(add: (instrument: Instrument) => void): RowReader {
-  return new RowReader(['market'], ([market]) =>
-    addInstrument(add, () => {
+const instrumentReader: InstrumentReader = (add, onUnreadable) =>
+  new RowReader(
+    ['market'],
+    ([market]) => {
       const [, quote, base] = MARKET.exec(market ?? '') ?? []
-      return instrumentFrom({ exchangeSymbol: market, base, quote, trading: true })
-    })
+      add(instrumentFrom({ exchangeSymbol: market, base, quote, trading: true }))
+    },
+    { onUnreadable }
   )
-}
 
 /** `KRW-BTC` → `BTCKRW`. @throws {UnsupportedSymbol} */
 export function symbolOfMarket(market: string): string {

@@ -28,7 +28,7 @@ export function refusal(status: number, body: string, headers: Record<string, st
 }
 
 export const prices = (client: ExchangeClient) => client.lastPrices()
-export const instruments = (client: ExchangeClient) => client.instruments()
+export const instruments = (client: ExchangeClient) => client.instruments({ onInvalidRow: () => undefined })
 export const openOrders = (client: ExchangeClient) => client.openOrders()
 export const balances = (client: ExchangeClient) => client.balances()
 export const positions = (client: ExchangeClient) => client.positions()
