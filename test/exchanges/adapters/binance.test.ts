@@ -89,7 +89,7 @@ t.test('each call has the route, the weight and the signature of its market', as
     })
   )
   const ref = { exchangeOrderId: '7', exchangeSymbol: 'BTCUSDT', orderType: 'STOP_LOSS' }
-  t.strictSame(await spot.client.lastPrices(), [])
+  t.strictSame(await spot.client.lastPrices({ onInvalidRow: () => undefined }), [])
   t.strictSame(await spot.client.order(ref), unified)
   t.strictSame(await spot.client.openOrders(), [unified])
   t.strictSame(await spot.client.fills(ref), [])
@@ -128,7 +128,7 @@ t.test('each call has the route, the weight and the signature of its market', as
   )
   const plain = { ...ref, orderType: 'LIMIT' }
   t.equal(futures.client.isTestnet, true)
-  t.strictSame(await futures.client.lastPrices(), [])
+  t.strictSame(await futures.client.lastPrices({ onInvalidRow: () => undefined }), [])
   t.strictSame(await futures.client.order(plain), futuresUnified)
   t.strictSame(await futures.client.openOrders(), [futuresUnified, algoUnified])
   t.strictSame(await futures.client.fills(plain), [])
@@ -175,7 +175,7 @@ t.test('only prices of supported symbols are returned', async t => {
     }),
     'FUTURES'
   )
-  t.strictSame(await client.lastPrices(), [
+  t.strictSame(await client.lastPrices({ onInvalidRow: () => undefined }), [
     { symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', price: '100.10', at: 1_700_000_000_001 },
     { symbol: '币安人生USDT', exchangeSymbol: '币安人生USDT', price: '0.1', at: null },
     { symbol: 'A'.repeat(40), exchangeSymbol: 'A'.repeat(40), price: '7', at: null }

@@ -80,7 +80,7 @@ t.test('prices have the time of the answer', async t => {
   const answers = bodies({ '/v5/market/tickers': { ...listed(...tickers), time: 1_700_000_000_123 } })
   const pricesOf = async (marketType: MarketType) => {
     const { client, gateway } = clientOf(answers, marketType)
-    const prices = await client.lastPrices()
+    const prices = await client.lastPrices({ onInvalidRow: () => undefined })
     const [call] = gateway.calls
     t.hasStrict(call, { operation: 'lastPrices', costs: '1 address', budgetKey: undefined })
     return [call?.query, ...prices.map(({ symbol, exchangeSymbol, price, at }) => [symbol, exchangeSymbol, price, at])]
