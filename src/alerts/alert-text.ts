@@ -3,6 +3,7 @@
 import { DAY, HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import { quoteText } from '../notifications/html.ts'
 import type { Message } from '../notifications/outbox.ts'
+import type { Undone } from '../scheduler/job.ts'
 import type { AlertDetails, AlertKind, Notice } from './alerts.ts'
 
 const MAX_MISSED_LINES = 20
@@ -26,7 +27,12 @@ const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
   job_failed: {
     alert: { ko: '작업 실패', en: 'Job failed' },
     reminder: { ko: '작업이 계속 실패함', en: 'Job still failing' },
-    recovery: { ko: '작업 정상화', en: 'Job succeeds again' }
+    recovery: { ko: '작업 실패 해소', en: 'Job no longer fails' }
+  },
+  job_partial: {
+    alert: { ko: '작업이 계속 일부만 완료됨', en: 'Job leaves work undone' },
+    reminder: { ko: '작업이 아직 일부만 완료됨', en: 'Job still leaves work undone' },
+    recovery: { ko: '작업이 다시 모두 완료됨', en: 'Job does all of its work again' }
   },
   job_overdue: {
     alert: { ko: '작업 지연', en: 'Job overdue' },
@@ -35,8 +41,8 @@ const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
   },
   job_abandoned: {
     alert: { ko: '작업이 중단됨', en: 'Job run abandoned' },
-    reminder: { ko: '중단된 작업이 아직 성공하지 못함', en: 'Job has not succeeded since its abandoned run' },
-    recovery: { ko: '중단되었던 작업 정상화', en: 'Job succeeds again' }
+    reminder: { ko: '중단된 작업이 아직 완료되지 못함', en: 'No run of the job has ended since its abandoned run' },
+    recovery: { ko: '중단되었던 작업 정상화', en: 'Runs of the job end again' }
   },
   scheduler_stopped: {
     alert: { ko: '스케줄러 중지됨', en: 'Scheduler stopped' },
@@ -65,6 +71,7 @@ const labels = {
   cause: { ko: '원인', en: 'Cause' },
   job: { ko: '작업', en: 'Job' },
   run: { ko: '실행', en: 'Run' },
+  undone: { ko: '처리되지 않음', en: 'Undone' },
   due: { ko: '예정 시각', en: 'Due' },
   by: { ko: '실행자', en: 'By' },
   reason: { ko: '사유', en: 'Reason' },
@@ -141,6 +148,11 @@ function facts(details: AlertDetails, type: Notice['type'], options: TextOptions
         fact('job', quoteText(details.jobName)),
         ...unlessOver(fact('cause', code(details.errorCode)), fact('run', code(details.runId)))
       ]
+    case 'job_partial':
+      return [
+        fact('job', quoteText(details.jobName)),
+        ...unlessOver(fact('undone', countsOf(details.undone)), fact('run', code(details.runId)))
+      ]
     case 'job_overdue':
       return [fact('job', quoteText(details.jobName)), ...unlessOver(fact('due', formatTime(details.dueAt, options)))]
     case 'job_abandoned':
@@ -168,6 +180,13 @@ function facts(details: AlertDetails, type: Notice['type'], options: TextOptions
 
 function line(label: keyof typeof labels, html: string, language: Language): string {
   return `${labels[label][language]}: ${html}`.trimEnd()
+}
+
+/** `failed 2, refused 1`, each name as code. */
+function countsOf(undone: Undone): string {
+  return Object.entries(undone)
+    .map(([reason, count]) => `${code(reason)} ${count}`)
+    .join(', ')
 }
 
 function code(text: string): string {

@@ -1,10 +1,12 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import { HOUR, MINUTE, SECOND } from '../async/durations.ts'
+import type { Undone } from '../scheduler/job.ts'
 
 /** What an alert is about. Times are in milliseconds since the epoch. */
 export type AlertDetails =
   | { kind: 'readiness'; instance: string; error: string }
   | { kind: 'job_failed'; jobId: string; jobName: string; runId: string; errorCode: string }
+  | { kind: 'job_partial'; jobId: string; jobName: string; runId: string; undone: Undone }
   | { kind: 'job_overdue'; jobId: string; jobName: string; dueAt: number }
   | { kind: 'job_abandoned'; jobId: string; jobName: string; runId: string; instance: string }
   | { kind: 'scheduler_stopped'; by: string; reason: string | null; until: number | null }
@@ -33,6 +35,7 @@ export const alertRules: AlertRules = {
   readiness: { confirmMs: 30 * SECOND, recoverMs: 30 * SECOND, minIntervalMs: 10 * MINUTE, remindMs: HOUR },
   // `recoverMs` is longer than the longest interval of a job (307 s): a job that fails every other time is one condition.
   job_failed: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: null },
+  job_partial: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: 24 * HOUR },
   job_overdue: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: 6 * HOUR },
   job_abandoned: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: null },
   // A person stops and starts it: the state does not fluctuate, and that person expects the message.

@@ -8,6 +8,7 @@ import { loadAlerts, saveConditions, saveProgress } from './alert-store.ts'
 import { noticeMessages, restartNotice, type TextOptions } from './alert-text.ts'
 import { AlertBook, type AlertRules } from './alerts.ts'
 import {
+  isOfRuns,
   jobKey,
   observeCluster,
   observeDueTimes,
@@ -58,7 +59,7 @@ export async function evaluateCluster(
   const failing = [...observeDueTimes(dues, jobs), ...observeCluster({ ...cluster, silent })]
   const failingKeys = new Set(failing.map(({ key }) => key))
   const recovered = Object.keys(stored.conditions)
-    .filter(key => !failingKeys.has(key) && !key.startsWith(jobKey()))
+    .filter(key => !failingKeys.has(key) && !isOfRuns(key))
     .map(key => ({ key, failing: false as const }))
   notices.push(...book.observe(...failing, ...recovered), ...book.tick())
 

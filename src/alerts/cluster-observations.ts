@@ -3,13 +3,13 @@ import { type RefusedAccount, refusedAccounts } from '../accounts/account-table.
 import type { TransactionSql } from '../database/client.ts'
 import { clusterStartedAt, lacksJobRunner, type SilentReplica, silentReplicas } from '../replicas/replica-table.ts'
 import type { DueTime } from '../scheduler/due-times.ts'
-import type { Job } from '../scheduler/job.ts'
-import type { RunEnd } from '../scheduler/run-ends.ts'
+import { type Job, undoneOf } from '../scheduler/job.ts'
+import { MAX_PARTIAL_IN_ROW, type RunEnd } from '../scheduler/run-ends.ts'
 import { type SchedulerStop, schedulerStop } from '../scheduler/scheduler-stop.ts'
 import type { AlertDetails, Observation } from './alerts.ts'
 
 /** What alerts need to know of a job. */
-export type WatchedJob = Pick<Job, 'id' | 'name' | 'trigger' | 'maxRunMs'>
+export type WatchedJob = Pick<Job, 'id' | 'name' | 'trigger' | 'maxRunMs' | 'undone'>
 
 /** What the database says about the whole cluster, except for the runs of jobs. */
 export interface ClusterState {
@@ -34,16 +34,26 @@ export async function readClusterState(tx: TransactionSql): Promise<ClusterState
 }
 
 /**
- * The ends of runs as observations. A run that ended because its replica shut down is none: the next run continues its
- * work.
+ * The ends of runs as observations. A run that succeeded or was partial did not fail. Three partial runs in a row are a
+ * condition of their own, which a success ends. A run that ended because its replica shut down is no observation: the next
+ * run continues its work.
  * @param nowMs in milliseconds since the epoch; no observation is later
  */
 export function observeRunEnds(ends: readonly RunEnd[], jobs: readonly WatchedJob[], nowMs: number): Observation[] {
   const names = namesOf(jobs)
-  return ends.flatMap(({ jobId, runId, outcome, instance, errorCode, finishedAt }): Observation[] => {
+  return ends.flatMap(({ jobId, runId, outcome, instance, errorCode, result, finishedAt, partialInRow }) => {
     const job = { jobId, jobName: names.get(jobId) ?? jobId, runId }
-    const end = { key: jobKey(jobId), at: Math.min(finishedAt.getTime(), nowMs) }
-    if (outcome === 'succeeded' || outcome === 'partial') return [{ ...end, failing: false }]
+    const at = Math.min(finishedAt.getTime(), nowMs)
+    const end = { key: jobKey(jobId), at }
+    const partial = { key: `${PARTIAL}${jobId}`, at }
+    if (outcome === 'succeeded') return [end, partial].map((one): Observation => ({ ...one, failing: false }))
+    if (outcome === 'partial') {
+      const ended: Observation = { ...end, failing: false }
+      if (partialInRow < MAX_PARTIAL_IN_ROW) return [ended]
+      const undone = undoneOf(jobs.find(({ id }) => id === jobId) ?? { undone: [] }, result ?? {})
+      const details: AlertDetails = { kind: 'job_partial', ...job, undone }
+      return [ended, { ...partial, failing: true, details, episode: runId }]
+    }
     if (errorCode === 'SHUTDOWN') return []
     const details: AlertDetails =
       outcome === 'failed'
@@ -80,9 +90,17 @@ export function observeCluster({ stop, refused, silent, lacksRunner }: ClusterSt
   ]
 }
 
-/** The key of the condition of a job. Without a job, the start of all such keys. */
-export function jobKey(jobId = ''): string {
-  return `job:${jobId}`
+const ENDED = 'job:'
+const PARTIAL = 'job_partial:'
+
+/** The key of the condition that a job fails. */
+export function jobKey(jobId: string): string {
+  return `${ENDED}${jobId}`
+}
+
+/** Whether only the end of a run changes the condition of this key. */
+export function isOfRuns(key: string): boolean {
+  return key.startsWith(ENDED) || key.startsWith(PARTIAL)
 }
 
 function stopObservation({ by, at, reason, until }: SchedulerStop): Observation {

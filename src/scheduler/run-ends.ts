@@ -1,8 +1,11 @@
 // @FEAT:scheduler @COMP:service @TYPE:core
 import type { TransactionSql } from '../database/client.ts'
+import type { JobResult } from './job.ts'
 
 /** Ends of runs of one job that one call returns at most. */
 const MAX_ENDS_PER_JOB = 100
+/** More partial runs in a row are not counted. */
+export const MAX_PARTIAL_IN_ROW = 3
 
 /** The last end of a job that the caller has processed; `seq` is null before the first. */
 export interface ProcessedEnd {
@@ -18,7 +21,11 @@ export interface RunEnd {
   outcome: 'succeeded' | 'partial' | 'failed' | 'abandoned'
   instance: string
   errorCode: string | null
+  /** Null of a run that failed or was abandoned. */
+  result: JobResult | null
   finishedAt: Date
+  /** How many runs of the job in a row ended as `partial`, this one included: at most `MAX_PARTIAL_IN_ROW`. */
+  partialInRow: number
 }
 
 /** The number of scheduled times that a job missed. */
@@ -34,9 +41,18 @@ export interface MissedFires {
 export async function runEnds(tx: TransactionSql, processed: readonly ProcessedEnd[]): Promise<RunEnd[]> {
   const after = processed.map(({ jobId, seq }) => ({ job_id: jobId, seq }))
   const rows = await tx<RunEndRow[]>`
-    select run.* from jsonb_to_recordset(${JSON.stringify(after)}::text::jsonb) as job (job_id text, seq bigint)
+    select run.*, (
+      select count(*) filter (where is_partial)::int from (
+        select bool_and(outcome = 'partial') over (order by seq desc) as is_partial from (
+          select outcome, seq from job_runs
+          where job_id = run.job_id and seq <= run.seq and outcome in ('succeeded', 'partial', 'failed', 'abandoned')
+          order by seq desc limit ${MAX_PARTIAL_IN_ROW}
+        ) last_ends
+      ) partial
+    ) as partial_in_row
+    from jsonb_to_recordset(${JSON.stringify(after)}::text::jsonb) as job (job_id text, seq bigint)
     cross join lateral (
-      select job_id, seq, run_id, outcome, instance, error_code, finished_at from job_runs
+      select job_id, seq, run_id, outcome, instance, error_code, result, finished_at from job_runs
       where job_id = job.job_id and outcome in ('succeeded', 'partial', 'failed', 'abandoned')
         and finished_at > now() - interval '1 day'
         and seq > coalesce(job.seq, (
@@ -46,14 +62,13 @@ export async function runEnds(tx: TransactionSql, processed: readonly ProcessedE
       order by seq limit ${MAX_ENDS_PER_JOB}
     ) run
     order by seq`
-  return rows.map(({ job_id, seq, run_id, outcome, instance, error_code, finished_at }) => ({
+  return rows.map(({ job_id, run_id, error_code, finished_at, partial_in_row, ...rest }) => ({
+    ...rest,
     jobId: job_id,
-    seq,
     runId: run_id,
-    outcome,
-    instance,
     errorCode: error_code,
-    finishedAt: finished_at
+    finishedAt: finished_at,
+    partialInRow: partial_in_row
   }))
 }
 
@@ -72,5 +87,7 @@ interface RunEndRow {
   outcome: RunEnd['outcome']
   instance: string
   error_code: string | null
+  result: JobResult | null
   finished_at: Date
+  partial_in_row: number
 }

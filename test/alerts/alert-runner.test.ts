@@ -12,7 +12,13 @@ import { assertTexts } from '../support/assert-texts.ts'
 import { seedAccount, tradingDatabase } from '../support/trading.ts'
 
 const jobs = [
-  { id: 'update_open_orders', name: 'Update Open Orders Status', trigger: every(29 * SECOND), maxRunMs: MINUTE }
+  {
+    id: 'update_open_orders',
+    name: 'Update Open Orders Status',
+    trigger: every(29 * SECOND),
+    maxRunMs: MINUTE,
+    undone: ['failed', 'refused']
+  }
 ]
 
 /** Replicas on one database with one manual clock. */
@@ -41,11 +47,12 @@ async function setUp(t: Test) {
   return { database, clock, replica, messages }
 }
 
-async function endRun(database: Database, outcome: string, errorCode: string | null = null) {
+async function endRun(database: Database, outcome: string, errorCode: string | null = null, failed = 0) {
   await database.run(
     sql => sql`
-      insert into job_runs (run_id, job_id, trigger, instance, outcome, started_at, finished_at, error_code)
-      values (${randomUUID()}, 'update_open_orders', 'schedule', 'one', ${outcome}, now(), now(), ${errorCode})`
+      insert into job_runs (run_id, job_id, trigger, instance, outcome, started_at, finished_at, error_code, result)
+      values (${randomUUID()}, 'update_open_orders', 'schedule', 'one', ${outcome}, now(), now(), ${errorCode},
+        jsonb_build_object('checked', 7, 'failed', ${failed}::int, 'refused', 0))`
   )
 }
 
@@ -77,10 +84,43 @@ t.test('several replicas write one message about a failed job, and one when it s
   t.equal((await messages()).length, 1, 'the recovery is not confirmed yet')
   clock.now += 11 * MINUTE
   await evaluate()
-  assertTexts(t, (await messages()).slice(1), [/Job succeeds again/])
+  assertTexts(t, (await messages()).slice(1), [/Job no longer fails/])
   clock.now += 60 * MINUTE
   await evaluate()
   t.equal((await messages()).length, 2)
+  t.equal((await database.run(sql => sql`select from alerts`)).length, 0, 'no condition is stored')
+})
+
+t.test('three partial runs in a row are reported once, with the counts, and so is the success after them', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
+  const replicas = [replica('one'), replica('two'), replica('three')]
+  const evaluate = async () => {
+    clock.now += 30 * SECOND
+    await Promise.all(replicas.map(one => one.evaluate()))
+  }
+  for (const outcome of ['partial', 'partial', 'succeeded', 'partial', 'partial', 'failed', 'partial', 'partial']) {
+    await endRun(database, outcome, null, 2)
+    await evaluate()
+  }
+  clock.now += 11 * MINUTE
+  await evaluate()
+  assertTexts(t, await messages(), [/Job failed/, /Job no longer fails/])
+  for (const failed of [3, 4]) {
+    await endRun(database, 'partial', null, failed)
+    await evaluate()
+  }
+  const begun = (await messages()).slice(2)
+  assertTexts(t, begun, [/Job leaves work undone\S*\nJob: Update Open Orders Status\nUndone: <code>failed<\/code> 3\n/])
+  await endRun(database, 'succeeded')
+  await evaluate()
+  await endRun(database, 'partial', null, 1)
+  await evaluate()
+  t.equal((await messages()).length, 3, 'the recovery is not confirmed yet')
+  clock.now += 11 * MINUTE
+  await evaluate()
+  clock.now += 60 * MINUTE
+  await evaluate()
+  assertTexts(t, (await messages()).slice(3), [/Job does all of its work again\S*\nJob: Update Open Orders Status\n/])
   t.equal((await database.run(sql => sql`select from alerts`)).length, 0, 'no condition is stored')
 })
 
@@ -93,7 +133,7 @@ t.test('any replica continues a condition that another one recorded', async t =>
   await replica('two').evaluate()
   clock.now += 11 * MINUTE
   await replica('three').evaluate()
-  assertTexts(t, await messages(), [/Job run abandoned/, /Job succeeds again/])
+  assertTexts(t, await messages(), [/Job run abandoned/, /Runs of the job end again/])
 })
 
 t.test(
@@ -226,7 +266,7 @@ t.test('an abandoned run is reported although the next run succeeded before the 
   assertTexts(t, await messages(), [/Job run abandoned/])
   clock.now += 11 * MINUTE
   await replica('one').evaluate()
-  assertTexts(t, await messages(), [/Job run abandoned/, /Job succeeds again/])
+  assertTexts(t, await messages(), [/Job run abandoned/, /Runs of the job end again/])
 })
 
 t.test('a job is reported to succeed again only after a success', async t => {

@@ -59,6 +59,7 @@ t.test('every kind and type is a message that Telegram accepts, in both language
   const all: AlertDetails[] = [
     { kind: 'readiness', instance: name, error: name },
     { kind: 'job_failed', ...jobs },
+    { kind: 'job_partial', ...jobs, undone: { failed: 3, [name]: 99_999 } },
     { kind: 'job_overdue', ...jobs },
     { kind: 'job_abandoned', ...jobs },
     { kind: 'scheduler_stopped', by: name, reason: name, until: since },

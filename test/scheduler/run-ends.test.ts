@@ -41,8 +41,34 @@ t.test('the ends after the last processed one are returned in their order', asyn
     outcome: 'failed',
     instance: 'two',
     errorCode: 'X',
+    result: null,
+    partialInRow: 0,
     finishedAt: new Date(nowMs - 2 * SECOND)
   })
+})
+
+t.test('the partial runs in a row are counted, three at most', async t => {
+  const { database, ends } = await prepared()
+  const outcomes = [
+    'partial',
+    'succeeded',
+    'partial',
+    'partial',
+    'skipped',
+    'partial',
+    'partial',
+    'failed',
+    'partial'
+  ] as const
+  for (const outcome of outcomes) {
+    await insertRun(database, { jobId: 'b', outcome: 'partial' })
+    await insertRun(database, { outcome })
+  }
+  const found = await ends({ jobId: 'a', seq: '0' })
+  t.strictSame(
+    found.map(({ outcome, partialInRow }) => `${outcome} ${partialInRow}`),
+    ['partial 1', 'succeeded 0', 'partial 1', 'partial 2', 'partial 3', 'partial 3', 'failed 0', 'partial 1']
+  )
 })
 
 t.test('for a job without a processed end only the last end is returned', async t => {
