@@ -206,6 +206,7 @@ const tableOwners: Record<string, string> = {
   scheduled_jobs: 'scheduler',
   job_runs: 'scheduler',
   accounts: 'accounts',
+  account_failures: 'accounts',
   instruments: 'exchanges',
   strategies: 'trading',
   strategy_accounts: 'trading',

@@ -52,6 +52,7 @@ to trading_service;
 
 -- Housekeeping and ends: old runs, sessions, counters, commands, conditions that are over, replicas, messages.
 grant select, insert, update, delete on
+  account_failures,
   job_runs,
   sessions,
   sign_in_limits,

@@ -4,9 +4,12 @@ import { DAY, HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import { quoteText } from '../notifications/html.ts'
 import type { Message } from '../notifications/outbox.ts'
 import type { Undone } from '../scheduler/job.ts'
+import type { FlaggedOrder } from '../trading/flagged-orders.ts'
 import type { AlertDetails, AlertKind, Notice } from './alerts.ts'
 
 const MAX_MISSED_LINES = 20
+/** The longest part of the line about an order. */
+const MAX_NAME = 32
 
 type Language = 'ko' | 'en'
 type Sentence = Record<Language, string>
@@ -59,6 +62,19 @@ const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
     reminder: { ko: '거래소 인증이 계속 거부됨', en: 'Exchange still refuses the credentials' },
     recovery: { ko: '거래소 인증 회복', en: 'Exchange takes the credentials again' }
   },
+  accounts_failed: {
+    alert: { ko: '계정을 10분 동안 읽을 수 없음', en: 'Accounts could not be read for ten minutes' },
+    reminder: { ko: '계정을 아직 읽을 수 없음', en: 'Accounts still cannot be read' },
+    recovery: { ko: '계정을 다시 읽을 수 있음', en: 'All accounts can be read again' }
+  },
+  orders_flagged: {
+    alert: { ko: '거래소와 일치하지 않는 주문', en: 'Orders that their exchange does not know or contradicts' },
+    reminder: {
+      ko: '거래소와 아직 일치하지 않는 주문',
+      en: 'Orders that their exchange still does not know or contradicts'
+    },
+    recovery: { ko: '모든 주문이 거래소와 일치함', en: 'No order is unknown or contradicted any more' }
+  },
   replica_silent: {
     alert: { ko: '인스턴스 응답 없음', en: 'Replica sends no heartbeat' },
     reminder: { ko: '인스턴스가 아직 응답 없음', en: 'Replica still sends no heartbeat' },
@@ -79,6 +95,9 @@ const labels = {
   untilStarted: { ko: '직접 시작할 때까지', en: 'until somebody starts it' },
   exchange: { ko: '거래소', en: 'Exchange' },
   account: { ko: '계정', en: 'Account' },
+  accounts: { ko: '계정 수', en: 'Accounts' },
+  orders: { ko: '주문 수', en: 'Orders' },
+  others: { ko: '그 외', en: 'Others' },
   since: { ko: '시작', en: 'Since' },
   lasted: { ko: '지속 시간', en: 'Duration' },
   restarted: { ko: '비정상 종료 후 재시작됨', en: 'Restarted after an unclean end' },
@@ -170,6 +189,24 @@ function facts(details: AlertDetails, type: Notice['type'], options: TextOptions
       return []
     case 'credentials_refused':
       return [fact('exchange', quoteText(details.exchange)), fact('account', quoteText(details.account))]
+    case 'accounts_failed':
+      return [
+        fact('exchange', quoteText(details.exchange)),
+        ...unlessOver(
+          fact('cause', details.codes.map(code).join(', ')),
+          fact('accounts', String(details.count)),
+          ...listOf(
+            details.accounts.map(account => quoteText(account)),
+            details.count,
+            language
+          )
+        )
+      ]
+    case 'orders_flagged':
+      return unlessOver(
+        fact('orders', String(details.count)),
+        ...listOf(details.orders.map(orderText), details.count, language)
+      )
     case 'replica_silent':
       return [
         fact('instance', quoteText(details.instance)),
@@ -180,6 +217,17 @@ function facts(details: AlertDetails, type: Notice['type'], options: TextOptions
 
 function line(label: keyof typeof labels, html: string, language: Language): string {
   return `${labels[label][language]}: ${html}`.trimEnd()
+}
+
+/** The first of `count` members, one in a line, and the number of the others. */
+function listOf(first: readonly string[], count: number, language: Language): string[] {
+  const others = count - first.length
+  return [...first.map(text => `• ${text}`), ...(others > 0 ? [line('others', String(others), language)] : [])]
+}
+
+function orderText({ account, exchange, symbol, exchangeOrderId, reason }: FlaggedOrder): string {
+  const order = [exchange, account, symbol, exchangeOrderId].map(text => quoteText(text, MAX_NAME)).join(' ')
+  return `${order}: ${code(reason)}`
 }
 
 /** `failed 2, refused 1`, each name as code. */

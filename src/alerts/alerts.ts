@@ -1,6 +1,7 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import { HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import type { Undone } from '../scheduler/job.ts'
+import type { FlaggedOrder } from '../trading/flagged-orders.ts'
 
 /** What an alert is about. Times are in milliseconds since the epoch. */
 export type AlertDetails =
@@ -12,6 +13,8 @@ export type AlertDetails =
   | { kind: 'scheduler_stopped'; by: string; reason: string | null; until: number | null }
   | { kind: 'no_runner' }
   | { kind: 'credentials_refused'; exchange: string; account: string }
+  | { kind: 'accounts_failed'; exchange: string; count: number; accounts: string[]; codes: string[] }
+  | { kind: 'orders_flagged'; count: number; orders: FlaggedOrder[] }
   | { kind: 'replica_silent'; instance: string; lastSeenAt: number }
 
 export type AlertKind = AlertDetails['kind']
@@ -43,6 +46,10 @@ export const alertRules: AlertRules = {
   // Longer than the restart of the only replica.
   no_runner: { confirmMs: MINUTE, recoverMs: 0, minIntervalMs: 10 * MINUTE, remindMs: HOUR },
   credentials_refused: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: HOUR, remindMs: 24 * HOUR },
+  // The accounts have failed for ten minutes. One condition has all accounts of an exchange.
+  accounts_failed: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 30 * MINUTE, remindMs: 24 * HOUR },
+  // One condition has all orders.
+  orders_flagged: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: 24 * HOUR },
   // After an outage of the database no replica counts as silent for a while: that is no recovery.
   replica_silent: { confirmMs: 0, recoverMs: MINUTE, minIntervalMs: 10 * MINUTE, remindMs: HOUR }
 }
@@ -63,6 +70,11 @@ export type Observation = { key: string; at?: number } & (
        * messages about it have the same key. Default: the time when it began.
        */
       episode?: string
+      /**
+       * Of a condition of several accounts or orders: when the last of them joined it. One that joins after the alert is
+       * reported by a reminder, not more often than `minIntervalMs`.
+       */
+      joinedAt?: number
     }
 )
 
@@ -91,6 +103,9 @@ interface Trouble {
   /** An alert was written, and its recovery was not. */
   isTold: boolean
   reminders: number
+  /** When the last member joined, and the last of those that were reported; only of a condition with members. */
+  joinedAt?: number
+  reportedTo?: number
 }
 
 /** The state of one key. Plain JSON. */
@@ -163,8 +178,22 @@ function step(
   if (!trouble.isTold) {
     const isDue = trouble.failedMs >= confirmMs && (alertedAt === null || at - alertedAt >= minIntervalMs)
     if (!isDue) return { condition: { lastAt: at, alertedAt, trouble } }
-    const alerted = { ...trouble, isTold: true, reminders: remindersDue }
+    const { joinedAt } = trouble
+    const alerted = {
+      ...trouble,
+      isTold: true,
+      reminders: remindersDue,
+      ...(joinedAt !== undefined && { reportedTo: joinedAt })
+    }
     return { condition: { lastAt: at, alertedAt: at, trouble: alerted }, notice: notice('alert') }
+  }
+  const { joinedAt = 0, reportedTo = joinedAt } = trouble
+  if (joinedAt > reportedTo && (alertedAt === null || at - alertedAt >= minIntervalMs)) {
+    const reported = { ...trouble, reportedTo: joinedAt, reminders: remindersDue }
+    return {
+      condition: { lastAt: at, alertedAt: at, trouble: reported },
+      notice: notice('reminder', `joined-${joinedAt}`)
+    }
   }
   if (remindersDue <= trouble.reminders) return { condition: { lastAt: at, alertedAt, trouble } }
   return {
@@ -180,11 +209,16 @@ function observe(before: Condition | undefined, observation: Observation, at: nu
     if (!observation.failing) return null
     const { details, since = at, episode = String(since) } = observation
     const failedMs = Math.max(at - since, 0)
-    return { details, since, episode, failing: true, failedMs, wellSince: null, isTold: false, reminders: 0 }
+    const trouble = { details, since, episode, failing: true, failedMs, wellSince: null, isTold: false, reminders: 0 }
+    return { ...trouble, ...joinOf(observation) }
   }
   const failedMs = known.failedMs + (known.failing && before ? at - before.lastAt : 0)
   if (!observation.failing) return { ...known, failing: false, failedMs, wellSince: known.wellSince ?? at }
-  return { ...known, details: observation.details, failing: true, failedMs, wellSince: null }
+  return { ...known, details: observation.details, failing: true, failedMs, wellSince: null, ...joinOf(observation) }
+}
+
+function joinOf({ joinedAt }: Observation & { failing: true }) {
+  return joinedAt === undefined ? {} : { joinedAt }
 }
 
 /** The condition of a key without trouble: the time of the last alert, while it can delay the next one. */

@@ -1,4 +1,5 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
+import { type FailingAccounts, failingAccounts } from '../accounts/account-failures.ts'
 import { type RefusedAccount, refusedAccounts } from '../accounts/account-table.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { clusterStartedAt, lacksJobRunner, type SilentReplica, silentReplicas } from '../replicas/replica-table.ts'
@@ -6,6 +7,7 @@ import type { DueTime } from '../scheduler/due-times.ts'
 import { type Job, undoneOf } from '../scheduler/job.ts'
 import { MAX_PARTIAL_IN_ROW, type RunEnd } from '../scheduler/run-ends.ts'
 import { type SchedulerStop, schedulerStop } from '../scheduler/scheduler-stop.ts'
+import { type FlaggedOrders, flaggedOrders } from '../trading/flagged-orders.ts'
 import type { AlertDetails, Observation } from './alerts.ts'
 
 /** What alerts need to know of a job. */
@@ -16,6 +18,8 @@ export interface ClusterState {
   startedAt: Date | undefined
   stop: SchedulerStop | undefined
   refused: RefusedAccount[]
+  failing: FailingAccounts[]
+  flagged: FlaggedOrders | undefined
   silent: SilentReplica[]
   /** Whether none of the living replicas may run scheduled jobs. */
   lacksRunner: boolean
@@ -23,14 +27,16 @@ export interface ClusterState {
 
 /** Reads the state of the cluster. */
 export async function readClusterState(tx: TransactionSql): Promise<ClusterState> {
-  const [startedAt, stop, refused, silent, lacksRunner] = await Promise.all([
+  const [startedAt, stop, refused, failing, flagged, silent, lacksRunner] = await Promise.all([
     clusterStartedAt(tx),
     schedulerStop(tx),
     refusedAccounts(tx),
+    failingAccounts(tx),
+    flaggedOrders(tx),
     silentReplicas(tx),
     lacksJobRunner(tx)
   ])
-  return { startedAt, stop, refused, silent, lacksRunner }
+  return { startedAt, stop, refused, failing, flagged, silent, lacksRunner }
 }
 
 /**
@@ -74,7 +80,8 @@ export function observeDueTimes(dues: readonly DueTime[], jobs: readonly Watched
 }
 
 /** Observations of what fails in the state of the cluster. */
-export function observeCluster({ stop, refused, silent, lacksRunner }: ClusterState): Observation[] {
+export function observeCluster(state: ClusterState): Observation[] {
+  const { stop, refused, failing, flagged, silent, lacksRunner } = state
   return [
     ...(stop ? [stopObservation(stop)] : []),
     ...(lacksRunner ? [{ key: 'no_runner', failing: true, details: { kind: 'no_runner' } } as const] : []),
@@ -82,6 +89,8 @@ export function observeCluster({ stop, refused, silent, lacksRunner }: ClusterSt
       const details = { kind: 'credentials_refused' as const, exchange, account: name }
       return { key: `credentials_refused:${accountId}`, failing: true, details }
     }),
+    ...failing.map(failingObservation),
+    ...(flagged ? [flaggedObservation(flagged)] : []),
     ...silent.map(({ instanceId: instance, lastSeenAt }): Observation => {
       const since = lastSeenAt.getTime()
       const details = { kind: 'replica_silent' as const, instance, lastSeenAt: since }
@@ -107,6 +116,18 @@ function stopObservation({ by, at, reason, until }: SchedulerStop): Observation 
   const details = { kind: 'scheduler_stopped' as const, by: by ?? '', reason, until: until?.getTime() ?? null }
   const since = at.getTime()
   return { key: 'scheduler_stopped', failing: true, details, since, episode: String(since) }
+}
+
+/** All accounts of an exchange are one condition: an exchange that is down is one message. */
+function failingObservation({ exchange, count, names, codes, since, newestSince }: FailingAccounts): Observation {
+  const details = { kind: 'accounts_failed' as const, exchange, count, accounts: names, codes }
+  const joinedAt = newestSince.getTime()
+  return { key: `accounts_failed:${exchange}`, failing: true, details, since: since.getTime(), joinedAt }
+}
+
+function flaggedObservation({ count, orders, since, newestAt }: FlaggedOrders): Observation {
+  const details = { kind: 'orders_flagged' as const, count, orders }
+  return { key: 'orders_flagged', failing: true, details, since: since.getTime(), joinedAt: newestAt.getTime() }
 }
 
 function namesOf(jobs: readonly WatchedJob[]): Map<string, string> {

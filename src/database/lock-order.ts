@@ -39,6 +39,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['sign_in_networks'] },
   { tables: ['sign_in_limits'] },
   { tables: ['accounts'] },
+  { tables: ['account_failures'], guard: 'the run of the job' },
   { tables: ['strategies'] },
   { tables: ['strategy_accounts'] },
   { tables: ['orders'] },

@@ -12,6 +12,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   account_balance_history: 'account_id int8, at timestamptz, currency text, total numeric',
   account_balances:
     'account_id int8, asset text, free numeric, locked numeric, market_type text, synced_at timestamptz, total numeric',
+  account_failures: 'account_id int8, error_code text, job_id text, since timestamptz',
   accounts:
     'account_id int8, api_key_encrypted bytea, api_secret_encrypted bytea, created_at timestamptz, exchange text, is_active bool, is_testnet bool, key_id text, name text, passphrase_encrypted bytea, state text, updated_at timestamptz, user_id int8',
   alert_progress: 'job_id text, seq int8',
@@ -31,7 +32,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   job_runs:
     'actor text, error_code text, finished_at timestamptz, instance text, job_id text, lease_expires_at timestamptz, lease_token uuid, outcome text, progress_done int4, progress_total int4, result jsonb, run_id uuid, scheduled_for timestamptz, seq int8, skipped_count int4, started_at timestamptz, trigger text',
   orders:
-    'account_id int8, average_price numeric, base text, created_at timestamptz, error_code text, exchange_order_id text, exchange_symbol text, fill_checks int4, filled_quantity numeric, last_checked_at timestamptz, market_type text, mismatch text, mismatch_checks int4, misses int4, order_id int8, order_type text, position_side text, price numeric, quantity numeric, quote text, side text, status text, stop_price numeric, strategy_account_id int8, symbol text, updated_at timestamptz',
+    'account_id int8, average_price numeric, base text, created_at timestamptz, error_code text, exchange_order_id text, exchange_symbol text, fill_checks int4, filled_quantity numeric, flagged_at timestamptz, last_checked_at timestamptz, market_type text, mismatch text, mismatch_checks int4, misses int4, order_id int8, order_type text, position_side text, price numeric, quantity numeric, quote text, side text, status text, stop_price numeric, strategy_account_id int8, symbol text, updated_at timestamptz',
   outbox:
     'attempts int4, chat_id text, created_at timestamptz, dedupe_key text, delivered_at timestamptz, error_code text, given_up_at timestamptz, leased_by text, leased_until timestamptz, message_id int8, next_attempt_at timestamptz, text text',
   performance_progress: 'is_only bool, recorded_until timestamptz',

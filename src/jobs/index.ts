@@ -44,7 +44,7 @@ function tradingJobs(services: JobServices): Job[] {
       name: 'Update Open Orders Status',
       trigger: every(29 * SECOND),
       maxRunMs: 5 * MINUTE,
-      undone: ['failed', 'flagged', 'unknown', 'accounts_refused', 'accounts_left_out'],
+      undone: ['failed', 'flagged', 'unknown', 'unknown_symbols', 'accounts_refused', 'accounts_left_out'],
       run: loaded(async () => (await import('./update-open-orders.ts')).updateOpenOrders(services))
     },
     {
@@ -87,7 +87,7 @@ function tradingJobs(services: JobServices): Job[] {
       name: 'Sync Account Balances',
       trigger: every(59 * SECOND),
       maxRunMs: 5 * MINUTE,
-      undone: ['failed', 'refused', 'accounts_left_out'],
+      undone: ['failed', 'wallets_incomplete', 'refused', 'accounts_left_out'],
       run: loaded(async () => (await import('./sync-account-balances.ts')).syncAccountBalances(services))
     }
   ]

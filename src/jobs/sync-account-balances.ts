@@ -1,6 +1,7 @@
 // @FEAT:trading @COMP:job @TYPE:core
 import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
+import { failureCode, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost, oneAtATime } from '../async/bounded.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { MarketType } from '../domain/market.ts'
@@ -49,6 +50,7 @@ export function syncAccountBalances(
       await sync.account(account)
       progress(++done, active.length)
     })
+    await context.transaction(tx => recordFailures(tx, context.jobId, sync.failures))
     const leftOut = await services.accounts.leftOut()
     return { accounts: active.length, ...sync.counts, accounts_left_out: leftOut.length }
   }
@@ -60,6 +62,8 @@ class BalanceSync {
   readonly #inUse: ReadonlySet<string>
   /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
   readonly #inTurn = oneAtATime()
+  /** Why accounts failed, by their ids. */
+  readonly failures = new Map<string, string>()
   readonly counts = {
     synced: 0,
     balances: 0,
@@ -80,7 +84,9 @@ class BalanceSync {
   async account(account: Account): Promise<void> {
     const reading = await this.#read(account)
     this.#logFailures(account, reading)
-    this.counts[await this.#record(account, reading)]++
+    const outcome = await this.#record(account, reading)
+    this.counts[outcome]++
+    if (outcome === 'failed') this.failures.set(account.accountId, failureCode(reading.failures[0]?.err))
   }
 
   /** Waits for every wallet, also when one fails: no call continues after the run. */

@@ -1,6 +1,7 @@
 // @FEAT:trading @COMP:job @TYPE:core
 import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
+import { failureCode, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost, oneAtATime, portionsOf } from '../async/bounded.ts'
 import { MINUTE } from '../async/durations.ts'
 import type { PriceSource } from '../cache/price-source.ts'
@@ -71,6 +72,7 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
     if (performance.now() >= completesFrom && (await run.completePairs())) {
       completesFrom = performance.now() + COMPLETION_PAUSE_MS
     }
+    await context.transaction(tx => recordFailures(tx, context.jobId, run.failures))
     return { accounts: work.length, ...run.counts, accounts_left_out: leftOut.length }
   }
 }
@@ -102,6 +104,8 @@ class OrdersRun {
   /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
   readonly #inTurn = oneAtATime()
   #done = 0
+  /** Why accounts failed, by their ids: a market of theirs, or all of their orders, could not be read. */
+  readonly failures = new Map<string, string>()
   #counts: Counts = {
     checked: 0,
     unknownSymbols: 0,
@@ -175,6 +179,7 @@ class OrdersRun {
     const left = new Set<KnownOrder>()
     const leave: Leave = (some, err) => {
       for (const order of some) left.add(order)
+      if (left.size === orders.length) this.failures.set(account.accountId, failureCode(err))
       this.#logFailure(account, some.length, err)
     }
     let refused = 0
@@ -187,6 +192,7 @@ class OrdersRun {
         this.#context.signal.throwIfAborted()
         if (!isOfThisMarket(err)) throw err
         leave(own, err)
+        this.failures.set(account.accountId, failureCode(err))
         if (isRefusal(err)) refused++
       }
     }

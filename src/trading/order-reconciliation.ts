@@ -24,7 +24,7 @@ export const CUMULATIVE = 'cum:'
 /** Prefix of the trade id of an execution that reverses a recorded one, because the exchange busted the trade. */
 const REVERSAL = 'rev:'
 /** Checks in a row that find the same mismatch until it counts: one answer may be old, or mixed up. */
-const CHECKS_UNTIL_FLAGGED = 3
+export const CHECKS_UNTIL_FLAGGED = 3
 
 const ENDED: ReadonlySet<OrderStatus> = new Set<OrderStatus>(['filled', 'canceled', 'rejected', 'expired'])
 

@@ -2,7 +2,7 @@
 import type { TransactionSql } from '../database/client.ts'
 import type { Pair } from '../domain/pair.ts'
 import { anyOf } from './any-of.ts'
-import type { KnownOrder, OrderChange } from './order-reconciliation.ts'
+import { CHECKS_UNTIL_FLAGGED, type KnownOrder, type OrderChange } from './order-reconciliation.ts'
 import type { BookedExecution, BookedPosition } from './position-ledger.ts'
 
 /** An order, and what becomes of its row. */
@@ -61,7 +61,9 @@ export async function writeChanges(
         status = r.status, filled_quantity = r.filled_quantity, average_price = r.average_price, misses = r.misses,
         fill_checks = r.fill_checks, mismatch = r.mismatch, mismatch_checks = r.mismatch_checks,
         error_code = r.error_code, base = coalesce(r.base, o.base), quote = coalesce(r.quote, o.quote),
-        last_checked_at = now(), updated_at = now()
+        last_checked_at = now(), updated_at = now(),
+        flagged_at = case when r.status = 'unknown' or r.mismatch_checks >= ${CHECKS_UNTIL_FLAGGED}
+          then coalesce(o.flagged_at, now()) end
       from jsonb_to_recordset(${JSON.stringify(changes.map(orderRow))}::text::jsonb) as r(
         order_id bigint, status text, filled_quantity numeric, average_price numeric, misses int, fill_checks int,
         mismatch text, mismatch_checks int, error_code text, base text, quote text

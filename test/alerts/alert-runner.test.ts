@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
+import { recordFailures } from '../../src/accounts/account-failures.ts'
 import { AlertRunner, type AlertRunnerOptions } from '../../src/alerts/alert-runner.ts'
 import { MINUTE, SECOND } from '../../src/async/durations.ts'
 import type { Database } from '../../src/database/database.ts'
@@ -9,7 +10,7 @@ import { Replicas } from '../../src/replicas/replicas.ts'
 import { every } from '../../src/scheduler/trigger.ts'
 import { captureLog } from '../support/app.ts'
 import { assertTexts } from '../support/assert-texts.ts'
-import { seedAccount, tradingDatabase } from '../support/trading.ts'
+import { insertOrder, type SeededAccount, seedAccount, tradingDatabase } from '../support/trading.ts'
 
 const jobs = [
   {
@@ -20,6 +21,8 @@ const jobs = [
     undone: ['failed', 'refused']
   }
 ]
+
+const PLACED = { symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', side: 'BUY', quantity: '1' } as const
 
 /** Replicas on one database with one manual clock. */
 async function setUp(t: Test) {
@@ -122,6 +125,104 @@ t.test('three partial runs in a row are reported once, with the counts, and so i
   await evaluate()
   assertTexts(t, (await messages()).slice(3), [/Job does all of its work again\S*\nJob: Update Open Orders Status\n/])
   t.equal((await database.run(sql => sql`select from alerts`)).length, 0, 'no condition is stored')
+})
+
+t.test(
+  'accounts that failed for ten minutes are one message for each exchange, and one when the last can be read',
+  async t => {
+    const { database, clock, replica, messages } = await setUp(t)
+    const accounts: SeededAccount[] = []
+    for (let i = 0; i < 12; i++) accounts.push(await seedAccount(database, { exchange: i < 10 ? 'BINANCE' : 'OKX' }))
+    const record = (job: string, failing: readonly SeededAccount[], code = 'timeout') =>
+      database.transaction(tx => recordFailures(tx, job, new Map(failing.map(({ accountId }) => [accountId, code]))))
+    const age = (minutes: number) =>
+      database.run(sql => sql`update account_failures set since = since - make_interval(mins => ${minutes}::int)`)
+    const replicas = [replica('one'), replica('two'), replica('three')]
+    const evaluate = async (minutes = 1) => {
+      clock.now += minutes * MINUTE
+      await Promise.all(replicas.map(one => one.evaluate()))
+    }
+    await record('sync_account_balances', accounts)
+    await record('update_open_orders', accounts.slice(0, 1), 'clock')
+    await age(9)
+    await evaluate()
+    t.strictSame(await messages(), [], 'nine minutes are not reported')
+    await record('sync_account_balances', accounts)
+    await age(1)
+    await evaluate()
+    await evaluate()
+    const begun = await messages()
+    assertTexts(t, begun, [
+      /Accounts could not be read[\s\S]*BINANCE\nCause: <code>clock<\/code>, <code>timeout<\/code>\nAccounts: 10\n[\s\S]*Others: 5\n/,
+      /Accounts could not be read[\s\S]*OKX\nCause: <code>timeout<\/code>\nAccounts: 2\n/
+    ])
+    t.equal(begun[0]?.match(/^•/gm)?.length, 5, 'the first five names')
+
+    await record('sync_account_balances', accounts.slice(0, 10))
+    await record('update_open_orders', [])
+    await database.run(
+      sql => sql`update accounts set state = 'credentials_refused' where account_id = ${accounts[0]?.accountId ?? ''}`
+    )
+    await database.run(
+      sql => sql`update accounts set is_active = false where account_id = ${accounts[1]?.accountId ?? ''}`
+    )
+    await evaluate()
+    await evaluate(11)
+    assertTexts(t, (await messages()).slice(2), [
+      /Exchange refused the credentials/,
+      /All accounts can be read again[\s\S]*OKX/
+    ])
+    await record('sync_account_balances', accounts.slice(0, 2))
+    await evaluate()
+    await evaluate(11)
+    assertTexts(t, (await messages()).slice(4), [/All accounts can be read again[\s\S]*BINANCE/])
+  }
+)
+
+t.test('unknown and flagged orders are one message, another one when more join, and one when none is left', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
+  const account = await seedAccount(database, { exchange: 'BYBIT' })
+  const place = (exchangeOrderId: string) => insertOrder(database, account, { ...PLACED, exchangeOrderId })
+  const flag = (orderId: string, status: string, errorCode: string | null) =>
+    database.run(
+      sql => sql`
+        update orders set status = ${status}, error_code = ${errorCode}, flagged_at = clock_timestamp()
+        where order_id = ${orderId}`
+    )
+  const replicas = [replica('one'), replica('two')]
+  const evaluate = async (minutes = 1) => {
+    clock.now += minutes * MINUTE
+    await Promise.all(replicas.map(one => one.evaluate()))
+  }
+  const [one, two, three] = [await place('1001'), await place('1002'), await place('1003')]
+  await evaluate()
+  t.strictSame(await messages(), [])
+  await flag(one, 'unknown', 'order_not_found')
+  await flag(two, 'open', 'side_differs')
+  await evaluate()
+  await evaluate()
+  const named = account.name.slice(0, 31)
+  const begun = await messages()
+  t.equal(begun.length, 1)
+  assertTexts(t, begun[0]?.split('\n').slice(1, 4) ?? [], [
+    /^Orders: 2$/,
+    new RegExp(`^• BYBIT ${named}… BTCUSDT 1002: <code>side_differs</code>$`),
+    new RegExp(`^• BYBIT ${named}… BTCUSDT 1001: <code>unknown</code>$`)
+  ])
+  await flag(three, 'open', 'lost_child')
+  await evaluate()
+  t.equal((await messages()).length, 1, 'not within a quarter of an hour')
+  await evaluate(15)
+  assertTexts(t, (await messages()).slice(1), [
+    /still does not know or contradicts[\s\S]*Orders: 3\n.*1003: <code>lost_child/
+  ])
+  await database.run(sql => sql`update orders set status = 'canceled' where order_id <> ${two}`)
+  await evaluate(11)
+  t.equal((await messages()).length, 2)
+  await database.run(sql => sql`update orders set flagged_at = null`)
+  await evaluate()
+  await evaluate(11)
+  assertTexts(t, (await messages()).slice(2), [/No order is unknown or contradicted any more/])
 })
 
 t.test('any replica continues a condition that another one recorded', async t => {

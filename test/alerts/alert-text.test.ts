@@ -45,6 +45,48 @@ t.test('the message about a stopped scheduler has actor, reason and end', async 
   )
 })
 
+t.test('the messages about accounts and orders have their number, the first of them, and the reasons', async t => {
+  const failed: AlertDetails = {
+    kind: 'accounts_failed',
+    exchange: 'BINANCE',
+    count: 100,
+    accounts: ['main', 'second'],
+    codes: ['rate_limited', 'timeout']
+  }
+  t.equal(
+    noticeText(notice('alert', failed), en),
+    [
+      '🔴 <b>Accounts could not be read for ten minutes</b>',
+      'Exchange: BINANCE',
+      'Cause: <code>rate_limited</code>, <code>timeout</code>',
+      'Accounts: 100',
+      '• main',
+      '• second',
+      'Others: 98',
+      'Since: 2026-11-22 12:03:04 (UTC)'
+    ].join('\n')
+  )
+  t.equal(
+    noticeText(notice('recovery', failed, 60_000), ko),
+    [
+      '🟢 <b>계정을 다시 읽을 수 있음</b>',
+      '거래소: BINANCE',
+      '시작: 2026-11-22 21:03:04 (Asia/Seoul)',
+      '지속 시간: 1분'
+    ].join('\n')
+  )
+  const order = { account: 'main', exchange: 'OKX', symbol: 'BTCUSDT', exchangeOrderId: '42', reason: 'lost_child' }
+  t.equal(
+    noticeText(notice('alert', { kind: 'orders_flagged', count: 1, orders: [order] }), en),
+    [
+      '🔴 <b>Orders that their exchange does not know or contradicts</b>',
+      'Orders: 1',
+      '• OKX main BTCUSDT 42: <code>lost_child</code>',
+      'Since: 2026-11-22 12:03:04 (UTC)'
+    ].join('\n')
+  )
+})
+
 t.test('the message about a recovery has the condition, but not its cause', async t => {
   const details: AlertDetails = { kind: 'readiness', instance: 'replica-1', error: 'database_timeout' }
   t.match(noticeText(notice('alert', details), en), 'Cause: <code>database_timeout</code>')
@@ -55,6 +97,7 @@ t.test('the message about a recovery has the condition, but not its cause', asyn
 
 t.test('every kind and type is a message that Telegram accepts, in both languages, with any names', async t => {
   const name = `<b>&"\n🔴 <b>forged\u202E\uD800${'ש'.repeat(5_000)}`
+  const order = { account: name, exchange: name, symbol: name, exchangeOrderId: name, reason: 'side_differs' }
   const jobs = { jobId: 'x', jobName: name, runId: name, instance: name, errorCode: name, dueAt: since }
   const all: AlertDetails[] = [
     { kind: 'readiness', instance: name, error: name },
@@ -65,6 +108,14 @@ t.test('every kind and type is a message that Telegram accepts, in both language
     { kind: 'scheduler_stopped', by: name, reason: name, until: since },
     { kind: 'no_runner' },
     { kind: 'credentials_refused', exchange: name, account: name },
+    {
+      kind: 'accounts_failed',
+      exchange: name,
+      count: 1_000,
+      accounts: Array(5).fill(name),
+      codes: ['timeout', 'clock']
+    },
+    { kind: 'orders_flagged', count: 1_000, orders: Array(5).fill(order) },
     { kind: 'replica_silent', instance: name, lastSeenAt: 0 }
   ]
   const texts = new Set<string>()

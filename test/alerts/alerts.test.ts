@@ -23,7 +23,11 @@ function open(options: ConstructorParameters<typeof AlertBook>[0] = {}) {
     book,
     notices,
     summary: () => notices.map(({ type, at }) => `${type} ${at / SECOND}`),
-    fails(at: number, details: AlertDetails = notReady, more: { since?: number; episode?: string } = {}) {
+    fails(
+      at: number,
+      details: AlertDetails = notReady,
+      more: { since?: number; episode?: string; joinedAt?: number } = {}
+    ) {
       clock.at = at
       notices.push(...book.observe({ key: 'k', failing: true, details, ...more }))
     },
@@ -178,6 +182,29 @@ t.test('another occurrence has another key', async t => {
     ['k:1:alert', 'k:1:recovery', 'k:2:alert', 'k:2:recovery']
   )
 })
+
+t.test(
+  'a member that joins after the alert is reported by a reminder, at most once in the shortest interval',
+  async t => {
+    const failed = (count: number): AlertDetails => {
+      return { kind: 'accounts_failed', exchange: 'BINANCE', count, accounts: [], codes: [] }
+    }
+    const alerts = open()
+    alerts.fails(0, failed(1), { joinedAt: 0 })
+    alerts.fails(10 * MINUTE, failed(2), { joinedAt: 9 * MINUTE })
+    alerts.fails(20 * MINUTE, failed(3), { joinedAt: 19 * MINUTE })
+    t.strictSame(alerts.summary(), ['alert 0'], 'not within the interval')
+    alerts.tick(30 * MINUTE)
+    t.strictSame(alerts.summary(), ['alert 0', 'reminder 1800'])
+    t.hasStrict(alerts.notices[1], { details: failed(3), dedupeKey: `k:0:joined-${19 * MINUTE}` })
+    alerts.fails(60 * MINUTE, failed(2), { joinedAt: 9 * MINUTE })
+    alerts.fails(2 * HOUR, failed(2), { joinedAt: 19 * MINUTE })
+    t.equal(alerts.notices.length, 2, 'a member that left, or was reported, is none that joined')
+    alerts.recovers(3 * HOUR)
+    alerts.tick(4 * HOUR)
+    t.strictSame(alerts.summary().slice(2), ['recovery 14400'])
+  }
+)
 
 t.test('a snapshot can be stored as JSON', async t => {
   const before = open()

@@ -12,7 +12,7 @@ import { assertRows } from '../support/assert-rows.ts'
 import { undoneBy } from '../support/jobs.ts'
 import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
-import { seedAccount, TestAccounts, testContext, tradingDatabase } from '../support/trading.ts'
+import { failuresOf, seedAccount, TestAccounts, testContext, tradingDatabase } from '../support/trading.ts'
 import { localDay } from '../support/trading-days.ts'
 
 /** A zone where it is about noon, so that "ten minutes ago" is the same day, whenever the test runs. */
@@ -139,9 +139,10 @@ for (const name of ['BINANCE', 'BYBIT', 'OKX'] as const) {
 }
 
 t.test('when a wallet cannot be read, the account is unchanged', async t => {
-  const { database, exchange, wallet, sync } = await setUp(t)
+  const { database, exchange, wallet, account, sync } = await setUp(t)
   exchange.setBalance(wallet, 'SPOT', 'USDT', '1')
   await sync()
+  t.strictSame(await failuresOf(database, account), [])
   const before = await rowsOf(database)
   exchange.setBalance(wallet, 'SPOT', 'USDT', '2')
   exchange.fault({ kind: 'status', status: 503 }, { path: /fapi/ })
@@ -149,6 +150,10 @@ t.test('when a wallet cannot be read, the account is unchanged', async t => {
   t.hasStrict(result, { synced: 0, failed: 1, history_rows: 0 })
   t.strictSame(undoneBy('sync_account_balances', result), { failed: 1 }, 'the run is partial')
   t.strictSame(await rowsOf(database), before)
+  t.strictSame(await failuresOf(database, account), ['unavailable'])
+  exchange.clearFaults()
+  await sync()
+  t.strictSame(await failuresOf(database, account), [], 'the account can be read again')
 })
 
 const EMPTY: [exchange: ExchangeName, path: RegExp, body: unknown, outcome: 'synced' | 'failed'][] = [
@@ -406,5 +411,5 @@ t.test('a run has one transaction at a time, so that it does not exhaust the poo
   })
   const result = await syncAccountBalances({ accounts, timeZone })(context)
   t.equal(result.synced, 3)
-  t.strictSame(counts, [1, 1, 1, 1], 'one before, and one for each account')
+  t.strictSame(counts, [1, 1, 1, 1, 1], 'one before, one for each account, and one for those that failed')
 })

@@ -7,9 +7,11 @@ import { undoneBy } from '../support/jobs.ts'
 import { ScriptedExchange } from '../support/scripted-exchange.ts'
 import {
   booksOf,
+  failuresOf,
   fixedInstruments,
   fixedPrices,
   insertOrder,
+  type SeededAccount,
   seedAccount,
   TestAccounts,
   testContext,
@@ -38,6 +40,15 @@ async function setUp(_t: Test, prices: Record<string, string> = {}) {
   }
   const books = () => booksOf(database, account)
   return { exchange, account, accounts, place, run, books }
+}
+
+/** Of each order of an account, whether it has the time since when it is unknown or flagged. */
+async function flaggedOf({ accountId }: SeededAccount): Promise<boolean[]> {
+  const rows = await database.run(
+    sql => sql<{ flagged: boolean }[]>`
+      select flagged_at is not null as flagged from orders where account_id = ${accountId} order by order_id`
+  )
+  return rows.map(({ flagged }) => flagged)
 }
 
 t.test('each fill of an order is recorded, and its position by average cost', async t => {
@@ -131,7 +142,9 @@ t.test(
     exchange.orders.push(order)
     exchange.fill(order, { quantity: '1', price: '5' })
     await age('3 minutes')
+    t.strictSame(await flaggedOf(account), [true])
     t.hasStrict(await run(), { fills: 1 })
+    t.strictSame(await flaggedOf(account), [false], 'it is known again')
     assertRows(t, (await books()).orders, [{ status: 'filled', misses: 0, error_code: null }])
   }
 )
@@ -150,7 +163,7 @@ t.test('an order without an exchange id is not checked', async t => {
 })
 
 t.test('orders that cannot be read are unchanged, and the others are checked', async t => {
-  const { exchange, place, run, books } = await setUp(t)
+  const { exchange, account, place, run, books } = await setUp(t)
   const [one, other] = [await place({ quantity: '1' }), await place({ quantity: '1' })]
   await run()
   exchange.fill(one, { quantity: '1', price: '1' })
@@ -160,16 +173,20 @@ t.test('orders that cannot be read are unchanged, and the others are checked', a
   const result = await run()
   t.hasStrict(result, { checked: 0, changed: 0, failed: 2 })
   t.strictSame(undoneBy('update_open_orders', result), { failed: 2 }, 'the run is partial')
+  t.strictSame(await failuresOf(database, account), ['unavailable'])
   t.strictSame(await books(), before)
   exchange.failures.clear()
 
   exchange.failures.set(`order ${one.exchangeOrderId}`, 'timeout')
   t.hasStrict(await run(), { checked: 1, changed: 1, failed: 1, fills: 1 })
+  t.strictSame(await failuresOf(database, account), [], 'one of its orders could be read')
   exchange.failures.clear()
   exchange.failures.set(`fills ${one.exchangeOrderId}`, 'invalid_answer')
   t.hasStrict(await run(), { checked: 0, failed: 1, fills: 0 })
+  t.strictSame(await failuresOf(database, account), ['invalid_answer'], 'none of its orders could be read')
   exchange.failures.clear()
   t.hasStrict(await run(), { checked: 1, failed: 0, fills: 1 })
+  t.strictSame(await failuresOf(database, account), [])
 })
 
 t.test('an account whose keys are refused is recorded, and the others are checked', async t => {
@@ -390,7 +407,7 @@ t.test('one trade id on two symbols, or on both sides of a self-trade, is severa
 })
 
 t.test('an answer that cannot belong to the order is counted, and nothing is recorded', async t => {
-  const { exchange, place, run, books } = await setUp(t)
+  const { exchange, account, place, run, books } = await setUp(t)
   const [turned, negative, strange] = [
     await place({ quantity: '1' }),
     await place({ quantity: '1' }),
@@ -403,9 +420,11 @@ t.test('an answer that cannot belong to the order is counted, and nothing is rec
   exchange.fill(strange, { quantity: '1', price: '5' })
   t.hasStrict(await run(), { fills: 0, flagged: 0 })
   t.hasStrict(await run(), { fills: 0, flagged: 0 })
+  t.strictSame(await flaggedOf(account), [false, false, false])
   const result = await run()
   t.hasStrict(result, { fills: 0, flagged: 3 }, 'after three checks')
-  t.strictSame(undoneBy('update_open_orders', result), { flagged: 3 }, 'the run is partial')
+  t.strictSame(await flaggedOf(account), [true, true, true])
+  t.strictSame(undoneBy('update_open_orders', result), { flagged: 3, unknown_symbols: 1 }, 'the run is partial')
   assertRows(t, (await books()).orders, [
     { error_code: 'side_differs', status: 'pending', filled_quantity: '0' },
     { error_code: 'invalid_answer', status: 'pending' },

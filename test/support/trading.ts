@@ -207,3 +207,12 @@ export async function booksOf(database: Database, { accountId }: Pick<Account, '
     return { orders: [...orders], executions: [...executions], positions: [...positions] }
   })
 }
+
+/** The accounts that the last run of a job could not read, with the reasons. */
+export async function failuresOf(database: Database, account: SeededAccount): Promise<string[]> {
+  const rows = await database.run(
+    sql => sql<{ error_code: string }[]>`
+      select error_code from account_failures where account_id = ${account.accountId} order by job_id`
+  )
+  return rows.map(({ error_code }) => error_code)
+}
