@@ -14,7 +14,7 @@ import { bookEntries, type Entry } from './position-ledger.ts'
 
 /** Rows of one transaction; bounds its duration. */
 const COMPLETED_AT_ONCE = 2_000
-const REBOOKED_AT_ONCE = 200
+const REBOOKED_AT_ONCE = 1_000
 
 /** The current price of an asset in a quote currency on an exchange; null when it is unknown. */
 export type PriceOn = (exchange: ExchangeName, asset: string, quote: string) => Decimal | null
@@ -103,7 +103,7 @@ interface MisbookedRow {
 
 /**
  * Books executions again that an earlier version booked with another quote currency than that of their exchange: values
- * their fees, and computes their positions from there. At most 200. Idempotent.
+ * their fees, and computes their positions from there. At most 1,000. Idempotent.
  *
  * @returns the number of executions
  */

@@ -5,6 +5,8 @@ import type { ExchangeName } from '../../src/domain/market.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { Instruments } from '../../src/exchanges/instruments.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
+import { dayOf, summarise } from '../../src/trading/daily-summaries.ts'
+import { computePerformance, planPerformance } from '../../src/trading/performance-store.ts'
 import { captureLog } from '../support/app.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { type NewOrder, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
@@ -264,4 +266,53 @@ t.test('a run completes rows of an earlier version by the instruments of their m
     { base: 'BTC', quote: 'MNT', fee_value: '0.06' }
   ])
   assertRows(t, positions, [{ base: 'BTC', quote: 'MNT', quantity: '3.96', fees: '0.08' }])
+})
+
+t.test('the figures of a day and of a strategy are in the quote of the exchange', async t => {
+  for (const [name, base, quote] of [
+    ['BINANCE', 'XRP', 'RLUSD'],
+    ['BYBIT', 'BTC', 'MNT'],
+    ['OKX', 'GRT', 'USD']
+  ] as const) {
+    const { database, exchange, account, place, run } = await start(t, name, { pairs: [{ base, quote }] })
+    await database.run(sql => sql`update strategy_accounts set capital_currency = ${quote}`)
+    exchange.fill(await place({ quantity: '10', price: '2' }), { fee: '0.01', feeAsset: base })
+    exchange.fill(await place({ side: 'SELL', quantity: '1', price: '3' }), { fee: '0.5', feeAsset: quote })
+    await run()
+    const timeZone = 'UTC'
+    const [summaries, performance] = await database.transaction(async tx => {
+      const day = await dayOf(tx, new Date(), { timeZone })
+      await summarise(tx, day, { timeZone })
+      // The day counts as over.
+      const at = new Date(Date.now() + 86_400_000)
+      const { series } = await planPerformance(tx, { timeZone, at })
+      await computePerformance(tx, series, { timeZone })
+      return await Promise.all([
+        tx`
+          select currency, trim_scale(realized_pnl)::text as realized_pnl, trim_scale(fees)::text as fees, trades
+          from daily_account_summaries where account_id = ${account.accountId} and trades > 0`,
+        tx`
+          select currency, trim_scale(daily_pnl)::text as daily_pnl, trades, executions_apart from strategy_performance`
+      ])
+    })
+    assertRows(t, summaries, [{ currency: quote, realized_pnl: '1', fees: '0.52', trades: 2 }])
+    assertRows(t, performance, [{ currency: quote, daily_pnl: '0.48', trades: 2, executions_apart: 0 }])
+  }
+})
+
+t.test('the instruments of a market are read once, for all its orders and runs', async t => {
+  for (const [name, base, quote] of [
+    ['BINANCE', 'XRP', 'RLUSD'],
+    ['BYBIT', 'GRT', 'USD'],
+    ['UPBIT', 'BTC', 'KRW']
+  ] as const) {
+    const { exchange, place, run } = await start(t, name, { pairs: [{ base, quote }] })
+    const orders = []
+    for (let i = 0; i < 20; i++) orders.push(await place({ quantity: '1', price: '2' }))
+    t.hasStrict(await run(), { checked: 20, changed: 20 })
+    for (const order of orders.slice(0, 10)) exchange.fill(order)
+    t.hasStrict(await run(), { fills: 10 })
+    const lists = exchange.requests.filter(({ path }) => /exchangeInfo|instruments-info|market\/all/.test(path))
+    t.equal(lists.length, name === 'UPBIT' ? 0 : 1, name)
+  }
 })
