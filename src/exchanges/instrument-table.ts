@@ -41,8 +41,8 @@ export async function storedInstruments(
 
 /**
  * Stores the list of a market that was read now. Instruments that are absent from a complete list do not trade any more;
- * their rows stay, because orders and positions refer to them. A row is written when it changed, or to record the time of reading
- * once an hour. Rows are locked in the order of their keys. Idempotent.
+ * their rows stay, because orders and positions refer to them. A row is written when it changed, and once an hour to record the time
+ * of reading; the first row records each reading. Rows are locked in the order of their keys. Idempotent.
  *
  * @throws {DatabaseUnavailableError}
  */
@@ -80,6 +80,7 @@ export async function storeInstruments(
         contract_value = excluded.contract_value, price_step = excluded.price_step,
         quantity_step = excluded.quantity_step, trading = excluded.trading, read_at = excluded.read_at
       where i.read_at <= now() - ${INSTRUMENTS_TTL_MS / SECOND} * interval '1 second'
+        or i.exchange_symbol = (select min("exchangeSymbol") from listed)
         or (i.symbol, i.base, i.quote, i.contract_value, i.price_step, i.quantity_step, i.trading) is distinct from
           (excluded.symbol, excluded.base, excluded.quote, excluded.contract_value, excluded.price_step,
           excluded.quantity_step, excluded.trading)`

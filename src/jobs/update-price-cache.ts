@@ -6,7 +6,7 @@ import { type JobContext, JobError, type JobResult } from '../scheduler/job.ts'
 import { marketsInUse } from '../trading/markets-in-use.ts'
 
 /**
- * Refreshes this replica's prices of every market in use, concurrently. A market that cannot be read does not affect the
+ * Refreshes this replica's prices of every market in use, concurrently, and once an hour the lists of their instruments. A market that cannot be read does not affect the
  * others.
  * @returns a function that throws `EXCHANGES_UNAVAILABLE` when there are markets and none could be read
  */

@@ -187,6 +187,21 @@ t.test('OKX: a paid fee is positive, a rebate negative, and the fee of a spot bu
   t.strictSame(parseOkxFill({ ...row, fee: '0.5' }, new Map()), { ...fill, fee: '-0.5' })
 })
 
+t.test('Bybit: the instruments of all pages are read, without dated contracts', async t => {
+  const simulated = await SimulatedExchange.start({ exchange: 'BYBIT', symbols: 2_001 })
+  t.teardown(() => simulated.close())
+  const registry = new ExchangeRegistry({ dispatcher: agent, urls: simulated.urls })
+  const read = async (marketType: MarketType) =>
+    (await registry.client({ exchange: 'BYBIT', marketType }).instruments()).map(({ symbol }) => symbol)
+  t.strictSame(await read('FUTURES'), simulated.symbols)
+  t.strictSame(
+    simulated.requests.map(({ query }) => query.get('cursor')),
+    [null, 'at:1000', 'at:2000']
+  )
+  t.strictSame(await read('SPOT'), simulated.symbols)
+  t.equal(simulated.requests.length, 4, 'spot has one page')
+})
+
 t.test('OKX: contracts of swaps are converted to base units in orders, fills and positions', async t => {
   const { simulated, account, client } = await setUp(t, 'OKX', 'FUTURES')
   const placed = simulated.place(account, { market: 'FUTURES', symbol: 'BTCUSDT', quantity: '0.25' })
