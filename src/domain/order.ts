@@ -17,6 +17,19 @@ export interface OrderRef {
    * own, with ids of their own. Without a type the order is read from the ordinary ones.
    */
   orderType?: string
+  /**
+   * When the order was created, or earlier. Ended orders that an exchange lists by windows of time are searched from then
+   * on. Default: only in the newest window.
+   */
+  createdAt?: Millis
+}
+
+/** Selects the fills of an order. */
+export interface FillsRef extends OrderRef {
+  /** Fills since then are read, and none before as far as the exchange's lists allow. Default `createdAt`. */
+  since?: Millis
+  /** Filled quantity of the order, in base units: no older window or list is read once the fills add up to it. */
+  filledQuantity?: Decimal
 }
 
 export interface UnifiedOrder {

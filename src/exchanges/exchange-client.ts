@@ -4,13 +4,16 @@ import type { Fill } from '../domain/fill.ts'
 import type { Instrument } from '../domain/instrument.ts'
 import type { ExchangeName, MarketType, Price } from '../domain/market.ts'
 import type { Millis } from '../domain/millis.ts'
-import type { OrderRef, UnifiedOrder } from '../domain/order.ts'
+import type { FillsRef, OrderRef, UnifiedOrder } from '../domain/order.ts'
 import type { Position } from '../domain/position.ts'
 
 export interface CallOptions {
   /** Aborts the call with its waits and retries; the call rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Bound on the whole call, including retries and waits for rate limits. Default 10,000. */
+  /**
+   * Bound on the whole call, including retries and waits for rate limits. Default 10,000. In a list with several pages or
+   * windows it bounds each page, because the number of pages is not known; the signal bounds the list.
+   */
   deadlineMs?: number
   /**
    * Accepts a list without its unreadable rows. Called with each row that is invalid, more than once if the call fails
@@ -58,8 +61,11 @@ export interface ExchangeClient {
   order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder>
   /** Every order of the account on this market that is `open` or `partially_filled`, with all pages. */
   openOrders(options?: CallOptions): Promise<UnifiedOrder[]>
-  /** Executions of one order, oldest first; empty when there are none. */
-  fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]>
+  /**
+   * Executions of one order, oldest first, with all windows and pages; empty when there are none. The exchange may return
+   * fills later than the state of the order: the caller compares them with the filled quantity.
+   */
+  fills(ref: FillsRef, options?: CallOptions): Promise<Fill[]>
   /** Balances of the wallet of this market. */
   balances(options?: CallOptions): Promise<Balance[]>
   /** Open positions. On spot always empty, without a call. */

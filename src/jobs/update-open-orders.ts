@@ -17,6 +17,7 @@ import { NotOffered } from '../exchanges/exchange-registry.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { groupedBy } from '../trading/grouped.ts'
 import { differs, type KnownOrder, needsFills, type OrderAnswer } from '../trading/order-reconciliation.ts'
+import { fillsRef, orderRef } from '../trading/order-refs.ts'
 import { type AnsweredOrder, OrderStore, type PriceOf, type Written } from '../trading/order-store.ts'
 import {
   completeRows,
@@ -268,18 +269,13 @@ class OrdersRun {
     const listed = new Map(open.map(order => [`${order.exchangeSymbol} ${order.exchangeOrderId}`, order]))
     const seen: AnsweredOrder[] = []
     await eachAtMost(CONCURRENT_ORDERS, orders, async order => {
-      const ref = {
-        exchangeOrderId: order.exchangeOrderId,
-        exchangeSymbol: order.exchangeSymbol,
-        orderType: order.orderType
-      }
       try {
-        const found = listed.get(`${ref.exchangeSymbol} ${ref.exchangeOrderId}`)
+        const found = listed.get(`${order.exchangeSymbol} ${order.exchangeOrderId}`)
         if (found === undefined) this.#counts.calls++
-        const current = found ?? (await client.order(ref, { signal }))
+        const current = found ?? (await client.order(orderRef(order), { signal }))
         const asked = needsFills(order, current)
         if (asked) this.#counts.calls++
-        const fills = asked ? await client.fills(ref, { signal }) : null
+        const fills = asked ? await client.fills(fillsRef(order, current), { signal }) : null
         seen.push({ order, answer: { kind: 'found', order: current, fills, at } })
       } catch (err) {
         const answer = missingBy(err)

@@ -46,6 +46,10 @@ export interface KnownOrder {
   positionSide: PositionSide
   orderType: string
   status: OrderStatus
+  /** When its row was inserted: about the time of its creation, on our clock. */
+  createdAt: Millis
+  /** When an answer was last compared with it; null before the first time. */
+  checkedAt: Millis | null
   misses: number
   fillChecks: number
   /** In what the last answers differ from the order, and in how many checks in a row they did; null and 0 if in nothing. */

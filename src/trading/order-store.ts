@@ -166,6 +166,8 @@ interface OrderRow {
   position_side: PositionSide
   order_type: string
   status: KnownOrder['status']
+  created_at: Date
+  last_checked_at: Date | null
   misses: number
   fill_checks: number
   mismatch: string | null
@@ -187,7 +189,8 @@ function toBeChecked(sql: AnySql) {
 function orderColumns(sql: AnySql) {
   return sql`
     o.order_id, o.strategy_account_id, o.account_id, o.market_type, o.exchange_order_id, o.symbol, o.exchange_symbol,
-    o.base, o.quote, o.side, o.position_side, o.order_type, o.status, o.misses, o.fill_checks, o.mismatch,
+    o.base, o.quote, o.side, o.position_side, o.order_type, o.status, o.created_at, o.last_checked_at, o.misses,
+    o.fill_checks, o.mismatch,
     o.mismatch_checks`
 }
 
@@ -207,6 +210,8 @@ function orderOf(row: Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>, rec
     positionSide: row.position_side,
     orderType: row.order_type,
     status: row.status,
+    createdAt: row.created_at.getTime(),
+    checkedAt: row.last_checked_at?.getTime() ?? null,
     misses: row.misses,
     fillChecks: row.fill_checks,
     mismatch: row.mismatch,

@@ -77,6 +77,21 @@ t.test('Upbit: trades without a fee of their own share the paid fee, and the sum
   t.strictSame([...new Set(fills.map(({ feeAsset }) => feeAsset))], ['KRW'])
 })
 
+t.test('Upbit: trades that are not all in the answer get their part of the fee, and not the whole fee', async t => {
+  const trade = (uuid: string, price: string, volume: string) => ({
+    uuid,
+    price,
+    volume,
+    created_at: '2025-04-01T15:30:47+09:00'
+  })
+  const order = { uuid: 'order', market: 'KRW-BTC', side: 'bid', paid_fee: '1', executed_volume: '4' }
+  const trades = [trade('a', '2', '1'), trade('b', '4', '1')]
+  const feesOf = (rest: object) => parseTokenFills({ ...order, trades, ...rest }).map(({ fee }) => fee)
+  t.strictSame(feesOf({ executed_funds: '20' }), ['0.1', '0.2'])
+  t.strictSame(feesOf({}), [null, null], 'unknown without the funds of all trades')
+  t.strictSame(feesOf({ executed_funds: '0' }), [null, null])
+})
+
 t.test('Binance: the fills of an order after the first thousand are read', async t => {
   for (const market of ['SPOT', 'FUTURES'] as const) {
     const { simulated, account, client } = await setUp(t, 'BINANCE', market)
@@ -222,7 +237,7 @@ t.test('OKX: a position whose contract has no known size is an error, and not le
   await t.rejects(client.positions(), { code: 'invalid_answer', message: /no known size/ })
 })
 
-/** A list whose every page has a next page, by exchange. */
+/** A list whose every page has a next page, by exchange: two whose rows do not end, and two whose pages repeat. */
 const ENDLESS: Readonly<Partial<Record<ExchangeName, (page: number) => unknown>>> = {
   BINANCE: page =>
     Array.from({ length: 1_000 }, (_, row) => ({
@@ -247,24 +262,30 @@ const ENDLESS: Readonly<Partial<Record<ExchangeName, (page: number) => unknown>>
     }))
 }
 
+/** The pages that are read of such a list, and the reason of the error. */
+const END: Readonly<Partial<Record<ExchangeName, [number, string]>>> = {
+  BINANCE: [101, 'more than 100000 rows'],
+  BYBIT: [2, 'its pages repeat'],
+  OKX: [1_001, 'more than 100000 rows'],
+  UPBIT: [2, 'its pages repeat']
+}
+
 for (const [exchange, pageOf] of Object.entries(ENDLESS)) {
-  t.test(`${exchange}: a list of more than 50 pages is an error, and not returned in part`, async t => {
+  t.test(`${exchange}: a list without an end is an error, and not returned in part`, async t => {
     if (!isExchangeName(exchange)) throw new Error(`${exchange} is not an exchange`)
     let pages = 0
     const url = await cannedExchange(t, () => ({ status: 200, body: JSON.stringify(pageOf(++pages)) }))
-    // The clock advances with each reading: at the pace of the rate limits, 50 pages take longer than a minute.
+    // The clock advances with each reading: at the pace of the rate limits, the pages take minutes.
     let now = 0
     const setting = CATALOGUE[exchange].markets.SPOT?.setting ?? 'OKX_URL'
     const monotonic = () => (now += 100)
     const registry = new ExchangeRegistry({ dispatcher: agent, urls: { [setting]: url }, monotonic })
     const client = registry.client({ exchange, marketType: 'SPOT', credentials: KEYS })
     const ref = { exchangeOrderId: '1', exchangeSymbol: 'BTCUSDT' }
-    const options = { deadlineMs: 1_000_000 }
-    const list = exchange === 'BINANCE' ? client.fills(ref, options) : client.openOrders(options)
+    const list = exchange === 'BINANCE' ? client.fills(ref) : client.openOrders()
     const { code, message } = await failureOf(list)
     t.equal(code, 'invalid_answer')
-    t.equal(message.split(': ').at(-1), 'more than 50 pages')
-    t.equal(pages, 50)
+    t.strictSame([pages, message.split(': ').at(-1)], END[exchange])
   })
 }
 

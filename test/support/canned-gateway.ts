@@ -104,6 +104,10 @@ class CannedHost extends ExchangeHost {
     }
   }
 
+  override get now(): number {
+    return SIGNED_AT
+  }
+
   override async serverTime(): Promise<number> {
     return await this.call(this.#host.clock)
   }

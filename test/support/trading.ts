@@ -72,6 +72,8 @@ export interface OrderToInsert {
   /** Default: the order-entry side wrote neither base nor quote. */
   base?: string
   quote?: string
+  /** Of its row, in ms. Default now. */
+  createdAt?: number | null
 }
 
 /** Inserts an order as the order-entry side does. @returns its id */
@@ -80,12 +82,13 @@ export async function insertOrder(database: Database, account: SeededAccount, or
     sql => sql<{ order_id: string }[]>`
       insert into orders (
         strategy_account_id, account_id, market_type, exchange_order_id, symbol, exchange_symbol, side, position_side,
-        order_type, price, quantity, status, base, quote
+        order_type, price, quantity, status, base, quote, created_at
       ) values (
         ${account.strategyAccountId}, ${account.accountId}, ${order.market ?? order.marketType ?? 'SPOT'},
         ${order.exchangeOrderId}, ${order.symbol}, ${order.exchangeSymbol}, ${order.side},
         ${order.positionSide ?? 'BOTH'}, ${order.type ?? 'LIMIT'}, ${order.price ?? null}, ${order.quantity}, 'pending',
-        ${order.base ?? null}, ${order.quote ?? null}
+        ${order.base ?? null}, ${order.quote ?? null},
+        coalesce(${order.createdAt ? new Date(order.createdAt) : null}::timestamptz, now())
       ) returning order_id`
   )
   if (row === undefined) throw new Error('no order was made')

@@ -29,6 +29,8 @@ const known = (rest: Partial<KnownOrder> = {}): KnownOrder => ({
   positionSide: 'BOTH',
   orderType: 'LIMIT',
   status: 'open',
+  createdAt: AT,
+  checkedAt: null,
   misses: 0,
   fillChecks: 0,
   mismatch: null,

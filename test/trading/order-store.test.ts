@@ -92,6 +92,8 @@ t.test('orders to check are those that have not ended and are known to the excha
     positionSide: 'BOTH',
     orderType: 'LIMIT',
     status: 'open',
+    createdAt: orders[1]?.createdAt,
+    checkedAt: null,
     misses: 1,
     fillChecks: 2,
     mismatch: null,

@@ -2,7 +2,6 @@
 import { createHmac } from 'node:crypto'
 import { type Decimal, Exact, isZero, toDecimal } from '../../domain/decimal.ts'
 import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
-import type { Fill } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
 import type { ExchangeName, MarketType } from '../../domain/market.ts'
 import type { Credentials, OnInvalidRow } from '../exchange-client.ts'
@@ -140,11 +139,6 @@ function isPositive(value: Decimal): boolean {
 export function notEmpty(instruments: Instrument[]): Instrument[] {
   if (instruments.length === 0) throw new UnreadableAnswer('no instrument is listed')
   return instruments
-}
-
-/** Fills in the order of their time. `fills` is newest first: reversed, fills of one millisecond keep their order. */
-export function oldestFirst(fills: readonly Fill[]): Fill[] {
-  return fills.toReversed().sort((a, b) => a.executedAt - b.executedAt)
 }
 
 /** What the codes of an exchange mean. */

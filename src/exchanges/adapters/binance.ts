@@ -7,7 +7,7 @@ import type { Fill } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
-import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
+import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
 import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
 import {
@@ -42,6 +42,14 @@ import {
 } from './adapter.ts'
 import { ConditionalOrders } from './conditional-orders.ts'
 import { ExchangeApi, type InstrumentReader } from './exchange-api.ts'
+import {
+  addUp,
+  BINANCE_FUTURES_WINDOWS,
+  fillsSince,
+  type TimeWindow,
+  unitedFills,
+  windowsSince
+} from './fill-history.ts'
 
 const RECV_WINDOW_MS = 10 * SECOND
 const FILLS_PER_PAGE = 1_000
@@ -53,6 +61,15 @@ const LIMITS: Readonly<Record<MarketType, RateLimit>> = {
   SPOT: { name: 'weight', weight: 6_000, perMs: MINUTE, scope: 'address' },
   FUTURES: { name: 'weight', weight: 2_400, perMs: MINUTE, scope: 'address' }
 }
+
+interface FillsQuery {
+  symbol: string
+  orderId: string
+  limit: number
+}
+
+/** A page of a window, or one by id: a large market order may have more fills in one millisecond than a page holds. */
+type FuturesPage = TimeWindow | { fromId: string }
 
 interface MarketRoutes {
   time: Route
@@ -175,8 +192,9 @@ export class BinanceClient implements ExchangeClient {
         return await this.#api.read(request, body => recordOf(body, 'the order'), options)
       },
       parse: async row => this.#api.parse('order', () => parseBinanceAlgoOrder(row)),
-      triggeredOrderId,
+      triggeredOrderIds,
       isTriggered: ({ algoStatus }) => algoStatus === 'FINISHED',
+      mayTriggerAgain: () => false,
       readOrdinary: async ({ exchangeSymbol, exchangeOrderId }, options) => {
         const query = queryOf({ symbol: exchangeSymbol, orderId: exchangeOrderId })
         const parse = (body: unknown) => parseBinanceOrder(recordOf(body, 'the order'), marketType)
@@ -219,24 +237,65 @@ export class BinanceClient implements ExchangeClient {
     return (await Promise.all([ordinary, conditional])).flat()
   }
 
-  async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
+  /**
+   * On spot the trades of an order have no windows: `orderId` with `fromId` reads all pages. The list of futures reaches
+   * back 7 days without times, so that windows are read until the fills add up to the filled quantity. There `fromId` cannot
+   * be sent with times: the next page of a window begins at the time of its last row, unless the whole page has one time.
+   * Source: developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/Account-Trade-List
+   */
+  async fills(ref: FillsRef, options?: CallOptions): Promise<Fill[]> {
     this.#api.parse('fills', () => supportedSymbol(ref.exchangeSymbol))
-    const orderId = await this.#orders.executedOrderId(ref, options)
-    if (orderId === null) return []
-    const fills = await this.#api.readPages<Fill, string>(
+    const [orderId] = await this.#orders.executedOrderIds(ref, options)
+    if (orderId === undefined) return []
+    const query = { symbol: ref.exchangeSymbol, orderId, limit: FILLS_PER_PAGE }
+    if (this.marketType === 'SPOT') return unitedFills(await this.#spotFills(query, options), ref)
+    const fills: Fill[] = []
+    for (const window of windowsSince(fillsSince(ref), this.#api.host.now, BINANCE_FUTURES_WINDOWS)) {
+      fills.unshift(...(await this.#futuresFills(query, window, options)))
+      if (addUp(fills, ref)) break
+    }
+    return unitedFills(fills, ref)
+  }
+
+  async #spotFills(query: FillsQuery, options: CallOptions | undefined): Promise<Fill[]> {
+    return await this.#api.readPages<Fill, string>(
       {
-        route: this.#routes.fills,
-        query: fromId => queryOf({ symbol: ref.exchangeSymbol, orderId, fromId, limit: FILLS_PER_PAGE }),
+        ...this.#fillsRequest(query),
+        query: fromId => queryOf({ ...query, fromId }),
         read: body => {
-          const rows = rowsOf(body, 'fills').map(row => parseBinanceFill(row, this.marketType))
+          const rows = rowsOf(body, 'fills')
           const last = rows.length < FILLS_PER_PAGE ? undefined : rows.at(-1)
-          return { rows, next: last && String(BigInt(last.exchangeTradeId) + 1n) }
+          return { rows, next: last && String(BigInt(textOf(last, 'id')) + 1n) }
         }
       },
       options
     )
-    const { exchangeOrderId } = ref
-    return fills.filter(fill => fill.exchangeOrderId === orderId).map(fill => ({ ...fill, exchangeOrderId }))
+  }
+
+  async #futuresFills(query: FillsQuery, window: TimeWindow, options: CallOptions | undefined): Promise<Fill[]> {
+    return await this.#api.readPages<Fill, FuturesPage>(
+      {
+        ...this.#fillsRequest(query),
+        query: (page = window) => queryOf({ ...query, ...page }),
+        read: (body, page = window) => {
+          const rows = rowsOf(body, 'fills')
+          return { rows, next: pageAfter(rows, page) }
+        }
+      },
+      options
+    )
+  }
+
+  #fillsRequest({ orderId }: FillsQuery) {
+    return {
+      route: this.#routes.fills,
+      // The two sides of a trade of an account with itself have one id.
+      idFields: ['orderId', 'id'],
+      parse: (rows: unknown[]) =>
+        rowsOf(rows, 'fills')
+          .filter(row => row.orderId === orderId)
+          .map(row => parseBinanceFill(row, this.marketType))
+    }
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
@@ -423,10 +482,19 @@ function binanceRefusal({ status, body }: Answer): Refusal | null {
   return isRecord(body) ? refusalFrom(REFUSALS, optionalText(body, 'code')) : null
 }
 
-/** The id of the ordinary order that a conditional one became; null before it was triggered. */
-function triggeredOrderId(row: JsonRecord): string | null {
+/** The id of the ordinary order that a conditional one became; empty before it was triggered. */
+function triggeredOrderIds(row: JsonRecord): string[] {
   const id = optionalText(row, 'actualOrderId')
-  return id === '0' ? null : id
+  return id === null || id === '0' ? [] : [id]
+}
+
+function pageAfter(rows: readonly JsonRecord[], page: FuturesPage): FuturesPage | undefined {
+  const [first] = rows
+  const last = rows.at(-1)
+  if (first === undefined || last === undefined || rows.length < FILLS_PER_PAGE) return undefined
+  const startTime = millisOf(last, 'time')
+  if ('startTime' in page && startTime > millisOf(first, 'time')) return { ...page, startTime }
+  return { fromId: String(BigInt(textOf(last, 'id')) + 1n) }
 }
 
 function unifiedSymbol(exchangeSymbol: string): string | null {

@@ -7,7 +7,7 @@ import type { Fill } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
-import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
+import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
 import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
@@ -37,14 +37,14 @@ import {
   hmacSha256,
   instrumentFrom,
   notEmpty,
-  oldestFirst,
   queryOf,
   type RefusalTable,
   refusalFrom,
   supportedContract,
   supportedOnly
 } from './adapter.ts'
-import { ExchangeApi } from './exchange-api.ts'
+import { ExchangeApi, type PagedRequest } from './exchange-api.ts'
+import { addUp, BYBIT_WINDOWS, fillsSince, type TimeWindow, unitedFills, windowsSince } from './fill-history.ts'
 
 const RECV_WINDOW_MS = 5 * SECOND
 /** The most that Bybit allows. */
@@ -106,6 +106,8 @@ const POSITION_SIDES: Readonly<Record<string, PositionSide>> = { '0': 'BOTH', '1
 /** Types of executions that trade. The others settle funding or deliver. */
 const TRADES: ReadonlySet<string> = new Set(['Trade', 'AdlTrade', 'BustTrade'])
 
+type ParsedList<T> = Pick<PagedRequest<JsonRecord, T, string>, 'route' | 'idFields' | 'parse'>
+
 /** API v5: spot and linear perpetuals on a unified account. Inverse and dated contracts are rejected. */
 export class BybitClient implements ExchangeClient {
   readonly exchange = 'BYBIT'
@@ -149,30 +151,42 @@ export class BybitClient implements ExchangeClient {
         route: ROUTES.instruments,
         query: cursor => withCursor(query, cursor),
         reader: (...callbacks) => instrumentReader(this.marketType, ...callbacks),
-        next: (result, cursor) => nextCursorOf(result, cursor)
+        next: nextCursorOf
       },
       options
     )
     return this.#api.parse('instruments', () => notEmpty(instruments))
   }
 
+  /**
+   * The list of open orders has a few hundred of the last ended ones, too. The history has windows of 7 days, and without
+   * times only the newest: from the creation of the order on each is searched, because an order may have ended long after.
+   * Orders that were cancelled without a fill are in it for a day.
+   * Source: bybit-exchange.github.io/docs/v5/order/order-list
+   */
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
     this.#api.parse('order', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
-    const query = queryOf({ category: CATEGORY[this.marketType], orderId: ref.exchangeOrderId })
+    const { exchangeOrderId: orderId, createdAt } = ref
     const parse = (result: JsonRecord) => {
-      const rows = rowsOf(result.list, 'list')
-      const row = rows.find(candidate => textOf(candidate, 'orderId') === ref.exchangeOrderId)
+      const row = rowsOf(result.list, 'list').find(candidate => textOf(candidate, 'orderId') === orderId)
       return row === undefined ? null : parseBybitOrder(row, this.marketType)
     }
-    for (const route of [ROUTES.order, ROUTES.endedOrder]) {
-      const order = await this.#api.read({ route, query }, parse, options)
+    const search = (route: Route, window?: TimeWindow) => {
+      const query = queryOf({ category: CATEGORY[this.marketType], orderId, ...window })
+      return this.#api.read({ route, query }, parse, options)
+    }
+    const recent = (await search(ROUTES.order)) ?? (await search(ROUTES.endedOrder))
+    if (recent !== null) return recent
+    const windows = createdAt === undefined ? [] : windowsSince(createdAt, this.#api.host.now, BYBIT_WINDOWS)
+    for (const window of windows.reverse()) {
+      const order = await search(ROUTES.endedOrder, window)
       if (order !== null) return order
     }
     throw new ExchangeError('order_not_found', { exchange: this.exchange, operation: 'order' })
   }
 
   async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
-    const rows = await this.#settledRows(ROUTES.openOrders, { openOnly: 0, limit: 50 }, options)
+    const rows = await this.#settledRows(ROUTES.openOrders, { openOnly: 0, limit: 50 }, options, ['orderId'])
     const orders = this.#api.parse('openOrders', () =>
       supportedOnly(rows, row => parseBybitOrder(row, this.marketType), options?.onInvalidRow)
     )
@@ -180,16 +194,29 @@ export class BybitClient implements ExchangeClient {
     return orders.filter(({ status }) => status === 'open' || status === 'partially_filled')
   }
 
-  async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
+  /**
+   * The list has windows of 7 days, and without times only the newest. They are read until the fills add up to the filled
+   * quantity. Source: bybit-exchange.github.io/docs/v5/order/execution
+   */
+  async fills(ref: FillsRef, options?: CallOptions): Promise<Fill[]> {
     this.#api.parse('fills', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
-    const query = queryOf({ category: CATEGORY[this.marketType], orderId: ref.exchangeOrderId, limit: 100 })
-    const rows = await this.#rows(ROUTES.fills, query, options)
-    return this.#api.parse('fills', () => {
-      const trades = rowsOf(rows, 'fills').filter(
-        row => row.orderId === ref.exchangeOrderId && TRADES.has(optionalText(row, 'execType') ?? 'Trade')
-      )
-      return oldestFirst(trades.map(row => parseBybitFill(row, this.marketType)))
-    })
+    const { exchangeOrderId: orderId } = ref
+    const isTrade = (row: JsonRecord) => row.orderId === orderId && TRADES.has(optionalText(row, 'execType') ?? 'Trade')
+    const list = {
+      route: ROUTES.fills,
+      idFields: ['execId'],
+      parse: (rows: unknown[]) =>
+        rowsOf(rows, 'fills')
+          .filter(isTrade)
+          .map(row => parseBybitFill(row, this.marketType))
+    }
+    const fills: Fill[] = []
+    for (const window of windowsSince(fillsSince(ref), this.#api.host.now, BYBIT_WINDOWS)) {
+      const query = queryOf({ category: CATEGORY[this.marketType], orderId, limit: 100, ...window })
+      fills.unshift(...(await this.#rows(list, query, options)).reverse())
+      if (addUp(fills, ref)) break
+    }
+    return unitedFills(fills, ref)
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
@@ -212,23 +239,25 @@ export class BybitClient implements ExchangeClient {
   async #settledRows(
     route: Route,
     query: Readonly<Record<string, string | number>>,
-    options: CallOptions | undefined
+    options: CallOptions | undefined,
+    idFields: readonly string[] = []
   ): Promise<unknown[]> {
     const category = CATEGORY[this.marketType]
     const lists = SETTLE_COINS[this.marketType].map(settleCoin =>
-      this.#rows(route, queryOf({ category, ...query, settleCoin }), options)
+      this.#rows({ route, idFields, parse: rows => rows }, queryOf({ category, ...query, settleCoin }), options)
     )
     return (await Promise.all(lists)).flat()
   }
 
-  async #rows(route: Route, query: string, options: CallOptions | undefined): Promise<unknown[]> {
-    return await this.#api.readPages<unknown, string>(
+  async #rows<T>(list: ParsedList<T>, query: string, options: CallOptions | undefined): Promise<T[]> {
+    return await this.#api.readPages<T, string>(
       {
-        route,
+        ...list,
         query: cursor => withCursor(query, cursor),
-        read: (result, cursor) => {
-          const rows = [...listOf(result.list, 'list')]
-          return { rows, next: rows.length === 0 ? undefined : nextCursorOf(result, cursor) }
+        read: result => {
+          const rows = listOf(result.list, 'list')
+          // The last page may have a cursor; the page after it is empty.
+          return { rows, next: rows.length === 0 ? undefined : nextCursorOf(result) }
         }
       },
       options
@@ -408,11 +437,11 @@ function withCursor(query: string, cursor: string | undefined): string {
   return cursor === undefined ? query : `${query}&cursor=${cursor}`
 }
 
-/** Undefined on the last page, which has no cursor or repeats the one it was requested with. */
-function nextCursorOf(result: JsonRecord, cursor: string | undefined): string | undefined {
+/** Undefined on the last page, which has no cursor. */
+function nextCursorOf(result: JsonRecord): string | undefined {
   const next = optionalText(result, 'nextPageCursor')
   if (next !== null && !/^[\w%.:,=-]+$/.test(next)) throw new UnreadableAnswer('nextPageCursor is not a cursor')
-  return next === null || next === cursor ? undefined : next
+  return next ?? undefined
 }
 
 /** Steps are in an object of the row; the one of quantities has another name on spot. */

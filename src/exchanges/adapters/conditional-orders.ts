@@ -1,5 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
-import type { OrderRef, UnifiedOrder } from '../../domain/order.ts'
+import { Exact, isZero } from '../../domain/decimal.ts'
+import type { Millis } from '../../domain/millis.ts'
+import type { OrderRef, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { CallOptions } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
 import type { JsonRecord } from '../http/answer-fields.ts'
@@ -14,10 +16,12 @@ export interface ConditionalOrderSource {
   readRow: (ref: OrderRef, options: CallOptions | undefined) => Promise<JsonRecord>
   /** The order as it was placed. @throws {ExchangeError} */
   parse: (row: JsonRecord, options: CallOptions | undefined) => Promise<UnifiedOrder>
-  /** The id of the ordinary order that a triggered one became; null before it is triggered. */
-  triggeredOrderId: (row: JsonRecord) => string | null
+  /** The ids of the ordinary orders that a triggered one became; empty before it is triggered. */
+  triggeredOrderIds: (row: JsonRecord) => string[]
   /** Whether a row is of an order that has ended by its trigger. */
   isTriggered: (row: JsonRecord) => boolean
+  /** Whether an order that was triggered in part may become further ordinary orders. */
+  mayTriggerAgain: (row: JsonRecord) => boolean
   /** Reads an ordinary order. @throws {ExchangeError} */
   readOrdinary: (ref: OrderRef, options: CallOptions | undefined) => Promise<UnifiedOrder>
 }
@@ -31,27 +35,49 @@ export class ConditionalOrders {
   }
 
   /**
-   * An order of either kind. A conditional one that was triggered is the order that it became, under the id, type and
-   * trigger price with which it was placed. Without that order it has a `lostChild`.
+   * An order of either kind. A conditional one that was triggered is the orders that it became, under the id, type and
+   * trigger price with which it was placed: their filled quantities added, their average price weighted. Without any of
+   * them it has a `lostChild`.
    *
    * @throws {ExchangeError}
    */
   async order(ref: OrderRef, options: CallOptions | undefined): Promise<UnifiedOrder> {
-    const { parse, triggeredOrderId, isTriggered, readOrdinary } = this.#source
+    const { parse, triggeredOrderIds, isTriggered, mayTriggerAgain, readOrdinary } = this.#source
     const row = await this.#conditionalRow(ref, options)
     if (row === null) return await readOrdinary(ref, options)
     const placed = await parse(row, options)
-    const id = triggeredOrderId(row)
-    if (id === null) return isTriggered(row) ? { ...placed, lostChild: true } : placed
-    const ordinary = await readOrdinary({ ...ref, exchangeOrderId: id }, options)
+    const ids = triggeredOrderIds(row)
+    if (ids.length === 0) return isTriggered(row) ? { ...placed, lostChild: true } : placed
+    const became = await this.#ordinaryOrders(ref, ids, options)
     const { exchangeOrderId, orderType, stopPrice } = placed
-    return { ...ordinary, exchangeOrderId, orderType, stopPrice }
+    const open: UnifiedOrder[] = mayTriggerAgain(row) ? [placed] : []
+    return { ...unitedOrder([...became, ...open], placed), exchangeOrderId, orderType, stopPrice }
   }
 
-  /** The id under which an order has fills; null for a conditional one that was not triggered. @throws {ExchangeError} */
-  async executedOrderId(ref: OrderRef, options: CallOptions | undefined): Promise<string | null> {
+  /** The ids under which an order has fills; empty for a conditional one that was not triggered. @throws {ExchangeError} */
+  async executedOrderIds(ref: OrderRef, options: CallOptions | undefined): Promise<string[]> {
     const row = await this.#conditionalRow(ref, options)
-    return row === null ? ref.exchangeOrderId : this.#source.triggeredOrderId(row)
+    return row === null ? [ref.exchangeOrderId] : this.#source.triggeredOrderIds(row)
+  }
+
+  /** Exchanges forget orders that were cancelled without a fill: one of several may be missing, but not all of them. */
+  async #ordinaryOrders(
+    ref: OrderRef,
+    ids: readonly string[],
+    options: CallOptions | undefined
+  ): Promise<UnifiedOrder[]> {
+    const found: UnifiedOrder[] = []
+    let missing: unknown
+    for (const exchangeOrderId of ids) {
+      try {
+        found.push(await this.#source.readOrdinary({ ...ref, exchangeOrderId }, options))
+      } catch (err) {
+        if (!(err instanceof ExchangeError && err.code === 'order_not_found')) throw err
+        missing = err
+      }
+    }
+    if (found.length === 0) throw missing
+    return found
   }
 
   /** Null when the order is of another type, or no conditional order has its id and symbol. */
@@ -66,4 +92,37 @@ export class ConditionalOrders {
       throw err
     }
   }
+}
+
+/** The state of several orders as that of one. An open one keeps it open; it is filled only if all of them are. */
+function unitedOrder([first, ...others]: readonly UnifiedOrder[], placed: UnifiedOrder): UnifiedOrder {
+  if (first === undefined) return placed
+  if (others.length === 0) return first
+  const all = [first, ...others]
+  const filled = all.reduce((sum, { filledQuantity }) => sum.plus(filledQuantity), new Exact(0))
+  const isPriced = all.every(({ filledQuantity, averagePrice }) => isZero(filledQuantity) || averagePrice !== null)
+  const cost = all.reduce(
+    (sum, { filledQuantity, averagePrice }) => sum.plus(new Exact(filledQuantity).times(averagePrice ?? 0)),
+    new Exact(0)
+  )
+  return {
+    ...first,
+    quantity: placed.quantity,
+    filledQuantity: filled.toFixed(),
+    averagePrice: isPriced && filled.gt(0) ? cost.div(filled).toFixed() : null,
+    status: unitedStatus(all, filled.gt(0)),
+    createdAt: placed.createdAt,
+    updatedAt: latest(all.map(({ updatedAt }) => updatedAt))
+  }
+}
+
+function unitedStatus(orders: readonly UnifiedOrder[], isFilledInPart: boolean): OrderState {
+  const statuses = new Set(orders.map(({ status }) => status))
+  if (statuses.has('open') || statuses.has('partially_filled')) return isFilledInPart ? 'partially_filled' : 'open'
+  const [one, ...rest] = statuses
+  return one !== undefined && rest.length === 0 ? one : 'canceled'
+}
+
+function latest(times: readonly (Millis | null)[]): Millis | null {
+  return times.reduce((last, at) => (at !== null && at > (last ?? 0) ? at : last), null)
 }

@@ -4,14 +4,17 @@ import type { Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { CallOptions, Credentials, InvalidRow } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
-import { toMillis, UnreadableAnswer } from '../http/answer-fields.ts'
+import { isRecord, toMillis, UnreadableAnswer } from '../http/answer-fields.ts'
 import type { Answer, ReadCall, Route, SignedParts } from '../http/exchange-call.ts'
 import type { ExchangeHost, HostOptions } from '../http/exchange-host.ts'
 import { type OnUnreadableRow, RowReader } from '../http/row-reader.ts'
 import { type AdapterContext, parsing, tickerPrice } from './adapter.ts'
 
-/** Most pages of a list that are read. A longer list is an error: it must not be returned in part. */
-const MAX_PAGES = 50
+/**
+ * Most rows of a list with pages; bounds memory at about 100 MB for one list. The longest real ones, the fills of one
+ * order, have some thousand. A longer list is an error: it must not be returned in part.
+ */
+const MAX_ROWS = 100_000
 
 export interface ApiOptions<Payload> {
   context: AdapterContext
@@ -41,12 +44,19 @@ export interface RouteRequest {
 }
 
 /** A list that the exchange returns in pages. */
-export interface PagedRequest<Payload, Row, Position> {
+export interface PagedRequest<Payload, T, Position> {
   route: Route
   /** The query for the page at a position, or for the first page. */
   query: (position: Position | undefined) => string
   /** The rows of a page and the position of the page after it; undefined after the last page. */
-  read: (payload: Payload, position: Position | undefined) => { rows: Row[]; next: Position | undefined }
+  read: (payload: Payload, position: Position | undefined) => { rows: readonly unknown[]; next: Position | undefined }
+  /**
+   * The fields that identify a row. A row that is on two pages, because the list has changed meanwhile, counts once.
+   * Default: rows are not compared.
+   */
+  idFields?: readonly string[]
+  /** Parses rows of one page. @throws {UnreadableAnswer} */
+  parse: (rows: unknown[]) => T[]
 }
 
 type RowReaderOf<Item> = (add: (item: Item) => void, onUnreadable: OnUnreadableRow | undefined) => RowReader
@@ -115,16 +125,23 @@ export class ExchangeApi<Payload> {
   }
 
   /**
-   * Reads a list with all its pages, one after the other.
+   * Reads a list with all its pages, one after the other. Each page has the deadline of a call. The list is bounded by its
+   * progress, and not by a number of pages: every page must have new rows and another position.
    *
-   * @throws {ExchangeError} `invalid_answer` for a list of more than 50 pages
+   * @throws {ExchangeError} `invalid_answer` for pages that repeat, and for more than 100,000 rows
    */
-  async readPages<Row, Position>(
-    { route, query, read }: PagedRequest<Payload, Row, Position>,
+  async readPages<T, Position>(
+    { route, query, read, idFields = [], parse }: PagedRequest<Payload, T, Position>,
     options: CallOptions | undefined
-  ): Promise<Row[]> {
-    return await this.#allPages<Row, Position>(route.operation, async position => {
-      return await this.read({ route, query: query(position) }, payload => read(payload, position), options)
+  ): Promise<T[]> {
+    const ids = new Set<string>()
+    return await this.#allPages<T, Position>(route, async position => {
+      const readPage = (payload: Payload) => {
+        const { rows, next } = read(payload, position)
+        const fresh = rows.filter(row => isNew(row, idFields, ids))
+        return { items: parse(fresh), rows: fresh.length, next }
+      }
+      return await this.read({ route, query: query(position) }, readPage, options)
     })
   }
 
@@ -133,29 +150,34 @@ export class ExchangeApi<Payload> {
     { route, query, reader, next }: PagedRowsRequest<Payload, Item, Position>,
     options: CallOptions | undefined
   ): Promise<Item[]> {
-    return await this.#allPages<Item, Position>(route.operation, async position => {
-      const read = (rows: Item[], body: unknown) => ({ rows, next: next(this.#options.payloadOf(body), position) })
+    return await this.#allPages<Item, Position>(route, async position => {
+      // A page may have nothing but rows that are left out: only its position shows progress.
+      const read = (items: Item[], body: unknown) => {
+        return { items, rows: Math.max(items.length, 1), next: next(this.#options.payloadOf(body), position) }
+      }
       return await this.readRows({ route, query: query(position), reader, read }, options)
     })
   }
 
-  async #allPages<Row, Position>(
-    operation: string,
-    readPage: (position: Position | undefined) => Promise<{ rows: Row[]; next: Position | undefined }>
-  ): Promise<Row[]> {
-    const rows: Row[] = []
+  /** @param readPage returns the items of a page, and how many of its rows were on no page before */
+  async #allPages<T, Position>(
+    route: Route,
+    readPage: (position: Position | undefined) => Promise<{ items: T[]; rows: number; next: Position | undefined }>
+  ): Promise<T[]> {
+    const all: T[] = []
+    const positions = new Set<string>()
     let position: Position | undefined
-    for (let page = 0; page < MAX_PAGES; page++) {
-      const found = await readPage(position)
-      rows.push(...found.rows)
-      if (found.next === undefined) return rows
-      position = found.next
+    for (let count = 0; ; ) {
+      const { items, rows, next } = await readPage(position)
+      for (const item of items) all.push(item)
+      if (next === undefined) return all
+      count += rows
+      const reached = JSON.stringify(next)
+      if (rows === 0 || positions.has(reached)) throw this.#endless(route, 'its pages repeat')
+      if (count > MAX_ROWS) throw this.#endless(route, `more than ${MAX_ROWS} rows`)
+      positions.add(reached)
+      position = next
     }
-    throw new ExchangeError('invalid_answer', {
-      exchange: this.#options.context.gateway.exchange,
-      operation,
-      reason: `more than ${MAX_PAGES} pages`
-    })
   }
 
   /**
@@ -218,6 +240,11 @@ export class ExchangeApi<Payload> {
     }
   }
 
+  #endless(route: Route, reason: string): ExchangeError {
+    const { exchange } = this.#options.context.gateway
+    return new ExchangeError('invalid_answer', { exchange, operation: route.operation, reason })
+  }
+
   #callOf(route: Route, query: string): Omit<ReadCall<unknown>, 'read'> {
     const { headers, sign } = this.#options
     const call = { route, query, ...(headers && { headers }) }
@@ -232,6 +259,16 @@ export class ExchangeApi<Payload> {
     const reason = 'the client has no credentials'
     throw new ExchangeError('authentication', { exchange: gateway.exchange, operation, reason })
   }
+}
+
+/** Whether no row before had the same fields, which are added to `ids`. A row without one of them is always new. */
+function isNew(row: unknown, idFields: readonly string[], ids: Set<string>): boolean {
+  const values = isRecord(row) ? idFields.map(field => row[field]) : []
+  if (values.length === 0 || values.some(value => typeof value !== 'string')) return true
+  const id = values.join(' ')
+  if (ids.has(id)) return false
+  ids.add(id)
+  return true
 }
 
 function priceReader(

@@ -1,13 +1,13 @@
 // @FEAT:exchanges @COMP:service @TYPE:integration
 
-import { HOUR, MINUTE, SECOND } from '../../async/durations.ts'
+import { DAY, HOUR, MINUTE, SECOND } from '../../async/durations.ts'
 import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero, negated, toDecimal } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
-import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
+import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import { type Pair, pairOf } from '../../domain/pair.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
 import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
@@ -37,7 +37,6 @@ import {
   hmacSha256,
   instrumentFrom,
   notEmpty,
-  oldestFirst,
   queryOf,
   type RefusalTable,
   refusalFrom,
@@ -46,12 +45,15 @@ import {
 } from './adapter.ts'
 import { ConditionalOrders } from './conditional-orders.ts'
 import { ExchangeApi, type InstrumentReader } from './exchange-api.ts'
+import { addUp, fillsSince, unitedFills } from './fill-history.ts'
 
 /** Contract sizes change only when a contract is listed or redenominated. */
 const CONTRACTS_TTL_MS = HOUR
 /** An unknown contract may be a new one. The list is read again for it at most once in this time. */
 const CONTRACTS_MIN_AGE_MS = MINUTE
 const ROWS_PER_PAGE = 100
+/** The first list of fills reaches back three days; one hour less, because clocks differ. */
+const RECENT_FILLS_MS = 3 * DAY - HOUR
 
 /** OKX counts every route separately: public ones per address, private ones per user. */
 const LIMITS: readonly RateLimit[] = [
@@ -158,8 +160,9 @@ export class OkxClient implements ExchangeClient {
         const sizes = await this.#sizesFor([row], 'order', options)
         return this.#api.parse('order', () => parseOkxAlgoOrder(row, sizes))
       },
-      triggeredOrderId,
+      triggeredOrderIds,
       isTriggered: ({ state }) => state === 'effective',
+      mayTriggerAgain: ({ state }) => state === 'partially_effective',
       readOrdinary: async ({ exchangeSymbol, exchangeOrderId }, options) => {
         const request = { route: ROUTES.order, query: queryOf({ instId: exchangeSymbol, ordId: exchangeOrderId }) }
         const row = await this.#api.read(request, firstOf, options)
@@ -192,25 +195,52 @@ export class OkxClient implements ExchangeClient {
 
   /** Ordinary orders. Only `order` finds conditional ones, because OKX has a separate list of each of their types. */
   async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
-    const rows = await this.#rows(ROUTES.openOrders, { instType: INSTRUMENT_TYPES[this.marketType] }, 'ordId', options)
+    const list = { route: ROUTES.openOrders, cursor: 'ordId', parse: (page: unknown[]) => page }
+    const rows = await this.#rows(list, { instType: INSTRUMENT_TYPES[this.marketType] }, options)
     const sizes = await this.#sizesFor(rows, 'openOrders', options)
     return this.#api.parse('openOrders', () =>
       supportedOnly(rows, row => parseOkxOrder(row, sizes), options?.onInvalidRow)
     )
   }
 
-  async fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
-    const { exchangeSymbol, exchangeOrderId } = ref
+  /**
+   * The list of fills reaches back 3 days, its history 3 months. The history is read when older fills are wanted, unless
+   * those of the first list add up to the filled quantity. Rows that are in both count once.
+   * Source: okx.com/docs-v5/en, "Get transaction details (last 3 days)" and "(last 3 months)"
+   */
+  async fills(ref: FillsRef, options?: CallOptions): Promise<Fill[]> {
+    const { exchangeSymbol } = ref
     this.#api.parse('fills', () => supportedSymbol(exchangeSymbol, this.marketType))
-    const ordId = await this.#orders.executedOrderId(ref, options)
-    if (ordId === null) return []
-    const query = { instType: INSTRUMENT_TYPES[this.marketType], instId: exchangeSymbol, ordId }
-    let rows = await this.#rows(ROUTES.fills, query, 'billId', options)
-    if (rows.length === 0) rows = await this.#rows(ROUTES.olderFills, query, 'billId', options)
-    const own = this.#api.parse('fills', () => rowsOf(rows, 'fills').filter(row => row.ordId === ordId))
-    const sizes = await this.#sizesFor(own, 'fills', options)
-    const fills = this.#api.parse('fills', () => own.map(row => parseOkxFill(row, sizes)))
-    return oldestFirst(fills.map(fill => ({ ...fill, exchangeOrderId })))
+    const ids = await this.#orders.executedOrderIds(ref, options)
+    if (ids.length === 0) return []
+    const sizes = await this.#sizesFor([{ instId: exchangeSymbol }], 'fills', options)
+    const recent = await this.#fillsOf(ROUTES.fills, exchangeSymbol, ids, sizes, options)
+    const since = fillsSince(ref) ?? Number.NEGATIVE_INFINITY
+    const isWhole = ref.filledQuantity === undefined ? since > this.#api.host.now - RECENT_FILLS_MS : addUp(recent, ref)
+    if (isWhole) return unitedFills(recent, ref)
+    const older = await this.#fillsOf(ROUTES.olderFills, exchangeSymbol, ids, sizes, options)
+    return unitedFills([...older, ...recent], ref)
+  }
+
+  /** The fills of orders in one of the lists, those of each order oldest first. */
+  async #fillsOf(
+    route: Route,
+    instId: string,
+    ids: readonly string[],
+    sizes: ContractSizes,
+    options: CallOptions | undefined
+  ): Promise<Fill[]> {
+    const fills: Fill[] = []
+    for (const ordId of ids) {
+      const isOwn = (row: JsonRecord) => row.ordId === ordId
+      const parse = (rows: unknown[]) =>
+        rowsOf(rows, 'fills')
+          .filter(isOwn)
+          .map(row => parseOkxFill(row, sizes))
+      const query = { instType: INSTRUMENT_TYPES[this.marketType], instId, ordId }
+      fills.push(...(await this.#rows({ route, cursor: 'billId', parse }, query, options)).reverse())
+    }
+    return fills
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
@@ -232,21 +262,19 @@ export class OkxClient implements ExchangeClient {
     return await this.#api.serverTime(options)
   }
 
-  /** All pages of a list. @param cursor the field of its last row that the next page continues from */
-  async #rows(
-    route: Route,
+  /** All pages of a list. `cursor` is the field of its last row that the next page continues from. */
+  async #rows<T>(
+    { route, cursor, parse }: { route: Route; cursor: string; parse: (rows: unknown[]) => T[] },
     query: Readonly<Record<string, string>>,
-    cursor: string,
     options: CallOptions | undefined
-  ): Promise<unknown[]> {
-    return await this.#api.readPages<unknown, string>(
+  ): Promise<T[]> {
+    return await this.#api.readPages<T, string>(
       {
         route,
         query: after => queryOf({ ...query, limit: ROWS_PER_PAGE, after }),
-        read: rows => ({
-          rows: [...rows],
-          next: rows.length < ROWS_PER_PAGE ? undefined : lastTextOf(rows, cursor)
-        })
+        read: rows => ({ rows, next: rows.length < ROWS_PER_PAGE ? undefined : lastTextOf(rows, cursor) }),
+        idFields: [cursor],
+        parse
       },
       options
     )
@@ -543,9 +571,12 @@ function triggerOf(row: JsonRecord): Decimal | null {
   return priceOf(row, 'triggerPx') ?? priceOf(row, 'slTriggerPx') ?? priceOf(row, 'tpTriggerPx')
 }
 
-/** The id of the ordinary order that a conditional one became; null before it was triggered. */
-function triggeredOrderId(row: JsonRecord): string | null {
-  const listed = Array.isArray(row.ordIdList) && typeof row.ordIdList[0] === 'string' ? row.ordIdList[0] : null
-  const id = listed ?? optionalText(row, 'ordId')
-  return id === '' || id === '0' ? null : id
+/**
+ * The ids of the ordinary orders that a conditional one became; empty before it was triggered. A take-profit or stop-loss
+ * that is split, and an iceberg, have several. Source: okx.com/docs-v5/en, "Get algo order details", `ordIdList`
+ */
+function triggeredOrderIds(row: JsonRecord): string[] {
+  const listed = Array.isArray(row.ordIdList) ? row.ordIdList : []
+  const ids = [...listed, row.ordId].filter(id => typeof id === 'string' && id !== '' && id !== '0')
+  return [...new Set(ids)]
 }

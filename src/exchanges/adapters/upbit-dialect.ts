@@ -158,9 +158,10 @@ export class DialectClient implements ExchangeClient {
         query: (page = 1) => `states[]=wait&states[]=watch&page=${page}&limit=${ORDERS_PER_PAGE}&order_by=asc`,
         read: (body, page = 1) => {
           const rows = listOf(body, 'open orders')
-          const next = rows.length < ORDERS_PER_PAGE ? undefined : page + 1
-          return { rows: supportedOnly(rows, parseTokenOrder, options?.onInvalidRow), next }
-        }
+          return { rows, next: rows.length < ORDERS_PER_PAGE ? undefined : page + 1 }
+        },
+        idFields: ['uuid'],
+        parse: rows => supportedOnly(rows, parseTokenOrder, options?.onInvalidRow)
       },
       options
     )
@@ -262,7 +263,8 @@ export function parseTokenOrder(row: JsonRecord): UnifiedOrder {
 
 /**
  * The executions in the answer for an order, oldest first. A trade without a fee of its own gets a share of the order's
- * paid fee, in proportion to its funds; the last one gets the remainder, so that the sum is exact.
+ * paid fee, in proportion to its funds; the last one gets the remainder, so that the sum is exact. No bound on the number
+ * of trades in an answer is documented: if they do not add up to the executed volume, there is no remainder.
  *
  * @throws {UnreadableAnswer} @throws {UnsupportedSymbol}
  */
@@ -354,11 +356,15 @@ function feesOf(order: JsonRecord, trades: readonly JsonRecord[], side: OrderSid
   if (own.every(fee => fee !== null)) return own
   const paid = optionalDecimal(order, 'paid_fee')
   if (paid === null) return own
-  const all = trades.reduce((sum, trade) => sum.plus(fundsOf(trade)), new Exact(0))
+  const volume = trades.reduce((sum, trade) => sum.plus(decimalOf(trade, 'volume')), new Exact(0))
+  const isWhole = volume.gte(optionalDecimal(order, 'executed_volume') ?? volume)
+  const all = isWhole
+    ? trades.reduce((sum, trade) => sum.plus(fundsOf(trade)), new Exact(0))
+    : new Exact(optionalDecimal(order, 'executed_funds') ?? 0)
   if (all.eq(0)) return own
   let rest = new Exact(paid)
   return trades.map((trade, index) => {
-    if (index === trades.length - 1) return rest.toFixed()
+    if (isWhole && index === trades.length - 1) return rest.toFixed()
     const share = new Exact(paid).times(fundsOf(trade)).div(all).round(16)
     rest = rest.minus(share)
     return share.toFixed()

@@ -12,10 +12,11 @@ import type { CallOptions } from '../exchange-client.ts'
 import { ExchangeError, type ExchangeErrorDetails } from '../exchange-error.ts'
 import { UnreadableAnswer } from './answer-fields.ts'
 import { readAnswer, sendRequest } from './answer-reader.ts'
-import { type Admission, CircuitBreaker, type CircuitState } from './circuit-breaker.ts'
+import { type Admission, CircuitBreaker } from './circuit-breaker.ts'
 import { ClockSkew } from './clock-skew.ts'
 import type { Answer, HeaderReader, ReadCall, Refusal } from './exchange-call.ts'
 import { failureWithoutAnswer, parseRetryAfter, refusalByStatus, refusalByText } from './failures.ts'
+import type { HostStatus } from './host-status.ts'
 import { RateBudget, type RateLimit } from './rate-budget.ts'
 
 const DEFAULT_DEADLINE_MS = 10 * SECOND
@@ -82,22 +83,6 @@ export interface HostOptions {
   clock: ReadCall<Millis>
   /** The header that reports how much of a limit is used. Default none. */
   usage?: { header: string; limit: string }
-}
-
-/** The state of one host of an exchange. */
-export interface HostStatus {
-  /** Host name of the API, without path or keys. */
-  host: string
-  lastSuccessAt: Millis | null
-  lastErrorAt: Millis | null
-  lastErrorCode: ExchangeErrorCode | null
-  /** The exchange's own code of that error. */
-  lastExchangeCode: string | null
-  /** The host's clock minus ours; null until measured. */
-  clockSkewMs: number | null
-  circuit: CircuitState
-  /** How long no call is made because the exchange demanded it; 0 when calls are made. */
-  blockedForMs: number
 }
 
 /** A call under way. */
@@ -173,6 +158,11 @@ export class ExchangeHost {
    */
   async serverTime(options: CallOptions = {}): Promise<Millis> {
     return await this.call(this.#clockCall(), options)
+  }
+
+  /** The time by the exchange's clock, as far as its skew is known. Makes no call. */
+  get now(): Millis {
+    return this.#skew.hostTime(this.#now())
   }
 
   /** Makes no call for `ms` milliseconds, because of a ban that the cluster knows; 0 when there is none any more. */

@@ -151,7 +151,7 @@ t.test('each call has the route, the weight and the signature of its market', as
     '/fapi/v1/order?symbol=BTCUSDT&orderId=7',
     '/fapi/v1/openOrders',
     '/fapi/v1/openAlgoOrders',
-    '/fapi/v1/userTrades?symbol=BTCUSDT&orderId=7&limit=1000',
+    '/fapi/v1/userTrades?symbol=BTCUSDT&orderId=7&limit=1000&startTime=1699395260000&endTime=1700000060000',
     '/fapi/v3/balance',
     '/fapi/v3/positionRisk'
   ])
@@ -237,13 +237,68 @@ t.test('fills are read in pages of a thousand by id, and those of other orders a
   t.equal((await client.fills({ exchangeOrderId: '7', exchangeSymbol: 'BTCUSDT' })).length, 1_001)
   t.strictSame(requestsOf(gateway), [
     '/api/v3/myTrades?symbol=BTCUSDT&orderId=7&limit=1000',
-    '/api/v3/myTrades?symbol=BTCUSDT&orderId=7&fromId=9007199254741993&limit=1000'
+    '/api/v3/myTrades?symbol=BTCUSDT&orderId=7&limit=1000&fromId=9007199254741993'
   ])
   gateway.answers = () => ({ status: 200, body: page })
   gateway.calls.length = 0
   const call = client.fills({ exchangeOrderId: '7', exchangeSymbol: 'BTCUSDT' })
   t.hasStrict(await failureOf(call), { code: 'invalid_answer', operation: 'fills' })
-  t.equal(gateway.calls.length, 50)
+  t.equal(gateway.calls.length, 2)
+})
+
+t.test('fills of futures are read by windows, and a full page is continued from its last time', async t => {
+  const { side, positionSide } = order
+  const row = (id: number, time: number) => ({ ...fill, id: String(id), time: String(time), side, positionSide })
+  const first = 1_699_395_260_000
+  const page = Array.from({ length: 1_000 }, (_, i) => row(i + 1, first + Math.floor(i / 4)))
+  const { client, gateway } = clientOf((_path, query) => {
+    const from = Number(new URLSearchParams(query).get('startTime'))
+    const to = Number(new URLSearchParams(query).get('endTime'))
+    const older = row(0, first - 1)
+    const rows = [older, ...page, row(1_001, first + 249), row(1_002, first + 300)]
+    return { status: 200, body: rows.filter(({ time }) => Number(time) >= from && Number(time) <= to).slice(0, 1_000) }
+  }, 'FUTURES')
+  const ref = { exchangeOrderId: '7', exchangeSymbol: 'BTCUSDT', createdAt: first - 1_000 }
+  const fills = await client.fills(ref)
+  t.strictSame(
+    fills.map(({ exchangeTradeId }) => exchangeTradeId),
+    Array.from({ length: 1_003 }, (_, i) => String(i))
+  )
+  const query = '/fapi/v1/userTrades?symbol=BTCUSDT&orderId=7&limit=1000'
+  t.strictSame(requestsOf(gateway), [
+    `${query}&startTime=1699395260000&endTime=1700000060000`,
+    `${query}&startTime=1699395260249&endTime=1700000060000`,
+    `${query}&startTime=1699395259000&endTime=1699395259999`
+  ])
+  gateway.calls.length = 0
+  await client.fills({ ...ref, filledQuantity: fills[0]?.quantity ?? '' })
+  t.equal(gateway.calls.length, 2, 'no older window is read once the fills add up')
+})
+
+t.test('more fills of one millisecond than a page has are continued by id', async t => {
+  const { side, positionSide } = order
+  const time = 1_699_999_999_000
+  const rows = Array.from({ length: 2_500 }, (_, i) => ({
+    ...fill,
+    id: String(i),
+    time: String(time),
+    side,
+    positionSide
+  }))
+  const { client, gateway } = clientOf((_path, query) => {
+    const from = Number(new URLSearchParams(query).get('fromId') ?? 0)
+    return { status: 200, body: rows.filter(({ id }) => Number(id) >= from).slice(0, 1_000) }
+  }, 'FUTURES')
+  t.equal((await client.fills({ exchangeOrderId: '7', exchangeSymbol: 'BTCUSDT' })).length, 2_500)
+  const query = '/fapi/v1/userTrades?symbol=BTCUSDT&orderId=7&limit=1000'
+  t.strictSame(requestsOf(gateway), [
+    `${query}&startTime=1699395260000&endTime=1700000060000`,
+    `${query}&fromId=1000`,
+    `${query}&fromId=2000`
+  ])
+  gateway.answers = () => ({ status: 200, body: rows.slice(0, 1_000) })
+  const call = client.fills({ exchangeOrderId: '7', exchangeSymbol: 'BTCUSDT' })
+  t.hasStrict(await failureOf(call), { code: 'invalid_answer', operation: 'fills' }, 'pages that repeat')
 })
 
 const algo = {

@@ -117,6 +117,22 @@ t.test('an order is read from the recent orders, then from the history', async t
   t.hasStrict(await failureOf(client.order(ref)), { code: 'order_not_found', operation: 'order', exchange: 'BYBIT' })
 })
 
+t.test('an order is searched in the windows of the history, from its creation on', async t => {
+  const day = 24 * 3_600_000
+  const found = clientOf(() => ({ status: 200, body: listed() }))
+  const createdAt = 1_700_000_000_000 - 9 * day
+  t.hasStrict(await failureOf(found.client.order({ ...ref, createdAt })), { code: 'order_not_found' })
+  t.strictSame(
+    found.gateway.requests().map(request => request.replace(/^.*orderId=a-1/, '')),
+    ['', '', '&startTime=1699222400000&endTime=1699395259999', '&startTime=1699395260000&endTime=1700000060000']
+  )
+  found.gateway.answers = (_path, query) => ({
+    status: 200,
+    body: query.includes('endTime=1699395259999') ? listed(order) : listed()
+  })
+  t.strictSame(await found.client.order({ ...ref, createdAt }), unified)
+})
+
 t.test('a symbol of another market is rejected without a call', async t => {
   const { client, gateway } = clientOf(() => undefined, 'FUTURES')
   for (const exchangeSymbol of ['BTC-26DEC26', 'BTCUSD', 'BTCEUR', 'PERP'])
@@ -140,7 +156,10 @@ t.test('open orders are read page by page for every settlement coin, without end
     const coin = new URLSearchParams(query).get('settleCoin')
     const isNext = query.includes('cursor')
     const list = pages[`${coin}${isNext ? ' next' : ''}`] ?? []
-    return { status: 200, body: { retCode: 0, result: { list, nextPageCursor: coin === 'USDT' ? 'p%3A2' : '' } } }
+    return {
+      status: 200,
+      body: { retCode: 0, result: { list, nextPageCursor: coin === 'USDT' && !isNext ? 'p%3A2' : '' } }
+    }
   }, 'FUTURES')
   t.strictSame(
     (await client.openOrders()).map(({ exchangeOrderId, symbol }) => `${exchangeOrderId} ${symbol}`),
@@ -168,14 +187,19 @@ t.test('a list ends with an empty page, even if it has a cursor', async t => {
   t.equal(gateway.calls.length, 2)
 })
 
-t.test('a list of more than fifty pages, or with an invalid cursor, is rejected', async t => {
+t.test('a list whose pages repeat, or with an invalid cursor, is rejected', async t => {
   let page = 0
   const { client, gateway } = clientOf(() => ({
     status: 200,
     body: { retCode: 0, result: { list: [order], nextPageCursor: String(++page) } }
   }))
   t.hasStrict(await failureOf(client.openOrders()), { code: 'invalid_answer', operation: 'openOrders' })
-  t.equal(gateway.calls.length, 50)
+  t.equal(gateway.calls.length, 2, 'the second page has no new rows')
+  gateway.calls.length = 0
+  const other = () => ({ ...order, orderId: `b-${++page}` })
+  gateway.answers = () => ({ status: 200, body: { retCode: 0, result: { list: [other()], nextPageCursor: 'a' } } })
+  t.hasStrict(await failureOf(client.openOrders()), { code: 'invalid_answer', operation: 'openOrders' })
+  t.equal(gateway.calls.length, 2, 'the second page has the cursor of the first')
   gateway.answers = () => ({ status: 200, body: { retCode: 0, result: { list: [order], nextPageCursor: 'a&b' } } })
   t.hasStrict(await failureOf(client.openOrders()), { code: 'invalid_answer', operation: 'openOrders' })
 })
@@ -229,7 +253,8 @@ t.test('fills are the trades of the order, oldest first; trades of one milliseco
     ['1', '2', '3', '4', '5']
   )
   t.strictSame(fills[0], { ...fillUnified, exchangeTradeId: '1', executedAt: 1 })
-  t.strictSame(gateway.requests(), ['/v5/execution/list?category=spot&orderId=a-1&limit=100'])
+  const window = 'startTime=1699395260000&endTime=1700000060000'
+  t.strictSame(gateway.requests(), [`/v5/execution/list?category=spot&orderId=a-1&limit=100&${window}`])
   t.equal(gateway.calls[0]?.operation, 'fills')
   gateway.answers = bodies({ '/v5/execution/list': listed({ ...fill, side: 'sell' }) })
   t.hasStrict(await failureOf(client.fills(ref)), { code: 'invalid_answer', operation: 'fills' })

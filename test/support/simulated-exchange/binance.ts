@@ -1,4 +1,5 @@
 import { Big } from 'big.js'
+import { DAY } from '../../../src/async/durations.ts'
 import type { MarketType } from '../../../src/domain/market.ts'
 import type { OrderState } from '../../../src/domain/order.ts'
 import {
@@ -6,12 +7,14 @@ import {
   headerOf,
   hmac,
   json,
+  listedFills,
   openOrdersOf,
   orderById,
   Refused,
   type SimulatedAnswer,
   type SimulatedDialect,
-  type SimulatedRequest
+  type SimulatedRequest,
+  timeIn
 } from './dialect.ts'
 import type { SimulatedAccount, SimulatedFill, SimulatedOrder } from './market.ts'
 
@@ -84,14 +87,9 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
       return order === undefined ? refusal(400, -2013, 'Order does not exist.') : { status: 200, body: algoText(order) }
     }
     case '/api/v3/myTrades':
-    case '/fapi/v1/userTrades': {
-      const order = orderOf(account, market, query)
-      const from = BigInt(query.get('fromId') ?? 0)
-      const fills = order?.fills
-        .filter(fill => BigInt(fill.tradeId) >= from)
-        .slice(0, Number(query.get('limit') ?? 500))
-      return { status: 200, body: `[${order === undefined ? '' : (fills ?? []).map(fill => fillText(order, fill))}]` }
-    }
+      return trades(orderOf(account, market, query), query, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY)
+    case '/fapi/v1/userTrades':
+      return futuresTrades(orderOf(account, market, query), query, book)
     case '/api/v3/account':
       return json({
         accountType: 'SPOT',
@@ -212,8 +210,8 @@ function algoText(order: SimulatedOrder): string {
     side: order.side,
     positionSide: order.positionSide,
     quantity: order.quantity,
-    algoStatus: order.lostChild ? 'FINISHED' : order.becameId === null ? STATES[order.status] : 'TRIGGERED',
-    actualOrderId: order.becameId ?? '',
+    algoStatus: order.lostChild ? 'FINISHED' : order.becameIds.length === 0 ? STATES[order.status] : 'TRIGGERED',
+    actualOrderId: order.becameIds[0] ?? '',
     triggerPrice: order.stopPrice ?? '0',
     price: order.price ?? '0',
     createTime: order.createdAt,
@@ -236,6 +234,24 @@ function fillText(order: SimulatedOrder, fill: SimulatedFill): string {
       : { side: order.side, positionSide: order.positionSide, realizedPnl: fill.realizedPnl, maker: false })
   })
   return withBare(rest, { id: fill.tradeId, orderId: order.exchangeOrderId })
+}
+
+/** Without times the last 7 days; a window has at most 7 days; the list reaches back 6 months. */
+function futuresTrades(order: SimulatedOrder | undefined, query: URLSearchParams, book: Book): SimulatedAnswer {
+  const from = timeIn(query, 'startTime', timeIn(query, 'endTime', book.now()) - 7 * DAY)
+  const to = timeIn(query, 'endTime', from + 7 * DAY)
+  const isTimed = query.has('startTime') || query.has('endTime')
+  if (query.has('fromId') && isTimed) return refusal(400, -1128, 'Combination of optional parameters invalid.')
+  if (to - from > 7 * DAY) return refusal(400, -4165, 'Invalid time interval')
+  return trades(order, query, Math.max(from, book.now() - 183 * DAY), to)
+}
+
+function trades(order: SimulatedOrder | undefined, query: URLSearchParams, from: number, to: number): SimulatedAnswer {
+  const fromId = BigInt(query.get('fromId') ?? 0)
+  const rows = listedFills(order === undefined ? [] : [order], from, to)
+    .filter(({ fill }) => BigInt(fill.tradeId) >= fromId)
+    .slice(0, Number(query.get('limit') ?? 500))
+  return { status: 200, body: `[${rows.map(({ order, fill }) => fillText(order, fill))}]` }
 }
 
 function positionOf(position: SimulatedAccount['positions'][number], book: Book) {

@@ -1,4 +1,5 @@
 import { Big } from 'big.js'
+import { DAY } from '../../../src/async/durations.ts'
 import type { MarketType } from '../../../src/domain/market.ts'
 import type { OrderState } from '../../../src/domain/order.ts'
 import type { PositionSide } from '../../../src/domain/position.ts'
@@ -7,13 +8,15 @@ import {
   headerOf,
   hmac,
   json,
+  listedFills,
   openOrdersOf,
   Refused,
   type SimulatedAnswer,
   type SimulatedDialect,
-  type SimulatedRequest
+  type SimulatedRequest,
+  timeIn
 } from './dialect.ts'
-import type { SimulatedAccount, SimulatedOrder } from './market.ts'
+import type { SimulatedAccount, SimulatedFill, SimulatedOrder } from './market.ts'
 
 const STATES: Record<OrderState, string> = {
   open: 'New',
@@ -52,7 +55,9 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
     exchangeSymbol.replace(/PERP$/, 'USDC').endsWith(query.get('settleCoin') ?? '')
   switch (path) {
     case '/v5/order/realtime': {
-      const ended = account.orders.filter(order => order.market === market && order.status !== 'open')
+      const ended = account.orders.filter(
+        order => order.market === market && order.status !== 'open' && order.updatedAt > book.now() - DAY
+      )
       const open = openOrdersOf(account, market)
       const listed = [...new Set([...open, ...ended.slice(-RECENTLY_ENDED)])]
       return page(
@@ -64,15 +69,18 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
       )
     }
     case '/v5/order/history': {
-      const orders = account.orders.filter(order => order.market === market && order.status !== 'open')
-      return page(book, query, matching(orders, query).map(orderOf))
+      const { from, to } = windowOf(query, book)
+      const orders = account.orders.filter(order => order.market === market && isInHistory(order, book))
+      const listed = orders.filter(({ createdAt }) => createdAt >= from && createdAt <= to)
+      return page(book, query, matching(listed, query).map(orderOf))
     }
     case '/v5/execution/list': {
       const orders = matching(
         account.orders.filter(order => order.market === market),
         query
       )
-      return page(book, query, orders.flatMap(executionsOf).reverse())
+      const { from, to } = windowOf(query, book)
+      return page(book, query, listedFills(orders, from, to).reverse().map(executionOf))
     }
     case '/v5/account/wallet-balance':
       return ok(book, { list: [{ accountType: 'UNIFIED', coin: coinsOf(account) }] })
@@ -178,8 +186,22 @@ function orderOf(order: SimulatedOrder) {
   }
 }
 
-function executionsOf(order: SimulatedOrder) {
-  return order.fills.map(fill => ({
+/** Without times the last 7 days; a window has at most 7 days; lists reach back 730 days. */
+function windowOf(query: URLSearchParams, book: Book): { from: number; to: number } {
+  const from = timeIn(query, 'startTime', timeIn(query, 'endTime', book.now()) - 7 * DAY)
+  const to = timeIn(query, 'endTime', from + 7 * DAY)
+  if (to - from > 7 * DAY) throw new Refused(refusal(book, 10_001, 'The time range exceeds 7 days'))
+  return { from: Math.max(from, book.now() - 730 * DAY), to }
+}
+
+/** Ended orders without a fill are in the history for a day. */
+function isInHistory({ status, filledQuantity, updatedAt }: SimulatedOrder, book: Book): boolean {
+  if (status === 'open' || status === 'partially_filled') return false
+  return !new Big(filledQuantity).eq(0) || updatedAt > book.now() - DAY
+}
+
+function executionOf({ order, fill }: { order: SimulatedOrder; fill: SimulatedFill }) {
+  return {
     symbol: order.exchangeSymbol,
     orderId: order.exchangeOrderId,
     execId: fill.tradeId,
@@ -191,7 +213,7 @@ function executionsOf(order: SimulatedOrder) {
     feeCurrency: order.market === 'SPOT' && fill.isFeeAssetNamed ? fill.feeAsset : '',
     ...(order.market === 'FUTURES' && { execPnl: fill.realizedPnl }),
     execTime: String(fill.at)
-  }))
+  }
 }
 
 /** A unified account: both markets have one wallet. */

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ExchangeName, MarketType } from '../../../src/domain/market.ts'
-import type { SimulatedAccount, SimulatedOrder, SimulatedSymbol } from './market.ts'
+import type { SimulatedAccount, SimulatedFill, SimulatedOrder, SimulatedSymbol } from './market.ts'
 
 /** The state of the simulated exchange that a dialect uses for an answer. */
 export interface Book {
@@ -73,7 +73,7 @@ export function openOrdersOf(account: SimulatedAccount, market: MarketType, cond
     order =>
       order.market === market &&
       order.conditional === conditional &&
-      order.becameId === null &&
+      order.becameIds.length === 0 &&
       !order.lostChild &&
       (order.status === 'open' || order.status === 'partially_filled')
   )
@@ -81,6 +81,23 @@ export function openOrdersOf(account: SimulatedAccount, market: MarketType, cond
 
 export function orderById(account: SimulatedAccount, id: string | null, conditional = false) {
   return account.orders.find(order => order.exchangeOrderId === id && order.conditional === conditional)
+}
+
+/** A time in a query; `otherwise` when it is absent. */
+export function timeIn(query: URLSearchParams, name: string, otherwise: number): number {
+  return Number(query.get(name) ?? otherwise)
+}
+
+/** The fills of orders that a list has, from one time to another, both included, the oldest first. */
+export function listedFills(
+  orders: readonly SimulatedOrder[],
+  from: number,
+  to: number
+): { order: SimulatedOrder; fill: SimulatedFill }[] {
+  return orders
+    .flatMap(order => order.fills.map(fill => ({ order, fill })))
+    .filter(({ fill }) => fill.listed && fill.at >= from && fill.at <= to)
+    .sort((a, b) => a.fill.at - b.fill.at)
 }
 
 export function headerOf(headers: IncomingHttpHeaders, name: string): string {

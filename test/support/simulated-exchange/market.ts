@@ -22,13 +22,15 @@ export interface SimulatedFill {
   isFeeAssetNamed: boolean
   realizedPnl: string
   at: number
+  /** Whether the lists of fills have it. The order's own state always counts it. */
+  listed: boolean
 }
 
 /** An order in this model; quantities are in base units on every exchange. */
 export interface SimulatedOrder {
   exchangeOrderId: string
-  /** For conditional orders of Binance futures and OKX: the ordinary order that this one became. */
-  becameId: string | null
+  /** For conditional orders of Binance futures and OKX: the ordinary orders that this one became. */
+  becameIds: string[]
   /** A triggered conditional order whose ordinary order the exchange does not name. */
   lostChild: boolean
   conditional: boolean

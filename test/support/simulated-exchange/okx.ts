@@ -1,4 +1,5 @@
 import { Big } from 'big.js'
+import { DAY } from '../../../src/async/durations.ts'
 import type { MarketType } from '../../../src/domain/market.ts'
 import type { OrderState } from '../../../src/domain/order.ts'
 import type { PositionSide } from '../../../src/domain/position.ts'
@@ -7,6 +8,7 @@ import {
   headerOf,
   hmac,
   json,
+  listedFills,
   openOrdersOf,
   orderById,
   Refused,
@@ -14,7 +16,7 @@ import {
   type SimulatedDialect,
   type SimulatedRequest
 } from './dialect.ts'
-import type { SimulatedAccount, SimulatedOrder, SimulatedSymbol } from './market.ts'
+import type { SimulatedAccount, SimulatedFill, SimulatedOrder, SimulatedSymbol } from './market.ts'
 
 const STATES: Record<OrderState, string> = {
   open: 'live',
@@ -57,13 +59,10 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
       const orders = openOrdersOf(account, market).reverse()
       return page(query, orders.map(orderOf), row => row.ordId)
     }
-    // Executions are removed from the first list after three days; here they are always in the second list.
     case '/api/v5/trade/fills':
-      return ok([])
-    case '/api/v5/trade/fills-history': {
-      const order = orderById(account, query.get('ordId'))
-      return page(query, order === undefined ? [] : fillsOf(order).reverse(), row => row.billId)
-    }
+      return fills(account, query, book.now() - 3 * DAY)
+    case '/api/v5/trade/fills-history':
+      return fills(account, query, book.now() - 92 * DAY)
     case '/api/v5/account/balance':
       return ok([{ details: detailsOf(account) }])
     case '/api/v5/account/positions':
@@ -185,6 +184,12 @@ function orderOf(order: SimulatedOrder) {
   }
 }
 
+function algoStateOf({ becameIds, lostChild, status }: SimulatedOrder): string {
+  if (lostChild) return 'effective'
+  if (becameIds.length === 0) return STATES[status]
+  return status === 'open' ? 'effective' : 'partially_effective'
+}
+
 function algoOf(order: SimulatedOrder) {
   return {
     instType: order.market === 'SPOT' ? 'SPOT' : 'SWAP',
@@ -196,15 +201,21 @@ function algoOf(order: SimulatedOrder) {
     posSide: POSITION_SIDES[order.positionSide],
     sz: own(order.exchangeSymbol, order.quantity),
     slTriggerPx: order.stopPrice ?? '',
-    ordIdList: order.becameId === null ? [] : [order.becameId],
-    state: order.becameId === null && !order.lostChild ? STATES[order.status] : 'effective',
+    ordIdList: order.becameIds,
+    state: algoStateOf(order),
     cTime: String(order.createdAt),
     uTime: String(order.updatedAt)
   }
 }
 
-function fillsOf(order: SimulatedOrder) {
-  return order.fills.map(fill => ({
+function fills(account: SimulatedAccount, query: URLSearchParams, from: number): SimulatedAnswer {
+  const order = orderById(account, query.get('ordId'))
+  const rows = listedFills(order === undefined ? [] : [order], from, Number.POSITIVE_INFINITY).reverse()
+  return page(query, rows.map(fillOf), row => row.billId)
+}
+
+function fillOf({ order, fill }: { order: SimulatedOrder; fill: SimulatedFill }) {
+  return {
     instType: order.market === 'SPOT' ? 'SPOT' : 'SWAP',
     instId: order.exchangeSymbol,
     tradeId: fill.tradeId,
@@ -219,7 +230,7 @@ function fillsOf(order: SimulatedOrder) {
     feeCcy: fill.feeAsset,
     fillTime: String(fill.at),
     ts: String(fill.at)
-  }))
+  }
 }
 
 function detailsOf({ balances }: SimulatedAccount) {

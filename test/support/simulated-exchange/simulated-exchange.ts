@@ -86,6 +86,8 @@ export interface NewOrder {
   quantity?: string
   /** Makes a market order with an amount of quote currency instead of a quantity. */
   quoteAmount?: string
+  /** Time in ms. Default now. */
+  createdAt?: number
 }
 
 export interface SeenRequest {
@@ -213,10 +215,10 @@ export class SimulatedExchange {
     const symbol = order.symbol ?? this.#symbols[0]?.symbol ?? ''
     const type = order.type ?? (order.price === undefined && order.quoteAmount !== undefined ? 'MARKET' : 'LIMIT')
     const serial = ++this.#serial
-    const now = this.now()
+    const now = order.createdAt ?? this.now()
     const placed: SimulatedOrder = {
       exchangeOrderId: order.exchangeOrderId ?? this.#dialect.orderId(serial, market),
-      becameId: null,
+      becameIds: [],
       lostChild: false,
       conditional: type === 'STOP_MARKET' && this.#hasSeparateConditionalOrders(market),
       clientOrderId: `client-${serial}`,
@@ -244,11 +246,20 @@ export class SimulatedExchange {
 
   /**
    * Fills an order, completely or in part, and applies it to the account. Default price: that of the order, or the
-   * market.
+   * market. Default time: now. A fill that is not `listed` counts in the state of the order, and is missing in lists of
+   * fills until a test sets it.
    */
   fill(
     order: SimulatedOrder,
-    part: { quantity?: string; price?: string; fee?: string; feeAsset?: string; isFeeAssetNamed?: boolean } = {}
+    part: {
+      quantity?: string
+      price?: string
+      fee?: string
+      feeAsset?: string
+      isFeeAssetNamed?: boolean
+      at?: number
+      listed?: boolean
+    } = {}
   ): SimulatedFill {
     const pair = this.#pair(order.symbol)
     const price = part.price ?? order.price ?? this.price(order.market, order.symbol)
@@ -261,13 +272,14 @@ export class SimulatedExchange {
       feeAsset: part.feeAsset ?? pair.quote,
       isFeeAssetNamed: part.isFeeAssetNamed ?? true,
       realizedPnl: '0',
-      at: this.now()
+      at: part.at ?? this.now(),
+      listed: part.listed ?? true
     }
     settle(order, pair, fill)
     order.fills.push(fill)
     order.filledQuantity = new Big(order.filledQuantity).plus(quantity).toFixed()
     order.cost = new Big(order.cost).plus(new Big(price).times(quantity)).toFixed()
-    this.end(order, new Big(order.filledQuantity).gte(order.quantity) ? 'filled' : 'partially_filled')
+    this.end(order, new Big(order.filledQuantity).gte(order.quantity) ? 'filled' : 'partially_filled', fill.at)
     return fill
   }
 
@@ -286,13 +298,17 @@ export class SimulatedExchange {
   }
 
   /** Sets the status of an order. */
-  end(order: SimulatedOrder, status: OrderState): void {
+  end(order: SimulatedOrder, status: OrderState, at = this.now()): void {
     order.status = status
-    order.updatedAt = this.now()
+    order.updatedAt = at
   }
 
-  /** Triggers a conditional order. @returns the ordinary order that it becomes, which can be filled */
-  trigger(order: SimulatedOrder): SimulatedOrder {
+  /**
+   * Triggers a conditional order, or a part of it: OKX splits large ones into several orders.
+   *
+   * @returns the ordinary order that it becomes, which can be filled
+   */
+  trigger(order: SimulatedOrder, part: { quantity?: string; remains?: boolean } = {}): SimulatedOrder {
     if (!order.conditional) return order
     const became = this.place(order.account, {
       market: order.market,
@@ -300,9 +316,10 @@ export class SimulatedExchange {
       side: order.side,
       positionSide: order.positionSide,
       type: 'MARKET',
-      quantity: order.quantity
+      quantity: part.quantity ?? order.quantity
     })
-    order.becameId = became.exchangeOrderId
+    order.becameIds.push(became.exchangeOrderId)
+    order.status = part.remains ? 'partially_filled' : 'open'
     return became
   }
 

@@ -158,15 +158,17 @@ function orderOf(order: SimulatedOrder, withTrades: boolean) {
     trades_count: order.fills.length,
     identifier: order.clientOrderId,
     ...(withTrades && {
-      trades: order.fills.map(fill => ({
-        market: order.exchangeSymbol,
-        uuid: fill.tradeId,
-        price: fill.price,
-        volume: fill.quantity,
-        funds: new Big(fill.price).times(fill.quantity).toFixed(),
-        side: order.side === 'BUY' ? 'bid' : 'ask',
-        created_at: koreanTime(fill.at)
-      }))
+      trades: order.fills
+        .filter(({ listed }) => listed)
+        .map(fill => ({
+          market: order.exchangeSymbol,
+          uuid: fill.tradeId,
+          price: fill.price,
+          volume: fill.quantity,
+          funds: new Big(fill.price).times(fill.quantity).toFixed(),
+          side: order.side === 'BUY' ? 'bid' : 'ask',
+          created_at: koreanTime(fill.at)
+        }))
     })
   }
 }

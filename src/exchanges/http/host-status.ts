@@ -1,0 +1,20 @@
+// @FEAT:exchanges @COMP:service @TYPE:helper
+import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
+import type { Millis } from '../../domain/millis.ts'
+import type { CircuitState } from './circuit-breaker.ts'
+
+/** The state of one host of an exchange. */
+export interface HostStatus {
+  /** Host name of the API, without path or keys. */
+  host: string
+  lastSuccessAt: Millis | null
+  lastErrorAt: Millis | null
+  lastErrorCode: ExchangeErrorCode | null
+  /** The exchange's own code of that error. */
+  lastExchangeCode: string | null
+  /** The host's clock minus ours; null until measured. */
+  clockSkewMs: number | null
+  circuit: CircuitState
+  /** How long no call is made because the exchange demanded it; 0 when calls are made. */
+  blockedForMs: number
+}
