@@ -7,6 +7,7 @@ import { exchangeDetails } from '../src/exchanges/exchange-check.ts'
 import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
 import type { ClientOptions, ExchangeRegistry, ExchangeReport } from '../src/exchanges/exchange-registry.ts'
 import { Instruments } from '../src/exchanges/instruments.ts'
+import { InvalidRows } from '../src/exchanges/invalid-rows.ts'
 import { countExchangeCall, countInvalidRows, reportExchanges } from '../src/exchanges/metrics.ts'
 import { URL_SETTINGS } from '../src/exchanges/url-settings.ts'
 
@@ -19,6 +20,8 @@ declare module 'fastify' {
       status(): ExchangeReport[]
       /** The instruments of the real markets. */
       instruments: Instruments
+      /** What the latest readings found, and what waits to be stored. */
+      invalidRows: InvalidRows
       /** Aborted when the service closes. */
       closing: AbortSignal
     }
@@ -33,6 +36,7 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
   const closing = new AbortController()
   let connected: ReturnType<typeof connect> | undefined
   let registry: ExchangeRegistry | undefined
+  const invalidRows = new InvalidRows()
   const bans = new ExchangeBans({
     database: app.db,
     instanceId: () => app.replicas.instanceId,
@@ -49,7 +53,7 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     const dispatcher = createHttpAgent(config)
     const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
     const counters = { onCall: countExchangeCall(app.metrics), onInvalidRows: countInvalidRows(app.metrics) }
-    registry = new ExchangeRegistry({ dispatcher, urls, ...counters, onBan: ban => bans.report(ban) })
+    registry = new ExchangeRegistry({ dispatcher, urls, invalidRows, ...counters, onBan: ban => bans.report(ban) })
     registry.applyBans(bans.current())
     return { dispatcher, registry }
   }
@@ -68,6 +72,7 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
       read: async (market, options) => (await client(market)).instruments(options)
     }),
     status: () => registry?.status() ?? [],
+    invalidRows,
     closing: closing.signal
   })
 

@@ -19,6 +19,7 @@ import exchanges from '../plugins/exchanges.ts'
 import firstAdmin from '../plugins/first-admin.ts'
 import health from '../plugins/health.ts'
 import healthHistory from '../plugins/health-history.ts'
+import invalidRows from '../plugins/invalid-rows.ts'
 import lazySchemas from '../plugins/lazy-schemas.ts'
 import metrics from '../plugins/metrics.ts'
 import openapi from '../plugins/openapi.ts'
@@ -86,6 +87,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   app.register(replicas, { config, version: VERSION })
   app.register(healthHistory, { config })
   app.register(exchanges, { config })
+  app.register(invalidRows)
   app.register(cache, { config, acknowledgedWithinMs })
   app.register(accounts, { config, ...(keepKey && { keepKey }) })
   app.register(telegram, { config })

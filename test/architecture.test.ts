@@ -208,6 +208,7 @@ const tableOwners: Record<string, string> = {
   accounts: 'accounts',
   account_failures: 'accounts',
   instruments: 'exchanges',
+  invalid_rows: 'exchanges',
   strategies: 'trading',
   strategy_accounts: 'trading',
   orders: 'trading',

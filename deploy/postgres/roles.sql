@@ -62,6 +62,7 @@ grant select, insert, update, delete on
   replicas,
   health_periods,
   exchange_bans,
+  invalid_rows,
   outbox
 to trading_service;
 

@@ -54,6 +54,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['alerts', 'alert_progress'], guard: 'the advisory lock of alerts' },
   { tables: ['replicas'] },
   { tables: ['exchange_bans'] },
+  { tables: ['invalid_rows'] },
   { tables: ['health_periods'] },
   { tables: ['outbox'] },
   { tables: ['audit_log'] }

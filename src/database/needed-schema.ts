@@ -29,6 +29,8 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
     'check_name text, code text, from_at timestamptz, instance text, is_over bool, period_id uuid, until_at timestamptz',
   instruments:
     'base text, contract_value numeric, exchange text, exchange_symbol text, market_type text, price_step numeric, quantity_step numeric, quote text, read_at timestamptz, symbol text, trading bool',
+  invalid_rows:
+    'account_id int8, excerpt text, exchange text, first_seen timestamptz, invalid_row_id int8, kind text, last_seen timestamptz, market_type text, operation text, reason text, times int8',
   job_runs:
     'actor text, error_code text, finished_at timestamptz, instance text, job_id text, lease_expires_at timestamptz, lease_token uuid, outcome text, progress_done int4, progress_total int4, result jsonb, run_id uuid, scheduled_for timestamptz, seq int8, skipped_count int4, started_at timestamptz, trigger text',
   orders:

@@ -11,6 +11,8 @@ const WORD = /^[A-Za-z][A-Za-z_-]{0,23}$/
 const SYMBOL = /^[A-Z0-9]{2,16}(?:-[A-Z0-9]{2,16}){0,2}$/
 /** Characters outside of texts that are no number and no literal. */
 const LONG_RUN = /[A-Za-z0-9_+/=-]{41,}/g
+/** Postgres cannot store all of them. */
+const UNPRINTABLE = /[^ -~]/g
 const SENSITIVE = /pass|secret|token|key|sign|cookie|auth|credential/i
 
 /**
@@ -36,5 +38,5 @@ export function excerptOf(row: unknown, secrets: readonly string[]): string {
   })
   // What is not in quotation marks is masked as well: the row need not be JSON.
   const outside = masked.replace(LONG_RUN, run => `(${run.length} characters)`)
-  return (isSecret(outside) ? '(contains a secret)' : outside).slice(0, MAX_EXCERPT)
+  return (isSecret(outside) ? '(contains a secret)' : outside).replace(UNPRINTABLE, '?').slice(0, MAX_EXCERPT)
 }

@@ -26,6 +26,8 @@ export interface RegistryOptions extends Omit<GatewayOptions, 'exchange' | 'disp
   dispatcher: Dispatcher
   /** Base URLs that replace those of the catalogue, by setting. Default none. */
   urls?: Partial<Readonly<Record<UrlSetting, string>>>
+  /** Where the invalid rows of readings are recorded. Default one of its own. */
+  invalidRows?: InvalidRows
   /** Called with the invalid rows of a reading, for metrics. */
   onInvalidRows?: (rows: InvalidRowCount) => void
 }
@@ -63,14 +65,14 @@ export class ExchangeRegistry {
   readonly invalidRows: InvalidRows
 
   /** @throws {NotOffered} `bad_url` for a base URL that is neither https nor loopback */
-  constructor({ urls = {}, onInvalidRows, ...options }: RegistryOptions) {
+  constructor({ urls = {}, invalidRows, onInvalidRows, ...options }: RegistryOptions) {
     for (const setting of URL_SETTINGS) {
       const url = urls[setting]
       if (url !== undefined) assertBaseUrl(setting, url)
     }
     this.#urls = urls
     this.#onInvalidRows = onInvalidRows
-    this.invalidRows = new InvalidRows(options.now && { now: options.now })
+    this.invalidRows = invalidRows ?? new InvalidRows(options.now && { now: options.now })
     this.#gateways = new Map(
       EXCHANGE_NAMES.map(exchange => [exchange, new ExchangeGateway({ ...options, exchange })] as const)
     )

@@ -48,17 +48,18 @@ export interface InvalidRowsOptions {
  * lists, 1,000 kinds of waiting rows; further ones replace the oldest.
  */
 export class InvalidRows {
-  readonly #now: () => Millis
+  /** Milliseconds since the epoch, as in the records. */
+  readonly now: () => Millis
   readonly #lists = new Map<string, { exchange: ExchangeName; rows: number; at: Millis }>()
   #waiting = new Map<string, InvalidRowRecord>()
 
   constructor({ now = Date.now }: InvalidRowsOptions = {}) {
-    this.#now = now
+    this.now = now
   }
 
   /** Replaces what was known of the list. */
   record({ exchange, marketType, operation, accountId, subject, invalid }: ListReading): void {
-    const at = this.#now()
+    const at = this.now()
     const list = [exchange, marketType, operation, accountId, subject].join(' ')
     this.#lists.delete(list)
     if (invalid.length === 0) return
@@ -72,7 +73,7 @@ export class InvalidRows {
 
   /** The invalid rows in the latest readings of the lists of an exchange, none older than ten minutes. */
   count(exchange: ExchangeName): number {
-    const oldest = this.#now() - COUNTED_MS
+    const oldest = this.now() - COUNTED_MS
     let rows = 0
     for (const [key, list] of this.#lists) {
       if (list.at <= oldest) this.#lists.delete(key)

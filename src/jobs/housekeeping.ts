@@ -3,6 +3,7 @@ import { sweepAuditLog, sweepSessions, sweepSignInLimits, sweepSignInNetworks } 
 import { sweepCacheCommands } from '../cache/clear-commands.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { sweepBans } from '../exchange-bans/ban-table.ts'
+import { sweepInvalidRows } from '../exchanges/invalid-row-table.ts'
 import { sweepHealthHistory } from '../health/history-store.ts'
 import { sweepOutbox } from '../notifications/outbox.ts'
 import { sweepDeadReplicas } from '../replicas/replica-table.ts'
@@ -26,6 +27,7 @@ const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'health_history', sweep: sweepHealthHistory },
   { name: 'dead_replicas', sweep: sweepDeadReplicas },
   { name: 'ended_bans', sweep: sweepBans },
+  { name: 'invalid_rows', sweep: sweepInvalidRows },
   { name: 'ended_sessions', sweep: sweepSessions },
   { name: 'sign_in_limits', sweep: sweepSignInLimits },
   { name: 'sign_in_networks', sweep: sweepSignInNetworks },

@@ -19,6 +19,7 @@ t.test('texts in fields named like credentials are replaced', async t => {
 
 t.test('the beginning of a row is an excerpt without its last, cut text', async t => {
   t.equal(excerptOf('{"price":"NaN","name":"BTC', []), '{"price":"NaN","name":"(3 characters)"')
+  t.equal(excerptOf('{"a":\u0000é1}', []), '{"a":??1}')
   t.equal(excerptOf(null, []), 'null')
   t.equal(excerptOf(undefined, []), '')
 })

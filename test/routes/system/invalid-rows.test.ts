@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { ExchangeName } from '../../../src/domain/market.ts'
 import { startApp, untilStatus } from '../../support/app.ts'
+import { assertRows } from '../../support/assert-rows.ts'
 import { createTestDatabase } from '../../support/database.ts'
 import { adminOf } from '../../support/session.ts'
 import { changingRows } from '../../support/simulated-exchange/edits.ts'
@@ -43,7 +44,7 @@ t.test(
 
       const account = simulated.addAccount(KEYS)
       const orders = [0, 1, 2].map(() => simulated.place(account, { quantity: '1' }))
-      const client = await app.exchanges.client({ ...market, credentials: KEYS })
+      const client = await app.exchanges.client({ ...market, credentials: KEYS, accountId: '9007199254740993' })
       const open = () => client.openOrders({ onInvalidRow: () => {} })
       const edits = { side: exchange === 'BINANCE' ? 'BUY' : exchange === 'OKX' ? 'buy' : 'Buy' }
       simulated.fault({ kind: 'edited', edit: changingRows(edits, { [STATE_FIELD[exchange]]: 'UNKNOWN_STATE' }) })
@@ -71,6 +72,20 @@ t.test(
       t.strictSame(await shown(exchange), degraded(1), 'an unreadable signed answer, although a later call succeeded')
       await client.balances()
       t.strictSame(await shown(exchange), clean)
+
+      await app.invalidRowRecorder.flush()
+      const stored = await app.db.run(
+        sql => sql<{ excerpt: string }[]>`
+          select operation, account_id, kind, reason, times::int, excerpt, last_seen between first_seen and now() as is_past
+          from invalid_rows where exchange = ${exchange} and market_type = 'SPOT' order by operation`
+      )
+      const own = { account_id: '9007199254740993', kind: 'unreadable', is_past: true }
+      assertRows(t, stored, [
+        { ...own, operation: 'balances', times: 1 },
+        { ...own, operation: 'lastPrices', times: 1, account_id: null, reason: 'a price is not a number' },
+        { ...own, operation: 'openOrders', times: 3, reason: `${STATE_FIELD[exchange]} is unknown` }
+      ])
+      t.notOk(stored.some(({ excerpt }) => excerpt.includes(KEYS.apiKey) || excerpt.includes(KEYS.apiSecret)))
     }
   }
 )
