@@ -227,7 +227,7 @@ function fillOf({ order, fill }: { order: SimulatedOrder; fill: SimulatedFill })
     fillSz: own(order.exchangeSymbol, fill.quantity),
     fillPnl: fill.realizedPnl,
     fee: new Big(fill.fee).neg().toFixed(),
-    feeCcy: fill.feeAsset,
+    feeCcy: fill.isFeeAssetNamed ? fill.feeAsset : '',
     fillTime: String(fill.at),
     ts: String(fill.at)
   }
