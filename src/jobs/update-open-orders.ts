@@ -70,10 +70,12 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
     const accounts = work.flatMap(accountId => active.get(accountId) ?? [])
     const exchanges = [...groupedBy(accounts, ({ exchange }) => exchange).values()]
     await eachAtMost(exchanges.length, exchanges, group => run.exchange(group))
-    if (performance.now() >= completesFrom && (await run.completePairs())) {
-      completesFrom = performance.now() + COMPLETION_PAUSE_MS
-    }
     await context.transaction(tx => recordFailures(tx, context.jobId, run.failures))
+    if (performance.now() >= completesFrom) {
+      // Also after an error: it must not fail every run.
+      completesFrom = performance.now() + COMPLETION_PAUSE_MS
+      if (!(await run.completePairs())) completesFrom = Number.NEGATIVE_INFINITY
+    }
     return { accounts: work.length, ...run.counts, accounts_left_out: leftOut.length }
   }
 }

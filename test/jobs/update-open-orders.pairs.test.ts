@@ -320,3 +320,17 @@ t.test('the instruments of a market are read once, for all its orders and runs',
     t.equal(lists.length, name === 'UPBIT' ? 0 : 1, name)
   }
 })
+
+t.test('rows of an earlier version that cannot be completed do not fail every run', async t => {
+  const { database, exchange, place, run } = await start(t, 'BINANCE', { pairs: [{ base: 'GRT', quote: 'USD' }] })
+  const old = await place({ quantity: '1', price: '2' })
+  await database.run(sql => sql`update orders set status = 'filled' where order_id = ${old.orderId}`)
+  await database.run(sql =>
+    sql.unsafe(`
+      create function reject() returns trigger language plpgsql as $$ begin raise exception 'rejected'; end $$;
+      create trigger reject before update on orders for each row when (old.order_id = ${old.orderId}) execute function reject()`)
+  )
+  await t.rejects(run(), { message: 'rejected' })
+  exchange.fill(await place({ quantity: '1', price: '2' }))
+  t.hasStrict(await run(), { fills: 1, failed: 0, completed: 0 })
+})
