@@ -22,6 +22,24 @@ export interface CallOptions {
   onInvalidRow?: OnInvalidRow
 }
 
+export interface OpenOrdersOptions extends CallOptions {
+  /** Lists only the orders of this symbol. Default all. */
+  exchangeSymbol?: string
+}
+
+/**
+ * What it costs to read orders: weight of the limit that all accounts behind our address share, or calls where each account
+ * has limits of its own.
+ */
+export interface OrderCosts {
+  /** All open orders of the account on the market. */
+  list: number
+  /** The open orders of one symbol. */
+  listOfSymbol: number
+  /** One order by its id. */
+  order: number
+}
+
 /** A row of an answer that cannot be read, or whose amounts contradict each other. */
 export interface InvalidRow {
   /** `unreadable`: the list is without the row. `contradictory`: the row is in the list. */
@@ -47,6 +65,7 @@ export interface ExchangeClient {
   readonly exchange: ExchangeName
   readonly marketType: MarketType
   readonly isTestnet: boolean
+  readonly orderCosts: OrderCosts
 
   /** Last prices of every symbol of the market, in one call. Unsupported symbols (dated, inverse) are left out. */
   lastPrices(options?: CallOptions): Promise<Price[]>
@@ -60,7 +79,7 @@ export interface ExchangeClient {
   /** @throws {ExchangeError} `order_not_found` when the exchange does not have the order (any more), `bad_symbol` */
   order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder>
   /** Every order of the account on this market that is `open` or `partially_filled`, with all pages. */
-  openOrders(options?: CallOptions): Promise<UnifiedOrder[]>
+  openOrders(options?: OpenOrdersOptions): Promise<UnifiedOrder[]>
   /**
    * Executions of one order, oldest first, with all windows and pages; empty when there are none. The exchange may return
    * fills later than the state of the order: the caller compares them with the filled quantity.

@@ -6,7 +6,7 @@ import type { ExchangeName, MarketType, Price } from '../domain/market.ts'
 import type { Millis } from '../domain/millis.ts'
 import type { OrderRef, UnifiedOrder } from '../domain/order.ts'
 import type { Position } from '../domain/position.ts'
-import type { CallOptions, ExchangeClient, InvalidRow } from './exchange-client.ts'
+import type { CallOptions, ExchangeClient, InvalidRow, OpenOrdersOptions, OrderCosts } from './exchange-client.ts'
 import { ExchangeError } from './exchange-error.ts'
 import { UnreadableAnswer } from './http/answer-fields.ts'
 
@@ -45,6 +45,10 @@ export class ObservedClient implements ExchangeClient {
     return this.#client.isTestnet
   }
 
+  get orderCosts(): OrderCosts {
+    return this.#client.orderCosts
+  }
+
   lastPrices(options?: CallOptions): Promise<Price[]> {
     return this.#call('lastPrices', '', options, own => this.#client.lastPrices(own))
   }
@@ -57,8 +61,9 @@ export class ObservedClient implements ExchangeClient {
     return this.#call('order', subjectOf(ref), options, own => this.#client.order(ref, own))
   }
 
-  openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
-    return this.#call('openOrders', '', options, own => this.#client.openOrders(own))
+  openOrders(options?: OpenOrdersOptions): Promise<UnifiedOrder[]> {
+    const subject = options?.exchangeSymbol ?? ''
+    return this.#call('openOrders', subject, options, own => this.#client.openOrders({ ...options, ...own }))
   }
 
   fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {

@@ -10,12 +10,14 @@ import type { Database } from '../database/database.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { InstrumentSource } from '../domain/instrument.ts'
 import { MARKET_TYPES, type Market, type MarketType } from '../domain/market.ts'
+import type { UnifiedOrder } from '../domain/order.ts'
 import { CATALOGUE, spelledPair } from '../exchanges/catalogue.ts'
 import type { ExchangeClient } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { NotOffered } from '../exchanges/exchange-registry.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { groupedBy } from '../trading/grouped.ts'
+import { cheapestReading } from '../trading/order-reading.ts'
 import { differs, type KnownOrder, needsFills, type OrderAnswer } from '../trading/order-reconciliation.ts'
 import { fillsRef, orderRef } from '../trading/order-refs.ts'
 import { type AnsweredOrder, OrderStore, type PriceOf, type Written } from '../trading/order-store.ts'
@@ -48,9 +50,9 @@ export interface UpdateOpenOrdersServices {
 }
 
 /**
- * Updates orders, executions and positions from the exchanges. For each account and market with unfinished orders, one
- * call lists the open orders. An order that is not listed is read by its id; the fills of an order that filled further are
- * read, too. Differences are recorded in transactions per account and market; for other orders only the time of the check
+ * Updates orders, executions and positions from the exchanges. For each account and market with unfinished orders, the
+ * open orders are listed, unless it takes less of the rate limit to read the orders by their ids. An order that is not
+ * listed is read by its id; the fills of an order that filled further are read, too. Differences are recorded in transactions per account and market; for other orders only the time of the check
  * is. Orders that cannot be read stay as they are for the next run. A row of the list that cannot be read does not affect
  * the others: its order, if it is one of these, is read by its id.
  *
@@ -264,9 +266,8 @@ class OrdersRun {
   /** The answers of the exchange about the orders, without those that could not be read. */
   async #answersOf(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<AnsweredOrder[]> {
     const { signal } = this.#context
-    this.#counts.calls++
     const invalid: unknown[] = []
-    const open = await client.openOrders({ signal, onInvalidRow: ({ row }) => invalid.push(row) })
+    const open = await this.#openOrdersOf(client, orders, row => invalid.push(row))
     const at = Date.now()
     const listed = new Map(open.map(order => [`${order.exchangeSymbol} ${order.exchangeOrderId}`, order]))
     const seen: AnsweredOrder[] = []
@@ -289,6 +290,25 @@ class OrdersRun {
       }
     })
     return seen
+  }
+
+  /** The open orders by the lists that are the cheapest way to read these orders; none when that is one by one. */
+  async #openOrdersOf(
+    client: ExchangeClient,
+    orders: readonly KnownOrder[],
+    onInvalid: (row: unknown) => void
+  ): Promise<UnifiedOrder[]> {
+    const symbols = orders.map(({ exchangeSymbol }) => exchangeSymbol)
+    const reading = cheapestReading(client.orderCosts, symbols)
+    if (reading === 'orders') return []
+    const { signal } = this.#context
+    const lists = reading === 'list' ? [{}] : [...new Set(symbols)].map(exchangeSymbol => ({ exchangeSymbol }))
+    const open: UnifiedOrder[] = []
+    await eachAtMost(CONCURRENT_ORDERS, lists, async list => {
+      this.#counts.calls++
+      open.push(...(await client.openOrders({ ...list, signal, onInvalidRow: ({ row }) => onInvalid(row) })))
+    })
+    return open
   }
 
   #logFailure({ accountId, exchange }: Account, orders: number, err: unknown): void {

@@ -180,6 +180,19 @@ for (const { exchange, market } of MARKETS) {
     t.strictSame([...new Set(listed.map(({ status }) => status))].sort(), ['open', 'partially_filled'])
   })
 
+  test('lists the open orders of one symbol, of all pages', async (t, bench) => {
+    const { simulated, account, client } = bench
+    const [first = '', second = ''] = simulated.symbols
+    const own = Array.from({ length: 130 }, () => simulated.place(account, { market, symbol: second }))
+    for (let i = 0; i < 3; i++) simulated.place(account, { market, symbol: first })
+    simulated.cancel(simulated.place(account, { market, symbol: second }))
+    const listed = await client.openOrders({ exchangeSymbol: simulated.exchangeSymbol(second, market) })
+    t.strictSame(
+      listed.map(({ exchangeOrderId }) => exchangeOrderId).sort(),
+      own.map(({ exchangeOrderId }) => exchangeOrderId).sort()
+    )
+  })
+
   test('reads only the orders of its own account', async (t, bench) => {
     const { simulated, client } = bench
     const other = simulated.addAccount({ ...KEYS, apiKey: 'key-of-bob' })

@@ -174,3 +174,24 @@ t.test('a run makes one call per market, and one more for each vanished and each
     'three vanished and were filled: both calls'
   )
 })
+
+for (const [market, weight] of [
+  ['SPOT', 4],
+  ['FUTURES', 1]
+] as const) {
+  t.test(`BINANCE: an account with one open order takes a weight of ${weight} on ${market}`, async t => {
+    const { exchange, place, run } = await start(t, 'BINANCE')
+    const order = await place({ market, quantity: '1' })
+    const weightOf = async (work: () => Promise<unknown>) => {
+      const before = exchange.usedWeight
+      await work()
+      return exchange.usedWeight - before
+    }
+    // The first call measures the clock of the exchange.
+    await run()
+    t.equal(await weightOf(run), weight)
+    exchange.cancel(order)
+    t.hasStrict(await run(), { checked: 1, changed: 1, failed: 0 })
+    t.equal(await weightOf(run), 0, 'nothing is left to check')
+  })
+}

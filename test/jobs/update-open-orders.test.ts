@@ -51,6 +51,21 @@ async function flaggedOf({ accountId }: SeededAccount): Promise<boolean[]> {
   return rows.map(({ flagged }) => flagged)
 }
 
+t.test('orders are listed or read one by one, whichever takes less of the rate limit', async t => {
+  const { exchange, place, run } = await setUp(t)
+  exchange.orderCosts = { list: 9, listOfSymbol: 3, order: 2 }
+  const first = await place({ quantity: '1' })
+  t.hasStrict(await run(), { checked: 1, calls: 1, failed: 0 })
+  t.strictSame(exchange.calls, ['order'])
+  await place({ quantity: '1' })
+  t.hasStrict(await run(), { checked: 2, calls: 1, failed: 0 })
+  t.strictSame(exchange.calls, ['openOrders BTCUSDT'])
+  for (const symbol of ['ETHUSDT', 'SOLUSDT', 'XRPUSDT']) await place({ symbol, quantity: '1' })
+  exchange.fill(first, { quantity: '1', price: '100' })
+  t.hasStrict(await run(), { checked: 5, calls: 3, failed: 0, fills: 1 })
+  t.strictSame(exchange.calls, ['openOrders', 'order', 'fills'], 'an order that ended is not in the list')
+})
+
 t.test('each fill of an order is recorded, and its position by average cost', async t => {
   const { exchange, place, run, books } = await setUp(t)
   const order = await place({ quantity: '3' })

@@ -4,7 +4,7 @@ import type { Fill } from '../../src/domain/fill.ts'
 import type { MarketType } from '../../src/domain/market.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../src/domain/order.ts'
 import type { PositionSide } from '../../src/domain/position.ts'
-import type { ExchangeClient } from '../../src/exchanges/exchange-client.ts'
+import type { ExchangeClient, OrderCosts } from '../../src/exchanges/exchange-client.ts'
 import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
 
 export interface ScriptedOrder extends UnifiedOrder {
@@ -21,6 +21,8 @@ export class ScriptedExchange {
   readonly failures = new Map<string, ExchangeErrorCode>()
   /** How many fills of each order the exchange returns. */
   reportedFills = Number.POSITIVE_INFINITY
+  /** Listing all orders is the cheapest way to read one or several of them. */
+  orderCosts: OrderCosts = { list: 1, listOfSymbol: 2, order: 2 }
   now = Date.parse('2026-11-01T00:00:00Z')
   #serial = 0
 
@@ -114,9 +116,13 @@ export class ScriptedExchange {
       exchange: 'BINANCE',
       marketType,
       isTestnet: false,
-      openOrders: async () => {
-        this.#called('openOrders')
-        return this.orders.filter(({ market, status }) => market === marketType && isOpen(status)).map(snapshot)
+      orderCosts: this.orderCosts,
+      openOrders: async ({ exchangeSymbol: only } = {}) => {
+        this.#called(only === undefined ? 'openOrders' : `openOrders ${only}`)
+        return this.orders
+          .filter(({ market, status }) => market === marketType && isOpen(status))
+          .filter(({ exchangeSymbol }) => only === undefined || exchangeSymbol === only)
+          .map(snapshot)
       },
       order: async ref => {
         this.#called('order', ref)

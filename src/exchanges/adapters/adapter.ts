@@ -4,7 +4,7 @@ import { type Decimal, Exact, isZero, toDecimal } from '../../domain/decimal.ts'
 import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
 import type { Instrument } from '../../domain/instrument.ts'
 import type { ExchangeName, MarketType } from '../../domain/market.ts'
-import type { Credentials, OnInvalidRow } from '../exchange-client.ts'
+import type { Credentials, OnInvalidRow, OrderCosts } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
 import { type JsonRecord, recordOf, UnreadableAnswer } from '../http/answer-fields.ts'
 import type { Refusal } from '../http/exchange-call.ts'
@@ -20,6 +20,9 @@ export interface AdapterContext {
   /** Root of the API for this market, real or testnet. */
   baseUrl: string
 }
+
+/** Where each API key has limits of its own, only the number of calls counts. */
+export const ONE_CALL_EACH: OrderCosts = { list: 1, listOfSymbol: 1, order: 1 }
 
 /** A contract or pair that `ExchangeClient` does not support: dated, inverse, coin-margined. */
 export class UnsupportedSymbol extends Error {

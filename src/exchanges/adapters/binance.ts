@@ -9,7 +9,14 @@ import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
-import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
+import type {
+  CallOptions,
+  Credentials,
+  ExchangeClient,
+  OnInvalidRow,
+  OpenOrdersOptions,
+  OrderCosts
+} from '../exchange-client.ts'
 import {
   decimalOf,
   isRecord,
@@ -77,6 +84,7 @@ interface MarketRoutes {
   instruments: Route
   order: Route
   openOrders: Route
+  openOrdersOfSymbol: Route
   fills: Route
   balances: Route
 }
@@ -98,6 +106,7 @@ const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
     },
     order: route({ operation: 'order', path: '/api/v3/order', weight: 4 }),
     openOrders: route({ operation: 'openOrders', path: '/api/v3/openOrders', weight: 80 }),
+    openOrdersOfSymbol: route({ operation: 'openOrders', path: '/api/v3/openOrders', weight: 6 }),
     fills: route({ operation: 'fills', path: '/api/v3/myTrades', weight: 20 }),
     balances: route({ operation: 'balances', path: '/api/v3/account', weight: 20 })
   },
@@ -110,6 +119,7 @@ const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
     },
     order: route({ operation: 'order', path: '/fapi/v1/order', weight: 1 }),
     openOrders: route({ operation: 'openOrders', path: '/fapi/v1/openOrders', weight: 40 }),
+    openOrdersOfSymbol: route({ operation: 'openOrders', path: '/fapi/v1/openOrders', weight: 1 }),
     fills: route({ operation: 'fills', path: '/fapi/v1/userTrades', weight: 5 }),
     balances: route({ operation: 'balances', path: '/fapi/v3/balance', weight: 5 })
   }
@@ -119,7 +129,8 @@ const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
 const FUTURES_ROUTES = {
   positions: route({ operation: 'positions', path: '/fapi/v3/positionRisk', weight: 5 }),
   algoOrder: route({ operation: 'order', path: '/fapi/v1/algoOrder', weight: 1 }),
-  openAlgoOrders: route({ operation: 'openOrders', path: '/fapi/v1/openAlgoOrders', weight: 40 })
+  openAlgoOrders: route({ operation: 'openOrders', path: '/fapi/v1/openAlgoOrders', weight: 40 }),
+  openAlgoOrdersOfSymbol: route({ operation: 'openOrders', path: '/fapi/v1/openAlgoOrders', weight: 1 })
 }
 const CONDITIONAL = /STOP|TAKE_PROFIT|TRAILING/i
 
@@ -156,6 +167,7 @@ export class BinanceClient implements ExchangeClient {
   readonly exchange = 'BINANCE'
   readonly marketType: MarketType
   readonly isTestnet: boolean
+  readonly orderCosts: OrderCosts
   readonly #api: ExchangeApi<unknown>
   readonly #routes: MarketRoutes
   readonly #orders: ConditionalOrders
@@ -164,6 +176,7 @@ export class BinanceClient implements ExchangeClient {
     const { marketType, baseUrl } = context
     this.marketType = marketType
     this.isTestnet = context.isTestnet
+    this.orderCosts = orderCostsOf(marketType)
     this.#routes = ROUTES[marketType]
     this.#api = new ExchangeApi({
       context,
@@ -225,15 +238,19 @@ export class BinanceClient implements ExchangeClient {
     return await this.#orders.order(ref, options)
   }
 
-  async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
-    const { onInvalidRow } = options ?? {}
+  async openOrders(options?: OpenOrdersOptions): Promise<UnifiedOrder[]> {
+    const { onInvalidRow, exchangeSymbol } = options ?? {}
+    const query = queryOf({ symbol: exchangeSymbol })
+    const isAll = exchangeSymbol === undefined
     const parse = (body: unknown) =>
       supportedOnly(listOf(body, 'open orders'), row => parseBinanceOrder(row, this.marketType), onInvalidRow)
-    const ordinary = this.#api.read({ route: this.#routes.openOrders }, parse, options)
+    const route = isAll ? this.#routes.openOrders : this.#routes.openOrdersOfSymbol
+    const ordinary = this.#api.read({ route, query }, parse, options)
     if (this.marketType === 'SPOT') return await ordinary
     const parseAlgo = (body: unknown) =>
       supportedOnly(listOf(body, 'open algo orders'), parseBinanceAlgoOrder, onInvalidRow)
-    const conditional = this.#api.read({ route: FUTURES_ROUTES.openAlgoOrders }, parseAlgo, options)
+    const algoRoute = isAll ? FUTURES_ROUTES.openAlgoOrders : FUTURES_ROUTES.openAlgoOrdersOfSymbol
+    const conditional = this.#api.read({ route: algoRoute, query }, parseAlgo, options)
     return (await Promise.all([ordinary, conditional])).flat()
   }
 
@@ -315,6 +332,21 @@ export class BinanceClient implements ExchangeClient {
   async serverTime(options?: CallOptions): Promise<Millis> {
     return await this.#api.serverTime(options)
   }
+}
+
+/** On futures a list is two: that of ordinary and that of conditional orders. */
+function orderCostsOf(marketType: MarketType): OrderCosts {
+  const weightOf = (...routes: Route[]) =>
+    routes.flatMap(({ costs }) => costs).reduce((sum, cost) => sum + cost.weight, 0)
+  const { openOrders, openOrdersOfSymbol, order } = ROUTES[marketType]
+  const { openAlgoOrders, openAlgoOrdersOfSymbol } = FUTURES_ROUTES
+  return marketType === 'SPOT'
+    ? { list: weightOf(openOrders), listOfSymbol: weightOf(openOrdersOfSymbol), order: weightOf(order) }
+    : {
+        list: weightOf(openOrders, openAlgoOrders),
+        listOfSymbol: weightOf(openOrdersOfSymbol, openAlgoOrdersOfSymbol),
+        order: weightOf(order)
+      }
 }
 
 /** Signs a query that contains `timestamp`: appends the hex HMAC-SHA256 of the query string. */

@@ -9,7 +9,14 @@ import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
-import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
+import type {
+  CallOptions,
+  Credentials,
+  ExchangeClient,
+  OnInvalidRow,
+  OpenOrdersOptions,
+  OrderCosts
+} from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
 import {
   atLeastOne,
@@ -37,6 +44,7 @@ import {
   hmacSha256,
   instrumentFrom,
   notEmpty,
+  ONE_CALL_EACH,
   queryOf,
   type RefusalTable,
   refusalFrom,
@@ -113,11 +121,13 @@ export class BybitClient implements ExchangeClient {
   readonly exchange = 'BYBIT'
   readonly marketType: MarketType
   readonly isTestnet: boolean
+  readonly orderCosts: OrderCosts
   readonly #api: ExchangeApi<JsonRecord>
 
   constructor(context: AdapterContext) {
     this.marketType = context.marketType
     this.isTestnet = context.isTestnet
+    this.orderCosts = { ...ONE_CALL_EACH, list: SETTLE_COINS[this.marketType].length }
     this.#api = new ExchangeApi({
       context,
       host: { limits: LIMITS, refusalOf: bybitRefusal },
@@ -185,7 +195,7 @@ export class BybitClient implements ExchangeClient {
     throw new ExchangeError('order_not_found', { exchange: this.exchange, operation: 'order' })
   }
 
-  async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
+  async openOrders(options?: OpenOrdersOptions): Promise<UnifiedOrder[]> {
     const rows = await this.#settledRows(ROUTES.openOrders, { openOnly: 0, limit: 50 }, options, ['orderId'])
     const orders = this.#api.parse('openOrders', () =>
       supportedOnly(rows, row => parseBybitOrder(row, this.marketType), options?.onInvalidRow)
@@ -235,16 +245,18 @@ export class BybitClient implements ExchangeClient {
     return await this.#api.serverTime(options)
   }
 
-  /** The rows of this market's list, for every coin in which it settles. */
+  /** The rows of this market's list, for every coin in which it settles, or for one symbol. */
   async #settledRows(
     route: Route,
     query: Readonly<Record<string, string | number>>,
-    options: CallOptions | undefined,
+    options: OpenOrdersOptions | undefined,
     idFields: readonly string[] = []
   ): Promise<unknown[]> {
     const category = CATEGORY[this.marketType]
-    const lists = SETTLE_COINS[this.marketType].map(settleCoin =>
-      this.#rows({ route, idFields, parse: rows => rows }, queryOf({ category, ...query, settleCoin }), options)
+    const symbol = options?.exchangeSymbol
+    const coins = symbol === undefined ? SETTLE_COINS[this.marketType] : [undefined]
+    const lists = coins.map(settleCoin =>
+      this.#rows({ route, idFields, parse: rows => rows }, queryOf({ category, ...query, settleCoin, symbol }), options)
     )
     return (await Promise.all(lists)).flat()
   }

@@ -10,7 +10,14 @@ import type { Millis } from '../../domain/millis.ts'
 import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import { type Pair, pairOf } from '../../domain/pair.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
-import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
+import type {
+  CallOptions,
+  Credentials,
+  ExchangeClient,
+  OnInvalidRow,
+  OpenOrdersOptions,
+  OrderCosts
+} from '../exchange-client.ts'
 import {
   atLeastOne,
   decimalOf,
@@ -37,6 +44,7 @@ import {
   hmacSha256,
   instrumentFrom,
   notEmpty,
+  ONE_CALL_EACH,
   queryOf,
   type RefusalTable,
   refusalFrom,
@@ -132,6 +140,7 @@ const CONTRACTS = new WeakMap<ExchangeHost, KnownContracts>()
 /** API v5: spot and linear swaps. Quantities of swaps are contracts at OKX and base units in the results. */
 export class OkxClient implements ExchangeClient {
   readonly exchange = 'OKX'
+  readonly orderCosts: OrderCosts = ONE_CALL_EACH
   readonly marketType: MarketType
   readonly isTestnet: boolean
   readonly #api: ExchangeApi<readonly unknown[]>
@@ -194,9 +203,11 @@ export class OkxClient implements ExchangeClient {
   }
 
   /** Ordinary orders. Only `order` finds conditional ones, because OKX has a separate list of each of their types. */
-  async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
+  async openOrders(options?: OpenOrdersOptions): Promise<UnifiedOrder[]> {
+    const { exchangeSymbol: instId } = options ?? {}
     const list = { route: ROUTES.openOrders, cursor: 'ordId', parse: (page: unknown[]) => page }
-    const rows = await this.#rows(list, { instType: INSTRUMENT_TYPES[this.marketType] }, options)
+    const query = { instType: INSTRUMENT_TYPES[this.marketType], ...(instId !== undefined && { instId }) }
+    const rows = await this.#rows(list, query, options)
     const sizes = await this.#sizesFor(rows, 'openOrders', options)
     return this.#api.parse('openOrders', () =>
       supportedOnly(rows, row => parseOkxOrder(row, sizes), options?.onInvalidRow)

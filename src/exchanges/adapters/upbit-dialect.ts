@@ -13,7 +13,14 @@ import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import { type Pair, pairOf } from '../../domain/pair.ts'
 import type { Position } from '../../domain/position.ts'
-import type { CallOptions, Credentials, ExchangeClient, OnInvalidRow } from '../exchange-client.ts'
+import type {
+  CallOptions,
+  Credentials,
+  ExchangeClient,
+  OnInvalidRow,
+  OpenOrdersOptions,
+  OrderCosts
+} from '../exchange-client.ts'
 import {
   decimalOf,
   isRecord,
@@ -37,6 +44,7 @@ import {
   hmacSha256,
   instrumentFrom,
   notEmpty,
+  ONE_CALL_EACH,
   queryOf,
   type RefusalTable,
   refusalFrom,
@@ -105,6 +113,7 @@ export class DialectClient implements ExchangeClient {
   readonly exchange: ExchangeName
   readonly marketType = 'SPOT'
   readonly isTestnet = false
+  readonly orderCosts: OrderCosts = ONE_CALL_EACH
   readonly #api: ExchangeApi<unknown>
   readonly #prices: PriceList
   readonly #openOrders: Route
@@ -150,12 +159,13 @@ export class DialectClient implements ExchangeClient {
     return await this.#api.read(request, body => parseTokenOrder(recordOf(body, 'the order')), options)
   }
 
-  async openOrders(options?: CallOptions): Promise<UnifiedOrder[]> {
+  async openOrders(options?: OpenOrdersOptions): Promise<UnifiedOrder[]> {
+    const only = options?.exchangeSymbol === undefined ? '' : `market=${encodeURIComponent(options.exchangeSymbol)}&`
     return await this.#api.readPages<UnifiedOrder, number>(
       {
         route: this.#openOrders,
         // The brackets are not encoded: the text that is hashed must be the text that is sent.
-        query: (page = 1) => `states[]=wait&states[]=watch&page=${page}&limit=${ORDERS_PER_PAGE}&order_by=asc`,
+        query: (page = 1) => `${only}states[]=wait&states[]=watch&page=${page}&limit=${ORDERS_PER_PAGE}&order_by=asc`,
         read: (body, page = 1) => {
           const rows = listOf(body, 'open orders')
           return { rows, next: rows.length < ORDERS_PER_PAGE ? undefined : page + 1 }

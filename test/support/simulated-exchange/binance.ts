@@ -27,8 +27,8 @@ const STATES: Record<OrderState, string> = {
   expired: 'EXPIRED'
 }
 
-/** Weight of a call without a symbol, by path. */
-export const BINANCE_WEIGHTS: Readonly<Record<string, number>> = {
+/** Weights of calls, by path; with a symbol those of `BINANCE_SYMBOL_WEIGHTS`. */
+const BINANCE_WEIGHTS: Readonly<Record<string, number>> = {
   '/api/v3/time': 1,
   '/api/v3/ticker/price': 4,
   '/api/v3/exchangeInfo': 20,
@@ -46,6 +46,17 @@ export const BINANCE_WEIGHTS: Readonly<Record<string, number>> = {
   '/fapi/v1/userTrades': 5,
   '/fapi/v3/balance': 5,
   '/fapi/v3/positionRisk': 5
+}
+
+const BINANCE_SYMBOL_WEIGHTS: Readonly<Record<string, number>> = {
+  '/api/v3/openOrders': 6,
+  '/fapi/v1/openOrders': 1,
+  '/fapi/v1/openAlgoOrders': 1
+}
+
+/** The weight of a call. */
+export function binanceWeightOf(path: string, query: URLSearchParams): number {
+  return (query.has('symbol') ? BINANCE_SYMBOL_WEIGHTS[path] : undefined) ?? BINANCE_WEIGHTS[path] ?? 1
 }
 
 export const binance: SimulatedDialect = {
@@ -79,9 +90,9 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
     }
     case '/api/v3/openOrders':
     case '/fapi/v1/openOrders':
-      return { status: 200, body: `[${openOrdersOf(account, market).map(orderText)}]` }
+      return { status: 200, body: `[${openOrdersOf(account, market, query.get('symbol')).map(orderText)}]` }
     case '/fapi/v1/openAlgoOrders':
-      return { status: 200, body: `[${openOrdersOf(account, market, true).map(algoText)}]` }
+      return { status: 200, body: `[${openOrdersOf(account, market, query.get('symbol'), true).map(algoText)}]` }
     case '/fapi/v1/algoOrder': {
       const order = orderById(account, query.get('algoId'), true)
       return order === undefined ? refusal(400, -2013, 'Order does not exist.') : { status: 200, body: algoText(order) }

@@ -58,7 +58,7 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
       const ended = account.orders.filter(
         order => order.market === market && order.status !== 'open' && order.updatedAt > book.now() - DAY
       )
-      const open = openOrdersOf(account, market)
+      const open = openOrdersOf(account, market, query.get('symbol'))
       const listed = [...new Set([...open, ...ended.slice(-RECENTLY_ENDED)])]
       return page(
         book,

@@ -67,10 +67,16 @@ export function hmac(secret: string, text: string, encoding: 'hex' | 'base64' | 
   return createHmac('sha256', secret).update(text).digest(encoding)
 }
 
-/** Orders that the exchange lists as open, oldest first. */
-export function openOrdersOf(account: SimulatedAccount, market: MarketType, conditional = false): SimulatedOrder[] {
+/** Orders that the exchange lists as open, oldest first. @param only the symbol that the query names; null for all */
+export function openOrdersOf(
+  account: SimulatedAccount,
+  market: MarketType,
+  only: string | null,
+  conditional = false
+): SimulatedOrder[] {
   return account.orders.filter(
     order =>
+      (only === null || order.exchangeSymbol === only) &&
       order.market === market &&
       order.conditional === conditional &&
       order.becameIds.length === 0 &&

@@ -56,7 +56,7 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
       return order === undefined ? refusal(200, '51603', 'Order does not exist') : ok([algoOf(order)])
     }
     case '/api/v5/trade/orders-pending': {
-      const orders = openOrdersOf(account, market).reverse()
+      const orders = openOrdersOf(account, market, query.get('instId')).reverse()
       return page(query, orders.map(orderOf), row => row.ordId)
     }
     case '/api/v5/trade/fills':

@@ -6,7 +6,7 @@ import type { ExchangeName, MarketType } from '../../../src/domain/market.ts'
 import type { OrderSide, OrderState } from '../../../src/domain/order.ts'
 import type { PositionSide } from '../../../src/domain/position.ts'
 import type { UrlSetting } from '../../../src/exchanges/url-settings.ts'
-import { BINANCE_WEIGHTS, binance } from './binance.ts'
+import { binance, binanceWeightOf } from './binance.ts'
 import { bybit } from './bybit.ts'
 import { type Book, json, Refused, type SimulatedAnswer, type SimulatedDialect } from './dialect.ts'
 import {
@@ -463,7 +463,7 @@ export class SimulatedExchange {
   }
 
   #answer(request: Parameters<SimulatedDialect['answer']>[0]): SimulatedAnswer {
-    const weight = this.exchange === 'BINANCE' ? this.#weigh(request.path) : {}
+    const weight = this.exchange === 'BINANCE' ? this.#weigh(request.path, request.query) : {}
     const book: Book = {
       exchange: this.exchange,
       now: () => this.now(),
@@ -502,11 +502,11 @@ export class SimulatedExchange {
     return found?.fault
   }
 
-  #weigh(path: string): Record<string, string> {
+  #weigh(path: string, query: URLSearchParams): Record<string, string> {
     const nowMs = performance.now()
     // The minute begins with the first call, not with a full minute of the clock: a test may begin at any time.
     if (nowMs - this.#weight.sinceMs >= MINUTE) this.#weight = { sinceMs: nowMs, used: 0 }
-    this.#weight.used += BINANCE_WEIGHTS[path] ?? 1
+    this.#weight.used += binanceWeightOf(path, query)
     return { 'x-mbx-used-weight-1m': String(this.#weight.used) }
   }
 

@@ -63,7 +63,7 @@ function common(request: SimulatedRequest, book: Book, openOrdersPath: string): 
     const limit = Number(query.get('limit') ?? 100)
     const from = (Number(query.get('page') ?? 1) - 1) * limit
     return json(
-      openOrdersOf(account, 'SPOT')
+      openOrdersOf(account, 'SPOT', query.get('market'))
         .slice(from, from + limit)
         .map(order => orderOf(order, false))
     )
