@@ -25,10 +25,12 @@ const NOTHING: Readonly<Record<ExchangeName, string>> = {
 export interface Capacity {
   exchange: ExchangeName
   marketType: MarketType
-  /** Accounts whose open orders can be listed in 29 s; null when the exchange has no limit across keys. */
+  /** Accounts with one open order that can be checked in 29 s; null when the exchange has no limit across keys. */
+  oneOrder: number | null
+  /** The same when that order has changed, so that its fills are read. */
+  oneChange: number | null
+  /** Accounts of which all open orders can be listed. */
   listed: number | null
-  /** The same when one order of each account is also requested by id, with its fills. */
-  withOneChange: number | null
 }
 
 /** Every market of the catalogue. */
@@ -40,8 +42,9 @@ export async function accountCapacities(): Promise<Capacity[]> {
       const market = { exchange, marketType }
       capacities.push({
         ...market,
-        listed: await accountsIn(market, false),
-        withOneChange: await accountsIn(market, true)
+        oneOrder: await accountsIn(market, ['order']),
+        oneChange: await accountsIn(market, ['order', 'fills']),
+        listed: await accountsIn(market, ['openOrders'])
       })
     }
   }
@@ -50,7 +53,7 @@ export async function accountCapacities(): Promise<Capacity[]> {
 
 async function accountsIn(
   { exchange, marketType }: { exchange: ExchangeName; marketType: MarketType },
-  changed: boolean
+  operations: readonly ('openOrders' | 'order' | 'fills')[]
 ): Promise<number | null> {
   let now = 0
   const registry = new ExchangeRegistry({ dispatcher: answering(NOTHING[exchange]), monotonic: () => now })
@@ -61,11 +64,13 @@ async function accountsIn(
     if (now >= SETTLED_MS + MEASURED_MS) return Math.floor(((accounts - settled) * RUN_MS) / (now - SETTLED_MS))
     const credentials = { apiKey: `key-${accounts}`, apiSecret: 's', passphrase: 'p' }
     const client = registry.client({ exchange, marketType, credentials })
-    const calls = [
-      () => client.openOrders({ deadlineMs: 50 }),
-      ...(changed ? [() => client.order(ref, { deadlineMs: 50 }), () => client.fills(ref, { deadlineMs: 50 })] : [])
-    ]
-    for (const call of calls) {
+    const calls = {
+      openOrders: () => client.openOrders({ deadlineMs: 50 }),
+      order: () => client.order(ref, { deadlineMs: 50 }),
+      fills: () => client.fills(ref, { deadlineMs: 50 })
+    }
+    for (const operation of operations) {
+      const call = calls[operation]
       for (let wait = await waitOf(call); wait > 0; wait = await waitOf(call)) now += wait
     }
   }

@@ -206,11 +206,11 @@ async function capacities(): Promise<void> {
     'Run after run, from the budgets of the adapters. What does not fit fails for that run, and comes first in the next.'
   )
   say()
-  say('| exchange | market | listing alone | and one changed order each |')
-  say('|---|---|---|---|')
+  say('| exchange | market | one open order each | one changed order each | all open orders listed |')
+  say('|---|---|---|---|---|')
   const limitOf = (accounts: number | null) => (accounts === null ? 'limits are per key' : String(accounts))
-  for (const { exchange, marketType, listed, withOneChange } of await accountCapacities()) {
-    say(`| ${exchange} | ${marketType} | ${limitOf(listed)} | ${limitOf(withOneChange)} |`)
+  for (const { exchange, marketType, oneOrder, oneChange, listed } of await accountCapacities()) {
+    say(`| ${exchange} | ${marketType} | ${limitOf(oneOrder)} | ${limitOf(oneChange)} | ${limitOf(listed)} |`)
   }
 }
 
