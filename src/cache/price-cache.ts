@@ -25,6 +25,7 @@ const ACTIVE_SHARE = 0.1
 const MAX_TRADE_AGE_MS = DAY
 /** An entry without a time to live would never expire. */
 const SHORTEST_TTL_MS = 0.5
+const NOT_LISTED: ReadonlyMap<string, Instrument> = new Map()
 /** Storing prices yields to the event loop when it took this long, checked every so many prices. */
 const YIELD_CHECK_PRICES = 1_000
 const YIELD_AFTER_MS = 4
@@ -87,9 +88,14 @@ interface Entry extends CachedPrice {
   unchanged: number
 }
 
-/** A price with the time for which it stays current. */
-interface CurrentPrice extends Price {
-  ttl: number
+/** What was read of a market. */
+interface MarketLists {
+  prices: readonly Price[]
+  /** Empty when the instruments are not known. */
+  listed: ReadonlyMap<string, Instrument>
+  /** When the prices were read, and how long their storing waited for the list of instruments. */
+  readAt: Date
+  waitedMs: number
 }
 
 /** The prices of one market. With a cache per market, the symbol alone is the key. */
@@ -230,31 +236,21 @@ export class PriceCache implements PriceSource {
 
   async #read(book: MarketBook): Promise<number> {
     const { exchange, marketType } = book
-    const prices = await this.#currentPrices(book)
-    const readAt = new Date(this.#now())
+    const lists = await this.#readLists(book)
+    const { prices } = lists
     const frozen: Entry[] = []
-    const changed = this.#changed(book, prices)
-    const isActive = changed > prices.length * ACTIVE_SHARE
-    let began = performance.now()
-    for (const [i, { symbol, exchangeSymbol, price, at, ttl }] of prices.entries()) {
-      const before = book.entries.peek(symbol, { allowStale: true })
-      const isSame = before?.price === price
-      const unchanged = isSame ? (before?.unchanged ?? 0) + (isActive ? 1 : 0) : 0
-      const entry = {
-        price: isSame ? before.price : price,
-        at: at === null || at >= readAt.getTime() ? readAt : new Date(at),
-        readAt,
-        exchangeSymbol: before?.exchangeSymbol ?? exchangeSymbol,
-        unchanged
-      }
-      book.entries.set(symbol, entry, { ttl })
-      if (isActive && unchanged === FROZEN_REFRESHES) frozen.push(entry)
+    const isActive = this.#changed(book, prices) > prices.length * ACTIVE_SHARE
+    let [stored, began] = [0, performance.now()]
+    for (const [i, price] of prices.entries()) {
+      const entry = this.#store(book, price, lists, isActive)
+      if (entry !== undefined) stored++
+      if (isActive && entry?.unchanged === FROZEN_REFRESHES) frozen.push(entry)
       if (i % YIELD_CHECK_PRICES === 0 && performance.now() - began > YIELD_AFTER_MS) {
         await yieldToEventLoop()
         began = performance.now()
       }
     }
-    this.#updates += prices.length
+    this.#updates += stored
     this.#makeRoom()
     if (frozen.length > 0) {
       const symbols = frozen.slice(0, 10).map(entry => entry.exchangeSymbol)
@@ -263,39 +259,57 @@ export class PriceCache implements PriceSource {
         'prices unchanged while their market changes'
       )
     }
-    return prices.length
+    return stored
   }
 
-  /** Reads the prices of a market. Those that are not current are left out, and their entries dropped. */
-  async #currentPrices(book: MarketBook): Promise<CurrentPrice[]> {
+  /** Reads the prices of a market and the list of its instruments at the same time. */
+  async #readLists(book: MarketBook): Promise<MarketLists> {
     const { read, instruments, closing } = this.#options
     const missed = book.missed
     book.missed = new Set()
-    let [prices, listed]: [readonly Price[], ReadonlyMap<string, Instrument>] = [[], new Map()]
+    let readAt = new Date(0)
+    const readPrices = async () => {
+      const prices = await read(book, closing)
+      readAt = new Date(this.#now())
+      return prices
+    }
     try {
-      ;[prices, listed] = await Promise.all([read(book, closing), instruments?.ofMarket(book, closing) ?? listed])
+      let [prices, listed] = await Promise.all([readPrices(), instruments?.ofMarket(book, closing) ?? NOT_LISTED])
       // A new symbol may be younger than the list.
-      const unlisted = prices.filter(price => missed.has(price.symbol) && !listed.has(price.exchangeSymbol))
-      if (instruments && unlisted.length > 0) {
-        const wanted = unlisted.map(({ exchangeSymbol }) => exchangeSymbol)
-        listed = await instruments.ofMarket(book, closing, wanted)
-      }
+      const isNew = (price: Price) => missed.has(price.symbol) && !listed.has(price.exchangeSymbol)
+      const wanted = missed.size === 0 ? [] : prices.filter(isNew).map(({ exchangeSymbol }) => exchangeSymbol)
+      if (instruments && wanted.length > 0) listed = await instruments.ofMarket(book, closing, wanted)
+      return { prices, listed, readAt, waitedMs: this.#now() - readAt.getTime() }
     } finally {
       // A market that cannot be read is not read again for each symbol, either.
       book.readAt = this.#monotonic()
     }
-    const [nowMs, ttlMs] = [this.#now(), this.#options.ttlSeconds * SECOND]
-    const current: CurrentPrice[] = []
-    for (const price of prices) {
-      const instrument = listed.get(price.exchangeSymbol)
-      const symbol = instrument?.symbol ?? price.symbol
-      const ttl = listed.size === 0 || instrument?.trading ? remainingMs(price, nowMs, ttlMs) : -1
-      if (ttl >= 0) current.push({ ...price, symbol, ttl: Math.max(ttl, SHORTEST_TTL_MS) })
-      else if (book.entries.peek(symbol, { allowStale: true })?.exchangeSymbol === price.exchangeSymbol) {
-        book.entries.delete(symbol)
-      }
+  }
+
+  /** Stores a price that is current. One that is not is left out, and the entry of its symbol dropped. */
+  #store(book: MarketBook, price: Price, lists: MarketLists, isActive: boolean): Entry | undefined {
+    const { listed, readAt, waitedMs } = lists
+    const instrument = listed.get(price.exchangeSymbol)
+    const symbol = instrument?.symbol ?? price.symbol
+    const before = book.entries.peek(symbol, { allowStale: true })
+    const ttlMs = this.#options.ttlSeconds * SECOND
+    const isTraded = listed.size === 0 || instrument?.trading === true
+    const ttl = isTraded ? remainingMs(price, readAt.getTime(), ttlMs) - waitedMs : -1
+    if (ttl < 0) {
+      if (before?.exchangeSymbol === price.exchangeSymbol) book.entries.delete(symbol)
+      return undefined
     }
-    return current
+    const isSame = before?.price === price.price
+    const entry = {
+      price: isSame ? before.price : price.price,
+      at: price.at === null || price.at >= readAt.getTime() ? readAt : new Date(price.at),
+      readAt,
+      exchangeSymbol: before?.exchangeSymbol ?? price.exchangeSymbol,
+      unchanged: isSame ? before.unchanged + (isActive ? 1 : 0) : 0
+    }
+    if (ttl === ttlMs) book.entries.set(symbol, entry)
+    else book.entries.set(symbol, entry, { ttl: Math.max(ttl, SHORTEST_TTL_MS) })
+    return entry
   }
 
   /** Drops the least recently used entries of the markets that were read longest ago, down to the limit. */
