@@ -10,6 +10,7 @@ import { buildApp } from '../src/app.ts'
 import { HOUR } from '../src/async/durations.ts'
 import { loadConfig } from '../src/config.ts'
 import { calculateDailyPerformance } from '../src/jobs/calculate-daily-performance.ts'
+import { SUMMARY_MAX_AGES } from '../src/jobs/index.ts'
 import { sendDailySummary } from '../src/jobs/send-daily-summary.ts'
 import { Outbox } from '../src/notifications/outbox.ts'
 
@@ -37,7 +38,13 @@ async function serve(): Promise<void> {
     testJob('performance', calculateDailyPerformance({ timeZone: TIME_ZONE }), settings),
     testJob(
       'summary',
-      sendDailySummary({ timeZone: TIME_ZONE, language: 'en', operatorChatId: '1', outbox: new Outbox() }),
+      sendDailySummary({
+        timeZone: TIME_ZONE,
+        language: 'en',
+        operatorChatId: '1',
+        maxAges: SUMMARY_MAX_AGES,
+        outbox: new Outbox()
+      }),
       settings
     )
   ]

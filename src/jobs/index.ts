@@ -27,6 +27,11 @@ export interface JobServices {
   timeZone: string
 }
 
+/** The periods of the jobs that read what summaries show, in milliseconds. */
+const [ORDERS_MS, PNL_MS, BALANCES_MS] = [29 * SECOND, 307 * SECOND, 59 * SECOND]
+/** A value of a summary is old after three periods of its job. */
+export const SUMMARY_MAX_AGES = { ordersMs: 3 * ORDERS_MS, marksMs: 3 * PNL_MS, balancesMs: 3 * BALANCES_MS }
+
 /** Runs once in the cluster; a missed time is skipped. */
 const cluster = { scope: 'cluster', misfire: { policy: 'skip' } } as const
 
@@ -42,7 +47,7 @@ function tradingJobs(services: JobServices): Job[] {
       id: 'update_open_orders',
       type: 'update_orders',
       name: 'Update Open Orders Status',
-      trigger: every(29 * SECOND),
+      trigger: every(ORDERS_MS),
       maxRunMs: 5 * MINUTE,
       undone: ['failed', 'flagged', 'unknown', 'unknown_symbols', 'accounts_refused', 'accounts_left_out'],
       run: loaded(async () => (await import('./update-open-orders.ts')).updateOpenOrders(services))
@@ -52,7 +57,7 @@ function tradingJobs(services: JobServices): Job[] {
       id: 'calculate_unrealized_pnl',
       type: 'calculate_pnl',
       name: 'Calculate Unrealized PnL',
-      trigger: every(307 * SECOND),
+      trigger: every(PNL_MS),
       maxRunMs: 5 * MINUTE,
       undone: ['without_price'],
       run: loaded(async () => (await import('./calculate-unrealized-pnl.ts')).calculateUnrealizedPnl(services))
@@ -65,8 +70,10 @@ function tradingJobs(services: JobServices): Job[] {
       trigger: daily({ hour: 21, minute: 3 }, services.timeZone),
       misfire: { policy: 'catch_up', graceMs: 3 * HOUR },
       maxRunMs: 5 * MINUTE,
-      undone: [],
-      run: loaded(async () => (await import('./send-daily-summary.ts')).sendDailySummary(services))
+      undone: ['outdated', 'unmarked'],
+      run: loaded(async () =>
+        (await import('./send-daily-summary.ts')).sendDailySummary({ ...services, maxAges: SUMMARY_MAX_AGES })
+      )
     },
     {
       ...cluster,
@@ -85,7 +92,7 @@ function tradingJobs(services: JobServices): Job[] {
       id: 'sync_account_balances',
       type: 'sync_balances',
       name: 'Sync Account Balances',
-      trigger: every(59 * SECOND),
+      trigger: every(BALANCES_MS),
       maxRunMs: 5 * MINUTE,
       undone: ['failed', 'wallets_incomplete', 'refused', 'accounts_left_out'],
       run: loaded(async () => (await import('./sync-account-balances.ts')).syncAccountBalances(services))

@@ -4,7 +4,8 @@ import type { TransactionSql } from '../database/client.ts'
 import type { Language } from '../messages.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { type AccountSummary, dayOf, summariesOf, summarise } from '../trading/daily-summaries.ts'
-import { accountText, summaryText } from '../trading/summary-text.ts'
+import { isOutdated, type MaxAges } from '../trading/summary-ages.ts'
+import { type AccountTextOptions, accountText, summaryText } from '../trading/summary-text.ts'
 
 /** The texts of this many accounts take some milliseconds: then the event loop runs. */
 const ACCOUNTS_BEFORE_YIELD = 100
@@ -13,6 +14,8 @@ export interface DailySummaryServices {
   /** IANA name: a day is a day of this zone. */
   timeZone: string
   language: Language
+  /** From which ages the message shows from when a value is. */
+  maxAges: MaxAges
   /** The chat that receives the summaries of all accounts. */
   operatorChatId?: string | undefined
   /** Stores messages in the transaction; a message with a known key is skipped. */
@@ -24,11 +27,13 @@ export interface DailySummaryServices {
 /**
  * Writes the summaries of the day of the run, and one message for each recipient: the operator's chat about all accounts,
  * each owner's chat about their own. A repeated run replaces the rows. The message of a day is sent once, and again for
- * each manual run.
+ * each manual run. Summaries with values that are too old, and open positions without a mark, are counted: the run is
+ * partial.
  */
 export function sendDailySummary({
   timeZone,
   language,
+  maxAges,
   operatorChatId,
   outbox
 }: DailySummaryServices): (context: JobContext) => Promise<JobResult> {
@@ -37,14 +42,16 @@ export function sendDailySummary({
     const result = await transaction(async tx => {
       const day = await dayOf(tx, scheduledFor, { timeZone })
       const counts = await summarise(tx, day, { timeZone })
-      const accounts = await accountTexts(await summariesOf(tx, day), language)
+      const summaries = await summariesOf(tx, day, { timeZone })
+      const accounts = await accountTexts(summaries, { language, timeZone, maxAges })
       const messages = Array.from(byRecipient(accounts, operatorChatId), ([chatId, texts]) => ({
         chatId,
         text: summaryText(texts, { day, at: scheduledFor, language, timeZone }),
         key: `daily_summary:${day}:${chatId}${trigger === 'manual' ? `:${runId}` : ''}`
       }))
       const written = await outbox.enqueue(tx, messages)
-      return { day, ...counts, recipients: messages.length, messages: written }
+      const outdated = summaries.filter(summary => isOutdated(summary, maxAges)).length
+      return { day, ...counts, outdated, recipients: messages.length, messages: written }
     })
     progress(1, 1)
     return result
@@ -58,7 +65,7 @@ interface AccountText {
 }
 
 /** The text of each account. Yields to the event loop, so that probes are answered. */
-async function accountTexts(summaries: readonly AccountSummary[], language: Language): Promise<AccountText[]> {
+async function accountTexts(summaries: readonly AccountSummary[], options: AccountTextOptions): Promise<AccountText[]> {
   const accounts = new Map<string, [AccountSummary, ...AccountSummary[]]>()
   for (const summary of summaries) {
     const own = accounts.get(summary.account_id)
@@ -67,7 +74,7 @@ async function accountTexts(summaries: readonly AccountSummary[], language: Lang
   }
   const texts: AccountText[] = []
   for (const own of accounts.values()) {
-    texts.push({ chatId: own[0].chat_id, text: accountText(own, language) })
+    texts.push({ chatId: own[0].chat_id, text: accountText(own, options) })
     if (texts.length % ACCOUNTS_BEFORE_YIELD === 0) await yieldToEventLoop()
   }
   return texts

@@ -8,6 +8,8 @@ import { byIndex, type PlanOptions, unseen, unseenSince } from './performance-st
 
 /** For this long after the end of a day, the unrealised PnL of now is that of the day's end: later, prices differ too much. */
 const HELD_HOURS = 3
+/** A mark is old after this many minutes. */
+const OLD_MARK_MINUTES = 15
 
 /** What `summarise` wrote. */
 export interface Summarised {
@@ -15,6 +17,8 @@ export interface Summarised {
   /** Rows: one per account and currency that mattered. */
   summaries: number
   fees_unknown: number
+  /** Open positions without a mark. */
+  unmarked: number
 }
 
 /** One row of `daily_account_summaries` with whose it is. Amounts are decimal text. */
@@ -40,22 +44,29 @@ export interface AccountSummary {
   volume: string
   max_drawdown: string | null
   is_final: boolean
+  /** The time that the values are for: when they were computed, or the end of the day where that is earlier. */
+  at: Date
+  /** When the oldest of the balances was read, of the unfinished orders checked, and of the positions marked. */
+  balances_as_of: Date | null
+  orders_as_of: Date | null
+  marks_as_of: Date | null
+  /** Open positions without a mark, and with a mark older than 15 minutes. */
+  positions_unmarked: number
+  positions_old_mark: number
 }
 
 /**
  * Writes the summaries of a day, one row per account and currency. Accounts: the active ones, and disabled ones that
  * already have a summary of the day. Currencies: those of that day's executions, of open positions, and the quote
  * currencies of the account's exchange. Before the day is over, a row covers the day so far. Afterwards it is final, and
- * the unrealised PnL of the first final row is kept. Idempotent.
+ * the ages and the unrealised PnL of the first final row are kept. An open position without a mark is not in the sum of
+ * the unrealised PnL, and is counted; the sum is unknown when no open position has a mark. Idempotent.
  */
 export async function summarise(
   tx: TransactionSql,
   day: string,
   { timeZone }: Pick<PlanOptions, 'timeZone'>
 ): Promise<Summarised> {
-  const quotes = Object.entries(CATALOGUE).flatMap(([exchange, { quoteCurrencies }]) =>
-    quoteCurrencies.map(currency => ({ exchange, currency }))
-  )
   const [counts] = await tx<Summarised[]>`
     with day as (
       ${boundsOfDay(tx, day, timeZone)}
@@ -67,27 +78,27 @@ export async function summarise(
     ), traded as (
       ${tradedPerCurrency(tx)}
     ), held as (
-      select sa.account_id, coalesce(p.quote, p.currency) as currency, sum(p.unrealized_pnl) as unrealized_pnl
-      from strategy_positions p join strategy_accounts sa using (strategy_account_id) join account using (account_id)
-      where p.quantity <> 0
-      group by 1, 2
+      ${heldPerCurrency(tx)}
+    ), read as (
+      ${readPerCurrency(tx)}
+    ), checked as (
+      ${checkedPerAccount(tx)}
     ), mattering as (
-      select account_id, currency from traded
-      union select account_id, currency from held
-      union select account_id, currency
-      from account join jsonb_to_recordset(${JSON.stringify(quotes)}::text::jsonb) as q (exchange text, currency text) using (exchange)
-      union select account_id, currency from account join daily_account_summaries using (account_id)
-      where date = ${day}::date
+      ${matteringCurrencies(tx, day)}
     ), written as (
       insert into daily_account_summaries as s (account_id, date, currency, start_balance, end_balance, realized_pnl,
-        unrealized_pnl, fees, fees_unknown, trades, wins, losses, win_rate, volume, max_drawdown, is_final, computed_at)
+        unrealized_pnl, fees, fees_unknown, trades, wins, losses, win_rate, volume, max_drawdown, is_final, computed_at,
+        balances_as_of, orders_as_of, marks_as_of, positions_unmarked, positions_old_mark)
       select account_id, day.date, currency, opening.total, closing.total, coalesce(realized_pnl, 0),
-        case when is_fresh then coalesce(unrealized_pnl, 0) end, coalesce(fees, 0), coalesce(fees_unknown, 0),
+        case when is_fresh then case when open_positions is null then 0 else unrealized_pnl end end, coalesce(fees, 0), coalesce(fees_unknown, 0),
         coalesce(trades, 0), coalesce(wins, 0), coalesce(losses, 0), ${winRate(tx, tx`wins`, tx`closes`)},
-        coalesce(volume, 0), ${ratio(tx, tx`drawdown`)}, is_over, now()
+        coalesce(volume, 0), ${ratio(tx, tx`drawdown`)}, is_over, now(),
+        ${agesOfRow(tx)}
       from mattering
       left join traded using (account_id, currency)
       left join held using (account_id, currency)
+      left join read using (account_id, currency)
+      left join checked using (account_id)
       cross join day
       ${balancesOfDay(tx)}
       -- Two jobs write these rows. The same order prevents a deadlock.
@@ -95,17 +106,82 @@ export async function summarise(
       on conflict (account_id, date, currency) do update set
         start_balance = excluded.start_balance, end_balance = excluded.end_balance,
         realized_pnl = excluded.realized_pnl,
-        unrealized_pnl = case when s.is_final then s.unrealized_pnl else coalesce(excluded.unrealized_pnl, s.unrealized_pnl) end,
+        ${keptUnlessFresh(tx)},
         fees = excluded.fees, fees_unknown = excluded.fees_unknown, trades = excluded.trades, wins = excluded.wins,
         losses = excluded.losses, win_rate = excluded.win_rate, volume = excluded.volume,
         max_drawdown = excluded.max_drawdown, is_final = excluded.is_final, computed_at = excluded.computed_at
-      returning s.account_id, s.fees_unknown
+      returning s.account_id, s.fees_unknown, s.positions_unmarked
     )
     select count(distinct account_id)::int as accounts, count(*)::int as summaries,
-      coalesce(sum(fees_unknown), 0)::int as fees_unknown
+      coalesce(sum(fees_unknown), 0)::int as fees_unknown, coalesce(sum(positions_unmarked), 0)::int as unmarked
     from written`
   if (!counts) throw new Error('a select without a row')
   return { ...counts }
+}
+
+/** The accounts and currencies that have a row, over the relations `account`, `traded` and `held`. */
+function matteringCurrencies(tx: TransactionSql, day: string) {
+  const quotes = Object.entries(CATALOGUE).flatMap(([exchange, { quoteCurrencies }]) =>
+    quoteCurrencies.map(currency => ({ exchange, currency }))
+  )
+  return tx`
+    select account_id, currency from traded
+    union select account_id, currency from held
+    union select account_id, currency
+    from account join jsonb_to_recordset(${JSON.stringify(quotes)}::text::jsonb) as q (exchange text, currency text) using (exchange)
+    union select account_id, currency from account join daily_account_summaries using (account_id)
+    where date = ${day}::date`
+}
+
+/** The ages and counts of a row, in the order of the insert. No age is later than the end of the day. */
+function agesOfRow(tx: TransactionSql) {
+  // `least` ignores null.
+  const atMost = (asOf: string) => `case when ${asOf} is not null then least(${asOf}, ends) end`
+  return tx.unsafe(`
+    ${atMost('balances_as_of')}, ${atMost('orders_as_of')}, case when is_fresh then ${atMost('marks_as_of')} end,
+    case when is_fresh then coalesce(unmarked, 0) else 0 end, case when is_fresh then coalesce(old_mark, 0) else 0 end`)
+}
+
+/** Sums of the open positions by account and currency, over the relation `account`. */
+function heldPerCurrency(tx: TransactionSql) {
+  return tx`
+    select sa.account_id, coalesce(p.quote, p.currency) as currency, count(*) as open_positions,
+      sum(p.unrealized_pnl) as unrealized_pnl, count(*) filter (where p.unrealized_pnl is null) as unmarked,
+      count(*) filter (where p.marked_at < now() - make_interval(mins => ${OLD_MARK_MINUTES}::int)) as old_mark,
+      min(p.marked_at) as marks_as_of
+    from strategy_positions p join strategy_accounts sa using (strategy_account_id) join account using (account_id)
+    where p.quantity <> 0
+    group by 1, 2`
+}
+
+/** When the balances were read, by account and currency. */
+function readPerCurrency(tx: TransactionSql) {
+  return tx`
+    select account_id, asset as currency, min(synced_at) as balances_as_of
+    from account_balances join account using (account_id) group by 1, 2`
+}
+
+/** When the unfinished orders were checked, by account. Unknown ones are not: they are checked less often. */
+function checkedPerAccount(tx: TransactionSql) {
+  return tx`
+    select account_id, min(coalesce(last_checked_at, created_at)) as orders_as_of
+    from orders join account using (account_id)
+    where status in ('pending', 'open', 'partially_filled') and exchange_order_id is not null
+    group by 1`
+}
+
+/** The values of a row that are those of the day's end, once it is final or values of now no longer count as such. */
+function keptUnlessFresh(tx: TransactionSql) {
+  const columns = ['unrealized_pnl', 'marks_as_of', 'positions_unmarked', 'positions_old_mark']
+  const isKept = 's.is_final or not (select is_fresh from day)'
+  return tx.unsafe(
+    [
+      ...columns.map(name => `${name} = case when ${isKept} then s.${name} else excluded.${name} end`),
+      ...['balances_as_of', 'orders_as_of'].map(
+        name => `${name} = case when s.is_final then s.${name} else excluded.${name} end`
+      )
+    ].join(', ')
+  )
 }
 
 /** The bounds of a day, whether it is over, and whether values of now still count as values of its end. */
@@ -159,12 +235,17 @@ function balancesOfDay(tx: TransactionSql) {
 }
 
 /** The summaries of a day, by account and currency. */
-export async function summariesOf(tx: TransactionSql, day: string): Promise<AccountSummary[]> {
+export async function summariesOf(
+  tx: TransactionSql,
+  day: string,
+  { timeZone }: Pick<PlanOptions, 'timeZone'>
+): Promise<AccountSummary[]> {
   const rows = await tx<AccountSummary[]>`
     select s.account_id, a.name as account, a.exchange, a.is_testnet, a.state = 'credentials_refused' as credentials_refused,
       u.chat_id, s.currency, s.start_balance, s.end_balance,
       s.realized_pnl, s.unrealized_pnl, s.fees, s.fees_unknown, s.trades, s.wins, s.losses, s.win_rate, s.volume,
-      s.max_drawdown, s.is_final
+      s.max_drawdown, s.is_final, least(s.computed_at, day_begin(${day}::date + 1, ${timeZone})) as at,
+      s.balances_as_of, s.orders_as_of, s.marks_as_of, s.positions_unmarked, s.positions_old_mark
     from daily_account_summaries s
     join ${accountsWithoutCredentials(tx)} a using (account_id) join ${usersWithChats(tx)} u using (user_id)
     where s.date = ${day}::date

@@ -75,13 +75,17 @@ export async function writeChanges(
   if (written?.inserted !== fresh.length) throw new Error('executions were recorded by another writer')
 }
 
-/** Inserts or updates the positions. Realised PnL and fees are added to the stored sums. */
+/**
+ * Inserts or updates the positions. Realised PnL and fees are added to the stored sums. The unrealised PnL of an open
+ * position without a mark is unknown.
+ */
 function upsertPositions(tx: TransactionSql, positions: readonly BookedPosition[]) {
   return tx`
     insert into strategy_positions as held (
-      strategy_account_id, market_type, symbol, position_side, base, quote, quantity, entry_price, realized_pnl, fees
+      strategy_account_id, market_type, symbol, position_side, base, quote, quantity, entry_price, realized_pnl, fees,
+      unrealized_pnl
     )
-    select * from jsonb_to_recordset(${JSON.stringify(positions.map(positionRow))}::text::jsonb) as r(
+    select r.*, case when quantity = 0 then 0 end from jsonb_to_recordset(${JSON.stringify(positions.map(positionRow))}::text::jsonb) as r(
       strategy_account_id bigint, market_type text, symbol text, position_side text, base text, quote text,
       quantity numeric, entry_price numeric, realized_pnl numeric, fees numeric
     )
@@ -92,7 +96,8 @@ function upsertPositions(tx: TransactionSql, positions: readonly BookedPosition[
       entry_price = excluded.entry_price,
       realized_pnl = held.realized_pnl + excluded.realized_pnl,
       fees = held.fees + excluded.fees,
-      unrealized_pnl = coalesce((held.mark_price - excluded.entry_price) * excluded.quantity, 0),
+      unrealized_pnl = case when excluded.quantity = 0 then 0
+        else (held.mark_price - excluded.entry_price) * excluded.quantity end,
       updated_at = now()`
 }
 

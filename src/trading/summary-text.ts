@@ -5,6 +5,7 @@ import { CATALOGUE } from '../exchanges/catalogue.ts'
 import type { Language } from '../messages.ts'
 import { escapeHtml, quoteText } from '../notifications/html.ts'
 import type { AccountSummary } from './daily-summaries.ts'
+import { type MaxAges, oldValues } from './summary-ages.ts'
 
 export interface SummaryTextOptions {
   /** The day, `YYYY-MM-DD`. */
@@ -36,6 +37,10 @@ const words = {
   wins: { ko: '승', en: 'won' },
   losses: { ko: '패', en: 'lost' },
   winRate: { ko: '승률', en: 'Win rate' },
+  oldMarks: { ko: '15분보다 오래된 평가', en: 'marks older than 15 min' },
+  unmarked: { ko: '평가되지 않은 포지션', en: 'positions without a mark' },
+  ordersAsOf: { ko: '주문 기준 시각', en: 'orders as of' },
+  valuesAsOf: { ko: '기준', en: 'as of' },
   volume: { ko: '거래대금', en: 'Volume' },
   drawdown: { ko: '최대 낙폭', en: 'Drawdown' },
   noTrades: { ko: '거래 없음', en: 'No trades' },
@@ -47,7 +52,7 @@ const words = {
 
 /** A day of some accounts as one message in Telegram's HTML, of any length: `accountText` of each. */
 export function summaryText(accounts: readonly string[], { day, at, language, timeZone }: SummaryTextOptions): string {
-  const time = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'short' }).format(at)
+  const time = shortTime(at, { timeZone })
   const title = [
     `📊 <b>${words.title[language]} ${escapeHtml(day)}</b>`,
     `${words.asOf[language]}: ${time} (${escapeHtml(timeZone)})`
@@ -55,22 +60,40 @@ export function summaryText(accounts: readonly string[], { day, at, language, ti
   return [title.join('\n'), ...accounts, `<i>${words.footnote[language]}</i>`].join('\n\n')
 }
 
-/** The day of one account in Telegram's HTML, a summary per currency. Amounts keep all digits. */
-export function accountText(summaries: readonly [AccountSummary, ...AccountSummary[]], language: Language): string {
-  return [...heading(summaries[0], language), ...summaries.flatMap(summary => figures(summary, language))].join('\n')
+/** The language and the zone of the texts of accounts, and the ages from which they are shown. */
+export interface AccountTextOptions extends Pick<SummaryTextOptions, 'language' | 'timeZone'> {
+  maxAges: MaxAges
 }
 
-function heading({ account, exchange, is_testnet, credentials_refused }: AccountSummary, language: Language): string[] {
+/**
+ * The day of one account in Telegram's HTML, a summary per currency. Amounts keep all digits. An unknown value is a
+ * question mark. A value that is older than allowed has the time from when it is.
+ */
+export function accountText(
+  summaries: readonly [AccountSummary, ...AccountSummary[]],
+  options: AccountTextOptions
+): string {
+  return [...heading(summaries[0], options), ...summaries.flatMap(summary => figures(summary, options))].join('\n')
+}
+
+function heading(summary: AccountSummary, options: AccountTextOptions): string[] {
+  const { account, exchange, is_testnet, credentials_refused } = summary
+  const { language, maxAges } = options
+  const { orders } = oldValues(summary, maxAges)
   const known = EXCHANGE_NAMES.find(name => name === exchange)
   const where = known ? CATALOGUE[known].name : exchange
   const mark = is_testnet ? ` [${words.testnet[language]}]` : ''
   return [
     `<b>${quoteText(account)}</b> (${escapeHtml(where)})${mark}`,
-    ...(credentials_refused ? [`⚠️ ${words.refused[language]}`] : [])
+    ...(credentials_refused ? [`⚠️ ${words.refused[language]}`] : []),
+    ...(orders ? [`⚠️ ${words.ordersAsOf[language]} ${shortTime(orders, options)}`] : [])
   ]
 }
 
-function figures(summary: AccountSummary, language: Language): string[] {
+function figures(summary: AccountSummary, options: AccountTextOptions): string[] {
+  const { language, maxAges } = options
+  const old = oldValues(summary, maxAges)
+  const from = (asOf: Date | null) => (asOf ? ` (${words.valuesAsOf[language]} ${shortTime(asOf, options)})` : '')
   const say = (word: keyof typeof words, value: string) => `${words[word][language]} ${value}`
   const { trades, wins, losses, fees_unknown: feesUnknown } = summary
   const currency = escapeHtml(summary.currency)
@@ -84,15 +107,23 @@ function figures(summary: AccountSummary, language: Language): string[] {
     say('fees', amount(summary.fees))
   ]
   if (feesUnknown > 0) money.push(`${words.feesUnknown[language]} ${feesUnknown}`)
-  const held = [say('unrealized', summary.unrealized_pnl === null ? '?' : signed(summary.unrealized_pnl))]
+  const unrealized = summary.unrealized_pnl === null ? '?' : signed(summary.unrealized_pnl)
+  const held = [say('unrealized', `${unrealized}${from(old.marks)}`)]
+  if (summary.positions_old_mark > 0) held.push(say('oldMarks', `${summary.positions_old_mark}`))
+  if (summary.positions_unmarked > 0) held.push(say('unmarked', `${summary.positions_unmarked}`))
   if (summary.max_drawdown !== null) held.push(say('drawdown', percent(summary.max_drawdown)))
   return [
-    `• <b>${currency}</b> ${say('balance', `${start} → ${end}`)}`,
+    `• <b>${currency}</b> ${say('balance', `${start} → ${end}`)}${from(old.balances)}`,
     ...(trades === 0
       ? [`  ${words.noTrades[language]}`]
       : [`  ${money.join(', ')}`, `  ${[...counts, say('volume', amount(summary.volume))].join(', ')}`]),
     `  ${held.join(', ')}`
   ]
+}
+
+/** A time as `2026-11-25 00:30`. */
+function shortTime(at: Date, { timeZone }: Pick<SummaryTextOptions, 'timeZone'>): string {
+  return new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'short' }).format(at)
 }
 
 /** Digit for digit, thousands grouped, without trailing zeros: `1,234,567.8901`. */

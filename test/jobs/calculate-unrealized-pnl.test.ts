@@ -54,7 +54,7 @@ t.test('the unrealised PnL is exactly the signed difference of mark and entry', 
   t.strictSame(await marksOf(database), [
     { id: 'BTCUSDT BOTH', mark: '100000', pnl: '152.4157887364731', marked_at: readAt },
     { id: 'ETHUSDT SHORT', mark: '2', pnl: '-0.99999999999999999999', marked_at: readAt },
-    { id: 'XRPUSDT BOTH', mark: null, pnl: '0', marked_at: null }
+    { id: 'XRPUSDT BOTH', mark: null, pnl: null, marked_at: null }
   ])
 })
 

@@ -3,9 +3,11 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
+import { SUMMARY_MAX_AGES } from '../../src/jobs/index.ts'
 import { type DailySummaryServices, sendDailySummary } from '../../src/jobs/send-daily-summary.ts'
 import { Outbox } from '../../src/notifications/outbox.ts'
 import { assertRows } from '../support/assert-rows.ts'
+import { undoneBy } from '../support/jobs.ts'
 import { tradingDatabase } from '../support/trading.ts'
 import {
   holdPositions,
@@ -28,6 +30,7 @@ function send(database: Database, overrides: RunOverrides = {}, services: Partia
     timeZone: noon.timeZone,
     language: 'en',
     operatorChatId: OPERATOR,
+    maxAges: SUMMARY_MAX_AGES,
     outbox: new Outbox(),
     ...services
   })
@@ -74,7 +77,9 @@ t.test('the summary of an incomplete day equals a manual computation', async t =
     { symbol: 'XRPUSDT', quantity: '0', unrealized: '99' }
   ])
   const { result, progress } = await send(database)
-  t.strictSame(result, { day: noon.date, accounts: 1, summaries: 1, fees_unknown: 1, recipients: 1, messages: 1 })
+  const counts = { accounts: 1, summaries: 1, fees_unknown: 1, unmarked: 0, outdated: 0, recipients: 1, messages: 1 }
+  t.strictSame(result, { day: noon.date, ...counts })
+  t.strictSame(undoneBy('send_daily_summary', result), {}, 'everything is done')
   t.strictSame(progress.at(-1), [1, 1])
   t.strictSame(await summaries(database), [
     {
@@ -83,6 +88,39 @@ t.test('the summary of an incomplete day equals a manual computation', async t =
       ...{ win_rate: '0.33333333333333333333', volume: '60000.05', max_drawdown: '-0.1', is_final: false }
     }
   ])
+})
+
+t.test('a summary with an old balance or a position without a mark is sent, and its run is partial', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await holdPositions(database, [
+    { symbol: 'BTCUSDT', unrealized: '5' },
+    { symbol: 'ETHUSDT', unrealized: null }
+  ])
+  const synced = (secondsAgo: number) =>
+    database.run(
+      sql => sql`
+        insert into account_balances (account_id, market_type, asset, free, locked, total, synced_at)
+        values (1, 'SPOT', 'USDT', 1, 0, 1, now() - make_interval(secs => ${secondsAgo}::int))
+        on conflict (account_id, market_type, asset) do update set synced_at = excluded.synced_at`
+    )
+  await synced(3 * 59 + 5)
+  const { result } = await send(database)
+  t.hasStrict(result, { messages: 1 })
+  t.strictSame(undoneBy('send_daily_summary', result), { outdated: 1, unmarked: 1 }, 'the run is partial')
+  const [message] = await messages(database)
+  const lines = message?.text.split('\n') ?? []
+  t.match(
+    lines.find(line => line.includes('Balance')),
+    /Balance \? → \? \(as of \d{4}-\d\d-\d\d \d\d:\d\d\)$/
+  )
+  t.equal(
+    lines.find(line => line.includes('Unrealised')),
+    '  Unrealised +5, positions without a mark 1'
+  )
+  await synced(0)
+  const { result: next } = await send(database, { trigger: 'manual' })
+  t.strictSame(undoneBy('send_daily_summary', next), { unmarked: 1 })
 })
 
 t.test('a summary has a row per currency that is traded, held or of the exchange, and no sum over these', async t => {

@@ -108,7 +108,11 @@ t.test('a closing fill realises PnL at the average price; two orders of one symb
     executions.map(({ realized_pnl }) => realized_pnl),
     [null, '10', '-5']
   )
-  assertRows(t, positions, [{ quantity: '0.5', entry_price: '100', realized_pnl: '5' }])
+  assertRows(t, positions, [{ quantity: '0.5', entry_price: '100', realized_pnl: '5', unrealized_pnl: null }])
+  const rest = await place({ quantity: '0.5', side: 'SELL' })
+  exchange.fill(rest, { quantity: '0.5', price: '100' })
+  await run()
+  assertRows(t, (await books()).positions, [{ quantity: '0', unrealized_pnl: '0' }])
 })
 
 t.test('a cancelled order keeps its fills; rejected and expired orders have that status', async t => {

@@ -7,6 +7,7 @@ import { buildApp } from '../../src/app.ts'
 import { SECOND } from '../../src/async/durations.ts'
 import { loadConfig } from '../../src/config.ts'
 import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
+import { SUMMARY_MAX_AGES } from '../../src/jobs/index.ts'
 import { sendDailySummary } from '../../src/jobs/send-daily-summary.ts'
 import { Outbox } from '../../src/notifications/outbox.ts'
 import type { JobContext } from '../../src/scheduler/job.ts'
@@ -64,7 +65,13 @@ const jobs = [
   testJob('daily_performance', calculateDailyPerformance({ timeZone: config.TIME_ZONE })),
   testJob(
     'daily_summary',
-    sendDailySummary({ timeZone: config.TIME_ZONE, language: 'en', operatorChatId: '1', outbox: new Outbox() })
+    sendDailySummary({
+      timeZone: config.TIME_ZONE,
+      language: 'en',
+      operatorChatId: '1',
+      maxAges: SUMMARY_MAX_AGES,
+      outbox: new Outbox()
+    })
   )
 ].filter(({ id }) => process.env.TEST_JOBS?.split(',').includes(id))
 

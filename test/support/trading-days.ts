@@ -174,7 +174,7 @@ export function recordBalances(
 /** Sets positions of strategy accounts, by index, from 0. */
 export function holdPositions(
   database: Database,
-  positions: readonly { on?: number; symbol: string; currency?: string; quantity?: string; unrealized: string }[]
+  positions: readonly { on?: number; symbol: string; currency?: string; quantity?: string; unrealized: string | null }[]
 ): Promise<void> {
   const rows = positions.map(({ on = 0, symbol, currency = 'USDT', quantity = '1', unrealized }) => ({
     on: on + 1,

@@ -33,7 +33,7 @@ const dayBefore = (date: string, days = 1) => new Date(Date.parse(date) - days *
 
 const run = (day: string, timeZone: string) => database.transaction(tx => summarise(tx, day, { timeZone }))
 
-const rowsOf = (day: string) => database.transaction(tx => summariesOf(tx, day))
+const rowsOf = (day: string) => database.transaction(tx => summariesOf(tx, day, { timeZone: noon.timeZone }))
 
 const unfinished = (yesterday: string, timeZone = noon.timeZone) =>
   database.transaction(tx => unfinishedDays(tx, yesterday, { timeZone }))
@@ -48,9 +48,16 @@ t.test('a summary counts the executions from the beginning of the day to its end
     { at: noon.at(-0.001), price: '10', quantity: '4', pnl: null, fee_value: '0.25' },
     { at: noon.at(0), pnl: '2000', fee_value: '200' }
   ])
-  t.strictSame(await run(dayBefore(noon.date), noon.timeZone), { accounts: 1, summaries: 1, fees_unknown: 1 })
-  const [row] = await rowsOf(dayBefore(noon.date))
+  t.strictSame(await run(dayBefore(noon.date), noon.timeZone), {
+    accounts: 1,
+    summaries: 1,
+    fees_unknown: 1,
+    unmarked: 0
+  })
+  const [{ at, ...row } = { at: null }] = await rowsOf(dayBefore(noon.date))
+  t.equal(at?.toISOString(), new Date(noon.at(0)).toISOString(), 'the values are those of the end of the day')
   t.strictSame(plain({ ...row }), {
+    ...{ balances_as_of: null, orders_as_of: null, marks_as_of: null, positions_unmarked: 0, positions_old_mark: 0 },
     ...{ account_id: '1', account: 'account 1', exchange: 'BINANCE', is_testnet: false, credentials_refused: false },
     ...{ chat_id: null, currency: 'USDT', start_balance: null, end_balance: null, realized_pnl: '-3.5' },
     ...{ unrealized_pnl: null, fees: '1.75', fees_unknown: 1, trades: 4, wins: 1, losses: 1 },
@@ -120,7 +127,7 @@ t.test('until three hours after the end of a day, its unrealised PnL is that of 
     { on: 1, symbol: 'ETHBTC', currency: 'BTC', unrealized: '0.001' }
   ])
   const day = dayBefore(night.date)
-  t.strictSame(await run(day, night.timeZone), { accounts: 2, summaries: 3, fees_unknown: 0 })
+  t.strictSame(await run(day, night.timeZone), { accounts: 2, summaries: 3, fees_unknown: 0, unmarked: 0 })
   const held = async () => (await rowsOf(day)).map(row => plain({ ...row }))
   const expected = [
     { account_id: '1', currency: 'BTC', unrealized_pnl: '0.001', is_final: true },
@@ -164,7 +171,7 @@ t.test('a day is final after its end, and its unrealised PnL is unknown from thr
   const summary = async () => {
     await frozen.run(sql => sql`delete from daily_account_summaries`)
     await frozen.transaction(tx => summarise(tx, day, { timeZone: 'UTC' }))
-    const rows = await frozen.transaction(tx => summariesOf(tx, day))
+    const rows = await frozen.transaction(tx => summariesOf(tx, day, { timeZone: 'UTC' }))
     return rows.map(({ is_final, unrealized_pnl }) => [
       is_final,
       unrealized_pnl === null ? null : Number(unrealized_pnl)
@@ -195,7 +202,8 @@ t.test('a day that is completed later than three hours after its end keeps its e
     ...{ account_id: '1', account: 'account 1', exchange: 'BINANCE', is_testnet: false, credentials_refused: false },
     ...{ chat_id: null, currency: 'USDT', start_balance: null, end_balance: null, realized_pnl: '0' },
     ...{ unrealized_pnl: '12', fees: '0', fees_unknown: 0, trades: 0, wins: 0, losses: 0 },
-    ...{ win_rate: null, volume: '0', max_drawdown: null, is_final: true }
+    ...{ win_rate: null, volume: '0', max_drawdown: null, is_final: true, at: new Date(noon.at(0)) },
+    ...{ balances_as_of: null, orders_as_of: null, marks_as_of: null, positions_unmarked: 0, positions_old_mark: 0 }
   })
 })
 
@@ -236,8 +244,8 @@ t.test('a disabled account keeps its existing days, and gets no new one', async 
   const [first, second] = [dayBefore(noon.date, 2), dayBefore(noon.date)]
   await run(first, noon.timeZone)
   await database.run(sql => sql`update accounts set is_active = false where account_id = 2`)
-  t.strictSame(await run(first, noon.timeZone), { accounts: 2, summaries: 2, fees_unknown: 0 })
-  const one = { accounts: 1, summaries: 1, fees_unknown: 0 }
+  t.strictSame(await run(first, noon.timeZone), { accounts: 2, summaries: 2, fees_unknown: 0, unmarked: 0 })
+  const one = { accounts: 1, summaries: 1, fees_unknown: 0, unmarked: 0 }
   t.strictSame(await run(second, noon.timeZone), one)
   t.strictSame(await run(second, noon.timeZone), one, 'the summary of another account does not count')
 })
@@ -247,7 +255,7 @@ t.test('a currency without activity keeps an existing summary of the day, and ge
   await holdPositions(database, [{ symbol: 'ETHBTC', currency: 'BTC', unrealized: '5' }])
   await run(noon.date, noon.timeZone)
   await holdPositions(database, [{ symbol: 'ETHBTC', currency: 'BTC', quantity: '0', unrealized: '5' }])
-  t.strictSame(await run(noon.date, noon.timeZone), { accounts: 1, summaries: 2, fees_unknown: 0 })
+  t.strictSame(await run(noon.date, noon.timeZone), { accounts: 1, summaries: 2, fees_unknown: 0, unmarked: 0 })
   assertRows(
     t,
     (await rowsOf(noon.date)).map(row => plain({ ...row })),
@@ -263,7 +271,12 @@ t.test('an account has no summary of a day that ended before its creation', asyn
   await seed()
   const created = (at: string) => database.run(sql => sql`update accounts set created_at = ${at}`)
   await created(noon.at(0))
-  t.strictSame(await run(dayBefore(noon.date), noon.timeZone), { accounts: 0, summaries: 0, fees_unknown: 0 })
+  t.strictSame(await run(dayBefore(noon.date), noon.timeZone), {
+    accounts: 0,
+    summaries: 0,
+    fees_unknown: 0,
+    unmarked: 0
+  })
   await created(noon.at(-0.001))
   t.hasStrict(await run(dayBefore(noon.date), noon.timeZone), { accounts: 1, summaries: 1 })
 })
@@ -346,4 +359,72 @@ t.test('the day of a time is that in the time zone', async t => {
   t.equal(await at('2026-11-24T14:59:59Z', 'Asia/Seoul'), '2026-11-24')
   t.equal(await at('2026-11-24T15:00:00Z', 'Asia/Seoul'), '2026-11-25')
   t.equal(await at('2026-11-24T15:00:00Z', 'UTC'), '2026-11-24')
+})
+
+t.test(
+  'a summary has the ages of its balances, orders and marks, and counts positions without a current mark',
+  async t => {
+    await seed()
+    await holdPositions(database, [
+      { symbol: 'BTCUSDT', unrealized: '5' },
+      { symbol: 'ETHUSDT', unrealized: '2' },
+      { symbol: 'XRPUSDT', unrealized: null },
+      { symbol: 'ETHBTC', currency: 'BTC', unrealized: null }
+    ])
+    const ago = (minutes: number) => `now() - interval '${minutes} minutes'`
+    const execute = (statement: string) => database.run(sql => sql.unsafe(statement))
+    await execute(`update strategy_positions set marked_at = ${ago(14)} where symbol = 'BTCUSDT'`)
+    await execute(`update strategy_positions set marked_at = ${ago(16)} where symbol = 'ETHUSDT'`)
+    await execute(`insert into account_balances (account_id, market_type, asset, free, locked, total, synced_at) values
+    (1, 'SPOT', 'USDT', 1, 0, 1, ${ago(3)}), (1, 'FUTURES', 'USDT', 1, 0, 1, ${ago(9)}), (1, 'SPOT', 'BTC', 1, 0, 1, ${ago(2)})`)
+    for (const [id, status, minutes] of [
+      ['1', 'open', 4],
+      ['2', 'pending', 7],
+      ['3', 'filled', 60],
+      ['4', 'unknown', 90]
+    ]) {
+      await execute(`insert into orders (order_id, strategy_account_id, account_id, market_type, exchange_order_id,
+      symbol, exchange_symbol, side, order_type, quantity, status, last_checked_at) overriding system value
+      values (90000 + ${id}, 1, 1, 'SPOT', '${id}', 'BTCUSDT', 'BTCUSDT', 'BUY', 'LIMIT', 1, '${status}', ${ago(Number(minutes))})`)
+    }
+    t.strictSame(await run(noon.date, noon.timeZone), { accounts: 1, summaries: 2, fees_unknown: 0, unmarked: 2 })
+    const [btc, usdt] = await rowsOf(noon.date)
+    const ages = (row: typeof btc) =>
+      [row?.balances_as_of, row?.orders_as_of, row?.marks_as_of].map(asOf =>
+        asOf && row ? Math.round((row.at.getTime() - asOf.getTime()) / 60_000) : null
+      )
+    t.strictSame(ages(btc), [2, 7, null])
+    t.hasStrict(btc, { currency: 'BTC', unrealized_pnl: null, positions_unmarked: 1, positions_old_mark: 0 })
+    t.strictSame(ages(usdt), [9, 7, 16])
+    t.hasStrict(usdt, { currency: 'USDT', unrealized_pnl: '7', positions_unmarked: 1, positions_old_mark: 1 })
+  }
+)
+
+t.test('the ages of the first final summary are kept', async t => {
+  await seed()
+  await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: null }])
+  const day = dayBefore(night.date)
+  await run(day, night.timeZone)
+  const [before] = await database.transaction(tx => summariesOf(tx, day, night))
+  t.hasStrict(before, { is_final: true, unrealized_pnl: null, positions_unmarked: 1, balances_as_of: null })
+  await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '3' }])
+  await recordBalances(database, [{ at: night.at(0.5), total: '1' }])
+  await database.run(
+    sql => sql`
+      insert into account_balances (account_id, market_type, asset, free, locked, total, synced_at)
+      values (1, 'SPOT', 'USDT', 1, 0, 1, now())`
+  )
+  await run(day, night.timeZone)
+  const [after] = await database.transaction(tx => summariesOf(tx, day, night))
+  t.hasStrict(after, { unrealized_pnl: null, positions_unmarked: 1, balances_as_of: null, marks_as_of: null })
+})
+
+t.test('a value that has become unknown replaces an earlier one of the same day', async t => {
+  await seed()
+  await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: '4' }])
+  await run(noon.date, noon.timeZone)
+  assertRows(t, await rowsOf(noon.date), [{ unrealized_pnl: '4', positions_unmarked: 0 }])
+  await holdPositions(database, [{ symbol: 'BTCUSDT', unrealized: null }])
+  await run(noon.date, noon.timeZone)
+  assertRows(t, await rowsOf(noon.date), [{ unrealized_pnl: null, positions_unmarked: 1 }])
 })

@@ -303,10 +303,10 @@ t.test('the price of a fee is requested in the quote currency of the symbol', as
   assertRows(t, positions, [{ base: 'ETH', quote: 'BTC', quantity: '3', fees: '0.01' }])
 })
 
-t.test('a position is valued again with its new quantity, at zero without a mark', async t => {
+t.test('a position is valued again with its new quantity, and has no value without a mark', async t => {
   for (const [mark, unrealized] of [
     ['20', '40'],
-    [null, '0']
+    [null, null]
   ] as const) {
     t.strictSame(await positionAfterFill(mark), {
       ...{ quantity: '4', unrealized_pnl: unrealized, realized_pnl: '7', fees: '5.1', is_new: true }

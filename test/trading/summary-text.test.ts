@@ -1,6 +1,12 @@
 import t from 'tap'
 import type { AccountSummary } from '../../src/trading/daily-summaries.ts'
+import { isOutdated } from '../../src/trading/summary-ages.ts'
 import { accountText, summaryText } from '../../src/trading/summary-text.ts'
+
+const AT = new Date('2026-11-24T12:00:00Z')
+const maxAges = { ordersMs: 87_000, marksMs: 921_000, balancesMs: 177_000 }
+const en = { language: 'en', timeZone: 'Asia/Seoul', maxAges } as const
+const ko = { ...en, language: 'ko' } as const
 
 const summary = (rest: Partial<AccountSummary> = {}): AccountSummary => ({
   account_id: '1',
@@ -23,6 +29,12 @@ const summary = (rest: Partial<AccountSummary> = {}): AccountSummary => ({
   volume: '123456',
   max_drawdown: '-0.12345',
   is_final: true,
+  at: AT,
+  balances_as_of: null,
+  orders_as_of: null,
+  marks_as_of: null,
+  positions_unmarked: 0,
+  positions_old_mark: 0,
   ...rest
 })
 
@@ -48,7 +60,7 @@ t.test('the message has the day, the time in the zone, the accounts and the foot
 })
 
 t.test('an account has a heading and three lines per currency', async t => {
-  t.strictSame(accountText([summary(), summary({ currency: 'BTC' })], 'en').split('\n'), [
+  t.strictSame(accountText([summary(), summary({ currency: 'BTC' })], en).split('\n'), [
     '<b>main</b> (Binance)',
     ...['USDT', 'BTC'].flatMap(currency => [
       `• <b>${currency}</b> Balance 1,000 → 1,234,567.8901`,
@@ -61,7 +73,7 @@ t.test('an account has a heading and three lines per currency', async t => {
 
 t.test('the amounts have Korean labels', async t => {
   const refused = summary({ is_testnet: true, credentials_refused: true, exchange: 'UPBIT', fees_unknown: 2 })
-  t.strictSame(accountText([refused, summary({ trades: 0 })], 'ko').split('\n'), [
+  t.strictSame(accountText([refused, summary({ trades: 0 })], ko).split('\n'), [
     '<b>main</b> (Upbit) [테스트넷]',
     '⚠️ 거래소가 인증을 거부하여 값이 오래되었을 수 있음',
     '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901',
@@ -82,7 +94,7 @@ t.test('refused credentials, a testnet and fees of unknown value are shown', asy
     fees: '1250.50',
     fees_unknown: 1
   })
-  t.strictSame(accountText([refused], 'en').split('\n').slice(0, 4), [
+  t.strictSame(accountText([refused], en).split('\n').slice(0, 4), [
     '<b>main</b> (NEW) [testnet]',
     '⚠️ the exchange refuses the credentials: figures may be old',
     '• <b>USDT</b> Balance 1,000 → 1,234,567.8901',
@@ -93,7 +105,7 @@ t.test('refused credentials, a testnet and fees of unknown value are shown', asy
 t.test('an unknown value is a question mark or is left out', async t => {
   const unknown = { start_balance: null, end_balance: null, unrealized_pnl: null, win_rate: null, max_drawdown: null }
   t.strictSame(
-    accountText([summary(unknown), summary({ ...unknown, trades: 0 })], 'en')
+    accountText([summary(unknown), summary({ ...unknown, trades: 0 })], en)
       .split('\n')
       .slice(1),
     [
@@ -110,7 +122,7 @@ t.test('an unknown value is a question mark or is left out', async t => {
 
 t.test('an amount of zero has no sign, and a small amount has all its digits', async t => {
   const small = summary({ realized_pnl: '0.00000001', fees: '0', unrealized_pnl: '0.000', end_balance: '-1234.5' })
-  t.strictSame(accountText([small], 'en').split('\n').slice(1), [
+  t.strictSame(accountText([small], en).split('\n').slice(1), [
     '• <b>USDT</b> Balance 1,000 → -1,234.5',
     '  Net +0.00000001, Realised +0.00000001, Fees 0',
     '  Trades 4 (won 2, lost 1), Win rate 66.67%, Volume 123,456',
@@ -120,7 +132,39 @@ t.test('an amount of zero has no sign, and a small amount has all its digits', a
 
 t.test('names are escaped for Telegram', async t => {
   const odd = summary({ account: 'a<b', exchange: 'X&Y', currency: 'U<T' })
-  const lines = accountText([odd], 'en').split('\n')
+  const lines = accountText([odd], en).split('\n')
   t.equal(lines[0], '<b>a&lt;b</b> (X&amp;Y)')
   t.equal(lines[1], '• <b>U&lt;T</b> Balance 1,000 → 1,234,567.8901')
+})
+
+t.test('a value that is older than three periods of its job has the time from when it is', async t => {
+  const ago = (ms: number) => new Date(AT.getTime() - ms)
+  const fresh = { balances_as_of: ago(177_000), orders_as_of: ago(87_000), marks_as_of: ago(921_000) }
+  t.strictSame(accountText([summary(fresh)], en).split('\n'), accountText([summary()], en).split('\n'))
+  const old = { balances_as_of: ago(177_001), orders_as_of: ago(87_001), marks_as_of: ago(921_001) }
+  const counted = { ...old, positions_old_mark: 2, positions_unmarked: 1 }
+  t.strictSame(accountText([summary(counted), summary({ trades: 0 })], en).split('\n'), [
+    '<b>main</b> (Binance)',
+    '⚠️ orders as of 2026-11-24 20:58',
+    '• <b>USDT</b> Balance 1,000 → 1,234,567.8901 (as of 2026-11-24 20:57)',
+    '  Net +10, Realised +12.5, Fees 2.5',
+    '  Trades 4 (won 2, lost 1), Win rate 66.67%, Volume 123,456',
+    '  Unrealised -3 (as of 2026-11-24 20:44), marks older than 15 min 2, positions without a mark 1, Drawdown -12.35%',
+    '• <b>USDT</b> Balance 1,000 → 1,234,567.8901',
+    '  No trades',
+    '  Unrealised -3, Drawdown -12.35%'
+  ])
+  t.strictSame(accountText([summary({ ...counted, unrealized_pnl: null })], ko).split('\n'), [
+    '<b>main</b> (Binance)',
+    '⚠️ 주문 기준 시각 2026-11-24 20:58',
+    '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901 (기준 2026-11-24 20:57)',
+    '  순손익 +10, 실현 손익 +12.5, 수수료 2.5',
+    '  거래 4 (승 2, 패 1), 승률 66.67%, 거래대금 123,456',
+    '  미실현 손익 ? (기준 2026-11-24 20:44), 15분보다 오래된 평가 2, 평가되지 않은 포지션 1, 최대 낙폭 -12.35%'
+  ])
+  for (const [name, asOf] of Object.entries(old)) {
+    t.equal(isOutdated(summary({ ...fresh, [name]: asOf }), maxAges), true, name)
+  }
+  t.equal(isOutdated(summary(fresh), maxAges), false)
+  t.equal(isOutdated(summary(), maxAges), false, 'an unknown age is not old')
 })

@@ -89,14 +89,14 @@ t.test('the positions of a range are valued by the price of their market', async
   )
   t.strictSame({ ...marked }, { checked: 5, changed: 3, without_price: 1 })
   t.strictSame(await marksOf(database), [
-    [first.strategyAccountId, 'SPOT', 'BTCUSDT', 'BOTH', null, '0'],
-    [second.strategyAccountId, 'FUTURES', 'BTCUSDT', 'LONG', null, '0'],
+    [first.strategyAccountId, 'SPOT', 'BTCUSDT', 'BOTH', null, null],
+    [second.strategyAccountId, 'FUTURES', 'BTCUSDT', 'LONG', null, null],
     [second.strategyAccountId, 'FUTURES', 'BTCUSDT', 'SHORT', '12', '-6'],
     [second.strategyAccountId, 'SPOT', 'BTCUSDT', 'BOTH', '11', '2'],
-    [second.strategyAccountId, 'SPOT', 'ETHUSDT', 'BOTH', null, '0'],
-    [second.strategyAccountId, 'SPOT', 'XRPUSDT', 'BOTH', null, '0'],
+    [second.strategyAccountId, 'SPOT', 'ETHUSDT', 'BOTH', null, null],
+    [second.strategyAccountId, 'SPOT', 'XRPUSDT', 'BOTH', null, null],
     [third.strategyAccountId, 'SPOT', 'BTCUSDT', 'BOTH', '11', '2'],
-    [upbit.strategyAccountId, 'SPOT', 'BTCUSDT', 'BOTH', null, '0']
+    [upbit.strategyAccountId, 'SPOT', 'BTCUSDT', 'BOTH', null, null]
   ])
 })
 
