@@ -154,6 +154,42 @@ t.test('Bybit: PERP is a perpetual in USDC, and a short is a positive size with 
   })
 })
 
+t.test('Bybit: taxes are a part of the fee, and unknown in another currency', async t => {
+  const { simulated, account, client } = await setUp(t, 'BYBIT')
+  const [first = '', second = ''] = simulated.symbols
+  const base = first.replace('USDT', '')
+  const cases = [
+    { symbol: first, side: 'SELL', fee: '0.1', tax: { coin: 'USDT', amount: '0.006403779' }, read: '0.106403779' },
+    {
+      symbol: first,
+      side: 'BUY',
+      fee: '0.001',
+      feeAsset: base,
+      tax: { coin: base, amount: '0.00018' },
+      read: '0.00118'
+    },
+    { symbol: second, side: 'SELL', fee: '0.1', tax: { coin: 'USDT', amount: '0' }, read: '0.1' },
+    { symbol: second, side: 'SELL', fee: '0.1', tax: { coin: 'IDR', amount: '5' }, read: null },
+    {
+      symbol: first,
+      side: 'SELL',
+      fee: '0.1',
+      isFeeAssetNamed: false,
+      tax: { coin: 'USDT', amount: '0.02' },
+      read: '0.12'
+    }
+  ] as const
+  for (const { symbol, side, read, ...fill } of cases) {
+    const placed = simulated.place(account, { symbol, side, quantity: '1' })
+    simulated.fill(placed, { price: '100', ...fill })
+    const invalid: string[] = []
+    const [own, ...others] = await client.fills(placed, { onInvalidRow: ({ reason }) => invalid.push(reason) })
+    t.equal(own?.fee, read, JSON.stringify(fill))
+    t.strictSame(others, [])
+    t.strictSame(invalid, read === null ? ['extraFees is in another coin'] : [])
+  }
+})
+
 t.test('Bybit: executions without a trade are not fills', async t => {
   const execution = (execId: string, execType: string) => ({
     symbol: 'BTCUSDT',

@@ -149,6 +149,83 @@ for (const { exchange, market } of MARKETS) {
   })
 }
 
+const CONTRADICTIONS = [
+  { exchange: 'BYBIT', row: { coin: 'XRP' }, change: { equity: '4.9999' } },
+  { exchange: 'BYBIT', row: { coin: 'XRP' }, change: { spotBorrow: '0.00000005' } },
+  { exchange: 'BYBIT', row: { coin: 'XRP' }, change: { equity: 'NaN' } },
+  { exchange: 'OKX', row: { ccy: 'XRP' }, change: { cashBal: '5.1' } },
+  { exchange: 'OKX', row: { ccy: 'XRP' }, change: { isoEq: '1', isoUpl: '-0.5' } },
+  { exchange: 'OKX', row: { ccy: 'XRP' }, change: { interest: '0.001' } }
+] as const
+
+for (const { exchange, row, change } of CONTRADICTIONS) {
+  t.test(
+    `${exchange}: a balance that contradicts its equation is used, and counted: ${JSON.stringify(change)}`,
+    async t => {
+      const { simulated, account, client, accepting, invalid, count, registry } = await start(t, exchange, 'SPOT')
+      for (const asset of ['BTC', 'XRP']) simulated.setBalance(account, 'SPOT', asset, '5')
+      t.equal((await client.balances()).length, 2)
+      t.equal(count(), 0)
+      simulated.fault({ kind: 'edited', edit: changingRows(row, change) })
+      t.equal((await client.balances(accepting)).length, 2)
+      t.strictSame(
+        invalid.map(({ kind, times }) => ({ kind, times })),
+        [{ kind: 'contradictory', times: 1 }]
+      )
+      t.equal(count(), 1)
+      t.equal((await client.balances()).length, 2, 'the list is complete')
+      t.hasStrict(registry.invalidRows.take()[0], { kind: 'contradictory', operation: 'balances', times: 2 })
+      simulated.clearFaults()
+      await client.balances()
+      t.equal(count(), 0)
+    }
+  )
+}
+
+for (const exchange of ['UPBIT', 'BITHUMB'] as const) {
+  t.test(`${exchange}: an order whose volumes contradict each other is used, and counted`, async t => {
+    const { simulated, account, client, count } = await start(t, exchange, 'SPOT')
+    const order = simulated.place(account, { quantity: '3' })
+    simulated.fill(order, { quantity: '1' })
+    simulated.fault({
+      kind: 'edited',
+      edit: changingRows({ uuid: order.exchangeOrderId }, { remaining_volume: '1.5' })
+    })
+    t.equal((await client.openOrders())[0]?.filledQuantity, '1')
+    t.equal(count(), 1)
+    await client.order(order)
+    t.equal(count(), 2)
+    simulated.clearFaults()
+    await client.openOrders()
+    await client.order(order)
+    t.equal(count(), 0)
+  })
+}
+
+t.test('amounts that the equation does not know, and rounding, are no contradiction', async t => {
+  const cases = [
+    ['BYBIT', { coin: 'XRP' }, { equity: '5.00000003' }],
+    ['BYBIT', { coin: 'XRP' }, { walletBalance: '7', spotBorrow: '2' }],
+    ['BYBIT', { coin: 'XRP' }, { unrealisedPnl: '-1', equity: '4' }],
+    [
+      'BYBIT',
+      { accountType: 'UNIFIED' },
+      { totalEquity: '9', totalMarginBalance: '5', coin: [{ coin: 'XRP', walletBalance: '5', equity: '9' }] }
+    ],
+    ['OKX', { ccy: 'XRP' }, { cashBal: '1', isoEq: '4', isoUpl: '-0.5', upl: '-0.5' }],
+    ['OKX', { ccy: 'XRP' }, { cashBal: '3', stgyEq: '2' }],
+    ['OKX', { ccy: 'XRP' }, { cashBal: '5.000000000000002' }],
+    ['OKX', { ccy: 'XRP' }, { cashBal: '' }]
+  ] as const
+  for (const [exchange, row, change] of cases) {
+    const { simulated, account, client, invalid, accepting } = await start(t, exchange, 'SPOT')
+    simulated.setBalance(account, 'SPOT', 'XRP', '5')
+    simulated.fault({ kind: 'edited', edit: changingRows(row, change) })
+    t.equal((await client.balances(accepting)).length, 1)
+    t.strictSame(invalid, [], JSON.stringify(change))
+  }
+})
+
 for (const exchange of ['BINANCE', 'BYBIT', 'OKX', 'UPBIT'] as const) {
   t.test(
     `${exchange}: an unreadable signed answer is an error of the exchange, and counted until it is readable`,

@@ -70,6 +70,36 @@ export function supportedOnly<T>(
 }
 
 /**
+ * Checks a row that is used by an equation that the exchange documents, and reports it as contradictory.
+ *
+ * @param contradiction the reason; null when the amounts agree or the row does not have them. May throw `UnreadableAnswer`
+ */
+export function reportContradiction(
+  row: JsonRecord,
+  contradiction: (row: JsonRecord) => string | null,
+  onInvalidRow: OnInvalidRow | undefined
+): void {
+  if (onInvalidRow === undefined) return
+  let reason: string | null
+  try {
+    reason = contradiction(row)
+  } catch (err) {
+    if (!(err instanceof UnreadableAnswer)) throw err
+    reason = err.message
+  }
+  if (reason !== null) onInvalidRow({ kind: 'contradictory', reason, row, times: 1 })
+}
+
+/** Exchanges round each amount of an equation to eight digits, and compute some of them in floating point. */
+const ROUNDING = { digits: '0.00000004', share: '0.000000000001' }
+
+/** Whether two amounts differ by more than the rounding of four amounts to eight digits, or a share of 10^-12. */
+export function differBeyondRounding(amount: Decimal, other: Decimal): boolean {
+  const difference = new Exact(amount).minus(other).abs()
+  return difference.gt(ROUNDING.digits) && difference.gt(new Exact(amount).abs().times(ROUNDING.share))
+}
+
+/**
  * Runs `parse` and translates its errors: an unsupported symbol becomes `bad_symbol`, an answer that cannot be read
  * `invalid_answer`.
  *

@@ -2,7 +2,7 @@
 
 import { SECOND } from '../../async/durations.ts'
 import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
-import { type Decimal, Exact, isZero, negated } from '../../domain/decimal.ts'
+import { type Decimal, Exact, isZero, negated, toDecimal } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
@@ -41,6 +41,7 @@ import type { RateLimit } from '../http/rate-budget.ts'
 import { type OnUnreadableRow, RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
+  differBeyondRounding,
   hmacSha256,
   instrumentFrom,
   notEmpty,
@@ -48,6 +49,7 @@ import {
   queryOf,
   type RefusalTable,
   refusalFrom,
+  reportContradiction,
   supportedContract,
   supportedOnly
 } from './adapter.ts'
@@ -218,7 +220,7 @@ export class BybitClient implements ExchangeClient {
       parse: (rows: unknown[]) =>
         rowsOf(rows, 'fills')
           .filter(isTrade)
-          .map(row => parseBybitFill(row, this.marketType))
+          .map(row => parseBybitFill(row, this.marketType, options?.onInvalidRow))
     }
     const fills: Fill[] = []
     for (const window of windowsSince(fillsSince(ref), this.#api.host.now, BYBIT_WINDOWS)) {
@@ -324,17 +326,23 @@ export function parseBybitOrder(row: JsonRecord, marketType: MarketType): Unifie
 }
 
 /**
- * An execution. Bybit does not report its position side: it is `BOTH` here. In hedge mode the order has the right one.
+ * An execution. Bybit does not report its position side: it is `BOTH` here. In hedge mode the order has the right one. Taxes
+ * (`extraFees`) are a part of the fee; in another currency than that of the fee they make the fee unknown, which is
+ * reported.
  *
  * @throws {UnreadableAnswer} @throws {UnsupportedSymbol}
  */
-export function parseBybitFill(row: JsonRecord, marketType: MarketType): Fill {
+export function parseBybitFill(row: JsonRecord, marketType: MarketType, onInvalidRow?: OnInvalidRow): Fill {
   const exchangeSymbol = textOf(row, 'symbol')
   const symbol = supportedSymbol(exchangeSymbol, marketType)
   const settleCoin = marketType === 'FUTURES' ? symbol.slice(-4) : null
   const side = meaningOf(row, 'side', SIDES)
-  const fee = optionalDecimal(row, 'execFee')
+  const tradingFee = optionalDecimal(row, 'execFee')
   const feeAsset = optionalText(row, 'feeCurrency') ?? settleCoin
+  const feeIn = feeAsset === null && tradingFee !== null ? spotFeeIn(side, tradingFee) : undefined
+  const isFeeCoin = (coin: string) => (feeIn === undefined ? coin === feeAsset : isPart(coin, exchangeSymbol, feeIn))
+  const fee = tradingFee === null ? null : withTaxes(tradingFee, row, isFeeCoin)
+  if (fee === null && tradingFee !== null) reportContradiction(row, () => 'extraFees is in another coin', onInvalidRow)
   return {
     exchangeTradeId: textOf(row, 'execId'),
     exchangeOrderId: textOf(row, 'orderId'),
@@ -346,7 +354,7 @@ export function parseBybitFill(row: JsonRecord, marketType: MarketType): Fill {
     quantity: decimalOf(row, 'execQty'),
     fee,
     feeAsset,
-    ...(feeAsset === null && fee !== null && { feeIn: spotFeeIn(side, fee) }),
+    ...(feeIn !== undefined && { feeIn }),
     realizedPnl: marketType === 'SPOT' ? null : optionalDecimal(row, 'execPnl'),
     executedAt: millisOf(row, 'execTime')
   }
@@ -361,16 +369,69 @@ function spotFeeIn(side: OrderSide, fee: Decimal): 'base' | 'quote' {
   return (side === 'BUY') === isRebate ? 'quote' : 'base'
 }
 
+function isPart(coin: string, exchangeSymbol: string, part: 'base' | 'quote'): boolean {
+  return part === 'base' ? exchangeSymbol.startsWith(coin) : exchangeSymbol.endsWith(coin)
+}
+
+/**
+ * The fee with the taxes of some countries; null when a tax is in another coin. They are a list, or its text: empty for
+ * most users. `[{"feeCoin":"USDT","feeType":"GST","subFeeType":"IND_GST","feeRate":"0.0000675","fee":"0.006403779"}]`
+ *
+ * https://bybit-exchange.github.io/docs/v5/order/execution
+ * https://bybit-exchange.github.io/docs/v5/websocket/private/execution
+ *
+ * @throws {UnreadableAnswer}
+ */
+function withTaxes(fee: Decimal, { extraFees }: JsonRecord, isFeeCoin: (coin: string) => boolean): Decimal | null {
+  if (extraFees === undefined || extraFees === null || extraFees === '') return fee
+  const taxes = rowsOf(typeof extraFees === 'string' ? parseLossless(extraFees) : extraFees, 'extraFees')
+    .map(tax => ({ coin: optionalText(tax, 'feeCoin') ?? '', amount: decimalOf(tax, 'fee') }))
+    .filter(({ amount }) => !isZero(amount))
+  if (!taxes.every(({ coin }) => coin !== '' && isFeeCoin(coin))) return null
+  return taxes.length === 0 ? fee : taxes.reduce((sum, { amount }) => sum.plus(amount), new Exact(fee)).toFixed()
+}
+
 /**
  * Balances of a unified account: the wallet without what spot margin borrowed, so that a total may be negative. The margin
- * of orders and positions is locked.
+ * of orders and positions is locked. Rows that contradict the equation of the exchange are used and reported: it may lack
+ * an amount that this version does not know, and the wallet is the exchange's own statement.
+ *
+ * https://bybit-exchange.github.io/docs/v5/account/wallet-balance
  *
  * @throws {UnreadableAnswer} also without an account: an account that holds nothing is in the answer
  */
 export function parseBybitBalances(result: JsonRecord, onInvalidRow?: OnInvalidRow): Balance[] {
   return atLeastOne(rowsOf(result.list, 'list'), 'list').flatMap(account =>
-    supportedOnly(listOf(account.coin, 'coin'), parseBybitCoin, onInvalidRow)
+    supportedOnly(
+      listOf(account.coin, 'coin'),
+      row => {
+        const balance = parseBybitCoin(row)
+        reportContradiction(row, hasOptions(account) ? noContradiction : equityContradiction, onInvalidRow)
+        return balance
+      },
+      onInvalidRow
+    )
   )
+}
+
+const noContradiction = () => null
+
+/** Equity = wallet − borrowed + unrealised profit + value of options. The last is not in the row. */
+function equityContradiction(row: JsonRecord): string | null {
+  const equity = optionalDecimal(row, 'equity')
+  if (equity === null) return null
+  const own = new Exact(decimalOf(row, 'walletBalance')).minus(optionalDecimal(row, 'spotBorrow') ?? 0)
+  const expected = own.plus(optionalDecimal(row, 'unrealisedPnl') ?? 0).toFixed()
+  const equation = 'equity is not walletBalance - spotBorrow + unrealisedPnl'
+  return differBeyondRounding(equity, expected) ? equation : null
+}
+
+/** The value of an account's options is its equity less its margin balance, in USD to eight digits. */
+function hasOptions(account: JsonRecord): boolean {
+  const [equity, margin] = [account.totalEquity, account.totalMarginBalance].map(text => toDecimal(String(text ?? '')))
+  return equity !== null && equity !== undefined && margin !== null && margin !== undefined
+    ? new Exact(equity).minus(margin).abs().gt('0.01')
+    : false
 }
 
 function parseBybitCoin(row: JsonRecord): Balance | null {

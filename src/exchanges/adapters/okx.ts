@@ -41,6 +41,7 @@ import type { RateLimit } from '../http/rate-budget.ts'
 import { type OnUnreadableRow, RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
+  differBeyondRounding,
   hmacSha256,
   instrumentFrom,
   notEmpty,
@@ -48,6 +49,7 @@ import {
   queryOf,
   type RefusalTable,
   refusalFrom,
+  reportContradiction,
   supportedContract,
   supportedOnly
 } from './adapter.ts'
@@ -447,8 +449,36 @@ export function parseOkxFill(row: JsonRecord, sizes: ContractSizes): Fill {
  */
 export function parseOkxBalances(data: readonly unknown[], onInvalidRow?: OnInvalidRow): Balance[] {
   return atLeastOne(rowsOf(data, 'data'), 'data').flatMap(account =>
-    supportedOnly(listOf(account.details, 'details'), parseOkxAsset, onInvalidRow)
+    supportedOnly(
+      listOf(account.details, 'details'),
+      row => {
+        const balance = parseOkxAsset(row)
+        reportContradiction(row, () => equityContradiction(row, account), onInvalidRow)
+        return balance
+      },
+      onInvalidRow
+    )
   )
+}
+
+/** Amounts of products whose part of the equity is not documented. With one of them the equation is not checked. */
+const OTHER_EQUITY = ['stgyEq', 'smtSyncEq', 'spotCopyTradingEq']
+
+/**
+ * Equity = balance + margin of isolated positions + their unrealised profit + that of the others + value of options −
+ * accrued interest. `isoEq` is the margin with the profit. What was borrowed is a balance below zero. The row does not have
+ * the value of options: with options the equation is not checked. https://www.okx.com/help/360054690531
+ */
+function equityContradiction(row: JsonRecord, account: JsonRecord): string | null {
+  const amount = (field: string) => optionalDecimal(row, field) ?? '0'
+  const isOther = (record: JsonRecord, field: string) => !isZero(optionalDecimal(record, field) ?? '0')
+  const cash = optionalDecimal(row, 'cashBal')
+  const hasOther = OTHER_EQUITY.some(field => isOther(row, field)) || isOther(account, 'notionalUsdForOption')
+  if (cash === null || hasOther) return null
+  const others = new Exact(amount('upl')).minus(amount('isoUpl'))
+  const expected = new Exact(cash).plus(amount('isoEq')).plus(others).minus(amount('interest')).toFixed()
+  const equation = 'eq is not cashBal + isoEq + upl - isoUpl - interest'
+  return differBeyondRounding(decimalOf(row, 'eq'), expected) ? equation : null
 }
 
 function parseOkxAsset(row: JsonRecord): Balance | null {

@@ -41,6 +41,7 @@ import type { RateLimit } from '../http/rate-budget.ts'
 import { RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
+  differBeyondRounding,
   hmacSha256,
   instrumentFrom,
   notEmpty,
@@ -48,6 +49,7 @@ import {
   queryOf,
   type RefusalTable,
   refusalFrom,
+  reportContradiction,
   supportedOnly,
   UnsupportedSymbol
 } from './adapter.ts'
@@ -156,7 +158,11 @@ export class DialectClient implements ExchangeClient {
   async order(ref: OrderRef, options?: CallOptions): Promise<UnifiedOrder> {
     this.#api.parse('order', () => symbolOfMarket(ref.exchangeSymbol))
     const request = { route: ROUTES.order, query: queryOf({ uuid: ref.exchangeOrderId }) }
-    return await this.#api.read(request, body => parseTokenOrder(recordOf(body, 'the order')), options)
+    return await this.#api.read(
+      request,
+      body => checkedOrder(recordOf(body, 'the order'), options?.onInvalidRow),
+      options
+    )
   }
 
   async openOrders(options?: OpenOrdersOptions): Promise<UnifiedOrder[]> {
@@ -171,7 +177,7 @@ export class DialectClient implements ExchangeClient {
           return { rows, next: rows.length < ORDERS_PER_PAGE ? undefined : page + 1 }
         },
         idFields: ['uuid'],
-        parse: rows => supportedOnly(rows, parseTokenOrder, options?.onInvalidRow)
+        parse: rows => supportedOnly(rows, row => checkedOrder(row, options?.onInvalidRow), options?.onInvalidRow)
       },
       options
     )
@@ -269,6 +275,21 @@ export function parseTokenOrder(row: JsonRecord): UnifiedOrder {
     createdAt: optionalTime(row, 'created_at'),
     updatedAt: null
   }
+}
+
+/** An order, which is reported when its volumes contradict each other. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */
+function checkedOrder(row: JsonRecord, onInvalidRow: OnInvalidRow | undefined): UnifiedOrder {
+  const order = parseTokenOrder(row)
+  reportContradiction(row, volumeContradiction, onInvalidRow)
+  return order
+}
+
+/** Volume = executed + remaining. A market buy has an amount instead of a volume. */
+function volumeContradiction(row: JsonRecord): string | null {
+  const [volume, remaining] = [optionalDecimal(row, 'volume'), optionalDecimal(row, 'remaining_volume')]
+  if (volume === null || remaining === null) return null
+  const sum = new Exact(decimalOf(row, 'executed_volume')).plus(remaining).toFixed()
+  return differBeyondRounding(volume, sum) ? 'volume is not executed_volume + remaining_volume' : null
 }
 
 /**

@@ -210,19 +210,37 @@ function executionOf({ order, fill }: { order: SimulatedOrder; fill: SimulatedFi
     execPrice: fill.price,
     execQty: fill.quantity,
     execFee: fill.fee,
+    extraFees: taxesOf(fill),
     feeCurrency: order.market === 'SPOT' && fill.isFeeAssetNamed ? fill.feeAsset : '',
     ...(order.market === 'FUTURES' && { execPnl: fill.realizedPnl }),
     execTime: String(fill.at)
   }
 }
 
+/** As a text in the lists; a message of the stream has the list itself. */
+function taxesOf({ tax }: SimulatedFill): string {
+  if (tax === undefined) return ''
+  return JSON.stringify([
+    { feeCoin: tax.coin, feeType: 'GST', subFeeType: 'IND_GST', feeRate: '0.0000675', fee: tax.amount }
+  ])
+}
+
 /** A unified account: both markets have one wallet. */
-function coinsOf({ balances }: SimulatedAccount) {
+function coinsOf({ balances, borrowed }: SimulatedAccount) {
   const assets = new Set([...balances.SPOT.keys(), ...balances.FUTURES.keys()])
   return [...assets].map(coin => {
     const parts = [balances.SPOT.get(coin), balances.FUTURES.get(coin)]
     const sum = (of: 'free' | 'locked') => parts.reduce((total, part) => total.plus(part?.[of] ?? 0), new Big(0))
-    return { coin, walletBalance: sum('free').plus(sum('locked')).toFixed(), locked: sum('locked').toFixed() }
+    const wallet = sum('free').plus(sum('locked'))
+    const spotBorrow = borrowed.get(coin) ?? '0'
+    return {
+      coin,
+      walletBalance: wallet.toFixed(),
+      locked: sum('locked').toFixed(),
+      spotBorrow,
+      unrealisedPnl: '0',
+      equity: wallet.minus(spotBorrow).toFixed()
+    }
   })
 }
 

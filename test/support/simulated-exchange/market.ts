@@ -20,6 +20,8 @@ export interface SimulatedFill {
   feeAsset: string
   /** Whether answers name the asset of the fee. */
   isFeeAssetNamed: boolean
+  /** A tax in addition to the fee: `extraFees` of Bybit. Default none. */
+  tax?: { coin: string; amount: string }
   realizedPnl: string
   at: number
   /** Whether the lists of fills have it. The order's own state always counts it. */
@@ -80,6 +82,8 @@ export interface SimulatedAccount {
   state: 'ok' | 'revoked' | 'forbidden'
   /** By market, then asset. */
   balances: Record<MarketType, Map<string, SimulatedBalance>>
+  /** What spot margin lent, by asset; it is a part of the balances. Only Bybit shows it. */
+  borrowed: Map<string, string>
   positions: SimulatedPosition[]
   orders: SimulatedOrder[]
 }
@@ -90,6 +94,7 @@ export function newAccount(credentials: { apiKey: string; apiSecret: string; pas
     ...credentials,
     state: 'ok',
     balances: { SPOT: new Map(), FUTURES: new Map() },
+    borrowed: new Map(),
     positions: [],
     orders: []
   }
@@ -101,6 +106,7 @@ export function settle(order: SimulatedOrder, { base, quote }: SimulatedSymbol, 
   const signed = order.side === 'BUY' ? new Big(fill.quantity) : new Big(fill.quantity).neg()
   const wallet = order.account.balances[order.market]
   credit(wallet, fill.feeAsset, new Big(fill.fee).neg())
+  if (fill.tax !== undefined) credit(wallet, fill.tax.coin, new Big(fill.tax.amount).neg())
   if (order.market === 'SPOT') {
     credit(wallet, base, signed)
     credit(wallet, quote, order.side === 'BUY' ? cost.neg() : cost)

@@ -242,6 +242,8 @@ function detailsOf({ balances }: SimulatedAccount) {
     return {
       ccy,
       eq: free.plus(sum('locked')).toFixed(),
+      cashBal: free.plus(sum('locked')).toFixed(),
+      isoEq: '0',
       availBal: free.toFixed(),
       frozenBal: sum('locked').toFixed(),
       upl: ''

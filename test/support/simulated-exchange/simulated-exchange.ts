@@ -257,6 +257,7 @@ export class SimulatedExchange {
       fee?: string
       feeAsset?: string
       isFeeAssetNamed?: boolean
+      tax?: { coin: string; amount: string }
       at?: number
       listed?: boolean
     } = {}
@@ -271,6 +272,7 @@ export class SimulatedExchange {
       fee: part.fee ?? new Big(price).times(quantity).times('0.0005').toFixed(),
       feeAsset: part.feeAsset ?? pair.quote,
       isFeeAssetNamed: part.isFeeAssetNamed ?? true,
+      ...(part.tax && { tax: part.tax }),
       realizedPnl: '0',
       at: part.at ?? this.now(),
       listed: part.listed ?? true
