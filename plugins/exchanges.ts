@@ -53,7 +53,8 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     const dispatcher = createHttpAgent(config)
     const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
     const counters = { onCall: countExchangeCall(app.metrics), onInvalidRows: countInvalidRows(app.metrics) }
-    registry = new ExchangeRegistry({ dispatcher, urls, invalidRows, ...counters, onBan: ban => bans.report(ban) })
+    const options = { ...counters, invalidRows, replicas: () => app.replicas.living ?? 1 }
+    registry = new ExchangeRegistry({ dispatcher, urls, ...options, onBan: ban => bans.report(ban) })
     registry.applyBans(bans.current())
     return { dispatcher, registry }
   }

@@ -1,6 +1,6 @@
 import type { Metrics, Reading } from '../metrics/metrics.ts'
 import type { ExchangeReport, InvalidRowCount } from './exchange-registry.ts'
-import type { ExchangeCallEnd } from './http/exchange-host.ts'
+import type { ExchangeCallEnd } from './http/host-options.ts'
 
 /** Makes the option `onCall` of an `ExchangeRegistry`, which counts its calls. */
 export function countExchangeCall(metrics: Metrics): (end: ExchangeCallEnd) => void {

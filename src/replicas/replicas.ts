@@ -55,6 +55,7 @@ export class Replicas {
   #differences: readonly string[] = []
 
   #jobRunners: number | undefined
+  #living: number | undefined
 
   constructor(options: ReplicasOptions) {
     this.#options = options
@@ -76,6 +77,14 @@ export class Replicas {
   /** How many living replicas may run scheduled jobs, as of the last heartbeat; undefined before the first. */
   get jobRunners(): number | undefined {
     return this.#jobRunners
+  }
+
+  /**
+   * How many replicas are alive, this one and draining ones included, as of the last heartbeat (every 3 s); undefined before
+   * the first. While the database is away it is the last known number. A replica that was killed counts for 10 s.
+   */
+  get living(): number | undefined {
+    return this.#living
   }
 
   get version(): string {
@@ -192,18 +201,20 @@ export class Replicas {
             lost_at = case when ${isSuccessor(sql)} then known.last_seen_at else known.lost_at end
           returning instance_id, started_at
         )
-        select count(other.instance_id) filter (where other.runs_jobs)::int as runners, (
+        select count(other.instance_id)::int as living,
+          count(other.instance_id) filter (where other.runs_jobs and not other.draining)::int as runners, (
             array_agg(jsonb_build_object('instance_id', other.instance_id, 'settings', other.settings)
               order by other.started_at, other.instance_id)
-            filter (where other.settings is not null
+            filter (where other.settings is not null and not other.draining
               and (other.started_at, other.instance_id) < (own.started_at, own.instance_id))
           )[1] as first
-        from own left join replicas other on other.instance_id <> own.instance_id and not other.draining
+        from own left join replicas other on other.instance_id <> own.instance_id
           and other.last_seen_at > now() - ${ALIVE}::interval and other.last_seen_at < now() + ${ALIVE}::interval
         group by own.instance_id`
     )
     this.#isRegistered = true
     this.#compare(others?.first ?? undefined)
+    this.#living = (others?.living ?? 0) + 1
     this.#jobRunners = (others?.runners ?? 0) + Number(this.#runsJobs() && !isDraining())
   }
 
@@ -249,9 +260,10 @@ export class Replicas {
   }
 }
 
-/** What a heartbeat reads of the other living replicas that do not drain. */
+/** What a heartbeat reads of the other living replicas. */
 interface Others {
-  /** Those that may run scheduled jobs. */
+  living: number
+  /** Those that may run scheduled jobs and do not drain. */
   runners: number
   first: FirstReplica | null
 }

@@ -86,6 +86,32 @@ t.test('a dead replica does not count as running after the database clock was se
   t.equal(isOldest, 'alive')
 })
 
+t.test('a replica knows after each heartbeat how many are alive, also those that drain', async t => {
+  const { logger: log } = captureLog()
+  const database = await tradingDatabase(t)
+  const replica = (instanceId: string, isDraining = false) => {
+    const options = { database, log, instanceId, version: '1', settings: {}, schedulerEnabled: true }
+    const made = new Replicas({ ...options, isDraining: () => isDraining })
+    t.teardown(() => made.stop())
+    return made
+  }
+  const [one, two, draining] = [replica('one'), replica('two'), replica('three', true)]
+  t.equal(one.living, undefined)
+  await one.register()
+  t.equal(one.living, 1)
+  await two.register()
+  await draining.register()
+  await one.sendHeartbeat()
+  t.strictSame([one.living, two.living, draining.living], [3, 2, 3])
+  t.equal(one.jobRunners, 2, 'a draining replica runs no job')
+  await two.stop()
+  await database.run(
+    sql => sql`update replicas set last_seen_at = now() - interval '11 seconds' where instance_id = 'three'`
+  )
+  await one.sendHeartbeat()
+  t.equal(one.living, 1, 'one has stopped, and one was not seen for ten seconds')
+})
+
 /** Registers a replica with a name, on timers whose waits call `onWait` and end at once. */
 async function registered(
   t: Test,

@@ -5,7 +5,8 @@ import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
 import { parseLossless, UnreadableAnswer } from '../../src/exchanges/http/answer-fields.ts'
 import type { Answer, ReadCall, Refusal } from '../../src/exchanges/http/exchange-call.ts'
 import { ExchangeGateway } from '../../src/exchanges/http/exchange-gateway.ts'
-import { ExchangeHost, type GatewayOptions, type HostOptions } from '../../src/exchanges/http/exchange-host.ts'
+import { ExchangeHost } from '../../src/exchanges/http/exchange-host.ts'
+import type { GatewayOptions, HostOptions } from '../../src/exchanges/http/host-options.ts'
 
 /** The time for which requests are signed. */
 const SIGNED_AT = 1_700_000_000_000

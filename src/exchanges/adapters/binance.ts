@@ -33,8 +33,8 @@ import {
   rowsOf,
   textOf
 } from '../http/answer-fields.ts'
-import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
-import type { RateLimit } from '../http/rate-budget.ts'
+import type { Answer, HeaderReader, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
+import type { RateLimit, Usage } from '../http/rate-budget.ts'
 import { type OnUnreadableRow, RowReader } from '../http/row-reader.ts'
 import {
   type AdapterContext,
@@ -63,10 +63,14 @@ const FILLS_PER_PAGE = 1_000
 /** A firewall's 403 states no time; Binance asks to back off. */
 const FIREWALL_PENALTY_MS = MINUTE
 
-/** Binance counts weight per address and minute, separately for spot and futures. Reads have no limit per key. */
+/**
+ * Binance counts weight per address and minute, separately for spot and futures. The minutes are those of its clock, and
+ * every answer reports the used weight: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits and
+ * https://developers.binance.com/docs/binance-spot-api-docs/websocket-api/rate-limits. Reads have no limit per key.
+ */
 const LIMITS: Readonly<Record<MarketType, RateLimit>> = {
-  SPOT: { name: 'weight', weight: 6_000, perMs: MINUTE, scope: 'address' },
-  FUTURES: { name: 'weight', weight: 2_400, perMs: MINUTE, scope: 'address' }
+  SPOT: { name: 'weight', weight: 6_000, perMs: MINUTE, scope: 'address', fixed: true },
+  FUTURES: { name: 'weight', weight: 2_400, perMs: MINUTE, scope: 'address', fixed: true }
 }
 
 interface FillsQuery {
@@ -185,7 +189,7 @@ export class BinanceClient implements ExchangeClient {
         id: `${baseUrl} ${marketType}`,
         limits: [LIMITS[marketType]],
         refusalOf: binanceRefusal,
-        usage: { header: 'x-mbx-used-weight-1m', limit: 'weight' }
+        usage: { limits: ['weight'], read: binanceUsage }
       },
       clock: {
         route: this.#routes.time,
@@ -506,6 +510,12 @@ const REFUSALS: RefusalTable = {
   '-2013': 'order_not_found',
   '-2014': 'authentication',
   '-2015': 'authentication'
+}
+
+/** The weight that the programs behind our address used in this minute; it begins again with each minute of the exchange. */
+function binanceUsage(header: HeaderReader): Usage | null {
+  const used = header('x-mbx-used-weight-1m')
+  return used !== null && /^\d{1,9}$/.test(used) ? { limit: 'weight', used: Number(used) } : null
 }
 
 function binanceRefusal({ status, body }: Answer): Refusal | null {

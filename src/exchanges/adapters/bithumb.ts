@@ -10,7 +10,11 @@ const LEGACY_OK = '0000'
 
 const BITHUMB: Dialect = {
   exchange: 'BITHUMB',
-  limits: { public: { weight: 150, perMs: SECOND }, private: { weight: 140, perMs: SECOND } },
+  // Both are per address: https://apidocs.bithumb.com/docs/api-요청-수-제한-안내.md. No header reports them.
+  limits: {
+    public: { weight: 150, perMs: SECOND },
+    private: { weight: 140, perMs: SECOND, scope: 'address' }
+  },
   // Only the ticker of generation 1 returns all markets at once. It has no time per symbol, and a member `date` among
   // the symbols: the time of the list.
   prices: {

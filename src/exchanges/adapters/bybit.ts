@@ -62,6 +62,10 @@ const INSTRUMENTS_PER_PAGE = 1_000
 /** A 403 means too many calls from our address; it states no time. */
 const ADDRESS_PENALTY_MS = 60 * SECOND
 
+/**
+ * Only the limit of an account is reported in headers (`X-Bapi-Limit-Status`), not that of an address:
+ * https://bybit-exchange.github.io/docs/v5/rate-limit. So replicas divide the limit of the address.
+ */
 const LIMITS: readonly RateLimit[] = [
   { name: 'address', weight: 600, perMs: 5 * SECOND, scope: 'address' },
   { name: 'key', weight: 20, perMs: SECOND, scope: 'key' }

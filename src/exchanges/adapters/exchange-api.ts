@@ -6,7 +6,8 @@ import type { CallOptions, Credentials, InvalidRow } from '../exchange-client.ts
 import { ExchangeError } from '../exchange-error.ts'
 import { isRecord, toMillis, UnreadableAnswer } from '../http/answer-fields.ts'
 import type { Answer, ReadCall, Route, SignedParts } from '../http/exchange-call.ts'
-import type { ExchangeHost, HostOptions } from '../http/exchange-host.ts'
+import type { ExchangeHost } from '../http/exchange-host.ts'
+import type { HostOptions } from '../http/host-options.ts'
 import { type OnUnreadableRow, RowReader } from '../http/row-reader.ts'
 import { type AdapterContext, parsing, tickerPrice } from './adapter.ts'
 

@@ -37,6 +37,7 @@ import {
   UnreadableAnswer
 } from '../http/answer-fields.ts'
 import type { Answer, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
+import type { UsageSource } from '../http/host-options.ts'
 import type { RateLimit } from '../http/rate-budget.ts'
 import { RowReader } from '../http/row-reader.ts'
 import {
@@ -66,8 +67,13 @@ const SIDES: Readonly<Record<string, OrderSide>> = { bid: 'BUY', ask: 'SELL' }
 /** How an exchange differs from the others of this dialect. */
 export interface Dialect {
   exchange: ExchangeName
-  /** The limit for public calls, per address, and the one for signed calls, per key. */
-  limits: { public: Omit<RateLimit, 'name' | 'scope'>; private: Omit<RateLimit, 'name' | 'scope'> }
+  /** The limit for public calls, per address, and the one for signed calls, per key unless its scope is the address. */
+  limits: {
+    public: Omit<RateLimit, 'name' | 'scope'>
+    private: Omit<RateLimit, 'name' | 'scope'> & { scope?: RateLimit['scope'] }
+  }
+  /** How it reports what is used of `public` and `private`. Default not at all. */
+  usage?: UsageSource
   prices: Pick<PriceList, 'query' | 'fields' | 'symbolOfKey' | 'timeOf'> & { path: string }
   openOrdersPath: string
   /** Whether the token contains the time. */
@@ -132,7 +138,8 @@ export class DialectClient implements ExchangeClient {
           { name: 'public', scope: 'address', ...dialect.limits.public },
           { name: 'private', scope: 'key', ...dialect.limits.private }
         ],
-        refusalOf: answer => refusalIn(answer, dialect)
+        refusalOf: answer => refusalIn(answer, dialect),
+        ...(dialect.usage && { usage: dialect.usage })
       },
       clock: { route: ROUTES.time, query: queryOf({ markets: 'KRW-BTC' }), read: dateOf },
       sign: ({ query, credentials, at }) =>

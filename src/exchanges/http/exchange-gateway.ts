@@ -2,7 +2,8 @@
 import type { ExchangeName } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { CircuitState } from './circuit-breaker.ts'
-import { ExchangeHost, type GatewayOptions, type HostOptions } from './exchange-host.ts'
+import { ExchangeHost } from './exchange-host.ts'
+import type { GatewayOptions, HostOptions } from './host-options.ts'
 import type { HostStatus } from './host-status.ts'
 
 /** The state of an exchange: the latest success and error, the worst circuit and the largest skew of its hosts. */

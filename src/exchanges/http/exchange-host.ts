@@ -1,23 +1,22 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
-import type { Dispatcher } from 'undici'
 import { unlessAborted } from '../../async/abort.ts'
 import { type BackOff, backOffMs } from '../../async/back-off.ts'
 import { withDeadline } from '../../async/deadline.ts'
 import { HOUR, SECOND } from '../../async/durations.ts'
-import { sleep, systemTimers } from '../../async/timers.ts'
+import { sleep, systemTimers, type Timers } from '../../async/timers.ts'
 import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
-import type { ExchangeName } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { CallOptions } from '../exchange-client.ts'
 import { ExchangeError, type ExchangeErrorDetails } from '../exchange-error.ts'
 import { UnreadableAnswer } from './answer-fields.ts'
-import { readAnswer, sendRequest } from './answer-reader.ts'
+import { type AnswerHead, readAnswer, sendRequest } from './answer-reader.ts'
 import { type Admission, CircuitBreaker } from './circuit-breaker.ts'
 import { ClockSkew } from './clock-skew.ts'
-import type { Answer, HeaderReader, ReadCall, Refusal } from './exchange-call.ts'
+import type { Answer, ReadCall, Refusal } from './exchange-call.ts'
 import { failureWithoutAnswer, parseRetryAfter, refusalByStatus, refusalByText } from './failures.ts'
+import type { ExchangeCallEnd, GatewayOptions, HostOptions } from './host-options.ts'
 import type { HostStatus } from './host-status.ts'
-import { RateBudget, type RateLimit } from './rate-budget.ts'
+import { RateBudget } from './rate-budget.ts'
 
 const DEFAULT_DEADLINE_MS = 10 * SECOND
 const DEFAULT_ATTEMPT_MS = 5 * SECOND
@@ -28,62 +27,6 @@ const DEFAULT_PENALTY_MS = 5 * SECOND
 const MAX_PENALTY_MS = 7 * 24 * HOUR
 /** A longer block of an address is reported as a ban. */
 const BAN_FROM_MS = 5 * SECOND
-
-/** What all hosts of an exchange share. */
-export interface GatewayOptions {
-  exchange: ExchangeName
-  /** The shared agent. Its owner closes it. */
-  dispatcher: Dispatcher
-  /** Bound on one call with all its attempts unless the caller sets one. Default 10,000. */
-  deadlineMs?: number
-  /** Bound on one attempt. Default 5,000. */
-  attemptMs?: number
-  /** Our wall clock. Default `Date.now`. */
-  now?: () => Millis
-  /** A clock in ms that never goes back. Default `performance.now`. */
-  monotonic?: () => number
-  /** From 0 to 1, 1 excluded: the share of the longest back-off that is waited. Default `Math.random`. */
-  random?: () => number
-  /** Called at the end of each call, for metrics. */
-  onCall?: (end: ExchangeCallEnd) => void
-  /** Called when an exchange demands that our address makes no call for more than 5 s. Must return at once, not throw. */
-  onBan?: (ban: HostBan) => void
-}
-
-/** A ban of our address that a host of an exchange stated. */
-interface HostBan {
-  exchange: ExchangeName
-  /** The id of the host, without any key. */
-  host: string
-  exchangeCode: string | null
-  /** Milliseconds until its end, now; at most seven days when it was stated. */
-  endsInMs: () => Millis
-  /** Ends this ban in the memory of the host, because `blockClusterFor` applies it from now on. */
-  stored: () => void
-}
-
-/** How a call ended. */
-export interface ExchangeCallEnd {
-  exchange: ExchangeName
-  /** `aborted`: the caller aborted it; `internal`: a fault of this service. */
-  outcome: 'ok' | ExchangeErrorCode | 'aborted' | 'internal'
-  /** With all waits and attempts. */
-  durationMs: number
-}
-
-export interface HostOptions {
-  /** Identifies the host among those of its exchange. Default the base URL. */
-  id?: string
-  /** Root of the API. A path in it is put before the path of every route. */
-  baseUrl: string
-  limits: readonly RateLimit[]
-  /** What the exchange means by an answer; null when it is not a refusal. Takes precedence over the HTTP status. */
-  refusalOf: (answer: Answer) => Refusal | null
-  /** Reads the exchange's clock. */
-  clock: ReadCall<Millis>
-  /** The header that reports how much of a limit is used. Default none. */
-  usage?: { header: string; limit: string }
-}
 
 /** A call under way. */
 interface PendingCall {
@@ -115,6 +58,7 @@ export class ExchangeHost {
   readonly #skew = new ClockSkew()
   readonly #now: () => Millis
   readonly #monotonic: () => number
+  readonly #timers: Timers
   #lastSuccessAt: Millis | null = null
   #lastError: { at: Millis; error: ExchangeError } | null = null
 
@@ -125,7 +69,8 @@ export class ExchangeHost {
     this.#url = new URL(host.baseUrl)
     this.#now = gateway.now ?? Date.now
     this.#monotonic = gateway.monotonic ?? (() => performance.now())
-    this.#budget = new RateBudget(host.limits, this.#monotonic)
+    this.#timers = gateway.timers ?? systemTimers
+    this.#budget = new RateBudget(host.limits, this.#monotonic, gateway.replicas, host.usage?.limits)
     this.#circuit = new CircuitBreaker(this.#monotonic)
   }
 
@@ -239,7 +184,7 @@ export class ExchangeHost {
       if (!outcome.retryable || attempt >= MAX_ATTEMPTS) throw outcome.error
       const pauseMs = backOffMs(BACK_OFF, attempt, () => 1 - (this.#gateway.random ?? Math.random)())
       if (this.#monotonic() + pauseMs >= deadline) throw outcome.error
-      await sleep(systemTimers, pauseMs, signal)
+      await sleep(this.#timers, pauseMs, signal)
     }
   }
 
@@ -272,13 +217,16 @@ export class ExchangeHost {
           reason: 'not called, to keep within the limits of the exchange'
         })
       }
-      await sleep(systemTimers, Math.ceil(waitMs), signal)
+      await sleep(this.#timers, Math.ceil(waitMs), signal)
     }
   }
 
   /** Sends the request and reads its answer; a `Failure` when there is none in time, or none that can be read. */
   async #answerWithinTime({ call, deadline, signal }: PendingCall): Promise<Answer | Failure> {
-    signal?.throwIfAborted()
+    if (signal?.aborted) {
+      this.#budget.settle(call.route.costs, call.budgetKey ?? '', null)
+      throw signal.reason
+    }
     const request = new AbortController()
     const attemptMs = call.route.attemptMs ?? this.#gateway.attemptMs ?? DEFAULT_ATTEMPT_MS
     const limitMs = Math.min(attemptMs, deadline - this.#monotonic())
@@ -297,21 +245,37 @@ export class ExchangeHost {
   }
 
   async #send(call: ReadCall<unknown>, signal: AbortSignal): Promise<Answer> {
+    const head = await this.#headOf(call, signal)
+    return await readAnswer(head, call.rows)
+  }
+
+  async #headOf(call: ReadCall<unknown>, signal: AbortSignal): Promise<AnswerHead> {
+    let head: AnswerHead | null = null
+    try {
+      head = await sendRequest(this.#gateway.dispatcher, this.#requestOf(call, signal), this.#now)
+      this.#skew.correctByDateHeader(head.header('date'), head.askedAt, head.tookMs)
+      return head
+    } finally {
+      // A refusal may come from the network in front of the exchange, which reports nothing.
+      const usage = head === null ? null : (this.#host.usage?.read(head.header) ?? null)
+      const isKnown = usage !== null || head?.status === 200
+      const report = isKnown ? { usage, hostTime: this.#skew.hostTime(this.#now()) } : null
+      this.#budget.settle(call.route.costs, call.budgetKey ?? '', report)
+    }
+  }
+
+  #requestOf(call: ReadCall<unknown>, signal: AbortSignal) {
     const { method, path } = call.route
     const signed = call.sign?.(this.#skew.hostTime(this.#now()))
     const query = signed?.query ?? call.query ?? ''
     const prefix = this.#url.pathname.replace(/\/+$/, '')
-    const request = {
+    return {
       origin: this.#url.origin,
       method,
       path: `${prefix}${path}${query === '' ? '' : `?${query}`}`,
       headers: { ...call.headers, ...signed?.headers },
       signal
     }
-    const head = await sendRequest(this.#gateway.dispatcher, request, this.#now)
-    this.#skew.correctByDateHeader(head.header('date'), head.askedAt, head.tookMs)
-    this.#recordUsage(head.header, call.budgetKey ?? '')
-    return await readAnswer(head, call.rows)
   }
 
   /** Null when the answer is not a refusal. */
@@ -376,13 +340,5 @@ export class ExchangeHost {
   #recordError(error: ExchangeError): ExchangeError {
     if (error.code !== 'order_not_found' && error.code !== 'bad_symbol') this.#lastError = { at: this.#now(), error }
     return error
-  }
-
-  #recordUsage(header: HeaderReader, key: string): void {
-    const { usage } = this.#host
-    const used = usage === undefined ? null : header(usage.header)
-    if (usage !== undefined && used !== null && /^\d{1,9}$/.test(used)) {
-      this.#budget.recordUsage(usage.limit, Number(used), key)
-    }
   }
 }

@@ -69,8 +69,11 @@ t.test('a host has the weight per minute of its market', async t => {
     const [host] = gateway.hosts
     t.equal(host?.id, `https://binance.example ${market}`)
     t.equal(host?.baseUrl, 'https://binance.example')
-    t.strictSame(host?.limits, [{ name: 'weight', weight, perMs: 60_000, scope: 'address' }])
-    t.strictSame(host?.usage, { header: 'x-mbx-used-weight-1m', limit: 'weight' })
+    t.strictSame(host?.limits, [{ name: 'weight', weight, perMs: 60_000, scope: 'address', fixed: true }])
+    const usage = (text: string | null) => host?.usage?.read(name => (name === 'x-mbx-used-weight-1m' ? text : null))
+    t.strictSame(host?.usage?.limits, ['weight'])
+    t.strictSame(usage('1234'), { limit: 'weight', used: 1_234 })
+    for (const text of [null, '', '-1', '1e3', '1234567890']) t.equal(usage(text), null, `${text}`)
     t.equal(await client.serverTime(), 1_700_000_000_123)
     t.strictSame(gateway.calls, [
       { operation: 'serverTime', path, query: '', costs: cost, budgetKey: undefined, headers: {} }

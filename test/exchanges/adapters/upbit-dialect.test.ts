@@ -72,19 +72,29 @@ const unified = {
 }
 const ref = { exchangeOrderId: 'o-1', exchangeSymbol: 'KRW-BTC' }
 
-t.test('a host has a limit for public calls and one for each key', async t => {
-  for (const [exchange, publicWeight, privateWeight] of [
-    ['UPBIT', 10, 30],
-    ['BITHUMB', 150, 140]
+t.test('a host has a limit for public calls and one for signed calls', async t => {
+  for (const [exchange, publicWeight, privateWeight, scope] of [
+    ['UPBIT', 10, 30, 'key'],
+    ['BITHUMB', 150, 140, 'address']
   ] as const) {
     const { client, gateway } = clientOf(exchange)
     t.equal(gateway.hosts[0]?.baseUrl, 'https://x.example')
     t.strictSame(gateway.hosts[0]?.limits, [
       { name: 'public', scope: 'address', weight: publicWeight, perMs: 1_000 },
-      { name: 'private', scope: 'key', weight: privateWeight, perMs: 1_000 }
+      { name: 'private', scope, weight: privateWeight, perMs: 1_000 }
     ])
     t.hasStrict(client, { exchange, marketType: 'SPOT', isTestnet: false })
   }
+})
+
+t.test('Upbit reports the calls that are left in this second', async t => {
+  const [host] = clientOf('UPBIT').gateway.hosts
+  const usage = (text: string | null) => host?.usage?.read(name => (name === 'remaining-req' ? text : null))
+  t.strictSame(usage('group=default; min=1800; sec=29'), { limit: 'private', used: 1 })
+  t.strictSame(usage('group=ticker; min=600; sec=0'), { limit: 'public', used: 10 })
+  t.strictSame(usage('group=market; min=600; sec=99'), { limit: 'public', used: 0 })
+  for (const text of [null, '', 'group=ticker', 'sec=9', 'group=ticker; min=600; sec=many']) t.equal(usage(text), null)
+  t.equal(clientOf('BITHUMB').gateway.hosts[0]?.usage, undefined)
 })
 
 t.test('the clock is the middle of the second in the header Date', async t => {

@@ -12,8 +12,8 @@ const agent = new Agent()
 t.teardown(() => agent.close())
 
 /** A client of a simulated exchange. The test advances the clock of its deadlines, limits and circuits. */
-async function setUp(t: Test, exchange: ExchangeName = 'BINANCE') {
-  const simulated = await SimulatedExchange.start({ exchange, symbols: 2 })
+async function setUp(t: Test, exchange: ExchangeName = 'BINANCE', now = Date.now) {
+  const simulated = await SimulatedExchange.start({ exchange, symbols: 2, now })
   t.teardown(() => simulated.close())
   simulated.addAccount(KEYS)
   const clock = { now: 0 }
@@ -21,7 +21,8 @@ async function setUp(t: Test, exchange: ExchangeName = 'BINANCE') {
     dispatcher: agent,
     urls: simulated.urls,
     random: () => 0,
-    monotonic: () => clock.now
+    monotonic: () => clock.now,
+    now
   })
   const client = registry.client({ exchange, marketType: 'SPOT', credentials: KEYS })
   return { simulated, clock, registry, client }
@@ -43,13 +44,15 @@ t.test(
 )
 
 t.test('weight that other programs used from the same address is counted', async t => {
-  const { simulated, client } = await setUp(t)
-  simulated.fault(
-    { kind: 'status', status: 200, headers: { 'x-mbx-used-weight-1m': '5999' }, body: '{"serverTime":1700000000000}' },
-    { times: 1 }
-  )
+  const serverTime = 1_700_000_000_000
+  const { simulated, client, clock } = await setUp(t, 'BINANCE', () => serverTime)
+  const headers = { 'x-mbx-used-weight-1m': '5999', date: new Date(serverTime).toUTCString() }
+  simulated.fault({ kind: 'status', status: 200, headers, body: JSON.stringify({ serverTime }) }, { times: 1 })
   await client.serverTime()
-  await t.rejects(client.lastPrices(), { code: 'rate_limited' })
+  // 40 s are left of the minute, and a second more until it has certainly ended.
+  t.hasStrict(await failureOf(client.lastPrices()), { code: 'rate_limited', retryAfterMs: 41_000 })
+  clock.now += 41_000
+  t.equal((await client.lastPrices()).length, 2)
 })
 
 t.test('a ban blocks all calls until the end that the exchange stated', async t => {

@@ -80,10 +80,82 @@ t.test('has one count per key and one for the address', async t => {
 t.test('uses the count of the exchange when it is higher', async t => {
   const { budget: spent } = budget()
   spent.take(cost(10), '')
-  spent.recordUsage('weight', 5, '')
+  spent.settle([], '', { usage: { limit: 'weight', used: 5 }, hostTime: 0 })
   t.equal(spent.take(cost(10), ''), 0)
-  spent.recordUsage('weight', 90, '')
+  spent.settle([], '', { usage: { limit: 'weight', used: 90 }, hostTime: 0 })
   t.equal(spent.take(cost(1), ''), MINUTE)
+})
+
+/** A budget whose limit of the address is shared by three replicas and reported in minutes of the exchange's clock. */
+function sharedBudget({ reported = true, fixed = true }) {
+  const clock = { now: 0 }
+  const limit = { name: 'weight', weight: 1_000, perMs: MINUTE, scope: 'address', fixed } as const
+  const budget = new RateBudget(
+    [limit, KEYED],
+    () => clock.now,
+    () => 3,
+    reported ? ['weight', 'keyed'] : []
+  )
+  const answer = (weight: number, used: number | null) => {
+    const usage = used === null ? null : { limit: 'weight', used }
+    budget.settle(cost(weight), '', { usage, hostTime: clock.now })
+  }
+  return { clock, budget, answer }
+}
+
+t.test('without reports a replica has a third of the limit of the address, and the whole limit of a key', async t => {
+  const { budget: spent } = sharedBudget({ reported: false })
+  t.equal(spent.take(cost(300), ''), 0)
+  t.equal(spent.take(cost(1), ''), MINUTE)
+  t.equal(spent.take([{ limit: 'keyed', weight: 9 }], 'a'), 0)
+})
+
+t.test('with reports a replica has few calls under way, and uses what the others leave', async t => {
+  const { clock, budget: spent, answer } = sharedBudget({})
+  clock.now = 5_000
+  t.equal(spent.take(cost(10), ''), 0)
+  t.equal(spent.take(cost(10), ''), 20, 'before the first report one call is under way')
+  answer(10, 10)
+  t.equal(spent.take(cost(10), ''), 0)
+  t.equal(spent.take(cost(10), ''), 0)
+  t.equal(spent.take(cost(10), ''), 20, 'then a third of the last tenth, less one call')
+  answer(10, 850)
+  t.equal(spent.take(cost(10), ''), 0)
+  answer(10, 870)
+  answer(10, 860)
+  t.equal(spent.take(cost(10), ''), 0, 'answers may arrive in another order')
+  answer(10, 890)
+  t.equal(spent.take(cost(20), ''), 56_000, 'until a second after the end of the minute')
+  clock.now = 61_000
+  t.equal(spent.take(cost(20), ''), 0)
+})
+
+t.test('a call without an answer counts until the next report, or until it has left the window', async t => {
+  const { clock, budget: spent, answer } = sharedBudget({})
+  clock.now = 5_000
+  spent.take(cost(10), '')
+  spent.settle(cost(10), '', null)
+  t.equal(spent.take(cost(10), ''), 20)
+  clock.now += MINUTE
+  t.equal(spent.take(cost(10), ''), 0)
+  answer(10, 10)
+  spent.take(cost(10), '')
+  spent.take(cost(10), '')
+  spent.settle(cost(10), '', null)
+  answer(10, 30)
+  t.equal(spent.take(cost(10), ''), 0)
+  t.equal(spent.take(cost(10), ''), 0)
+})
+
+t.test('a limit is divided while the exchange does not report it', async t => {
+  const { clock, budget: spent, answer } = sharedBudget({})
+  clock.now = 5_000
+  spent.take(cost(10), '')
+  answer(10, null)
+  t.equal(spent.take(cost(290), ''), 0)
+  t.equal(spent.take(cost(1), ''), MINUTE)
+  answer(290, 300)
+  t.equal(spent.take(cost(1), ''), 0)
 })
 
 t.test('grants nothing while the exchange demands a pause', async t => {

@@ -9,6 +9,7 @@ import type { UrlSetting } from '../../../src/exchanges/url-settings.ts'
 import { binance, binanceWeightOf } from './binance.ts'
 import { bybit } from './bybit.ts'
 import { type Book, json, Refused, type SimulatedAnswer, type SimulatedDialect } from './dialect.ts'
+import { AddressLimits } from './limits.ts'
 import {
   newAccount,
   type SimulatedAccount,
@@ -67,6 +68,10 @@ export interface SimulatedExchangeOptions {
   seed?: number
   /** Latency of every answer in ms. Default 0. */
   latencyMs?: number
+  /** The exchange's clock without its skew. Default `Date.now`. */
+  now?: () => number
+  /** Whether it refuses what is beyond the limits of an address, and whether it reports their use. Default not at all. */
+  limits?: 'reported' | 'unreported'
   /** Port on 127.0.0.1. Default any free one. */
   port?: number
 }
@@ -124,10 +129,17 @@ export class SimulatedExchange {
   #weight = { sinceMs: Number.NEGATIVE_INFINITY, used: 0 }
   #serial = 0
   #random: number
-  #pricedAt = Date.now()
+  #pricedAt: number
+  readonly #now: () => number
+  /** Null when the limits of an address are not enforced. */
+  readonly addressLimits: AddressLimits | null
   #moving: NodeJS.Timeout | undefined
 
-  private constructor({ exchange, symbols = MAJORS.length, seed = 1, latencyMs = 0 }: SimulatedExchangeOptions) {
+  private constructor(options: SimulatedExchangeOptions) {
+    const { exchange, symbols = MAJORS.length, seed = 1, latencyMs = 0, now = Date.now, limits } = options
+    this.#now = now
+    this.#pricedAt = now()
+    this.addressLimits = limits ? new AddressLimits(exchange, () => this.now(), limits === 'reported') : null
     this.exchange = exchange
     this.latencyMs = latencyMs
     this.#random = seed
@@ -440,7 +452,7 @@ export class SimulatedExchange {
 
   /** The exchange's clock. */
   now(): number {
-    return Date.now() + this.clockSkewMs
+    return this.#now() + this.clockSkewMs
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
@@ -465,7 +477,9 @@ export class SimulatedExchange {
   }
 
   #answer(request: Parameters<SimulatedDialect['answer']>[0]): SimulatedAnswer {
-    const weight = this.exchange === 'BINANCE' ? this.#weigh(request.path, request.query) : {}
+    const counted = this.addressLimits?.count(request.path, request.query)
+    if (counted?.refusal) return counted.refusal
+    const weight = counted?.headers ?? (this.exchange === 'BINANCE' ? this.#weigh(request.path, request.query) : {})
     const book: Book = {
       exchange: this.exchange,
       now: () => this.now(),
