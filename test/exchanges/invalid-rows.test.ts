@@ -16,19 +16,6 @@ const MARKETS = EXCHANGE_NAMES.flatMap(exchange =>
   MARKET_TYPES.filter(market => CATALOGUE[exchange].markets[market] !== undefined).map(market => ({ exchange, market }))
 )
 
-/** Where an exchange has what these tests change. */
-const FIELDS: Readonly<
-  Record<ExchangeName, { price: string; orderId: string; state: string; asset: string; amount: string }>
-> = {
-  BINANCE: { price: 'price', orderId: 'orderId', state: 'status', asset: 'asset', amount: 'balance' },
-  BYBIT: { price: 'lastPrice', orderId: 'orderId', state: 'orderStatus', asset: 'coin', amount: 'walletBalance' },
-  OKX: { price: 'last', orderId: 'ordId', state: 'state', asset: 'ccy', amount: 'eq' },
-  UPBIT: { price: 'trade_price', orderId: 'uuid', state: 'state', asset: 'currency', amount: 'balance' },
-  BITHUMB: { price: 'closing_price', orderId: 'uuid', state: 'state', asset: 'currency', amount: 'balance' }
-}
-const amountField = (exchange: ExchangeName, market: MarketType) =>
-  exchange === 'BINANCE' && market === 'SPOT' ? 'free' : FIELDS[exchange].amount
-
 const agent = new Agent()
 t.teardown(() => agent.close())
 
@@ -65,18 +52,14 @@ async function start(t: Test, exchange: ExchangeName, market: MarketType) {
 }
 
 for (const { exchange, market } of MARKETS) {
-  const names = FIELDS[exchange]
-
   t.test(
     `${exchange} ${market}: a ticker that is NaN leaves the other prices, and is counted until it is a number`,
     async t => {
       const { simulated, client, accepting, invalid, count, counted, registry } = await start(t, exchange, market)
       const [first = '', second = '', third = ''] = simulated.symbols
       const symbol = simulated.exchangeSymbol(second, market)
-      const row =
-        exchange === 'BITHUMB'
-          ? { key: symbol.split('-')[1] }
-          : { [exchange === 'OKX' ? 'instId' : exchange === 'UPBIT' ? 'market' : 'symbol']: symbol }
+      const names = simulated.fields(market)
+      const row = { [names.symbol]: names.symbol === 'key' ? symbol.split('-')[1] : symbol }
       simulated.fault({ kind: 'edited', edit: changingRows(row, { [names.price]: 'NaN' }) })
       const prices = await client.lastPrices(accepting)
       t.strictSame(prices.map(price => price.symbol).sort(), [first, third].sort())
@@ -102,6 +85,7 @@ for (const { exchange, market } of MARKETS) {
 
   t.test(`${exchange} ${market}: an order with an unknown state leaves the other orders`, async t => {
     const { simulated, account, client, accepting, invalid, count } = await start(t, exchange, market)
+    const names = simulated.fields(market)
     const orders = [0, 1, 2].map(() => simulated.place(account, { market, quantity: '1' }))
     const [good, bad, other] = orders
     if (!good || !bad || !other) throw new Error('three orders')
@@ -133,10 +117,10 @@ for (const { exchange, market } of MARKETS) {
   t.test(`${exchange} ${market}: an asset that cannot be read leaves the others`, async t => {
     const { simulated, account, client, accepting, invalid, count } = await start(t, exchange, market)
     for (const asset of ['BTC', 'XRP', 'SOL']) simulated.setBalance(account, market, asset, '5')
-    const amount = amountField(exchange, market)
+    const { asset, amount } = simulated.fields(market)
     for (const value of ['NaN', undefined, [5]]) {
       simulated.clearFaults()
-      simulated.fault({ kind: 'edited', edit: changingRows({ [names.asset]: 'XRP' }, { [amount]: value }) })
+      simulated.fault({ kind: 'edited', edit: changingRows({ [asset]: 'XRP' }, { [amount]: value }) })
       const read = await client.balances(accepting)
       t.strictSame(read.map(({ asset }) => asset).sort(), ['BTC', 'SOL'])
       t.equal(count(), 1)
@@ -233,7 +217,7 @@ for (const exchange of ['BINANCE', 'BYBIT', 'OKX', 'UPBIT'] as const) {
       const { simulated, account, client, count, counted, registry, pass } = await start(t, exchange, 'SPOT')
       const { exchangeOrderId, exchangeSymbol } = simulated.place(account, { quantity: '1' })
       const other = simulated.place(account, { quantity: '1' })
-      const { orderId, state } = FIELDS[exchange]
+      const { orderId, state } = simulated.fields('SPOT')
       simulated.fault({ kind: 'edited', edit: changingRows({ [orderId]: exchangeOrderId }, { [state]: 'UNHEARD' }) })
       await t.rejects(client.order({ exchangeOrderId, exchangeSymbol }), { code: 'invalid_answer' })
       t.equal(registry.status()[0]?.lastErrorCode, 'invalid_answer')
@@ -258,7 +242,7 @@ t.test('what waits to be stored is one row per kind of fault, with the times and
   for (const exchange of ['BINANCE', 'BYBIT', 'OKX'] as const) {
     const { simulated, account, client, accepting, registry, pass } = await start(t, exchange, 'SPOT')
     const [bad, worse] = [simulated.place(account, { quantity: '1' }), simulated.place(account, { quantity: '1' })]
-    const { orderId, state } = FIELDS[exchange]
+    const { orderId, state } = simulated.fields('SPOT')
     const secrets = {
       clientOrderId: KEYS.apiKey,
       note: `x${KEYS.apiSecret}y`,

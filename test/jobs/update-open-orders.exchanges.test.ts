@@ -4,6 +4,7 @@ import { EXCHANGE_NAMES, type ExchangeName } from '../../src/domain/market.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { orderBench } from '../support/order-bench.ts'
 import { changingRows, replacingRows } from '../support/simulated-exchange/edits.ts'
+import type { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { type TestAccounts, tradingDatabase } from '../support/trading.ts'
 
 const PATHS_OF_ONE = /order(?!s)|trade|fills|execution|algo|history/i
@@ -92,19 +93,18 @@ async function firstClient(accounts: TestAccounts) {
   return [account, 'SPOT'] as const
 }
 
-const STATE_FIELD = { BINANCE: 'status', BYBIT: 'orderStatus', OKX: 'state', UPBIT: 'state', BITHUMB: 'state' } as const
-const ID_FIELD = { BINANCE: 'orderId', BYBIT: 'orderId', OKX: 'ordId', UPBIT: 'uuid', BITHUMB: 'uuid' } as const
-
 for (const name of EXCHANGE_NAMES) {
-  const withState = (order: { exchangeOrderId: string }, state: unknown) =>
-    changingRows({ [ID_FIELD[name]]: order.exchangeOrderId }, { [STATE_FIELD[name]]: state })
+  const withState = (exchange: SimulatedExchange, order: { exchangeOrderId: string }, state: unknown) => {
+    const fields = exchange.fields('SPOT')
+    return changingRows({ [fields.orderId]: order.exchangeOrderId }, { [fields.state]: state })
+  }
 
   t.test(`${name}: a foreign order with an unknown state does not affect the others`, async t => {
     const { exchange, owner, place, run, books } = await start(t, name)
     const market = 'SPOT'
     const [filling, ending] = [await place({ market, quantity: '2' }), await place({ market, quantity: '2' })]
     const foreign = exchange.place(owner, { market, symbol: exchange.symbols[1] ?? '', quantity: '7.5' })
-    exchange.fault({ kind: 'edited', edit: withState(foreign, 'UNKNOWN_STATE') })
+    exchange.fault({ kind: 'edited', edit: withState(exchange, foreign, 'UNKNOWN_STATE') })
     t.hasStrict(await run(), { checked: 2, changed: 2, failed: 0 })
     exchange.fill(filling, { quantity: '1', price: '100' })
     exchange.cancel(ending)
@@ -126,11 +126,14 @@ for (const name of EXCHANGE_NAMES) {
     const before = await books()
     for (const state of ['UNKNOWN_STATE', null, 5]) {
       exchange.clearFaults()
-      exchange.fault({ kind: 'edited', edit: withState(order, state) })
+      exchange.fault({ kind: 'edited', edit: withState(exchange, order, state) })
       t.hasStrict(await run(), { checked: 1, changed: 0, failed: 1 }, String(state))
     }
     exchange.clearFaults()
-    exchange.fault({ kind: 'edited', edit: replacingRows({ [ID_FIELD[name]]: other.exchangeOrderId }, null) })
+    exchange.fault({
+      kind: 'edited',
+      edit: replacingRows({ [exchange.fields('SPOT').orderId]: other.exchangeOrderId }, null)
+    })
     exchange.forget(order)
     for (let check = 1; check <= 6; check++) t.hasStrict(await run(), { failed: 2, unknown: 0 }, `check ${check}`)
     t.strictSame(await books(), before, 'a row that is no object may be any of the orders')

@@ -63,6 +63,14 @@ export const binance: SimulatedDialect = {
   markets: ['SPOT', 'FUTURES'],
   urlSettings: ['BINANCE_URL', 'BINANCE_FUTURES_URL'],
   defaultQuote: 'USDT',
+  fields: market => ({
+    symbol: 'symbol',
+    price: 'price',
+    orderId: 'orderId',
+    state: 'status',
+    asset: 'asset',
+    amount: market === 'SPOT' ? 'free' : 'balance'
+  }),
   exchangeSymbol: ({ symbol }) => symbol,
   // Ids of USD-M futures are above 2^53 and are JSON numbers.
   orderId: (serial, market) =>

@@ -34,6 +34,14 @@ export const bybit: SimulatedDialect = {
   markets: ['SPOT', 'FUTURES'],
   urlSettings: ['BYBIT_URL'],
   defaultQuote: 'USDT',
+  fields: () => ({
+    symbol: 'symbol',
+    price: 'lastPrice',
+    orderId: 'orderId',
+    state: 'orderStatus',
+    asset: 'coin',
+    amount: 'walletBalance'
+  }),
   // Perpetuals that settle in USDC have a name of their own.
   exchangeSymbol: ({ base, quote, symbol }, market) =>
     market === 'FUTURES' && quote === 'USDC' ? `${base}PERP` : symbol,

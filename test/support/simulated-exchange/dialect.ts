@@ -39,11 +39,24 @@ export interface SimulatedAnswer {
 }
 
 /** The paths, formats and signatures of one exchange. */
+/** The names of fields in the lists of a market, for tests that change a row. */
+export interface RowFields {
+  /** The field that holds the symbol of a ticker; `key` where tickers are the members of an object. */
+  symbol: string
+  price: string
+  orderId: string
+  state: string
+  asset: string
+  /** The balance of an asset, or its free part. */
+  amount: string
+}
+
 export interface SimulatedDialect {
   markets: readonly MarketType[]
   /** Settings that point at the simulated exchange. */
   urlSettings: readonly string[]
   defaultQuote: string
+  fields: (market: MarketType) => RowFields
   exchangeSymbol: (symbol: SimulatedSymbol, market: MarketType) => string
   orderId: (serial: number, market: MarketType) => string
   answer: (request: SimulatedRequest, book: Book) => SimulatedAnswer

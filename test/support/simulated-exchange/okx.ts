@@ -34,6 +34,7 @@ export const okx: SimulatedDialect = {
   markets: ['SPOT', 'FUTURES'],
   urlSettings: ['OKX_URL'],
   defaultQuote: 'USDT',
+  fields: () => ({ symbol: 'instId', price: 'last', orderId: 'ordId', state: 'state', asset: 'ccy', amount: 'eq' }),
   exchangeSymbol: ({ base, quote }, market) => (market === 'SPOT' ? `${base}-${quote}` : `${base}-${quote}-SWAP`),
   orderId: serial => String(680_800_019_749_904_000n + BigInt(serial)),
   answer

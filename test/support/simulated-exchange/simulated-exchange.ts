@@ -8,7 +8,7 @@ import type { PositionSide } from '../../../src/domain/position.ts'
 import type { UrlSetting } from '../../../src/exchanges/url-settings.ts'
 import { binance, binanceWeightOf } from './binance.ts'
 import { bybit } from './bybit.ts'
-import { type Book, json, Refused, type SimulatedAnswer, type SimulatedDialect } from './dialect.ts'
+import { type Book, json, Refused, type RowFields, type SimulatedAnswer, type SimulatedDialect } from './dialect.ts'
 import { AddressLimits } from './limits.ts'
 import {
   newAccount,
@@ -185,6 +185,11 @@ export class SimulatedExchange {
   /** The settings that make a service use this exchange: `{BINANCE_URL, BINANCE_FUTURES_URL}`. */
   get urls(): Partial<Record<UrlSetting, string>> {
     return Object.fromEntries(this.#dialect.urlSettings.map(setting => [setting, this.url]))
+  }
+
+  /** The names of fields in the lists of a market. */
+  fields(market: MarketType): RowFields {
+    return this.#dialect.fields(market)
   }
 
   get markets(): readonly MarketType[] {

@@ -8,6 +8,7 @@ import {
   openOrdersOf,
   orderById,
   Refused,
+  type RowFields,
   type SimulatedAnswer,
   type SimulatedDialect,
   type SimulatedRequest
@@ -23,10 +24,20 @@ const STATES: Record<OrderState, string> = {
   expired: 'cancel'
 }
 
+const FIELDS: RowFields = {
+  symbol: 'market',
+  price: 'trade_price',
+  orderId: 'uuid',
+  state: 'state',
+  asset: 'currency',
+  amount: 'balance'
+}
+
 export const upbit: SimulatedDialect = {
   markets: ['SPOT'],
   urlSettings: ['UPBIT_URL'],
   defaultQuote: 'KRW',
+  fields: () => FIELDS,
   exchangeSymbol: ({ base, quote }) => `${quote}-${base}`,
   orderId: serial => `00000000-0000-4000-8000-${String(serial).padStart(12, '0')}`,
   answer: (request, book) => {
@@ -39,6 +50,7 @@ export const bithumb: SimulatedDialect = {
   markets: ['SPOT'],
   urlSettings: ['BITHUMB_URL'],
   defaultQuote: 'KRW',
+  fields: () => ({ ...FIELDS, symbol: 'key', price: 'closing_price' }),
   exchangeSymbol: ({ base, quote }) => `${quote}-${base}`,
   orderId: serial => `C0101${String(serial).padStart(15, '0')}`,
   answer: (request, book) => {
