@@ -628,6 +628,53 @@ export const binance: readonly PayloadCase[] = [
       }
     ]
   },
+  {
+    name: 'the perpetuals of futures, also those that do not trade, without dated contracts',
+    market: 'FUTURES',
+    ask: instruments,
+    answers: {
+      '/fapi/v1/exchangeInfo': JSON.stringify({
+        futuresType: 'U_MARGINED',
+        rateLimits: [{ rateLimitType: 'REQUEST_WEIGHT', limit: 2400 }],
+        exchangeFilters: [],
+        assets: [{ asset: 'USDT', marginAvailable: true, autoAssetExchange: '-10000' }],
+        symbols: [
+          ['1000PEPEUSDC', 'PERPETUAL', 'TRADING', '1000PEPE', 'USDC'],
+          ['TSLAUSDT', 'TRADIFI_PERPETUAL', 'TRADING', 'TSLA', 'USDT'],
+          ['BTCUSDT_261225', 'CURRENT_QUARTER', 'TRADING', 'BTC', 'USDT'],
+          ['OLDUSDT', 'PERPETUAL', 'SETTLING', 'OLD', 'USDT'],
+          ['NEWUSDT', 'PERPETUAL', 'PENDING_TRADING', 'NEW', 'USDT'],
+          ['GONEUSDT', '', 'SETTLING', 'GONE', 'USDT']
+        ].map(([symbol, contractType, status, baseAsset, quoteAsset]) => ({
+          symbol,
+          contractType,
+          status,
+          baseAsset,
+          quoteAsset,
+          deliveryDate: 4133404800000,
+          filters: [
+            { filterType: 'PRICE_FILTER', tickSize: '0.10' },
+            { filterType: 'LOT_SIZE', stepSize: '0.001' }
+          ]
+        }))
+      })
+    },
+    expected: [
+      ['1000PEPEUSDC', '1000PEPE', 'USDC', true],
+      ['TSLAUSDT', 'TSLA', 'USDT', true],
+      ['OLDUSDT', 'OLD', 'USDT', false],
+      ['NEWUSDT', 'NEW', 'USDT', false]
+    ].map(([symbol, base, quote, trading]) => ({
+      exchangeSymbol: symbol,
+      symbol,
+      base,
+      quote,
+      contractValue: '1',
+      priceStep: '0.10',
+      quantityStep: '0.001',
+      trading
+    }))
+  },
   ...REFUSALS.map(
     ([code, status, refused]): PayloadCase => ({
       name: `the refusal ${code}`,

@@ -24,7 +24,7 @@ async function fill({ caches }: FastifyInstance): Promise<void> {
 /** Longer than a busy machine needs. Only tests without an acknowledgement wait for its end. */
 const PATIENT = { acknowledgedWithinMs: 60_000 }
 
-async function replica(t: Test, url: string, overrides: Partial<Overrides> = PATIENT) {
+async function replica(t: Test, url: string, overrides: Partial<Overrides> = PATIENT, urls: object = {}) {
   const { app, url: base } = await startApp(
     t,
     {
@@ -33,7 +33,8 @@ async function replica(t: Test, url: string, overrides: Partial<Overrides> = PAT
       SCHEDULER_ENABLED: 'false',
       WARM_UP_SECONDS: '120',
       ...binance.urls,
-      ...upbit.urls
+      ...upbit.urls,
+      ...urls
     },
     overrides
   )
@@ -208,6 +209,21 @@ t.test('the prices of the markets of active accounts are read before start-up en
   const exchanges = answer.exchanges as object[]
   assertRows(t, exchanges, [{ exchange: 'BINANCE', circuit: 'closed' }, { exchange: 'UPBIT' }])
   t.match(exchanges[0], { last_success_at: /Z$/ })
+})
+
+t.test('a symbol that does not trade is not warmed up, also on a replica that reads the stored list', async t => {
+  const { url } = await migratedDatabase(t)
+  await seed(await replica(t, url))
+  const halted = await SimulatedExchange.start({ exchange: 'BINANCE' })
+  t.teardown(() => halted.close())
+  halted.suspend('ETHUSDT')
+  for (const name of ['first', 'second']) {
+    const app = await replica(t, url, PATIENT, halted.urls)
+    t.equal(app.caches.prices.peek('BINANCE', 'SPOT', 'ETHUSDT'), undefined, name)
+    t.equal(app.caches.prices.peek('BINANCE', 'SPOT', 'BTCUSDT')?.price, '100', name)
+    t.equal(app.caches.prices.stats().entries, 9, name)
+  }
+  t.equal(halted.requests.filter(({ path }) => path === '/api/v3/exchangeInfo').length, 1)
 })
 
 t.test('an unresponsive exchange delays start-up, but not readiness', async t => {
