@@ -331,7 +331,8 @@ export const okx: readonly PayloadCase[] = [
         { ...FILL, tradeId: '5002', side: 'sell', fee: '0.5', feeCcy: 'USDT' },
         FILL,
         { ...FILL, tradeId: '5000', fillTime: '', ts: '1717000000019', fee: '' }
-      )
+      ),
+      '/api/v5/trade/fills-history': answer()
     },
     expected: [
       { ...READ_FILL, exchangeTradeId: '5000', fee: null, executedAt: 1_717_000_000_019 },
