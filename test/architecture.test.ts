@@ -213,6 +213,7 @@ const tableOwners: Record<string, string> = {
   strategy_accounts: 'trading',
   orders: 'trading',
   trade_executions: 'trading',
+  replaced_executions: 'trading',
   strategy_positions: 'trading',
   account_balances: 'trading',
   account_balance_history: 'trading',

@@ -40,7 +40,6 @@ grant select, insert, update on
   accounts,
   instruments,
   strategy_positions,
-  trade_executions,
   account_balances,
   account_balance_history,
   daily_account_summaries,
@@ -50,7 +49,8 @@ grant select, insert, update on
   alert_progress
 to trading_service;
 
--- Housekeeping and ends: old runs, sessions, counters, commands, conditions that are over, replicas, messages.
+-- Housekeeping and ends: old runs, sessions, counters, commands, conditions that are over, replicas, messages, replaced
+-- executions.
 grant select, insert, update, delete on
   account_failures,
   job_runs,
@@ -63,6 +63,8 @@ grant select, insert, update, delete on
   health_periods,
   exchange_bans,
   invalid_rows,
+  trade_executions,
+  replaced_executions,
   outbox
 to trading_service;
 

@@ -45,6 +45,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['orders'] },
   { tables: ['strategy_positions'] },
   { tables: ['trade_executions'] },
+  { tables: ['replaced_executions'] },
   { tables: ['account_balances', 'account_balance_history'], guard: 'the run of sync_account_balances' },
   { tables: ['daily_account_summaries'] },
   { tables: ['strategy_performance', 'performance_progress'], guard: 'the run of calculate_daily_performance' },

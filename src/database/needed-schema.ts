@@ -34,10 +34,12 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   job_runs:
     'actor text, error_code text, finished_at timestamptz, instance text, job_id text, lease_expires_at timestamptz, lease_token uuid, outcome text, progress_done int4, progress_total int4, result jsonb, run_id uuid, scheduled_for timestamptz, seq int8, skipped_count int4, started_at timestamptz, trigger text',
   orders:
-    'account_id int8, average_price numeric, base text, created_at timestamptz, error_code text, exchange_order_id text, exchange_symbol text, fill_checks int4, filled_quantity numeric, flagged_at timestamptz, last_checked_at timestamptz, market_type text, mismatch text, mismatch_checks int4, misses int4, order_id int8, order_type text, position_side text, price numeric, quantity numeric, quote text, side text, status text, stop_price numeric, strategy_account_id int8, symbol text, updated_at timestamptz',
+    'account_id int8, average_price numeric, base text, created_at timestamptz, error_code text, exchange_order_id text, exchange_symbol text, fill_checks int4, fill_retries int4, filled_quantity numeric, fills_due_at timestamptz, flagged_at timestamptz, last_checked_at timestamptz, market_type text, mismatch text, mismatch_checks int4, misses int4, order_id int8, order_type text, position_side text, price numeric, quantity numeric, quote text, side text, status text, stop_price numeric, strategy_account_id int8, symbol text, updated_at timestamptz',
   outbox:
     'attempts int4, chat_id text, created_at timestamptz, dedupe_key text, delivered_at timestamptz, error_code text, given_up_at timestamptz, leased_by text, leased_until timestamptz, message_id int8, next_attempt_at timestamptz, text text',
   performance_progress: 'is_only bool, recorded_until timestamptz',
+  replaced_executions:
+    'account_id int8, currency text, exchange_trade_id text, executed_at timestamptz, execution_id int8, fee_value numeric, order_id int8, price numeric, quantity numeric, realized_pnl numeric, replaced_at timestamptz, side text, strategy_account_id int8',
   replicas:
     'cache_command_seen int8, draining bool, incarnation uuid, instance_id text, last_seen_at timestamptz, lost_at timestamptz, runs_jobs bool, settings jsonb, started_at timestamptz, version text',
   scheduled_jobs:

@@ -9,6 +9,7 @@ import { sweepOutbox } from '../notifications/outbox.ts'
 import { sweepDeadReplicas } from '../replicas/replica-table.ts'
 import { sweepOldRuns, sweepSurplusRuns } from '../scheduler/housekeeping.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
+import { sweepReplacedExecutions } from '../trading/replaced-executions.ts'
 
 /** One kind of expired rows: `sweep` deletes at most `limit` of them in the transaction and returns how many. Idempotent. */
 export interface HousekeepingTask {
@@ -33,6 +34,7 @@ const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'sign_in_networks', sweep: sweepSignInNetworks },
   { name: 'old_audit_rows', sweep: sweepAuditLog },
   { name: 'cache_commands', sweep: sweepCacheCommands },
+  { name: 'replaced_executions', sweep: sweepReplacedExecutions },
   { name: 'old_messages', sweep: sweepOutbox }
 ]
 

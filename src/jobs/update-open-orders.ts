@@ -8,6 +8,7 @@ import type { PriceSource } from '../cache/price-source.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
+import type { ExchangeErrorCode } from '../domain/exchange-error-code.ts'
 import type { InstrumentSource } from '../domain/instrument.ts'
 import { MARKET_TYPES, type Market, type MarketType } from '../domain/market.ts'
 import type { UnifiedOrder } from '../domain/order.ts'
@@ -18,8 +19,8 @@ import { NotOffered } from '../exchanges/exchange-registry.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { groupedBy } from '../trading/grouped.ts'
 import { cheapestReading } from '../trading/order-reading.ts'
-import { differs, type KnownOrder, needsFills, type OrderAnswer } from '../trading/order-reconciliation.ts'
-import { fillsRef, orderRef } from '../trading/order-refs.ts'
+import { differs, isEnded, type KnownOrder, needsFills, type OrderAnswer } from '../trading/order-reconciliation.ts'
+import { endedFillsRef, fillsRef, orderRef } from '../trading/order-refs.ts'
 import { type AnsweredOrder, OrderStore, type PriceOf, type Written } from '../trading/order-store.ts'
 import {
   completeRows,
@@ -37,6 +38,8 @@ const ACCOUNTS_PER_READ = 250
 /** Orders per transaction; bounds its duration. */
 const ORDERS_PER_TRANSACTION = 100
 const CHECKED_PER_TRANSACTION = 2_000
+/** Errors of one order that a further attempt in the same run would meet again. */
+const FILLS_ARE_GONE: ReadonlySet<ExchangeErrorCode> = new Set(['order_not_found', 'bad_symbol', 'invalid_answer'])
 /** Transactions of a run that complete rows of earlier versions. */
 const COMPLETIONS_PER_RUN = 10
 /** Pause until rows of earlier versions are looked for again. Where many cannot be completed, that takes half a second. */
@@ -52,7 +55,8 @@ export interface UpdateOpenOrdersServices {
 /**
  * Updates orders, executions and positions from the exchanges. For each account and market with unfinished orders, the
  * open orders are listed, unless it takes less of the rate limit to read the orders by their ids. An order that is not
- * listed is read by its id; the fills of an order that filled further are read, too. Differences are recorded in transactions per account and market; for other orders only the time of the check
+ * listed is read by its id; the fills of an order that filled further are read, too, and once in a while those of ended
+ * orders that have a difference instead. Differences are recorded in transactions per account and market; for other orders only the time of the check
  * is. Orders that cannot be read stay as they are for the next run. A row of the list that cannot be read does not affect
  * the others: its order, if it is one of these, is read by its id.
  *
@@ -265,12 +269,18 @@ class OrdersRun {
 
   /** The answers of the exchange about the orders, without those that could not be read. */
   async #answersOf(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<AnsweredOrder[]> {
+    const unfinished = orders.filter(order => !isEnded(order))
+    const states = unfinished.length === 0 ? [] : await this.#statesOf(client, unfinished, leave)
+    return [...states, ...(await this.#fillsOfEnded(client, orders.filter(isEnded), leave))]
+  }
+
+  async #statesOf(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<AnsweredOrder[]> {
     const { signal } = this.#context
+    const seen: AnsweredOrder[] = []
     const invalid: unknown[] = []
     const open = await this.#openOrdersOf(client, orders, row => invalid.push(row))
     const at = Date.now()
     const listed = new Map(open.map(order => [`${order.exchangeSymbol} ${order.exchangeOrderId}`, order]))
-    const seen: AnsweredOrder[] = []
     await eachAtMost(CONCURRENT_ORDERS, orders, async order => {
       try {
         const found = listed.get(`${order.exchangeSymbol} ${order.exchangeOrderId}`)
@@ -309,6 +319,23 @@ class OrdersRun {
       open.push(...(await client.openOrders({ ...list, signal, onInvalidRow: ({ row }) => onInvalid(row) })))
     })
     return open
+  }
+
+  /** The fills of ended orders. An order whose fills cannot be read counts as without them: it must not fail each run. */
+  async #fillsOfEnded(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<AnsweredOrder[]> {
+    const { signal } = this.#context
+    const seen: AnsweredOrder[] = []
+    await eachAtMost(CONCURRENT_ORDERS, orders, async order => {
+      this.#counts.calls++
+      try {
+        seen.push({ order, answer: { kind: 'fills', fills: await client.fills(endedFillsRef(order), { signal }) } })
+      } catch (err) {
+        if (!(err instanceof ExchangeError) || err.code === 'authentication') throw err
+        if (FILLS_ARE_GONE.has(err.code)) seen.push({ order, answer: { kind: 'missing', code: err.code } })
+        else leave([order], err)
+      }
+    })
+    return seen
   }
 
   #logFailure({ accountId, exchange }: Account, orders: number, err: unknown): void {

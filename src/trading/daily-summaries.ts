@@ -5,6 +5,7 @@ import type { TransactionSql } from '../database/client.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ratio, winRate } from './performance-metrics.ts'
 import { byIndex, type PlanOptions, unseen, unseenSince } from './performance-store.ts'
+import { changedExecutions } from './replaced-executions.ts'
 
 /** For this long after the end of a day, the unrealised PnL of now is that of the day's end: later, prices differ too much. */
 const HELD_HOURS = 3
@@ -269,8 +270,8 @@ export async function unfinishedDays(
       union select ${yesterday}::date - generate_series(0, ${yesterday}::date - 1 - max(date)) from daily_account_summaries
       where date < ${yesterday}::date
       union select (e.executed_at at time zone ${timeZone})::date
-      from trade_executions e
-      left join daily_account_summaries s on s.account_id = e.account_id and s.currency = coalesce(e.quote, e.currency)
+      from ${changedExecutions(tx)} e
+      left join daily_account_summaries s on s.account_id = e.account_id and s.currency = e.currency
         and s.date = (e.executed_at at time zone ${timeZone})::date
       where e.recorded_at > ${unseenSince(tx, tx`select min(computed_at) from daily_account_summaries`)}
         and (s.computed_at is null or e.recorded_at > s.computed_at - ${unseen(tx)})

@@ -8,6 +8,17 @@ import type { Millis } from '../domain/millis.ts'
 import type { OrderSide, OrderState, UnifiedOrder } from '../domain/order.ts'
 import type { Pair } from '../domain/pair.ts'
 import type { PositionSide } from '../domain/position.ts'
+import {
+  CUMULATIVE,
+  correctedAmong,
+  isDifference,
+  isSound,
+  type NewExecution,
+  newAmong,
+  REVERSAL,
+  type RecordedExecution,
+  sameNumber
+} from './fill-comparison.ts'
 import type { Execution } from './position-accounting.ts'
 
 type OrderStatus = 'pending' | OrderState | 'unknown'
@@ -19,10 +30,6 @@ export const MISSES_UNTIL_UNKNOWN = 5
  * than the order's state. After that the difference is recorded as one execution.
  */
 const CHECKS_UNTIL_CUMULATIVE = 3
-/** Prefix of the trade id of an execution that was recorded for a difference of filled quantities. */
-export const CUMULATIVE = 'cum:'
-/** Prefix of the trade id of an execution that reverses a recorded one, because the exchange busted the trade. */
-const REVERSAL = 'rev:'
 /** Checks in a row that find the same mismatch until it counts: one answer may be old, or mixed up. */
 export const CHECKS_UNTIL_FLAGGED = 3
 
@@ -57,15 +64,15 @@ export interface KnownOrder {
   mismatchChecks: number
   /** The sum of its executions; those on the other side count negative. */
   recordedQuantity: Decimal
-  /** Whether one of its executions is a difference; from there on all of them are, or a quantity would count twice. */
+  /**
+   * Whether one of its executions is a difference. From there on all of them are, or a quantity would count twice, until
+   * the fills add up and replace them.
+   */
   isCumulative: boolean
-}
-
-/** An execution that is recorded already. */
-export interface RecordedExecution extends Execution {
-  executionId: string
-  exchangeTradeId: string
-  executedAt: Date
+  /** How often the fills were read to replace its differences. */
+  fillRetries: number
+  /** Whether it is time to read them again. Of no meaning for an order without a difference. */
+  fillsDue: boolean
 }
 
 /** The exchange's answer to a query of an order. */
@@ -73,12 +80,8 @@ export type OrderAnswer =
   | { kind: 'missing'; code: ExchangeErrorCode }
   /** `fills` are null when they were not asked for. */
   | { kind: 'found'; order: UnifiedOrder; fills: readonly Fill[] | null; at: Millis }
-
-/** An execution to be recorded. */
-export interface NewExecution extends Execution {
-  exchangeTradeId: string
-  executedAt: Date
-}
+  /** The fills of an ended order, whose state is not asked for any more. */
+  | { kind: 'fills'; fills: readonly Fill[] }
 
 /** What becomes of the order's row. */
 export interface OrderChange {
@@ -87,6 +90,8 @@ export interface OrderChange {
   averagePrice: Decimal | null
   misses: number
   fillChecks: number
+  /** Null when the order has no difference (any more). */
+  fillRetries: number | null
   mismatch: string | null
   mismatchChecks: number
   errorCode: string | null
@@ -100,12 +105,14 @@ export type Reconciliation =
       executions: NewExecution[]
       /** Recorded executions for which the exchange now reports another fee. */
       corrections: RecordedExecution[]
+      /** Differences that the fills replace: they are deleted. */
+      removed: RecordedExecution[]
       change: OrderChange
     }
 
 /** Whether the exchange's state of an order differs from the recorded one. Without a difference no transaction is needed. */
 export function differs(order: KnownOrder, seen: OrderAnswer): boolean {
-  if (seen.kind === 'missing') return true
+  if (seen.kind !== 'found' || (order.isCumulative && order.fillsDue)) return true
   return (
     stateOf(seen.order, new Exact(seen.order.filledQuantity)) !== order.status ||
     mismatchOf(order, seen.order, null) !== null ||
@@ -117,12 +124,14 @@ export function differs(order: KnownOrder, seen: OrderAnswer): boolean {
 }
 
 /**
- * Whether the fills of an order must be requested: more is filled than is recorded, and its fills are what counts, or the
- * filled quantity has decreased and stays so.
+ * Whether the fills of an order must be requested: more is filled than is recorded, or the filled quantity has decreased
+ * and stays so, or it is time to replace a difference.
  */
 export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
-  if (order.isCumulative || order.pair === null) return false
+  if (order.pair === null) return false
   const filled = new Exact(seen.filledQuantity)
+  if (order.isCumulative)
+    return filled.gt(order.recordedQuantity) || (order.fillsDue && filled.eq(order.recordedQuantity))
   return filled.lt(order.recordedQuantity)
     ? order.mismatchChecks + 1 >= CHECKS_UNTIL_FLAGGED
     : filled.gt(order.recordedQuantity)
@@ -131,12 +140,13 @@ export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
 /**
  * Decides what an answer changes of an order. Pure. The same answer changes nothing the second time.
  *
- * - An ended order stays ended.
+ * - An ended order stays ended. Only its differences are replaced.
  * - `filledQuantity` is always the sum of the executions and `averagePrice` their mean (20 decimals), so that an order
  *   whose fills the exchange does not give yet is kept unfinished, and asked for again.
  * - A difference is priced so that Σ price · quantity = average · filled, exactly unless the quotient is not finite
  *   (20 decimals, half to even). Where the exchange's rounding of the average makes that price zero or less, the average
  *   itself is the price.
+ * - Fills that add up to the filled quantity replace all differences of their order.
  * - An answer that contradicts the order changes nothing. After three checks in a row with the same contradiction it is
  *   the order's error code: `symbol_differs`, `side_differs`, `lost_child`, `filled_decreased`, `unknown_symbol`
  *   (base and quote are not known), `invalid_answer`. A filled quantity that decreased is then recorded if the fills prove which trades were busted: an
@@ -149,14 +159,20 @@ export function reconcile(
   recorded: readonly RecordedExecution[],
   answer: OrderAnswer
 ): Reconciliation {
-  if (ENDED.has(order.status)) return { kind: 'skipped' }
   const known = totalOf(order, recorded)
+  if (isEnded(order)) return order.isCumulative ? retried(order, recorded, known, answer) : { kind: 'skipped' }
+  if (answer.kind === 'fills') return { kind: 'skipped' }
   if (answer.kind === 'missing') return missed(order, known, answer.code)
   const { order: seen, fills } = answer
   const mismatch = mismatchOf(order, seen, fills)
   if (mismatch !== null) return mismatched(order, known, mismatch)
 
-  const cumulative = recorded.some(({ exchangeTradeId }) => exchangeTradeId.startsWith(CUMULATIVE))
+  const replacement = replacementOf(order, recorded, fills, seen.filledQuantity)
+  if (replacement !== null) {
+    const change = { ...NO_PROBLEM, status: stateOf(seen, replacement.total.quantity), ...sumsOf(replacement.total) }
+    return { kind: 'applied', ...replacement.writes, change }
+  }
+  const cumulative = recorded.some(isDifference)
   const usable = cumulative ? [] : (fills ?? [])
   const executions = newAmong(usable, recorded, order.pair)
   const corrections = correctedAmong(usable, recorded, order.pair)
@@ -165,20 +181,24 @@ export function reconcile(
   if (gap.lt(0) && executions.length === 0) return decreased(order, recorded, answer)
 
   let complete = gap.lte(0)
+  let fillRetries = cumulative ? order.fillRetries + (fills === null ? 0 : 1) : null
   if (gap.gt(0) && (cumulative || order.fillChecks + 1 >= CHECKS_UNTIL_CUMULATIVE)) {
     const difference = differenceOf(order, seen, total, answer.at)
     if (difference !== null) {
       executions.push(difference)
       total = totalOf(order, [...recorded, ...executions])
       complete = true
+      fillRetries = 0
     }
   }
   return {
     kind: 'applied',
     executions,
     corrections,
+    removed: [],
     change: {
       ...NO_PROBLEM,
+      fillRetries,
       status: complete ? stateOf(seen, total.quantity) : total.quantity.gt(0) ? 'partially_filled' : 'open',
       ...sumsOf(total),
       fillChecks: complete ? 0 : order.fillChecks + 1
@@ -191,7 +211,61 @@ interface Total {
   cost: Big
 }
 
-const NO_PROBLEM = { misses: 0, fillChecks: 0, mismatch: null, mismatchChecks: 0, errorCode: null }
+const NO_PROBLEM = {
+  ...{ misses: 0, fillChecks: 0, fillRetries: null },
+  ...{ mismatch: null, mismatchChecks: 0, errorCode: null }
+}
+
+/** Whether an order has ended, so that its state is not asked for any more. */
+export function isEnded({ status }: Pick<KnownOrder, 'status'>): boolean {
+  return ENDED.has(status)
+}
+
+interface Replacement {
+  writes: { executions: NewExecution[]; corrections: RecordedExecution[]; removed: RecordedExecution[] }
+  total: Total
+}
+
+/** The fills in place of the differences; null without differences, and while the fills do not add up. */
+function replacementOf(
+  order: KnownOrder,
+  recorded: readonly RecordedExecution[],
+  fills: readonly Fill[] | null,
+  filledQuantity: Decimal
+): Replacement | null {
+  const removed = recorded.filter(isDifference)
+  if (removed.length === 0 || fills === null) return null
+  const kept = recorded.filter(execution => !isDifference(execution))
+  const executions = newAmong(fills, kept, order.pair)
+  const total = totalOf(order, [...kept, ...executions])
+  if (!total.quantity.eq(filledQuantity)) return null
+  return { writes: { executions, corrections: correctedAmong(fills, kept, order.pair), removed }, total }
+}
+
+/** An ended order with a difference, whose fills were read again. */
+function retried(
+  order: KnownOrder,
+  recorded: readonly RecordedExecution[],
+  known: Total,
+  answer: OrderAnswer
+): Reconciliation {
+  const { status, misses, fillChecks, mismatch, mismatchChecks } = order
+  const kept = { status, misses, fillChecks, mismatch, mismatchChecks, errorCode: null }
+  const fills = answer.kind === 'missing' ? null : answer.fills
+  const isSoundList = order.pair !== null && (fills ?? []).every(fill => isSound(fill, order))
+  const replacement = isSoundList ? replacementOf(order, recorded, fills, known.quantity.toFixed()) : null
+  if (replacement !== null) {
+    const change = { ...kept, ...sumsOf(replacement.total), fillRetries: null }
+    return { kind: 'applied', ...replacement.writes, change }
+  }
+  const change = { ...kept, ...sumsOf(known), fillRetries: order.fillRetries + 1 }
+  return { kind: 'applied', executions: [], corrections: [], removed: [], change }
+}
+
+/** The retries of an order whose answer changes none of its executions. */
+function retriesOf({ isCumulative, fillRetries }: KnownOrder): number | null {
+  return isCumulative ? fillRetries : null
+}
 
 function totalOf(order: KnownOrder, executions: readonly Pick<Execution, 'side' | 'price' | 'quantity'>[]): Total {
   return executions.reduce(
@@ -214,8 +288,9 @@ function missed(order: KnownOrder, known: Total, code: ExchangeErrorCode): Recon
   const misses = order.misses + 1
   const status = misses >= MISSES_UNTIL_UNKNOWN ? 'unknown' : order.status
   const { fillChecks } = order
-  const change = { ...NO_PROBLEM, status, ...sumsOf(known), misses, fillChecks, errorCode: code }
-  return { kind: 'applied', executions: [], corrections: [], change }
+  const counts = { misses, fillChecks, fillRetries: retriesOf(order) }
+  const change = { ...NO_PROBLEM, status, ...sumsOf(known), ...counts, errorCode: code }
+  return { kind: 'applied', executions: [], corrections: [], removed: [], change }
 }
 
 /** In what an answer contradicts its order; null if in nothing. */
@@ -241,8 +316,9 @@ function mismatched(order: KnownOrder, known: Total, mismatch: string): Reconcil
   const { status, misses, fillChecks } = order
   const mismatchChecks = checksWith(order, mismatch)
   const errorCode = mismatchChecks >= CHECKS_UNTIL_FLAGGED ? (mismatch.split(':')[0] ?? null) : null
-  const change = { status, ...sumsOf(known), misses, fillChecks, mismatch, mismatchChecks, errorCode }
-  return { kind: 'applied', executions: [], corrections: [], change }
+  const counts = { misses, fillChecks, fillRetries: retriesOf(order) }
+  const change = { status, ...sumsOf(known), ...counts, mismatch, mismatchChecks, errorCode }
+  return { kind: 'applied', executions: [], corrections: [], removed: [], change }
 }
 
 function checksWith(order: KnownOrder, mismatch: string): number {
@@ -263,7 +339,13 @@ function decreased(
     return mismatched(order, totalOf(order, recorded), mismatch)
   }
   const change = { ...NO_PROBLEM, status: stateOf(seen, total.quantity), ...sumsOf(total) }
-  return { kind: 'applied', executions, corrections: [], change }
+  return {
+    kind: 'applied',
+    executions,
+    corrections: [],
+    removed: [],
+    change: { ...change, fillRetries: retriesOf(order) }
+  }
 }
 
 /** The reversals of recorded executions that are not among the fills. */
@@ -294,61 +376,6 @@ function stateOf(seen: UnifiedOrder, filled: Big): OrderStatus {
   return seen.status === 'open' && filled.gt(0) ? 'partially_filled' : seen.status
 }
 
-function isSound(fill: Fill, order: KnownOrder): boolean {
-  return (
-    fill.side === order.side &&
-    fill.exchangeSymbol === order.exchangeSymbol &&
-    fill.exchangeTradeId !== '' &&
-    !fill.exchangeTradeId.startsWith(CUMULATIVE) &&
-    !fill.exchangeTradeId.startsWith(REVERSAL) &&
-    new Exact(fill.price).gt(0) &&
-    new Exact(fill.quantity).gt(0) &&
-    Number.isSafeInteger(fill.executedAt)
-  )
-}
-
-function newAmong(fills: readonly Fill[], recorded: readonly RecordedExecution[], pair: Pair | null): NewExecution[] {
-  const known = new Set(recorded.map(({ exchangeTradeId }) => exchangeTradeId))
-  return fills.flatMap(fill => {
-    const { exchangeTradeId, side, price, quantity, fee, executedAt } = fill
-    if (known.has(exchangeTradeId)) return []
-    known.add(exchangeTradeId)
-    return {
-      exchangeTradeId,
-      side,
-      price,
-      quantity,
-      fee: fee ?? '0',
-      feeAsset: feeAssetOf(fill, pair),
-      executedAt: new Date(executedAt)
-    }
-  })
-}
-
-/** The asset of a fee: the one that the exchange names, or that of its rule; null when neither is known. */
-function feeAssetOf({ fee, feeAsset, feeIn }: Fill, pair: Pair | null): string | null {
-  if (fee === null) return null
-  return feeAsset ?? (feeIn === undefined ? null : (pair?.[feeIn] ?? null))
-}
-
-/** Some exchanges report one fee for the whole order, so that the share of each fill changes with the next fill. */
-function correctedAmong(
-  fills: readonly Fill[],
-  recorded: readonly RecordedExecution[],
-  pair: Pair | null
-): RecordedExecution[] {
-  const byTradeId = new Map(fills.map(fill => [fill.exchangeTradeId, fill]))
-  return recorded.flatMap(execution => {
-    const fill = byTradeId.get(execution.exchangeTradeId)
-    if (fill === undefined || fill.fee === null) return []
-    const { fee } = fill
-    const feeAsset = feeAssetOf(fill, pair)
-    if (feeAsset === null && execution.feeAsset !== null) return []
-    if (feeAsset === execution.feeAsset && sameNumber(fee, execution.fee)) return []
-    return { ...execution, fee, feeAsset }
-  })
-}
-
 /** One execution for the quantity that is filled but not recorded; null while the exchange reports no average price. */
 function differenceOf(order: KnownOrder, seen: UnifiedOrder, recorded: Total, at: Millis): NewExecution | null {
   if (seen.averagePrice === null) return null
@@ -364,8 +391,4 @@ function differenceOf(order: KnownOrder, seen: UnifiedOrder, recorded: Total, at
     feeAsset: null,
     executedAt: new Date(seen.updatedAt ?? at)
   }
-}
-
-function sameNumber(one: Decimal, other: Decimal): boolean {
-  return one === other || new Exact(one).eq(other)
 }

@@ -32,6 +32,11 @@ export function fillsRef(order: KnownOrder, { filledQuantity, createdAt }: Unifi
   return { ...ref, filledQuantity }
 }
 
+/** Selects all fills of an ended order, whose state is not asked for any more. */
+export function endedFillsRef(order: KnownOrder): FillsRef {
+  return { ...identityOf(order), createdAt: earliestCreation(order), filledQuantity: order.recordedQuantity }
+}
+
 function earliestCreation({ createdAt }: KnownOrder): number {
   return createdAt - RECORDED_WITHIN_MS
 }

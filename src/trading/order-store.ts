@@ -6,23 +6,19 @@ import type { MarketType } from '../domain/market.ts'
 import type { OrderSide } from '../domain/order.ts'
 import type { PositionSide } from '../domain/position.ts'
 import { anyOf } from './any-of.ts'
+import { CUMULATIVE, isDifference, type NewExecution, type RecordedExecution } from './fill-comparison.ts'
 import { groupedBy } from './grouped.ts'
-import {
-  CUMULATIVE,
-  type KnownOrder,
-  MISSES_UNTIL_UNKNOWN,
-  type NewExecution,
-  type OrderAnswer,
-  type RecordedExecution,
-  reconcile
-} from './order-reconciliation.ts'
-import { type ChangedOrder, writeChanges } from './order-writes.ts'
+import { type KnownOrder, MISSES_UNTIL_UNKNOWN, type OrderAnswer, reconcile } from './order-reconciliation.ts'
+import { type ChangedOrder, MAX_FILL_RETRIES, writeChanges } from './order-writes.ts'
 import { feeValueOf } from './position-accounting.ts'
 import { bookEntries, type Entry } from './position-ledger.ts'
 
 /** Pause before an `unknown` order is queried again, in seconds: doubled each time, from the first value to the last. */
 const UNKNOWN_FIRST_SECONDS = 60
 const UNKNOWN_LAST_SECONDS = 6 * 60 * 60
+
+/** Ended orders whose fills one query selects to replace differences; bounds what they cost a run. */
+const RETRIED_PER_READ = 100
 
 /** An order, with its pair, and the answer of its exchange. */
 export interface AnsweredOrder {
@@ -66,15 +62,17 @@ export class OrderStore {
     const rows = await this.#database.run(
       sql => sql<{ account_id: string }[]>`
         select o.account_id from orders o
-        where o.account_id = ${anyOf(sql, accountIds)} and ${toBeChecked(sql)}
+        where o.account_id = ${anyOf(sql, accountIds)} and o.exchange_order_id is not null
+          and (${isUnfinished(sql)} or ${hasFillsDue(sql)})
         group by o.account_id order by min(coalesce(o.last_checked_at, '-infinity')), o.account_id`
     )
     return rows.map(({ account_id }) => account_id)
   }
 
   /**
-   * The orders of the accounts that are to be checked: unfinished, known by an id at their exchange, and due. Their pair is
-   * the recorded one.
+   * The orders of the accounts that are to be checked: unfinished, known by an id at their exchange, and due. Ended orders
+   * follow whose fills are due to replace a difference, the longest due first, a bounded number. Their pair is the
+   * recorded one.
    */
   async ordersToCheck(accountIds: readonly string[]): Promise<KnownOrder[]> {
     const rows = await this.#database.run(
@@ -85,7 +83,16 @@ export class OrderStore {
           select sum(case when e.side = o.side then quantity else -quantity end) as quantity, bool_or(starts_with(exchange_trade_id, ${CUMULATIVE})) as is_cumulative
           from trade_executions e where e.order_id = o.order_id
         ) recorded
-        where o.account_id = ${anyOf(sql, accountIds)} and ${toBeChecked(sql)}
+        where o.order_id in (
+          select order_id from orders o
+          where o.account_id = ${anyOf(sql, accountIds)} and o.exchange_order_id is not null and ${isUnfinished(sql)}
+          union all (
+            select order_id from orders o
+            where o.account_id = ${anyOf(sql, accountIds)} and o.exchange_order_id is not null
+              and ${hasFillsDue(sql)} and o.status in ('filled', 'canceled', 'rejected', 'expired')
+            order by fills_due_at limit ${RETRIED_PER_READ}
+          )
+        )
         order by o.order_id`
     )
     return rows.map(row => orderOf(row, row.recorded_quantity, row.is_cumulative))
@@ -118,7 +125,8 @@ export class OrderStore {
       const decision = reconcile(order, recorded, found.answer)
       if (decision.kind !== 'applied') continue
       changes.push({ order, change: decision.change })
-      entries.push(...entriesOf(order, [...decision.executions, ...decision.corrections], priceOf))
+      const removed = decision.removed.map(execution => ({ ...execution, isRemoved: true }))
+      entries.push(...entriesOf(order, [...decision.executions, ...decision.corrections, ...removed], priceOf))
     }
     const positions = entries.length === 0 ? [] : await bookEntries(tx, entries)
     if (changes.length > 0) await writeChanges(tx, changes, positions)
@@ -138,7 +146,7 @@ export class OrderStore {
 
 function entriesOf(
   order: KnownOrder,
-  executions: readonly (NewExecution | RecordedExecution)[],
+  executions: readonly ((NewExecution | RecordedExecution) & { isRemoved?: boolean })[],
   priceOf: PriceOf
 ): Entry[] {
   if (executions.length === 0) return []
@@ -172,15 +180,22 @@ interface OrderRow {
   fill_checks: number
   mismatch: string | null
   mismatch_checks: number
+  fill_retries: number
+  fills_due: boolean
   recorded_quantity: Decimal
   is_cumulative: boolean
 }
 
 type AnySql = Sql | TransactionSql
 
-function toBeChecked(sql: AnySql) {
+/** Whether it is time to read the fills of an order again, to replace a difference. */
+function hasFillsDue(sql: AnySql) {
+  return sql`o.fills_due_at <= now()`
+}
+
+function isUnfinished(sql: AnySql) {
   return sql`
-    o.exchange_order_id is not null and o.status in ('pending', 'open', 'partially_filled', 'unknown')
+    o.status in ('pending', 'open', 'partially_filled', 'unknown')
     and (o.status <> 'unknown' or o.last_checked_at is null or o.last_checked_at > now() + interval '1 minute' or o.last_checked_at < now() - make_interval(secs => least(
       ${UNKNOWN_FIRST_SECONDS} * 2 ^ least(greatest(o.misses - ${MISSES_UNTIL_UNKNOWN}::int, 0), 20), ${UNKNOWN_LAST_SECONDS}
     )))`
@@ -190,8 +205,8 @@ function orderColumns(sql: AnySql) {
   return sql`
     o.order_id, o.strategy_account_id, o.account_id, o.market_type, o.exchange_order_id, o.symbol, o.exchange_symbol,
     o.base, o.quote, o.side, o.position_side, o.order_type, o.status, o.created_at, o.last_checked_at, o.misses,
-    o.fill_checks, o.mismatch,
-    o.mismatch_checks`
+    o.fill_checks, o.mismatch, o.mismatch_checks, o.fill_retries,
+    o.fill_retries < ${MAX_FILL_RETRIES} and coalesce(o.fills_due_at <= now(), true) as fills_due`
 }
 
 function orderOf(row: Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>, recorded: Decimal, isCumulative: boolean) {
@@ -217,7 +232,9 @@ function orderOf(row: Omit<OrderRow, 'recorded_quantity' | 'is_cumulative'>, rec
     mismatch: row.mismatch,
     mismatchChecks: row.mismatch_checks,
     recordedQuantity: recorded,
-    isCumulative
+    isCumulative,
+    fillRetries: row.fill_retries,
+    fillsDue: row.fills_due
   }
   return order
 }
@@ -254,7 +271,7 @@ async function lockedOrders(
     const quantity = recorded
       .reduce((sum, one) => (one.side === row.side ? sum.plus(one.quantity) : sum.minus(one.quantity)), new Exact(0))
       .toFixed()
-    const isCumulative = recorded.some(({ exchangeTradeId }) => exchangeTradeId.startsWith(CUMULATIVE))
+    const isCumulative = recorded.some(isDifference)
     return { order: orderOf(row, quantity, isCumulative), recorded }
   })
 }

@@ -5,6 +5,14 @@ import { anyOf } from './any-of.ts'
 import { CHECKS_UNTIL_FLAGGED, type KnownOrder, type OrderChange } from './order-reconciliation.ts'
 import type { BookedExecution, BookedPosition } from './position-ledger.ts'
 
+/**
+ * How often the fills of an order are read to replace a difference, after 1, 2, 4, … minutes and then once a day: for
+ * about three weeks. What an exchange has not listed until then it does not list any more.
+ */
+export const MAX_FILL_RETRIES = 30
+const FIRST_RETRY_SECONDS = 60
+const LAST_RETRY_SECONDS = 24 * 60 * 60
+
 /** An order, and what becomes of its row. */
 export interface ChangedOrder {
   order: KnownOrder
@@ -12,9 +20,10 @@ export interface ChangedOrder {
 }
 
 /**
- * Writes orders, executions and positions in one statement.
+ * Writes orders, executions and positions in one statement. A difference that is removed is kept in `replaced_executions`,
+ * with the time, so that the figures of its day are computed again.
  *
- * @throws {Error} when another writer recorded one of the executions
+ * @throws {Error} when another writer recorded or removed one of the executions
  */
 export async function writeChanges(
   tx: TransactionSql,
@@ -24,8 +33,9 @@ export async function writeChanges(
   const booked = positions.flatMap(({ executions, pair }) => executions.map(row => executionRow(row, pair)))
   const fresh = booked.filter(({ execution_id }) => execution_id === null)
   const recomputedIds = booked.flatMap(({ execution_id }) => execution_id ?? [])
+  const removedIds = positions.flatMap(({ removedIds }) => removedIds)
   const ids = changes.map(({ order }) => order.orderId)
-  const [written] = await tx<{ inserted: number }[]>`
+  const [written] = await tx<{ inserted: number; removed: number }[]>`
     with booked as materialized (
       select * from jsonb_to_recordset(${JSON.stringify(booked)}::text::jsonb) as r(
         execution_id bigint, order_id bigint, strategy_account_id bigint, account_id bigint, market_type text,
@@ -45,34 +55,78 @@ export async function writeChanges(
       from booked where execution_id is null
       on conflict do nothing returning 1
     ), recomputed as (
-      update trade_executions e set
-        base = coalesce(booked.base, e.base), quote = coalesce(booked.quote, e.quote),
-        -- The figures of its day are computed again when its currency has changed.
-        recorded_at = case when booked.quote <> e.currency then now() else e.recorded_at end,
-        fee = booked.fee, fee_asset = booked.fee_asset, fee_value = booked.fee_value,
-        realized_pnl = booked.realized_pnl, quantity_before = booked.quantity_before,
-        entry_price_before = booked.entry_price_before
-      from booked
-      where e.execution_id = booked.execution_id and e.execution_id = ${anyOf(tx, recomputedIds)}
+      ${updateExecutions(tx, recomputedIds)}
+    ), removed as (
+      ${deleteExecutions(tx, removedIds)}
+    ), kept as (
+      ${keepRemoved(tx)}
     ), positions as (
       ${upsertPositions(tx, positions)}
     ), changed as (
       update orders o set
         status = r.status, filled_quantity = r.filled_quantity, average_price = r.average_price, misses = r.misses,
-        fill_checks = r.fill_checks, mismatch = r.mismatch, mismatch_checks = r.mismatch_checks,
+        fill_checks = r.fill_checks, fill_retries = coalesce(r.fill_retries, 0), fills_due_at = ${fillsDueAt(tx)},
+        mismatch = r.mismatch, mismatch_checks = r.mismatch_checks,
         error_code = r.error_code, base = coalesce(r.base, o.base), quote = coalesce(r.quote, o.quote),
         last_checked_at = now(), updated_at = now(),
         flagged_at = case when r.status = 'unknown' or r.mismatch_checks >= ${CHECKS_UNTIL_FLAGGED}
           then coalesce(o.flagged_at, now()) end
       from jsonb_to_recordset(${JSON.stringify(changes.map(orderRow))}::text::jsonb) as r(
         order_id bigint, status text, filled_quantity numeric, average_price numeric, misses int, fill_checks int,
-        mismatch text, mismatch_checks int, error_code text, base text, quote text
+        fill_retries int, mismatch text, mismatch_checks int, error_code text, base text, quote text
       )
       where o.order_id = r.order_id and o.order_id = ${anyOf(tx, ids)}
     )
-    select count(*)::int as inserted from inserted`
+    select (select count(*)::int from inserted) as inserted, (select count(*)::int from removed) as removed`
   // No other writer can record an execution under the lock of its order. If one did, the positions above are wrong.
   if (written?.inserted !== fresh.length) throw new Error('executions were recorded by another writer')
+  if (written.removed !== removedIds.length) throw new Error('executions were removed by another writer')
+}
+
+/** Updates recorded executions from the relation `booked`. */
+function updateExecutions(tx: TransactionSql, executionIds: readonly string[]) {
+  return tx`
+    update trade_executions e set
+      base = coalesce(booked.base, e.base), quote = coalesce(booked.quote, e.quote),
+      -- The figures of its day are computed again when its currency or an amount has changed.
+      recorded_at = case
+        when booked.quote <> e.currency or booked.realized_pnl is distinct from e.realized_pnl
+          or booked.fee_value is distinct from e.fee_value
+        then now() else e.recorded_at end,
+      fee = booked.fee, fee_asset = booked.fee_asset, fee_value = booked.fee_value,
+      realized_pnl = booked.realized_pnl, quantity_before = booked.quantity_before,
+      entry_price_before = booked.entry_price_before
+    from booked
+    where e.execution_id = booked.execution_id and e.execution_id = ${anyOf(tx, executionIds)}`
+}
+
+/** Deletes executions, as the relation `removed`. */
+function deleteExecutions(tx: TransactionSql, executionIds: readonly string[]) {
+  return tx`
+    delete from trade_executions where execution_id = ${anyOf(tx, executionIds)}
+    returning execution_id, order_id, strategy_account_id, account_id, exchange_trade_id,
+      coalesce(quote, currency) as currency, side, price, quantity, fee_value, realized_pnl, executed_at`
+}
+
+function keepRemoved(tx: TransactionSql) {
+  return tx`
+    insert into replaced_executions (
+      execution_id, order_id, strategy_account_id, account_id, exchange_trade_id, currency, side, price, quantity,
+      fee_value, realized_pnl, executed_at
+    )
+    select execution_id, order_id, strategy_account_id, account_id, exchange_trade_id, currency, side, price, quantity,
+      fee_value, realized_pnl, executed_at
+    from removed`
+}
+
+/** When the fills of an order `o` are read again, by its change `r`; null without a difference, and after the last time. */
+function fillsDueAt(tx: TransactionSql) {
+  return tx`
+    case
+      when r.fill_retries is null or r.fill_retries >= ${MAX_FILL_RETRIES} then null
+      when r.fill_retries = o.fill_retries and o.fills_due_at is not null then o.fills_due_at
+      else now() + make_interval(secs => least(${FIRST_RETRY_SECONDS} * 2 ^ least(r.fill_retries, 20), ${LAST_RETRY_SECONDS}))
+    end`
 }
 
 /**
@@ -156,6 +210,7 @@ function orderRow({ order, change }: ChangedOrder) {
     average_price: change.averagePrice,
     misses: change.misses,
     fill_checks: change.fillChecks,
+    fill_retries: change.fillRetries,
     mismatch: change.mismatch,
     mismatch_checks: change.mismatchChecks,
     error_code: change.errorCode,

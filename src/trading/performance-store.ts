@@ -2,6 +2,7 @@
 import { accountsWithoutCredentials } from '../accounts/account-table.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { performanceMetrics, winRate } from './performance-metrics.ts'
+import { changedExecutions } from './replaced-executions.ts'
 
 /**
  * `recorded_at` of a row is the start of its transaction, and other transactions see the row only after its commit. A
@@ -83,7 +84,7 @@ export async function planPerformance(
       from strategy_performance group by strategy_id, currency, is_testnet
     ), late as (
       select sa.strategy_id, sa.capital_currency as currency, a.is_testnet, min(day) as day
-      from trade_executions e
+      from ${changedExecutions(tx)} e
       join strategy_accounts sa on sa.strategy_account_id = e.strategy_account_id
       join ${accountsWithoutCredentials(tx)} a on a.account_id = sa.account_id
       cross join lateral (select (e.executed_at at time zone ${timeZone})::date as day) executed

@@ -17,9 +17,11 @@ interface PositionKey {
   positionSide: PositionSide
 }
 
-/** An execution to be booked: a new one, or one that is recorded (`executionId`) and has another fee now. */
+/** An execution to be booked: a new one, or one that is recorded (`executionId`) and has another fee now, or is removed. */
 export interface Entry extends Execution, PositionKey {
   executionId: string | null
+  /** Default false. */
+  isRemoved?: boolean
   orderId: string
   accountId: string
   pair: Pair
@@ -50,6 +52,8 @@ export interface BookedPosition {
   fees: Big
   /** New executions, and recorded ones that changed. */
   executions: BookedExecution[]
+  /** The ids of recorded executions that are removed. */
+  removedIds: string[]
 }
 
 interface KeyRow {
@@ -107,12 +111,20 @@ function replay(
   start: Holding,
   marketType: MarketType,
   base: string
-): Pick<BookedPosition, 'holding' | 'realizedPnl' | 'fees' | 'executions'> {
+): Pick<BookedPosition, 'holding' | 'realizedPnl' | 'fees' | 'executions' | 'removedIds'> {
   let holding = start
   let realizedPnl = new Exact(0)
   let fees = new Exact(0)
   const executions: BookedExecution[] = []
+  const removedIds: string[] = []
   for (const row of rows) {
+    const entry = row.ref === null ? null : (entries[row.ref] ?? null)
+    if (entry?.isRemoved) {
+      realizedPnl = realizedPnl.minus(row.old_realized_pnl ?? 0)
+      fees = fees.minus(row.old_fee_value ?? 0)
+      if (row.execution_id !== null) removedIds.push(row.execution_id)
+      continue
+    }
     const execution = { ...row, feeAsset: row.fee_asset }
     const before = holding
     const step = applyChange(before, quantityChange(execution, marketType, base), new Exact(row.price))
@@ -120,12 +132,11 @@ function replay(
     const realized = step.realizedPnl?.toFixed() ?? null
     realizedPnl = realizedPnl.plus(realized ?? 0).minus(row.old_realized_pnl ?? 0)
     fees = fees.plus(row.fee_value ?? 0).minus(row.old_fee_value ?? 0)
-    const entry = row.ref === null ? null : (entries[row.ref] ?? null)
     if (entry === null && isUnchanged(row, before, realized)) continue
     const { fee, fee_asset: feeAsset, fee_value: feeValue, execution_id: executionId } = row
     executions.push({ entry, executionId, fee, feeAsset, feeValue, realizedPnl: realized, before })
   }
-  return { holding, realizedPnl, fees, executions }
+  return { holding, realizedPnl, fees, executions, removedIds }
 }
 
 /** The holding before the first row; null when only the whole history gives it, because other programs wrote the rows. */

@@ -241,3 +241,119 @@ for (const { name, market, calls } of [
     t.hasStrict((await run()).result, { accounts: 0 })
   })
 }
+
+/** Makes it time to read the fills of differences again. */
+async function makeDue(): Promise<void> {
+  await database.run(
+    sql => sql`update orders set fills_due_at = now() - interval '1 second' where fills_due_at is not null`
+  )
+}
+
+for (const { name, market } of [
+  { name: 'OKX', market: 'SPOT' },
+  { name: 'BINANCE', market: 'FUTURES' },
+  { name: 'BYBIT', market: 'SPOT' },
+  { name: 'UPBIT', market: 'SPOT' }
+] as const) {
+  t.test(
+    `${name} ${market}: late fills replace the difference of an ended order, with their fees and times`,
+    async t => {
+      const { exchange, place, run, books } = await start(t, name)
+      const first = await place({ market, quantity: '1', price: '80', createdAt: daysAgo(3) })
+      exchange.fill(first, { price: '80', at: daysAgo(2.5) })
+      const order = await place({ market, side: 'SELL', quantity: '4', createdAt: daysAgo(2) })
+      const later = await place({ market, quantity: '5', createdAt: daysAgo(2) })
+      const hidden = [
+        exchange.fill(order, { quantity: '1', price: '100', at: daysAgo(1.9), listed: false }),
+        exchange.fill(order, { quantity: '3', price: '90', at: daysAgo(1.1), listed: false })
+      ]
+      exchange.fill(later, { price: '70', at: daysAgo(1) })
+      for (const waiting of [1, 1, 0]) t.hasStrict((await run()).result, { waiting, failed: 0 })
+      const before = await books()
+      t.equal(
+        before.executions.filter(({ exchange_trade_id }) => String(exchange_trade_id).startsWith('cum:')).length,
+        1
+      )
+      t.hasStrict((await run()).result, { accounts: 0 }, 'not due yet')
+
+      await makeDue()
+      t.hasStrict((await run()).result, { accounts: 1, changed: 1, fills: 0, failed: 0 }, 'the fills are still missing')
+      t.strictSame(await books(), before)
+      t.hasStrict((await run()).result, { accounts: 0 }, 'due again after a pause')
+
+      for (const fill of hidden) fill.listed = true
+      await makeDue()
+      const { result, requests } = await run()
+      t.hasStrict(result, { accounts: 1, changed: 1, fills: 2, failed: 0 })
+      t.ok(requests.length <= 3, `${requests.length} calls: no list of open orders`)
+      const { orders, executions, positions } = await books()
+      t.strictSame(
+        executions.map(({ exchange_trade_id }) => exchange_trade_id),
+        [...first.fills, ...order.fills, ...later.fills].map(({ tradeId }) => tradeId)
+      )
+      t.strictSame(
+        orders.map(({ status }) => status),
+        ['filled', 'filled', 'filled']
+      )
+      // What the books would be if the fills had been listed at once.
+      const other = await start(t, name)
+      for (const one of [first, order, later]) {
+        const copy = await other.place({ market, side: one.side, quantity: one.quantity, createdAt: one.createdAt })
+        for (const { quantity, price, at, fee } of one.fills) other.exchange.fill(copy, { quantity, price, at, fee })
+      }
+      await other.run()
+      const expected = await other.books()
+      t.strictSame(positions, expected.positions)
+      const amounts = ({ price, quantity, fee, realized_pnl, executed_at }: Record<string, unknown>) => {
+        return { price, quantity, fee, realized_pnl, executed_at: String(executed_at) }
+      }
+      t.strictSame(executions.map(amounts), expected.executions.map(amounts))
+      await makeDue()
+      t.hasStrict((await run()).result, { accounts: 0 }, 'the order is not read any more')
+    }
+  )
+}
+
+t.test('OKX: the differences of an order that is still open are replaced, too', async t => {
+  const { exchange, place, run, books } = await start(t, 'OKX')
+  const order = await place({ market: 'FUTURES', quantity: '4' })
+  const hidden = [exchange.fill(order, { quantity: '1', price: '100', listed: false })]
+  for (const waiting of [1, 1, 0]) t.hasStrict((await run()).result, { waiting })
+  hidden.push(exchange.fill(order, { quantity: '1', price: '104', listed: false }))
+  t.hasStrict((await run()).result, { waiting: 0, fills: 1 }, 'a further difference')
+  t.hasStrict((await run()).result, { changed: 0 })
+  for (const fill of hidden) fill.listed = true
+  await makeDue()
+  t.hasStrict((await run()).result, { changed: 1, fills: 2 })
+  exchange.fill(order, { price: '90' })
+  t.hasStrict((await run()).result, { changed: 1, fills: 1 }, 'from now on its fills count')
+  const { orders, executions } = await books()
+  assertRows(t, orders, [{ status: 'filled', filled_quantity: '4', average_price: '96' }])
+  assertFillsRecorded(t, executions, order)
+})
+
+t.test('an order whose fills never come is read a bounded number of times', async t => {
+  const { exchange, place, run } = await start(t, 'BYBIT')
+  const order = await place({ market: 'SPOT', quantity: '1' })
+  exchange.fill(order, { listed: false })
+  for (let i = 0; i < 3; i++) await run()
+  const due = async () => {
+    const [row] = await database.run(
+      sql => sql<{ retries: number; minutes: number | null }[]>`
+        select fill_retries as retries, round(extract(epoch from fills_due_at - last_checked_at) / 60)::int as minutes
+        from orders where exchange_order_id = ${order.exchangeOrderId} and exchange_symbol = ${order.exchangeSymbol}
+        order by order_id desc limit 1`
+    )
+    return [row?.retries, row?.minutes]
+  }
+  t.strictSame(await due(), [0, 1])
+  const seen: unknown[] = []
+  for (let i = 0; i < 30; i++) {
+    await makeDue()
+    t.hasStrict((await run()).result, { failed: 0, changed: 1 })
+    seen.push((await due())[1])
+  }
+  t.strictSame(seen.slice(0, 12), [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440, 1440])
+  t.strictSame(await due(), [30, null])
+  t.hasStrict((await run()).result, { accounts: 0 })
+})

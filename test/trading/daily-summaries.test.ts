@@ -350,6 +350,16 @@ t.test('a day is completed again when one of its executions was recorded after i
   t.strictSame(await unfinished(day(1)), [day(8), day(6), day(5), day(1)], 'a day without a summary')
   await trade(database, [{ at: noon.at(-3 * 24), recorded: second(30), currency: 'BTC' }])
   t.strictSame(await unfinished(day(1)), [day(8), day(6), day(5), day(3), day(1)], 'a currency without a summary')
+  await database.run(
+    sql => sql`
+      insert into replaced_executions (execution_id, order_id, strategy_account_id, account_id, exchange_trade_id,
+        currency, side, price, quantity, executed_at, replaced_at)
+      select 1000, order_id, strategy_account_id, account_id, 'cum:1:1', 'USDT', side, 1, 1, ${noon.at(-2 * 24)}, ${second(2)}
+      from orders order by order_id limit 1`
+  )
+  const all = [day(8), day(6), day(5), day(3), day(2), day(1)]
+  t.strictSame(await unfinished(day(1)), all, 'a day of which an execution was replaced by those of other days')
+  await database.run(sql => sql`delete from replaced_executions`)
   await trade(database, [{ at: noon.at(1), recorded: second(3_700) }])
   t.strictSame(await unfinished(day(1)), [day(8), day(6), day(5), day(3), day(1)], 'today has not ended')
 })

@@ -2,12 +2,12 @@ import t from 'tap'
 import type { Fill } from '../../src/domain/fill.ts'
 import type { UnifiedOrder } from '../../src/domain/order.ts'
 import { pairOf } from '../../src/domain/pair.ts'
+import type { RecordedExecution } from '../../src/trading/fill-comparison.ts'
 import {
   differs,
   type KnownOrder,
   needsFills,
   type Reconciliation,
-  type RecordedExecution,
   reconcile
 } from '../../src/trading/order-reconciliation.ts'
 import { assertRows } from '../support/assert-rows.ts'
@@ -37,6 +37,8 @@ const known = (rest: Partial<KnownOrder> = {}): KnownOrder => ({
   mismatchChecks: 0,
   recordedQuantity: '0',
   isCumulative: false,
+  fillRetries: 0,
+  fillsDue: false,
   ...rest
 })
 
@@ -86,7 +88,7 @@ const execution = (exchangeTradeId: string, quantity: string, price: string): Re
 })
 
 /** The fields of a change without a contradiction. */
-const MATCHING = { mismatch: null, mismatchChecks: 0 }
+const MATCHING = { fillRetries: null, mismatch: null, mismatchChecks: 0 }
 
 /** The decision to write something. @throws {Error} for a decision that writes nothing */
 function applied(decision: Reconciliation) {
@@ -103,7 +105,6 @@ t.test('an unchanged order needs no update, in any spelling of its numbers', asy
   t.notOk(differs(order, seen({ ...same, status: 'open' })), 'an open order with a partial fill is partially filled')
   t.notOk(needsFills(order, same))
   t.ok(needsFills(order, { ...same, filledQuantity: '1.6' }))
-  t.notOk(needsFills(known({ isCumulative: true }), unified({ filledQuantity: '1' })))
   t.ok(differs(known({ misses: 1 }), seen(unified())), 'an order that was found again has no misses')
 })
 
@@ -114,7 +115,7 @@ t.test('an answer that is older than the recorded state changes nothing', async 
   t.strictSame([executions, corrections], [[], []])
   t.strictSame(change, {
     ...{ status: 'open', filledQuantity: '2', averagePrice: '10', misses: 0, fillChecks: 0 },
-    ...{ mismatch: 'filled_decreased:1', mismatchChecks: 1, errorCode: null }
+    ...{ fillRetries: null, mismatch: 'filled_decreased:1', mismatchChecks: 1, errorCode: null }
   })
   t.strictSame(reconcile(known({ status: 'filled' }), recorded, { kind: 'missing', code: 'order_not_found' }), {
     kind: 'skipped'
@@ -189,7 +190,7 @@ t.test('the fifth miss in a row makes an order unknown', async t => {
   const missing = { kind: 'missing', code: 'order_not_found' } as const
   const order = known({ status: 'partially_filled', fillChecks: 1 })
   const change = { ...MATCHING, filledQuantity: '2', averagePrice: '10', fillChecks: 1, errorCode: 'order_not_found' }
-  const nothing = { kind: 'applied', executions: [], corrections: [] }
+  const nothing = { kind: 'applied', executions: [], corrections: [], removed: [] }
   t.strictSame(reconcile({ ...order, misses: 3 }, [execution('1', '2', '10')], missing), {
     ...nothing,
     change: { ...change, status: 'partially_filled', misses: 4 }
@@ -210,7 +211,7 @@ t.test('an answer that contradicts the order is flagged after three checks, and 
       t.strictSame([decision.executions, decision.corrections], [[], []])
       t.strictSame(decision.change, {
         ...{ filledQuantity: '2', averagePrice: '10', status: 'partially_filled', misses: 2, fillChecks: 1 },
-        ...{ mismatch: decision.change.mismatch, mismatchChecks },
+        ...{ fillRetries: null, mismatch: decision.change.mismatch, mismatchChecks },
         errorCode: mismatchChecks < 3 ? null : decision.change.mismatch
       })
       mismatch = decision.change.mismatch
@@ -273,7 +274,7 @@ t.test(
     t.strictSame(corrections, [])
     t.strictSame(change, {
       ...{ status: 'partially_filled', filledQuantity: '1', averagePrice: '10', misses: 0, fillChecks: 0 },
-      ...{ mismatch: null, mismatchChecks: 0, errorCode: null }
+      ...{ fillRetries: null, mismatch: null, mismatchChecks: 0, errorCode: null }
     })
 
     t.test('afterwards the answer equals the order, and a further trade may be reversed', async t => {
@@ -324,6 +325,7 @@ t.test('an execution is recorded with its fee, and with its asset if it is named
       { exchangeTradeId: '5', ...base, fee: '0.6', feeAsset: 'BNB' }
     ],
     corrections: [],
+    removed: [],
     change: {
       ...{ status: 'filled', filledQuantity: '6', averagePrice: '10', misses: 0, fillChecks: 0, errorCode: null },
       ...MATCHING
@@ -362,7 +364,7 @@ t.test('an order whose fills are missing is open or partially filled until they 
   })
   t.strictSame(changeOf([execution('1', '0.5', '9')], 2), {
     ...same,
-    ...{ status: 'filled', filledQuantity: '2', averagePrice: '10', fillChecks: 0 }
+    ...{ status: 'filled', filledQuantity: '2', averagePrice: '10', fillChecks: 0, fillRetries: 0 }
   })
 })
 
@@ -379,9 +381,10 @@ t.test('after a difference the fills are not recorded, and each further differen
       }
     ],
     corrections: [],
+    removed: [],
     change: {
       ...{ status: 'partially_filled', filledQuantity: '3', averagePrice: '12', misses: 0, fillChecks: 0 },
-      ...{ ...MATCHING, errorCode: null }
+      ...{ ...MATCHING, fillRetries: 0, errorCode: null }
     }
   })
   const timed = reconcile(known(), recorded, { ...seen({ ...answer, updatedAt: AT + 1 }, null), at: AT + 5 })
@@ -403,4 +406,73 @@ t.test('a quantity below one unit and a price below one are valid', async t => {
   const difference = seen(unified({ filledQuantity: '0.5', averagePrice: '0.4' }), [])
   const { executions } = applied(reconcile(known({ fillChecks: 2 }), [execution('1', '0.25', '0.5')], difference))
   assertRows(t, executions, [{ price: '0.3', quantity: '0.25' }])
+})
+
+t.test('fills that add up replace all differences of their order, with their fees and times', async t => {
+  const recorded = [execution('1', '1', '10'), execution('cum:77:2', '1', '12'), execution('cum:77:4', '2', '9')]
+  const order = known({ status: 'partially_filled', recordedQuantity: '4', isCumulative: true, fillRetries: 3 })
+  const fills = [
+    { ...fill('1', '1', '10'), fee: '0.5' },
+    { ...fill('2', '2', '11'), fee: '0.1' },
+    { ...fill('3', '1', '9'), executedAt: AT + 1 }
+  ]
+  const answer = seen(unified({ filledQuantity: '4', averagePrice: '10.25', status: 'filled' }), fills)
+  const { executions, corrections, removed, change } = applied(reconcile(order, recorded, answer))
+  t.strictSame(
+    executions.map(({ exchangeTradeId, fee, executedAt }) => [exchangeTradeId, fee, executedAt.getTime()]),
+    [
+      ['2', '0.1', AT],
+      ['3', '0', AT + 1]
+    ]
+  )
+  t.strictSame(
+    corrections.map(({ exchangeTradeId, fee }) => [exchangeTradeId, fee]),
+    [['1', '0.5']]
+  )
+  t.strictSame(removed, recorded.slice(1))
+  t.strictSame(change, {
+    ...{ status: 'filled', filledQuantity: '4', averagePrice: '10.25', misses: 0, fillChecks: 0 },
+    ...{ ...MATCHING, errorCode: null }
+  })
+
+  t.test('of an ended order, too, whose state stays', async t => {
+    const ended = { ...order, status: 'canceled' as const }
+    const decision = applied(reconcile(ended, recorded, { kind: 'fills', fills }))
+    t.strictSame([decision.executions, decision.removed], [executions, removed])
+    t.hasStrict(decision.change, { status: 'canceled', filledQuantity: '4', averagePrice: '10.25', fillRetries: null })
+  })
+
+  t.test('otherwise the differences stay, and the attempt is counted', async t => {
+    const unchanged = (decision: Reconciliation, expected: Partial<KnownOrder>) => {
+      const { executions, corrections, removed, change } = applied(decision)
+      t.strictSame([executions, corrections, removed], [[], [], []])
+      t.hasStrict(change, { filledQuantity: '4', averagePrice: '10', ...expected })
+    }
+    const same = unified({ filledQuantity: '4', averagePrice: '10', status: 'open' })
+    unchanged(reconcile(order, recorded, seen(same, fills.slice(2))), { status: 'partially_filled', fillRetries: 4 })
+    unchanged(reconcile(order, recorded, seen(same, null)), { fillRetries: 3 })
+    unchanged(reconcile(order, recorded, { kind: 'missing', code: 'order_not_found' }), { fillRetries: 3, misses: 1 })
+    unchanged(reconcile(order, recorded, seen({ ...same, side: 'SELL' }, fills)), { fillRetries: 3 })
+    const ended = { ...order, status: 'filled' as const }
+    const wrong = [{ ...fill('1', '4', '10'), exchangeSymbol: 'ETHUSDT' }]
+    for (const listed of [[], fills.slice(2), [...fills, fill('4', '1', '1')], wrong]) {
+      unchanged(reconcile(ended, recorded, { kind: 'fills', fills: listed }), { status: 'filled', fillRetries: 4 })
+    }
+    unchanged(reconcile(ended, recorded, { kind: 'missing', code: 'order_not_found' }), { fillRetries: 4, misses: 0 })
+    const noPair = { ...ended, pair: null }
+    unchanged(reconcile(noPair, recorded, { kind: 'fills', fills }), { status: 'filled', fillRetries: 4 })
+  })
+})
+
+t.test('the fills of an order with a difference are read when it filled further, and when they are due', async t => {
+  const order = known({ status: 'partially_filled', recordedQuantity: '1', isCumulative: true })
+  const same = unified({ filledQuantity: '1', status: 'partially_filled' })
+  t.notOk(needsFills(order, same))
+  t.notOk(differs(order, seen(same)))
+  t.ok(needsFills({ ...order, fillsDue: true }, same))
+  t.ok(differs({ ...order, fillsDue: true }, seen(same)))
+  t.ok(needsFills(order, { ...same, filledQuantity: '1.5' }))
+  t.notOk(needsFills({ ...order, fillsDue: true }, { ...same, filledQuantity: '0.5' }))
+  t.notOk(differs({ ...order, fillsDue: true, isCumulative: false }, seen(same)))
+  t.strictSame(reconcile(known(), [], { kind: 'fills', fills: [] }), { kind: 'skipped' })
 })

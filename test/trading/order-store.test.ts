@@ -99,7 +99,9 @@ t.test('orders to check are those that have not ended and are known to the excha
     mismatch: null,
     mismatchChecks: 0,
     recordedQuantity: '0',
-    isCumulative: false
+    isCumulative: false,
+    fillRetries: 0,
+    fillsDue: true
   })
   t.strictSame(await store.ordersToCheck([]), [])
 })

@@ -123,6 +123,15 @@ t.test('a plan begins with the earliest day of which an execution was recorded a
   t.strictSame(await daysOf(), [])
   await trade(database, [{ at: '2026-11-23T00:00:00Z', recorded: '2026-11-25T01:59:45Z' }])
   t.strictSame(await daysOf(), [], 'recorded more than 15 s before the computation, so it was included')
+  await database.run(
+    sql => sql`
+      insert into replaced_executions (execution_id, order_id, strategy_account_id, account_id, exchange_trade_id,
+        currency, side, price, quantity, executed_at, replaced_at)
+      select 1000, order_id, strategy_account_id, account_id, 'cum:1:1', 'USDT', side, 1, 1, '2026-11-24T00:00:00Z', ${at}
+      from orders order by order_id limit 1`
+  )
+  t.strictSame(await daysOf(), ['1 USDT 1500 2026-11-20 2026-11-24 2026-11-24'], 'an execution of the day was replaced')
+  await database.run(sql => sql`delete from replaced_executions`)
   await trade(database, [{ at: '2026-11-22T15:00:00Z', recorded: '2026-11-25T01:59:45.001Z' }])
   t.strictSame(await daysOf(), ['1 USDT 1500 2026-11-20 2026-11-23 2026-11-24'])
   await trade(database, [{ at: '2026-11-22T14:59:59Z', recorded: at }])

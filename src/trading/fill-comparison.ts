@@ -1,0 +1,94 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import { type Decimal, Exact } from '../domain/decimal.ts'
+import type { Fill } from '../domain/fill.ts'
+import type { OrderSide } from '../domain/order.ts'
+import type { Pair } from '../domain/pair.ts'
+import type { Execution } from './position-accounting.ts'
+
+/** Prefix of the trade id of an execution that was recorded for a difference of filled quantities. */
+export const CUMULATIVE = 'cum:'
+/** Prefix of the trade id of an execution that reverses a recorded one, because the exchange busted the trade. */
+export const REVERSAL = 'rev:'
+
+/** An execution that is recorded already. */
+export interface RecordedExecution extends Execution {
+  executionId: string
+  exchangeTradeId: string
+  executedAt: Date
+}
+
+/** An execution to be recorded. */
+export interface NewExecution extends Execution {
+  exchangeTradeId: string
+  executedAt: Date
+}
+
+/** Whether an execution was recorded for a difference of filled quantities. */
+export function isDifference({ exchangeTradeId }: Pick<NewExecution, 'exchangeTradeId'>): boolean {
+  return exchangeTradeId.startsWith(CUMULATIVE)
+}
+
+/** Whether a fill can be one of an order. */
+export function isSound(fill: Fill, order: { side: OrderSide; exchangeSymbol: string }): boolean {
+  return (
+    fill.side === order.side &&
+    fill.exchangeSymbol === order.exchangeSymbol &&
+    fill.exchangeTradeId !== '' &&
+    !fill.exchangeTradeId.startsWith(CUMULATIVE) &&
+    !fill.exchangeTradeId.startsWith(REVERSAL) &&
+    new Exact(fill.price).gt(0) &&
+    new Exact(fill.quantity).gt(0) &&
+    Number.isSafeInteger(fill.executedAt)
+  )
+}
+
+/** The fills that are not recorded yet, each once. */
+export function newAmong(
+  fills: readonly Fill[],
+  recorded: readonly RecordedExecution[],
+  pair: Pair | null
+): NewExecution[] {
+  const known = new Set(recorded.map(({ exchangeTradeId }) => exchangeTradeId))
+  return fills.flatMap(fill => {
+    const { exchangeTradeId, side, price, quantity, fee, executedAt } = fill
+    if (known.has(exchangeTradeId)) return []
+    known.add(exchangeTradeId)
+    return {
+      exchangeTradeId,
+      side,
+      price,
+      quantity,
+      fee: fee ?? '0',
+      feeAsset: feeAssetOf(fill, pair),
+      executedAt: new Date(executedAt)
+    }
+  })
+}
+
+/** The asset of a fee: the one that the exchange names, or that of its rule; null when neither is known. */
+function feeAssetOf({ fee, feeAsset, feeIn }: Fill, pair: Pair | null): string | null {
+  if (fee === null) return null
+  return feeAsset ?? (feeIn === undefined ? null : (pair?.[feeIn] ?? null))
+}
+
+/** Some exchanges report one fee for the whole order, so that the share of each fill changes with the next fill. */
+export function correctedAmong(
+  fills: readonly Fill[],
+  recorded: readonly RecordedExecution[],
+  pair: Pair | null
+): RecordedExecution[] {
+  const byTradeId = new Map(fills.map(fill => [fill.exchangeTradeId, fill]))
+  return recorded.flatMap(execution => {
+    const fill = byTradeId.get(execution.exchangeTradeId)
+    if (fill === undefined || fill.fee === null) return []
+    const { fee } = fill
+    const feeAsset = feeAssetOf(fill, pair)
+    if (feeAsset === null && execution.feeAsset !== null) return []
+    if (feeAsset === execution.feeAsset && sameNumber(fee, execution.fee)) return []
+    return { ...execution, fee, feeAsset }
+  })
+}
+
+export function sameNumber(one: Decimal, other: Decimal): boolean {
+  return one === other || new Exact(one).eq(other)
+}

@@ -1,0 +1,28 @@
+// @FEAT:trading @COMP:service @TYPE:helper
+import type { TransactionSql } from '../database/client.ts'
+
+/** How long a replaced difference is kept, for questions about figures that have changed. */
+const KEPT = '90 days'
+
+/**
+ * SQL query: executions with the time of their last change. It has those that were replaced by their fills, too: the
+ * figures of the day of a replaced one must be computed again, even if no other execution is of that day.
+ */
+export function changedExecutions(tx: TransactionSql) {
+  return tx`(
+    select strategy_account_id, account_id, coalesce(quote, currency) as currency, executed_at, recorded_at
+    from trade_executions
+    union all
+    select strategy_account_id, account_id, currency, executed_at, replaced_at from replaced_executions
+  )`
+}
+
+/** Deletes up to `limit` replaced executions that are older than 90 days. Idempotent. @returns the number of deleted rows */
+export async function sweepReplacedExecutions(tx: TransactionSql, limit: number): Promise<number> {
+  const { count } = await tx`
+    delete from replaced_executions where execution_id in (
+      select execution_id from replaced_executions where replaced_at < now() - ${KEPT}::interval
+      order by execution_id limit ${limit} for update skip locked
+    )`
+  return count
+}
