@@ -327,10 +327,10 @@ export const okx: readonly PayloadCase[] = [
     ask: fills('3001', 'ETH-USDT'),
     answers: {
       [FILLS]: answer(
-        { ...FILL, tradeId: '5003', ordId: '3009' },
-        { ...FILL, tradeId: '5002', side: 'sell', fee: '0.5', feeCcy: 'USDT' },
+        { ...FILL, billId: '6003', tradeId: '5003', ordId: '3009' },
+        { ...FILL, billId: '6002', tradeId: '5002', side: 'sell', fee: '0.5', feeCcy: 'USDT' },
         FILL,
-        { ...FILL, tradeId: '5000', fillTime: '', ts: '1717000000019', fee: '' }
+        { ...FILL, billId: '6000', tradeId: '5000', fillTime: '', ts: '1717000000019', fee: '' }
       ),
       '/api/v5/trade/fills-history': answer()
     },
