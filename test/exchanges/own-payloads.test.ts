@@ -5,21 +5,8 @@ import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { type CannedAnswer, cannedExchange } from './canned-exchange.ts'
 import { failureOf } from './failure.ts'
-import { binance } from './payloads/binance.ts'
-import { bithumb } from './payloads/bithumb.ts'
-import { bybit } from './payloads/bybit.ts'
-import { okx } from './payloads/okx.ts'
-import type { PayloadAnswer, PayloadCase } from './payloads/payload-case.ts'
-import { upbit } from './payloads/upbit.ts'
-
-/** Answers written for this project, so that every parser is tested without the recorded answers. */
-const PAYLOADS: Readonly<Record<ExchangeName, readonly PayloadCase[]>> = {
-  BINANCE: binance,
-  BYBIT: bybit,
-  OKX: okx,
-  UPBIT: upbit,
-  BITHUMB: bithumb
-}
+import { PAYLOADS } from './payloads/index.ts'
+import type { PayloadAnswer } from './payloads/payload-case.ts'
 
 const CREDENTIALS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 

@@ -23,7 +23,8 @@ const TESTS = [
   'jobs/count-sessions',
   'database/pool-check',
   'exchanges/adapters',
-  'exchanges/own-payloads'
+  'exchanges/own-payloads',
+  'exchanges/money-fields'
 ]
 /** The time limit of one test file, because other files may use the CPU at the same time. */
 const TEST_MS = 240_000
@@ -102,6 +103,8 @@ t.test('the examples work as they are written', async t => {
   insert('src/exchanges/catalogue.ts', { before: '  BINANCE: {' }, `${blockAfter('in the catalogue')},`)
   insert('src/cache/price-cache.ts', { before: '    BINANCE: {},' }, `${inlineCode('COINLIST: {}')},`)
   insert('bench/account-capacity.ts', { before: "  BINANCE: '[]'," }, `${inlineCode("COINLIST: '")},`)
+  const money = 'src/exchanges/adapters/money-fields.ts'
+  insert(money, { before: '  UPBIT: tokenNumbers' }, `${inlineCode('COINLIST: tokenNumbers')},`)
   write('src/database/migrations/999.do.coinlist.sql', blockAfter('`NNN.do.coinlist.sql`'))
   const simulated = 'test/support/simulated-exchange'
   insert(
@@ -117,8 +120,8 @@ t.test('the examples work as they are written', async t => {
   )
 
   write('test/exchanges/payloads/coinlist.ts', blockAfter('`test/exchanges/payloads/coinlist.ts`'))
-  const payloads = 'test/exchanges/own-payloads.test.ts'
-  insert(payloads, { before: 'import { okx }' }, "import { coinlist } from './payloads/coinlist.ts'")
+  const payloads = 'test/exchanges/payloads/index.ts'
+  insert(payloads, { before: 'import { okx }' }, "import { coinlist } from './coinlist.ts'")
   insert(payloads, { after: '> = {' }, `${inlineCode('COINLIST: coinlist')},`)
 
   // Through env(1): tap adds its loader to the environment of every Node process that a test starts.
