@@ -210,6 +210,29 @@ t.test('amounts that the equation does not know, and rounding, are no contradict
   }
 })
 
+t.test(
+  'BINANCE: a conditional order with an unknown state leaves the ordinary and the other conditional orders',
+  async t => {
+    const { simulated, account, client, accepting, invalid, count } = await start(t, 'BINANCE', 'FUTURES')
+    const market = 'FUTURES'
+    const stop = { market, type: 'STOP_MARKET', stopPrice: '90', quantity: '1' } as const
+    const [ordinary, bad, good] = [{ market, quantity: '1' } as const, stop, stop].map(one =>
+      simulated.place(account, one)
+    )
+    simulated.fault({
+      kind: 'edited',
+      edit: changingRows({ algoId: bad?.exchangeOrderId }, { algoStatus: 'PAUSED_BY_SYSTEM' })
+    })
+    const listed = (await client.openOrders(accepting)).map(({ exchangeOrderId }) => exchangeOrderId)
+    t.strictSame(listed.sort(), [ordinary?.exchangeOrderId, good?.exchangeOrderId].sort())
+    t.strictSame(
+      invalid.map(({ reason }) => reason),
+      ['algoStatus is unknown']
+    )
+    t.equal(count(), 1)
+  }
+)
+
 for (const exchange of ['BINANCE', 'BYBIT', 'OKX', 'UPBIT'] as const) {
   t.test(
     `${exchange}: an unreadable signed answer is an error of the exchange, and counted until it is readable`,

@@ -118,6 +118,30 @@ for (const name of EXCHANGE_NAMES) {
     ])
   })
 
+  t.test(`${name}: an order with a fill that cannot be read waits, and the other orders are updated`, async t => {
+    const { exchange, place, run, books } = await start(t, name)
+    const market = 'SPOT'
+    const [order, other] = [await place({ market, quantity: '3' }), await place({ market, quantity: '3' })]
+    await run()
+    exchange.fill(order, { quantity: '1', price: '100' })
+    const bad = exchange.fill(order, { quantity: '1.5', price: '110' })
+    exchange.fill(other, { quantity: '2', price: '120' })
+    const { fill, fillQuantity } = exchange.fields('SPOT')
+    for (const value of ['NaN', null, { of: '1.5' }]) {
+      exchange.clearFaults()
+      exchange.fault({ kind: 'edited', edit: changingRows({ [fill]: bad.tradeId }, { [fillQuantity]: value }) })
+      t.hasStrict(await run(), { failed: 1 }, String(value))
+    }
+    t.strictSame(
+      (await books()).executions.map(({ price, quantity }) => [price, quantity]),
+      [['120', '2']],
+      'no part of a sum that does not add up'
+    )
+    exchange.clearFaults()
+    t.hasStrict(await run(), { fills: 2, failed: 0 })
+    t.equal((await books()).executions.length, 3)
+  })
+
   t.test(`${name}: an order whose own row cannot be read stays as it is and is not missing`, async t => {
     const { exchange, place, run, books } = await start(t, name)
     const market = 'SPOT'

@@ -69,7 +69,9 @@ export const binance: SimulatedDialect = {
     orderId: 'orderId',
     state: 'status',
     asset: 'asset',
-    amount: market === 'SPOT' ? 'free' : 'balance'
+    amount: market === 'SPOT' ? 'free' : 'balance',
+    fill: 'id',
+    fillQuantity: 'qty'
   }),
   exchangeSymbol: ({ symbol }) => symbol,
   // Ids of USD-M futures are above 2^53 and are JSON numbers.

@@ -40,7 +40,9 @@ export const bybit: SimulatedDialect = {
     orderId: 'orderId',
     state: 'orderStatus',
     asset: 'coin',
-    amount: 'walletBalance'
+    amount: 'walletBalance',
+    fill: 'execId',
+    fillQuantity: 'execQty'
   }),
   // Perpetuals that settle in USDC have a name of their own.
   exchangeSymbol: ({ base, quote, symbol }, market) =>

@@ -38,7 +38,6 @@ export interface SimulatedAnswer {
   headers?: Record<string, string>
 }
 
-/** The paths, formats and signatures of one exchange. */
 /** The names of fields in the lists of a market, for tests that change a row. */
 export interface RowFields {
   /** The field that holds the symbol of a ticker; `key` where tickers are the members of an object. */
@@ -49,8 +48,12 @@ export interface RowFields {
   asset: string
   /** The balance of an asset, or its free part. */
   amount: string
+  /** The id of a fill. */
+  fill: string
+  fillQuantity: string
 }
 
+/** The paths, formats and signatures of one exchange. */
 export interface SimulatedDialect {
   markets: readonly MarketType[]
   /** Settings that point at the simulated exchange. */

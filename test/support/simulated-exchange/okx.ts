@@ -34,7 +34,16 @@ export const okx: SimulatedDialect = {
   markets: ['SPOT', 'FUTURES'],
   urlSettings: ['OKX_URL'],
   defaultQuote: 'USDT',
-  fields: () => ({ symbol: 'instId', price: 'last', orderId: 'ordId', state: 'state', asset: 'ccy', amount: 'eq' }),
+  fields: () => ({
+    symbol: 'instId',
+    price: 'last',
+    orderId: 'ordId',
+    state: 'state',
+    asset: 'ccy',
+    amount: 'eq',
+    fill: 'tradeId',
+    fillQuantity: 'fillSz'
+  }),
   exchangeSymbol: ({ base, quote }, market) => (market === 'SPOT' ? `${base}-${quote}` : `${base}-${quote}-SWAP`),
   orderId: serial => String(680_800_019_749_904_000n + BigInt(serial)),
   answer

@@ -30,7 +30,9 @@ const FIELDS: RowFields = {
   orderId: 'uuid',
   state: 'state',
   asset: 'currency',
-  amount: 'balance'
+  amount: 'balance',
+  fill: 'uuid',
+  fillQuantity: 'volume'
 }
 
 export const upbit: SimulatedDialect = {
