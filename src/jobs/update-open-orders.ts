@@ -29,14 +29,13 @@ import {
   type PriceOn,
   rebookExecutions
 } from '../trading/pair-completion.ts'
+import { recordPortions } from '../trading/record-portions.ts'
 
 /** Accounts of one exchange, and orders of one account, that are read at the same time. */
 const CONCURRENT_ACCOUNTS = 16
 const CONCURRENT_ORDERS = 4
 /** Accounts whose orders one query reads; bounds memory. */
 const ACCOUNTS_PER_READ = 250
-/** Orders per transaction; bounds its duration. */
-const ORDERS_PER_TRANSACTION = 100
 const CHECKED_PER_TRANSACTION = 2_000
 /** Errors of one order that a further attempt in the same run would meet again. */
 const FILLS_ARE_GONE: ReadonlySet<ExchangeErrorCode> = new Set(['order_not_found', 'bad_symbol', 'invalid_answer'])
@@ -233,7 +232,7 @@ class OrdersRun {
     this.#counts.checked += seen.length
     this.#counts.unknownSymbols += seen.filter(({ order }) => order.pair === null).length
     const different = seen.filter(({ order, answer }) => differs(order, answer))
-    for (const portion of portionsOf(different, ORDERS_PER_TRANSACTION)) {
+    for (const portion of recordPortions(different)) {
       try {
         this.#add(await this.#transaction(tx => this.#store.record(tx, portion, this.#priceOf(account))))
       } catch (err) {
