@@ -54,3 +54,29 @@ export function atMost(limit: number): <T>(work: () => Promise<T>) => Promise<T>
 export function* portionsOf<T>(items: readonly T[], size: number): Generator<T[]> {
   for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size)
 }
+
+/**
+ * Calls `work` with all items. Items with which it rejects are divided into halves, down to the single ones that cause the
+ * error: these go to `onError`, which may throw to end this.
+ *
+ * @param isOfItems whether the items may cause an error; every other one rejects
+ */
+export async function isolatingErrors<T>(
+  items: readonly T[],
+  work: (items: readonly T[]) => Promise<void>,
+  isOfItems: (err: unknown) => boolean,
+  onError: (item: T, err: unknown) => void
+): Promise<void> {
+  try {
+    await work(items)
+  } catch (err) {
+    if (!isOfItems(err)) throw err
+    const [first] = items
+    if (items.length === 1 && first !== undefined) onError(first, err)
+    else {
+      for (const half of portionsOf(items, Math.ceil(items.length / 2))) {
+        await isolatingErrors(half, work, isOfItems, onError)
+      }
+    }
+  }
+}

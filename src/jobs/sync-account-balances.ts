@@ -8,7 +8,7 @@ import type { MarketType } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import type { ExchangeClient, InvalidRow } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
-import type { JobContext, JobResult } from '../scheduler/job.ts'
+import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { hasBalances, recordBalances, type Wallet, walletsInUse } from '../trading/balances.ts'
 
 /** Accounts whose wallets are read at the same time. */
@@ -84,9 +84,17 @@ class BalanceSync {
   async account(account: Account): Promise<void> {
     const reading = await this.#read(account)
     this.#logFailures(account, reading)
-    const outcome = await this.#record(account, reading)
+    let err: unknown = reading.failures[0]?.err
+    const outcome = await this.#record(account, reading).catch(rejection => {
+      this.#context.signal.throwIfAborted()
+      if (rejection instanceof LeaseLostError || rejection instanceof DatabaseUnavailableError) throw rejection
+      err = rejection
+      const line = { account_id: account.accountId, exchange: account.exchange, err }
+      this.#context.log.warn(line, 'balances not recorded')
+      return 'failed' as const
+    })
     this.counts[outcome]++
-    if (outcome === 'failed') this.failures.set(account.accountId, failureCode(reading.failures[0]?.err))
+    if (outcome === 'failed') this.failures.set(account.accountId, failureCode(err))
   }
 
   /** Waits for every wallet, also when one fails: no call continues after the run. */

@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
 import { failureCode, recordFailures } from '../accounts/account-failures.ts'
-import { eachAtMost, oneAtATime, portionsOf } from '../async/bounded.ts'
+import { eachAtMost, isolatingErrors, oneAtATime, portionsOf } from '../async/bounded.ts'
 import { MINUTE } from '../async/durations.ts'
 import type { PriceSource } from '../cache/price-source.ts'
 import type { TransactionSql } from '../database/client.ts'
@@ -15,7 +15,6 @@ import type { UnifiedOrder } from '../domain/order.ts'
 import { CATALOGUE, spelledPair } from '../exchanges/catalogue.ts'
 import type { ExchangeClient } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
-import { NotOffered } from '../exchanges/exchange-registry.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { groupedBy } from '../trading/grouped.ts'
 import { cheapestReading } from '../trading/order-reading.ts'
@@ -197,8 +196,7 @@ class OrdersRun {
       try {
         unchanged.push(...(await this.#market(account, marketType, own, leave)))
       } catch (err) {
-        this.#context.signal.throwIfAborted()
-        if (!isOfThisMarket(err)) throw err
+        if (!this.#isOfOrders(err)) throw err
         leave(own, err)
         this.failures.set(account.accountId, failureCode(err))
         if (isRefusal(err)) refused++
@@ -232,17 +230,10 @@ class OrdersRun {
     this.#counts.checked += seen.length
     this.#counts.unknownSymbols += seen.filter(({ order }) => order.pair === null).length
     const different = seen.filter(({ order, answer }) => differs(order, answer))
+    const record = async (some: readonly AnsweredOrder[]) =>
+      this.#add(await this.#transaction(tx => this.#store.record(tx, some, this.#priceOf(account))))
     for (const portion of recordPortions(different)) {
-      try {
-        this.#add(await this.#transaction(tx => this.#store.record(tx, portion, this.#priceOf(account))))
-      } catch (err) {
-        this.#context.signal.throwIfAborted()
-        if (err instanceof LeaseLostError || err instanceof DatabaseUnavailableError) throw err
-        leave(
-          portion.map(({ order }) => order),
-          err
-        )
-      }
+      await isolatingErrors(portion, record, this.#isOfOrders, ({ order }, err) => leave([order], err))
     }
     const changed = new Set(different)
     return seen.filter(one => !changed.has(one)).map(({ order }) => order.orderId)
@@ -294,7 +285,7 @@ class OrdersRun {
         // The list contains something that may be this order: it must not be treated as missing.
         if (answer !== null && invalid.some(row => mayBe(order, row))) leave([order], err)
         else if (answer !== null) seen.push({ order, answer })
-        else if (err instanceof ExchangeError && err.code !== 'authentication') leave([order], err)
+        else if (!isRefusal(err) && this.#isOfOrders(err)) leave([order], err)
         else throw err
       }
     })
@@ -329,13 +320,18 @@ class OrdersRun {
       try {
         seen.push({ order, answer: { kind: 'fills', fills: await client.fills(endedFillsRef(order), { signal }) } })
       } catch (err) {
-        if (!(err instanceof ExchangeError) || err.code === 'authentication') throw err
-        if (FILLS_ARE_GONE.has(err.code)) seen.push({ order, answer: { kind: 'missing', code: err.code } })
+        if (isRefusal(err) || !this.#isOfOrders(err)) throw err
+        if (err instanceof ExchangeError && FILLS_ARE_GONE.has(err.code))
+          seen.push({ order, answer: { kind: 'missing', code: err.code } })
         else leave([order], err)
       }
     })
     return seen
   }
+
+  /** Whether an error concerns only the orders that were read or recorded: all but the end of the run and of the database. */
+  readonly #isOfOrders = (err: unknown): boolean =>
+    !(this.#context.signal.aborted || err instanceof LeaseLostError || err instanceof DatabaseUnavailableError)
 
   #logFailure({ accountId, exchange }: Account, orders: number, err: unknown): void {
     const code = err instanceof ExchangeError ? err.code : undefined
@@ -383,8 +379,4 @@ function mayBe({ exchangeOrderId, exchangeSymbol }: KnownOrder, row: unknown): b
 
 function isRefusal(err: unknown): boolean {
   return err instanceof ExchangeError && err.code === 'authentication'
-}
-
-function isOfThisMarket(err: unknown): boolean {
-  return err instanceof ExchangeError || err instanceof NotOffered
 }

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
-import { atMost, eachAtMost, oneAtATime, portionsOf } from '../../src/async/bounded.ts'
+import { atMost, eachAtMost, isolatingErrors, oneAtATime, portionsOf } from '../../src/async/bounded.ts'
 import { assertRows } from '../support/assert-rows.ts'
 
 t.test('at most the given number of items are in progress at once, and all are processed', async t => {
@@ -83,4 +83,23 @@ t.test('atMost runs at most the given number of calls at once, the others in ord
 t.test('portions contain every element once, in order', async t => {
   t.strictSame([...portionsOf([1, 2, 3, 4, 5], 2)], [[1, 2], [3, 4], [5]])
   t.strictSame([...portionsOf([], 2)], [])
+})
+
+t.test('the items that cause an error are isolated, and the others are processed', async t => {
+  const processed: number[] = []
+  const bad: string[] = []
+  const work = async (items: readonly number[]) => {
+    const odd = items.find(item => item % 4 === 3)
+    if (odd !== undefined) throw odd === 11 ? new RangeError('not of the items') : new Error(`item ${odd}`)
+    processed.push(...items)
+  }
+  const isOfItems = (err: unknown) => !(err instanceof RangeError)
+  await isolatingErrors([1, 2, 3, 4, 5, 6, 7, 8, 9], work, isOfItems, (item, err) => bad.push(`${item} ${String(err)}`))
+  t.strictSame(processed, [1, 2, 4, 5, 6, 8, 9])
+  t.strictSame(bad, ['3 Error: item 3', '7 Error: item 7'])
+  await t.rejects(
+    isolatingErrors([10, 11, 12], work, isOfItems, () => t.fail()),
+    { message: 'not of the items' }
+  )
+  await isolatingErrors([], work, isOfItems, () => t.fail())
 })

@@ -31,7 +31,8 @@ import {
   priceOf,
   recordOf,
   rowsOf,
-  textOf
+  textOf,
+  UnreadableAnswer
 } from '../http/answer-fields.ts'
 import type { Answer, HeaderReader, Refusal, Route, SignedParts } from '../http/exchange-call.ts'
 import type { RateLimit, Usage } from '../http/rate-budget.ts'
@@ -286,7 +287,7 @@ export class BinanceClient implements ExchangeClient {
         read: body => {
           const rows = rowsOf(body, 'fills')
           const last = rows.length < FILLS_PER_PAGE ? undefined : rows.at(-1)
-          return { rows, next: last && String(BigInt(textOf(last, 'id')) + 1n) }
+          return { rows, next: last && idAfter(last) }
         }
       },
       options
@@ -536,7 +537,14 @@ function pageAfter(rows: readonly JsonRecord[], page: FuturesPage): FuturesPage 
   if (first === undefined || last === undefined || rows.length < FILLS_PER_PAGE) return undefined
   const startTime = millisOf(last, 'time')
   if ('startTime' in page && startTime > millisOf(first, 'time')) return { ...page, startTime }
-  return { fromId: String(BigInt(textOf(last, 'id')) + 1n) }
+  return { fromId: idAfter(last) }
+}
+
+/** The trade id after that of a row. @throws {UnreadableAnswer} when it is not a whole number */
+function idAfter(row: JsonRecord): string {
+  const id = textOf(row, 'id')
+  if (!/^\d{1,20}$/.test(id)) throw new UnreadableAnswer('id is not a number')
+  return String(BigInt(id) + 1n)
 }
 
 function unifiedSymbol(exchangeSymbol: string): string | null {

@@ -432,10 +432,10 @@ function equityContradiction(row: JsonRecord): string | null {
 
 /** The value of an account's options is its equity less its margin balance, in USD to eight digits. */
 function hasOptions(account: JsonRecord): boolean {
-  const [equity, margin] = [account.totalEquity, account.totalMarginBalance].map(text => toDecimal(String(text ?? '')))
-  return equity !== null && equity !== undefined && margin !== null && margin !== undefined
-    ? new Exact(equity).minus(margin).abs().gt('0.01')
-    : false
+  const [equity, margin] = [account.totalEquity, account.totalMarginBalance].map(text =>
+    typeof text === 'string' ? toDecimal(text) : null
+  )
+  return equity && margin ? new Exact(equity).minus(margin).abs().gt('0.01') : false
 }
 
 function parseBybitCoin(row: JsonRecord): Balance | null {
@@ -499,7 +499,7 @@ function bybitRefusal({ status, body, header }: Answer): Refusal | null {
   }
   if (exchangeCode === '0') return null
   const reset = header('x-bapi-limit-reset-timestamp')
-  const aboutSymbol = exchangeCode === PARAMETER_ERROR && /symbol/i.test(String(body.retMsg))
+  const aboutSymbol = exchangeCode === PARAMETER_ERROR && typeof body.retMsg === 'string' && /symbol/i.test(body.retMsg)
   const unlisted: Refusal = { code: aboutSymbol ? 'bad_symbol' : 'invalid_answer', exchangeCode }
   return {
     ...(refusalFrom(REFUSALS, exchangeCode) ?? unlisted),

@@ -11,7 +11,10 @@ export class UnreadableAnswer extends Error {
 export type JsonRecord = { readonly [field: string]: unknown }
 
 const MAX_TEXT = 256
-const MAX_MILLIS = 8.64e15
+/** The end of the year 9999: Postgres cannot read later times. */
+const MAX_MILLIS = 253_402_300_799_999
+/** Control characters and halves of characters. Postgres cannot store all of them. */
+const UNSTORABLE = /[\p{Cc}\p{Cs}]/u
 
 /**
  * Reads JSON without losing a digit: every number becomes the text that the exchange wrote.
@@ -58,13 +61,15 @@ export function atLeastOne<T>(rows: readonly T[], what: string): readonly T[] {
 /**
  * A field's text; null when it is absent, null or empty. Booleans become their names.
  *
- * @throws {UnreadableAnswer} for objects, arrays and more than 256 characters
+ * @throws {UnreadableAnswer} for objects, arrays, control characters, halves of characters, and more than 256 characters
  */
 export function optionalText(record: JsonRecord, field: string): string | null {
   const value = record[field]
   if (value === undefined || value === null || value === '') return null
   if (typeof value === 'boolean') return String(value)
-  if (typeof value !== 'string' || value.length > MAX_TEXT) throw new UnreadableAnswer(`${field} is not a short text`)
+  if (typeof value !== 'string' || value.length > MAX_TEXT || UNSTORABLE.test(value)) {
+    throw new UnreadableAnswer(`${field} is not a short text`)
+  }
   return value
 }
 
@@ -132,19 +137,19 @@ export function millisOf(record: JsonRecord, field: string): Millis {
   return value
 }
 
-/** A field of an ISO 8601 time; null when it is absent. @throws {UnreadableAnswer} */
+/** A field of an ISO 8601 time; null when it is absent. @throws {UnreadableAnswer} also before 1970 and after 9999 */
 export function optionalTime(record: JsonRecord, field: string): Millis | null {
   const text = optionalText(record, field)
   if (text === null) return null
   const millis = Date.parse(text)
-  if (Number.isNaN(millis)) throw new UnreadableAnswer(`${field} is not a time`)
+  if (!(millis >= 0 && millis <= MAX_MILLIS)) throw new UnreadableAnswer(`${field} is not a time`)
   return millis
 }
 
 /**
  * Milliseconds since the epoch; null for zero.
  *
- * @throws {UnreadableAnswer} when the text is not a whole number in the range of dates
+ * @throws {UnreadableAnswer} when the text is not a whole number, or a time after the year 9999
  */
 export function toMillis(text: string, field: string): Millis | null {
   const millis = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN

@@ -73,11 +73,11 @@ t.test('a decimal is a number, a price is a number other than zero', async t => 
     t.throws(() => read({ a: '1,5' }, 'a'), unreadable('a is not a number'))
 })
 
-t.test('milliseconds are whole, positive and within the range of dates', async t => {
+t.test('milliseconds are whole, positive and not after the year 9999', async t => {
   t.equal(toMillis('1', 'at'), 1)
-  t.equal(toMillis('8640000000000000', 'at'), 8_640_000_000_000_000)
+  t.equal(toMillis('253402300799999', 'at'), 253_402_300_799_999)
   for (const text of ['0', '0000']) t.equal(toMillis(text, 'at'), null, text)
-  for (const text of ['8640000000000001', '12345678901234567', '-1', '1.5', '', 'x'])
+  for (const text of ['253402300800000', '12345678901234567', '-1', '1.5', '', 'x'])
     t.throws(() => toMillis(text, 'at'), unreadable('at is not a time'), text)
   t.equal(millisOf({ at: '1' }, 'at'), 1)
   t.equal(optionalMillis({ at: '1' }, 'at'), 1)
