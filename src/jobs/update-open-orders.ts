@@ -318,7 +318,10 @@ class OrdersRun {
     await eachAtMost(CONCURRENT_ORDERS, orders, async order => {
       this.#counts.calls++
       try {
-        seen.push({ order, answer: { kind: 'fills', fills: await client.fills(endedFillsRef(order), { signal }) } })
+        seen.push({
+          order,
+          answer: { kind: 'fills', fills: await client.fills(endedFillsRef(order), { signal }), at: Date.now() }
+        })
       } catch (err) {
         if (isRefusal(err) || !this.#isOfOrders(err)) throw err
         if (err instanceof ExchangeError && FILLS_ARE_GONE.has(err.code))

@@ -1,6 +1,8 @@
 // @FEAT:trading @COMP:service @TYPE:core
+import { DAY } from '../async/durations.ts'
 import { type Decimal, Exact } from '../domain/decimal.ts'
 import type { Fill } from '../domain/fill.ts'
+import type { Millis } from '../domain/millis.ts'
 import type { OrderSide } from '../domain/order.ts'
 import type { Pair } from '../domain/pair.ts'
 import type { Execution } from './position-accounting.ts'
@@ -28,8 +30,16 @@ export function isDifference({ exchangeTradeId }: Pick<NewExecution, 'exchangeTr
   return exchangeTradeId.startsWith(CUMULATIVE)
 }
 
-/** Whether a fill can be one of an order. */
-export function isSound(fill: Fill, order: { side: OrderSide; exchangeSymbol: string }): boolean {
+/** A later time is no time of something that has happened: clocks differ by less. */
+const MAX_AHEAD_MS = DAY
+
+/** Whether something may have happened at a time, by an answer that was read at `at`. */
+export function hasHappened(time: Millis, at: Millis): boolean {
+  return Number.isSafeInteger(time) && time <= at + MAX_AHEAD_MS
+}
+
+/** Whether a fill can be one of an order, by an answer that was read at `at`. */
+export function isSound(fill: Fill, order: { side: OrderSide; exchangeSymbol: string }, at: Millis): boolean {
   return (
     fill.side === order.side &&
     fill.exchangeSymbol === order.exchangeSymbol &&
@@ -38,7 +48,7 @@ export function isSound(fill: Fill, order: { side: OrderSide; exchangeSymbol: st
     !fill.exchangeTradeId.startsWith(REVERSAL) &&
     new Exact(fill.price).gt(0) &&
     new Exact(fill.quantity).gt(0) &&
-    Number.isSafeInteger(fill.executedAt)
+    hasHappened(fill.executedAt, at)
   )
 }
 

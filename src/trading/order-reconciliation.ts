@@ -11,6 +11,7 @@ import type { PositionSide } from '../domain/position.ts'
 import {
   CUMULATIVE,
   correctedAmong,
+  hasHappened,
   isDifference,
   isSound,
   type NewExecution,
@@ -81,7 +82,9 @@ export type OrderAnswer =
   /** `fills` are null when they were not asked for. */
   | { kind: 'found'; order: UnifiedOrder; fills: readonly Fill[] | null; at: Millis }
   /** The fills of an ended order, whose state is not asked for any more. */
-  | { kind: 'fills'; fills: readonly Fill[] }
+  | { kind: 'fills'; fills: readonly Fill[]; at: Millis }
+
+type FoundOrder = OrderAnswer & { kind: 'found' }
 
 /** What becomes of the order's row. */
 export interface OrderChange {
@@ -115,7 +118,7 @@ export function differs(order: KnownOrder, seen: OrderAnswer): boolean {
   if (seen.kind !== 'found' || (order.isCumulative && order.fillsDue)) return true
   return (
     stateOf(seen.order, new Exact(seen.order.filledQuantity)) !== order.status ||
-    mismatchOf(order, seen.order, null) !== null ||
+    mismatchOf(order, { ...seen, fills: null }) !== null ||
     order.mismatchChecks > 0 ||
     order.misses > 0 ||
     order.fillChecks > 0 ||
@@ -130,11 +133,8 @@ export function differs(order: KnownOrder, seen: OrderAnswer): boolean {
 export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
   if (order.pair === null) return false
   const filled = new Exact(seen.filledQuantity)
-  if (order.isCumulative)
-    return filled.gt(order.recordedQuantity) || (order.fillsDue && filled.eq(order.recordedQuantity))
-  return filled.lt(order.recordedQuantity)
-    ? order.mismatchChecks + 1 >= CHECKS_UNTIL_FLAGGED
-    : filled.gt(order.recordedQuantity)
+  if (filled.lt(order.recordedQuantity)) return order.mismatchChecks + 1 >= CHECKS_UNTIL_FLAGGED
+  return filled.gt(order.recordedQuantity) || (order.isCumulative && order.fillsDue)
 }
 
 /**
@@ -164,7 +164,7 @@ export function reconcile(
   if (answer.kind === 'fills') return { kind: 'skipped' }
   if (answer.kind === 'missing') return missed(order, known, answer.code)
   const { order: seen, fills } = answer
-  const mismatch = mismatchOf(order, seen, fills)
+  const mismatch = mismatchOf(order, answer)
   if (mismatch !== null) return mismatched(order, known, mismatch)
 
   const replacement = replacementOf(order, recorded, fills, seen.filledQuantity)
@@ -251,8 +251,8 @@ function retried(
 ): Reconciliation {
   const { status, misses, fillChecks, mismatch, mismatchChecks } = order
   const kept = { status, misses, fillChecks, mismatch, mismatchChecks, errorCode: null }
-  const fills = answer.kind === 'missing' ? null : answer.fills
-  const isSoundList = order.pair !== null && (fills ?? []).every(fill => isSound(fill, order))
+  const { fills, at } = answer.kind === 'missing' ? { fills: null, at: 0 } : answer
+  const isSoundList = order.pair !== null && (fills ?? []).every(fill => isSound(fill, order, at))
   const replacement = isSoundList ? replacementOf(order, recorded, fills, known.quantity.toFixed()) : null
   if (replacement !== null) {
     const change = { ...kept, ...sumsOf(replacement.total), fillRetries: null }
@@ -294,7 +294,7 @@ function missed(order: KnownOrder, known: Total, code: ExchangeErrorCode): Recon
 }
 
 /** In what an answer contradicts its order; null if in nothing. */
-function mismatchOf(order: KnownOrder, seen: UnifiedOrder, fills: readonly Fill[] | null): string | null {
+function mismatchOf(order: KnownOrder, { order: seen, fills, at }: FoundOrder): string | null {
   if (seen.exchangeSymbol !== order.exchangeSymbol || contradicts(order)) return 'symbol_differs'
   // Spot has no position sides, whatever the order-entry side recorded.
   const isOtherPosition = order.marketType === 'FUTURES' && seen.positionSide !== order.positionSide
@@ -302,7 +302,7 @@ function mismatchOf(order: KnownOrder, seen: UnifiedOrder, fills: readonly Fill[
   if (seen.lostChild) return 'lost_child'
   if (order.pair === null) return 'unknown_symbol'
   const isOfOrder = seen.exchangeOrderId === order.exchangeOrderId
-  return isOfOrder && (fills ?? []).every(fill => isSound(fill, order)) ? null : 'invalid_answer'
+  return isOfOrder && (fills ?? []).every(fill => isSound(fill, order, at)) ? null : 'invalid_answer'
 }
 
 /** Whether the order was recorded with another symbol, base or quote than those of the exchange. */
@@ -329,11 +329,11 @@ function checksWith(order: KnownOrder, mismatch: string): number {
 function decreased(
   order: KnownOrder,
   recorded: readonly RecordedExecution[],
-  { order: seen, fills, at }: OrderAnswer & { kind: 'found' }
+  { order: seen, fills, at }: FoundOrder
 ): Reconciliation {
   const mismatch = `filled_decreased:${new Exact(seen.filledQuantity).toFixed()}`
   const executions =
-    checksWith(order, mismatch) >= CHECKS_UNTIL_FLAGGED ? reversalsOf(recorded, fills, seen.updatedAt ?? at) : []
+    checksWith(order, mismatch) >= CHECKS_UNTIL_FLAGGED ? reversalsOf(recorded, fills, timeOf(seen, at)) : []
   const total = totalOf(order, [...recorded, ...executions])
   if (executions.length === 0 || !total.quantity.eq(seen.filledQuantity)) {
     return mismatched(order, totalOf(order, recorded), mismatch)
@@ -372,13 +372,18 @@ function reversalsOf(
   })
 }
 
+/** When an order was last changed; when it was read, if the exchange reports no time that can be true. */
+function timeOf({ updatedAt }: UnifiedOrder, at: Millis): Millis {
+  return updatedAt !== null && hasHappened(updatedAt, at) ? updatedAt : at
+}
+
 function stateOf(seen: UnifiedOrder, filled: Big): OrderStatus {
   return seen.status === 'open' && filled.gt(0) ? 'partially_filled' : seen.status
 }
 
 /** One execution for the quantity that is filled but not recorded; null while the exchange reports no average price. */
 function differenceOf(order: KnownOrder, seen: UnifiedOrder, recorded: Total, at: Millis): NewExecution | null {
-  if (seen.averagePrice === null) return null
+  if (seen.averagePrice === null || new Exact(seen.averagePrice).lte(0)) return null
   const filled = new Exact(seen.filledQuantity)
   const quantity = filled.minus(recorded.quantity)
   const exact = filled.times(seen.averagePrice).minus(recorded.cost).div(quantity)
@@ -389,6 +394,6 @@ function differenceOf(order: KnownOrder, seen: UnifiedOrder, recorded: Total, at
     quantity: quantity.toFixed(),
     fee: '0',
     feeAsset: null,
-    executedAt: new Date(seen.updatedAt ?? at)
+    executedAt: new Date(timeOf(seen, at))
   }
 }

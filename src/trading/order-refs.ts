@@ -25,7 +25,9 @@ export function orderRef(order: KnownOrder): OrderRef {
  * until they add up to the filled quantity. A quantity that decreased is compared with all fills since the creation.
  */
 export function fillsRef(order: KnownOrder, { filledQuantity, createdAt }: UnifiedOrder): FillsRef {
-  const ref = { ...identityOf(order), createdAt: createdAt ?? earliestCreation(order) }
+  // A time of creation in the future would leave out every fill.
+  const since = createdAt === null ? earliestCreation(order) : Math.min(createdAt, order.createdAt)
+  const ref = { ...identityOf(order), createdAt: since }
   if (new Exact(filledQuantity).lt(order.recordedQuantity)) return ref
   const wasComplete = !order.isCumulative && order.fillChecks + order.mismatchChecks + order.misses === 0
   if (order.checkedAt !== null && wasComplete) return { ...ref, since: order.checkedAt - LISTED_WITHIN_MS }

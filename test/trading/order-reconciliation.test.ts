@@ -437,7 +437,7 @@ t.test('fills that add up replace all differences of their order, with their fee
 
   t.test('of an ended order, too, whose state stays', async t => {
     const ended = { ...order, status: 'canceled' as const }
-    const decision = applied(reconcile(ended, recorded, { kind: 'fills', fills }))
+    const decision = applied(reconcile(ended, recorded, { kind: 'fills', fills, at: AT }))
     t.strictSame([decision.executions, decision.removed], [executions, removed])
     t.hasStrict(decision.change, { status: 'canceled', filledQuantity: '4', averagePrice: '10.25', fillRetries: null })
   })
@@ -456,11 +456,14 @@ t.test('fills that add up replace all differences of their order, with their fee
     const ended = { ...order, status: 'filled' as const }
     const wrong = [{ ...fill('1', '4', '10'), exchangeSymbol: 'ETHUSDT' }]
     for (const listed of [[], fills.slice(2), [...fills, fill('4', '1', '1')], wrong]) {
-      unchanged(reconcile(ended, recorded, { kind: 'fills', fills: listed }), { status: 'filled', fillRetries: 4 })
+      unchanged(reconcile(ended, recorded, { kind: 'fills', fills: listed, at: AT }), {
+        status: 'filled',
+        fillRetries: 4
+      })
     }
     unchanged(reconcile(ended, recorded, { kind: 'missing', code: 'order_not_found' }), { fillRetries: 4, misses: 0 })
     const noPair = { ...ended, pair: null }
-    unchanged(reconcile(noPair, recorded, { kind: 'fills', fills }), { status: 'filled', fillRetries: 4 })
+    unchanged(reconcile(noPair, recorded, { kind: 'fills', fills, at: AT }), { status: 'filled', fillRetries: 4 })
   })
 })
 
@@ -474,5 +477,5 @@ t.test('the fills of an order with a difference are read when it filled further,
   t.ok(needsFills(order, { ...same, filledQuantity: '1.5' }))
   t.notOk(needsFills({ ...order, fillsDue: true }, { ...same, filledQuantity: '0.5' }))
   t.notOk(differs({ ...order, fillsDue: true, isCumulative: false }, seen(same)))
-  t.strictSame(reconcile(known(), [], { kind: 'fills', fills: [] }), { kind: 'skipped' })
+  t.strictSame(reconcile(known(), [], { kind: 'fills', fills: [], at: AT }), { kind: 'skipped' })
 })

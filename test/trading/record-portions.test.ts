@@ -16,7 +16,8 @@ const fill = {
   executedAt: 0
 }
 const answered = (answer: OrderAnswer): AnsweredOrder => ({ order, answer })
-const withFills = (count: number) => answered({ kind: 'fills', fills: Array.from({ length: count }, () => fill) })
+const withFills = (count: number) =>
+  answered({ kind: 'fills', fills: Array.from({ length: count }, () => fill), at: 0 })
 const sizesOf = (seen: AnsweredOrder[]) => recordPortions(seen).map(({ length }) => length)
 
 t.test('a transaction has at most a hundred orders and two thousand fills, unless one order has more', async t => {

@@ -203,6 +203,7 @@ export class BinanceClient implements ExchangeClient {
       payloadOf: body => body
     })
     this.#orders = new ConditionalOrders({
+      exchange: this.exchange,
       orderTypes: marketType === 'FUTURES' ? CONDITIONAL : null,
       symbolField: 'symbol',
       readRow: async ({ exchangeOrderId }, options) => {

@@ -1,5 +1,6 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
 import { Exact, isZero } from '../../domain/decimal.ts'
+import type { ExchangeName } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { CallOptions } from '../exchange-client.ts'
@@ -8,6 +9,7 @@ import type { JsonRecord } from '../http/answer-fields.ts'
 
 /** How an exchange keeps conditional orders: in a list of their own, with ids of their own. */
 export interface ConditionalOrderSource {
+  exchange: ExchangeName
   /** Matches the order types that are conditional. Null when the market has none. */
   orderTypes: RegExp | null
   /** The field of a row that holds the exchange's symbol. */
@@ -70,7 +72,9 @@ export class ConditionalOrders {
     let missing: unknown
     for (const exchangeOrderId of ids) {
       try {
-        found.push(await this.#source.readOrdinary({ ...ref, exchangeOrderId }, options))
+        const child = await this.#source.readOrdinary({ ...ref, exchangeOrderId }, options)
+        if (child.exchangeOrderId !== exchangeOrderId) throw this.#isAnotherOrder()
+        found.push(child)
       } catch (err) {
         if (!(err instanceof ExchangeError && err.code === 'order_not_found')) throw err
         missing = err
@@ -78,6 +82,15 @@ export class ConditionalOrders {
     }
     if (found.length === 0) throw missing
     return found
+  }
+
+  #isAnotherOrder(): ExchangeError {
+    const { exchange } = this.#source
+    return new ExchangeError('invalid_answer', {
+      exchange,
+      operation: 'order',
+      reason: 'the answer is about another order'
+    })
   }
 
   /** Null when the order is of another type, or no conditional order has its id and symbol. */
@@ -95,10 +108,11 @@ export class ConditionalOrders {
 }
 
 /** The state of several orders as that of one. An open one keeps it open; it is filled only if all of them are. */
-function unitedOrder([first, ...others]: readonly UnifiedOrder[], placed: UnifiedOrder): UnifiedOrder {
+function unitedOrder(all: readonly UnifiedOrder[], placed: UnifiedOrder): UnifiedOrder {
+  // One that is of another symbol or side must not be hidden by the others: the caller compares them with its order.
+  const first = all.find(order => isOther(order, placed)) ?? all[0]
   if (first === undefined) return placed
-  if (others.length === 0) return first
-  const all = [first, ...others]
+  if (all.length === 1) return first
   const filled = all.reduce((sum, { filledQuantity }) => sum.plus(filledQuantity), new Exact(0))
   const isPriced = all.every(({ filledQuantity, averagePrice }) => isZero(filledQuantity) || averagePrice !== null)
   const cost = all.reduce(
@@ -114,6 +128,10 @@ function unitedOrder([first, ...others]: readonly UnifiedOrder[], placed: Unifie
     createdAt: placed.createdAt,
     updatedAt: latest(all.map(({ updatedAt }) => updatedAt))
   }
+}
+
+function isOther(order: UnifiedOrder, { exchangeSymbol, side, positionSide }: UnifiedOrder): boolean {
+  return order.exchangeSymbol !== exchangeSymbol || order.side !== side || order.positionSide !== positionSide
 }
 
 function unitedStatus(orders: readonly UnifiedOrder[], isFilledInPart: boolean): OrderState {

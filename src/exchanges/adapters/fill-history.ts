@@ -31,10 +31,14 @@ export const BYBIT_WINDOWS: WindowRules = { lengthMs: 7 * DAY, retentionMs: 730 
  */
 export const BINANCE_FUTURES_WINDOWS: WindowRules = { lengthMs: 7 * DAY, retentionMs: 183 * DAY }
 
-/** The windows from a time until now, the newest first; without a time only the newest. @param now of the exchange */
+/**
+ * The windows from a time until now, the newest first; without a time, or with one in the future, only the newest.
+ *
+ * @param now of the exchange
+ */
 export function windowsSince(since: Millis | undefined, now: Millis, rules: WindowRules): TimeWindow[] {
   const end = now + CLOCK_MARGIN_MS
-  const begin = Math.max(since ?? end - rules.lengthMs, now - rules.retentionMs)
+  const begin = Math.max(since !== undefined && since <= now ? since : end - rules.lengthMs, now - rules.retentionMs)
   const windows: TimeWindow[] = []
   for (let endTime = end; endTime >= begin; ) {
     const startTime = Math.max(begin, endTime - rules.lengthMs)
@@ -50,9 +54,12 @@ export function fillsSince({ since, createdAt }: FillsRef): Millis | undefined {
 }
 
 /** Whether fills add up to the filled quantity of their order. False when that is not known. */
-export function addUp(fills: readonly Fill[], { filledQuantity }: FillsRef): boolean {
+export function addUp(fills: readonly Fill[], ref: FillsRef): boolean {
+  const { filledQuantity } = ref
   if (filledQuantity === undefined) return false
-  return fills.reduce((sum, { quantity }) => sum.plus(quantity), new Exact(0)).gte(filledQuantity)
+  return unitedFills(fills, ref)
+    .reduce((sum, { quantity }) => sum.plus(quantity), new Exact(0))
+    .gte(filledQuantity)
 }
 
 /**

@@ -161,6 +161,7 @@ export class OkxClient implements ExchangeClient {
       payloadOf: dataOf
     })
     this.#orders = new ConditionalOrders({
+      exchange: this.exchange,
       orderTypes: CONDITIONAL,
       symbolField: 'instId',
       readRow: async ({ exchangeOrderId }, options) => {
@@ -293,7 +294,10 @@ export class OkxClient implements ExchangeClient {
     )
   }
 
-  /** Contract sizes for the swaps among the rows. Reads them when the known ones are old, or do not have one of these. */
+  /**
+   * Contract sizes for the swaps among the rows. Reads them when the known ones are old, or do not have one of these. The
+   * size of a contract that is not listed any more stays known: its last fills are read afterwards.
+   */
   async #sizesFor(
     rows: readonly unknown[],
     operation: string,
@@ -307,7 +311,8 @@ export class OkxClient implements ExchangeClient {
     if (known !== undefined && ageMs < (complete ? CONTRACTS_TTL_MS : CONTRACTS_MIN_AGE_MS)) return known.sizes
     // An unreadable row is no fault of the caller's list. It is reported when the instruments are read.
     const listed = await this.#listed('FUTURES', operation, { ...options, onInvalidRow: () => undefined })
-    const sizes = new Map(listed.map(({ exchangeSymbol, contractValue }) => [exchangeSymbol, contractValue]))
+    const sizes = new Map(known?.sizes)
+    for (const { exchangeSymbol, contractValue } of listed) sizes.set(exchangeSymbol, contractValue)
     CONTRACTS.set(this.#api.host, { sizes, at: performance.now() })
     return sizes
   }

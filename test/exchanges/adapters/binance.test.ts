@@ -352,7 +352,7 @@ t.test('a triggered conditional order is returned as the order that it became, w
   const { client, gateway } = clientOf(
     bodies({
       '/fapi/v1/algoOrder': { ...algo, actualOrderId: '7' },
-      '/fapi/v1/order': order,
+      '/fapi/v1/order': { ...order, orderId: '7' },
       '/fapi/v1/userTrades': [fill]
     }),
     'FUTURES'

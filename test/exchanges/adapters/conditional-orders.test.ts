@@ -34,6 +34,7 @@ const REF: OrderRef = { exchangeOrderId: 'algo-1', exchangeSymbol: 'BTC-USDT', o
 function ordersOf(source: Partial<ConditionalOrderSource> = {}) {
   const reads: string[] = []
   const orders = new ConditionalOrders({
+    exchange: 'OKX',
     orderTypes: /STOP/,
     symbolField: 'instId',
     readRow: async ({ exchangeOrderId }) => {
@@ -121,7 +122,11 @@ t.test('a split one is the sum of the orders that it became', async t => {
     'order-1': { filledQuantity: '1', averagePrice: '90', updatedAt: 2 },
     'order-2': { filledQuantity: '3', averagePrice: '86', updatedAt: 5 }
   }
-  const readOrdinary = async ({ exchangeOrderId }: OrderRef) => ({ ...ORDINARY, ...children[exchangeOrderId] })
+  const readOrdinary = async ({ exchangeOrderId }: OrderRef) => ({
+    ...ORDINARY,
+    exchangeOrderId,
+    ...children[exchangeOrderId]
+  })
   const split = { triggeredOrderIds: () => ['order-1', 'order-2'], readOrdinary }
   const { orders } = ordersOf(split)
   const whole = { exchangeOrderId: 'algo-1', orderType: 'STOP', stopPrice: '90', quantity: '2', createdAt: 1 }
@@ -149,7 +154,7 @@ t.test('one of several orders that the exchange has forgotten has no fill, but n
   const triggeredOrderIds = () => ['order-1', 'order-2']
   const readOrdinary = async ({ exchangeOrderId }: OrderRef) => {
     if (exchangeOrderId === 'order-1') return await refuses('order_not_found')()
-    return { ...ORDINARY, averagePrice: '90' }
+    return { ...ORDINARY, exchangeOrderId, averagePrice: '90' }
   }
   t.hasStrict(await ordersOf({ triggeredOrderIds, readOrdinary }).orders.order(REF, undefined), {
     filledQuantity: '2',
