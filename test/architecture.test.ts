@@ -207,6 +207,7 @@ const tableOwners: Record<string, string> = {
   job_runs: 'scheduler',
   accounts: 'accounts',
   account_failures: 'accounts',
+  balance_readings: 'trading',
   instruments: 'exchanges',
   invalid_rows: 'exchanges',
   strategies: 'trading',

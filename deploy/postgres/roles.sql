@@ -42,6 +42,7 @@ grant select, insert, update on
   strategy_positions,
   account_balances,
   account_balance_history,
+  balance_readings,
   daily_account_summaries,
   strategy_performance,
   performance_progress,

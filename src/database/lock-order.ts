@@ -46,7 +46,10 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['strategy_positions'] },
   { tables: ['trade_executions'] },
   { tables: ['replaced_executions'] },
-  { tables: ['account_balances', 'account_balance_history'], guard: 'the run of sync_account_balances' },
+  {
+    tables: ['account_balances', 'account_balance_history', 'balance_readings'],
+    guard: 'the run of sync_account_balances'
+  },
   { tables: ['daily_account_summaries'] },
   { tables: ['strategy_performance', 'performance_progress'], guard: 'the run of calculate_daily_performance' },
   { tables: ['instruments'] },

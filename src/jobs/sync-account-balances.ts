@@ -9,6 +9,7 @@ import { CATALOGUE } from '../exchanges/catalogue.ts'
 import type { ExchangeClient, InvalidRow } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
+import { longestWaitingFirst, recordAttempt } from '../trading/balance-readings.ts'
 import { hasBalances, recordBalances, type Wallet, walletsInUse } from '../trading/balances.ts'
 
 /** Accounts whose wallets are read at the same time. */
@@ -34,6 +35,9 @@ type Outcome = 'synced' | 'refused' | 'failed'
  * account that fails is counted, and the others continue. Assets that cannot be read keep what is recorded of them, as do
  * all that such an answer does not list, and the wallet is counted as incomplete. A wallet that held something and is empty now is read once more:
  * only the second answer counts. Idempotent.
+ *
+ * The accounts that wait longest come first: a run that ends early, or whose calls do not fit the rate limit, does not
+ * leave out the same accounts as the one before it.
  */
 export function syncAccountBalances(
   services: SyncAccountBalancesServices
@@ -42,8 +46,11 @@ export function syncAccountBalances(
     const { signal, progress } = context
     // Every call in progress listens to the signal: their number is bounded by CONCURRENT_ACCOUNTS.
     setMaxListeners(0, signal)
-    const active = await services.accounts.active()
-    const sync = new BalanceSync(services, context, await context.transaction(walletsInUse))
+    const accounts = await services.accounts.active()
+    const [active, inUse] = await context.transaction(
+      async tx => [await longestWaitingFirst(tx, accounts), await walletsInUse(tx)] as const
+    )
+    const sync = new BalanceSync(services, context, inUse)
     let done = 0
     await eachAtMost(CONCURRENT_ACCOUNTS, active, async account => {
       signal.throwIfAborted()
@@ -94,7 +101,11 @@ class BalanceSync {
       return 'failed' as const
     })
     this.counts[outcome]++
-    if (outcome === 'failed') this.failures.set(account.accountId, failureCode(err))
+    if (outcome !== 'failed') return
+    this.failures.set(account.accountId, failureCode(err))
+    // An account whose calls did not fit the rate limit keeps its place.
+    if (reading.failures.some(failure => isPostponed(failure.err))) return
+    await this.#inTurn(() => this.#context.transaction(tx => recordAttempt(tx, account.accountId)))
   }
 
   /** Waits for every wallet, also when one fails: no call continues after the run. */
@@ -142,7 +153,12 @@ class BalanceSync {
     const { accounts, timeZone } = this.#services
     const { transaction } = this.#context
     if (wallets.length === 0 && failures.some(({ err }) => isRefusal(err))) {
-      await this.#inTurn(() => transaction(tx => accounts.recordRefusal(tx, account)))
+      await this.#inTurn(() =>
+        transaction(async tx => {
+          await accounts.recordRefusal(tx, account)
+          await recordAttempt(tx, account.accountId)
+        })
+      )
       return 'refused'
     }
     if (!failures.every(({ err }) => isRefusal(err) || isForbidden(err)) || wallets.length === 0) return 'failed'
@@ -152,6 +168,7 @@ class BalanceSync {
         if (await hasBalances(tx, account.accountId, closed)) return null
         // Accounts are locked before balances: see LOCK_ORDER.
         await accounts.recordAcceptance(tx, account)
+        await recordAttempt(tx, account.accountId)
         return await recordBalances(tx, account.accountId, wallets, { timeZone })
       })
     )
@@ -166,6 +183,10 @@ class BalanceSync {
 
 function isRefusal(err: unknown): boolean {
   return err instanceof ExchangeError && err.code === 'authentication'
+}
+
+function isPostponed(err: unknown): boolean {
+  return err instanceof ExchangeError && err.code === 'rate_limited'
 }
 
 function isForbidden(err: unknown): boolean {

@@ -5,6 +5,8 @@ import { Agent } from 'undici'
 import { MINUTE } from '../../src/async/durations.ts'
 import type { Database } from '../../src/database/database.ts'
 import type { ExchangeName } from '../../src/domain/market.ts'
+import type { CallOptions } from '../../src/exchanges/exchange-client.ts'
+import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { syncAccountBalances } from '../../src/jobs/sync-account-balances.ts'
 import { recordBalances } from '../../src/trading/balances.ts'
@@ -412,4 +414,36 @@ t.test('a run has one transaction at a time, so that it does not exhaust the poo
   const result = await syncAccountBalances({ accounts, timeZone })(context)
   t.equal(result.synced, 3)
   t.strictSame(counts, [1, 1, 1, 1, 1], 'one before, one for each account, and one for those that failed')
+})
+
+t.test('the accounts that wait longest are read first, so that a small rate limit leaves out none', async t => {
+  const { database, account: first, registry } = await setUp(t)
+  const others: (typeof first)[] = []
+  for (let i = 0; i < 22; i++) others.push(await seedAccount(database, { exchange: 'BINANCE' }))
+  const all = [first, ...others]
+  const perRun = 6
+  let read: string[] = []
+  const accounts = new TestAccounts(all, ({ accountId, exchange }, marketType) => {
+    const client = registry.client({ exchange, marketType, credentials })
+    if (!read.includes(accountId)) read.push(accountId)
+    const fails = accountId === all[3]?.accountId
+    const code = read.indexOf(accountId) >= perRun ? 'rate_limited' : fails ? 'unavailable' : null
+    const refusal = code && new ExchangeError(code, { exchange, operation: 'balances' })
+    return Object.assign(Object.create(client) as typeof client, {
+      balances: async (options: CallOptions) => {
+        if (refusal) throw refusal
+        return await client.balances(options)
+      }
+    })
+  })
+  const { context } = testContext(database)
+  const job = syncAccountBalances({ accounts, timeZone: noonZone })
+  const runs: string[][] = []
+  for (let run = 0; run < 8; run++) {
+    read = []
+    await job(context)
+    runs.push(read.slice(0, perRun))
+  }
+  t.equal(new Set(runs.slice(0, 4).flat()).size, all.length, 'four runs of six read 23 accounts')
+  t.equal(new Set(runs.slice(4).flat()).size, all.length, 'and read them all again, although one always fails')
 })
