@@ -26,7 +26,7 @@ export interface Operation {
   responses: Record<string, { description: string; content?: Content }>
 }
 
-type Content = Record<string, { schema?: Schema; example?: unknown }>
+type Content = Record<string, { schema?: Schema; example?: unknown; examples?: Record<string, { value: unknown }> }>
 
 /** The code in the example of a status, where the first one of the catalogue is not the most common. */
 const COMMON_CODES: Readonly<Record<number, ErrorCode>> = { 400: 'VALIDATION_FAILED', 503: 'DATABASE_UNAVAILABLE' }
@@ -64,7 +64,10 @@ export function complete(operation: Operation, method: string, path: string): vo
 }
 
 function addExamples(content: Content = {}, exampleOf: (schema: Schema) => unknown): void {
-  for (const media of Object.values(content)) media.example ??= exampleOf(media.schema ?? {})
+  for (const media of Object.values(content)) {
+    // OpenAPI allows one of the two.
+    if (media.examples === undefined) media.example ??= exampleOf(media.schema ?? {})
+  }
 }
 
 function isError({ properties }: Schema): boolean {

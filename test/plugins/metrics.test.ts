@@ -52,7 +52,8 @@ t.test('the metrics port exports the values of every module', async t => {
     /^trading_health_cached_prices\{exchange="BINANCE",market_type="SPOT"\} 5$/m,
     /^trading_health_price_lookups_total\{exchange="BINANCE",market_type="SPOT",outcome="hit"\} 1$/m,
     /^trading_health_price_lookups_total\{exchange="BINANCE",market_type="SPOT",outcome="miss"\} 1$/m,
-    /^trading_health_exchange_calls_total\{exchange="BINANCE",outcome="ok"\} 2$/m,
+    // The instruments once, the prices twice.
+    /^trading_health_exchange_calls_total\{exchange="BINANCE",outcome="ok"\} 3$/m,
     /^trading_health_exchange_invalid_rows\{exchange="BINANCE"\} 0$/m,
     /^trading_health_exchange_invalid_rows_total\{exchange="BINANCE",operation="lastPrices",kind="unreadable"\} 1$/m,
     /^trading_health_outbox_waiting 0$/m,

@@ -208,10 +208,13 @@ t.test('every parameter, body and answer has an example that its schema accepts'
     }
     const answers = Object.entries(operation.responses).map(([status, { content }]) => [status, content] as const)
     for (const [part, content = {}] of [['body', operation.requestBody?.content] as const, ...answers]) {
-      for (const { schema = {}, example } of Object.values(content)) {
-        t.not(example, undefined, `${name} ${part}`)
-        t.strictSame(document.problems(schema, example), [], `${name} ${part}`)
-        t.notMatch(JSON.stringify(example), '[]', `${name} ${part}: lists have an element`)
+      for (const { schema = {}, example, examples } of Object.values(content)) {
+        const given = examples === undefined ? [example] : Object.values(examples).map(({ value }) => value)
+        for (const value of given) {
+          t.not(value, undefined, `${name} ${part}`)
+          t.strictSame(document.problems(schema, value), [], `${name} ${part}`)
+          t.notMatch(JSON.stringify(value), '[]', `${name} ${part}: lists have an element`)
+        }
       }
     }
   }
