@@ -16,6 +16,9 @@ const READ_DEADLINE_MS = 60 * SECOND
 /** Callers use what is known when a list takes longer; the read continues. */
 const WAIT_MS = 10 * SECOND
 
+/** No exchange delists so many of its instruments, and such a share of them, at once: a second list must confirm it. */
+const MASS_DELISTING = { atLeast: 10, share: 0.25 }
+
 const NONE: ReadonlyMap<string, Instrument> = new Map()
 
 export interface InstrumentsOptions {
@@ -38,6 +41,8 @@ interface MarketList {
   readAt: number
   triedAt: number
   reading: Promise<void> | undefined
+  /** Whether the last list lacked so many instruments that another one must confirm it. */
+  isDoubtful: boolean
 }
 
 /**
@@ -62,7 +67,8 @@ export class Instruments implements InstrumentSource {
     signal.throwIfAborted()
     const list = this.#listOf(market)
     const now = this.#monotonic()
-    const maxAgeMs = hasAll(list.instruments, wanted) ? INSTRUMENTS_TTL_MS : REREAD_AFTER_MS
+    const isEnough = !list.isDoubtful && hasAll(list.instruments, wanted)
+    const maxAgeMs = isEnough ? INSTRUMENTS_TTL_MS : REREAD_AFTER_MS
     if (now - list.readAt >= maxAgeMs && (list.reading || now - list.triedAt >= REREAD_AFTER_MS)) {
       list.reading ??= this.#refresh(market, list, maxAgeMs).finally(() => {
         list.reading = undefined
@@ -94,6 +100,14 @@ export class Instruments implements InstrumentSource {
         isComplete = false
       }
       const instruments = await read(market, { signal: closing, deadlineMs: READ_DEADLINE_MS, onInvalidRow })
+      list.isDoubtful = !list.isDoubtful && isMassDelisting(list.instruments, instruments)
+      if (list.isDoubtful) {
+        isComplete = false
+        log.warn(
+          { ...names, listed: instruments.length, known: list.instruments.size },
+          'list of instruments is doubtful'
+        )
+      }
       list.instruments = withKnown(list.instruments, instruments, isComplete)
       list.readAt = this.#monotonic()
       await storeInstruments(database, market, instruments, isComplete)
@@ -107,10 +121,17 @@ export class Instruments implements InstrumentSource {
     const known = this.#lists.get(id)
     if (known) return known
     const never = Number.NEGATIVE_INFINITY
-    const list = { instruments: NONE, readAt: never, triedAt: never, reading: undefined }
+    const list = { instruments: NONE, readAt: never, triedAt: never, reading: undefined, isDoubtful: false }
     this.#lists.set(id, list)
     return list
   }
+}
+
+function isMassDelisting(known: ReadonlyMap<string, Instrument>, listed: readonly Instrument[]): boolean {
+  const names = new Set(listed.map(({ exchangeSymbol }) => exchangeSymbol))
+  const trading = [...known.values()].filter(instrument => instrument.trading)
+  const absent = trading.filter(({ exchangeSymbol }) => !names.has(exchangeSymbol)).length
+  return absent >= MASS_DELISTING.atLeast && absent > trading.length * MASS_DELISTING.share
 }
 
 function hasAll(instruments: ReadonlyMap<string, Instrument>, wanted: Iterable<string>): boolean {

@@ -16,8 +16,8 @@ const agent = new Agent()
 t.teardown(() => agent.close())
 
 /** A market of a simulated exchange, and replicas that share a database. The clocks advance only when a test says so. */
-async function setUp(t: Test, exchange: ExchangeName, marketType: Market['marketType'] = 'SPOT') {
-  const simulated = await SimulatedExchange.start({ exchange, symbols: 2 })
+async function setUp(t: Test, exchange: ExchangeName, marketType: Market['marketType'] = 'SPOT', symbols = 2) {
+  const simulated = await SimulatedExchange.start({ exchange, symbols })
   t.teardown(() => simulated.close())
   const { url, clock } = await frozenDatabase(t)
   const database = openDatabase(url)
@@ -59,7 +59,40 @@ const UNREADABLE: Readonly<Record<string, (symbol: string) => [Record<string, un
   UPBIT: market => [{ market }, { market: ['KRW', 'ETH'] }]
 }
 
+/** An edit that leaves out the rows of these instruments. */
+function without(names: readonly string[]): (body: string) => string {
+  const isKept = (row: Record<string, unknown>) => !names.includes(String(row.symbol ?? row.instId ?? row.market))
+  return body =>
+    JSON.stringify(JSON.parse(body, (_key, value) => (Array.isArray(value) ? value.filter(isKept) : value)))
+}
+
 for (const [exchange, marketType] of MARKETS) {
+  t.test(`${exchange} ${marketType}: half of a list counts only when a second list confirms it`, async t => {
+    const { simulated, replica, market, advance, rows, reads, lines } = await setUp(t, exchange, marketType, 30)
+    const instruments = replica()
+    const tradingNow = async () => {
+      const list = await instruments.ofMarket(market, never)
+      return [...list.values()].filter(({ trading }) => trading).length
+    }
+    const stored = async () => (await rows()).filter(({ trading }) => trading).length
+    t.strictSame([await tradingNow(), await stored()], [30, 30])
+    const edit = without(simulated.symbols.slice(15).map(symbol => simulated.exchangeSymbol(symbol, marketType)))
+    simulated.fault({ kind: 'edited', edit }, { path: LISTS, times: 1 })
+    await advance(3_600_000)
+    t.strictSame([await tradingNow(), await stored()], [30, 30], 'one short list')
+    t.equal(lines.filter(({ msg }) => msg === 'list of instruments is doubtful').length, 1)
+    await advance(60_000)
+    t.strictSame([await tradingNow(), await stored(), reads()], [30, 30, 3], 'it is read again after a minute')
+
+    simulated.fault({ kind: 'edited', edit }, { path: LISTS })
+    await advance(3_600_000)
+    t.equal(await tradingNow(), 30)
+    await advance(60_000)
+    t.strictSame([await tradingNow(), await stored(), reads()], [15, 15, 5], 'the second list confirms the first')
+    await advance(60_000)
+    t.strictSame([await tradingNow(), reads()], [15, 5], 'then it is read once an hour again')
+  })
+
   t.test(`${exchange} ${marketType}: one replica reads a list, the others read the table`, async t => {
     const { replica, reads, market, first, advance, rows } = await setUp(t, exchange, marketType)
     const one = replica()

@@ -1,6 +1,6 @@
 // @FEAT:exchanges @COMP:service @TYPE:integration
 
-import { SECOND } from '../../async/durations.ts'
+import { MINUTE, SECOND } from '../../async/durations.ts'
 import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero, negated, toDecimal } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
@@ -59,8 +59,11 @@ import { addUp, BYBIT_WINDOWS, fillsSince, type TimeWindow, unitedFills, windows
 const RECV_WINDOW_MS = 5 * SECOND
 /** The most that Bybit allows. */
 const INSTRUMENTS_PER_PAGE = 1_000
-/** A 403 means too many calls from our address; it states no time. */
-const ADDRESS_PENALTY_MS = 60 * SECOND
+/**
+ * A 403 means too many calls from our address. It states no time: "wait for at least 10 minutes".
+ * Source: bybit-exchange.github.io/docs/p2p/rate-limit
+ */
+const ADDRESS_PENALTY_MS = 10 * MINUTE
 
 /**
  * Only the limit of an account is reported in headers (`X-Bapi-Limit-Status`), not that of an address:

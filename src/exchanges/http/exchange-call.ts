@@ -59,9 +59,9 @@ export interface Answer {
 export interface Refusal {
   code: ExchangeErrorCode
   exchangeCode: string | null
-  /** How long no call may be made. Default the header Retry-After, or 5,000. */
+  /** How long no call may be made, at least: the header Retry-After may state a longer time. Default 5,000 without both. */
   retryAfterMs?: Millis | null
-  /** Until when no call may be made, by the exchange's clock. With `retryAfterMs` the later end counts. */
+  /** Until when no call may be made, by the exchange's clock. Of several ends the latest counts. */
   retryAt?: Millis
   /** `key`: a signed call was refused because of a limit of its API key; calls of other keys go on. Default `address`. */
   scope?: 'address' | 'key'

@@ -176,7 +176,8 @@ export class ExchangeHost {
       if (!('error' in outcome)) return outcome
       failure = outcome
       this.#recordError(outcome.error)
-      if (outcome.error.code === 'clock' && attempt < MAX_ATTEMPTS) {
+      // A call without a signature has no time that could be wrong: reading the clock again would not end.
+      if (outcome.error.code === 'clock' && call.sign !== undefined && attempt < MAX_ATTEMPTS) {
         const clock = this.#clockCall()
         clock.read(await this.#callWithRetries({ ...pending, call: clock }))
         continue
@@ -323,8 +324,10 @@ export class ExchangeHost {
 
   #statedPauseMs(answer: Answer, { retryAfterMs, retryAt }: Refusal): Millis {
     const hostTime = this.#skew.hostTime(this.#now())
-    if (retryAt !== undefined) return Math.max(retryAfterMs ?? 0, retryAt - hostTime)
-    return retryAfterMs ?? parseRetryAfter(answer.header('retry-after'), hostTime) ?? DEFAULT_PENALTY_MS
+    const header = parseRetryAfter(answer.header('retry-after'), hostTime)
+    const stated = [retryAfterMs, retryAt === undefined ? null : retryAt - hostTime, header]
+    const known = stated.filter(ms => typeof ms === 'number')
+    return known.length === 0 ? DEFAULT_PENALTY_MS : Math.max(...known)
   }
 
   #circuitOpen(operation: string): ExchangeError {

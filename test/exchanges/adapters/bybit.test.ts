@@ -495,7 +495,7 @@ t.test('each error of the exchange is mapped to an error code', async t => {
   t.equal(gateway.refusalOf({ retCode: 0 }, { status: 403 }), null)
   t.equal(gateway.refusalOf({}), null)
   t.equal(gateway.refusalOf([], { status: 500 }), null)
-  const firewall = { code: 'rate_limited', exchangeCode: '403', retryAfterMs: 60_000 }
+  const firewall = { code: 'rate_limited', exchangeCode: '403', retryAfterMs: 600_000 }
   t.strictSame(gateway.refusalOf([], { status: 403 }), firewall)
   t.strictSame(gateway.refusalOf({}, { status: 403 }), firewall)
   t.hasStrict(gateway.refusalOf({ retCode: 10001, retMsg: 'params error: Symbol Invalid' }), { code: 'bad_symbol' })

@@ -118,6 +118,34 @@ t.test('a refusal because of the country does not count as a rate limit, and ope
   }
 })
 
+t.test('the longest of the times that a refusal states is the one that blocks', async t => {
+  const retryAfter = { 'retry-after': '7200' }
+  for (const [exchange, status, body] of [
+    ['BYBIT', 403, '<html>access too frequent</html>'],
+    ['BYBIT', 200, '{"retCode":10018,"retMsg":"Exceeded the IP Rate Limit.","result":{}}'],
+    ['BINANCE', 403, '<html>Request blocked by the firewall</html>'],
+    ['BINANCE', 418, `{"code":-1003,"msg":"IP banned until ${Date.now() + 60_000}."}`]
+  ] as const) {
+    const { simulated, client, registry } = await setUp(t, exchange)
+    simulated.fault({ kind: 'status', status, headers: retryAfter, body })
+    t.hasStrict(await failureOf(client.lastPrices()), { code: 'rate_limited', retryAfterMs: 7_200_000 }, exchange)
+    t.hasStrict(registry.status()[0], { blockedForMs: 7_200_000 })
+  }
+})
+
+t.test('a clock error of every call, that of the clock included, ends after one reading of the clock', async t => {
+  for (const [exchange, body] of [
+    ['BINANCE', '{"code":-1021,"msg":"Timestamp for this request is outside of the recvWindow."}'],
+    ['BYBIT', '{"retCode":10002,"retMsg":"invalid request","result":{}}'],
+    ['OKX', '{"code":"50102","msg":"Timestamp request expired","data":[]}']
+  ] as const) {
+    const { simulated, client } = await setUp(t, exchange)
+    simulated.fault({ kind: 'status', status: exchange === 'BINANCE' ? 400 : 200, body })
+    t.hasStrict(await failureOf(client.openOrders()), { code: 'clock' })
+    t.equal(simulated.requests.length, 2, exchange)
+  }
+})
+
 t.test('Retry-After may be a date, or missing', async t => {
   const { simulated, client, registry } = await setUp(t)
   const date = new Date(Date.now() + 90_000).toUTCString()
