@@ -17,6 +17,7 @@ import {
   fixedInstruments,
   fixedPrices,
   insertOrder,
+  makeFillsDue,
   seedAccount,
   TestAccounts,
   testContext,
@@ -242,12 +243,7 @@ for (const { name, market, calls } of [
   })
 }
 
-/** Makes it time to read the fills of differences again. */
-async function makeDue(): Promise<void> {
-  await database.run(
-    sql => sql`update orders set fills_due_at = now() - interval '1 second' where fills_due_at is not null`
-  )
-}
+const makeDue = () => makeFillsDue(database)
 
 for (const { name, market } of [
   { name: 'OKX', market: 'SPOT' },

@@ -10,6 +10,8 @@ import { ExchangeError } from '../../src/exchanges/exchange-error.ts'
 export interface ScriptedOrder extends UnifiedOrder {
   market: MarketType
   fills: Fill[]
+  /** How many more reads of its fills lack a fill, by trade id. */
+  late: Map<string, number>
 }
 
 /** An exchange in memory that implements the port, for tests that make thousands of calls. */
@@ -53,7 +55,8 @@ export class ScriptedExchange {
       status: 'open',
       createdAt: this.now,
       updatedAt: this.now,
-      fills: []
+      fills: [],
+      late: new Map()
     }
     this.orders.push(placed)
     return placed
@@ -61,7 +64,15 @@ export class ScriptedExchange {
 
   fill(
     order: ScriptedOrder,
-    part: { quantity: string; price: string; fee?: string | null; feeAsset?: string | null; tradeId?: string }
+    part: {
+      quantity: string
+      price: string
+      fee?: string | null
+      feeAsset?: string | null
+      tradeId?: string
+      /** How many reads of the order's fills lack it. Default 0. */
+      late?: number
+    }
   ): Fill {
     const fill: Fill = {
       exchangeTradeId: part.tradeId ?? String(++this.#serial),
@@ -78,6 +89,7 @@ export class ScriptedExchange {
       executedAt: this.now
     }
     order.fills.push(fill)
+    if (part.late) order.late.set(fill.exchangeTradeId, part.late)
     this.#total(order)
     return fill
   }
@@ -130,7 +142,7 @@ export class ScriptedExchange {
       },
       fills: async ref => {
         this.#called('fills', ref)
-        return this.#find(ref, marketType).fills.slice(0, this.reportedFills)
+        return listedFills(this.#find(ref, marketType)).slice(0, this.reportedFills)
       },
       lastPrices: unasked,
       instruments: unasked,
@@ -161,6 +173,16 @@ function isOpen(status: OrderState): boolean {
   return status === 'open' || status === 'partially_filled'
 }
 
-function snapshot({ market: _market, fills: _fills, ...order }: ScriptedOrder): UnifiedOrder {
+/** The fills that this read lists. It counts for those that it lacks. */
+function listedFills({ fills, late }: ScriptedOrder): Fill[] {
+  return fills.filter(({ exchangeTradeId }) => {
+    const reads = late.get(exchangeTradeId) ?? 0
+    if (reads > 1) late.set(exchangeTradeId, reads - 1)
+    else late.delete(exchangeTradeId)
+    return reads === 0
+  })
+}
+
+function snapshot({ market: _market, fills: _fills, late: _late, ...order }: ScriptedOrder): UnifiedOrder {
   return order
 }

@@ -95,6 +95,13 @@ export async function insertOrder(database: Database, account: SeededAccount, or
   return row.order_id
 }
 
+/** Makes it time to read the fills of differences again. */
+export async function makeFillsDue(database: Database): Promise<void> {
+  await database.run(
+    sql => sql`update orders set fills_due_at = now() - interval '1 second' where fills_due_at is not null`
+  )
+}
+
 /**
  * Accounts whose clients come from a function; stores the ids of the accounts with recorded refusals and acceptances.
  */
