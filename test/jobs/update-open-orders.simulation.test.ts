@@ -1,17 +1,19 @@
-// Random orders, fills, ends, failures, crashes and repeats through the real job against a real database. At the end
-// the rows must equal those of an account on which the job ran only once, at the end. RUNS=500 runs more cases.
+// Random orders, fills, ends, failures, crashes and repeats through the real job against a real database. Fills are listed
+// late, so that differences are recorded and replaced. At the end the rows must equal those of an account on which the job
+// ran only once, at the end, and the fills of the exchange. RUNS=500 runs more cases.
 import fc from 'fast-check'
 import t from 'tap'
-import type { TransactionSql } from '../../src/database/client.ts'
 import type { Database } from '../../src/database/database.ts'
 import { Exact } from '../../src/domain/decimal.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
+import { INTERRUPTIONS, interruptedTransactions, isInterruption } from '../support/interrupted-transactions.ts'
 import { ScriptedExchange, type ScriptedOrder } from '../support/scripted-exchange.ts'
 import {
   booksOf,
   fixedInstruments,
   fixedPrices,
   insertOrder,
+  makeFillsDue,
   type SeededAccount,
   seedAccount,
   TestAccounts,
@@ -28,13 +30,11 @@ t.before(async () => {
   database = await tradingDatabase(t)
 })
 
-class Crash extends Error {}
-
 /**
- * The faults of a run. `torn`: its first transaction is lost before the commit; `unacknowledged`: the commit succeeds,
- * but its answer is lost; `listless`, `orderless`, `fillless`: the calls for open orders, an order, or fills fail.
+ * The faults of a run: its first transaction is interrupted; `listless`, `orderless`, `fillless`: the calls for open
+ * orders, an order, or fills fail.
  */
-const FAULTS = ['well', 'torn', 'unacknowledged', 'listless', 'orderless', 'fillless', 'fillless'] as const
+const FAULTS = ['well', 'well', ...INTERRUPTIONS, 'listless', 'orderless', 'fillless', 'fillless'] as const
 type RunFault = (typeof FAULTS)[number]
 
 const units = (max: number) => fc.integer({ min: 1, max })
@@ -71,7 +71,9 @@ const step = fc.oneof(
         'unreported' as const
       ),
       /** Many fills share a millisecond. */
-      later: fc.constantFrom(0, 0, 0, 0, 1, 1_000)
+      later: fc.constantFrom(0, 0, 0, 0, 1, 1_000),
+      /** How many reads of the fills lack it: from three on, a difference is recorded instead. */
+      late: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.integer({ min: 1, max: 9 }) })
     })
   },
   {
@@ -84,7 +86,12 @@ const step = fc.oneof(
   },
   {
     weight: 4,
-    arbitrary: fc.record({ kind: fc.constant('run' as const), runFault: fc.constantFrom(...FAULTS), pick: fc.nat() })
+    arbitrary: fc.record({
+      kind: fc.constant('run' as const),
+      runFault: fc.constantFrom(...FAULTS),
+      pick: fc.nat(),
+      statement: units(7)
+    })
   }
 )
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
@@ -103,36 +110,39 @@ class World {
     if (step.kind === 'place') return await this.#place(step)
     const open = this.exchange.orders.filter(({ status }) => status === 'open' || status === 'partially_filled')
     const order = open.length === 0 ? undefined : open[step.pick % open.length]
-    if (step.kind === 'run') await this.run(this.disturbed, step.runFault, order)
+    if (step.kind === 'run') await this.run(this.disturbed, step.runFault, order, step.statement)
     else if (order === undefined) return
     else if (step.kind === 'end') this.exchange.end(order, step.status)
     else this.#fill(order, step)
   }
 
-  async run(account: SeededAccount, runFault: RunFault, order?: ScriptedOrder): Promise<void> {
+  /** @param statement before which the first transaction is interrupted */
+  async run(account: SeededAccount, runFault: RunFault, order?: ScriptedOrder, statement = 1): Promise<void> {
     const { failures } = this.exchange
     if (runFault === 'listless') failures.set('openOrders', 'unavailable')
     if (runFault === 'orderless') failures.set(`order ${order?.exchangeOrderId}`, 'timeout')
     if (runFault === 'fillless') failures.set(`fills ${order?.exchangeOrderId}`, 'invalid_answer')
     const accounts = new TestAccounts([account], (_account, market) => this.exchange.client(market))
     const job = updateOpenOrders({ accounts, database, prices: fixedPrices(PRICES), instruments: fixedInstruments() })
-    let crashed = false
-    const transaction = async <T>(work: (tx: TransactionSql) => Promise<T>): Promise<T> => {
-      const result = await database.transaction(async tx => {
-        const result = await work(tx)
-        if (runFault === 'torn' && !crashed) throw new Crash()
-        return result
-      })
-      if (runFault === 'unacknowledged' && !crashed) throw new Crash()
-      return result
-    }
+    const interruption = INTERRUPTIONS.find(kind => kind === runFault)
+    const overrides = interruption === undefined ? {} : interruptedTransactions(database, interruption, statement)
+    await makeFillsDue(database)
     try {
-      await job(testContext(database, { transaction }).context)
+      await job(testContext(database, overrides).context)
     } catch (err) {
-      if (!(err instanceof Crash)) throw err
-      crashed = true
+      if (interruption === undefined || !isInterruption(err)) throw err
     }
     failures.clear()
+  }
+
+  /** Runs until the exchange has listed all fills, and they are recorded. */
+  async finish(account: SeededAccount): Promise<void> {
+    const late = () => this.exchange.orders.some(({ late }) => late.size > 0)
+    for (let runs = 0; late(); runs++) {
+      check(runs < 100, 'every late fill is asked for until it is listed')
+      await this.run(account, 'well')
+    }
+    await this.run(account, 'well')
   }
 
   async #place({ side, symbol, venue, quantity }: Step & { kind: 'place' }): Promise<void> {
@@ -143,7 +153,7 @@ class World {
     }
   }
 
-  #fill(order: ScriptedOrder, { share, price, fee, later }: Step & { kind: 'fill' }): void {
+  #fill(order: ScriptedOrder, { share, price, fee, later, late }: Step & { kind: 'fill' }): void {
     const { exchange } = this
     exchange.now += later
     const left = new Exact(order.quantity ?? 0).minus(order.filledQuantity)
@@ -154,7 +164,8 @@ class World {
       quantity: quantity.toFixed(),
       price: new Exact(price).div(100_000).toFixed(),
       fee: paid === null ? null : quantity.times('0.001').toFixed(),
-      feeAsset: paid
+      feeAsset: paid,
+      late
     })
   }
 }
@@ -166,6 +177,17 @@ async function assertSound(exchange: ScriptedExchange, account: SeededAccount): 
   const ids = executions.map(({ exchange_trade_id }) => String(exchange_trade_id))
   check(new Set(ids).size === ids.length, 'no trade is recorded twice')
   check(ids.length === fills.length, 'every fill is recorded')
+  const inBooks = (one: { [name: string]: unknown }) => JSON.stringify(one)
+  const booked = executions.map(({ exchange_trade_id: id, side, price, quantity, fee, fee_asset, executed_at: at }) =>
+    inBooks({ id, side, price, quantity, fee, fee_asset, at })
+  )
+  const reported = fills.map(({ exchangeTradeId: id, side, price, quantity, fee, feeAsset, executedAt }) =>
+    inBooks({
+      ...{ id, side, price: plain(price), quantity: plain(quantity), fee: plain(fee ?? '0') },
+      ...{ fee_asset: fee === null ? null : feeAsset, at: new Date(executedAt) }
+    })
+  )
+  check(booked.toSorted().join() === reported.toSorted().join(), 'the executions are the fills of the exchange')
   for (const order of exchange.orders) {
     const row = orders.find(({ exchange_order_id }) => exchange_order_id === order.exchangeOrderId)
     check(new Exact(row?.filled_quantity).eq(order.filledQuantity), 'filled quantity')
@@ -205,6 +227,26 @@ async function assertSound(exchange: ScriptedExchange, account: SeededAccount): 
   }
 }
 
+function plain(decimal: string): string {
+  return new Exact(decimal).toFixed()
+}
+
+/** The number of differences that were replaced. Each has the prefix of a difference, and is recorded no more. */
+async function replacedOf({ accountId }: SeededAccount): Promise<number> {
+  const rows = await database.run(
+    sql => sql<{ exchange_trade_id: string; is_recorded: boolean; is_due: boolean }[]>`
+      select r.exchange_trade_id, e.execution_id is not null as is_recorded, o.fills_due_at is not null as is_due
+      from replaced_executions r join orders o using (order_id) left join trade_executions e using (execution_id)
+      where r.account_id = ${accountId}`
+  )
+  check(
+    rows.every(({ exchange_trade_id }) => exchange_trade_id.startsWith('cum:')),
+    'only differences are replaced'
+  )
+  check(!rows.some(({ is_recorded, is_due }) => is_recorded || is_due), 'replaced differences are recorded no more')
+  return rows.length
+}
+
 function check(holds: boolean, what: string): void {
   if (!holds) throw new Error(`not true: ${what}`)
 }
@@ -217,13 +259,15 @@ async function booksWithoutMisses(account: SeededAccount) {
 
 t.test('after any disturbances, the final rows equal those of an undisturbed run', async t => {
   let executions = 0
+  let replaced = 0
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 80, size: 'max' }), async steps => {
       const world = new World(await seedAccount(database), await seedAccount(database))
       for (const one of steps) await world.apply(one)
-      await world.run(world.disturbed, 'well')
+      await world.finish(world.disturbed)
       await world.run(world.undisturbed, 'well')
       await assertSound(world.exchange, world.disturbed)
+      replaced += await replacedOf(world.disturbed)
       const [disturbed, undisturbed] = [
         await booksWithoutMisses(world.disturbed),
         await booksWithoutMisses(world.undisturbed)
@@ -237,6 +281,7 @@ t.test('after any disturbances, the final rows equal those of an undisturbed run
     { numRuns: RUNS }
   )
   t.ok(executions > RUNS, `${executions} executions in ${RUNS} runs`)
+  t.ok(replaced > RUNS, `${replaced} differences were replaced in ${RUNS} runs`)
 })
 
 t.test('without fills, the recorded differences add up to the totals of the exchange at any time', async t => {
