@@ -12,7 +12,7 @@ export const INTERRUPTIONS = ['torn', 'severed', 'lease_lost', 'unacknowledged']
 export type Interruption = (typeof INTERRUPTIONS)[number]
 
 /** The end of the process, as an error of the transaction in it. */
-export class ProcessEnded extends Error {}
+class ProcessEnded extends Error {}
 
 /** Whether an error is that of an interruption. */
 export function isInterruption(err: unknown): boolean {
