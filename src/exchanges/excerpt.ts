@@ -17,14 +17,18 @@ const SENSITIVE = /pass|secret|token|key|sign|cookie|auth|credential/i
 
 /**
  * The shape of a row for diagnosis, at most 400 characters: names of fields, numbers, words and symbols. Every other text
- * is replaced by its length, as are texts in fields named like credentials, and the given secrets anywhere.
+ * is replaced by its length, as are texts in fields named like credentials, and the given secrets anywhere, in capitals or
+ * not.
  *
  * @param row a JSON value, or the beginning of its text
  */
 export function excerptOf(row: unknown, secrets: readonly string[]): string {
   const text = (typeof row === 'string' ? row : (JSON.stringify(row) ?? '')).slice(0, MAX_READ)
-  const spellings = secrets.flatMap(secret => [secret, JSON.stringify(secret).slice(1, -1)]).filter(one => one !== '')
-  const isSecret = (value: string) => spellings.some(spelling => value.includes(spelling))
+  const spellings = secrets
+    .flatMap(secret => [secret, JSON.stringify(secret).slice(1, -1)])
+    .filter(one => one !== '')
+    .map(spelling => spelling.toLowerCase())
+  const isSecret = (value: string) => spellings.some(spelling => value.toLowerCase().includes(spelling))
   let isSensitive = false
   const masked = text.replace(TEXT, (quoted, colon: string | undefined) => {
     const isName = colon !== undefined

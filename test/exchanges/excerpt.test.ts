@@ -17,6 +17,11 @@ t.test('texts in fields named like credentials are replaced', async t => {
   )
 })
 
+t.test('a secret in other capitals is replaced', async t => {
+  const secrets = ['OpenSesame', 'KEYOFALICE']
+  t.equal(excerptOf({ text: 'opensesame', name: 'KeyOfAlice', opensesame: 1 }, secrets).match(/sesame|alice/i), null)
+})
+
 t.test('the beginning of a row is an excerpt without its last, cut text', async t => {
   t.equal(excerptOf('{"price":"NaN","name":"BTC', []), '{"price":"NaN","name":"(3 characters)"')
   t.equal(excerptOf('{"a":\u0000é1}', []), '{"a":??1}')

@@ -51,6 +51,23 @@ async function start(t: Test, exchange: ExchangeName, market: MarketType) {
   }
 }
 
+const ENDLESS = {
+  BINANCE: { row: '{"symbol":"BTCUSDT","price":"1"}', before: '[', after: ']' },
+  BYBIT: { row: '{"symbol":"BTCUSDT","lastPrice":"1"}', before: '{"retCode":0,"result":{"list":[', after: ']}}' },
+  OKX: { row: '{"instId":"BTC-USDT","last":"1"}', before: '{"code":"0","data":[', after: ']}' }
+} as const
+
+for (const exchange of ['BINANCE', 'BYBIT', 'OKX'] as const) {
+  t.test(`${exchange}: the rows of a list after the first 100,000 are left out, and counted`, async t => {
+    const { simulated, client, accepting, count } = await start(t, exchange, 'SPOT')
+    const { row, before, after } = ENDLESS[exchange]
+    const body = before + Array.from({ length: 100_007 }, () => row).join(',') + after
+    simulated.fault({ kind: 'status', status: 200, body })
+    t.equal((await client.lastPrices(accepting)).length, 100_000)
+    t.equal(count(), 7)
+  })
+}
+
 for (const { exchange, market } of MARKETS) {
   t.test(
     `${exchange} ${market}: a ticker that is NaN leaves the other prices, and is counted until it is a number`,

@@ -12,7 +12,7 @@ import { type OnUnreadableRow, RowReader } from '../http/row-reader.ts'
 import { type AdapterContext, parsing, tickerPrice } from './adapter.ts'
 
 /**
- * Most rows of a list with pages; bounds memory at about 100 MB for one list. The longest real ones, the fills of one
+ * Most rows of a list; bounds memory at about 100 MB for one list. The longest real ones, the fills of one
  * order, have some thousand. A longer list is an error: it must not be returned in part.
  */
 const MAX_ROWS = 100_000
@@ -182,8 +182,8 @@ export class ExchangeApi<Payload> {
   }
 
   /**
-   * Reads a long list row by row while it arrives. Unreadable rows are left out and passed to `onInvalidRow` of the
-   * options, one for each kind of fault.
+   * Reads a long list row by row while it arrives. Unreadable rows, and those after the first 100,000, are left out and
+   * passed to `onInvalidRow` of the options, one for each kind of fault.
    *
    * @throws {ExchangeError} `invalid_answer` without `onInvalidRow`, for the first unreadable row
    */
@@ -202,7 +202,11 @@ export class ExchangeApi<Payload> {
       // Each attempt begins with an empty list.
       items = []
       invalid = new Map()
-      return reader(item => items.push(item), onInvalidRow && onUnreadable)
+      const add = (item: Item) => {
+        if (items.length >= MAX_ROWS) throw new UnreadableAnswer(`more than ${MAX_ROWS} rows`)
+        items.push(item)
+      }
+      return reader(add, onInvalidRow && onUnreadable)
     }
     const readAll = ({ body }: Answer) => {
       for (const row of invalid.values()) onInvalidRow?.(row)
