@@ -10,6 +10,7 @@ import type { CallOptions } from '../exchange-client.ts'
 import { ExchangeError, type ExchangeErrorDetails } from '../exchange-error.ts'
 import { UnreadableAnswer } from './answer-fields.ts'
 import { type AnswerHead, readAnswer, sendRequest } from './answer-reader.ts'
+import { purposeOf } from './budget-shares.ts'
 import { type Admission, CircuitBreaker } from './circuit-breaker.ts'
 import { ClockSkew } from './clock-skew.ts'
 import type { Answer, ReadCall, Refusal } from './exchange-call.ts'
@@ -207,9 +208,10 @@ export class ExchangeHost {
 
   /** @throws {ExchangeError} `rate_limited` at once when there will be no room in the budget before the deadline */
   async #waitForBudget({ call, deadline, signal }: PendingCall): Promise<void> {
+    const purpose = purposeOf(call.route.operation)
     for (;;) {
       signal?.throwIfAborted()
-      const waitMs = this.#budget.take(call.route.costs, call.budgetKey ?? '')
+      const waitMs = this.#budget.take(call.route.costs, call.budgetKey ?? '', purpose)
       if (waitMs === 0) return
       if (this.#monotonic() + waitMs >= deadline) {
         throw this.#error('rate_limited', {

@@ -1,6 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
 import { SECOND } from '../../async/durations.ts'
 import type { Millis } from '../../domain/millis.ts'
+import { BudgetShares, type Purpose } from './budget-shares.ts'
 import { dropExpired, grant, msUntilRoom, newWindow, type RateLimit, type RateWindow } from './rate-window.ts'
 
 export type { RateLimit } from './rate-window.ts'
@@ -44,12 +45,16 @@ const ANSWER_WAIT_MS = 20
  *   parts at most, however old the report of each is, and one replica can use all that the others leave.
  * - Otherwise each replica has an equal part of the 90 %.
  *
+ * What this replica may use is divided among the purposes of calls, with a guaranteed share for each: see `BudgetShares`.
+ *
  * Limits of a key are not divided: the calls for one account are made by cluster jobs, each of which runs on one replica
  * at a time, and the calls of one job for one account stay far below them.
  */
 export class RateBudget {
   readonly #limits: ReadonlyMap<string, RateLimit>
   readonly #windows = new Map<string, RateWindow>()
+  /** The shares of each limit of our address. */
+  readonly #shares = new Map<string, BudgetShares>()
   readonly #now: () => number
   readonly #replicas: () => number
   /** The limits that the exchange is to report, and those of them that it does report as far as is known. */
@@ -73,6 +78,7 @@ export class RateBudget {
     reported: readonly string[] = []
   ) {
     this.#limits = new Map(limits.map(limit => [limit.name, limit]))
+    for (const limit of limits) if (limit.scope === 'address') this.#shares.set(limit.name, new BudgetShares(limit))
     this.#now = now
     this.#replicas = replicas
     this.#toReport = new Set(reported)
@@ -83,17 +89,23 @@ export class RateBudget {
    * Takes all costs, or none of them. Taken costs must be given to `settle` once.
    *
    * @param key the API key; the empty text for calls that are not signed
+   * @param purpose what the call is for. Default `other`
    * @returns 0 when the costs were taken, otherwise the milliseconds to wait before the next attempt
    * @throws {Error} when a cost names an unknown limit
    */
-  take(costs: readonly Cost[], key: string): number {
+  take(costs: readonly Cost[], key: string, purpose: Purpose = 'other'): number {
     const now = this.#now()
     let waitMs = Math.max(0, this.#blockEnd - now, (this.#keyBlockedUntil.get(key) ?? 0) - now)
     const grants = costs.map(({ limit, weight }) => ({ window: this.#window(limit, key), weight }))
-    for (const { window, weight } of grants) waitMs = Math.max(waitMs, this.#waitFor(window, weight, now))
+    for (const { window, weight } of grants) {
+      const ownMs = this.#waitFor(window, weight, purpose, now)
+      if (ownMs > 0) this.#shares.get(window.limit.name)?.denied(purpose, now)
+      waitMs = Math.max(waitMs, ownMs)
+    }
     if (waitMs > 0) return waitMs
     for (const { window, weight } of grants) {
       grant(window, weight, now)
+      this.#shares.get(window.limit.name)?.taken(purpose, weight, now)
       if (this.#toReport.has(window.limit.name)) window.unreported += weight
     }
     return 0
@@ -163,21 +175,24 @@ export class RateBudget {
   }
 
   /** Milliseconds until a cost may be taken. */
-  #waitFor(window: RateWindow, weight: number, now: Millis): number {
+  #waitFor(window: RateWindow, weight: number, purpose: Purpose, now: Millis): number {
     const { limit, report } = window
     const sharers = limit.scope === 'address' ? Math.max(1, Math.floor(this.#replicas())) : 1
     const isReported = this.#reported.has(limit.name)
     if (window.lost > 0 && now - window.lostAt >= limit.perMs) forgetLost(window)
 
     const usable = Math.floor(limit.weight * USED_SHARE)
-    if (!isReported) return msUntilRoom(window, weight, Math.max(1, Math.floor(usable / sharers)), now)
+    const shares = this.#shares.get(limit.name)
+    /** What is left for the purpose. */
+    const ownOf = (capacity: number) => Math.max(1, capacity - (shares?.keptFrom(purpose, weight, capacity, now) ?? 0))
+    if (!isReported) return msUntilRoom(window, weight, ownOf(Math.max(1, Math.floor(usable / sharers))), now)
     const hasReport = report !== null && now < report.until
     // After the end of a fixed span one call finds out whether the exchange has begun the next one.
     const probe = limit.fixed ? weight : 0
     /** What this replica may have under way without a report. */
     const part = Math.max(weight, Math.floor((limit.weight - usable) / sharers) - probe)
     const shared = Math.min(usable, limit.weight - sharers * (part + probe))
-    const capacity = Math.max(1, sharers === 1 ? usable : shared)
+    const capacity = ownOf(Math.max(1, sharers === 1 ? usable : shared))
     let waitMs = msUntilRoom(window, weight, capacity, now)
     if (hasReport && (sharers > 1 || report.hasOthers)) {
       const isFull = report.used + window.unreported + Math.min(weight, capacity) > capacity
