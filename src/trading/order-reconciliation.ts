@@ -8,19 +8,16 @@ import type { Millis } from '../domain/millis.ts'
 import type { OrderSide, OrderState, UnifiedOrder } from '../domain/order.ts'
 import type { Pair } from '../domain/pair.ts'
 import type { PositionSide } from '../domain/position.ts'
+import { differenceOf, reversalsOf, type Total, timeOf, totalOf } from './derived-executions.ts'
 import {
-  CUMULATIVE,
   correctedAmong,
-  hasHappened,
   isDifference,
   isSound,
   type NewExecution,
   newAmong,
-  REVERSAL,
   type RecordedExecution,
   sameNumber
 } from './fill-comparison.ts'
-import type { Execution } from './position-accounting.ts'
 
 type OrderStatus = 'pending' | OrderState | 'unknown'
 
@@ -206,11 +203,6 @@ export function reconcile(
   }
 }
 
-interface Total {
-  quantity: Big
-  cost: Big
-}
-
 const NO_PROBLEM = {
   ...{ misses: 0, fillChecks: 0, fillRetries: null },
   ...{ mismatch: null, mismatchChecks: 0, errorCode: null }
@@ -267,16 +259,6 @@ function retriesOf({ isCumulative, fillRetries }: KnownOrder): number | null {
   return isCumulative ? fillRetries : null
 }
 
-function totalOf(order: KnownOrder, executions: readonly Pick<Execution, 'side' | 'price' | 'quantity'>[]): Total {
-  return executions.reduce(
-    ({ quantity, cost }, execution) => {
-      const signed = new Exact(execution.quantity).times(execution.side === order.side ? 1 : -1)
-      return { quantity: quantity.plus(signed), cost: cost.plus(signed.times(execution.price)) }
-    },
-    { quantity: new Exact(0), cost: new Exact(0) }
-  )
-}
-
 function sumsOf({ quantity, cost }: Total): Pick<OrderChange, 'filledQuantity' | 'averagePrice'> {
   return {
     filledQuantity: quantity.toFixed(),
@@ -315,14 +297,19 @@ function contradicts({ symbol, base, quote, pair }: KnownOrder): boolean {
 function mismatched(order: KnownOrder, known: Total, mismatch: string): Reconciliation {
   const { status, misses, fillChecks } = order
   const mismatchChecks = checksWith(order, mismatch)
-  const errorCode = mismatchChecks >= CHECKS_UNTIL_FLAGGED ? (mismatch.split(':')[0] ?? null) : null
+  const errorCode = mismatchChecks >= CHECKS_UNTIL_FLAGGED ? kindOf(mismatch) : null
   const counts = { misses, fillChecks, fillRetries: retriesOf(order) }
   const change = { status, ...sumsOf(known), ...counts, mismatch, mismatchChecks, errorCode }
   return { kind: 'applied', executions: [], corrections: [], removed: [], change }
 }
 
+/** Checks in a row with a mismatch of this kind. Its value, such as a quantity, may change from check to check. */
 function checksWith(order: KnownOrder, mismatch: string): number {
-  return order.mismatch === mismatch ? order.mismatchChecks + 1 : 1
+  return kindOf(order.mismatch) === kindOf(mismatch) ? order.mismatchChecks + 1 : 1
+}
+
+function kindOf(mismatch: string | null): string | null {
+  return mismatch?.split(':')[0] ?? null
 }
 
 /** Less is filled than is recorded: the answer is old, or the exchange busted trades. */
@@ -332,8 +319,9 @@ function decreased(
   { order: seen, fills, at }: FoundOrder
 ): Reconciliation {
   const mismatch = `filled_decreased:${new Exact(seen.filledQuantity).toFixed()}`
-  const executions =
-    checksWith(order, mismatch) >= CHECKS_UNTIL_FLAGGED ? reversalsOf(recorded, fills, timeOf(seen, at)) : []
+  // A quantity that differs from that of the last check may change again: it proves nothing yet.
+  const isStable = order.mismatch === mismatch && checksWith(order, mismatch) >= CHECKS_UNTIL_FLAGGED
+  const executions = isStable ? reversalsOf(recorded, fills, timeOf(seen, at)) : []
   const total = totalOf(order, [...recorded, ...executions])
   if (executions.length === 0 || !total.quantity.eq(seen.filledQuantity)) {
     return mismatched(order, totalOf(order, recorded), mismatch)
@@ -348,52 +336,6 @@ function decreased(
   }
 }
 
-/** The reversals of recorded executions that are not among the fills. */
-function reversalsOf(
-  recorded: readonly RecordedExecution[],
-  fills: readonly Fill[] | null,
-  at: Millis
-): NewExecution[] {
-  if (fills === null) return []
-  const kept = new Set(fills.map(({ exchangeTradeId }) => exchangeTradeId))
-  const reversed = new Set(recorded.map(({ exchangeTradeId }) => exchangeTradeId))
-  return recorded.flatMap(({ exchangeTradeId, side, price, quantity, fee, feeAsset, executedAt }) => {
-    const reversal = `${REVERSAL}${exchangeTradeId}`
-    if (kept.has(exchangeTradeId) || exchangeTradeId.startsWith(REVERSAL) || reversed.has(reversal)) return []
-    return {
-      exchangeTradeId: reversal,
-      side: side === 'BUY' ? 'SELL' : 'BUY',
-      price,
-      quantity,
-      fee: new Exact(0).minus(fee).toFixed(),
-      feeAsset,
-      executedAt: new Date(Math.max(at, executedAt.getTime()))
-    }
-  })
-}
-
-/** When an order was last changed; when it was read, if the exchange reports no time that can be true. */
-function timeOf({ updatedAt }: UnifiedOrder, at: Millis): Millis {
-  return updatedAt !== null && hasHappened(updatedAt, at) ? updatedAt : at
-}
-
 function stateOf(seen: UnifiedOrder, filled: Big): OrderStatus {
   return seen.status === 'open' && filled.gt(0) ? 'partially_filled' : seen.status
-}
-
-/** One execution for the quantity that is filled but not recorded; null while the exchange reports no average price. */
-function differenceOf(order: KnownOrder, seen: UnifiedOrder, recorded: Total, at: Millis): NewExecution | null {
-  if (seen.averagePrice === null || new Exact(seen.averagePrice).lte(0)) return null
-  const filled = new Exact(seen.filledQuantity)
-  const quantity = filled.minus(recorded.quantity)
-  const exact = filled.times(seen.averagePrice).minus(recorded.cost).div(quantity)
-  return {
-    exchangeTradeId: `${CUMULATIVE}${order.exchangeOrderId}:${filled.toFixed()}`,
-    side: order.side,
-    price: exact.gt(0) ? exact.toFixed() : seen.averagePrice,
-    quantity: quantity.toFixed(),
-    fee: '0',
-    feeAsset: null,
-    executedAt: new Date(timeOf(seen, at))
-  }
 }

@@ -92,6 +92,26 @@ for (const exchange of ['BINANCE', 'BYBIT', 'OKX', 'UPBIT'] as const) {
     assertRows(t, orders, [{ error_code: 'filled_decreased', filled_quantity: '3' }])
     assertRows(t, positions, [{ quantity: '3' }])
   })
+
+  t.test(`${exchange}: a decreased filled quantity that is another one at each check is flagged`, async t => {
+    const { exchange: simulated, place, run, books } = await orderBench(t, database, exchange)
+    const order = await place({ market: 'SPOT', quantity: '5' })
+    simulated.fill(order, { quantity: '3', price: '10', fee: '0' })
+    t.hasStrict(await run(), { fills: 1 })
+    for (const [filledQuantity, flagged] of [
+      ['2', 0],
+      ['1', 0],
+      ['2', 1],
+      ['1.5', 1]
+    ] as const) {
+      Object.assign(order, { filledQuantity, cost: `${Number(filledQuantity) * 10}` })
+      t.hasStrict(await run(), { flagged, fills: 0, failed: 0 }, filledQuantity)
+    }
+    assertRows(t, (await books()).orders, [{ error_code: 'filled_decreased', filled_quantity: '3' }])
+    Object.assign(order, { filledQuantity: '3', cost: '30' })
+    t.hasStrict(await run(), { flagged: 0, fills: 0 })
+    assertRows(t, (await books()).orders, [{ error_code: null, filled_quantity: '3' }])
+  })
 }
 
 for (const [exchange, market] of [

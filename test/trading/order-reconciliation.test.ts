@@ -297,7 +297,16 @@ t.test(
         t.hasStrict(decision.change, { filledQuantity: '3', mismatchChecks: 3, errorCode: 'filled_decreased' })
       }
       const other = applied(reconcile({ ...third, mismatch: 'filled_decreased:2' }, recorded, seen(smaller, [])))
-      t.hasStrict(other.change, { mismatchChecks: 1, errorCode: null }, 'another quantity begins a new count')
+      t.hasStrict(
+        other.change,
+        { mismatchChecks: 3, errorCode: 'filled_decreased' },
+        'another quantity is flagged, too'
+      )
+      const changed = { ...third, mismatch: 'filled_decreased:2' }
+      const proven = applied(reconcile(changed, recorded, seen(smaller, [fill('1', '1', '10')])))
+      t.strictSame(proven.executions, [], 'a quantity that has just changed reverses nothing')
+      const kind = applied(reconcile({ ...third, mismatch: 'side_differs' }, recorded, seen(smaller, [])))
+      t.hasStrict(kind.change, { mismatchChecks: 1, errorCode: null }, 'another kind begins a new count')
     })
   }
 )
