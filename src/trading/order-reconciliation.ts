@@ -125,10 +125,11 @@ export function differs(order: KnownOrder, seen: OrderAnswer): boolean {
 
 /**
  * Whether the fills of an order must be requested: more is filled than is recorded, or the filled quantity has decreased
- * and stays so, or it is time to replace a difference.
+ * and stays so, or it is time to replace a difference, or there were more fills than is filled.
  */
 export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
   if (order.pair === null) return false
+  if (order.mismatch === FILLS_EXCEED) return true
   const filled = new Exact(seen.filledQuantity)
   if (filled.lt(order.recordedQuantity)) return order.mismatchChecks + 1 >= CHECKS_UNTIL_FLAGGED
   return filled.gt(order.recordedQuantity) || (order.isCumulative && order.fillsDue)
@@ -146,8 +147,9 @@ export function needsFills(order: KnownOrder, seen: UnifiedOrder): boolean {
  * - Fills that add up to the filled quantity replace all differences of their order.
  * - An answer that contradicts the order changes nothing. After three checks in a row with the same contradiction it is
  *   the order's error code: `symbol_differs`, `side_differs`, `lost_child`, `filled_decreased`, `unknown_symbol`
- *   (base and quote are not known), `invalid_answer`. A filled quantity that decreased is then recorded if the fills prove which trades were busted: an
- *   execution on the other side, at the same price, with the fee returned, reverses each.
+ *   (base and quote are not known), `invalid_answer`, `fills_exceed`. A filled quantity that decreased is then recorded
+ *   if the fills prove which trades were busted: an execution on the other side, at the same price, with the fee
+ *   returned, reverses each. Of fills that exceed it, only the filled quantity is then recorded.
  *
  * @param order read under the lock of its row
  */
@@ -169,6 +171,7 @@ export function reconcile(
     const change = { ...NO_PROBLEM, status: stateOf(seen, replacement.total.quantity), ...sumsOf(replacement.total) }
     return { kind: 'applied', ...replacement.writes, change }
   }
+  if (exceeds(order, recorded, answer)) return exceeded(order, recorded, answer)
   const cumulative = recorded.some(isDifference)
   const usable = cumulative ? [] : (fills ?? [])
   const executions = newAmong(usable, recorded, order.pair)
@@ -207,6 +210,9 @@ const NO_PROBLEM = {
   ...{ misses: 0, fillChecks: 0, fillRetries: null },
   ...{ mismatch: null, mismatchChecks: 0, errorCode: null }
 }
+
+/** The mismatch of an ended order whose fills add up to more than its filled quantity. */
+const FILLS_EXCEED = 'fills_exceed'
 
 /** Whether an order has ended, so that its state is not asked for any more. */
 export function isEnded({ status }: Pick<KnownOrder, 'status'>): boolean {
@@ -294,13 +300,18 @@ function contradicts({ symbol, base, quote, pair }: KnownOrder): boolean {
 }
 
 /** Counts a mismatch, which may have a value after a colon. Once it counts, its code is recorded for the operator. */
-function mismatched(order: KnownOrder, known: Total, mismatch: string): Reconciliation {
+function mismatched(
+  order: KnownOrder,
+  known: Total,
+  mismatch: string,
+  executions: NewExecution[] = []
+): Reconciliation {
   const { status, misses, fillChecks } = order
   const mismatchChecks = checksWith(order, mismatch)
   const errorCode = mismatchChecks >= CHECKS_UNTIL_FLAGGED ? kindOf(mismatch) : null
   const counts = { misses, fillChecks, fillRetries: retriesOf(order) }
   const change = { status, ...sumsOf(known), ...counts, mismatch, mismatchChecks, errorCode }
-  return { kind: 'applied', executions: [], corrections: [], removed: [], change }
+  return { kind: 'applied', executions, corrections: [], removed: [], change }
 }
 
 /** Checks in a row with a mismatch of this kind. Its value, such as a quantity, may change from check to check. */
@@ -310,6 +321,40 @@ function checksWith(order: KnownOrder, mismatch: string): number {
 
 function kindOf(mismatch: string | null): string | null {
   return mismatch?.split(':')[0] ?? null
+}
+
+/**
+ * Whether an order has ended, and its fills add up to more than is filled. Of an order that trades, the fills may be newer
+ * than the state, which is compared again.
+ */
+function exceeds(
+  order: KnownOrder,
+  recorded: readonly RecordedExecution[],
+  { order: seen, fills }: FoundOrder
+): boolean {
+  if (fills === null || !isEnded(seen)) return false
+  const kept = recorded.filter(execution => !isDifference(execution))
+  const added = newAmong(fills, kept, order.pair)
+  return added.length > 0 && totalOf(order, [...kept, ...added]).quantity.gt(seen.filledQuantity)
+}
+
+/**
+ * Records, once the mismatch counts, what both answers contain: that the filled quantity was traded. Which of the fills
+ * are a part of it is not known (a late state lacks the last one, a list may have one trade under two ids), so that no
+ * fill is recorded, but the difference to the filled quantity, at the order's average price. The order stays unfinished:
+ * its state and its fills are read at each check, and the fills replace the difference as soon as they add up.
+ */
+function exceeded(
+  order: KnownOrder,
+  recorded: readonly RecordedExecution[],
+  { order: seen, at }: FoundOrder
+): Reconciliation {
+  const known = totalOf(order, recorded)
+  const counts = checksWith(order, FILLS_EXCEED) >= CHECKS_UNTIL_FLAGGED && known.quantity.lt(seen.filledQuantity)
+  const difference = counts ? differenceOf(order, seen, known, at) : null
+  if (difference === null) return mismatched(order, known, FILLS_EXCEED)
+  const cumulative: KnownOrder = { ...order, status: 'partially_filled', isCumulative: true, fillRetries: 0 }
+  return mismatched(cumulative, totalOf(order, [...recorded, difference]), FILLS_EXCEED, [difference])
 }
 
 /** Less is filled than is recorded: the answer is old, or the exchange busted trades. */

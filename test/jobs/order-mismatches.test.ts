@@ -114,6 +114,59 @@ for (const exchange of ['BINANCE', 'BYBIT', 'OKX', 'UPBIT'] as const) {
   })
 }
 
+for (const [exchange, market, first] of [
+  ['BINANCE', 'SPOT', []],
+  ['BINANCE', 'FUTURES', ['1']],
+  ['BYBIT', 'SPOT', ['1']],
+  ['BYBIT', 'FUTURES', []],
+  ['OKX', 'SPOT', []],
+  ['UPBIT', 'SPOT', []]
+] as const) {
+  const title = `${exchange} ${market}: of fills that exceed an ended order, after ${first.length} fills, only the filled quantity is recorded`
+  t.test(title, async t => {
+    const { exchange: simulated, place, run, books } = await orderBench(t, database, exchange)
+    const order = await place({ market, quantity: '4' })
+    for (const quantity of first) simulated.fill(order, { quantity, price: '10', fee: '0.1' })
+    t.hasStrict(await run(), { fills: first.length, flagged: 0 })
+    const rest = first.length === 0 ? ['1', '1', '2'] : ['1', '2']
+    for (const quantity of rest) simulated.fill(order, { quantity, price: quantity === '2' ? '16' : '10', fee: '0.1' })
+    const late = (filledQuantity: string, cost: string) =>
+      Object.assign(order, { filledQuantity, cost, status: 'canceled' })
+    // Upbit reports no average: it is that of the trades.
+    const average = (ofOrder: string) => (exchange === 'UPBIT' ? '13' : ofOrder)
+    late('2', '20')
+    for (const [flagged, fills] of [
+      [0, 0],
+      [0, 0],
+      [1, 1],
+      [1, 0]
+    ] as const) {
+      t.hasStrict(await run(), { flagged, fills, failed: 0 })
+      const { executions } = await books()
+      t.equal(executions.length, first.length + (flagged === 0 ? 0 : 1))
+    }
+    const flagged = await books()
+    const [flag] = flagged.orders
+    t.hasStrict(flag, { error_code: 'fills_exceed', status: 'partially_filled', filled_quantity: '2' })
+    assertRows(t, flagged.positions, [{ quantity: '2', entry_price: average('10') }])
+
+    late('3', '36')
+    t.hasStrict(await run(), { flagged: 1, fills: 1 }, 'the filled quantity increases, and is still exceeded')
+    assertRows(t, (await books()).positions, [{ quantity: '3', entry_price: average('12') }])
+
+    late('4', '52')
+    t.hasStrict(await run(), { flagged: 0, fills: rest.length }, 'the fills replace the differences')
+    const { orders, executions, positions } = await books()
+    assertRows(t, orders, [{ error_code: null, status: 'canceled', filled_quantity: '4' }])
+    t.strictSame(
+      executions.map(({ exchange_trade_id }) => exchange_trade_id).sort(),
+      order.fills.map(({ tradeId }) => tradeId).sort()
+    )
+    assertRows(t, positions, [{ quantity: '4', entry_price: '13', fees: '0.3' }])
+    t.hasStrict(await run(), { checked: 0 }, 'the order has ended')
+  })
+}
+
 for (const [exchange, market] of [
   ['BINANCE', 'FUTURES'],
   ['OKX', 'SPOT'],
