@@ -48,6 +48,8 @@ export interface UpdateOpenOrdersServices {
   prices: PriceSource
   instruments: InstrumentSource
   database: Database
+  /** Executions and corrections of one order that one transaction records. Default 2,000. */
+  fillsPerTransaction?: number
 }
 
 /**
@@ -62,7 +64,7 @@ export interface UpdateOpenOrdersServices {
  * slow exchange, or one whose rate limits are too small for a run, delays neither other exchanges nor any account for ever.
  */
 export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: JobContext) => Promise<JobResult> {
-  const store = new OrderStore(services.database)
+  const store = new OrderStore(services.database, services.fillsPerTransaction)
   let completesFrom = Number.NEGATIVE_INFINITY
   return async context => {
     // Every call in progress listens to the signal: their number is bounded.
@@ -230,8 +232,15 @@ class OrdersRun {
     this.#counts.checked += seen.length
     this.#counts.unknownSymbols += seen.filter(({ order }) => order.pair === null).length
     const different = seen.filter(({ order, answer }) => differs(order, answer))
-    const record = async (some: readonly AnsweredOrder[]) =>
-      this.#add(await this.#transaction(tx => this.#store.record(tx, some, this.#priceOf(account))))
+    const record = async (some: readonly AnsweredOrder[]) => {
+      for (let left = some; left.length > 0; ) {
+        this.#context.signal.throwIfAborted()
+        const orders = left
+        const recorded = await this.#transaction(tx => this.#store.record(tx, orders, this.#priceOf(account)))
+        this.#add(recorded.written)
+        left = recorded.unfinished
+      }
+    }
     for (const portion of recordPortions(different)) {
       await isolatingErrors(portion, record, this.#isOfOrders, ({ order }, err) => leave([order], err))
     }

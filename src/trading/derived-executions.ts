@@ -1,6 +1,6 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import type { Big } from 'big.js'
-import { Exact } from '../domain/decimal.ts'
+import { type Decimal, Exact } from '../domain/decimal.ts'
 import type { Fill } from '../domain/fill.ts'
 import type { Millis } from '../domain/millis.ts'
 import type { OrderSide, UnifiedOrder } from '../domain/order.ts'
@@ -27,6 +27,14 @@ export function totalOf(order: OrderOf, executions: readonly Pick<Execution, 'si
     },
     { quantity: new Exact(0), cost: new Exact(0) }
   )
+}
+
+/** The columns of an order that are sums over its executions. The average has at most 20 decimals; null without any. */
+export function sumsOf({ quantity, cost }: Total): { filledQuantity: Decimal; averagePrice: Decimal | null } {
+  return {
+    filledQuantity: quantity.toFixed(),
+    averagePrice: quantity.eq(0) ? null : cost.div(quantity).toFixed()
+  }
 }
 
 /** The reversals of recorded executions that are not among the fills. */

@@ -8,7 +8,7 @@ import type { Millis } from '../domain/millis.ts'
 import type { OrderSide, OrderState, UnifiedOrder } from '../domain/order.ts'
 import type { Pair } from '../domain/pair.ts'
 import type { PositionSide } from '../domain/position.ts'
-import { differenceOf, reversalsOf, type Total, timeOf, totalOf } from './derived-executions.ts'
+import { differenceOf, reversalsOf, sumsOf, type Total, timeOf, totalOf } from './derived-executions.ts'
 import {
   correctedAmong,
   isDifference,
@@ -263,13 +263,6 @@ function retried(
 /** The retries of an order whose answer changes none of its executions. */
 function retriesOf({ isCumulative, fillRetries }: KnownOrder): number | null {
   return isCumulative ? fillRetries : null
-}
-
-function sumsOf({ quantity, cost }: Total): Pick<OrderChange, 'filledQuantity' | 'averagePrice'> {
-  return {
-    filledQuantity: quantity.toFixed(),
-    averagePrice: quantity.eq(0) ? null : cost.div(quantity).toFixed()
-  }
 }
 
 function missed(order: KnownOrder, known: Total, code: ExchangeErrorCode): Reconciliation {

@@ -8,10 +8,11 @@ import type { PositionSide } from '../domain/position.ts'
 import { anyOf } from './any-of.ts'
 import { CUMULATIVE, isDifference, type NewExecution, type RecordedExecution } from './fill-comparison.ts'
 import { groupedBy } from './grouped.ts'
+import { FILLS_PER_TRANSACTION, firstPortion } from './order-portions.ts'
 import { type KnownOrder, MISSES_UNTIL_UNKNOWN, type OrderAnswer, reconcile } from './order-reconciliation.ts'
 import { type ChangedOrder, MAX_FILL_RETRIES, writeChanges } from './order-writes.ts'
 import { feeValueOf } from './position-accounting.ts'
-import { bookEntries, type Entry } from './position-ledger.ts'
+import { type BookedPosition, bookEntries, type Entry } from './position-ledger.ts'
 
 /** Pause before an `unknown` order is queried again, in seconds: doubled each time, from the first value to the last. */
 const UNKNOWN_FIRST_SECONDS = 60
@@ -46,15 +47,24 @@ export interface Written {
   oversold: number
 }
 
+/** What one transaction wrote, and the orders whose answer must be recorded again, because it has more. */
+export interface Recorded {
+  written: Written
+  unfinished: AnsweredOrder[]
+}
+
 /** The current price of an asset in a quote currency; null when it is unknown. */
 export type PriceOf = (asset: string, quote: string) => Decimal | null
 
 /** Orders, executions and positions in the database. */
 export class OrderStore {
   readonly #database: Database
+  readonly #fillsPerTransaction: number
 
-  constructor(database: Database) {
+  /** @param fillsPerTransaction executions and corrections of one order that one transaction records */
+  constructor(database: Database, fillsPerTransaction = FILLS_PER_TRANSACTION) {
     this.#database = database
+    this.#fillsPerTransaction = fillsPerTransaction
   }
 
   /** Those of the accounts that have orders to be checked, the longest unchecked first. */
@@ -113,34 +123,53 @@ export class OrderStore {
    *
    * A position is computed from its executions in the order of (executed_at, trade id). An execution that is recorded late
    * is inserted at its place, and the executions after it are computed again.
+   *
+   * Of an order with more executions than one transaction can record, the first portion is written.
    */
-  async record(tx: TransactionSql, seen: readonly AnsweredOrder[], priceOf: PriceOf): Promise<Written> {
+  async record(tx: TransactionSql, seen: readonly AnsweredOrder[], priceOf: PriceOf): Promise<Recorded> {
     const answers = new Map(seen.map(one => [one.order.orderId, one]))
     const changes: ChangedOrder[] = []
     const entries: Entry[] = []
+    const unfinished = new Map<string, AnsweredOrder>()
     for (const { order: locked, recorded } of await lockedOrders(tx, [...answers.keys()])) {
       const found = answers.get(locked.orderId)
       if (found === undefined) continue
       const order = { ...locked, pair: found.order.pair }
       const decision = reconcile(order, recorded, found.answer)
       if (decision.kind !== 'applied') continue
-      changes.push({ order, change: decision.change })
-      const removed = decision.removed.map(execution => ({ ...execution, isRemoved: true }))
-      entries.push(...entriesOf(order, [...decision.executions, ...decision.corrections, ...removed], priceOf))
+      const portion = firstPortion(order, recorded, decision, this.#fillsPerTransaction)
+      if (portion !== null) unfinished.set(order.orderId, found)
+      const { executions, corrections, removed, change } = portion ?? decision
+      changes.push({ order, change })
+      const deleted = removed.map(execution => ({ ...execution, isRemoved: true }))
+      entries.push(...entriesOf(order, [...executions, ...corrections, ...deleted], priceOf))
     }
     const positions = entries.length === 0 ? [] : await bookEntries(tx, entries)
     if (changes.length > 0) await writeChanges(tx, changes, positions)
-    const fresh = entries.filter(({ executionId }) => executionId === null)
-    return {
-      changed: changes.length,
-      skipped: seen.length - changes.length,
-      fills: fresh.length,
-      unknown: changes.filter(({ change }) => change.status === 'unknown').length,
-      waiting: changes.filter(({ change }) => change.fillChecks > 0).length,
-      flagged: changes.filter(({ change }) => change.errorCode !== null && change.misses === 0).length,
-      feesUnknown: fresh.filter(({ feeValue }) => feeValue === null).length,
-      oversold: positions.filter(({ key, holding }) => key.marketType === 'SPOT' && holding.quantity.lt(0)).length
-    }
+    const skipped = seen.length - changes.length
+    // The difference that remains of a portion is replaced by the next one.
+    const fresh = entries.filter(
+      entry => entry.executionId === null && !(unfinished.has(entry.orderId) && isDifference(entry))
+    )
+    const finished = changes.filter(({ order }) => !unfinished.has(order.orderId))
+    const held = unfinished.size > 0 ? [] : positions
+    return { written: { skipped, ...countsOf(finished, fresh, held) }, unfinished: [...unfinished.values()] }
+  }
+}
+
+function countsOf(
+  changes: readonly ChangedOrder[],
+  fresh: readonly Entry[],
+  positions: readonly BookedPosition[]
+): Omit<Written, 'skipped'> {
+  return {
+    changed: changes.length,
+    fills: fresh.length,
+    unknown: changes.filter(({ change }) => change.status === 'unknown').length,
+    waiting: changes.filter(({ change }) => change.fillChecks > 0).length,
+    flagged: changes.filter(({ change }) => change.errorCode !== null && change.misses === 0).length,
+    feesUnknown: fresh.filter(({ feeValue }) => feeValue === null).length,
+    oversold: positions.filter(({ key, holding }) => key.marketType === 'SPOT' && holding.quantity.lt(0)).length
   }
 }
 

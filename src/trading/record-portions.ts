@@ -1,11 +1,11 @@
 // @FEAT:trading @COMP:service @TYPE:helper
+import { FILLS_PER_TRANSACTION } from './order-portions.ts'
 import type { AnsweredOrder } from './order-store.ts'
 
-/** Orders, and fills of all of them, per transaction; bounds its duration. */
+/** Orders per transaction; bounds its duration. */
 const ORDERS_PER_TRANSACTION = 100
-const FILLS_PER_TRANSACTION = 2_000
 
-/** Portions of orders for one transaction each. An order with more fills than fit is a portion of its own. */
+/** Portions of orders for one transaction each. An order with more fills than fit is a portion of its own, which takes several transactions. */
 export function recordPortions(seen: readonly AnsweredOrder[]): AnsweredOrder[][] {
   const portions: AnsweredOrder[][] = []
   let fills = 0

@@ -31,7 +31,7 @@ t.before(async () => {
 })
 
 /**
- * The faults of a run: its first transaction is interrupted; `listless`, `orderless`, `fillless`: the calls for open
+ * The faults of a run: one of its transactions is interrupted; `listless`, `orderless`, `fillless`: the calls for open
  * orders, an order, or fills fail.
  */
 const FAULTS = ['well', 'well', ...INTERRUPTIONS, 'listless', 'orderless', 'fillless', 'fillless'] as const
@@ -90,7 +90,8 @@ const step = fc.oneof(
       kind: fc.constant('run' as const),
       runFault: fc.constantFrom(...FAULTS),
       pick: fc.nat(),
-      statement: units(7)
+      statement: units(7),
+      transaction: units(3)
     })
   }
 )
@@ -110,22 +111,31 @@ class World {
     if (step.kind === 'place') return await this.#place(step)
     const open = this.exchange.orders.filter(({ status }) => status === 'open' || status === 'partially_filled')
     const order = open.length === 0 ? undefined : open[step.pick % open.length]
-    if (step.kind === 'run') await this.run(this.disturbed, step.runFault, order, step.statement)
+    if (step.kind === 'run') await this.run(this.disturbed, step.runFault, order, step)
     else if (order === undefined) return
     else if (step.kind === 'end') this.exchange.end(order, step.status)
     else this.#fill(order, step)
   }
 
-  /** @param statement before which the first transaction is interrupted */
-  async run(account: SeededAccount, runFault: RunFault, order?: ScriptedOrder, statement = 1): Promise<void> {
+  /** @param at where a run is interrupted */
+  async run(
+    account: SeededAccount,
+    runFault: RunFault,
+    order?: ScriptedOrder,
+    at = { transaction: 1, statement: 1 }
+  ): Promise<void> {
     const { failures } = this.exchange
     if (runFault === 'listless') failures.set('openOrders', 'unavailable')
     if (runFault === 'orderless') failures.set(`order ${order?.exchangeOrderId}`, 'timeout')
     if (runFault === 'fillless') failures.set(`fills ${order?.exchangeOrderId}`, 'invalid_answer')
     const accounts = new TestAccounts([account], (_account, market) => this.exchange.client(market))
-    const job = updateOpenOrders({ accounts, database, prices: fixedPrices(PRICES), instruments: fixedInstruments() })
+    // Orders with few fills take several transactions, too, but not on the undisturbed account.
+    const portions = account === this.disturbed ? { fillsPerTransaction: 2 } : {}
+    const [prices, instruments] = [fixedPrices(PRICES), fixedInstruments()]
+    const job = updateOpenOrders({ accounts, database, prices, instruments, ...portions })
     const interruption = INTERRUPTIONS.find(kind => kind === runFault)
-    const overrides = interruption === undefined ? {} : interruptedTransactions(database, interruption, statement)
+    const overrides =
+      interruption === undefined ? {} : interruptedTransactions(database, interruption, at.statement, at.transaction)
     await makeFillsDue(database)
     try {
       await job(testContext(database, overrides).context)

@@ -23,19 +23,21 @@ export interface InterruptedTransactions {
   transaction: JobContext['transaction']
   /** Aborted when the process has ended: the run must not continue. */
   signal: AbortSignal
-  /** Statements of the first transaction that were sent. The commit counts as one. */
+  /** Statements of the interrupted transaction that were sent. The commit counts as one. */
   statements(): number
 }
 
 /**
- * Interrupts the first transaction before one of its statements is executed. The others are not affected.
+ * Interrupts one transaction before one of its statements is executed. The others are not affected.
  *
  * @param before the number of the statement, from 1. The one after the last is the commit. Greater ones interrupt nothing.
+ * @param which the number of the transaction, from 1
  */
 export function interruptedTransactions(
   database: Database,
   kind: Interruption,
-  before: number
+  before: number,
+  which = 1
 ): InterruptedTransactions {
   const process = new AbortController()
   let transactions = 0
@@ -49,7 +51,7 @@ export function interruptedTransactions(
   }
   const transaction: JobContext['transaction'] = async (work, options) => {
     process.signal.throwIfAborted()
-    if (++transactions > 1) return await database.transaction(work, options)
+    if (++transactions !== which) return await database.transaction(work, options)
     if (kind === 'lease_lost') throw new LeaseLostError()
     const result = await database.transaction(async tx => {
       const result = await work(interceptedBy(tx, () => interrupt(tx)))
