@@ -4,6 +4,12 @@ import type { Millis } from './millis.ts'
 import type { OrderSide } from './order.ts'
 import type { PositionSide } from './position.ts'
 
+/** A tax in addition to a fee. */
+export interface Tax {
+  asset: string
+  amount: Decimal
+}
+
 export interface Fill {
   /** Unique per account, market, symbol and side of the trade. */
   exchangeTradeId: string
@@ -20,6 +26,8 @@ export interface Fill {
   feeAsset: string | null
   /** The part of the pair that the fee is in, by the rule of the exchange; only where `feeAsset` is null. */
   feeIn?: 'base' | 'quote'
+  /** Amounts that are a part of the fee if they are in its asset, and make it unknown otherwise; only with `feeIn`. */
+  taxes?: readonly Tax[]
   /** Gross, as the exchange reports it; null when it does not (always on spot). */
   realizedPnl: Decimal | null
   executedAt: Millis

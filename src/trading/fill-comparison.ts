@@ -60,25 +60,36 @@ export function newAmong(
 ): NewExecution[] {
   const known = new Set(recorded.map(({ exchangeTradeId }) => exchangeTradeId))
   return fills.flatMap(fill => {
-    const { exchangeTradeId, side, price, quantity, fee, executedAt } = fill
+    const { exchangeTradeId, side, price, quantity, executedAt } = fill
     if (known.has(exchangeTradeId)) return []
     known.add(exchangeTradeId)
+    const { fee, feeAsset } = feeOf(fill, pair) ?? { fee: '0', feeAsset: null }
     return {
       exchangeTradeId,
       side,
       price,
       quantity,
-      fee: fee ?? '0',
-      feeAsset: feeAssetOf(fill, pair),
+      fee,
+      feeAsset,
       executedAt: new Date(executedAt)
     }
   })
 }
 
-/** The asset of a fee: the one that the exchange names, or that of its rule; null when neither is known. */
-function feeAssetOf({ fee, feeAsset, feeIn }: Fill, pair: Pair | null): string | null {
-  if (fee === null) return null
-  return feeAsset ?? (feeIn === undefined ? null : (pair?.[feeIn] ?? null))
+/**
+ * The fee of a fill with its taxes. Its asset is the one that the exchange names, or that of its rule; null when neither
+ * is known.
+ *
+ * @returns null when the fee is not known: the exchange does not report it, or a tax is not in its asset
+ */
+function feeOf(
+  { fee, feeAsset, feeIn, taxes = [] }: Fill,
+  pair: Pair | null
+): { fee: Decimal; feeAsset: string | null } | null {
+  const asset = feeAsset ?? (feeIn === undefined ? null : (pair?.[feeIn] ?? null))
+  if (fee === null || taxes.some(tax => tax.asset !== asset)) return null
+  if (taxes.length === 0) return { fee, feeAsset: asset }
+  return { fee: taxes.reduce((sum, { amount }) => sum.plus(amount), new Exact(fee)).toFixed(), feeAsset: asset }
 }
 
 /** Some exchanges report one fee for the whole order, so that the share of each fill changes with the next fill. */
@@ -90,9 +101,9 @@ export function correctedAmong(
   const byTradeId = new Map(fills.map(fill => [fill.exchangeTradeId, fill]))
   return recorded.flatMap(execution => {
     const fill = byTradeId.get(execution.exchangeTradeId)
-    if (fill === undefined || fill.fee === null) return []
-    const { fee } = fill
-    const feeAsset = feeAssetOf(fill, pair)
+    const reported = fill === undefined ? null : feeOf(fill, pair)
+    if (reported === null) return []
+    const { fee, feeAsset } = reported
     if (feeAsset === null && execution.feeAsset !== null) return []
     if (feeAsset === execution.feeAsset && sameNumber(fee, execution.fee)) return []
     return { ...execution, fee, feeAsset }

@@ -176,15 +176,18 @@ t.test('Bybit: taxes are a part of the fee, and unknown in another currency', as
       fee: '0.1',
       isFeeAssetNamed: false,
       tax: { coin: 'USDT', amount: '0.02' },
-      read: '0.12'
+      read: '0.1',
+      taxes: [{ asset: 'USDT', amount: '0.02' }]
     }
   ] as const
-  for (const { symbol, side, read, ...fill } of cases) {
+  for (const { symbol, side, read, ...rest } of cases) {
+    const { taxes, ...fill } = { taxes: undefined, ...rest }
     const placed = simulated.place(account, { symbol, side, quantity: '1' })
     simulated.fill(placed, { price: '100', ...fill })
     const invalid: string[] = []
     const [own, ...others] = await client.fills(placed, { onInvalidRow: ({ reason }) => invalid.push(reason) })
     t.equal(own?.fee, read, JSON.stringify(fill))
+    t.strictSame(own?.taxes, taxes)
     t.strictSame(others, [])
     t.strictSame(invalid, read === null ? ['extraFees is in another coin'] : [])
   }

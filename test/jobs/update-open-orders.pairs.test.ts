@@ -110,6 +110,28 @@ for (const [name, base, quote] of CASES) {
   })
 }
 
+for (const [base, quote, side, coin, value] of [
+  ['XRP', 'RLUSD', 'SELL', 'USD', null],
+  ['XRP', 'RLUSD', 'SELL', 'RLUSD', '0.05'],
+  ['XRP', 'RLUSD', 'BUY', 'XR', null],
+  ['XRP', 'RLUSD', 'BUY', 'XRP', '0.1'],
+  ['USDT', 'USD', 'SELL', 'TUSD', null],
+  ['BTC', 'U', 'SELL', 'BTC', null]
+] as const) {
+  const title = `BYBIT ${base}/${quote}: a ${side} without the currency of its fee, with a tax in ${coin}, has the fee ${value}`
+  t.test(title, async t => {
+    const { exchange, place, run, books } = await start(t, 'BYBIT', { pairs: [{ base, quote }] })
+    const order = await place({ quantity: '10', price: '2', side })
+    const feeAsset = side === 'BUY' ? base : quote
+    const tax = { coin, amount: '0.02' }
+    exchange.fill(order, { quantity: '10', price: '2', fee: '0.03', feeAsset, isFeeAssetNamed: false, tax })
+    const isUnknown = value === null
+    t.hasStrict(await run(), { fills: 1, flagged: 0, fees_unknown: isUnknown ? 1 : 0, failed: 0 })
+    const { executions } = await books()
+    assertRows(t, executions, [{ fee_value: value, fee_asset: isUnknown ? null : feeAsset }])
+  })
+}
+
 t.test('BYBIT: BTCPERP is BTC in USDC', async t => {
   const pairs = [{ base: 'BTC', quote: 'USDC' }]
   const { exchange, place, run, books } = await start(t, 'BYBIT', { pairs })

@@ -3,7 +3,7 @@
 import { MINUTE, SECOND } from '../../async/durations.ts'
 import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero, negated, toDecimal } from '../../domain/decimal.ts'
-import type { Fill } from '../../domain/fill.ts'
+import type { Fill, Tax } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
@@ -335,7 +335,8 @@ export function parseBybitOrder(row: JsonRecord, marketType: MarketType): Unifie
 /**
  * An execution. Bybit does not report its position side: it is `BOTH` here. In hedge mode the order has the right one. Taxes
  * (`extraFees`) are a part of the fee; in another currency than that of the fee they make the fee unknown, which is
- * reported.
+ * reported. Where the currency of the fee is not named, its symbol does not prove it (`USD` ends `XRPRLUSD`): the taxes
+ * are in `taxes`.
  *
  * @throws {UnreadableAnswer} @throws {UnsupportedSymbol}
  */
@@ -347,8 +348,8 @@ export function parseBybitFill(row: JsonRecord, marketType: MarketType, onInvali
   const tradingFee = optionalDecimal(row, 'execFee')
   const feeAsset = optionalText(row, 'feeCurrency') ?? settleCoin
   const feeIn = feeAsset === null && tradingFee !== null ? spotFeeIn(side, tradingFee) : undefined
-  const isFeeCoin = (coin: string) => (feeIn === undefined ? coin === feeAsset : isPart(coin, exchangeSymbol, feeIn))
-  const fee = tradingFee === null ? null : withTaxes(tradingFee, row, isFeeCoin)
+  const taxes = taxesOf(row)
+  const fee = tradingFee === null || feeIn !== undefined ? tradingFee : withTaxes(tradingFee, taxes, feeAsset)
   if (fee === null && tradingFee !== null) reportContradiction(row, () => 'extraFees is in another coin', onInvalidRow)
   return {
     exchangeTradeId: textOf(row, 'execId'),
@@ -362,6 +363,7 @@ export function parseBybitFill(row: JsonRecord, marketType: MarketType, onInvali
     fee,
     feeAsset,
     ...(feeIn !== undefined && { feeIn }),
+    ...(feeIn !== undefined && taxes.length > 0 && { taxes }),
     realizedPnl: marketType === 'SPOT' ? null : optionalDecimal(row, 'execPnl'),
     executedAt: millisOf(row, 'execTime')
   }
@@ -376,25 +378,25 @@ function spotFeeIn(side: OrderSide, fee: Decimal): 'base' | 'quote' {
   return (side === 'BUY') === isRebate ? 'quote' : 'base'
 }
 
-function isPart(coin: string, exchangeSymbol: string, part: 'base' | 'quote'): boolean {
-  return part === 'base' ? exchangeSymbol.startsWith(coin) : exchangeSymbol.endsWith(coin)
-}
-
 /**
- * The fee with the taxes of some countries; null when a tax is in another coin. They are a list, or its text: empty for
- * most users. `[{"feeCoin":"USDT","feeType":"GST","subFeeType":"IND_GST","feeRate":"0.0000675","fee":"0.006403779"}]`
+ * The taxes of some countries that are not zero. They are a list, or its text: empty for most users.
+ * `[{"feeCoin":"USDT","feeType":"GST","subFeeType":"IND_GST","feeRate":"0.0000675","fee":"0.006403779"}]`
  *
  * https://bybit-exchange.github.io/docs/v5/order/execution
  * https://bybit-exchange.github.io/docs/v5/websocket/private/execution
  *
  * @throws {UnreadableAnswer}
  */
-function withTaxes(fee: Decimal, { extraFees }: JsonRecord, isFeeCoin: (coin: string) => boolean): Decimal | null {
-  if (extraFees === undefined || extraFees === null || extraFees === '') return fee
-  const taxes = rowsOf(typeof extraFees === 'string' ? parseLossless(extraFees) : extraFees, 'extraFees')
-    .map(tax => ({ coin: optionalText(tax, 'feeCoin') ?? '', amount: decimalOf(tax, 'fee') }))
+function taxesOf({ extraFees }: JsonRecord): Tax[] {
+  if (extraFees === undefined || extraFees === null || extraFees === '') return []
+  return rowsOf(typeof extraFees === 'string' ? parseLossless(extraFees) : extraFees, 'extraFees')
+    .map(tax => ({ asset: optionalText(tax, 'feeCoin') ?? '', amount: decimalOf(tax, 'fee') }))
     .filter(({ amount }) => !isZero(amount))
-  if (!taxes.every(({ coin }) => coin !== '' && isFeeCoin(coin))) return null
+}
+
+/** The fee with its taxes; null when a tax is in another coin. */
+function withTaxes(fee: Decimal, taxes: readonly Tax[], feeAsset: string | null): Decimal | null {
+  if (taxes.some(({ asset }) => asset !== feeAsset)) return null
   return taxes.length === 0 ? fee : taxes.reduce((sum, { amount }) => sum.plus(amount), new Exact(fee)).toFixed()
 }
 
