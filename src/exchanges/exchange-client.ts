@@ -16,6 +16,11 @@ export interface CallOptions {
    */
   deadlineMs?: number
   /**
+   * Bound on the waits for room in the rate limits, which prolong the deadline then. Default none of their own: they count
+   * for the deadline.
+   */
+  maxWaitMs?: number
+  /**
    * Accepts a list without its unreadable rows. Called with each row that is invalid, more than once if the call fails
    * afterwards. Default none: a list with an unreadable row rejects with `invalid_answer`.
    */

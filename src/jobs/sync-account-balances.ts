@@ -3,6 +3,7 @@ import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
 import { failureCode, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost, oneAtATime } from '../async/bounded.ts'
+import { SECOND } from '../async/durations.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { MarketType } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
@@ -14,6 +15,11 @@ import { hasBalances, recordBalances, type Wallet, walletsInUse } from '../tradi
 
 /** Accounts whose wallets are read at the same time. */
 const CONCURRENT_ACCOUNTS = 8
+/**
+ * Calls wait for room in the rate limits until so long after the begin of the run, all to the same end: with a limit of its
+ * own for each call, accounts that waited in vain would be overtaken by those behind them. The next run begins after 59 s.
+ */
+const WAIT_MS = 55 * SECOND
 
 export interface SyncAccountBalancesServices {
   accounts: TradingAccounts
@@ -67,6 +73,7 @@ class BalanceSync {
   readonly #services: SyncAccountBalancesServices
   readonly #context: JobContext
   readonly #inUse: ReadonlySet<string>
+  readonly #waitUntil = performance.now() + WAIT_MS
   /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
   readonly #inTurn = oneAtATime()
   /** Why accounts failed, by their ids. */
@@ -129,11 +136,12 @@ class BalanceSync {
 
   async #wallet(client: ExchangeClient, marketType: MarketType): Promise<Wallet> {
     const { signal } = this.#context
+    const maxWaitMs = Math.max(0, this.#waitUntil - performance.now())
     let isComplete = true
     const onInvalidRow = ({ kind }: InvalidRow) => {
       if (kind === 'unreadable') isComplete = false
     }
-    const balances = await client.balances({ signal, onInvalidRow })
+    const balances = await client.balances({ signal, maxWaitMs, onInvalidRow })
     return { marketType, balances, isComplete }
   }
 

@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
 import { failureCode, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost, isolatingErrors, oneAtATime, portionsOf } from '../async/bounded.ts'
-import { MINUTE } from '../async/durations.ts'
+import { MINUTE, SECOND } from '../async/durations.ts'
 import type { PriceSource } from '../cache/price-source.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
@@ -13,7 +13,7 @@ import type { InstrumentSource } from '../domain/instrument.ts'
 import { MARKET_TYPES, type Market, type MarketType } from '../domain/market.ts'
 import type { UnifiedOrder } from '../domain/order.ts'
 import { CATALOGUE, spelledPair } from '../exchanges/catalogue.ts'
-import type { ExchangeClient } from '../exchanges/exchange-client.ts'
+import type { CallOptions, ExchangeClient } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { groupedBy } from '../trading/grouped.ts'
@@ -36,6 +36,11 @@ const CONCURRENT_ORDERS = 4
 /** Accounts whose orders one query reads; bounds memory. */
 const ACCOUNTS_PER_READ = 250
 const CHECKED_PER_TRANSACTION = 2_000
+/**
+ * Calls wait for room in the rate limits until so long after the begin of the run, all to the same end: with a limit of its
+ * own for each call, accounts that waited in vain would be overtaken by those behind them. The next run begins after 29 s.
+ */
+const WAIT_MS = 25 * SECOND
 /** Errors of one order that a further attempt in the same run would meet again. */
 const FILLS_ARE_GONE: ReadonlySet<ExchangeErrorCode> = new Set(['order_not_found', 'bad_symbol', 'invalid_answer'])
 /** Transactions of a run that complete rows of earlier versions. */
@@ -112,6 +117,7 @@ class OrdersRun {
   readonly #total: number
   /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
   readonly #inTurn = oneAtATime()
+  readonly #waitUntil = performance.now() + WAIT_MS
   #done = 0
   /** Why accounts failed, by their ids: a market of theirs, or all of their orders, could not be read. */
   readonly failures = new Map<string, string>()
@@ -274,7 +280,6 @@ class OrdersRun {
   }
 
   async #statesOf(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<AnsweredOrder[]> {
-    const { signal } = this.#context
     const seen: AnsweredOrder[] = []
     const invalid: unknown[] = []
     const open = await this.#openOrdersOf(client, orders, row => invalid.push(row))
@@ -284,10 +289,10 @@ class OrdersRun {
       try {
         const found = listed.get(`${order.exchangeSymbol} ${order.exchangeOrderId}`)
         if (found === undefined) this.#counts.calls++
-        const current = found ?? (await client.order(orderRef(order), { signal }))
+        const current = found ?? (await client.order(orderRef(order), this.#callOptions))
         const asked = needsFills(order, current)
         if (asked) this.#counts.calls++
-        const fills = asked ? await client.fills(fillsRef(order, current), { signal }) : null
+        const fills = asked ? await client.fills(fillsRef(order, current), this.#callOptions) : null
         seen.push({ order, answer: { kind: 'found', order: current, fills, at } })
       } catch (err) {
         const answer = missingBy(err)
@@ -310,26 +315,26 @@ class OrdersRun {
     const symbols = orders.map(({ exchangeSymbol }) => exchangeSymbol)
     const reading = cheapestReading(client.orderCosts, symbols)
     if (reading === 'orders') return []
-    const { signal } = this.#context
     const lists = reading === 'list' ? [{}] : [...new Set(symbols)].map(exchangeSymbol => ({ exchangeSymbol }))
     const open: UnifiedOrder[] = []
     await eachAtMost(CONCURRENT_ORDERS, lists, async list => {
       this.#counts.calls++
-      open.push(...(await client.openOrders({ ...list, signal, onInvalidRow: ({ row }) => onInvalid(row) })))
+      open.push(
+        ...(await client.openOrders({ ...list, ...this.#callOptions, onInvalidRow: ({ row }) => onInvalid(row) }))
+      )
     })
     return open
   }
 
   /** The fills of ended orders. An order whose fills cannot be read counts as without them: it must not fail each run. */
   async #fillsOfEnded(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<AnsweredOrder[]> {
-    const { signal } = this.#context
     const seen: AnsweredOrder[] = []
     await eachAtMost(CONCURRENT_ORDERS, orders, async order => {
       this.#counts.calls++
       try {
         seen.push({
           order,
-          answer: { kind: 'fills', fills: await client.fills(endedFillsRef(order), { signal }), at: Date.now() }
+          answer: { kind: 'fills', fills: await client.fills(endedFillsRef(order), this.#callOptions), at: Date.now() }
         })
       } catch (err) {
         if (isRefusal(err) || !this.#isOfOrders(err)) throw err
@@ -344,6 +349,10 @@ class OrdersRun {
   /** Whether an error concerns only the orders that were read or recorded: all but the end of the run and of the database. */
   readonly #isOfOrders = (err: unknown): boolean =>
     !(this.#context.signal.aborted || err instanceof LeaseLostError || err instanceof DatabaseUnavailableError)
+
+  get #callOptions(): CallOptions {
+    return { signal: this.#context.signal, maxWaitMs: Math.max(0, this.#waitUntil - performance.now()) }
+  }
 
   #logFailure({ accountId, exchange }: Account, orders: number, err: unknown): void {
     const code = err instanceof ExchangeError ? err.code : undefined

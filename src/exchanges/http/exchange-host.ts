@@ -34,6 +34,8 @@ interface PendingCall {
   call: ReadCall<unknown>
   /** By the monotonic clock. */
   deadline: number
+  /** The end of waits for room in the budget. */
+  waitUntil: number
   signal: AbortSignal | undefined
 }
 
@@ -141,10 +143,12 @@ export class ExchangeHost {
     }
   }
 
-  async #callAndParse<T>(call: ReadCall<T>, { signal, deadlineMs }: CallOptions): Promise<T> {
-    const deadline = this.#monotonic() + (deadlineMs ?? this.#gateway.deadlineMs ?? DEFAULT_DEADLINE_MS)
+  async #callAndParse<T>(call: ReadCall<T>, { signal, deadlineMs, maxWaitMs }: CallOptions): Promise<T> {
+    const now = this.#monotonic()
+    const deadline = now + (maxWaitMs ?? 0) + (deadlineMs ?? this.#gateway.deadlineMs ?? DEFAULT_DEADLINE_MS)
+    const waitUntil = maxWaitMs === undefined ? deadline : now + maxWaitMs
     try {
-      return call.read(await this.#callWithRetries({ call, deadline, signal }))
+      return call.read(await this.#callWithRetries({ call, deadline, waitUntil, signal }))
     } catch (err) {
       if (signal?.aborted) throw signal.reason
       // The adapter has already translated most answers that cannot be read.
@@ -206,14 +210,14 @@ export class ExchangeHost {
     }
   }
 
-  /** @throws {ExchangeError} `rate_limited` at once when there will be no room in the budget before the deadline */
-  async #waitForBudget({ call, deadline, signal }: PendingCall): Promise<void> {
+  /** @throws {ExchangeError} `rate_limited` at once when there will be no room in the budget in time */
+  async #waitForBudget({ call, waitUntil, signal }: PendingCall): Promise<void> {
     const purpose = purposeOf(call.route.operation)
     for (;;) {
       signal?.throwIfAborted()
       const waitMs = this.#budget.take(call.route.costs, call.budgetKey ?? '', purpose)
       if (waitMs === 0) return
-      if (this.#monotonic() + waitMs >= deadline) {
+      if (this.#monotonic() + waitMs >= waitUntil) {
         throw this.#error('rate_limited', {
           operation: call.route.operation,
           retryAfterMs: Math.ceil(waitMs),

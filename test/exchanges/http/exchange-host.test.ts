@@ -4,6 +4,7 @@ import type { ExchangeName } from '../../../src/domain/market.ts'
 import type { ExchangeError } from '../../../src/exchanges/exchange-error.ts'
 import { ExchangeRegistry } from '../../../src/exchanges/exchange-registry.ts'
 import { SimulatedExchange } from '../../support/simulated-exchange/simulated-exchange.ts'
+import { skippingTimers } from '../../support/test-timers.ts'
 import { failureOf } from '../failure.ts'
 
 const KEYS = { apiKey: 'key', apiSecret: 'secret' }
@@ -42,6 +43,28 @@ t.test(
     await client.openOrders()
   }
 )
+
+t.test('a wait for room has a bound of its own, which prolongs the deadline of the call', async t => {
+  const simulated = await SimulatedExchange.start({ exchange: 'BINANCE' })
+  t.teardown(() => simulated.close())
+  simulated.addAccount(KEYS)
+  const timers = skippingTimers()
+  const registry = new ExchangeRegistry({
+    dispatcher: agent,
+    urls: simulated.urls,
+    random: () => 0,
+    monotonic: timers.now,
+    timers
+  })
+  const client = registry.client({ exchange: 'BINANCE', marketType: 'SPOT', credentials: KEYS })
+  for (let i = 0; i < Math.floor((6_000 * 0.9) / 80); i++) await client.openOrders()
+  const refused = { code: 'rate_limited', retryAfterMs: 60_000 }
+  t.hasStrict(await failureOf(client.openOrders({ maxWaitMs: 0, deadlineMs: 90_000 })), refused, 'no wait is allowed')
+  t.hasStrict(await failureOf(client.openOrders({ maxWaitMs: 59_000 })), refused, 'the wait would be longer')
+  t.strictSame(timers.waits, [])
+  t.strictSame(await client.openOrders({ maxWaitMs: 61_000, deadlineMs: 5_000 }), [])
+  t.strictSame(timers.waits, [60_000])
+})
 
 t.test('weight that other programs used from the same address is counted', async t => {
   const serverTime = 1_700_000_000_000

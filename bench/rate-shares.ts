@@ -1,0 +1,183 @@
+// npm run bench:rate-shares: how long accounts wait for their orders and balances under the rate limits of each exchange,
+// in six simulated hours. Uses the limits and costs of the adapters and the product's own budget, with one open order per
+// account, an exchange that answers at once, and the schedules, waits and concurrency of the jobs. What is allowed grows
+// linearly with the accounts.
+import { MINUTE, SECOND } from '../src/async/durations.ts'
+import { EXCHANGE_NAMES, type ExchangeName, MARKET_TYPES, type MarketType } from '../src/domain/market.ts'
+import { CATALOGUE } from '../src/exchanges/catalogue.ts'
+import { ExchangeError } from '../src/exchanges/exchange-error.ts'
+import type { Purpose } from '../src/exchanges/http/budget-shares.ts'
+import type { ReadCall, Route } from '../src/exchanges/http/exchange-call.ts'
+import type { HostOptions } from '../src/exchanges/http/host-options.ts'
+import { type Cost, RateBudget } from '../src/exchanges/http/rate-budget.ts'
+
+const HOURS = 6
+const SIZES = [1, 100, 300, 1_000]
+const STEP_MS = SECOND
+/** Between the end of waits for room and the next run. */
+const BETWEEN_RUNS_MS = 4 * SECOND
+/** Of the limits of an address, as `RateBudget` uses them. */
+const USED_SHARE = 0.9
+const GUARANTEED: Readonly<Record<Purpose, number>> = { prices: 0.1, orders: 0.5, balances: 0.25, other: 0.15 }
+/** Sorts before every time. */
+const NEVER = -1
+
+const say = (line = '') => process.stdout.write(`${line}\n`)
+let missed = 0
+
+/** A job and its accounts. */
+interface Job {
+  purpose: Purpose
+  everyMs: number
+  concurrency: number
+  costs: readonly Cost[]
+  /** When each account was last read, or `NEVER`. */
+  readAt: number[]
+  /** The longest that an account waited. */
+  worstMs: number
+  /** The accounts that this run still has to read, and those whose call waits. */
+  queue: number[]
+  waiting: number[]
+  nextRunMs: number
+  /** The end of waits for room. */
+  untilMs: number
+}
+
+/** The limits of a market and the costs of one call of each operation, from its adapter. */
+async function costsOf(exchange: ExchangeName, marketType: MarketType) {
+  let limits: HostOptions['limits'] = []
+  const routes: Route[] = []
+  const host = {
+    call: async ({ route }: ReadCall<unknown>) => {
+      routes.push(route)
+      throw new ExchangeError('unavailable', { exchange, operation: route.operation })
+    }
+  }
+  const gateway = {
+    exchange,
+    host: (options: HostOptions) => {
+      limits = options.limits
+      return host
+    }
+  }
+  const credentials = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
+  const baseUrl = 'https://exchange.example'
+  const context = { gateway: gateway as never, marketType, isTestnet: false, credentials, baseUrl }
+  const client = CATALOGUE[exchange].client(context)
+  const costOf = async (call: () => Promise<unknown>) => {
+    routes.length = 0
+    await call().catch(err => {
+      if (!(err instanceof ExchangeError) || err.code !== 'unavailable') throw err
+    })
+    return routes.flatMap(({ costs }) => costs)
+  }
+  const exchangeSymbol = symbolOf(exchange, marketType)
+  return {
+    limits,
+    orders: await costOf(() => client.order({ exchangeOrderId: '1', exchangeSymbol, createdAt: 0 })),
+    balances: await costOf(() => client.balances()),
+    prices: await costOf(() => client.lastPrices())
+  }
+}
+
+function symbolOf(exchange: ExchangeName, marketType: MarketType): string {
+  if (exchange === 'UPBIT' || exchange === 'BITHUMB') return 'KRW-BTC'
+  if (exchange !== 'OKX') return 'BTCUSDT'
+  return marketType === 'SPOT' ? 'BTC-USDT' : 'BTC-USDT-SWAP'
+}
+
+function jobOf(purpose: Purpose, everyMs: number, concurrency: number, costs: readonly Cost[], accounts: number): Job {
+  return {
+    purpose,
+    everyMs,
+    concurrency,
+    costs,
+    readAt: new Array<number>(accounts).fill(NEVER),
+    worstMs: 0,
+    queue: [],
+    waiting: [],
+    nextRunMs: 0,
+    untilMs: 0
+  }
+}
+
+/** One step of a job: its run begins when it is due, and makes the calls for which there is room. */
+function step(job: Job, budget: RateBudget, now: number): void {
+  if (job.queue.length === 0 && job.waiting.length === 0 && now >= job.nextRunMs) {
+    // The account that waits longest comes first.
+    job.queue = job.readAt.map((_, account) => account).sort((a, b) => (job.readAt[a] ?? 0) - (job.readAt[b] ?? 0))
+    job.nextRunMs = now + job.everyMs
+    job.untilMs = now + job.everyMs - BETWEEN_RUNS_MS
+  }
+  const isDone = (account: number) => {
+    const waitMs = budget.take(job.costs, `key-${account}`, job.purpose)
+    if (waitMs === 0) {
+      job.worstMs = Math.max(job.worstMs, now - Math.max(0, job.readAt[account] ?? 0))
+      job.readAt[account] = now
+    }
+    return waitMs === 0 || now + waitMs >= job.untilMs
+  }
+  job.waiting = job.waiting.filter(account => !isDone(account))
+  while (job.queue.length > 0 && job.waiting.length < job.concurrency) {
+    const account = job.queue.shift() ?? 0
+    if (!isDone(account)) job.waiting.push(account)
+  }
+}
+
+function simulate(costs: Awaited<ReturnType<typeof costsOf>>, accounts: number) {
+  let now = 0
+  const budget = new RateBudget(costs.limits, () => now)
+  const prices = jobOf('prices', 31 * SECOND, 1, costs.prices, 1)
+  const orders = jobOf('orders', 29 * SECOND, 16, costs.orders, accounts)
+  const balances = jobOf('balances', 59 * SECOND, 8, costs.balances, accounts)
+  for (; now < HOURS * 60 * MINUTE; now += STEP_MS) for (const job of [prices, orders, balances]) step(job, budget, now)
+  for (const job of [prices, orders, balances]) {
+    for (const readAt of job.readAt) job.worstMs = Math.max(job.worstMs, now - Math.max(0, readAt))
+  }
+  return { prices, orders, balances }
+}
+
+/** What all accounts need, divided by the guaranteed part of the limit, and one run. In ms. */
+function boundOf({ purpose, costs, everyMs, readAt }: Job, limits: HostOptions['limits']): number {
+  const waits = limits
+    .filter(({ scope }) => scope === 'address')
+    .map(({ name, weight, perMs }) => {
+      const need =
+        readAt.length * costs.filter(({ limit }) => limit === name).reduce((sum, cost) => sum + cost.weight, 0)
+      return (need / (weight * USED_SHARE * GUARANTEED[purpose])) * perMs
+    })
+  return Math.max(0, ...waits) + 2 * everyMs
+}
+
+function bar(text: string, holds: boolean): void {
+  if (holds) return
+  missed++
+  say(`MISSED ${text}`)
+}
+
+const seconds = (ms: number) => (ms / SECOND).toFixed(0)
+
+say(`Longest wait of an account in ${HOURS} simulated hours, in seconds (in brackets what is allowed)`)
+say()
+say('| exchange | market | accounts | orders | balances | prices | accounts never read |')
+say('|---|---|---|---|---|---|---|')
+for (const exchange of EXCHANGE_NAMES) {
+  for (const marketType of MARKET_TYPES) {
+    if (CATALOGUE[exchange].markets[marketType] === undefined) continue
+    const costs = await costsOf(exchange, marketType)
+    for (const accounts of SIZES) {
+      const { prices, orders, balances } = simulate(costs, accounts)
+      const starved = [orders, balances].flatMap(({ readAt }) => readAt.filter(at => at === NEVER)).length
+      const cell = (job: Job) => `${seconds(job.worstMs)} (${seconds(boundOf(job, costs.limits))})`
+      const name = `${exchange} ${marketType}, ${accounts} accounts`
+      say(
+        `| ${exchange} | ${marketType} | ${accounts} | ${cell(orders)} | ${cell(balances)} | ${seconds(prices.worstMs)} | ${starved} |`
+      )
+      for (const job of [orders, balances]) bar(`${name}: ${job.purpose}`, job.worstMs <= boundOf(job, costs.limits))
+      bar(`${name}: prices`, prices.worstMs <= 2 * prices.everyMs)
+    }
+  }
+}
+say()
+say(missed === 0 ? 'Every bar holds.' : `${missed} bars are missed.`)
+process.exitCode = missed === 0 ? 0 : 1
