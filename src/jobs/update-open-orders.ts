@@ -13,11 +13,11 @@ import type { InstrumentSource } from '../domain/instrument.ts'
 import { MARKET_TYPES, type Market, type MarketType } from '../domain/market.ts'
 import type { UnifiedOrder } from '../domain/order.ts'
 import { CATALOGUE, spelledPair } from '../exchanges/catalogue.ts'
-import type { CallOptions, ExchangeClient } from '../exchanges/exchange-client.ts'
+import type { CallOptions, ExchangeClient, InvalidRow } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { groupedBy } from '../trading/grouped.ts'
-import { cheapestReading } from '../trading/order-reading.ts'
+import { listsOf } from '../trading/order-reading.ts'
 import { differs, isEnded, type KnownOrder, needsFills, type OrderAnswer } from '../trading/order-reconciliation.ts'
 import { endedFillsRef, fillsRef, orderRef } from '../trading/order-refs.ts'
 import { type AnsweredOrder, OrderStore, type PriceOf, type Written } from '../trading/order-store.ts'
@@ -282,7 +282,13 @@ class OrdersRun {
   async #statesOf(client: ExchangeClient, orders: readonly KnownOrder[], leave: Leave): Promise<AnsweredOrder[]> {
     const seen: AnsweredOrder[] = []
     const invalid: unknown[] = []
-    const open = await this.#openOrdersOf(client, orders, row => invalid.push(row))
+    const onInvalidRow = ({ row }: InvalidRow) => invalid.push(row)
+    const lists = listsOf(client.orderCosts, orders)
+    const open: UnifiedOrder[] = []
+    await eachAtMost(CONCURRENT_ORDERS, lists, async list => {
+      this.#counts.calls++
+      open.push(...(await client.openOrders({ ...list, ...this.#callOptions, onInvalidRow })))
+    })
     const at = Date.now()
     const listed = new Map(open.map(order => [`${order.exchangeSymbol} ${order.exchangeOrderId}`, order]))
     await eachAtMost(CONCURRENT_ORDERS, orders, async order => {
@@ -304,26 +310,6 @@ class OrdersRun {
       }
     })
     return seen
-  }
-
-  /** The open orders by the lists that are the cheapest way to read these orders; none when that is one by one. */
-  async #openOrdersOf(
-    client: ExchangeClient,
-    orders: readonly KnownOrder[],
-    onInvalid: (row: unknown) => void
-  ): Promise<UnifiedOrder[]> {
-    const symbols = orders.map(({ exchangeSymbol }) => exchangeSymbol)
-    const reading = cheapestReading(client.orderCosts, symbols)
-    if (reading === 'orders') return []
-    const lists = reading === 'list' ? [{}] : [...new Set(symbols)].map(exchangeSymbol => ({ exchangeSymbol }))
-    const open: UnifiedOrder[] = []
-    await eachAtMost(CONCURRENT_ORDERS, lists, async list => {
-      this.#counts.calls++
-      open.push(
-        ...(await client.openOrders({ ...list, ...this.#callOptions, onInvalidRow: ({ row }) => onInvalid(row) }))
-      )
-    })
-    return open
   }
 
   /** The fills of ended orders. An order whose fills cannot be read counts as without them: it must not fail each run. */

@@ -1,12 +1,13 @@
 import t from 'tap'
-import { cheapestReading } from '../../src/trading/order-reading.ts'
+import { listsOf } from '../../src/trading/order-reading.ts'
 
 const SPOT = { list: 80, listOfSymbol: 6, order: 4 }
 const FUTURES = { list: 80, listOfSymbol: 2, order: 1 }
 const PER_KEY = { list: 1, listOfSymbol: 1, order: 1 }
 
 /** So many orders, spread over so many symbols. */
-const orders = (count: number, symbols: number) => Array.from({ length: count }, (_, i) => `S${i % symbols}`)
+const orders = (count: number, symbols: number) =>
+  Array.from({ length: count }, (_, i) => ({ exchangeSymbol: `S${i % symbols}` }))
 
 t.test('orders are read by what takes the least of the limit', async t => {
   const cases = [
@@ -29,7 +30,9 @@ t.test('orders are read by what takes the least of the limit', async t => {
     [{ ...PER_KEY, list: 2 }, orders(2, 2), 'orders'],
     [{ ...PER_KEY, list: 2 }, orders(9, 1), 'lists_of_symbols']
   ] as const
-  for (const [costs, symbols, reading] of cases) {
-    t.equal(cheapestReading(costs, symbols), reading, `${symbols.length} orders of ${new Set(symbols).size} symbols`)
+  for (const [costs, read, reading] of cases) {
+    const symbols = [...new Set(read.map(({ exchangeSymbol }) => exchangeSymbol))]
+    const expected = { orders: [], list: [{}], lists_of_symbols: symbols.map(exchangeSymbol => ({ exchangeSymbol })) }
+    t.strictSame(listsOf(costs, read), expected[reading], `${read.length} orders of ${symbols.length} symbols`)
   }
 })
