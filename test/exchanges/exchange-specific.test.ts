@@ -205,7 +205,8 @@ t.test('Bybit: executions without a trade are not fills', async t => {
     execFee: '-0.01',
     execTime: '1700000000000'
   })
-  const list = [execution('a', 'Trade'), execution('b', 'Funding'), execution('c', 'Settle')]
+  const others = ['Funding', 'SessionSettlePnL', 'Delivery', 'Settle', 'ReverseSplitSettle', 'Dividend']
+  const list = [execution('a', 'Trade'), ...others.map(type => execution(type, type))]
   const client = await canned(t, 'BYBIT', 'FUTURES', { '/v5/execution/list': { retCode: 0, result: { list } } })
   const fills = await client.fills({ exchangeOrderId: '1', exchangeSymbol: 'BTCUSDT' })
   assertRows(t, fills, [{ exchangeTradeId: 'a', fee: '-0.01', feeAsset: 'USDT' }])

@@ -9,6 +9,7 @@ import { dayOf, summarise } from '../../src/trading/daily-summaries.ts'
 import { computePerformance, planPerformance } from '../../src/trading/performance-store.ts'
 import { captureLog } from '../support/app.ts'
 import { assertRows } from '../support/assert-rows.ts'
+import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { type NewOrder, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import {
   booksOf,
@@ -129,6 +130,31 @@ for (const [base, quote, side, coin, value] of [
     t.hasStrict(await run(), { fills: 1, flagged: 0, fees_unknown: isUnknown ? 1 : 0, failed: 0 })
     const { executions } = await books()
     assertRows(t, executions, [{ fee_value: value, fee_asset: isUnknown ? null : feeAsset }])
+  })
+}
+
+for (const [execType, market] of [
+  ['AdlTrade', 'FUTURES'],
+  ['BustTrade', 'FUTURES'],
+  ['BlockTrade', 'SPOT'],
+  ['BlockTrade', 'FUTURES'],
+  ['MovePosition', 'FUTURES'],
+  ['FutureSpread', 'SPOT'],
+  ['FutureSpread', 'FUTURES'],
+  ['UNKNOWN', 'FUTURES']
+] as const) {
+  t.test(`BYBIT ${market}: an execution of the type ${execType} is a fill of its order, with its fee`, async t => {
+    const { exchange, place, run, books } = await start(t, 'BYBIT', { pairs: [{ base: 'BTC', quote: 'USDT' }] })
+    const order = await place({ market, quantity: '3', price: '100' })
+    exchange.fill(order, { quantity: '1', fee: '0.05' })
+    const { tradeId } = exchange.fill(order, { quantity: '2', fee: '0.1' })
+    // The fee of a spot leg has a field of its own.
+    const fee = execType === 'FutureSpread' && market === 'SPOT' ? { execFee: '0', execFeeV2: '0.1' } : {}
+    exchange.fault({ kind: 'edited', edit: changingRows({ execId: tradeId }, { execType, ...fee }) })
+    t.hasStrict(await run(), { fills: 2, flagged: 0, fees_unknown: 0, failed: 0 })
+    const { orders, positions } = await books()
+    assertRows(t, orders, [{ status: 'filled', filled_quantity: '3' }])
+    assertRows(t, positions, [{ quantity: '3', fees: '0.15' }])
   })
 }
 

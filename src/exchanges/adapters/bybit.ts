@@ -120,8 +120,23 @@ const STATES: Readonly<Record<string, OrderState>> = {
 
 const SIDES: Readonly<Record<string, OrderSide>> = { Buy: 'BUY', Sell: 'SELL' }
 const POSITION_SIDES: Readonly<Record<string, PositionSide>> = { '0': 'BOTH', '1': 'LONG', '2': 'SHORT' }
-/** Types of executions that trade. The others settle funding or deliver. */
-const TRADES: ReadonlySet<string> = new Set(['Trade', 'AdlTrade', 'BustTrade'])
+/**
+ * Types of executions (`execType`) that are no trade of an order, although the row may name one and have a quantity. All
+ * others that name the order are read: `Trade`, `AdlTrade`, `BustTrade`, `BlockTrade`, `MovePosition` (the position moves
+ * by an order, `CreateByBlockTradeMovePosition_PassThrough`), `FutureSpread` (a leg of a spread order), `UNKNOWN`, and
+ * types of a later time, whose quantities are compared with that of the order.
+ *
+ * - `Funding`: a fee for holding a position, which is the quantity of the row
+ * - `SessionSettlePnL`: pays the profit of a session, the position stays
+ * - `Delivery`, `Settle`: close a position at the end of its contract, without an order (`CreateBySettle`)
+ * - `CorporateAction`, `ForwardSplitSettle`, `ReverseSplitSettle`, `Dividend`: of the underlying stock, without an order
+ *
+ * https://bybit-exchange.github.io/docs/v5/enum#exectype
+ */
+const NO_TRADES: ReadonlySet<string> = new Set([
+  ...['Funding', 'SessionSettlePnL', 'Delivery', 'Settle'],
+  ...['CorporateAction', 'ForwardSplitSettle', 'ReverseSplitSettle', 'Dividend']
+])
 
 type ParsedList<T> = Pick<PagedRequest<JsonRecord, T, string>, 'route' | 'idFields' | 'parse'>
 
@@ -220,7 +235,8 @@ export class BybitClient implements ExchangeClient {
   async fills(ref: FillsRef, options?: CallOptions): Promise<Fill[]> {
     this.#api.parse('fills', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
     const { exchangeOrderId: orderId } = ref
-    const isTrade = (row: JsonRecord) => row.orderId === orderId && TRADES.has(optionalText(row, 'execType') ?? 'Trade')
+    const isTrade = (row: JsonRecord) =>
+      row.orderId === orderId && !NO_TRADES.has(optionalText(row, 'execType') ?? 'Trade')
     const list = {
       route: ROUTES.fills,
       idFields: ['execId'],
@@ -345,7 +361,7 @@ export function parseBybitFill(row: JsonRecord, marketType: MarketType, onInvali
   const symbol = supportedSymbol(exchangeSymbol, marketType)
   const settleCoin = marketType === 'FUTURES' ? symbol.slice(-4) : null
   const side = meaningOf(row, 'side', SIDES)
-  const tradingFee = optionalDecimal(row, 'execFee')
+  const tradingFee = feeOfLeg(row, marketType) ?? optionalDecimal(row, 'execFee')
   const feeAsset = optionalText(row, 'feeCurrency') ?? settleCoin
   const feeIn = feeAsset === null && tradingFee !== null ? spotFeeIn(side, tradingFee) : undefined
   const taxes = taxesOf(row)
@@ -367,6 +383,12 @@ export function parseBybitFill(row: JsonRecord, marketType: MarketType, onInvali
     realizedPnl: marketType === 'SPOT' ? null : optionalDecimal(row, 'execPnl'),
     executedAt: millisOf(row, 'execTime')
   }
+}
+
+/** The fee of the spot leg of a spread order has a field of its own: bybit-exchange.github.io/docs/v5/order/execution */
+function feeOfLeg(row: JsonRecord, marketType: MarketType): Decimal | null {
+  const isSpotLeg = marketType === 'SPOT' && row.execType === 'FutureSpread'
+  return isSpotLeg ? optionalDecimal(row, 'execFeeV2') : null
 }
 
 /**

@@ -154,10 +154,9 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
         }
       },
       fills: {
-        used: ['execPrice', 'execQty', 'execFee', 'execPnl', 'extraFees', 'fee'],
+        used: ['execPrice', 'execQty', 'execFee', 'execFeeV2', 'execPnl', 'extraFees', 'fee'],
         ignored: {
           [DERIVED]: ['execValue', 'leavesQty', 'closedSize'],
-          'of spread trades, which are not read': ['execFeeV2'],
           [RATES]: ['feeRate'],
           'of the order': ['orderPrice', 'orderQty'],
           [OTHER_PRICES]: ['markPrice', 'indexPrice', 'underlyingPrice']
