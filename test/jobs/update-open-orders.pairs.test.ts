@@ -158,15 +158,23 @@ for (const [execType, market] of [
   })
 }
 
-t.test('BYBIT: BTCPERP is BTC in USDC', async t => {
-  const pairs = [{ base: 'BTC', quote: 'USDC' }]
-  const { exchange, place, run, books } = await start(t, 'BYBIT', { pairs })
-  const order = await place({ market: 'FUTURES', quantity: '1', price: '100' })
-  t.equal(order.exchangeSymbol, 'BTCPERP')
-  exchange.fill(order, { fee: '0.05' })
-  t.hasStrict(await run(), { fills: 1, flagged: 0, fees_unknown: 0 })
-  assertRows(t, (await books()).positions, [{ symbol: 'BTCUSDC', base: 'BTC', quote: 'USDC', fees: '0.05' }])
-})
+for (const quoteCoin of ['USDC', 'USD', '']) {
+  t.test(`BYBIT: BTCPERP is BTC in USDC, in which it settles, with the quote ${quoteCoin || 'missing'}`, async t => {
+    const pairs = [{ base: 'BTC', quote: 'USDC' }]
+    const { exchange, place, run, books } = await start(t, 'BYBIT', { pairs })
+    exchange.fault(
+      { kind: 'edited', edit: changingRows({ symbol: 'BTCPERP' }, { quoteCoin }) },
+      { path: /instruments/ }
+    )
+    const order = await place({ market: 'FUTURES', quantity: '1', price: '100' })
+    t.equal(order.exchangeSymbol, 'BTCPERP')
+    exchange.fill(order, { fee: '0.05' })
+    t.hasStrict(await run(), { fills: 1, flagged: 0, fees_unknown: 0, unknown_symbols: 0 })
+    const { orders, positions } = await books()
+    assertRows(t, orders, [{ status: 'filled', error_code: null, base: 'BTC', quote: 'USDC' }])
+    assertRows(t, positions, [{ symbol: 'BTCUSDC', base: 'BTC', quote: 'USDC', fees: '0.05' }])
+  })
+}
 
 t.test('OKX: BTC-USDT-SWAP is BTC in USDT, without a list of instruments', async t => {
   const { exchange, place, run, books } = await start(t, 'OKX', { pairs: [{ base: 'BTC', quote: 'USDT' }] })

@@ -548,21 +548,26 @@ function nextCursorOf(result: JsonRecord): string | undefined {
   return next ?? undefined
 }
 
-/** Steps are in an object of the row; the one of quantities has another name on spot. */
+/**
+ * Steps are in an object of the row; the one of quantities has another name on spot. A linear perpetual is paid for in the
+ * coin in which it settles, as the unified symbol says: `quoteCoin` of one that settles in USDC may be `USD`, as it is of
+ * options and was in the former API of USDC contracts.
+ */
 function instrumentReader(
   marketType: MarketType,
   add: (instrument: Instrument) => void,
   onUnreadable: OnUnreadableRow | undefined
 ): RowReader {
   const nested = ['priceFilter', 'lotSizeFilter']
-  const fields = ['symbol', 'status', 'baseCoin', 'quoteCoin', 'contractType', ...nested]
+  const fields = ['symbol', 'status', 'baseCoin', 'quoteCoin', 'settleCoin', 'contractType', ...nested]
   const step = marketType === 'SPOT' ? 'basePrecision' : 'qtyStep'
   const textIn = (object: string | null | undefined, field: string) =>
     object ? optionalText(recordOf(parseLossless(object), 'a filter'), field) : null
   return new RowReader(
     fields,
-    ([exchangeSymbol, status, base, quote, contractType, priceFilter, lotSizeFilter]) => {
+    ([exchangeSymbol, status, base, quoteCoin, settleCoin, contractType, priceFilter, lotSizeFilter]) => {
       if (marketType === 'FUTURES' && contractType !== 'LinearPerpetual') return
+      const quote = marketType === 'FUTURES' ? settleCoin || quoteCoin : quoteCoin
       const steps = { priceStep: textIn(priceFilter, 'tickSize'), quantityStep: textIn(lotSizeFilter, step) }
       add(instrumentFrom({ exchangeSymbol, base, quote, ...steps, trading: status === 'Trading' }))
     },
