@@ -19,7 +19,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   alerts: 'condition jsonb, key text, updated_at timestamptz',
   audit_log:
     'action text, actor text, address text, at timestamptz, audit_id int8, details jsonb, outcome text, request_id text, target text',
-  balance_readings: 'account_id int8, attempted_at timestamptz',
+  balance_readings: 'account_id int8, attempted_at timestamptz, emptied jsonb',
   cache_command_results: 'command_id int8, exchange int4, instance_id text, price int4',
   cache_commands: 'actor text, at timestamptz, command_id int8, filter jsonb',
   daily_account_summaries:

@@ -10,7 +10,7 @@ import { CATALOGUE } from '../exchanges/catalogue.ts'
 import type { ExchangeClient, InvalidRow } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
-import { longestWaitingFirst, recordAttempt } from '../trading/balance-readings.ts'
+import { emptiedWallets, longestWaitingFirst, recordAttempt } from '../trading/balance-readings.ts'
 import { hasBalances, recordBalances, type Wallet, walletsInUse } from '../trading/balances.ts'
 
 /** Accounts whose wallets are read at the same time. */
@@ -29,6 +29,8 @@ export interface SyncAccountBalancesServices {
 /** The results of reading the wallets of an account. */
 interface Reading {
   wallets: Wallet[]
+  /** Those of them that are empty for the first time, although something is recorded in them. */
+  emptied: MarketType[]
   failures: { marketType: MarketType; err: unknown }[]
 }
 
@@ -39,8 +41,8 @@ type Outcome = 'synced' | 'refused' | 'failed'
  * it was: a total without that wallet would be wrong. One exception: a wallet that was never read and that the exchange
  * denies to keys which open another wallet (Binance denies futures to keys for spot) does not belong to the account. An
  * account that fails is counted, and the others continue. Assets that cannot be read keep what is recorded of them, as do
- * all that such an answer does not list, and the wallet is counted as incomplete. A wallet that held something and is empty now is read once more:
- * only the second answer counts. Idempotent.
+ * all that such an answer does not list, and the wallet is counted as incomplete. So is a wallet that held something and
+ * is empty now: it keeps what is recorded until the next reading of it, by a later run, is empty, too. Idempotent.
  *
  * The accounts that wait longest come first: a run that ends early, or whose calls do not fit the rate limit, does not
  * leave out the same accounts as the one before it.
@@ -53,10 +55,11 @@ export function syncAccountBalances(
     // Every call in progress listens to the signal: their number is bounded by CONCURRENT_ACCOUNTS.
     setMaxListeners(0, signal)
     const accounts = await services.accounts.active()
-    const [active, inUse] = await context.transaction(
-      async tx => [await longestWaitingFirst(tx, accounts), await walletsInUse(tx)] as const
+    const [active, inUse, emptied] = await context.transaction(
+      async tx => [await longestWaitingFirst(tx, accounts), await walletsInUse(tx), await emptiedWallets(tx)] as const
     )
-    const sync = new BalanceSync(services, context, inUse)
+    const filled = new Set([...inUse].filter(wallet => !emptied.has(wallet)))
+    const sync = new BalanceSync(services, context, filled)
     let done = 0
     await eachAtMost(CONCURRENT_ACCOUNTS, active, async account => {
       signal.throwIfAborted()
@@ -72,7 +75,8 @@ export function syncAccountBalances(
 class BalanceSync {
   readonly #services: SyncAccountBalancesServices
   readonly #context: JobContext
-  readonly #inUse: ReadonlySet<string>
+  /** The wallets that hold something, and were not empty at their last reading. */
+  readonly #filled: ReadonlySet<string>
   readonly #waitUntil = performance.now() + WAIT_MS
   /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
   readonly #inTurn = oneAtATime()
@@ -88,10 +92,10 @@ class BalanceSync {
     failed: 0
   }
 
-  constructor(services: SyncAccountBalancesServices, context: JobContext, inUse: ReadonlySet<string>) {
+  constructor(services: SyncAccountBalancesServices, context: JobContext, filled: ReadonlySet<string>) {
     this.#services = services
     this.#context = context
-    this.#inUse = inUse
+    this.#filled = filled
   }
 
   /** Reads and records one account. */
@@ -117,14 +121,16 @@ class BalanceSync {
 
   /** Waits for every wallet, also when one fails: no call continues after the run. */
   async #read(account: Account): Promise<Reading> {
-    const reading: Reading = { wallets: [], failures: [] }
+    const reading: Reading = { wallets: [], emptied: [], failures: [] }
     await Promise.all(
       CATALOGUE[account.exchange].wallets.map(async marketType => {
         try {
           const client = await this.#services.accounts.client(account, marketType)
           const wallet = await this.#wallet(client, marketType)
-          const isDoubtful = wallet.balances.length === 0 && this.#inUse.has(`${account.accountId} ${marketType}`)
-          reading.wallets.push(isDoubtful ? await this.#wallet(client, marketType) : wallet)
+          const isEmpty = wallet.balances.length === 0 && wallet.isComplete !== false
+          const isEmptied = isEmpty && this.#filled.has(`${account.accountId} ${marketType}`)
+          if (isEmptied) reading.emptied.push(marketType)
+          reading.wallets.push(isEmptied ? { ...wallet, isComplete: false } : wallet)
         } catch (err) {
           reading.failures.push({ marketType, err })
         }
@@ -157,7 +163,7 @@ class BalanceSync {
     }
   }
 
-  async #record(account: Account, { wallets, failures }: Reading): Promise<Outcome> {
+  async #record(account: Account, { wallets, emptied, failures }: Reading): Promise<Outcome> {
     const { accounts, timeZone } = this.#services
     const { transaction } = this.#context
     if (wallets.length === 0 && failures.some(({ err }) => isRefusal(err))) {
@@ -176,7 +182,7 @@ class BalanceSync {
         if (await hasBalances(tx, account.accountId, closed)) return null
         // Accounts are locked before balances: see LOCK_ORDER.
         await accounts.recordAcceptance(tx, account)
-        await recordAttempt(tx, account.accountId)
+        await recordAttempt(tx, account.accountId, emptied)
         return await recordBalances(tx, account.accountId, wallets, { timeZone })
       })
     )

@@ -105,7 +105,8 @@ t.test('a changed total is recorded at most once in ten minutes, and once for ea
   t.hasStrict(await sync(), { history_rows: 1 }, 'the total at the end of the day before, although it is unchanged')
   wallet.balances.SPOT.clear()
   await pass(database, '10 minutes')
-  t.hasStrict(await sync(), { history_rows: 1 }, 'a missing asset has a total of zero')
+  t.hasStrict(await sync(), { history_rows: 0, wallets_incomplete: 1 }, 'an emptied wallet is not confirmed yet')
+  t.hasStrict(await sync(), { history_rows: 1, wallets_incomplete: 0 }, 'a missing asset has a total of zero')
   t.strictSame(await rowsOf(database), {
     balances: [{ market_type: 'SPOT', asset: 'USDT', free: '0', locked: '0', total: '0' }],
     history: ['1', '2', '2', '0'].map(total => ({ currency: 'USDT', total }))
@@ -176,23 +177,33 @@ const EMPTY: [exchange: ExchangeName, path: RegExp, body: unknown, outcome: 'syn
 
 for (const [name, path, body, outcome] of EMPTY) {
   t.test(
-    `${name}: ${JSON.stringify(body)} of ${path.source} is not an empty wallet unless a second answer confirms it`,
+    `${name}: ${JSON.stringify(body)} of ${path.source} is not an empty wallet unless the next run confirms it`,
     async t => {
       const { database, exchange, wallet, sync, registry } = await setUp(t, name)
       exchange.setBalance(wallet, 'SPOT', 'BTC', '10000')
       t.hasStrict(await sync(), { synced: 1 })
-      const answer = (times: number) =>
-        exchange.fault({ kind: 'status', status: 200, body: JSON.stringify(body) }, { path, times })
-      answer(1)
-      t.hasStrict(await sync(), { [outcome]: 1 })
+      const isEmptied = outcome === 'synced'
+      const held = async (total: string) => assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total }])
+      const answerOnce = () =>
+        exchange.fault({ kind: 'status', status: 200, body: JSON.stringify(body) }, { path, times: 1 })
+      const emptyRun = async (incomplete: number) => {
+        answerOnce()
+        const before = exchange.requests.length
+        t.hasStrict(await sync(), { [outcome]: 1, wallets_incomplete: isEmptied ? incomplete : 0 })
+        const asked = exchange.requests.slice(before).filter(request => path.test(request.path))
+        t.equal(new Set(asked.map(request => request.path)).size, asked.length, 'each wallet is read once')
+      }
+      await emptyRun(1)
       if (outcome === 'failed') t.equal(registry.status()[0]?.lastErrorCode, 'invalid_answer')
-      assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: '10000' }])
-      answer(2)
-      t.hasStrict(await sync(), { [outcome]: 1 })
-      assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: outcome === 'synced' ? '0' : '10000' }])
-      exchange.clearFaults()
-      t.hasStrict(await sync(), { synced: 1 })
-      assertRows(t, (await rowsOf(database)).balances, [{ asset: 'BTC', total: '10000' }])
+      await held('10000')
+      t.hasStrict(await sync(), { synced: 1, wallets_incomplete: 0 }, 'the next run reads it full')
+      await held('10000')
+      await emptyRun(1)
+      await held('10000')
+      await emptyRun(0)
+      await held(isEmptied ? '0' : '10000')
+      t.hasStrict(await sync(), { synced: 1, wallets_incomplete: 0 })
+      await held('10000')
     }
   )
 }
