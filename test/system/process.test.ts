@@ -37,7 +37,7 @@ t.test('a time zone whose days differ in PostgreSQL stops the start with one lin
   t.ok(String(fatal[0]?.reason).startsWith('TIME_ZONE: Node.js and PostgreSQL do not begin'), String(fatal[0]?.reason))
   t.strictSame(
     service.log.filter(({ msg }) => msg === 'start-up step done').map(({ step }) => step),
-    ['session_settings', 'schema', 'replica', 'health_history'],
+    ['session_settings', 'schema', 'replica', 'exchange_bans', 'health_history'],
     'no job has run'
   )
 })
