@@ -99,7 +99,8 @@ export class RateBudget {
     const grants = costs.map(({ limit, weight }) => ({ window: this.#window(limit, key), weight }))
     for (const { window, weight } of grants) {
       const ownMs = this.#waitFor(window, weight, purpose, now)
-      if (ownMs > 0) this.#shares.get(window.limit.name)?.denied(purpose, now)
+      // A wait for an answer is no lack of room.
+      if (ownMs > ANSWER_WAIT_MS) this.#shares.get(window.limit.name)?.denied(purpose, now)
       waitMs = Math.max(waitMs, ownMs)
     }
     if (waitMs > 0) return waitMs

@@ -114,6 +114,31 @@ t.test('the purposes together never have more than the limit in any window', asy
   )
 })
 
+t.test('a wait for an answer is not a need for a share', async t => {
+  let now = 0
+  const budget = new RateBudget(
+    [LIMIT],
+    () => now,
+    () => 2,
+    ['weight']
+  )
+  const take = (weight: number, purpose: Purpose) => budget.take([{ limit: 'weight', weight }], '', purpose)
+  const settle = (weight: number, used: number) =>
+    budget.settle([{ limit: 'weight', weight }], '', { usage: { limit: 'weight', used }, hostTime: now })
+  t.equal(take(20, 'balances'), 0)
+  settle(20, 20)
+  t.equal(take(300, 'balances'), 0)
+  t.equal(take(20, 'balances'), 20, 'as much as may be under way without a report')
+  settle(300, 320)
+  now += 61_000
+  let used = 0
+  while (take(40, 'orders') === 0) {
+    used += 40
+    settle(40, used)
+  }
+  t.ok(used >= 4_700, `orders use what balances do not need: ${used}`)
+})
+
 t.test('limits of a key have no shares, because its account is read by one job at a time', async t => {
   const budget = new RateBudget([{ ...LIMIT, scope: 'key', weight: 10 }], () => 0)
   const calls = (purpose: Purpose) => {
