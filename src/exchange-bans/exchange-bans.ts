@@ -10,6 +10,8 @@ import { type Ban, currentBans, storeBan } from './ban-table.ts'
 const CHANNEL = 'exchange_bans'
 /** Behind a transaction-pooling pgbouncer no notification arrives: then the poll limits the delay of a ban. */
 const POLL_MS = 2 * SECOND
+/** With notifications, the poll finds out when they stop, and that a row was deleted: it waits so many times as long. */
+const WITH_NOTIFICATIONS = 10
 /** An exchange writes its code: what does not have this form is not stored. */
 const CODE = /^[\w.-]{1,40}$/
 
@@ -33,7 +35,7 @@ export interface ExchangeBansOptions {
   log: Log
   /** Applies all bans of the cluster; one that is not among them any more has ended or was deleted. */
   apply: (bans: readonly Ban[]) => void
-  /** The wait between two polls, in milliseconds. Default 2,000. */
+  /** The wait between two polls without notifications, in milliseconds; ten times that with them. Default 2,000. */
   pollMs?: number
   /** A clock in ms that never goes back. Default `performance.now`. */
   monotonic?: () => number
@@ -52,6 +54,7 @@ export class ExchangeBans {
   readonly #unstored = new Map<string, ReportedBan>()
   #known: ReadonlyMap<string, { ban: Ban; untilMs: Millis }> = new Map()
   #listener: Listener | undefined
+  #receivesNotifications = false
   #started = false
   #closed = false
 
@@ -80,15 +83,16 @@ export class ExchangeBans {
     const url = await database.address
     if (this.#closed) return
     this.#started = true
-    const kick = () => this.#kick()
-    // Also when LISTEN has begun: earlier notifications were missed.
     this.#listener = new Listener({
       url,
       channel: CHANNEL,
       applicationName,
       log,
-      onNotification: kick,
-      listening: kick
+      onNotification: () => {
+        this.#receivesNotifications = true
+        this.#kick()
+      },
+      listening: () => void this.#testNotifications()
     })
     this.#listener.restart()
     this.#poller.start(pollMs)
@@ -120,8 +124,21 @@ export class ExchangeBans {
     void this.#poller.kick()
   }
 
-  async #pollOnce(): Promise<undefined> {
-    const { database, apply } = this.#options
+  /** A LISTEN that succeeds does not mean that notifications arrive. Earlier ones were missed: bans are polled, too. */
+  async #testNotifications(): Promise<void> {
+    const { database, log } = this.#options
+    this.#receivesNotifications = false
+    this.#kick()
+    try {
+      await database.run(sql => sql`select pg_notify(${CHANNEL}, '')`)
+    } catch (err) {
+      log.debug({ err }, 'notification of bans not tested')
+    }
+  }
+
+  /** @returns the wait before the next poll, in milliseconds */
+  async #pollOnce(): Promise<number> {
+    const { database, apply, pollMs = POLL_MS } = this.#options
     const reported = [...this.#unstored.values()]
     for (const ban of reported) await this.#store(ban)
     const askedMs = this.#monotonic()
@@ -134,6 +151,7 @@ export class ExchangeBans {
       if (this.#unstored.get(keyOf(ban)) === ban) this.#unstored.delete(keyOf(ban))
       ban.stored()
     }
+    return this.#receivesNotifications ? WITH_NOTIFICATIONS * pollMs : pollMs
   }
 
   async #store({ exchange, host, exchangeCode, endsInMs }: ReportedBan): Promise<void> {

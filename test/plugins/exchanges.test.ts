@@ -32,6 +32,7 @@ t.test('a service applies stored bans from its start, and those that another one
   t.equal((await other.lastPrices()).length, 2)
 
   await second.db.run(sql => sql`delete from exchange_bans`)
+  await second.db.run(sql => sql`notify exchange_bans`)
   while (second.exchanges.status().some(({ blockedForMs }) => blockedForMs > 0)) {
     await new Promise(resolve => setImmediate(resolve))
   }
