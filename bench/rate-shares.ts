@@ -6,19 +6,16 @@ import { MINUTE, SECOND } from '../src/async/durations.ts'
 import { EXCHANGE_NAMES, type ExchangeName, MARKET_TYPES, type MarketType } from '../src/domain/market.ts'
 import { CATALOGUE } from '../src/exchanges/catalogue.ts'
 import { ExchangeError } from '../src/exchanges/exchange-error.ts'
-import type { Purpose } from '../src/exchanges/http/budget-shares.ts'
+import { type Purpose, SHARES } from '../src/exchanges/http/budget-shares.ts'
 import type { ReadCall, Route } from '../src/exchanges/http/exchange-call.ts'
 import type { HostOptions } from '../src/exchanges/http/host-options.ts'
-import { type Cost, RateBudget } from '../src/exchanges/http/rate-budget.ts'
+import { type Cost, RateBudget, USED_SHARE } from '../src/exchanges/http/rate-budget.ts'
 
 const HOURS = 6
 const SIZES = [1, 100, 300, 1_000]
 const STEP_MS = SECOND
 /** Between the end of waits for room and the next run. */
 const BETWEEN_RUNS_MS = 4 * SECOND
-/** Of the limits of an address, as `RateBudget` uses them. */
-const USED_SHARE = 0.9
-const GUARANTEED: Readonly<Record<Purpose, number>> = { prices: 0.1, orders: 0.5, balances: 0.25, other: 0.15 }
 /** Sorts before every time. */
 const NEVER = -1
 
@@ -144,7 +141,7 @@ function boundOf({ purpose, costs, everyMs, readAt }: Job, limits: HostOptions['
     .map(({ name, weight, perMs }) => {
       const need =
         readAt.length * costs.filter(({ limit }) => limit === name).reduce((sum, cost) => sum + cost.weight, 0)
-      return (need / (weight * USED_SHARE * GUARANTEED[purpose])) * perMs
+      return (need / (weight * USED_SHARE * SHARES[purpose])) * perMs
     })
   return Math.max(0, ...waits) + 2 * everyMs
 }

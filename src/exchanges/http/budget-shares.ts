@@ -7,7 +7,7 @@ import { dropExpired, grant, newWindow, type RateLimit, type RateWindow } from '
 export type Purpose = 'prices' | 'orders' | 'balances' | 'other'
 
 /** The guaranteed part of a limit, by purpose. What a purpose does not need is free for the others. */
-const SHARES: Readonly<Record<Purpose, number>> = { prices: 0.1, orders: 0.5, balances: 0.25, other: 0.15 }
+export const SHARES: Readonly<Record<Purpose, number>> = { prices: 0.1, orders: 0.5, balances: 0.25, other: 0.15 }
 const PURPOSES = Object.keys(SHARES) as Purpose[]
 /** A purpose needs what it took in a window of this time. The jobs run every 29 to 59 s. */
 const REMEMBERED_MS = 2 * MINUTE

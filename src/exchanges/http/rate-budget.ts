@@ -26,7 +26,7 @@ export interface UsageReport {
 }
 
 /** Share of a stated limit that is used. The rest is for other programs behind our address and for clocks that differ. */
-const USED_SHARE = 0.9
+export const USED_SHARE = 0.9
 /** Beyond this number of windows, those of idle API keys are dropped. */
 const MAX_WINDOWS = 2_000
 /** How exactly the exchange's clock is known. */
