@@ -192,8 +192,9 @@ export class HttpConnections {
   #makeRoom(): boolean {
     const { counts, onFull } = this.#options
     const victim = this.#victim()
-    if (victim) this.#close(victim)
+    // Counted first: who sees the end of the connection can read the count, on the other thread too.
     counts.countClosed(victim ? 'evicted' : 'refused')
+    if (victim) this.#close(victim)
     const now = this.#timers.now()
     if (now - this.#reportedMs >= REPORT_MS) {
       this.#reportedMs = now

@@ -103,6 +103,22 @@ t.test('the deadlines are checked every second', async t => {
   t.equal(requestDeadlines(5_000).headersTimeout, 5_000)
 })
 
+t.test('the closing of a connection is counted before the client can see it', async t => {
+  const { server, open, counts } = await serve(t, { max: 1 })
+  const countsAtEnd: object[] = []
+  server.on('connection', (socket: Socket) => {
+    const { destroy } = socket
+    socket.destroy = (...args) => {
+      countsAtEnd.push(counts())
+      return destroy.apply(socket, args)
+    }
+  })
+  const first = await open()
+  await open()
+  await until(() => first.closed)
+  t.strictSame(countsAtEnd[0], { evicted: 1, refused: 0, unread: 0 })
+})
+
 t.test('at the maximum the oldest idle connection is closed in favour of a new one', async t => {
   const { timers, open, counts, full, size } = await serve(t)
   const silent = await open()
