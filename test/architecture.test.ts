@@ -208,6 +208,8 @@ const tableOwners: Record<string, string> = {
   accounts: 'accounts',
   account_failures: 'accounts',
   balance_readings: 'trading',
+  ledger_entries: 'trading',
+  ledger_readings: 'trading',
   instruments: 'exchanges',
   invalid_rows: 'exchanges',
   strategies: 'trading',

@@ -43,6 +43,8 @@ grant select, insert, update on
   account_balances,
   account_balance_history,
   balance_readings,
+  ledger_entries,
+  ledger_readings,
   daily_account_summaries,
   strategy_performance,
   performance_progress,

@@ -50,6 +50,8 @@ export const LOCK_ORDER: readonly LockStep[] = [
     tables: ['account_balances', 'account_balance_history', 'balance_readings'],
     guard: 'the run of sync_account_balances'
   },
+  { tables: ['ledger_entries'] },
+  { tables: ['ledger_readings'] },
   { tables: ['daily_account_summaries'] },
   { tables: ['strategy_performance', 'performance_progress'], guard: 'the run of calculate_daily_performance' },
   { tables: ['instruments'] },

@@ -2,6 +2,7 @@
 import type { Balance } from '../domain/balance.ts'
 import type { Fill } from '../domain/fill.ts'
 import type { Instrument } from '../domain/instrument.ts'
+import type { LedgerReading } from '../domain/ledger-entry.ts'
 import type { ExchangeName, MarketType, Price } from '../domain/market.ts'
 import type { Millis } from '../domain/millis.ts'
 import type { FillsRef, OrderRef, UnifiedOrder } from '../domain/order.ts'
@@ -59,6 +60,12 @@ export interface InvalidRow {
 
 export type OnInvalidRow = (row: InvalidRow) => void
 
+/** A span of time, the end excluded. */
+export interface TimeRange {
+  from: Millis
+  until: Millis
+}
+
 /**
  * The interface of every exchange, implemented by the adapters and made by `ExchangeRegistry`. A client serves one
  * account on one market; without credentials it reads only prices and time.
@@ -94,6 +101,13 @@ export interface ExchangeClient {
   balances(options?: CallOptions): Promise<Balance[]>
   /** Open positions. On spot always empty, without a call. */
   positions(options?: CallOptions): Promise<Position[]>
+  /** How far back the exchange lists its ledger, in milliseconds. */
+  readonly ledgerReachMs?: Millis
+  /**
+   * Every change of the wallet of this market in [from, until) that is not a fill: all sources, windows and pages. A fee of
+   * a fill, and the realised PnL of a fill, are not entries.
+   */
+  ledger?(range: TimeRange, options?: CallOptions): Promise<LedgerReading>
   /** The exchange's clock. Measures the skew that signatures use. */
   serverTime(options?: CallOptions): Promise<Millis>
 }

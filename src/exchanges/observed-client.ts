@@ -2,11 +2,19 @@
 import type { Balance } from '../domain/balance.ts'
 import type { Fill } from '../domain/fill.ts'
 import type { Instrument } from '../domain/instrument.ts'
+import type { LedgerReading } from '../domain/ledger-entry.ts'
 import type { ExchangeName, MarketType, Price } from '../domain/market.ts'
 import type { Millis } from '../domain/millis.ts'
 import type { OrderRef, UnifiedOrder } from '../domain/order.ts'
 import type { Position } from '../domain/position.ts'
-import type { CallOptions, ExchangeClient, InvalidRow, OpenOrdersOptions, OrderCosts } from './exchange-client.ts'
+import type {
+  CallOptions,
+  ExchangeClient,
+  InvalidRow,
+  OpenOrdersOptions,
+  OrderCosts,
+  TimeRange
+} from './exchange-client.ts'
 import { ExchangeError } from './exchange-error.ts'
 import { UnreadableAnswer } from './http/answer-fields.ts'
 
@@ -24,6 +32,8 @@ export interface Observation {
  * `invalid_answer` unless the caller accepts them by `onInvalidRow`.
  */
 export class ObservedClient implements ExchangeClient {
+  readonly ledgerReachMs?: Millis
+  readonly ledger?: (range: TimeRange, options?: CallOptions) => Promise<LedgerReading>
   readonly #client: ExchangeClient
   readonly #observe: (observation: Observation) => void
 
@@ -31,6 +41,10 @@ export class ObservedClient implements ExchangeClient {
   constructor(client: ExchangeClient, observe: (observation: Observation) => void) {
     this.#client = client
     this.#observe = observe
+    if (client.ledgerReachMs !== undefined) this.ledgerReachMs = client.ledgerReachMs
+    const ledger = client.ledger?.bind(client)
+    if (ledger === undefined) return
+    this.ledger = (range, options) => this.#call('ledger', '', options, own => ledger(range, own))
   }
 
   get exchange(): ExchangeName {
