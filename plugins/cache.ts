@@ -24,6 +24,9 @@ interface CacheOptions {
   acknowledgedWithinMs?: number | undefined
 }
 
+/** A symbol without a readable price keeps none: its cached price expires. The exchange's health reports the row. */
+const onInvalidRow = () => {}
+
 /** Owns this replica's caches, their warm-up, and the commands that clear them. */
 async function cache(app: FastifyInstance, { config, acknowledgedWithinMs }: CacheOptions) {
   const { exchanges, db, log } = app
@@ -32,11 +35,8 @@ async function cache(app: FastifyInstance, { config, acknowledgedWithinMs }: Cac
     log,
     closing: exchanges.closing,
     instruments: exchanges.instruments,
-    read: async (market, signal) => {
-      // A symbol without a readable price keeps none: its cached price expires. The exchange's health reports the row.
-      const onInvalidRow = () => {}
-      return (await exchanges.client(market)).lastPrices({ signal, onInvalidRow })
-    }
+    read: async (market, signal) => (await exchanges.client(market)).lastPrices({ signal, onInvalidRow }),
+    readMarks: async (market, signal) => (await exchanges.client(market)).markPrices({ signal, onInvalidRow })
   })
   const clients = new ClientCache({ max: config.CLIENT_CACHE_MAX, ttlSeconds: config.CLIENT_CACHE_TTL_SECONDS })
   const commands = new ClearCommands({

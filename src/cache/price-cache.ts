@@ -1,30 +1,28 @@
 // @FEAT:price-cache @COMP:service @TYPE:core
-
-import { LRUCache } from 'lru-cache'
 import { unlessAborted } from '../async/abort.ts'
-import { DAY, SECOND } from '../async/durations.ts'
+import { SECOND } from '../async/durations.ts'
 import { yieldToEventLoop } from '../async/yield.ts'
 import type { Instrument, InstrumentSource } from '../domain/instrument.ts'
 import type { ExchangeName, Market, MarketType, Price } from '../domain/market.ts'
 import type { Log } from '../log/log.ts'
+import {
+  changedPrices,
+  type Entry,
+  type MarketBook,
+  type MarketLists,
+  newBook,
+  storeMark,
+  storePrice
+} from './market-book.ts'
 import type { CachedPrice, PriceSource } from './price-source.ts'
 
 export const MAX_PRICES = 50_000
-/** No exchange lists this many symbols on one market; the cache of each market reserves room for them. */
-const MAX_PER_MARKET = 20_000
 /** A market that was read within this time is not read again for an unknown symbol. */
 const REREAD_AFTER_MS = 5 * SECOND
 /** A symbol is frozen after this many refreshes in a row with the same price: about ten minutes. */
 const FROZEN_REFRESHES = 20
 /** A market is active in a refresh when this share of its prices changed; most symbols of a market trade rarely. */
 const ACTIVE_SHARE = 0.1
-/**
- * A price whose last trade is older is not current, even if its instrument still trades: on a symbol without a trade for
- * a day nothing can be sold at this price.
- */
-const MAX_TRADE_AGE_MS = DAY
-/** An entry without a time to live would never expire. */
-const SHORTEST_TTL_MS = 0.5
 const NOT_LISTED: ReadonlyMap<string, Instrument> = new Map()
 /** Storing prices yields to the event loop when it took this long, checked every so many prices. */
 const YIELD_CHECK_PRICES = 1_000
@@ -70,6 +68,8 @@ export interface PriceCacheOptions {
   ttlSeconds: number
   /** Reads all last prices of a market, with its own deadline. */
   read: (market: Market, signal: AbortSignal) => Promise<readonly Price[]>
+  /** Reads all mark prices of a market that the last prices do not have. Default none. */
+  readMarks?: (market: Market, signal: AbortSignal) => Promise<readonly Price[]>
   /** The instruments with their state and unified symbol. Default: not known. */
   instruments?: InstrumentSource
   log: Pick<Log, 'warn'>
@@ -82,34 +82,7 @@ export interface PriceCacheOptions {
   monotonic?: () => number
 }
 
-interface Entry extends CachedPrice {
-  exchangeSymbol: string
-  /** Refreshes in a row with the same price while the market was active. */
-  unchanged: number
-}
-
-/** What was read of a market. */
-interface MarketLists {
-  prices: readonly Price[]
-  /** Empty when the instruments are not known. */
-  listed: ReadonlyMap<string, Instrument>
-  /** When the prices were read, and how long their storing waited for the list of instruments. */
-  readAt: Date
-  waitedMs: number
-}
-
-/** The prices of one market. With a cache per market, the symbol alone is the key. */
-interface MarketBook extends Market {
-  entries: LRUCache<string, Entry>
-  hits: number
-  misses: number
-  reading: Promise<number> | undefined
-  readAt: number
-  /** Unified symbols that callers missed since the last reading. */
-  missed: Set<string>
-}
-
-/** Caches last prices. Entries live longer than the interval of refreshes, and are not served after that. */
+/** Caches last prices, and the mark prices of perpetuals next to them. Entries live longer than the interval of refreshes, and are not served after that. */
 export class PriceCache implements PriceSource {
   readonly #options: PriceCacheOptions
   readonly #books: Record<ExchangeName, Partial<Record<MarketType, MarketBook>>> = {
@@ -143,16 +116,36 @@ export class PriceCache implements PriceSource {
     symbols: Iterable<string>,
     signal: AbortSignal
   ): Promise<ReadonlyMap<string, CachedPrice>> {
+    return await this.#found(this.#book(exchange, marketType), book => book.entries, symbols, signal)
+  }
+
+  async currentMarks(
+    exchange: ExchangeName,
+    symbols: Iterable<string>,
+    signal: AbortSignal
+  ): Promise<ReadonlyMap<string, CachedPrice>> {
+    return await this.#found(this.#book(exchange, 'FUTURES'), book => book.marks, symbols, signal)
+  }
+
+  /** What a cache of the book has for the symbols, after a reading if one of them is missing. */
+  async #found(
+    book: MarketBook,
+    cacheOf: (book: MarketBook) => { get(symbol: string): CachedPrice | undefined } | undefined,
+    symbols: Iterable<string>,
+    signal: AbortSignal
+  ): Promise<ReadonlyMap<string, CachedPrice>> {
     signal.throwIfAborted()
+    const { exchange, marketType } = book
     const found = new Map<string, CachedPrice>()
     const missing: string[] = []
     for (const symbol of symbols) {
-      const price = this.peek(exchange, marketType, symbol)
+      const price = cacheOf(book)?.get(symbol)
       if (price) found.set(symbol, price)
       else missing.push(symbol)
     }
+    book.hits += found.size
+    book.misses += missing.length
     if (missing.length === 0) return found
-    const book = this.#book(exchange, marketType)
     if (this.#monotonic() - book.readAt >= REREAD_AFTER_MS) {
       for (const symbol of missing) book.missed.add(symbol)
       await unlessAborted(
@@ -163,7 +156,7 @@ export class PriceCache implements PriceSource {
       )
     }
     for (const symbol of missing) {
-      const price = book.entries.get(symbol)
+      const price = cacheOf(book)?.get(symbol)
       if (price) found.set(symbol, price)
     }
     return found
@@ -182,7 +175,7 @@ export class PriceCache implements PriceSource {
     return book.reading
   }
 
-  /** @returns how many entries, expired ones included, were dropped, or would be */
+  /** Mark prices are dropped, too, and not counted. @returns how many last prices, expired ones included, were dropped, or would be */
   clear({ exchange, marketType, symbol }: PriceFilter, { dryRun = false } = {}): number {
     const spelling = symbol?.toUpperCase()
     let cleared = 0
@@ -193,6 +186,10 @@ export class PriceCache implements PriceSource {
         if (spelling !== undefined && key !== spelling && value.exchangeSymbol.toUpperCase() !== spelling) continue
         cleared++
         if (!dryRun) book.entries.delete(key)
+      }
+      for (const [key, { value }] of book.marks?.dump() ?? []) {
+        if (spelling !== undefined && key !== spelling && value.exchangeSymbol.toUpperCase() !== spelling) continue
+        if (!dryRun) book.marks?.delete(key)
       }
     }
     return cleared
@@ -239,17 +236,19 @@ export class PriceCache implements PriceSource {
     const lists = await this.#readLists(book)
     const { prices } = lists
     const frozen: Entry[] = []
-    const isActive = this.#changed(book, prices) > prices.length * ACTIVE_SHARE
+    const isActive = changedPrices(book, prices) > prices.length * ACTIVE_SHARE
     let [stored, began] = [0, performance.now()]
     for (const [i, price] of prices.entries()) {
-      const entry = this.#store(book, price, lists, isActive)
+      const entry = storePrice(book, price, lists, this.#options, isActive)
       if (entry !== undefined) stored++
+      if (price.mark !== undefined) storeMark(book, { ...price, price: price.mark }, lists, this.#options)
       if (isActive && entry?.unchanged === FROZEN_REFRESHES) frozen.push(entry)
       if (i % YIELD_CHECK_PRICES === 0 && performance.now() - began > YIELD_AFTER_MS) {
         await yieldToEventLoop()
         began = performance.now()
       }
     }
+    for (const mark of lists.marks) storeMark(book, mark, lists, this.#options)
     this.#updates += stored
     this.#makeRoom()
     if (frozen.length > 0) {
@@ -262,7 +261,7 @@ export class PriceCache implements PriceSource {
     return stored
   }
 
-  /** Reads the prices of a market and the list of its instruments at the same time. */
+  /** Reads the prices of a market, its mark prices and the list of its instruments at the same time. */
   async #readLists(book: MarketBook): Promise<MarketLists> {
     const { read, instruments, closing } = this.#options
     const missed = book.missed
@@ -274,42 +273,32 @@ export class PriceCache implements PriceSource {
       return prices
     }
     try {
-      let [prices, listed] = await Promise.all([readPrices(), instruments?.ofMarket(book, closing) ?? NOT_LISTED])
+      let [prices, listed, marks] = await Promise.all([
+        readPrices(),
+        instruments?.ofMarket(book, closing) ?? NOT_LISTED,
+        this.#readMarks(book)
+      ])
       // A new symbol may be younger than the list.
       const isNew = (price: Price) => missed.has(price.symbol) && !listed.has(price.exchangeSymbol)
       const wanted = missed.size === 0 ? [] : prices.filter(isNew).map(({ exchangeSymbol }) => exchangeSymbol)
       if (instruments && wanted.length > 0) listed = await instruments.ofMarket(book, closing, wanted)
-      return { prices, listed, readAt, waitedMs: this.#now() - readAt.getTime() }
+      return { prices, marks, listed, readAt, waitedMs: this.#now() - readAt.getTime() }
     } finally {
       // A market that cannot be read is not read again for each symbol, either.
       book.readAt = this.#monotonic()
     }
   }
 
-  /** Stores a price that is current. One that is not is left out, and the entry of its symbol dropped. */
-  #store(book: MarketBook, price: Price, lists: MarketLists, isActive: boolean): Entry | undefined {
-    const { listed, readAt, waitedMs } = lists
-    const instrument = listed.get(price.exchangeSymbol)
-    const symbol = instrument?.symbol ?? price.symbol
-    const before = book.entries.peek(symbol, { allowStale: true })
-    const ttlMs = this.#options.ttlSeconds * SECOND
-    const isTraded = listed.size === 0 || instrument?.trading === true
-    const ttl = isTraded ? remainingMs(price, readAt.getTime(), ttlMs) - waitedMs : -1
-    if (ttl < 0) {
-      if (before?.exchangeSymbol === price.exchangeSymbol) book.entries.delete(symbol)
-      return undefined
+  /** Without them the last prices are stored as usual, and the marks expire. */
+  async #readMarks({ exchange, marketType }: MarketBook): Promise<readonly Price[]> {
+    const { readMarks, closing, log } = this.#options
+    if (readMarks === undefined || marketType !== 'FUTURES') return []
+    try {
+      return await readMarks({ exchange, marketType }, closing)
+    } catch (err) {
+      if (!closing.aborted) log.warn({ err, exchange, market_type: marketType }, 'mark prices not read')
+      return []
     }
-    const isSame = before?.price === price.price
-    const entry = {
-      price: isSame ? before.price : price.price,
-      at: price.at === null || price.at >= readAt.getTime() ? readAt : new Date(price.at),
-      readAt,
-      exchangeSymbol: before?.exchangeSymbol ?? price.exchangeSymbol,
-      unchanged: isSame ? before.unchanged + (isActive ? 1 : 0) : 0
-    }
-    if (ttl === ttlMs) book.entries.set(symbol, entry)
-    else book.entries.set(symbol, entry, { ttl: Math.max(ttl, SHORTEST_TTL_MS) })
-    return entry
   }
 
   /** Drops the least recently used entries of the markets that were read longest ago, down to the limit. */
@@ -320,46 +309,15 @@ export class PriceCache implements PriceSource {
     for (const { entries } of books) while (surplus > 0 && entries.pop()) surplus--
   }
 
-  /** The number of symbols whose price changed. */
-  #changed({ entries }: MarketBook, prices: readonly Price[]): number {
-    let changed = 0
-    for (const { symbol, price } of prices) {
-      const before = entries.peek(symbol, { allowStale: true })
-      if (before && before.price !== price) changed++
-    }
-    return changed
-  }
-
   #book(exchange: ExchangeName, marketType: MarketType): MarketBook {
     const books = this.#books[exchange]
-    const { ttlSeconds, monotonic } = this.#options
-    books[marketType] ??= {
-      exchange,
-      marketType,
-      entries: new LRUCache({
-        max: MAX_PER_MARKET,
-        ttl: ttlSeconds * SECOND,
-        ...(monotonic && { perf: { now: monotonic }, ttlResolution: 0 })
-      }),
-      hits: 0,
-      misses: 0,
-      reading: undefined,
-      readAt: Number.NEGATIVE_INFINITY,
-      missed: new Set()
-    }
+    books[marketType] ??= newBook({ exchange, marketType }, this.#options)
     return books[marketType]
   }
 
   #known(): MarketBook[] {
     return Object.values(this.#books).flatMap(books => Object.values(books))
   }
-}
-
-/** How long a price that is read now stays current; below zero when it is too old. */
-function remainingMs({ at, isListTime }: Price, nowMs: number, ttlMs: number): number {
-  if (at === null) return ttlMs
-  const maxAgeMs = isListTime ? ttlMs : MAX_TRADE_AGE_MS
-  return Math.min(ttlMs, maxAgeMs - Math.max(0, nowMs - at))
 }
 
 function tenths(seconds: number): number {

@@ -4,7 +4,7 @@ import type { ExchangeName, MarketType } from '../domain/market.ts'
 
 export interface CachedPrice {
   price: Decimal
-  /** The time of the price: of the last trade, or of the exchange's list, otherwise of the reading. Never in the future. */
+  /** The time of the price: of the last trade, of the mark price, or of the exchange's list, otherwise of the reading. Never in the future. */
   at: Date
   /** When this service read it. */
   readAt: Date
@@ -25,6 +25,15 @@ export interface PriceSource {
   current(
     exchange: ExchangeName,
     marketType: MarketType,
+    symbols: Iterable<string>,
+    signal: AbortSignal
+  ): Promise<ReadonlyMap<string, CachedPrice>>
+  /**
+   * As `current`, for the mark prices of the perpetuals of an exchange: the prices by which it values positions. A last
+   * price is never returned in place of one.
+   */
+  currentMarks(
+    exchange: ExchangeName,
     symbols: Iterable<string>,
     signal: AbortSignal
   ): Promise<ReadonlyMap<string, CachedPrice>>

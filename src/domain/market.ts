@@ -21,15 +21,17 @@ export interface Price {
   symbol: string
   /** The exchange's own symbol, `KRW-BTC`. */
   exchangeSymbol: string
-  /** Last trade, quote per one base; always above zero. */
+  /** Last trade, or mark price in a list of mark prices. Quote per one base; always above zero. */
   price: Decimal
   /**
-   * The exchange's time of the last trade, by our clock; null when the exchange reports no time. The last price of a
+   * The exchange's time of the last trade or of the mark price, by our clock; null when the exchange reports no time. The last price of a
    * symbol that trades rarely may be old and right.
    */
   at: Millis | null
   /** True when `at` is the time of the whole list instead: an old list has old prices. Default false. */
   isListTime?: true
+  /** The mark price, at the time of the list; only where the list of last prices has it. Always above zero. */
+  mark?: Decimal
 }
 
 /** Whether `text` names a market type, in capitals. */

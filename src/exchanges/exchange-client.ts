@@ -82,6 +82,11 @@ export interface ExchangeClient {
   /** Last prices of every symbol of the market, in one call. Unsupported symbols (dated, inverse) are left out. */
   lastPrices(options?: CallOptions): Promise<Price[]>
   /**
+   * Mark prices of every linear perpetual of the market, in one call: the prices by which the exchange values positions and
+   * liquidates. Empty without a call on spot, and where the last prices have them (`Price.mark`).
+   */
+  markPrices(options?: CallOptions): Promise<Price[]>
+  /**
    * Every pair or linear perpetual that the market lists, with all pages. Needs no credentials. Unsupported contracts
    * (dated, inverse) are left out.
    *

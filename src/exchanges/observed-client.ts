@@ -67,6 +67,10 @@ export class ObservedClient implements ExchangeClient {
     return this.#call('lastPrices', '', options, own => this.#client.lastPrices(own))
   }
 
+  markPrices(options?: CallOptions): Promise<Price[]> {
+    return this.#call('markPrices', '', options, own => this.#client.markPrices(own))
+  }
+
   instruments(options?: CallOptions): Promise<Instrument[]> {
     return this.#call('instruments', '', options, own => this.#client.instruments(own))
   }

@@ -8,8 +8,9 @@ import { heldMarkets, type Mark, markPositions, openPositions } from '../trading
 const POSITIONS_PER_TRANSACTION = 10_000
 
 /**
- * Values every open position at the current price of its market. Missing prices are read once per market. A position
- * without a price keeps its mark and is counted. Idempotent.
+ * Values every open position: one on spot at the last price, a perpetual at the mark price of its exchange. Missing prices
+ * are read once per market. A position without a price keeps its mark and is counted; a last price never replaces a mark
+ * price. Idempotent.
  */
 export function calculateUnrealizedPnl({
   prices,
@@ -22,7 +23,10 @@ export function calculateUnrealizedPnl({
     const markets = await heldMarkets(database)
     const marks = await Promise.all(
       markets.map(async ({ exchange, marketType, symbols }) => {
-        const current = await prices.current(exchange, marketType, symbols, signal)
+        const current =
+          marketType === 'FUTURES'
+            ? await prices.currentMarks(exchange, symbols, signal)
+            : await prices.current(exchange, marketType, symbols, signal)
         if (current.size < symbols.length) {
           log.debug({ exchange, market_type: marketType, missing: symbols.length - current.size }, 'prices missing')
         }

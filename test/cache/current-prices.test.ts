@@ -60,7 +60,8 @@ async function setUp(t: Test, exchange: ExchangeName, marketType: MarketType) {
     now,
     monotonic,
     instruments,
-    read: (market, signal) => registry.client(market).lastPrices({ signal })
+    read: (market, signal) => registry.client(market).lastPrices({ signal }),
+    readMarks: (market, signal) => registry.client(market).markPrices({ signal })
   })
   const market = { exchange, marketType }
   const [first = '', second = ''] = simulated.symbols
@@ -120,6 +121,40 @@ for (const { exchange, market } of MARKETS) {
     t.equal(peek(first), undefined)
     t.equal(peek(second)?.price, simulated.price(market, second))
   })
+
+  if (market === 'FUTURES') {
+    t.test(
+      `${exchange} ${market}: a mark price is current until its own time is old, and only while it trades`,
+      async t => {
+        const { simulated, prices, first, second, refresh, peek, later, advance } = await setUp(t, exchange, market)
+        const marksOf = async () => {
+          const marks = await prices.currentMarks(exchange, [first, second], never)
+          return [first, second].map(symbol => marks.get(symbol)?.price)
+        }
+        simulated.setMarkPrice(first, '99.5')
+        simulated.setMarkPrice(second, '101.25')
+        t.strictSame(await marksOf(), ['99.5', '101.25'], 'a missing one is read')
+        t.equal(peek(first)?.price, simulated.price(market, first), 'the last price is another one')
+        await later(60_000)
+        simulated.suspend(first)
+        await later(3_600_000)
+        await refresh()
+        t.strictSame(await marksOf(), [undefined, '101.25'])
+        await advance(TTL_SECONDS * 1_000 + 1)
+        await refresh()
+        t.strictSame(await marksOf(), [undefined, undefined], 'an old list has no current mark')
+      }
+    )
+
+    t.test(`${exchange} ${market}: last prices are stored while mark prices cannot be read`, async t => {
+      const { simulated, prices, first, refresh, peek } = await setUp(t, exchange, market)
+      simulated.fault({ kind: 'status', status: 400, body: '{}' }, { path: /premiumIndex|mark-price/ })
+      t.equal(await refresh(), 3)
+      t.equal(peek(first)?.price, simulated.price(market, first))
+      const marks = await prices.currentMarks(exchange, [first], never)
+      t.strictSame([...marks.keys()], exchange === 'BYBIT' ? [first] : [], 'a last price is never a mark')
+    })
+  }
 
   t.test(`${exchange} ${market}: prices flow while no list of instruments can be read`, async t => {
     const { simulated, first, refresh, peek } = await setUp(t, exchange, market)

@@ -63,6 +63,17 @@ for (const { exchange, market } of MARKETS) {
     t.equal(simulated.requests.length, 1)
   })
 
+  test('reads the mark price of every perpetual digit for digit, on Bybit without another call', async (t, bench) => {
+    const { simulated, client } = bench
+    if (market === 'FUTURES') simulated.setMarkPrice(bench.symbol, '0.00000014')
+    const [prices, marks] = [await client.lastPrices(), await client.markPrices()]
+    const read =
+      marks.length > 0 ? marks : prices.flatMap(({ mark, ...price }) => (mark ? [{ ...price, price: mark }] : []))
+    t.strictSame(read.map(({ symbol }) => symbol).sort(), market === 'FUTURES' ? [...simulated.symbols].sort() : [])
+    t.equal(read.find(({ symbol }) => symbol === bench.symbol)?.price, market === 'FUTURES' ? '0.00000014' : undefined)
+    t.equal(simulated.requests.length, market === 'FUTURES' && exchange !== 'BYBIT' ? 2 : 1)
+  })
+
   test('reads every instrument with its base and quote, and whether it trades', async (t, bench) => {
     const { registry, simulated } = bench
     const client = registry.client({ exchange, marketType: market })

@@ -21,6 +21,7 @@ function codeOf(exchange: ExchangeName): string {
 
 const KIND_OF_METHOD: Readonly<Record<string, PayloadKind>> = {
   lastPrices: 'prices',
+  markPrices: 'prices',
   order: 'orders',
   openOrders: 'orders',
   fills: 'fills',

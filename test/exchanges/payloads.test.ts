@@ -32,6 +32,7 @@ interface Row {
 }
 
 const prices: Question = client => client.lastPrices()
+const marks: Question = client => client.markPrices()
 const openOrders: Question = client => client.openOrders()
 const balances: Question = client => client.balances()
 const positions: Question = client => client.positions()
@@ -67,9 +68,9 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
   },
   'binance/futures.balance.USDT.json': { market: 'FUTURES', ask: balances },
   'binance/futures.mark_price.BTCUSDT.json': {
-    ask: prices,
-    wrapped: asList,
-    field: { symbol: 'symbol', price: 'markPrice' }
+    market: 'FUTURES',
+    ask: marks,
+    wrapped: asList
   },
   'binance/futures.my_trades.ETHUSDT_short_roundtrip.json': {
     market: 'FUTURES',
@@ -179,7 +180,7 @@ const PAYLOADS: Readonly<Record<string, Row>> = {
   },
   'okx/any.error.insufficient_51119.json': { ask: openOrders, refused: 'invalid_answer', exchangeCode: '51119' },
   'okx/any.error.no_such_key_50119.json': { ask: balances, refused: 'authentication', exchangeCode: '50119' },
-  'okx/futures.mark_price.BTC-USDT-SWAP.json': { ask: prices, field: { symbol: 'instId', price: 'markPx' } },
+  'okx/futures.mark_price.BTC-USDT-SWAP.json': { market: 'FUTURES', ask: marks },
   'okx/futures.open_orders.BTC-USDT-SWAP_long.json': {
     market: 'FUTURES',
     ask: openOrders,
@@ -321,7 +322,7 @@ function rowsBy({ symbol, price }: { symbol: string; price: string }, body: stri
 }
 
 function pricesOf(opinion: unknown): unknown[] {
-  return recordsOf(opinion).map(ticker => ticker.last ?? ticker.markPrice)
+  return recordsOf(opinion).map(ticker => ticker.last)
 }
 
 /** The fields that differ from those of ccxt; `rows` when the number of rows differs. */
@@ -347,7 +348,11 @@ function unified(row: JsonRecord): JsonRecord {
   if (row.contracts !== undefined) return unifiedPosition(row, symbol)
   if (row.order !== undefined) return unifiedFill(row, symbol)
   if (row.id !== undefined) return unifiedOrder(row, symbol)
-  return { symbol, price: row.last ?? row.price, ...(row.timestamp !== undefined && { at: row.timestamp }) }
+  return {
+    symbol,
+    price: row.last ?? row.price ?? row.markPrice,
+    ...(row.timestamp !== undefined && { at: row.timestamp })
+  }
 }
 
 const STATES: Readonly<Record<string, string>> = { open: 'open', closed: 'filled' }

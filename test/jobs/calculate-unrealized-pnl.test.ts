@@ -99,12 +99,41 @@ t.test('each market is read once, for the symbols of its positions', async t => 
     current: async (exchange, marketType, symbols) => {
       asked.push([exchange, marketType, [...symbols].sort()])
       return new Map()
+    },
+    currentMarks: async (exchange, symbols) => {
+      asked.push([exchange, 'FUTURES marks', [...symbols].sort()])
+      return new Map()
     }
   })
   t.strictSame(asked.sort(), [
-    ['BINANCE', 'FUTURES', ['BTCUSDT']],
+    ['BINANCE', 'FUTURES marks', ['BTCUSDT']],
     ['BINANCE', 'SPOT', ['BTCUSDT', 'ETHUSDT']]
   ])
+})
+
+t.test('a perpetual is valued at its mark price, and never at a last price', async t => {
+  const database = await start(t, [
+    { symbol: 'BTCUSDT', quantity: '2', entry: '100' },
+    { symbol: 'BTCUSDT', quantity: '2', entry: '100', market: 'FUTURES' },
+    { symbol: 'ETHUSDT', quantity: '-1', entry: '10', market: 'FUTURES' }
+  ])
+  const at = new Date('2026-11-24T00:00:00Z')
+  const last = fixedPrices({ BTCUSDT: '120', ETHUSDT: '12' }, at)
+  const result = await run(database, { ...last, currentMarks: fixedPrices({ BTCUSDT: '95' }, at).currentMarks })
+  t.strictSame(result, { checked: 3, changed: 2, skipped: 0, without_price: 1 })
+  const rows = await database.run(
+    sql => sql`
+      select market_type, symbol, trim_scale(mark_price)::text as mark, trim_scale(unrealized_pnl)::text as pnl
+      from strategy_positions order by 1, 2`
+  )
+  t.strictSame(
+    [...rows],
+    [
+      { market_type: 'FUTURES', symbol: 'BTCUSDT', mark: '95', pnl: '-10' },
+      { market_type: 'FUTURES', symbol: 'ETHUSDT', mark: null, pnl: null },
+      { market_type: 'SPOT', symbol: 'BTCUSDT', mark: '120', pnl: '40' }
+    ]
+  )
 })
 
 t.test('positions are marked in batches with progress, and an aborted run stops', async t => {

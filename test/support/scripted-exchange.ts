@@ -145,6 +145,7 @@ export class ScriptedExchange {
         return listedFills(this.#find(ref, marketType)).slice(0, this.reportedFills)
       },
       lastPrices: unasked,
+      markPrices: unasked,
       instruments: unasked,
       balances: unasked,
       positions: unasked,

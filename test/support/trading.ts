@@ -141,21 +141,23 @@ export class TestAccounts implements TradingAccounts {
   }
 }
 
-/** Fixed prices of one time by symbol, on every market, read at once. */
+/** Fixed prices of one time by symbol, on every market, read at once. They are mark prices, too. */
 export function fixedPrices(prices: Readonly<Record<string, string>>, at = new Date()): PriceSource {
   const peek = (symbol: string) => {
     const price = prices[symbol]
     return price === undefined ? undefined : { price, at, readAt: at }
   }
+  const foundOf = (symbols: Iterable<string>) =>
+    new Map(
+      [...symbols].flatMap(symbol => {
+        const found = peek(symbol)
+        return found === undefined ? [] : [[symbol, found] as const]
+      })
+    )
   return {
     peek: (_exchange, _marketType, symbol) => peek(symbol),
-    current: async (_exchange, _marketType, symbols) =>
-      new Map(
-        [...symbols].flatMap(symbol => {
-          const found = peek(symbol)
-          return found === undefined ? [] : [[symbol, found] as const]
-        })
-      )
+    current: async (_exchange, _marketType, symbols) => foundOf(symbols),
+    currentMarks: async (_exchange, symbols) => foundOf(symbols)
   }
 }
 

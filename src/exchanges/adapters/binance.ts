@@ -132,6 +132,7 @@ const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
 
 /** Routes of futures alone. Since December 2025 conditional orders are algo orders, with ids of their own. */
 const FUTURES_ROUTES = {
+  marks: route({ operation: 'markPrices', path: '/fapi/v1/premiumIndex', weight: 10, signing: 'none' }),
   positions: route({ operation: 'positions', path: '/fapi/v3/positionRisk', weight: 5 }),
   algoOrder: route({ operation: 'order', path: '/fapi/v1/algoOrder', weight: 1 }),
   openAlgoOrders: route({ operation: 'openOrders', path: '/fapi/v1/openAlgoOrders', weight: 40 }),
@@ -225,6 +226,13 @@ export class BinanceClient implements ExchangeClient {
   async lastPrices(options?: CallOptions): Promise<Price[]> {
     const fields = { symbol: 'symbol', price: 'price', time: 'time' }
     return await this.#api.readPrices({ route: this.#routes.prices, fields, unifiedSymbol }, options)
+  }
+
+  /** https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Mark-Price */
+  async markPrices(options?: CallOptions): Promise<Price[]> {
+    if (this.marketType === 'SPOT') return []
+    const fields = { symbol: 'symbol', price: 'markPrice', time: 'time' }
+    return await this.#api.readPrices({ route: FUTURES_ROUTES.marks, fields, unifiedSymbol }, options)
   }
 
   /**

@@ -165,11 +165,16 @@ export class BybitClient implements ExchangeClient {
     const list = {
       route: ROUTES.prices,
       query: queryOf({ category: CATEGORY[this.marketType] }),
-      fields: { symbol: 'symbol', price: 'lastPrice' },
+      fields: { symbol: 'symbol', price: 'lastPrice', ...(this.marketType === 'FUTURES' && { mark: 'markPrice' }) },
       unifiedSymbol: (exchangeSymbol: string) => unifiedSymbol(exchangeSymbol, this.marketType),
       timeOf: (body: unknown) => optionalMillis(recordOf(body, 'the answer'), 'time')
     }
     return await this.#api.readPrices(list, options)
+  }
+
+  /** The last prices of perpetuals have them: https://bybit-exchange.github.io/docs/v5/market/tickers */
+  async markPrices(): Promise<Price[]> {
+    return []
   }
 
   /**

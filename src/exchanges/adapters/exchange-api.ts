@@ -86,8 +86,11 @@ export interface PagedRowsRequest<Payload, Item, Position> {
 
 /** Where a list of tickers has its prices. */
 export interface PriceList extends RouteRequest {
-  /** Names of the fields of a row. `time` is that of the last trade, in milliseconds; without it prices have none. */
-  fields: { price: string; symbol: string; time?: string } | { price: string }
+  /**
+   * Names of the fields of a row. `time` is that of the last trade, in milliseconds; without it prices have none. `mark` is
+   * the mark price; without it prices have none.
+   */
+  fields: { price: string; symbol: string; time?: string; mark?: string } | { price: string }
   /** The exchange's symbol of a row that is the member of an object, by its key. Only for fields without `symbol`. */
   symbolOfKey?: (key: string) => string
   /** The unified symbol; null for a market that is not supported. */
@@ -284,8 +287,11 @@ function priceReader(
 ): RowReader {
   const symbolField = 'symbol' in fields ? fields.symbol : null
   const timeField = ('symbol' in fields ? fields.time : null) ?? null
-  const names = [fields.price, symbolField, timeField].filter(name => name !== null)
-  const onRow = ([text, symbol, time]: readonly (string | null)[], key: string) => {
+  const markField = ('symbol' in fields ? fields.mark : null) ?? null
+  const names = [fields.price, symbolField, timeField, markField].filter(name => name !== null)
+  const markAt = markField === null ? -1 : names.indexOf(markField)
+  const onRow = (values: readonly (string | null)[], key: string) => {
+    const [text, symbol, time] = values
     const exchangeSymbol = symbolOfKey?.(key) ?? symbol
     if (!exchangeSymbol) throw new UnreadableAnswer(`${symbolField ?? 'the symbol'} is missing`)
     const unified = unifiedSymbol(exchangeSymbol)
@@ -294,7 +300,14 @@ function priceReader(
     const price = tickerPrice(text)
     if (price === null) return
     const at = time && timeField !== null ? toMillis(time, timeField) : null
-    add({ symbol: unified, exchangeSymbol, price, at: at === null ? null : ourTime(at) })
+    const mark = tickerPrice(values[markAt])
+    add({
+      symbol: unified,
+      exchangeSymbol,
+      price,
+      at: at === null ? null : ourTime(at),
+      ...(mark !== null && { mark })
+    })
   }
   return new RowReader(names, onRow, { keyed: symbolOfKey !== undefined, onUnreadable })
 }

@@ -108,11 +108,11 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
         }
       },
       prices: {
-        used: ['price'],
+        used: ['price', 'markPrice'],
         ignored: {
           [OTHER_PRICES]: [
             ...['askPrice', 'bidPrice', 'highPrice', 'lowPrice', 'openPrice', 'prevClosePrice', 'weightedAvgPrice'],
-            ...['lastPrice', 'priceChange', 'markPrice', 'indexPrice', 'estimatedSettlePrice']
+            ...['lastPrice', 'priceChange', 'indexPrice', 'estimatedSettlePrice']
           ],
           [VOLUMES]: ['askQty', 'bidQty', 'lastQty', 'volume', 'quoteVolume'],
           [RATES]: ['priceChangePercent', 'interestRate', 'lastFundingRate']
@@ -187,11 +187,11 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
         }
       },
       prices: {
-        used: ['lastPrice'],
+        used: ['lastPrice', 'markPrice'],
         ignored: {
           [OTHER_PRICES]: [
             ...['ask1Price', 'bid1Price', 'highPrice24h', 'lowPrice24h', 'prevPrice1h', 'prevPrice24h'],
-            ...['markPrice', 'indexPrice', 'usdIndexPrice']
+            ...['indexPrice', 'usdIndexPrice']
           ],
           [VOLUMES]: ['ask1Size', 'bid1Size', 'turnover24h', 'volume24h', 'openInterest', 'openInterestValue'],
           [RATES]: ['fundingRate', 'price24hPcnt']
@@ -263,9 +263,9 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
         }
       },
       prices: {
-        used: ['last'],
+        used: ['last', 'markPx'],
         ignored: {
-          [OTHER_PRICES]: ['askPx', 'bidPx', 'high24h', 'low24h', 'open24h', 'sodUtc0', 'sodUtc8', 'markPx'],
+          [OTHER_PRICES]: ['askPx', 'bidPx', 'high24h', 'low24h', 'open24h', 'sodUtc0', 'sodUtc8'],
           [VOLUMES]: ['askSz', 'bidSz', 'lastSz', 'vol24h', 'volCcy24h']
         }
       },

@@ -69,6 +69,7 @@ const RECENT_FILLS_MS = 3 * DAY - HOUR
 const LIMITS: readonly RateLimit[] = [
   { name: 'time', weight: 10, perMs: 2 * SECOND, scope: 'address' },
   { name: 'tickers', weight: 20, perMs: 2 * SECOND, scope: 'address' },
+  { name: 'mark-price', weight: 10, perMs: 2 * SECOND, scope: 'address' },
   { name: 'instruments', weight: 20, perMs: 2 * SECOND, scope: 'address' },
   { name: 'order', weight: 60, perMs: 2 * SECOND, scope: 'key' },
   { name: 'orders', weight: 60, perMs: 2 * SECOND, scope: 'key' },
@@ -88,6 +89,7 @@ function route(row: { operation: string; path: string; limit: string; signing?: 
 const ROUTES = {
   time: route({ operation: 'serverTime', path: '/api/v5/public/time', limit: 'time', signing: 'none' }),
   prices: route({ operation: 'lastPrices', path: '/api/v5/market/tickers', limit: 'tickers', signing: 'none' }),
+  marks: route({ operation: 'markPrices', path: '/api/v5/public/mark-price', limit: 'mark-price', signing: 'none' }),
   order: route({ operation: 'order', path: '/api/v5/trade/order', limit: 'order' }),
   algoOrder: route({ operation: 'order', path: '/api/v5/trade/order-algo', limit: 'algo' }),
   openOrders: route({ operation: 'openOrders', path: '/api/v5/trade/orders-pending', limit: 'orders' }),
@@ -189,6 +191,18 @@ export class OkxClient implements ExchangeClient {
       route: ROUTES.prices,
       query: queryOf({ instType: INSTRUMENT_TYPES[this.marketType] }),
       fields: { symbol: 'instId', price: 'last', time: 'ts' },
+      unifiedSymbol: (exchangeSymbol: string) => unifiedSymbol(exchangeSymbol, this.marketType)
+    }
+    return await this.#api.readPrices(list, options)
+  }
+
+  /** https://www.okx.com/docs-v5/en/#public-data-rest-api-get-mark-price */
+  async markPrices(options?: CallOptions): Promise<Price[]> {
+    if (this.marketType === 'SPOT') return []
+    const list = {
+      route: ROUTES.marks,
+      query: queryOf({ instType: INSTRUMENT_TYPES[this.marketType] }),
+      fields: { symbol: 'instId', price: 'markPx', time: 'ts' },
       unifiedSymbol: (exchangeSymbol: string) => unifiedSymbol(exchangeSymbol, this.marketType)
     }
     return await this.#api.readPrices(list, options)

@@ -152,6 +152,10 @@ export class DialectClient implements ExchangeClient {
     return await this.#api.readPrices(this.#prices, options)
   }
 
+  async markPrices(): Promise<Price[]> {
+    return []
+  }
+
   /**
    * The markets of every quote currency. The list has no state and no steps: a listed market trades, a delisted one is
    * absent.

@@ -14,6 +14,7 @@ const REMEMBERED_MS = 2 * MINUTE
 
 const PURPOSE_OF: Readonly<Record<string, Purpose>> = {
   lastPrices: 'prices',
+  markPrices: 'prices',
   openOrders: 'orders',
   order: 'orders',
   fills: 'orders',

@@ -2,6 +2,7 @@ import {
   balances,
   fills,
   instruments,
+  marks,
   openOrders,
   order,
   type PayloadCase,
@@ -196,6 +197,16 @@ export const binance: readonly PayloadCase[] = [
         '[{"symbol":"BTCUSDT","price":"61000.10","time":1717000000010},{"symbol":"BTCUSDT_270326","price":"63000.0","time":1717000000011}]'
     },
     expected: [{ symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', price: '61000.10', at: 1_717_000_000_010 }]
+  },
+  {
+    name: 'mark prices with their times, without dated contracts',
+    market: 'FUTURES',
+    ask: marks,
+    answers: {
+      '/fapi/v1/premiumIndex':
+        '[{"symbol":"BTCUSDT","markPrice":"61000.12345678","indexPrice":"61000.2","lastFundingRate":"0.0001","nextFundingTime":1717027200000,"time":1717000000010},{"symbol":"BTCUSDT_270326","markPrice":"63000.0","indexPrice":"61000.2","lastFundingRate":"","nextFundingTime":0,"time":1717000000010}]'
+    },
+    expected: [{ symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', price: '61000.12345678', at: 1_717_000_000_010 }]
   },
   {
     name: 'a spot order without a fill',

@@ -138,20 +138,36 @@ export const bybit: readonly PayloadCase[] = [
     ]
   },
   {
-    name: 'futures prices: perpetuals in USDT and USDC, no dated and no inverse contract',
+    name: 'futures prices with their marks: perpetuals in USDT and USDC, no dated and no inverse contract',
     market: 'FUTURES',
     ask: prices,
     answers: {
       '/v5/market/tickers?category=linear': listed(
         { symbol: 'SOLUSDT', lastPrice: '150.5', markPrice: '150.6' },
-        { symbol: 'SOLPERP', lastPrice: '150.7', markPrice: '150.6' },
+        { symbol: 'SOLPERP', lastPrice: '150.7', markPrice: '150.65' },
+        { symbol: 'NEWUSDT', lastPrice: '2', markPrice: '' },
         { symbol: 'SOL-26DEC25', lastPrice: '155', markPrice: '155' },
         { symbol: 'SOLUSD', lastPrice: '150', markPrice: '150' }
       )
     },
     expected: [
-      { symbol: 'SOLUSDT', exchangeSymbol: 'SOLUSDT', price: '150.5', at: 1_717_000_000_900, isListTime: true },
-      { symbol: 'SOLUSDC', exchangeSymbol: 'SOLPERP', price: '150.7', at: 1_717_000_000_900, isListTime: true }
+      {
+        symbol: 'SOLUSDT',
+        exchangeSymbol: 'SOLUSDT',
+        price: '150.5',
+        at: 1_717_000_000_900,
+        isListTime: true,
+        mark: '150.6'
+      },
+      {
+        symbol: 'SOLUSDC',
+        exchangeSymbol: 'SOLPERP',
+        price: '150.7',
+        at: 1_717_000_000_900,
+        isListTime: true,
+        mark: '150.65'
+      },
+      { symbol: 'NEWUSDT', exchangeSymbol: 'NEWUSDT', price: '2', at: 1_717_000_000_900, isListTime: true }
     ]
   },
   {

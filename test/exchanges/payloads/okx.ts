@@ -2,6 +2,7 @@ import {
   balances,
   fills,
   instruments,
+  marks,
   openOrders,
   order,
   type PayloadCase,
@@ -205,6 +206,18 @@ export const okx: readonly PayloadCase[] = [
       )
     },
     expected: [{ symbol: 'ETHUSDT', exchangeSymbol: 'ETH-USDT-SWAP', price: '2001', at: 1_717_000_000_010 }]
+  },
+  {
+    name: 'mark prices of linear swaps, without inverse ones',
+    market: 'FUTURES',
+    ask: marks,
+    answers: {
+      '/api/v5/public/mark-price?instType=SWAP': answer(
+        { instType: 'SWAP', instId: 'ETH-USDT-SWAP', markPx: '2001.1', ts: '1717000000010' },
+        { instType: 'SWAP', instId: 'ETH-USD-SWAP', markPx: '2002', ts: '1717000000010' }
+      )
+    },
+    expected: [{ symbol: 'ETHUSDT', exchangeSymbol: 'ETH-USDT-SWAP', price: '2001.1', at: 1_717_000_000_010 }]
   },
   { name: 'a spot order', ask: ofOrder, answers: { [TRADE_ORDER]: answer(ORDER) }, expected: READ_ORDER },
   {

@@ -28,6 +28,7 @@ export function refusal(status: number, body: string, headers: Record<string, st
 }
 
 export const prices = (client: ExchangeClient) => client.lastPrices()
+export const marks = (client: ExchangeClient) => client.markPrices()
 export const instruments = (client: ExchangeClient) => client.instruments({ onInvalidRow: () => undefined })
 export const openOrders = (client: ExchangeClient) => client.openOrders()
 export const balances = (client: ExchangeClient) => client.balances()

@@ -38,6 +38,7 @@ const BINANCE_WEIGHTS: Readonly<Record<string, number>> = {
   '/api/v3/account': 20,
   '/fapi/v1/time': 1,
   '/fapi/v2/ticker/price': 2,
+  '/fapi/v1/premiumIndex': 10,
   '/fapi/v1/exchangeInfo': 1,
   '/fapi/v1/order': 1,
   '/fapi/v1/openOrders': 40,
@@ -85,6 +86,7 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
   if (path === '/api/v3/time' || path === '/fapi/v1/time') return json({ serverTime: book.now() })
   if (path === '/api/v3/ticker/price') return tickers(book, 'SPOT')
   if (path === '/fapi/v2/ticker/price') return tickers(book, 'FUTURES')
+  if (path === '/fapi/v1/premiumIndex') return marks(book)
   if (path === '/api/v3/exchangeInfo') return exchangeInfo(book, 'SPOT')
   if (path === '/fapi/v1/exchangeInfo') return exchangeInfo(book, 'FUTURES')
   const account = authenticated(request, book)
@@ -168,6 +170,14 @@ function tickers(book: Book, market: MarketType): SimulatedAnswer {
     return `{"symbol":"${symbol}","price":"${book.priceOf(market, symbol)}"${time}}`
   })
   return { status: 200, body: `[${rows.join(',')}]` }
+}
+
+/** A quarterly contract is among the perpetuals. Its funding has no rate. */
+function marks(book: Book): SimulatedAnswer {
+  const row = (symbol: string, price: string, rate: string) =>
+    `{"symbol":"${symbol}","markPrice":"${price}","indexPrice":"${price}","estimatedSettlePrice":"${price}","lastFundingRate":"${rate}","interestRate":"0.00010000","nextFundingTime":0,"time":${book.answeredAt()}}`
+  const rows = book.symbols.map(({ symbol }) => row(symbol, book.markOf(symbol), '0.00038246'))
+  return { status: 200, body: `[${[...rows, row('BTCUSDT_260327', '9999.99', '')].join(',')}]` }
 }
 
 /** Other lists come before the symbols; a quarterly contract is among those of futures. */

@@ -147,7 +147,8 @@ function matching(orders: readonly SimulatedOrder[], query: URLSearchParams): Si
 function tickers(book: Book, market: MarketType): SimulatedAnswer {
   const rows = book.symbols.map(pair => {
     const price = book.priceOf(market, pair.symbol)
-    return `{"symbol":"${bybit.exchangeSymbol(pair, market)}","bid1Price":"${price}","ask1Price":"${price}","lastPrice":"${price}","volume24h":"11801.27771"}`
+    const mark = market === 'FUTURES' ? `,"markPrice":"${book.markOf(pair.symbol)}"` : ''
+    return `{"symbol":"${bybit.exchangeSymbol(pair, market)}","bid1Price":"${price}","ask1Price":"${price}","lastPrice":"${price}"${mark},"volume24h":"11801.27771"}`
   })
   const category = market === 'SPOT' ? 'spot' : 'linear'
   const body = `{"retCode":0,"retMsg":"OK","result":{"category":"${category}","list":[${rows.join(',')}]},"retExtInfo":{},"time":${book.answeredAt()}}`

@@ -10,6 +10,8 @@ export interface Book {
   now: () => number
   symbols: readonly SimulatedSymbol[]
   priceOf: (market: MarketType, symbol: string) => string
+  /** The mark price of a perpetual. */
+  markOf: (symbol: string) => string
   /** The time of the last change of the prices. */
   pricedAt: number
   /** The time of the last trade of a symbol. */

@@ -40,6 +40,7 @@ const LIMITS: Partial<Readonly<Record<ExchangeName, readonly AddressLimit[]>>> =
   OKX: [
     { ...OKX, paths: /public\/time/, weight: 10 },
     { ...OKX, paths: /market\/tickers/, weight: 20 },
+    { ...OKX, paths: /public\/mark-price/, weight: 10 },
     { ...OKX, paths: /public\/instruments/, weight: 20 }
   ],
   UPBIT: [

@@ -54,6 +54,7 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
   const market: MarketType = query.get('instType') === 'SWAP' ? 'FUTURES' : 'SPOT'
   if (path === '/api/v5/public/time') return ok([{ ts: String(book.now()) }])
   if (path === '/api/v5/market/tickers') return tickers(book, market)
+  if (path === '/api/v5/public/mark-price') return marks(book)
   if (path === '/api/v5/public/instruments') return instruments(book, market)
   const account = authenticated(request, book)
   switch (path) {
@@ -130,6 +131,15 @@ function tickers(book: Book, market: MarketType): SimulatedAnswer {
   if (market === 'FUTURES')
     rows.push('{"instType":"SWAP","instId":"BTC-USD-SWAP","last":"9999.99","ts":"1597026383085"}')
   return { status: 200, body: `{"code":"0","msg":"","data":[${rows.join(',')}]}` }
+}
+
+function marks(book: Book): SimulatedAnswer {
+  const rows = book.symbols.map(symbol => {
+    const instId = okx.exchangeSymbol(symbol, 'FUTURES')
+    return `{"instType":"SWAP","instId":"${instId}","markPx":"${book.markOf(symbol.symbol)}","ts":"${book.answeredAt()}"}`
+  })
+  const inverse = '{"instType":"SWAP","instId":"BTC-USD-SWAP","markPx":"9999.99","ts":"1597026383085"}'
+  return { status: 200, body: `{"code":"0","msg":"","data":[${[...rows, inverse].join(',')}]}` }
 }
 
 function instruments(book: Book, market: MarketType): SimulatedAnswer {

@@ -116,6 +116,7 @@ export class SimulatedExchange {
   readonly #server: Server
   readonly #symbols: SimulatedSymbol[]
   readonly #prices: Record<MarketType, Map<string, string>> = { SPOT: new Map(), FUTURES: new Map() }
+  readonly #marks = new Map<string, string>()
   readonly #frozen = new Set<string>()
   readonly #suspended = new Set<string>()
   readonly #tradedAt = new Map<string, number>()
@@ -366,6 +367,11 @@ export class SimulatedExchange {
     this.#tradedAt.delete(`${market} ${symbol}`)
   }
 
+  /** Sets the mark price of a perpetual. Default its last price. */
+  setMarkPrice(symbol: string, price: string): void {
+    this.#marks.set(symbol, price)
+  }
+
   /** Sets the time of the last trade of a symbol, until its price is set. Default: that of the last change of prices. */
   setTradedAt(market: MarketType, symbol: string, at: number): void {
     this.#tradedAt.set(`${market} ${symbol}`, at)
@@ -490,6 +496,7 @@ export class SimulatedExchange {
       now: () => this.now(),
       symbols: this.#symbols,
       priceOf: (market, symbol) => this.price(market, symbol),
+      markOf: symbol => this.#marks.get(symbol) ?? this.price('FUTURES', symbol),
       pricedAt: this.#pricedAt,
       tradedAt: (market, symbol) => this.#tradedAt.get(`${market} ${symbol}`) ?? this.#pricedAt,
       answeredAt: () => this.answeredAt ?? this.now(),
