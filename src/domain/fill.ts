@@ -31,4 +31,6 @@ export interface Fill {
   /** Gross, as the exchange reports it; null when it does not (always on spot). */
   realizedPnl: Decimal | null
   executedAt: Millis
+  /** The exchange marks it as one of a liquidation, of auto-deleveraging, or of another order of its own. */
+  forced?: true
 }

@@ -55,6 +55,8 @@ export interface UnifiedOrder {
   status: OrderState
   /** A conditional order that has ended by its trigger, without the order that it became. */
   lostChild?: true
+  /** The exchange marks it as an order of its own: a liquidation, auto-deleveraging, a settlement. */
+  forced?: true
   createdAt: Millis | null
   updatedAt: Millis | null
 }

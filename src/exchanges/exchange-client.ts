@@ -28,6 +28,21 @@ export interface CallOptions {
   onInvalidRow?: OnInvalidRow
 }
 
+/** Selects the fills of an account on a market. */
+export interface AccountFillsRange {
+  /** Included. */
+  from: Millis
+  /** Not included. */
+  until: Millis
+  /** The exchange's own symbols that are read where the exchange lists fills by symbol only. Others have no effect. */
+  symbols: readonly string[]
+  /**
+   * The ids of orders whose fills the caller does not need: where the exchange lists fills by order only, they are left
+   * out. Default none.
+   */
+  known?: ReadonlySet<string>
+}
+
 export interface OpenOrdersOptions extends CallOptions {
   /** Lists only the orders of this symbol. Default all. */
   exchangeSymbol?: string
@@ -78,6 +93,8 @@ export interface ExchangeClient {
   readonly marketType: MarketType
   readonly isTestnet: boolean
   readonly orderCosts: OrderCosts
+  /** How far back `accountFills` reads, in milliseconds. */
+  readonly fillsReachMs: Millis
 
   /** Last prices of every symbol of the market, in one call. Unsupported symbols (dated, inverse) are left out. */
   lastPrices(options?: CallOptions): Promise<Price[]>
@@ -102,6 +119,12 @@ export interface ExchangeClient {
    * fills later than the state of the order: the caller compares them with the filled quantity.
    */
   fills(ref: FillsRef, options?: CallOptions): Promise<Fill[]>
+  /**
+   * Every fill of the account on this market in a range, of any order, oldest first, with all windows and pages. Fills of
+   * unsupported symbols (dated, inverse) are left out. The exchange may list a fill some seconds late: the caller reads the
+   * end of a range again.
+   */
+  accountFills(range: AccountFillsRange, options?: CallOptions): Promise<Fill[]>
   /** Balances of the wallet of this market. */
   balances(options?: CallOptions): Promise<Balance[]>
   /** Open positions. On spot always empty, without a call. */

@@ -8,6 +8,7 @@ import type { Millis } from '../domain/millis.ts'
 import type { OrderRef, UnifiedOrder } from '../domain/order.ts'
 import type { Position } from '../domain/position.ts'
 import type {
+  AccountFillsRange,
   CallOptions,
   ExchangeClient,
   InvalidRow,
@@ -63,6 +64,10 @@ export class ObservedClient implements ExchangeClient {
     return this.#client.orderCosts
   }
 
+  get fillsReachMs(): Millis {
+    return this.#client.fillsReachMs
+  }
+
   lastPrices(options?: CallOptions): Promise<Price[]> {
     return this.#call('lastPrices', '', options, own => this.#client.lastPrices(own))
   }
@@ -86,6 +91,10 @@ export class ObservedClient implements ExchangeClient {
 
   fills(ref: OrderRef, options?: CallOptions): Promise<Fill[]> {
     return this.#call('fills', subjectOf(ref), options, own => this.#client.fills(ref, own))
+  }
+
+  accountFills(range: AccountFillsRange, options?: CallOptions): Promise<Fill[]> {
+    return this.#call('accountFills', '', options, own => this.#client.accountFills(range, own))
   }
 
   balances(options?: CallOptions): Promise<Balance[]> {

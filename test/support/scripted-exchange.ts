@@ -129,6 +129,7 @@ export class ScriptedExchange {
       marketType,
       isTestnet: false,
       orderCosts: this.orderCosts,
+      fillsReachMs: Number.POSITIVE_INFINITY,
       openOrders: async ({ exchangeSymbol: only } = {}) => {
         this.#called(only === undefined ? 'openOrders' : `openOrders ${only}`)
         return this.orders
@@ -149,6 +150,7 @@ export class ScriptedExchange {
       instruments: unasked,
       balances: unasked,
       positions: unasked,
+      accountFills: unasked,
       serverTime: unasked
     }
   }

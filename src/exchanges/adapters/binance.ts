@@ -1,6 +1,6 @@
 // @FEAT:exchanges @COMP:service @TYPE:integration
 
-import { MINUTE, SECOND } from '../../async/durations.ts'
+import { DAY, MINUTE, SECOND } from '../../async/durations.ts'
 import { type Balance, balanceOfParts, balanceOfTotal } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
@@ -10,6 +10,7 @@ import type { Millis } from '../../domain/millis.ts'
 import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
 import type {
+  AccountFillsRange,
   CallOptions,
   Credentials,
   ExchangeClient,
@@ -17,6 +18,7 @@ import type {
   OpenOrdersOptions,
   OrderCosts
 } from '../exchange-client.ts'
+import { ExchangeError } from '../exchange-error.ts'
 import {
   decimalOf,
   isRecord,
@@ -53,14 +55,25 @@ import { ExchangeApi, type InstrumentReader } from './exchange-api.ts'
 import {
   addUp,
   BINANCE_FUTURES_WINDOWS,
+  fillsBetween,
   fillsSince,
   type TimeWindow,
   unitedFills,
+  windowsBetween,
   windowsSince
 } from './fill-history.ts'
 
 const RECV_WINDOW_MS = 10 * SECOND
 const FILLS_PER_PAGE = 1_000
+const INCOME_PER_PAGE = 1_000
+/**
+ * The longest window of trades without an order. Spot reaches back without a bound; two years are enough. Sources:
+ * developers.binance.com/docs/binance-spot-api-docs/rest-api/account-endpoints, "Account trade list", and that of `fills`
+ */
+const TRADES: Readonly<Record<MarketType, { windowMs: number; reachMs: number }>> = {
+  SPOT: { windowMs: DAY, reachMs: 730 * DAY },
+  FUTURES: { windowMs: BINANCE_FUTURES_WINDOWS.lengthMs, reachMs: BINANCE_FUTURES_WINDOWS.retentionMs }
+}
 /** A firewall's 403 states no time; Binance asks to back off. */
 const FIREWALL_PENALTY_MS = MINUTE
 
@@ -91,6 +104,7 @@ interface MarketRoutes {
   openOrders: Route
   openOrdersOfSymbol: Route
   fills: Route
+  accountFills: Route
   balances: Route
 }
 
@@ -113,6 +127,7 @@ const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
     openOrders: route({ operation: 'openOrders', path: '/api/v3/openOrders', weight: 80 }),
     openOrdersOfSymbol: route({ operation: 'openOrders', path: '/api/v3/openOrders', weight: 6 }),
     fills: route({ operation: 'fills', path: '/api/v3/myTrades', weight: 20 }),
+    accountFills: route({ operation: 'accountFills', path: '/api/v3/myTrades', weight: 20 }),
     balances: route({ operation: 'balances', path: '/api/v3/account', weight: 20 })
   },
   FUTURES: {
@@ -126,6 +141,7 @@ const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
     openOrders: route({ operation: 'openOrders', path: '/fapi/v1/openOrders', weight: 40 }),
     openOrdersOfSymbol: route({ operation: 'openOrders', path: '/fapi/v1/openOrders', weight: 1 }),
     fills: route({ operation: 'fills', path: '/fapi/v1/userTrades', weight: 5 }),
+    accountFills: route({ operation: 'accountFills', path: '/fapi/v1/userTrades', weight: 5 }),
     balances: route({ operation: 'balances', path: '/fapi/v3/balance', weight: 5 })
   }
 }
@@ -134,11 +150,18 @@ const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
 const FUTURES_ROUTES = {
   marks: route({ operation: 'markPrices', path: '/fapi/v1/premiumIndex', weight: 10, signing: 'none' }),
   positions: route({ operation: 'positions', path: '/fapi/v3/positionRisk', weight: 5 }),
+  /** Every trade has a commission or a realised PnL in this list, which needs no symbol. */
+  tradedSymbols: route({ operation: 'accountFills', path: '/fapi/v1/income', weight: 30 }),
   algoOrder: route({ operation: 'order', path: '/fapi/v1/algoOrder', weight: 1 }),
   openAlgoOrders: route({ operation: 'openOrders', path: '/fapi/v1/openAlgoOrders', weight: 40 }),
   openAlgoOrdersOfSymbol: route({ operation: 'openOrders', path: '/fapi/v1/openAlgoOrders', weight: 1 })
 }
 const CONDITIONAL = /STOP|TAKE_PROFIT|TRAILING/i
+/**
+ * Ids of orders of the exchange itself: liquidation, auto-deleveraging, delisting. Source:
+ * developers.binance.com/docs/derivatives/usds-margined-futures/user-data-streams/Event-Order-Update
+ */
+const FORCED_ORDER = /^(autoclose-|adl_autoclose|settlement_autoclose-)/
 
 const STATES: Readonly<Record<string, OrderState>> = {
   NEW: 'open',
@@ -174,6 +197,7 @@ export class BinanceClient implements ExchangeClient {
   readonly marketType: MarketType
   readonly isTestnet: boolean
   readonly orderCosts: OrderCosts
+  readonly fillsReachMs: Millis
   readonly #api: ExchangeApi<unknown>
   readonly #routes: MarketRoutes
   readonly #orders: ConditionalOrders
@@ -183,6 +207,7 @@ export class BinanceClient implements ExchangeClient {
     this.marketType = marketType
     this.isTestnet = context.isTestnet
     this.orderCosts = orderCostsOf(marketType)
+    this.fillsReachMs = TRADES[marketType].reachMs
     this.#routes = ROUTES[marketType]
     this.#api = new ExchangeApi({
       context,
@@ -329,6 +354,68 @@ export class BinanceClient implements ExchangeClient {
     }
   }
 
+  /**
+   * Trades are listed by symbol only. Futures name the symbols that were traded in the list of income. On spot the fills
+   * of other symbols than the given ones are not found. A symbol that the exchange does not know any more has no fills.
+   */
+  async accountFills(range: AccountFillsRange, options?: CallOptions): Promise<Fill[]> {
+    const traded = this.marketType === 'SPOT' ? [] : await this.#tradedSymbols(range, options)
+    const fills: Fill[] = []
+    for (const symbol of new Set([...range.symbols, ...traded])) {
+      if (unifiedSymbol(symbol) === null) continue
+      for (const window of windowsBetween(range, TRADES[this.marketType].windowMs)) {
+        fills.push(...(await this.#tradesOf(symbol, window, options)))
+      }
+    }
+    return fillsBetween(fills, range)
+  }
+
+  async #tradesOf(symbol: string, window: TimeWindow, options: CallOptions | undefined): Promise<Fill[]> {
+    const { onInvalidRow } = options ?? {}
+    const parse = (row: JsonRecord) => parseBinanceFill(row, this.marketType)
+    try {
+      return await this.#api.readPages<Fill, FuturesPage>(
+        {
+          route: this.#routes.accountFills,
+          query: (page = window) => queryOf({ symbol, limit: FILLS_PER_PAGE, ...page }),
+          idFields: ['orderId', 'id'],
+          read: (body, page = window) => {
+            const rows = rowsOf(body, 'fills')
+            const last = rows.at(-1)
+            const isOver = last !== undefined && millisOf(last, 'time') > window.endTime
+            return { rows, next: isOver ? undefined : pageAfter(rows, page) }
+          },
+          parse: rows => supportedOnly(rows, parse, onInvalidRow)
+        },
+        options
+      )
+    } catch (err) {
+      if (err instanceof ExchangeError && err.code === 'bad_symbol') return []
+      throw err
+    }
+  }
+
+  /** Source: developers.binance.com/docs/derivatives/usds-margined-futures/account/rest-api/Get-Income-History */
+  async #tradedSymbols(range: AccountFillsRange, options: CallOptions | undefined): Promise<string[]> {
+    const symbols: string[] = []
+    for (const window of windowsBetween(range, TRADES.FUTURES.windowMs)) {
+      const listed = await this.#api.readPages<string, number>(
+        {
+          route: FUTURES_ROUTES.tradedSymbols,
+          query: (page = 1) => queryOf({ ...window, page, limit: INCOME_PER_PAGE }),
+          read: (body, page = 1) => {
+            const rows = rowsOf(body, 'income')
+            return { rows, next: rows.length < INCOME_PER_PAGE ? undefined : page + 1 }
+          },
+          parse: rows => rowsOf(rows, 'income').flatMap(row => optionalText(row, 'symbol') ?? [])
+        },
+        options
+      )
+      symbols.push(...listed)
+    }
+    return symbols
+  }
+
   async balances(options?: CallOptions): Promise<Balance[]> {
     const query = this.marketType === 'SPOT' ? queryOf({ omitZeroBalances: 'true' }) : ''
     const parse = this.marketType === 'SPOT' ? parseBinanceSpotBalances : parseBinanceFuturesBalances
@@ -395,7 +482,8 @@ export function parseBinanceOrder(row: JsonRecord, marketType: MarketType): Unif
     averagePrice: marketType === 'SPOT' ? spotAverage(row, filledQuantity) : priceOf(row, 'avgPrice'),
     status: meaningOf(row, 'status', STATES),
     createdAt: optionalMillis(row, 'time') ?? optionalMillis(row, 'transactTime'),
-    updatedAt: optionalMillis(row, 'updateTime') ?? optionalMillis(row, 'transactTime')
+    updatedAt: optionalMillis(row, 'updateTime') ?? optionalMillis(row, 'transactTime'),
+    ...(FORCED_ORDER.test(optionalText(row, 'clientOrderId') ?? '') && { forced: true as const })
   }
 }
 

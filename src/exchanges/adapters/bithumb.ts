@@ -24,6 +24,7 @@ const BITHUMB: Dialect = {
     timeOf: body => optionalMillis(recordOf(recordOf(body, 'the answer').data, 'data'), 'date')
   },
   openOrdersPath: '/v1/orders',
+  closedOrders: { path: '/v1/orders', has: 'pages' },
   timestamped: true,
   refusals: {
     ...SHARED_REFUSALS,

@@ -10,6 +10,7 @@ import type { Millis } from '../../domain/millis.ts'
 import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
 import type {
+  AccountFillsRange,
   CallOptions,
   Credentials,
   ExchangeClient,
@@ -54,7 +55,16 @@ import {
   supportedOnly
 } from './adapter.ts'
 import { ExchangeApi, type PagedRequest } from './exchange-api.ts'
-import { addUp, BYBIT_WINDOWS, fillsSince, type TimeWindow, unitedFills, windowsSince } from './fill-history.ts'
+import {
+  addUp,
+  BYBIT_WINDOWS,
+  fillsBetween,
+  fillsSince,
+  type TimeWindow,
+  unitedFills,
+  windowsBetween,
+  windowsSince
+} from './fill-history.ts'
 
 const RECV_WINDOW_MS = 5 * SECOND
 /** The most that Bybit allows. */
@@ -93,6 +103,7 @@ const ROUTES = {
   endedOrder: accountRoute({ operation: 'order', path: '/v5/order/history' }),
   openOrders: accountRoute({ operation: 'openOrders', path: '/v5/order/realtime' }),
   fills: accountRoute({ operation: 'fills', path: '/v5/execution/list' }),
+  accountFills: accountRoute({ operation: 'accountFills', path: '/v5/execution/list' }),
   balances: accountRoute({ operation: 'balances', path: '/v5/account/wallet-balance' }),
   positions: accountRoute({ operation: 'positions', path: '/v5/position/list' })
 }
@@ -138,6 +149,10 @@ const NO_TRADES: ReadonlySet<string> = new Set([
   ...['CorporateAction', 'ForwardSplitSettle', 'ReverseSplitSettle', 'Dividend']
 ])
 
+/** Executions of the exchange itself: https://bybit-exchange.github.io/docs/v5/enum#exectype and #createtype */
+const FORCED_EXECUTIONS: ReadonlySet<string> = new Set(['AdlTrade', 'BustTrade'])
+const FORCED_ORDER = /^CreateBy(Liq|TakeOver|Adl|AdminClosing|Settle)/
+
 type ParsedList<T> = Pick<PagedRequest<JsonRecord, T, string>, 'route' | 'idFields' | 'parse'>
 
 /** API v5: spot and linear perpetuals on a unified account. Inverse and dated contracts are rejected. */
@@ -146,6 +161,7 @@ export class BybitClient implements ExchangeClient {
   readonly marketType: MarketType
   readonly isTestnet: boolean
   readonly orderCosts: OrderCosts
+  readonly fillsReachMs = BYBIT_WINDOWS.retentionMs
   readonly #api: ExchangeApi<JsonRecord>
 
   constructor(context: AdapterContext) {
@@ -240,14 +256,12 @@ export class BybitClient implements ExchangeClient {
   async fills(ref: FillsRef, options?: CallOptions): Promise<Fill[]> {
     this.#api.parse('fills', () => supportedSymbol(ref.exchangeSymbol, this.marketType))
     const { exchangeOrderId: orderId } = ref
-    const isTrade = (row: JsonRecord) =>
-      row.orderId === orderId && !NO_TRADES.has(optionalText(row, 'execType') ?? 'Trade')
     const list = {
       route: ROUTES.fills,
       idFields: ['execId'],
       parse: (rows: unknown[]) =>
         rowsOf(rows, 'fills')
-          .filter(isTrade)
+          .filter(row => row.orderId === orderId && isTrade(row))
           .map(row => parseBybitFill(row, this.marketType, options?.onInvalidRow))
     }
     const fills: Fill[] = []
@@ -257,6 +271,23 @@ export class BybitClient implements ExchangeClient {
       if (addUp(fills, ref)) break
     }
     return unitedFills(fills, ref)
+  }
+
+  /** Without an order or a symbol the list has all executions of the category. Source: that of `fills` */
+  async accountFills(range: AccountFillsRange, options?: CallOptions): Promise<Fill[]> {
+    const { onInvalidRow } = options ?? {}
+    const parse = (row: JsonRecord) => (isTrade(row) ? parseBybitFill(row, this.marketType, onInvalidRow) : null)
+    const list = {
+      route: ROUTES.accountFills,
+      idFields: ['symbol', 'orderId', 'execId'],
+      parse: (rows: unknown[]) => supportedOnly(rows, parse, onInvalidRow)
+    }
+    const fills: Fill[] = []
+    for (const window of windowsBetween(range, BYBIT_WINDOWS.lengthMs)) {
+      const query = queryOf({ category: CATEGORY[this.marketType], limit: 100, ...window })
+      fills.push(...(await this.#rows(list, query, options)).reverse())
+    }
+    return fillsBetween(fills, range)
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
@@ -349,8 +380,20 @@ export function parseBybitOrder(row: JsonRecord, marketType: MarketType): Unifie
     averagePrice: isZero(filledQuantity) ? null : priceOf(row, 'avgPrice'),
     status: meaningOf(row, 'orderStatus', STATES),
     createdAt: optionalMillis(row, 'createdTime'),
-    updatedAt: optionalMillis(row, 'updatedTime')
+    updatedAt: optionalMillis(row, 'updatedTime'),
+    ...(FORCED_ORDER.test(optionalText(row, 'createType') ?? '') && { forced: true as const })
   }
+}
+
+function isTrade(row: JsonRecord): boolean {
+  return !NO_TRADES.has(optionalText(row, 'execType') ?? 'Trade')
+}
+
+function isForced(row: JsonRecord): boolean {
+  return (
+    FORCED_EXECUTIONS.has(optionalText(row, 'execType') ?? '') ||
+    FORCED_ORDER.test(optionalText(row, 'createType') ?? '')
+  )
 }
 
 /**
@@ -386,7 +429,8 @@ export function parseBybitFill(row: JsonRecord, marketType: MarketType, onInvali
     ...(feeIn !== undefined && { feeIn }),
     ...(feeIn !== undefined && taxes.length > 0 && { taxes }),
     realizedPnl: marketType === 'SPOT' ? null : optionalDecimal(row, 'execPnl'),
-    executedAt: millisOf(row, 'execTime')
+    executedAt: millisOf(row, 'execTime'),
+    ...(isForced(row) && { forced: true as const })
   }
 }
 

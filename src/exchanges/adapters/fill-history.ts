@@ -48,6 +48,23 @@ export function windowsSince(since: Millis | undefined, now: Millis, rules: Wind
   return windows
 }
 
+/** The windows of a time span that ends before `until`, the oldest first. */
+export function windowsBetween({ from, until }: { from: Millis; until: Millis }, lengthMs: Millis): TimeWindow[] {
+  const windows: TimeWindow[] = []
+  for (let startTime = from; startTime < until; startTime += lengthMs) {
+    windows.push({ startTime, endTime: Math.min(startTime + lengthMs, until) - 1 })
+  }
+  return windows
+}
+
+/** The fills of a time span that ends before `until`, each once, oldest first. */
+export function fillsBetween(fills: readonly Fill[], { from, until }: { from: Millis; until: Millis }): Fill[] {
+  const inside = fills.filter(({ executedAt }) => executedAt >= from && executedAt < until)
+  const idOf = ({ exchangeSymbol, exchangeOrderId, exchangeTradeId }: Fill) =>
+    `${exchangeSymbol} ${exchangeOrderId} ${exchangeTradeId}`
+  return [...new Map(inside.map(fill => [idOf(fill), fill])).values()].sort((a, b) => a.executedAt - b.executedAt)
+}
+
 /** The time since which the fills of an order are read; undefined when it is not known. */
 export function fillsSince({ since, createdAt }: FillsRef): Millis | undefined {
   return since ?? createdAt

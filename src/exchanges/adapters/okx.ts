@@ -11,6 +11,7 @@ import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '..
 import { type Pair, pairOf } from '../../domain/pair.ts'
 import type { Position, PositionSide } from '../../domain/position.ts'
 import type {
+  AccountFillsRange,
   CallOptions,
   Credentials,
   ExchangeClient,
@@ -55,7 +56,7 @@ import {
 } from './adapter.ts'
 import { ConditionalOrders } from './conditional-orders.ts'
 import { ExchangeApi, type InstrumentReader } from './exchange-api.ts'
-import { addUp, fillsSince, unitedFills } from './fill-history.ts'
+import { addUp, fillsBetween, fillsSince, unitedFills } from './fill-history.ts'
 
 /** Contract sizes change only when a contract is listed or redenominated. */
 const CONTRACTS_TTL_MS = HOUR
@@ -64,6 +65,10 @@ const CONTRACTS_MIN_AGE_MS = MINUTE
 const ROWS_PER_PAGE = 100
 /** The first list of fills reaches back three days; one hour less, because clocks differ. */
 const RECENT_FILLS_MS = 3 * DAY - HOUR
+/** The history of fills reaches back three months; two days less, because February is short. */
+const FILLS_REACH_MS = 88 * DAY
+/** The list is filtered by the time of its rows, which differs from that of the execution. */
+const ROW_TIME_MARGIN_MS = MINUTE
 
 /** OKX counts every route separately: public ones per address, private ones per user. */
 const LIMITS: readonly RateLimit[] = [
@@ -97,6 +102,7 @@ const ROUTES = {
   fills: route({ operation: 'fills', path: '/api/v5/trade/fills', limit: 'fills' }),
   /** Reaches back three months. */
   olderFills: route({ operation: 'fills', path: '/api/v5/trade/fills-history', limit: 'fills-history' }),
+  accountFills: route({ operation: 'accountFills', path: '/api/v5/trade/fills-history', limit: 'fills-history' }),
   balances: route({ operation: 'balances', path: '/api/v5/account/balance', limit: 'balance' }),
   positions: route({ operation: 'positions', path: '/api/v5/account/positions', limit: 'positions' })
 }
@@ -129,6 +135,14 @@ const ALGO_STATES: Readonly<Record<string, OrderState>> = {
 const SIDES: Readonly<Record<string, OrderSide>> = { buy: 'BUY', sell: 'SELL' }
 const POSITION_SIDES: Readonly<Record<string, PositionSide>> = { net: 'BOTH', long: 'LONG', short: 'SHORT' }
 
+/** Orders of the exchange itself: okx.com/docs-v5/en, `category` of "Get order" */
+const FORCED_CATEGORIES: ReadonlySet<string> = new Set(['full_liquidation', 'partial_liquidation', 'adl', 'delivery'])
+/**
+ * Executions of the exchange itself: partial liquidation (100 to 103), liquidation (104 to 107), delivery (112, 113) and
+ * auto-deleveraging (125 to 128). Source: okx.com/docs-v5/en, `subType` of "Get transaction details"
+ */
+const FORCED_EXECUTION = /^(10[0-7]|11[23]|12[5-8])$/
+
 /** Base units per contract, by the exchange's own symbol. */
 export type ContractSizes = ReadonlyMap<string, Decimal>
 
@@ -145,6 +159,7 @@ const CONTRACTS = new WeakMap<ExchangeHost, KnownContracts>()
 export class OkxClient implements ExchangeClient {
   readonly exchange = 'OKX'
   readonly orderCosts: OrderCosts = ONE_CALL_EACH
+  readonly fillsReachMs = FILLS_REACH_MS
   readonly marketType: MarketType
   readonly isTestnet: boolean
   readonly #api: ExchangeApi<readonly unknown[]>
@@ -269,6 +284,22 @@ export class OkxClient implements ExchangeClient {
       fills.push(...(await this.#rows({ route, cursor: 'billId', parse }, query, options)).reverse())
     }
     return fills
+  }
+
+  /** Source: okx.com/docs-v5/en, "Get transaction details (last 3 months)" */
+  async accountFills(range: AccountFillsRange, options?: CallOptions): Promise<Fill[]> {
+    const query = {
+      instType: INSTRUMENT_TYPES[this.marketType],
+      begin: String(range.from - ROW_TIME_MARGIN_MS),
+      end: String(range.until + ROW_TIME_MARGIN_MS)
+    }
+    const list = { route: ROUTES.accountFills, cursor: 'billId', parse: (page: unknown[]) => page }
+    const rows = await this.#rows(list, query, options)
+    const sizes = await this.#sizesFor(rows, 'accountFills', options)
+    const fills = this.#api.parse('accountFills', () =>
+      supportedOnly(rows, row => parseOkxFill(row, sizes), options?.onInvalidRow)
+    )
+    return fillsBetween(fills.reverse(), range)
   }
 
   async balances(options?: CallOptions): Promise<Balance[]> {
@@ -410,7 +441,8 @@ export function parseOkxOrder(row: JsonRecord, sizes: ContractSizes): UnifiedOrd
     averagePrice: priceOf(row, 'avgPx'),
     status: meaningOf(row, 'state', STATES),
     createdAt: optionalMillis(row, 'cTime'),
-    updatedAt: optionalMillis(row, 'uTime')
+    updatedAt: optionalMillis(row, 'uTime'),
+    ...(FORCED_CATEGORIES.has(optionalText(row, 'category') ?? '') && { forced: true as const })
   }
 }
 
@@ -457,7 +489,8 @@ export function parseOkxFill(row: JsonRecord, sizes: ContractSizes): Fill {
     fee: fee === null ? null : negated(fee),
     feeAsset: optionalText(row, 'feeCcy'),
     realizedPnl: row.instType === 'SPOT' ? null : optionalDecimal(row, 'fillPnl'),
-    executedAt: optionalMillis(row, 'fillTime') ?? millisOf(row, 'ts')
+    executedAt: optionalMillis(row, 'fillTime') ?? millisOf(row, 'ts'),
+    ...(FORCED_EXECUTION.test(optionalText(row, 'subType') ?? '') && { forced: true as const })
   }
 }
 

@@ -4,6 +4,7 @@
  * quote first (`KRW-BTC`), requests are signed with a JSON web token.
  */
 import { createHash, randomUUID } from 'node:crypto'
+import { DAY } from '../../async/durations.ts'
 import { type Balance, balanceOfParts } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
@@ -14,6 +15,7 @@ import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain
 import { type Pair, pairOf } from '../../domain/pair.ts'
 import type { Position } from '../../domain/position.ts'
 import type {
+  AccountFillsRange,
   CallOptions,
   Credentials,
   ExchangeClient,
@@ -55,12 +57,23 @@ import {
   UnsupportedSymbol
 } from './adapter.ts'
 import { ExchangeApi, type InstrumentReader, type PriceList } from './exchange-api.ts'
+import { fillsBetween, type TimeWindow, windowsBetween } from './fill-history.ts'
 
 const HALF_A_SECOND_MS = 500
 const MARKET = /^([A-Z0-9]{1,20})-([A-Z0-9]{1,20})$/
 const HEADER = Buffer.from('{"alg":"HS256","typ":"JWT"}').toString('base64url')
 
 const ORDERS_PER_PAGE = 100
+const CLOSED_PER_PAGE = 1_000
+/** The longest time between the ends of a window of closed orders. */
+const CLOSED_WINDOW_MS = 7 * DAY
+/**
+ * Closed orders are listed by the time of their creation. An order that was created so long before a range is not read for
+ * fills of the range.
+ */
+const ORDER_LIFE_MS = 30 * DAY
+/** How far back closed orders are read. No bound is documented. */
+const FILLS_REACH_MS = 365 * DAY
 
 const SIDES: Readonly<Record<string, OrderSide>> = { bid: 'BUY', ask: 'SELL' }
 
@@ -76,6 +89,11 @@ export interface Dialect {
   usage?: UsageSource
   prices: Pick<PriceList, 'query' | 'fields' | 'symbolOfKey' | 'timeOf'> & { path: string }
   openOrdersPath: string
+  /**
+   * The list of closed orders: of windows of time, or all of them, the newest first. Sources:
+   * docs.upbit.com/kr/reference/list-closed-orders, apidocs.bithumb.com/reference/주문-리스트-조회
+   */
+  closedOrders: { path: string; has: 'windows' | 'pages' }
   /** Whether the token contains the time. */
   timestamped: boolean
   /** What refusals mean, by name. */
@@ -113,6 +131,7 @@ const ROUTES = {
   instruments: publicRoute({ operation: 'instruments', path: '/v1/market/all' }),
   order: accountRoute({ operation: 'order', path: '/v1/order' }),
   fills: accountRoute({ operation: 'fills', path: '/v1/order' }),
+  accountFills: accountRoute({ operation: 'accountFills', path: '/v1/order' }),
   balances: accountRoute({ operation: 'balances', path: '/v1/accounts' })
 }
 
@@ -122,15 +141,20 @@ export class DialectClient implements ExchangeClient {
   readonly marketType = 'SPOT'
   readonly isTestnet = false
   readonly orderCosts: OrderCosts = ONE_CALL_EACH
+  readonly fillsReachMs = FILLS_REACH_MS
   readonly #api: ExchangeApi<unknown>
   readonly #prices: PriceList
   readonly #openOrders: Route
+  readonly #closedOrders: Route
+  readonly #hasWindows: boolean
 
   constructor(context: AdapterContext, dialect: Dialect) {
     const { path, ...prices } = dialect.prices
     this.exchange = dialect.exchange
     this.#prices = { ...prices, route: publicRoute({ operation: 'lastPrices', path }), unifiedSymbol }
     this.#openOrders = accountRoute({ operation: 'openOrders', path: dialect.openOrdersPath })
+    this.#closedOrders = accountRoute({ operation: 'accountFills', path: dialect.closedOrders.path })
+    this.#hasWindows = dialect.closedOrders.has === 'windows'
     this.#api = new ExchangeApi({
       context,
       host: {
@@ -172,6 +196,89 @@ export class DialectClient implements ExchangeClient {
     return await this.#api.read(
       request,
       body => checkedOrder(recordOf(body, 'the order'), options?.onInvalidRow),
+      options
+    )
+  }
+
+  /**
+   * Trades are listed by order only: those of each closed order that was created up to 30 days before the range, and those
+   * of each open order that is filled in part.
+   */
+  async accountFills(range: AccountFillsRange, options?: CallOptions): Promise<Fill[]> {
+    const { known, until } = range
+    const from = range.from - ORDER_LIFE_MS
+    const ids = await this.#openIds(options)
+    if (this.#hasWindows) {
+      for (const window of windowsBetween({ from, until }, CLOSED_WINDOW_MS)) {
+        ids.push(...(await this.#closedIdsOf(window, options)))
+      }
+    } else ids.push(...(await this.#closedIdsSince(from, options)))
+    const fills: Fill[] = []
+    for (const uuid of new Set(ids)) {
+      if (known?.has(uuid)) continue
+      const request = { route: ROUTES.accountFills, query: queryOf({ uuid }) }
+      const parse = (body: unknown) => supportedOnly([body], parseTokenFills, options?.onInvalidRow).flat()
+      fills.push(...(await this.#api.read(request, parse, options)))
+    }
+    return fillsBetween(fills, range)
+  }
+
+  async #openIds(options: CallOptions | undefined): Promise<string[]> {
+    const route = { ...this.#openOrders, operation: 'accountFills' }
+    const base = `states[]=wait&states[]=watch&limit=${ORDERS_PER_PAGE}&order_by=asc`
+    return await this.#idPages(
+      route,
+      page => `${base}&page=${page}`,
+      ORDERS_PER_PAGE,
+      Number.NEGATIVE_INFINITY,
+      options
+    )
+  }
+
+  /** The pages of all closed orders, the newest first, until one has an order of before `since`. */
+  async #closedIdsSince(since: Millis, options: CallOptions | undefined): Promise<string[]> {
+    const base = `states[]=done&states[]=cancel&limit=${ORDERS_PER_PAGE}&order_by=desc`
+    return await this.#idPages(this.#closedOrders, page => `${base}&page=${page}`, ORDERS_PER_PAGE, since, options)
+  }
+
+  /** A window has no pages: the next part of it begins at the creation of the last order. */
+  async #closedIdsOf(window: TimeWindow, options: CallOptions | undefined): Promise<string[]> {
+    const base = `states[]=done&states[]=cancel&limit=${CLOSED_PER_PAGE}&order_by=asc&end_time=${window.endTime}`
+    return await this.#api.readPages<string, Millis>(
+      {
+        route: this.#closedOrders,
+        query: (startTime = window.startTime) => `${base}&start_time=${startTime}`,
+        read: body => {
+          const rows = rowsOf(body, 'closed orders')
+          const last = rows.length < CLOSED_PER_PAGE ? undefined : rows.at(-1)
+          return { rows, next: last && createdAtOf(last) }
+        },
+        idFields: ['uuid'],
+        parse: filledIds
+      },
+      options
+    )
+  }
+
+  async #idPages(
+    route: Route,
+    query: (page: number) => string,
+    perPage: number,
+    since: Millis,
+    options: CallOptions | undefined
+  ): Promise<string[]> {
+    return await this.#api.readPages<string, number>(
+      {
+        route,
+        query: (page = 1) => query(page),
+        read: (body, page = 1) => {
+          const rows = rowsOf(body, 'orders')
+          const last = rows.length < perPage ? undefined : rows.at(-1)
+          return { rows, next: last === undefined || createdAtOf(last) < since ? undefined : page + 1 }
+        },
+        idFields: ['uuid'],
+        parse: filledIds
+      },
       options
     )
   }
@@ -286,6 +393,19 @@ export function parseTokenOrder(row: JsonRecord): UnifiedOrder {
     createdAt: optionalTime(row, 'created_at'),
     updatedAt: null
   }
+}
+
+/** The ids of the orders that are filled, at least in part. */
+function filledIds(rows: unknown[]): string[] {
+  return rowsOf(rows, 'orders').flatMap(row =>
+    isZero(optionalDecimal(row, 'executed_volume') ?? '0') ? [] : textOf(row, 'uuid')
+  )
+}
+
+function createdAtOf(row: JsonRecord): Millis {
+  const at = optionalTime(row, 'created_at')
+  if (at === null) throw new UnreadableAnswer('created_at is missing')
+  return at
 }
 
 /** An order, which is reported when its volumes contradict each other. @throws {UnreadableAnswer} @throws {UnsupportedSymbol} */

@@ -19,6 +19,7 @@ const UPBIT: Dialect = {
     fields: { symbol: 'market', price: 'trade_price', time: 'timestamp' }
   },
   openOrdersPath: '/v1/orders/open',
+  closedOrders: { path: '/v1/orders/closed', has: 'windows' },
   timestamped: false,
   refusals: { ...SHARED_REFUSALS, no_authorization_i_p: 'permission', notfoundmarket: 'bad_symbol' }
 }

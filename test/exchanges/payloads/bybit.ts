@@ -279,9 +279,9 @@ export const bybit: readonly PayloadCase[] = [
       )
     },
     expected: [
-      { ...READ_FILL, exchangeTradeId: 'x-0', executedAt: 1_717_000_000_019 },
+      { ...READ_FILL, exchangeTradeId: 'x-0', executedAt: 1_717_000_000_019, forced: true },
       READ_FILL,
-      { ...READ_FILL, exchangeTradeId: 'x-2', fee: '-0.01' }
+      { ...READ_FILL, exchangeTradeId: 'x-2', fee: '-0.01', forced: true }
     ]
   },
   {

@@ -10,6 +10,7 @@ import {
   listedFills,
   openOrdersOf,
   orderById,
+  queriedOrders,
   Refused,
   type SimulatedAnswer,
   type SimulatedDialect,
@@ -45,6 +46,7 @@ const BINANCE_WEIGHTS: Readonly<Record<string, number>> = {
   '/fapi/v1/openAlgoOrders': 40,
   '/fapi/v1/algoOrder': 1,
   '/fapi/v1/userTrades': 5,
+  '/fapi/v1/income': 30,
   '/fapi/v3/balance': 5,
   '/fapi/v3/positionRisk': 5
 }
@@ -110,9 +112,11 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
       return order === undefined ? refusal(400, -2013, 'Order does not exist.') : { status: 200, body: algoText(order) }
     }
     case '/api/v3/myTrades':
-      return trades(orderOf(account, market, query), query, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY)
+      return spotTrades(tradesOf(account, market, query), query)
     case '/fapi/v1/userTrades':
-      return futuresTrades(orderOf(account, market, query), query, book)
+      return futuresTrades(tradesOf(account, market, query), query, book)
+    case '/fapi/v1/income':
+      return income(account, query)
     case '/api/v3/account':
       return json({
         accountType: 'SPOT',
@@ -131,6 +135,43 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
     default:
       return json({ code: -5000, msg: 'Path is invalid' }, 404)
   }
+}
+
+function tradesOf(account: SimulatedAccount, market: MarketType, query: URLSearchParams): SimulatedOrder[] {
+  const symbol = query.get('symbol')
+  if (symbol === null) throw new Refused(refusal(400, -1102, "Mandatory parameter 'symbol' was not sent."))
+  return queriedOrders(account, market, { symbol, id: query.get('orderId') })
+}
+
+/** The commission of each trade. */
+function income(account: SimulatedAccount, query: URLSearchParams): SimulatedAnswer {
+  const limit = Number(query.get('limit') ?? 100)
+  const first = (Number(query.get('page') ?? 1) - 1) * limit
+  const orders = queriedOrders(account, 'FUTURES', { symbol: query.get('symbol'), id: null })
+  const rows = listedFills(orders, timeIn(query, 'startTime', 0), timeIn(query, 'endTime', Number.POSITIVE_INFINITY))
+  return json(
+    rows.slice(first, first + limit).map(({ order, fill }) => ({
+      symbol: order.exchangeSymbol,
+      incomeType: 'COMMISSION',
+      income: new Big(fill.fee).neg().toFixed(),
+      asset: fill.feeAsset,
+      time: fill.at,
+      info: 'COMMISSION',
+      tranId: fill.tradeId,
+      tradeId: fill.tradeId
+    }))
+  )
+}
+
+/** A window has at most 24 hours. */
+function spotTrades(orders: readonly SimulatedOrder[], query: URLSearchParams): SimulatedAnswer {
+  const from = timeIn(query, 'startTime', Number.NEGATIVE_INFINITY)
+  const to = timeIn(query, 'endTime', Number.POSITIVE_INFINITY)
+  if (query.has('startTime') && query.has('fromId'))
+    return refusal(400, -1128, 'Combination of optional parameters invalid.')
+  if (query.has('startTime') && to - from > DAY)
+    return refusal(400, -1127, 'More than 24 hours between startTime and endTime.')
+  return trades(orders, query, from, to)
 }
 
 /** The order with an id and symbol: spot orders of two symbols may have one id. */
@@ -215,7 +256,7 @@ function orderText(order: SimulatedOrder): string {
   const average = new Big(order.filledQuantity).eq(0) ? '0' : new Big(order.cost).div(order.filledQuantity).toFixed()
   const rest = JSON.stringify({
     symbol: order.exchangeSymbol,
-    clientOrderId: order.clientOrderId,
+    clientOrderId: clientIdOf(order),
     price: order.price ?? '0.00000000',
     origQty: order.quantity,
     executedQty: order.filledQuantity,
@@ -230,6 +271,11 @@ function orderText(order: SimulatedOrder): string {
     updateTime: order.updatedAt
   })
   return withBare(rest, { orderId: order.exchangeOrderId })
+}
+
+function clientIdOf({ forced, clientOrderId }: SimulatedOrder): string {
+  if (forced === 'adl') return 'adl_autoclose'
+  return forced === 'liquidation' ? `autoclose-${clientOrderId}` : clientOrderId
 }
 
 function algoText(order: SimulatedOrder): string {
@@ -268,18 +314,18 @@ function fillText(order: SimulatedOrder, fill: SimulatedFill): string {
 }
 
 /** Without times the last 7 days; a window has at most 7 days; the list reaches back 6 months. */
-function futuresTrades(order: SimulatedOrder | undefined, query: URLSearchParams, book: Book): SimulatedAnswer {
+function futuresTrades(orders: readonly SimulatedOrder[], query: URLSearchParams, book: Book): SimulatedAnswer {
   const from = timeIn(query, 'startTime', timeIn(query, 'endTime', book.now()) - 7 * DAY)
   const to = timeIn(query, 'endTime', from + 7 * DAY)
   const isTimed = query.has('startTime') || query.has('endTime')
   if (query.has('fromId') && isTimed) return refusal(400, -1128, 'Combination of optional parameters invalid.')
   if (to - from > 7 * DAY) return refusal(400, -4165, 'Invalid time interval')
-  return trades(order, query, Math.max(from, book.now() - 183 * DAY), to)
+  return trades(orders, query, Math.max(from, book.now() - 183 * DAY), to)
 }
 
-function trades(order: SimulatedOrder | undefined, query: URLSearchParams, from: number, to: number): SimulatedAnswer {
+function trades(orders: readonly SimulatedOrder[], query: URLSearchParams, from: number, to: number): SimulatedAnswer {
   const fromId = BigInt(query.get('fromId') ?? 0)
-  const rows = listedFills(order === undefined ? [] : [order], from, to)
+  const rows = listedFills(orders, from, to)
     .filter(({ fill }) => BigInt(fill.tradeId) >= fromId)
     .slice(0, Number(query.get('limit') ?? 500))
   return { status: 200, body: `[${rows.map(({ order, fill }) => fillText(order, fill))}]` }

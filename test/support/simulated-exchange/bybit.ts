@@ -27,6 +27,8 @@ const STATES: Record<OrderState, string> = {
   expired: 'Deactivated'
 }
 const POSITION_INDEX: Record<PositionSide, number> = { BOTH: 0, LONG: 1, SHORT: 2 }
+const CREATE_TYPES = { user: 'CreateByUser', liquidation: 'CreateByLiq', adl: 'CreateByAdl_PassThrough' } as const
+const EXEC_TYPES = { user: 'Trade', liquidation: 'BustTrade', adl: 'AdlTrade' } as const
 /** Ended orders that are still in the list of open orders. */
 const RECENTLY_ENDED = 2
 
@@ -190,6 +192,7 @@ function orderOf(order: SimulatedOrder) {
     cumExecQty: order.filledQuantity,
     cumExecValue: order.cost,
     orderType: order.type === 'LIMIT' ? 'Limit' : 'Market',
+    createType: CREATE_TYPES[order.forced ?? 'user'],
     stopOrderType: order.stopPrice === null ? '' : 'Stop',
     triggerPrice: order.stopPrice ?? '',
     createdTime: String(order.createdAt),
@@ -216,7 +219,8 @@ function executionOf({ order, fill }: { order: SimulatedOrder; fill: SimulatedFi
     symbol: order.exchangeSymbol,
     orderId: order.exchangeOrderId,
     execId: fill.tradeId,
-    execType: 'Trade',
+    execType: EXEC_TYPES[order.forced ?? 'user'],
+    createType: CREATE_TYPES[order.forced ?? 'user'],
     side: order.side === 'BUY' ? 'Buy' : 'Sell',
     execPrice: fill.price,
     execQty: fill.quantity,

@@ -107,6 +107,21 @@ export function orderById(account: SimulatedAccount, id: string | null, conditio
   return account.orders.find(order => order.exchangeOrderId === id && order.conditional === conditional)
 }
 
+/** The orders of a market that a query of fills names: by symbol and by id where it has them. */
+export function queriedOrders(
+  account: SimulatedAccount,
+  market: MarketType,
+  { symbol, id }: { symbol: string | null; id: string | null }
+): SimulatedOrder[] {
+  return account.orders.filter(
+    order =>
+      order.market === market &&
+      !order.conditional &&
+      (symbol === null || order.exchangeSymbol === symbol) &&
+      (id === null || order.exchangeOrderId === id)
+  )
+}
+
 /** A time in a query; `otherwise` when it is absent. */
 export function timeIn(query: URLSearchParams, name: string, otherwise: number): number {
   return Number(query.get(name) ?? otherwise)

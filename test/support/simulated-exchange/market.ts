@@ -36,6 +36,8 @@ export interface SimulatedOrder {
   /** A triggered conditional order whose ordinary order the exchange does not name. */
   lostChild: boolean
   conditional: boolean
+  /** An order of the exchange itself; null for an order of a user. */
+  forced: 'liquidation' | 'adl' | null
   clientOrderId: string
   account: SimulatedAccount
   market: MarketType

@@ -11,10 +11,12 @@ import {
   listedFills,
   openOrdersOf,
   orderById,
+  queriedOrders,
   Refused,
   type SimulatedAnswer,
   type SimulatedDialect,
-  type SimulatedRequest
+  type SimulatedRequest,
+  timeIn
 } from './dialect.ts'
 import type { SimulatedAccount, SimulatedFill, SimulatedOrder, SimulatedSymbol } from './market.ts'
 
@@ -198,6 +200,7 @@ function orderOf(order: SimulatedOrder) {
     tgtCcy: order.quoteAmount === null ? 'base_ccy' : 'quote_ccy',
     accFillSz: own(order.exchangeSymbol, order.filledQuantity),
     avgPx: filled ? new Big(order.cost).div(order.filledQuantity).toFixed() : '',
+    category: order.forced === null ? 'normal' : order.forced === 'adl' ? 'adl' : 'full_liquidation',
     state: STATES[order.status],
     cTime: String(order.createdAt),
     uTime: String(order.updatedAt)
@@ -229,8 +232,10 @@ function algoOf(order: SimulatedOrder) {
 }
 
 function fills(account: SimulatedAccount, query: URLSearchParams, from: number): SimulatedAnswer {
-  const order = orderById(account, query.get('ordId'))
-  const rows = listedFills(order === undefined ? [] : [order], from, Number.POSITIVE_INFINITY).reverse()
+  const market: MarketType = query.get('instType') === 'SWAP' ? 'FUTURES' : 'SPOT'
+  const orders = queriedOrders(account, market, { symbol: query.get('instId'), id: query.get('ordId') })
+  const to = timeIn(query, 'end', Number.POSITIVE_INFINITY)
+  const rows = listedFills(orders, Math.max(from, timeIn(query, 'begin', from)), to).reverse()
   return page(query, rows.map(fillOf), row => row.billId)
 }
 
@@ -243,6 +248,7 @@ function fillOf({ order, fill }: { order: SimulatedOrder; fill: SimulatedFill })
     ordId: order.exchangeOrderId,
     side: order.side.toLowerCase(),
     posSide: POSITION_SIDES[order.positionSide],
+    subType: order.forced === null ? '1' : order.forced === 'adl' ? '125' : '104',
     fillPx: fill.price,
     fillSz: own(order.exchangeSymbol, fill.quantity),
     fillPnl: fill.realizedPnl,

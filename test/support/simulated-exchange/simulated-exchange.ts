@@ -85,6 +85,8 @@ export interface NewOrder {
   side?: OrderSide
   positionSide?: PositionSide
   type?: SimulatedOrder['type']
+  /** Default null. */
+  forced?: SimulatedOrder['forced']
   price?: string
   stopPrice?: string
   /** Base units. */
@@ -239,6 +241,7 @@ export class SimulatedExchange {
       becameIds: [],
       lostChild: false,
       conditional: type === 'STOP_MARKET' && this.#hasSeparateConditionalOrders(market),
+      forced: order.forced ?? null,
       clientOrderId: `client-${serial}`,
       account,
       market,

@@ -1,5 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
 import { Big } from 'big.js'
+import { DAY } from '../../../src/async/durations.ts'
 import type { OrderState } from '../../../src/domain/order.ts'
 import {
   type Book,
@@ -11,7 +12,8 @@ import {
   type RowFields,
   type SimulatedAnswer,
   type SimulatedDialect,
-  type SimulatedRequest
+  type SimulatedRequest,
+  timeIn
 } from './dialect.ts'
 import type { SimulatedAccount, SimulatedOrder } from './market.ts'
 
@@ -73,7 +75,9 @@ function common(request: SimulatedRequest, book: Book, openOrdersPath: string): 
     const order = orderById(account, query.get('uuid'))
     return order === undefined ? refusal(404, 'order_not_found') : json(orderOf(order, true))
   }
+  if (path === '/v1/orders/closed' && book.exchange === 'UPBIT') return closedOrders(account, query)
   if (path === openOrdersPath) {
+    if (query.get('states[]') === 'done') return closedPages(account, query)
     const limit = Number(query.get('limit') ?? 100)
     const from = (Number(query.get('page') ?? 1) - 1) * limit
     return json(
@@ -83,6 +87,28 @@ function common(request: SimulatedRequest, book: Book, openOrdersPath: string): 
     )
   }
   return refusal(404, 'not_found')
+}
+
+function isClosed({ market, status }: SimulatedOrder): boolean {
+  return market === 'SPOT' && status !== 'open' && status !== 'partially_filled'
+}
+
+/** By the time of creation, at most 7 days and 1,000 orders. */
+function closedOrders(account: SimulatedAccount, query: URLSearchParams): SimulatedAnswer {
+  const [from, to] = [timeIn(query, 'start_time', 0), timeIn(query, 'end_time', 0)]
+  if (to - from > 7 * DAY) return refusal(400, 'invalid_parameter')
+  const orders = account.orders
+    .filter(order => isClosed(order) && order.createdAt >= from && order.createdAt <= to)
+    .sort((a, b) => a.createdAt - b.createdAt)
+  return json(orders.slice(0, Number(query.get('limit') ?? 100)).map(order => orderOf(order, false)))
+}
+
+/** All closed orders, the newest first. */
+function closedPages(account: SimulatedAccount, query: URLSearchParams): SimulatedAnswer {
+  const limit = Number(query.get('limit') ?? 100)
+  const from = (Number(query.get('page') ?? 1) - 1) * limit
+  const orders = account.orders.filter(isClosed).sort((a, b) => b.createdAt - a.createdAt)
+  return json(orders.slice(from, from + limit).map(order => orderOf(order, false)))
 }
 
 function authenticated({ headers, rawQuery }: SimulatedRequest, book: Book): SimulatedAccount {
