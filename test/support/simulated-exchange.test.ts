@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { assertRows } from './assert-rows.ts'
+import { totalOf } from './simulated-exchange/ledger.ts'
 import { type NewOrder, SimulatedExchange } from './simulated-exchange/simulated-exchange.ts'
 
 async function simulate(t: Test, seed = 1) {
@@ -64,4 +65,27 @@ t.test('requests with a wrong key or signature are rejected', async t => {
   t.hasStrict(await unsigned.json(), { code: -1022 })
   const unknown = await fetch(`${simulated.url}/api/v3/account`)
   t.hasStrict(await unknown.json(), { code: -2015 })
+})
+
+t.test('its own books and its fills add up to its wallets', async t => {
+  const { simulated, account } = await simulate(t)
+  const { ledger } = simulated
+  ledger.deposit(account, 'USDT', '1000')
+  const pending = ledger.deposit(account, 'BTC', '2', { state: 'pending' })
+  ledger.withdraw(account, 'USDT', '99', { fee: '1' })
+  const refused = ledger.withdraw(account, 'USDT', '5', { fee: '0.5', state: 'pending' })
+  t.equal(totalOf(account, 'SPOT', 'USDT'), '894.5')
+  ledger.fail(account, refused)
+  ledger.transfer(account, 'USDT', '300', 'SPOT', 'FUTURES')
+  ledger.transfer(account, 'USDT', '50', 'FUNDING', 'SPOT')
+  ledger.convert(account, { asset: 'USDT', amount: '20' }, { asset: 'BNB', amount: '0.06' })
+  ledger.fund(account, 'BTCUSDT', 'USDT', '-0.25')
+  simulated.fill(simulated.place(account, { quantity: '1', price: '100' }), { fee: '0.5', feeAsset: 'USDT' })
+  t.equal(totalOf(account, 'SPOT', 'USDT'), '529.5')
+  t.equal(totalOf(account, 'FUTURES', 'USDT'), '299.75')
+  t.equal(totalOf(account, 'SPOT', 'BNB'), '0.06')
+  t.equal(totalOf(account, 'SPOT', 'BTC'), '1')
+  ledger.complete(account, pending)
+  t.equal(totalOf(account, 'SPOT', 'BTC'), '3')
+  t.equal(pending.totalAfter, '3')
 })

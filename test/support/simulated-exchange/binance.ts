@@ -2,6 +2,7 @@ import { Big } from 'big.js'
 import { DAY } from '../../../src/async/durations.ts'
 import type { MarketType } from '../../../src/domain/market.ts'
 import type { OrderState } from '../../../src/domain/order.ts'
+import { binanceLedger } from './binance-ledger.ts'
 import {
   type Book,
   headerOf,
@@ -48,7 +49,14 @@ const BINANCE_WEIGHTS: Readonly<Record<string, number>> = {
   '/fapi/v1/userTrades': 5,
   '/fapi/v1/income': 30,
   '/fapi/v3/balance': 5,
-  '/fapi/v3/positionRisk': 5
+  '/fapi/v3/positionRisk': 5,
+  // Lists of `/sapi` have limits of their own.
+  '/sapi/v1/capital/deposit/hisrec': 0,
+  '/sapi/v1/capital/withdraw/history': 0,
+  '/sapi/v1/asset/transfer': 0,
+  '/sapi/v1/asset/assetDividend': 0,
+  '/sapi/v1/asset/dribblet': 0,
+  '/sapi/v1/convert/tradeFlow': 0
 }
 
 const BINANCE_SYMBOL_WEIGHTS: Readonly<Record<string, number>> = {
@@ -115,8 +123,6 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
       return spotTrades(tradesOf(account, market, query), query)
     case '/fapi/v1/userTrades':
       return futuresTrades(tradesOf(account, market, query), query, book)
-    case '/fapi/v1/income':
-      return income(account, query)
     case '/api/v3/account':
       return json({
         accountType: 'SPOT',
@@ -133,7 +139,7 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
     case '/fapi/v3/positionRisk':
       return json(account.positions.map(position => positionOf(position, book)))
     default:
-      return json({ code: -5000, msg: 'Path is invalid' }, 404)
+      return binanceLedger(path, { account, query, book }) ?? json({ code: -5000, msg: 'Path is invalid' }, 404)
   }
 }
 
@@ -141,26 +147,6 @@ function tradesOf(account: SimulatedAccount, market: MarketType, query: URLSearc
   const symbol = query.get('symbol')
   if (symbol === null) throw new Refused(refusal(400, -1102, "Mandatory parameter 'symbol' was not sent."))
   return queriedOrders(account, market, { symbol, id: query.get('orderId') })
-}
-
-/** The commission of each trade. */
-function income(account: SimulatedAccount, query: URLSearchParams): SimulatedAnswer {
-  const limit = Number(query.get('limit') ?? 100)
-  const first = (Number(query.get('page') ?? 1) - 1) * limit
-  const orders = queriedOrders(account, 'FUTURES', { symbol: query.get('symbol'), id: null })
-  const rows = listedFills(orders, timeIn(query, 'startTime', 0), timeIn(query, 'endTime', Number.POSITIVE_INFINITY))
-  return json(
-    rows.slice(first, first + limit).map(({ order, fill }) => ({
-      symbol: order.exchangeSymbol,
-      incomeType: 'COMMISSION',
-      income: new Big(fill.fee).neg().toFixed(),
-      asset: fill.feeAsset,
-      time: fill.at,
-      info: 'COMMISSION',
-      tranId: fill.tradeId,
-      tradeId: fill.tradeId
-    }))
-  )
 }
 
 /** A window has at most 24 hours. */
@@ -185,11 +171,12 @@ function orderOf(account: SimulatedAccount, market: MarketType, query: URLSearch
   )
 }
 
-function authenticated({ headers, rawQuery, query }: SimulatedRequest, book: Book): SimulatedAccount {
+function authenticated({ headers, path, rawQuery, query }: SimulatedRequest, book: Book): SimulatedAccount {
   const account = book.accountOf(headerOf(headers, 'x-mbx-apikey'))
   if (account === undefined || account.state !== 'ok') {
     throw new Refused(refusal(401, -2015, 'Invalid API-key, IP, or permissions for action.'))
   }
+  if (account.forbidden?.test(path)) throw new Refused(refusal(401, -2015, 'Invalid API-key, IP, or permissions.'))
   const [signed = '', signature] = rawQuery.split('&signature=')
   if (hmac(account.apiSecret, signed, 'hex') !== signature) {
     throw new Refused(refusal(400, -1022, 'Signature for this request is not valid.'))

@@ -2,6 +2,7 @@ import { Big } from 'big.js'
 import type { MarketType } from '../../../src/domain/market.ts'
 import type { OrderSide, OrderState } from '../../../src/domain/order.ts'
 import type { PositionSide } from '../../../src/domain/position.ts'
+import type { SimulatedEntry } from './ledger.ts'
 
 /** A pair that the simulated exchange trades. */
 export interface SimulatedSymbol {
@@ -88,6 +89,10 @@ export interface SimulatedAccount {
   borrowed: Map<string, string>
   positions: SimulatedPosition[]
   orders: SimulatedOrder[]
+  /** Changes of the wallets other than by fills. `SimulatedExchange.ledger` makes them. */
+  entries: SimulatedEntry[]
+  /** Paths that the key may not read. */
+  forbidden: RegExp | null
 }
 
 export function newAccount(credentials: { apiKey: string; apiSecret: string; passphrase?: string }): SimulatedAccount {
@@ -98,7 +103,9 @@ export function newAccount(credentials: { apiKey: string; apiSecret: string; pas
     balances: { SPOT: new Map(), FUTURES: new Map() },
     borrowed: new Map(),
     positions: [],
-    orders: []
+    orders: [],
+    entries: [],
+    forbidden: null
   }
 }
 
@@ -143,7 +150,8 @@ function moved(position: SimulatedPosition, change: Big, price: string): string 
   return profit.toFixed()
 }
 
-function credit(wallet: Map<string, SimulatedBalance>, asset: string, amount: Big): void {
+/** Changes the free part of an asset in a wallet. */
+export function credit(wallet: Map<string, SimulatedBalance>, asset: string, amount: Big): void {
   const { free, locked } = wallet.get(asset) ?? { free: '0', locked: '0' }
   wallet.set(asset, { free: new Big(free).plus(amount).toFixed(), locked })
 }

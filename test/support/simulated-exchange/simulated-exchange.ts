@@ -9,6 +9,7 @@ import type { UrlSetting } from '../../../src/exchanges/url-settings.ts'
 import { binance, binanceWeightOf } from './binance.ts'
 import { bybit } from './bybit.ts'
 import { type Book, json, Refused, type RowFields, type SimulatedAnswer, type SimulatedDialect } from './dialect.ts'
+import { SimulatedLedger } from './ledger.ts'
 import { AddressLimits } from './limits.ts'
 import {
   newAccount,
@@ -136,6 +137,8 @@ export class SimulatedExchange {
   readonly #now: () => number
   /** Null when the limits of an address are not enforced. */
   readonly addressLimits: AddressLimits | null
+  /** Its own books: what changes wallets besides fills. */
+  readonly ledger: SimulatedLedger
   #moving: NodeJS.Timeout | undefined
 
   private constructor(options: SimulatedExchangeOptions) {
@@ -144,6 +147,8 @@ export class SimulatedExchange {
     this.#pricedAt = now()
     this.addressLimits = limits ? new AddressLimits(exchange, () => this.now(), limits === 'reported') : null
     this.exchange = exchange
+    // Elsewhere a withdrawal is a locked part of the balance until it is done.
+    this.ledger = new SimulatedLedger(() => this.now(), exchange !== 'UPBIT' && exchange !== 'BITHUMB')
     this.latencyMs = latencyMs
     this.#random = seed
     this.#dialect = DIALECTS[exchange]
