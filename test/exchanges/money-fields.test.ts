@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isLosslessNumber, parse } from 'lossless-json'
 import t from 'tap'
@@ -12,11 +12,17 @@ import type { PayloadCase } from './payloads/payload-case.ts'
 
 const ADAPTERS = join(projectRoot, 'src/exchanges/adapters')
 
-/** The code in which an adapter reads its fields, with that of the dialect it uses. */
+/** The code in which an adapter reads its fields: its own, that of its ledger, and that of the dialect it uses. */
 function codeOf(exchange: ExchangeName): string {
-  const own = readFileSync(join(ADAPTERS, `${exchange.toLowerCase()}.ts`), 'utf8')
+  const name = exchange.toLowerCase()
+  const own = [`${name}.ts`, `${name}-ledger.ts`].map(codeIn).join('')
   const dialect = "from './upbit-dialect.ts'"
-  return own.includes(dialect) ? own + readFileSync(join(ADAPTERS, 'upbit-dialect.ts'), 'utf8') : own
+  return own.includes(dialect) ? own + codeIn('upbit-dialect.ts') + codeIn('upbit-ledger.ts') : own
+}
+
+function codeIn(file: string): string {
+  const path = join(ADAPTERS, file)
+  return existsSync(path) ? readFileSync(path, 'utf8') : ''
 }
 
 const KIND_OF_METHOD: Readonly<Record<string, PayloadKind>> = {
@@ -27,7 +33,8 @@ const KIND_OF_METHOD: Readonly<Record<string, PayloadKind>> = {
   fills: 'fills',
   balances: 'balances',
   positions: 'positions',
-  instruments: 'instruments'
+  instruments: 'instruments',
+  ledger: 'ledger'
 }
 const INSTRUMENTS_PATH = /instruments|exchangeInfo|market\/all/
 /** The fills of an order that became another one: its own query comes first. */

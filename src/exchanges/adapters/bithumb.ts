@@ -25,6 +25,13 @@ const BITHUMB: Dialect = {
   },
   openOrdersPath: '/v1/orders',
   closedOrders: { path: '/v1/orders', has: 'pages' },
+  // Ids are numbers. Those of won and of coins may be the same.
+  transfers: [
+    { path: '/v1/deposits', kind: 'deposit', idPrefix: 'coin-' },
+    { path: '/v1/deposits/krw', kind: 'deposit', idPrefix: 'krw-' },
+    { path: '/v1/withdraws', kind: 'withdrawal', idPrefix: 'coin-' },
+    { path: '/v1/withdraws/krw', kind: 'withdrawal', idPrefix: 'krw-' }
+  ],
   timestamped: true,
   refusals: {
     ...SHARED_REFUSALS,

@@ -5,6 +5,7 @@ import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero, negated, toDecimal } from '../../domain/decimal.ts'
 import type { Fill, Tax } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
+import type { LedgerReading } from '../../domain/ledger-entry.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
@@ -16,7 +17,8 @@ import type {
   ExchangeClient,
   OnInvalidRow,
   OpenOrdersOptions,
-  OrderCosts
+  OrderCosts,
+  TimeRange
 } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
 import {
@@ -54,6 +56,7 @@ import {
   supportedContract,
   supportedOnly
 } from './adapter.ts'
+import { BYBIT_LEDGER_REACH_MS, BYBIT_LEDGER_WINDOW_MS, bybitLedgerEntries, bybitLogTime } from './bybit-ledger.ts'
 import { ExchangeApi, type PagedRequest } from './exchange-api.ts'
 import {
   addUp,
@@ -65,10 +68,12 @@ import {
   windowsBetween,
   windowsSince
 } from './fill-history.ts'
+import { ledgerReading, ledgerWindows } from './ledger-rows.ts'
 
 const RECV_WINDOW_MS = 5 * SECOND
 /** The most that Bybit allows. */
 const INSTRUMENTS_PER_PAGE = 1_000
+const LOG_ROWS_PER_PAGE = 50
 /**
  * A 403 means too many calls from our address. It states no time: "wait for at least 10 minutes".
  * Source: bybit-exchange.github.io/docs/p2p/rate-limit
@@ -105,7 +110,8 @@ const ROUTES = {
   fills: accountRoute({ operation: 'fills', path: '/v5/execution/list' }),
   accountFills: accountRoute({ operation: 'accountFills', path: '/v5/execution/list' }),
   balances: accountRoute({ operation: 'balances', path: '/v5/account/wallet-balance' }),
-  positions: accountRoute({ operation: 'positions', path: '/v5/position/list' })
+  positions: accountRoute({ operation: 'positions', path: '/v5/position/list' }),
+  log: accountRoute({ operation: 'ledger', path: '/v5/account/transaction-log' })
 }
 
 const CATEGORY: Readonly<Record<MarketType, string>> = { SPOT: 'spot', FUTURES: 'linear' }
@@ -162,6 +168,7 @@ export class BybitClient implements ExchangeClient {
   readonly isTestnet: boolean
   readonly orderCosts: OrderCosts
   readonly fillsReachMs = BYBIT_WINDOWS.retentionMs
+  readonly ledgerReachMs = BYBIT_LEDGER_REACH_MS
   readonly #api: ExchangeApi<JsonRecord>
 
   constructor(context: AdapterContext) {
@@ -300,6 +307,24 @@ export class BybitClient implements ExchangeClient {
     if (this.marketType === 'SPOT') return []
     const rows = await this.#settledRows(ROUTES.positions, { limit: 200 }, options)
     return this.#api.parse('positions', () => supportedOnly(rows, parseBybitPosition, options?.onInvalidRow))
+  }
+
+  /**
+   * The transaction log of the unified account, which is one wallet for both markets, in windows of 7 days. Deposits and
+   * withdrawals are of the funding account: here they are transfers.
+   * Source: bybit-exchange.github.io/docs/v5/account/transaction-log
+   */
+  async ledger(range: TimeRange, options?: CallOptions): Promise<LedgerReading> {
+    const { now } = this.#api.host
+    const list = { route: ROUTES.log, idFields: ['id'], parse: (rows: unknown[]) => rows }
+    const rows: unknown[] = []
+    for (const window of ledgerWindows(range, BYBIT_LEDGER_WINDOW_MS)) {
+      const query = queryOf({ accountType: 'UNIFIED', limit: LOG_ROWS_PER_PAGE, ...window })
+      for (const row of await this.#rows(list, query, options)) rows.push(row)
+    }
+    const readsFills = (market: MarketType, symbol: string) => unifiedSymbol(symbol, market) !== null
+    const log = { rows, timeOf: bybitLogTime, entriesOf: (row: JsonRecord) => bybitLedgerEntries(row, readsFills) }
+    return this.#api.parse('ledger', () => ledgerReading([log], range, now, options?.onInvalidRow))
   }
 
   async serverTime(options?: CallOptions): Promise<Millis> {

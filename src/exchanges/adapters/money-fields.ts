@@ -2,7 +2,7 @@
 import type { ExchangeName } from '../../domain/market.ts'
 
 /** The kinds of payloads. Orders are those of lists and of a query by id, conditional ones included. */
-export const PAYLOAD_KINDS = ['orders', 'fills', 'balances', 'positions', 'prices', 'instruments'] as const
+export const PAYLOAD_KINDS = ['orders', 'fills', 'balances', 'positions', 'prices', 'instruments', 'ledger'] as const
 export type PayloadKind = (typeof PAYLOAD_KINDS)[number]
 
 /** The fields with numbers of one kind of payload, by their own names, wherever they are in the payload. */
@@ -29,6 +29,7 @@ const OTHER_PRICES = 'another price than the last one'
 const NOT_THE_ORDER = 'a setting of the order that does not change its fills'
 const NONE: MoneyFields = { used: [], ignored: {} }
 const VOLUMES = 'the traded volume of the market'
+const BALANCE_AFTER = 'the balance after the change'
 
 /**
  * The amounts that each adapter uses, and those that it ignores with the reason. A number of a recorded payload that is
@@ -118,7 +119,8 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
           [RATES]: ['priceChangePercent', 'interestRate', 'lastFundingRate']
         }
       },
-      instruments: { used: ['tickSize', 'stepSize'], ignored: { [MARGIN]: ['autoAssetExchange'] } }
+      instruments: { used: ['tickSize', 'stepSize'], ignored: { [MARGIN]: ['autoAssetExchange'] } },
+      ledger: NONE
     }
   },
   BYBIT: {
@@ -128,6 +130,7 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
       'createdTime',
       'deliveryTime',
       'execTime',
+      'id',
       'isLeverage',
       'leverage',
       'nextFundingTime',
@@ -139,6 +142,7 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
       'smpOrderId',
       'time',
       'tradeMode',
+      'transactionTime',
       'triggerDirection',
       'updatedTime'
     ],
@@ -200,6 +204,16 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
       instruments: {
         used: ['tickSize', 'qtyStep', 'basePrecision'],
         ignored: { 'limits of new orders': ['maxOrderQty', 'minPrice', 'minLeverage'] }
+      },
+      ledger: {
+        used: ['change', 'cashFlow', 'funding'],
+        ignored: {
+          [BALANCE_AFTER]: ['cashBalance'],
+          'a part of the change; that of a fill is read from the fills': ['fee', 'extraFees'],
+          'bonuses are no part of the equation of the change': ['bonusChange'],
+          'of the fill or the position': ['qty', 'size', 'tradePrice'],
+          [RATES]: ['feeRate']
+        }
       }
     }
   },
@@ -212,13 +226,17 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
       'closeFraction',
       'code',
       'fillTime',
+      'from',
       'lever',
       'ordId',
       'ordIdList',
       'pTime',
       'posId',
+      'subType',
+      'to',
       'tradeId',
       'ts',
+      'type',
       'uTime'
     ],
     kinds: {
@@ -269,7 +287,17 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
           [VOLUMES]: ['askSz', 'bidSz', 'lastSz', 'vol24h', 'volCcy24h']
         }
       },
-      instruments: { used: ['tickSz', 'lotSz', 'ctVal', 'ctMult'], ignored: {} }
+      instruments: { used: ['tickSz', 'lotSz', 'ctVal', 'ctMult'], ignored: {} },
+      ledger: {
+        used: ['balChg', 'posBalChg', 'pnl', 'fee'],
+        ignored: {
+          [BALANCE_AFTER]: ['bal', 'posBal'],
+          'of the fill or the position': ['sz', 'px', 'fillPxUsd'],
+          'the change of the bill has it': ['interest', 'earnAmt'],
+          [OTHER_PRICES]: ['fillIdxPx', 'fillMarkPx', 'fillFwdPx'],
+          [RATES]: ['earnApr', 'fillPxVol', 'fillMarkVol']
+        }
+      }
     }
   },
   UPBIT: tokenNumbers('trade_price', ['identifier', 'new_order_identifier']),
@@ -298,7 +326,7 @@ function tokenNumbers(
   }
   return {
     notMoney: [
-      ...['trades_count', 'timestamp', 'trade_timestamp', 'trade_date', 'trade_date_kst', 'trade_time'],
+      ...['trades_count', 'uuid', 'txid', 'timestamp', 'trade_timestamp', 'trade_date', 'trade_date_kst', 'trade_time'],
       ...['trade_time_kst', ...notMoney]
     ],
     kinds: {
@@ -324,7 +352,8 @@ function tokenNumbers(
           [RATES]: ['change_rate', 'signed_change_rate', 'fluctate_rate_24H']
         }
       },
-      instruments: NONE
+      instruments: NONE,
+      ledger: { used: ['amount', 'fee'], ignored: { 'a value in won': ['krw_amount'] } }
     }
   }
 }

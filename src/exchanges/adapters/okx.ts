@@ -5,6 +5,7 @@ import { type Balance, balanceOfTotal } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero, negated, toDecimal } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
+import type { LedgerReading } from '../../domain/ledger-entry.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
@@ -17,7 +18,8 @@ import type {
   ExchangeClient,
   OnInvalidRow,
   OpenOrdersOptions,
-  OrderCosts
+  OrderCosts,
+  TimeRange
 } from '../exchange-client.ts'
 import {
   atLeastOne,
@@ -57,6 +59,8 @@ import {
 import { ConditionalOrders } from './conditional-orders.ts'
 import { ExchangeApi, type InstrumentReader } from './exchange-api.ts'
 import { addUp, fillsBetween, fillsSince, unitedFills } from './fill-history.ts'
+import { ledgerReading, splitAt } from './ledger-rows.ts'
+import { OKX_LEDGER_REACH_MS, okxBillTime, okxLedgerEntries, RECENT_BILLS_MS } from './okx-ledger.ts'
 
 /** Contract sizes change only when a contract is listed or redenominated. */
 const CONTRACTS_TTL_MS = HOUR
@@ -82,6 +86,8 @@ const LIMITS: readonly RateLimit[] = [
   { name: 'fills', weight: 60, perMs: 2 * SECOND, scope: 'key' },
   { name: 'fills-history', weight: 10, perMs: 2 * SECOND, scope: 'key' },
   { name: 'balance', weight: 10, perMs: 2 * SECOND, scope: 'key' },
+  { name: 'bills', weight: 5, perMs: SECOND, scope: 'key' },
+  { name: 'bills-archive', weight: 5, perMs: 2 * SECOND, scope: 'key' },
   { name: 'positions', weight: 10, perMs: 2 * SECOND, scope: 'key' }
 ]
 
@@ -104,7 +110,11 @@ const ROUTES = {
   olderFills: route({ operation: 'fills', path: '/api/v5/trade/fills-history', limit: 'fills-history' }),
   accountFills: route({ operation: 'accountFills', path: '/api/v5/trade/fills-history', limit: 'fills-history' }),
   balances: route({ operation: 'balances', path: '/api/v5/account/balance', limit: 'balance' }),
-  positions: route({ operation: 'positions', path: '/api/v5/account/positions', limit: 'positions' })
+  positions: route({ operation: 'positions', path: '/api/v5/account/positions', limit: 'positions' }),
+  /** Reaches back seven days. */
+  bills: route({ operation: 'ledger', path: '/api/v5/account/bills', limit: 'bills' }),
+  /** Reaches back three months. */
+  olderBills: route({ operation: 'ledger', path: '/api/v5/account/bills-archive', limit: 'bills-archive' })
 }
 
 /** Contract sizes are a part of several operations; errors name the operation that needs them. */
@@ -160,6 +170,7 @@ export class OkxClient implements ExchangeClient {
   readonly exchange = 'OKX'
   readonly orderCosts: OrderCosts = ONE_CALL_EACH
   readonly fillsReachMs = FILLS_REACH_MS
+  readonly ledgerReachMs = OKX_LEDGER_REACH_MS
   readonly marketType: MarketType
   readonly isTestnet: boolean
   readonly #api: ExchangeApi<readonly unknown[]>
@@ -315,6 +326,28 @@ export class OkxClient implements ExchangeClient {
     return this.#api.parse('positions', () =>
       supportedOnly(rows, row => parseOkxPosition(row, sizes), options?.onInvalidRow)
     )
+  }
+
+  /**
+   * The bills of the trading account, which is one wallet for both markets. Deposits and withdrawals are of the funding
+   * account: here they are transfers. The list of the newest bills reaches back 7 days, the archive 3 months.
+   * Source: okx.com/docs-v5/en, "Get bills details (last 7 days)" and "(last 3 months)"
+   */
+  async ledger(range: TimeRange, options?: CallOptions): Promise<LedgerReading> {
+    const { now } = this.#api.host
+    const { before, after } = splitAt(range, now - RECENT_BILLS_MS)
+    const older = before && (await this.#bills(ROUTES.olderBills, before, options))
+    const newer = after && (await this.#bills(ROUTES.bills, after, options))
+    const rows = [...(older ?? []), ...(newer ?? [])]
+    const readsFills = (market: MarketType, instId: string) => unifiedSymbol(instId, market) !== null
+    const list = { rows, timeOf: okxBillTime, entriesOf: (row: JsonRecord) => okxLedgerEntries(row, readsFills) }
+    return this.#api.parse('ledger', () => ledgerReading([list], range, now, options?.onInvalidRow))
+  }
+
+  /** The bills of a range, and of a millisecond around it: it is not documented whether its ends are included. */
+  async #bills(route: Route, { from, until }: TimeRange, options: CallOptions | undefined): Promise<unknown[]> {
+    const query = { begin: String(from - 1), end: String(until) }
+    return await this.#rows({ route, cursor: 'billId', parse: rows => rows }, query, options)
   }
 
   async serverTime(options?: CallOptions): Promise<Millis> {

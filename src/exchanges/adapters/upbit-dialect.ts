@@ -9,6 +9,7 @@ import { type Balance, balanceOfParts } from '../../domain/balance.ts'
 import { type Decimal, Exact, isZero } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
+import type { LedgerReading } from '../../domain/ledger-entry.ts'
 import type { ExchangeName, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
@@ -21,8 +22,10 @@ import type {
   ExchangeClient,
   OnInvalidRow,
   OpenOrdersOptions,
-  OrderCosts
+  OrderCosts,
+  TimeRange
 } from '../exchange-client.ts'
+import { ExchangeError } from '../exchange-error.ts'
 import {
   decimalOf,
   isRecord,
@@ -58,6 +61,16 @@ import {
 } from './adapter.ts'
 import { ExchangeApi, type InstrumentReader, type PriceList } from './exchange-api.ts'
 import { fillsBetween, type TimeWindow, windowsBetween } from './fill-history.ts'
+import { type LedgerRows, ledgerReading } from './ledger-rows.ts'
+import {
+  isLastPage,
+  TOKEN_LEDGER_REACH_MS,
+  type TransferList,
+  transferEntries,
+  transfersQuery,
+  transferTime,
+  UPBIT_TRANSFERS
+} from './upbit-ledger.ts'
 
 const HALF_A_SECOND_MS = 500
 const MARKET = /^([A-Z0-9]{1,20})-([A-Z0-9]{1,20})$/
@@ -94,6 +107,8 @@ export interface Dialect {
    * docs.upbit.com/kr/reference/list-closed-orders, apidocs.bithumb.com/reference/주문-리스트-조회
    */
   closedOrders: { path: string; has: 'windows' | 'pages' }
+  /** Its lists of deposits and withdrawals. Default those of Upbit. */
+  transfers?: readonly TransferList[]
   /** Whether the token contains the time. */
   timestamped: boolean
   /** What refusals mean, by name. */
@@ -101,6 +116,9 @@ export interface Dialect {
   /** The refusal in an answer with status 200. Default none. */
   hiddenRefusalOf?: (answer: Answer) => Refusal | null
 }
+
+/** The key does not have the permission for a call. */
+const NOT_PERMITTED = 'out_of_scope'
 
 /** The names of refusals that the exchanges of this dialect share. */
 export const SHARED_REFUSALS: RefusalTable = {
@@ -111,7 +129,7 @@ export const SHARED_REFUSALS: RefusalTable = {
   nonce_used: 'authentication',
   no_authorization_token: 'authentication',
   no_authorization_ip: 'permission',
-  out_of_scope: 'permission',
+  [NOT_PERMITTED]: 'permission',
   order_not_found: 'order_not_found',
   invalid_market: 'bad_symbol',
   market_does_not_exist: 'bad_symbol',
@@ -142,16 +160,19 @@ export class DialectClient implements ExchangeClient {
   readonly isTestnet = false
   readonly orderCosts: OrderCosts = ONE_CALL_EACH
   readonly fillsReachMs = FILLS_REACH_MS
+  readonly ledgerReachMs = TOKEN_LEDGER_REACH_MS
   readonly #api: ExchangeApi<unknown>
   readonly #prices: PriceList
   readonly #openOrders: Route
   readonly #closedOrders: Route
   readonly #hasWindows: boolean
+  readonly #transfers: readonly TransferList[]
 
   constructor(context: AdapterContext, dialect: Dialect) {
     const { path, ...prices } = dialect.prices
     this.exchange = dialect.exchange
     this.#prices = { ...prices, route: publicRoute({ operation: 'lastPrices', path }), unifiedSymbol }
+    this.#transfers = dialect.transfers ?? UPBIT_TRANSFERS
     this.#openOrders = accountRoute({ operation: 'openOrders', path: dialect.openOrdersPath })
     this.#closedOrders = accountRoute({ operation: 'accountFills', path: dialect.closedOrders.path })
     this.#hasWindows = dialect.closedOrders.has === 'windows'
@@ -314,6 +335,44 @@ export class DialectClient implements ExchangeClient {
 
   async positions(): Promise<Position[]> {
     return []
+  }
+
+  /**
+   * Deposits and withdrawals. The lists have no bounds of time: they are read from the newest transfer back to those that
+   * were created 30 days before the range. A list that the key may not read is a gap.
+   */
+  async ledger(range: TimeRange, options?: CallOptions): Promise<LedgerReading> {
+    const lists = await Promise.all(this.#transfers.map(list => this.#transfersOf(list, range, options)))
+    const read = lists.filter(list => list !== null)
+    const { now } = this.#api.host
+    const reading = this.#api.parse('ledger', () => ledgerReading(read, range, now, options?.onInvalidRow))
+    return read.length < lists.length ? { ...reading, gaps: ['permission'] } : reading
+  }
+
+  /** Null for a list that the key may not read: each has a permission of its own. */
+  async #transfersOf(
+    list: TransferList,
+    { from }: TimeRange,
+    options: CallOptions | undefined
+  ): Promise<LedgerRows | null> {
+    const request = {
+      route: accountRoute({ operation: 'ledger', path: list.path }),
+      query: transfersQuery,
+      read: (body: unknown, page = 1) => {
+        const rows = listOf(body, 'transfers')
+        return { rows, next: isLastPage(rows, from) ? undefined : page + 1 }
+      },
+      idFields: ['uuid'],
+      parse: (rows: unknown[]) => rows
+    }
+    const entriesOf = (row: JsonRecord) => transferEntries(row, list)
+    try {
+      const rows = await this.#api.readPages<unknown, number>(request, options)
+      return { rows, timeOf: transferTime, settlesLater: true, entriesOf }
+    } catch (err) {
+      if (err instanceof ExchangeError && err.exchangeCode === NOT_PERMITTED) return null
+      throw err
+    }
   }
 
   async serverTime(options?: CallOptions): Promise<Millis> {

@@ -92,6 +92,8 @@ t.test('a host has the limits of each route', async t => {
       'fills 60 2000 key',
       'fills-history 10 2000 key',
       'balance 10 2000 key',
+      'bills 5 1000 key',
+      'bills-archive 5 2000 key',
       'positions 10 2000 key'
     ]
   )

@@ -1,5 +1,6 @@
 import { type PayloadCase, prices } from './payload-case.ts'
 import { tokenDialect, tokenRefusal } from './token-dialect.ts'
+import { bithumbLedger } from './token-ledger.ts'
 
 export const bithumb: readonly PayloadCase[] = [
   {
@@ -24,5 +25,6 @@ export const bithumb: readonly PayloadCase[] = [
   ...tokenDialect('/v1/orders'),
   tokenRefusal('invalid_jwt', 401, 'authentication'),
   tokenRefusal('expired_jwt', 401, 'clock'),
-  tokenRefusal('NotAllowIP', 401, 'permission')
+  tokenRefusal('NotAllowIP', 401, 'permission'),
+  ...bithumbLedger
 ]

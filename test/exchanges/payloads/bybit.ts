@@ -1,3 +1,4 @@
+import { bybitLedger } from './bybit-ledger.ts'
 import {
   balances,
   fills,
@@ -480,5 +481,6 @@ export const bybit: readonly PayloadCase[] = [
         trading: false
       }
     ]
-  }
+  },
+  ...bybitLedger
 ]

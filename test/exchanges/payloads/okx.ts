@@ -1,3 +1,4 @@
+import { okxLedger } from './okx-ledger.ts'
 import {
   balances,
   fills,
@@ -506,5 +507,6 @@ export const okx: readonly PayloadCase[] = [
         trading: false
       }
     ]
-  }
+  },
+  ...okxLedger
 ]

@@ -33,6 +33,9 @@ export const instruments = (client: ExchangeClient) => client.instruments({ onIn
 export const openOrders = (client: ExchangeClient) => client.openOrders()
 export const balances = (client: ExchangeClient) => client.balances()
 export const positions = (client: ExchangeClient) => client.positions()
+/** The ledger of a range; unreadable rows are left out. */
+export const ledger = (from: number, until: number) => (client: ExchangeClient) =>
+  client.ledger?.({ from, until }, { onInvalidRow: () => undefined }) ?? Promise.resolve(null)
 export const order =
   (exchangeOrderId: string, exchangeSymbol: string, orderType?: string) => (client: ExchangeClient) =>
     client.order({ exchangeOrderId, exchangeSymbol, ...(orderType && { orderType }) })

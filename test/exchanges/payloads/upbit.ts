@@ -1,5 +1,6 @@
 import { type PayloadCase, prices } from './payload-case.ts'
 import { tokenDialect, tokenRefusal } from './token-dialect.ts'
+import { upbitLedger } from './token-ledger.ts'
 
 export const upbit: readonly PayloadCase[] = [
   {
@@ -18,5 +19,6 @@ export const upbit: readonly PayloadCase[] = [
   },
   ...tokenDialect('/v1/orders/open'),
   tokenRefusal('no_authorization_i_p', 401, 'permission'),
-  tokenRefusal('notfoundmarket', 404, 'bad_symbol')
+  tokenRefusal('notfoundmarket', 404, 'bad_symbol'),
+  ...upbitLedger
 ]
