@@ -45,6 +45,8 @@ grant select, insert, update on
   balance_readings,
   ledger_entries,
   ledger_readings,
+  book_totals,
+  book_checks,
   daily_account_summaries,
   strategy_performance,
   performance_progress,
@@ -66,6 +68,7 @@ grant select, insert, update, delete on
   health_periods,
   exchange_bans,
   invalid_rows,
+  book_differences,
   trade_executions,
   replaced_executions,
   outbox

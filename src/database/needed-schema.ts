@@ -19,7 +19,11 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   alerts: 'condition jsonb, key text, updated_at timestamptz',
   audit_log:
     'action text, actor text, address text, at timestamptz, audit_id int8, details jsonb, outcome text, request_id text, target text',
-  balance_readings: 'account_id int8, attempted_at timestamptz, emptied jsonb',
+  balance_readings: 'account_id int8, attempted_at timestamptz, emptied jsonb, incomplete jsonb, read_at timestamptz',
+  book_checks: 'account_id int8, attempted_at timestamptz, compared_at timestamptz, subject text',
+  book_differences:
+    'account_id int8, asset text, causes jsonb, difference numeric, difference_id int8, explained_at timestamptz, explained_by text, last_checked_at timestamptz, market_type text, ours numeric, position_side text, read_at timestamptz, runs int4, since timestamptz, symbol text, theirs numeric, unexplained_at timestamptz, wallet text',
+  book_totals: 'account_id int8, amount numeric, asset text, rounded int8, source text, wallet text',
   cache_command_results: 'command_id int8, exchange int4, instance_id text, price int4',
   cache_commands: 'actor text, at timestamptz, command_id int8, filter jsonb',
   daily_account_summaries:
@@ -63,7 +67,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   strategy_positions:
     'base text, currency text, entry_price numeric, fees numeric, mark_price numeric, marked_at timestamptz, market_type text, position_side text, quantity numeric, quote text, realized_pnl numeric, strategy_account_id int8, symbol text, unrealized_pnl numeric, updated_at timestamptz',
   trade_executions:
-    'account_id int8, base text, currency text, entry_price_before numeric, exchange_trade_id text, executed_at timestamptz, execution_id int8, fee numeric, fee_asset text, fee_value numeric, market_type text, order_id int8, position_side text, price numeric, quantity numeric, quantity_before numeric, quote text, realized_pnl numeric, recorded_at timestamptz, side text, strategy_account_id int8, symbol text',
+    'account_id int8, base text, currency text, entry_price_before numeric, exchange_realized_pnl numeric, exchange_trade_id text, executed_at timestamptz, execution_id int8, fee numeric, fee_asset text, fee_value numeric, market_type text, order_id int8, position_side text, price numeric, quantity numeric, quantity_before numeric, quote text, realized_pnl numeric, recorded_at timestamptz, side text, strategy_account_id int8, symbol text',
   users:
     'created_at timestamptz, is_active bool, is_admin bool, last_sign_in_at timestamptz, must_change_password bool, password_hash text, role text, telegram_chat_id text, user_id int8, username text'
 }

@@ -17,7 +17,7 @@ export interface StoredInstruments {
 
 /** A subquery: base and quote of every stored instrument, for statements of other modules that join their tables with it. */
 export function listedPairs(sql: Sql | TransactionSql) {
-  return sql`(select exchange, market_type, exchange_symbol, symbol, base, quote from instruments)`
+  return sql`(select exchange, market_type, exchange_symbol, symbol, base, quote, quantity_step from instruments)`
 }
 
 /** The stored list of a market; null when there is none. @throws {DatabaseUnavailableError} */

@@ -37,7 +37,7 @@ const cluster = { scope: 'cluster', misfire: { policy: 'skip' } } as const
 
 /** The jobs of the service: when each runs, for how long at most, and which counts make a run `partial`. */
 export function jobTable(services: JobServices): readonly Job[] {
-  return [...tradingJobs(services), ...serviceJobs(services)]
+  return [...tradingJobs(services), ...bookJobs(services), ...serviceJobs(services)]
 }
 
 function tradingJobs(services: JobServices): Job[] {
@@ -86,7 +86,12 @@ function tradingJobs(services: JobServices): Job[] {
       undone: ['days_failed', 'summary_days_failed'],
       takesDate: (date, nowMs) => date < dayAt(nowMs, services.timeZone),
       run: loaded(async () => (await import('./calculate-daily-performance.ts')).calculateDailyPerformance(services))
-    },
+    }
+  ]
+}
+
+function bookJobs(services: JobServices): Job[] {
+  return [
     {
       ...cluster,
       id: 'sync_account_balances',
@@ -96,6 +101,17 @@ function tradingJobs(services: JobServices): Job[] {
       maxRunMs: 5 * MINUTE,
       undone: ['failed', 'wallets_incomplete', 'refused', 'accounts_left_out'],
       run: loaded(async () => (await import('./sync-account-balances.ts')).syncAccountBalances(services))
+    },
+    {
+      ...cluster,
+      id: 'reconcile_books',
+      type: 'reconcile_books',
+      name: 'Reconcile Books',
+      // After the ledger was read, and the balances after that.
+      trigger: every(5 * MINUTE, MINUTE),
+      maxRunMs: 4 * MINUTE,
+      undone: ['postponed', 'without_opening', 'incomplete', 'failed', 'accounts_left_out'],
+      run: loaded(async () => (await import('./reconcile-books.ts')).reconcileBooks(services))
     }
   ]
 }

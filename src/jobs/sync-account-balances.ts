@@ -177,19 +177,20 @@ class BalanceSync {
     }
     if (!failures.every(({ err }) => isRefusal(err) || isForbidden(err)) || wallets.length === 0) return 'failed'
     const closed = failures.map(({ marketType }) => marketType)
+    const incomplete = wallets.filter(({ isComplete }) => isComplete === false).map(({ marketType }) => marketType)
     const historyRows = await this.#inTurn(() =>
       transaction(async tx => {
         if (await hasBalances(tx, account.accountId, closed)) return null
         // Accounts are locked before balances: see LOCK_ORDER.
         await accounts.recordAcceptance(tx, account)
-        await recordAttempt(tx, account.accountId, emptied)
+        await recordAttempt(tx, account.accountId, { emptied, incomplete: [...incomplete, ...closed] })
         return await recordBalances(tx, account.accountId, wallets, { timeZone })
       })
     )
     if (historyRows === null) return 'failed'
     this.counts.history_rows += historyRows
     this.counts.wallets_closed += closed.length
-    this.counts.wallets_incomplete += wallets.filter(({ isComplete }) => !isComplete).length
+    this.counts.wallets_incomplete += incomplete.length
     this.counts.balances += wallets.reduce((sum, { balances }) => sum + balances.length, 0)
     return 'synced'
   }

@@ -21,21 +21,27 @@ export interface Trigger {
 /**
  * An interval, counted from the Unix epoch, so that all replicas compute the same due times.
  * @param periodMs whole seconds, in milliseconds
- * @throws {RangeError} when it is not a positive number of whole seconds
+ * @param offsetMs how long after the multiples of the period it is due: whole seconds, in milliseconds, less than the
+ *   period. Default 0
+ * @throws {RangeError} when the period is not a positive number of whole seconds, or the offset is not within it
  */
-export function every(periodMs: number): Trigger {
+export function every(periodMs: number, offsetMs = 0): Trigger {
   if (!(periodMs > 0 && Number.isSafeInteger(periodMs / SECOND))) {
     throw new RangeError('an interval is a positive number of whole seconds')
   }
+  if (!(offsetMs >= 0 && offsetMs < periodMs && Number.isSafeInteger(offsetMs / SECOND))) {
+    throw new RangeError('an offset is a number of whole seconds within the interval')
+  }
   const text = `interval[${hoursMinutesSeconds(periodMs / SECOND)}]`
-  const slot = (atMs: number) => Math.floor(atMs / periodMs)
+  const slot = (atMs: number) => Math.floor((atMs - offsetMs) / periodMs)
+  const slotsBefore = (atMs: number) => Math.ceil((atMs - offsetMs) / periodMs)
   return {
     text,
-    definition: text,
+    definition: offsetMs === 0 ? text : `${text} + ${hoursMinutesSeconds(offsetMs / SECOND)}`,
     periodMs,
-    next: afterMs => (slot(afterMs) + 1) * periodMs,
-    latest: atMs => slot(atMs) * periodMs,
-    count: (fromMs, untilMs) => Math.max(0, Math.ceil(untilMs / periodMs) - Math.ceil(fromMs / periodMs))
+    next: afterMs => (slot(afterMs) + 1) * periodMs + offsetMs,
+    latest: atMs => slot(atMs) * periodMs + offsetMs,
+    count: (fromMs, untilMs) => Math.max(0, slotsBefore(untilMs) - slotsBefore(fromMs))
   }
 }
 

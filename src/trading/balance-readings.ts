@@ -2,21 +2,33 @@
 import type { TransactionSql } from '../database/client.ts'
 import type { MarketType } from '../domain/market.ts'
 
+/** What a reading of the wallets of an account showed. */
+export interface ReadWallets {
+  /** Those that were empty for the first time, although something is recorded in them. */
+  emptied: readonly MarketType[]
+  /** Those of which not everything was read: what they do not list may be held. */
+  incomplete: readonly MarketType[]
+}
+
 /**
  * Records that the wallets of an account were read, or could not be read, now. Idempotent.
  *
- * @param emptied the wallets that were empty for the first time, although something is recorded in them; what is recorded
- *   of that stays when it is not given, as for an account that could not be read
+ * @param read what was read; absent for an account that could not be read: what is recorded of its last reading stays
  */
-export async function recordAttempt(
-  tx: TransactionSql,
-  accountId: string,
-  emptied?: readonly MarketType[]
-): Promise<void> {
-  const list = emptied === undefined ? null : JSON.stringify(emptied)
+export async function recordAttempt(tx: TransactionSql, accountId: string, read?: ReadWallets): Promise<void> {
+  const emptied = read === undefined ? null : JSON.stringify(read.emptied)
+  const incomplete = read === undefined ? null : JSON.stringify(read.incomplete)
   await tx`
-    insert into balance_readings as r (account_id, emptied) values (${accountId}, coalesce(${list}::text::jsonb, '[]'))
-    on conflict (account_id) do update set attempted_at = now(), emptied = coalesce(${list}::text::jsonb, r.emptied)`
+    insert into balance_readings as r (account_id, emptied, incomplete, read_at)
+    values (
+      ${accountId}, coalesce(${emptied}::text::jsonb, '[]'), coalesce(${incomplete}::text::jsonb, '[]'),
+      case when ${emptied}::text is not null then now() end
+    )
+    on conflict (account_id) do update set
+      attempted_at = now(),
+      emptied = coalesce(${emptied}::text::jsonb, r.emptied),
+      incomplete = coalesce(${incomplete}::text::jsonb, r.incomplete),
+      read_at = case when ${emptied}::text is null then r.read_at else now() end`
 }
 
 /** The wallets that were empty at their last reading for the first time, as `<account id> <market type>`. */

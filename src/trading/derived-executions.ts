@@ -1,6 +1,6 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import type { Big } from 'big.js'
-import { type Decimal, Exact } from '../domain/decimal.ts'
+import { type Decimal, Exact, negated } from '../domain/decimal.ts'
 import type { Fill } from '../domain/fill.ts'
 import type { Millis } from '../domain/millis.ts'
 import type { OrderSide, UnifiedOrder } from '../domain/order.ts'
@@ -46,7 +46,7 @@ export function reversalsOf(
   if (fills === null) return []
   const kept = new Set(fills.map(({ exchangeTradeId }) => exchangeTradeId))
   const reversed = new Set(recorded.map(({ exchangeTradeId }) => exchangeTradeId))
-  return recorded.flatMap(({ exchangeTradeId, side, price, quantity, fee, feeAsset, executedAt }) => {
+  return recorded.flatMap(({ exchangeTradeId, side, price, quantity, fee, feeAsset, executedAt, exchangePnl }) => {
     const reversal = `${REVERSAL}${exchangeTradeId}`
     if (kept.has(exchangeTradeId) || exchangeTradeId.startsWith(REVERSAL) || reversed.has(reversal)) return []
     return {
@@ -56,7 +56,8 @@ export function reversalsOf(
       quantity,
       fee: new Exact(0).minus(fee).toFixed(),
       feeAsset,
-      executedAt: new Date(Math.max(at, executedAt.getTime()))
+      executedAt: new Date(Math.max(at, executedAt.getTime())),
+      ...(exchangePnl !== undefined && { exchangePnl: negated(exchangePnl) })
     }
   })
 }

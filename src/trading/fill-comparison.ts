@@ -17,12 +17,16 @@ export interface RecordedExecution extends Execution {
   executionId: string
   exchangeTradeId: string
   executedAt: Date
+  /** Realised by it as its exchange reports, gross; absent where that is not known. */
+  exchangePnl?: Decimal
 }
 
 /** An execution to be recorded. */
 export interface NewExecution extends Execution {
   exchangeTradeId: string
   executedAt: Date
+  /** Realised by it as its exchange reports, gross; absent where the exchange reports nothing. */
+  exchangePnl?: Decimal
 }
 
 /** Whether an execution was recorded for a difference of filled quantities. */
@@ -60,7 +64,7 @@ export function newAmong(
 ): NewExecution[] {
   const known = new Set(recorded.map(({ exchangeTradeId }) => exchangeTradeId))
   return fills.flatMap(fill => {
-    const { exchangeTradeId, side, price, quantity, executedAt } = fill
+    const { exchangeTradeId, side, price, quantity, realizedPnl, executedAt } = fill
     if (known.has(exchangeTradeId)) return []
     known.add(exchangeTradeId)
     const { fee, feeAsset } = feeOf(fill, pair) ?? { fee: '0', feeAsset: null }
@@ -71,7 +75,8 @@ export function newAmong(
       quantity,
       fee,
       feeAsset,
-      executedAt: new Date(executedAt)
+      executedAt: new Date(executedAt),
+      ...(realizedPnl !== null && { exchangePnl: realizedPnl })
     }
   })
 }

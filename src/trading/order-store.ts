@@ -278,6 +278,7 @@ interface ExecutionRow {
   fee: Decimal
   fee_asset: string | null
   executed_at: Date
+  exchange_realized_pnl: Decimal | null
 }
 
 /** Locks the rows of orders, in the order of their ids, and reads them with their executions. */
@@ -291,7 +292,8 @@ async function lockedOrders(
       select ${orderColumns(tx)} from orders o where o.order_id = ${anyOf(tx, orderIds)} order by o.order_id
       for no key update`,
     tx<ExecutionRow[]>`
-      select order_id, execution_id, exchange_trade_id, side, price, quantity, fee, fee_asset, executed_at
+      select order_id, execution_id, exchange_trade_id, side, price, quantity, fee, fee_asset, executed_at,
+        exchange_realized_pnl
       from trade_executions where order_id = ${anyOf(tx, orderIds)} order by execution_id`
   ])
   const byOrder = groupedBy(executions, ({ order_id }) => order_id)
@@ -314,6 +316,7 @@ function recordedOf(row: ExecutionRow): RecordedExecution {
     quantity: row.quantity,
     fee: row.fee,
     feeAsset: row.fee_asset,
-    executedAt: row.executed_at
+    executedAt: row.executed_at,
+    ...(row.exchange_realized_pnl !== null && { exchangePnl: row.exchange_realized_pnl })
   }
 }

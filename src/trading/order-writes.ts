@@ -41,17 +41,17 @@ export async function writeChanges(
         execution_id bigint, order_id bigint, strategy_account_id bigint, account_id bigint, market_type text,
         exchange_trade_id text, symbol text, base text, quote text, side text, position_side text, price numeric,
         quantity numeric, fee numeric, fee_asset text, fee_value numeric, realized_pnl numeric, executed_at timestamptz,
-        quantity_before numeric, entry_price_before numeric
+        quantity_before numeric, entry_price_before numeric, exchange_realized_pnl numeric
       )
     ), inserted as (
       insert into trade_executions (
         order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol, base, quote, side,
         position_side, price, quantity, fee, fee_asset, fee_value, realized_pnl, executed_at, quantity_before,
-        entry_price_before
+        entry_price_before, exchange_realized_pnl
       )
       select order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol, base, quote, side,
         position_side, price, quantity, fee, fee_asset, fee_value, realized_pnl, executed_at, quantity_before,
-        entry_price_before
+        entry_price_before, exchange_realized_pnl
       from booked where execution_id is null
       on conflict do nothing returning 1
     ), recomputed as (
@@ -180,7 +180,8 @@ function executionRow(
       position_side: entry.positionSide,
       price: entry.price,
       quantity: entry.quantity,
-      executed_at: entry.executedAt
+      executed_at: entry.executedAt,
+      exchange_realized_pnl: entry.exchangePnl ?? null
     })
   }
 }

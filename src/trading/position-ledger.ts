@@ -28,6 +28,8 @@ export interface Entry extends Execution, PositionKey {
   exchangeTradeId: string
   executedAt: Date
   feeValue: Decimal | null
+  /** Realised by it as its exchange reports, gross; absent where that is not known. */
+  exchangePnl?: Decimal
 }
 
 /** An execution with what it realised and what was held before it. */
