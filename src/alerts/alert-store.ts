@@ -12,16 +12,24 @@ export interface StoredAlerts {
 
 /** Reads the conditions of all alerts and the progress of the jobs. */
 export async function loadAlerts(tx: TransactionSql, jobIds: readonly string[]): Promise<StoredAlerts> {
-  // Statements without parameters: sent together, they cost one network round trip.
-  const [conditions, progress] = await Promise.all([
-    tx<{ key: string; condition: Conditions[string] }[]>`select key, condition from alerts`,
-    tx<{ job_id: string; seq: string }[]>`select job_id, seq from alert_progress`
-  ])
-  const seqs = new Map(progress.map(({ job_id, seq }) => [job_id, seq]))
+  // One statement without parameters costs one network round trip.
+  const rows = await tx<({ key: string; condition: Conditions[string]; seq: null } | StoredProgress)[]>`
+    select key, condition, null as seq from alerts
+    union all select job_id, null, seq from alert_progress`
+  const seqs = new Map(rows.flatMap(({ key, seq }) => (seq === null ? [] : [[key, seq] as const])))
   return {
-    conditions: Object.fromEntries(conditions.map(({ key, condition }) => [key, condition])),
+    conditions: Object.fromEntries(
+      rows.flatMap(({ key, condition }) => (condition === null ? [] : [[key, condition] as const]))
+    ),
     processed: jobIds.map(jobId => ({ jobId, seq: seqs.get(jobId) ?? null }))
   }
+}
+
+/** The progress of a job, as a row of the same statement as the conditions. */
+interface StoredProgress {
+  key: string
+  condition: null
+  seq: string
 }
 
 /** Replaces the stored conditions. Idempotent. */

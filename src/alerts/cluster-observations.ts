@@ -2,7 +2,7 @@
 import { type FailingAccounts, failingAccounts } from '../accounts/account-failures.ts'
 import { type RefusedAccount, refusedAccounts } from '../accounts/account-table.ts'
 import type { TransactionSql } from '../database/client.ts'
-import { clusterStartedAt, lacksJobRunner, type SilentReplica, silentReplicas } from '../replicas/replica-table.ts'
+import { type ReplicasState, replicasState } from '../replicas/replica-table.ts'
 import type { DueTime } from '../scheduler/due-times.ts'
 import { type Job, undoneOf } from '../scheduler/job.ts'
 import { MAX_PARTIAL_IN_ROW, type RunEnd } from '../scheduler/run-ends.ts'
@@ -14,29 +14,23 @@ import type { AlertDetails, Observation } from './alerts.ts'
 export type WatchedJob = Pick<Job, 'id' | 'name' | 'trigger' | 'maxRunMs' | 'undone'>
 
 /** What the database says about the whole cluster, except for the runs of jobs. */
-export interface ClusterState {
-  startedAt: Date | undefined
+export interface ClusterState extends ReplicasState {
   stop: SchedulerStop | undefined
   refused: RefusedAccount[]
   failing: FailingAccounts[]
   flagged: FlaggedOrders | undefined
-  silent: SilentReplica[]
-  /** Whether none of the living replicas may run scheduled jobs. */
-  lacksRunner: boolean
 }
 
 /** Reads the state of the cluster. */
 export async function readClusterState(tx: TransactionSql): Promise<ClusterState> {
-  const [startedAt, stop, refused, failing, flagged, silent, lacksRunner] = await Promise.all([
-    clusterStartedAt(tx),
+  const [replicas, stop, refused, failing, flagged] = await Promise.all([
+    replicasState(tx),
     schedulerStop(tx),
     refusedAccounts(tx),
     failingAccounts(tx),
-    flaggedOrders(tx),
-    silentReplicas(tx),
-    lacksJobRunner(tx)
+    flaggedOrders(tx)
   ])
-  return { startedAt, stop, refused, failing, flagged, silent, lacksRunner }
+  return { ...replicas, stop, refused, failing, flagged }
 }
 
 /**

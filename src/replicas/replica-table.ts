@@ -32,30 +32,39 @@ export async function livingVersions(tx: TransactionSql): Promise<string[]> {
   return rows.map(({ version }) => version)
 }
 
-/** When the first of the replicas that are alive started; undefined when none is alive. */
-export async function clusterStartedAt(tx: TransactionSql): Promise<Date | undefined> {
-  const [cluster] = await tx<{ started_at: Date | null }[]>`
-    select min(started_at) as started_at from replicas where ${isAlive(tx)}`
-  return cluster?.started_at ?? undefined
+/** What the table says about all replicas. */
+export interface ReplicasState {
+  /** When the first of the replicas that are alive started; undefined when none is alive. */
+  startedAt: Date | undefined
+  /** Whether replicas are alive and do not drain, and none of them may run scheduled jobs. */
+  lacksRunner: boolean
+  /** Replicas without a heartbeat for 30 s that did not drain and that no later start replaces. */
+  silent: SilentReplica[]
 }
 
-/** Whether replicas are alive and do not drain, and none of them may run scheduled jobs. */
-export async function lacksJobRunner(tx: TransactionSql): Promise<boolean> {
-  const [living] = await tx<{ lacks: boolean | null }[]>`
-    select not bool_or(runs_jobs) as lacks from replicas where ${isAlive(tx)} and not draining`
-  return living?.lacks ?? false
-}
-
-/** Replicas without a heartbeat for 30 s that did not drain and that no later start replaces. */
-export async function silentReplicas(tx: TransactionSql): Promise<SilentReplica[]> {
-  const rows = await tx<{ instance_id: string; last_seen_at: Date }[]>`
-    select instance_id, last_seen_at from replicas silent
-    where last_seen_at < now() - ${deadAfter(tx)} and not draining
+/** Reads the state of all replicas, in one statement: one replica reads it every ten seconds. */
+export async function replicasState(tx: TransactionSql): Promise<ReplicasState> {
+  const rows = await tx<
+    { started_at: Date | null; lacks: boolean | null; instance_id: string | null; last_seen_at: Date | null }[]
+  >`
+    with living as (
+      select min(started_at) as started_at, not bool_or(runs_jobs) filter (where not draining) as lacks
+      from replicas where ${isAlive(tx)}
+    )
+    select living.started_at, living.lacks, silent.instance_id, silent.last_seen_at
+    from living left join replicas silent
+      on silent.last_seen_at < now() - ${deadAfter(tx)} and not silent.draining
       and not exists (
-        select from replicas living
-        where living.last_seen_at >= now() - ${deadAfter(tx)} and living.started_at > silent.last_seen_at
+        select from replicas later
+        where later.last_seen_at >= now() - ${deadAfter(tx)} and later.started_at > silent.last_seen_at
       )`
-  return rows.map(({ instance_id, last_seen_at }) => ({ instanceId: instance_id, lastSeenAt: last_seen_at }))
+  return {
+    startedAt: rows[0]?.started_at ?? undefined,
+    lacksRunner: rows[0]?.lacks ?? false,
+    silent: rows.flatMap(({ instance_id, last_seen_at }) =>
+      instance_id === null || last_seen_at === null ? [] : [{ instanceId: instance_id, lastSeenAt: last_seen_at }]
+    )
+  }
 }
 
 /**
