@@ -1,15 +1,16 @@
 // npm run bench:rate-shares: how long accounts wait for their orders and balances under the rate limits of each exchange,
 // in six simulated hours. Uses the limits and costs of the adapters and the product's own budget, with one open order per
 // account, an exchange that answers at once, and the schedules, waits and concurrency of the jobs. What is allowed grows
-// linearly with the accounts.
+// linearly with the accounts. Then the weight of a run, and the period that results from it by the product's own estimate.
 import { MINUTE, SECOND } from '../src/async/durations.ts'
 import { EXCHANGE_NAMES, type ExchangeName, MARKET_TYPES, type MarketType } from '../src/domain/market.ts'
+import { type CallCosts, callCosts } from '../src/exchanges/call-costs.ts'
 import { CATALOGUE } from '../src/exchanges/catalogue.ts'
-import { ExchangeError } from '../src/exchanges/exchange-error.ts'
 import { type Purpose, SHARES } from '../src/exchanges/http/budget-shares.ts'
-import type { ReadCall, Route } from '../src/exchanges/http/exchange-call.ts'
 import type { HostOptions } from '../src/exchanges/http/host-options.ts'
 import { type Cost, RateBudget, USED_SHARE } from '../src/exchanges/http/rate-budget.ts'
+import { JOB_PERIODS } from '../src/jobs/job-periods.ts'
+import { budgetNeeds } from '../src/trading/budget-need.ts'
 
 const HOURS = 6
 const SIZES = [1, 100, 300, 1_000]
@@ -40,47 +41,10 @@ interface Job {
   untilMs: number
 }
 
-/** The limits of a market and the costs of one call of each operation, from its adapter. */
-async function costsOf(exchange: ExchangeName, marketType: MarketType) {
-  let limits: HostOptions['limits'] = []
-  const routes: Route[] = []
-  const host = {
-    call: async ({ route }: ReadCall<unknown>) => {
-      routes.push(route)
-      throw new ExchangeError('unavailable', { exchange, operation: route.operation })
-    }
-  }
-  const gateway = {
-    exchange,
-    host: (options: HostOptions) => {
-      limits = options.limits
-      return host
-    }
-  }
-  const credentials = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
-  const baseUrl = 'https://exchange.example'
-  const context = { gateway: gateway as never, marketType, isTestnet: false, credentials, baseUrl }
-  const client = CATALOGUE[exchange].client(context)
-  const costOf = async (call: () => Promise<unknown>) => {
-    routes.length = 0
-    await call().catch(err => {
-      if (!(err instanceof ExchangeError) || err.code !== 'unavailable') throw err
-    })
-    return routes.flatMap(({ costs }) => costs)
-  }
-  const exchangeSymbol = symbolOf(exchange, marketType)
-  return {
-    limits,
-    orders: await costOf(() => client.order({ exchangeOrderId: '1', exchangeSymbol, createdAt: 0 })),
-    balances: await costOf(() => client.balances()),
-    prices: await costOf(() => client.lastPrices())
-  }
-}
-
-function symbolOf(exchange: ExchangeName, marketType: MarketType): string {
-  if (exchange === 'UPBIT' || exchange === 'BITHUMB') return 'KRW-BTC'
-  if (exchange !== 'OKX') return 'BTCUSDT'
-  return marketType === 'SPOT' ? 'BTC-USDT' : 'BTC-USDT-SWAP'
+async function costsOf(exchange: ExchangeName, marketType: MarketType): Promise<CallCosts> {
+  const address = CATALOGUE[exchange].markets[marketType]
+  if (address === undefined) throw new Error(`${exchange} has no market ${marketType}`)
+  return await callCosts({ exchange, marketType }, address.url)
 }
 
 function jobOf(purpose: Purpose, everyMs: number, concurrency: number, costs: readonly Cost[], accounts: number): Job {
@@ -125,7 +89,7 @@ function simulate(costs: Awaited<ReturnType<typeof costsOf>>, accounts: number) 
   let now = 0
   const budget = new RateBudget(costs.limits, () => now)
   const prices = jobOf('prices', 31 * SECOND, 1, costs.prices, 1)
-  const orders = jobOf('orders', 29 * SECOND, 16, costs.orders, accounts)
+  const orders = jobOf('orders', 29 * SECOND, 16, costs.order, accounts)
   const balances = jobOf('balances', 59 * SECOND, 8, costs.balances, accounts)
   for (; now < HOURS * 60 * MINUTE; now += STEP_MS) for (const job of [prices, orders, balances]) step(job, budget, now)
   for (const job of [prices, orders, balances]) {
@@ -144,6 +108,33 @@ function boundOf({ purpose, costs, everyMs, readAt }: Job, limits: HostOptions['
       return (need / (weight * USED_SHARE * SHARES[purpose])) * perMs
     })
   return Math.max(0, ...waits) + 2 * everyMs
+}
+
+function needsOf(exchange: ExchangeName, marketType: MarketType, costs: CallCosts, accounts: number): string {
+  const load = {
+    exchange,
+    marketType,
+    costs,
+    wallets: CATALOGUE[exchange].wallets.includes(marketType) ? accounts : 0,
+    orders: [{ ordersOfSymbols: [1], accounts }]
+  }
+  const { list, order } = costs.orderCosts
+  const listed = { ...load, orders: [{ ordersOfSymbols: [1], accounts: (accounts * list) / order }] }
+  const [after] = budgetNeeds([load], { periodsMs: JOB_PERIODS })
+  const [before] = budgetNeeds([listed], { periodsMs: JOB_PERIODS })
+  if (after === undefined || before === undefined || after.weightPerRun.orders === 0)
+    return '- | - | - | - | - | - | - | -'
+  const times = (need: number) => need.toFixed(2)
+  return [
+    before.weightPerRun.orders,
+    after.weightPerRun.orders,
+    after.weightPerRun.balances,
+    times(before.need),
+    times(after.need),
+    `${seconds(before.periodsMs.orders)} s`,
+    `${seconds(after.periodsMs.orders)} s`,
+    `${seconds(after.periodsMs.balances)} s`
+  ].join(' | ')
 }
 
 function bar(text: string, holds: boolean): void {
@@ -173,6 +164,26 @@ for (const exchange of EXCHANGE_NAMES) {
       for (const job of [orders, balances]) bar(`${name}: ${job.purpose}`, job.worstMs <= boundOf(job, costs.limits))
       bar(`${name}: prices`, prices.worstMs <= 2 * prices.everyMs)
     }
+  }
+}
+say()
+say(
+  'Weight of one run over all accounts, and the estimated period: before, with the list of all open orders of each account,'
+)
+say(
+  'and after, with the cheapest calls. Of the fullest limit that the accounts share; `-` where each has limits of its own.'
+)
+say()
+say(
+  '| exchange | market | accounts | orders before | orders after | balances | need before | need after | orders every, before | after | balances every |'
+)
+say('|---|---|---|---|---|---|---|---|---|---|---|')
+for (const exchange of EXCHANGE_NAMES) {
+  for (const marketType of MARKET_TYPES) {
+    if (CATALOGUE[exchange].markets[marketType] === undefined) continue
+    const costs = await costsOf(exchange, marketType)
+    for (const accounts of SIZES)
+      say(`| ${exchange} | ${marketType} | ${accounts} | ${needsOf(exchange, marketType, costs, accounts)} |`)
   }
 }
 say()

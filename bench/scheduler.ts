@@ -20,7 +20,7 @@ const SECONDS = Number(process.env.SECONDS ?? 60)
 /** Jobs that are due at the same moment, every second. */
 const JOBS = Number(process.env.JOBS ?? 5)
 const CLAIMS = 500
-const IDLE_SECONDS = 30
+const IDLE_SECONDS = 59
 const SESSION_SECRET = 'a secret of a bench and of nothing else'
 const ENCRYPTION_KEY = Buffer.alloc(32).toString('base64')
 const IDLE_LIMIT = 2
@@ -109,12 +109,27 @@ async function idleQueries(): Promise<void> {
   const app = await replica(undefined)
   while (app.scheduler.health().heartbeatAgeMs === null) await sleep(10)
   await sleep(2 * SECOND)
-  const count = () =>
-    readFileSync(postgres.logFile, 'utf8').match(/^app=bench LOG: {2}(statement|execute)/gm)?.length ?? 0
-  const before = count()
+  const statements = () =>
+    readFileSync(postgres.logFile, 'utf8').match(/^app=bench LOG: {2}(statement|execute).*(\n\t.*)*/gm) ?? []
+  const before = statements().length
   await sleep(IDLE_SECONDS * SECOND)
-  const perSecond = (count() - before) / IDLE_SECONDS
+  const idle = statements().slice(before)
+  const perSecond = idle.length / IDLE_SECONDS
   await app.close()
+  say('| statement | per minute |')
+  say('|---|---|')
+  const counts = new Map<string, number>()
+  for (const statement of idle) {
+    const text = statement
+      .replace(/^[^:]*: {2}\w+[^:]*: /, '')
+      .replace(/\s+/g, ' ')
+      .slice(0, 90)
+      .replaceAll('|', ' ')
+    counts.set(text, (counts.get(text) ?? 0) + 1)
+  }
+  const most = [...counts].sort(([, a], [, b]) => b - a).slice(0, 12)
+  for (const [text, times] of most) say(`| \`${text}\` | ${((times * 60) / IDLE_SECONDS).toFixed(0)} |`)
+  say('')
   const holds = perSecond > 0 && perSecond <= IDLE_LIMIT
   say(
     `idle statements per second and replica: ${perSecond.toFixed(2)} (≤ ${IDLE_LIMIT}: ${holds ? 'holds' : 'MISSED'})`

@@ -2,7 +2,9 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import type { Market } from '../src/domain/market.ts'
 import { ExchangeBans } from '../src/exchange-bans/exchange-bans.ts'
+import type { CallCosts } from '../src/exchanges/call-costs.ts'
 import { exchangeDetails } from '../src/exchanges/exchange-check.ts'
 import type { ExchangeClient } from '../src/exchanges/exchange-client.ts'
 import type { ClientOptions, ExchangeRegistry, ExchangeReport } from '../src/exchanges/exchange-registry.ts'
@@ -16,6 +18,8 @@ declare module 'fastify' {
     exchanges: {
       /** A client; cheap. @throws {NotOffered} when the exchange has no such market or no testnet */
       client(options: ClientOptions): Promise<ExchangeClient>
+      /** The limits of a market and what its calls take from them. Makes no call. */
+      callCosts(market: Market, isTestnet: boolean): Promise<CallCosts>
       /** The state of every exchange that has a client; empty before the first client. */
       status(): ExchangeReport[]
       /** The instruments of the real markets. */
@@ -59,13 +63,15 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     return { dispatcher, registry }
   }
 
-  async function client(options: ClientOptions) {
+  const connection = async () => {
     connected ??= connect()
-    return (await connected).registry.client(options)
+    return await connected
   }
+  const client = async (options: ClientOptions) => (await connection()).registry.client(options)
 
   app.decorate('exchanges', {
     client,
+    callCosts: async (market: Market, isTestnet: boolean) => (await connection()).registry.callCosts(market, isTestnet),
     instruments: new Instruments({
       database: app.db,
       log: app.log,

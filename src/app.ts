@@ -15,6 +15,7 @@ import cache from '../plugins/cache.ts'
 import connections from '../plugins/connections.ts'
 import db from '../plugins/db.ts'
 import errorHandler, { sendError } from '../plugins/error-handler.ts'
+import exchangeBudgets from '../plugins/exchange-budgets.ts'
 import exchanges from '../plugins/exchanges.ts'
 import firstAdmin from '../plugins/first-admin.ts'
 import health from '../plugins/health.ts'
@@ -93,6 +94,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   app.register(telegram, { config })
   app.register(scheduler, { config, jobs })
   app.register(alerts, { config })
+  app.register(exchangeBudgets)
 
   app.register(probeRoutes)
   app.register(apiRoutes)

@@ -1,5 +1,5 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
-import type { TransactionSql } from '../database/client.ts'
+import type { Sql, TransactionSql } from '../database/client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 
 /** The active accounts of an exchange that a job could not read for ten minutes. */
@@ -37,6 +37,12 @@ export async function recordFailures(
     select account_id, ${jobId}, error_code from failing order by account_id
     on conflict (account_id, job_id) do update set error_code = excluded.error_code
     where known.error_code <> excluded.error_code`
+}
+
+/** Whether failures of a job are recorded: if not, a run without failures has nothing to record. */
+export async function hasFailures(sql: Sql | TransactionSql, jobId: string): Promise<boolean> {
+  const rows = await sql`select from account_failures where job_id = ${jobId} limit 1`
+  return rows.length > 0
 }
 
 /** The reason why an account cannot be read, from the error of the call: a code of exchanges, or `internal`. */

@@ -6,13 +6,16 @@ import { type GeneratedKey, generatedKey } from '../accounts/encryption-key.ts'
 import { KeyRing } from '../accounts/key-ring.ts'
 import { loadConfig } from '../config.ts'
 import type { Database } from '../database/database.ts'
-import { isExchangeName, MARKET_TYPES, type MarketType } from '../domain/market.ts'
+import { type ExchangeName, isExchangeName, MARKET_TYPES, type Market, type MarketType } from '../domain/market.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { assertOffered, ExchangeRegistry, NotOffered } from '../exchanges/exchange-registry.ts'
 import { URL_SETTINGS } from '../exchanges/url-settings.ts'
 import { createHttpAgent } from '../http-agent.ts'
+import { JOB_PERIODS } from '../jobs/job-periods.ts'
 import { livingVersions } from '../replicas/replica-table.ts'
+import { exchangeLoads, marketLoads } from '../trading/budget-loads.ts'
+import { budgetNeeds, isNearLimit, needText } from '../trading/budget-need.ts'
 import { CommandError } from './command-error.ts'
 import { type CommandResult, succeeded } from './command-result.ts'
 import { type Audit, UNUSED_SECRET, withDatabase } from './operator-database.ts'
@@ -36,6 +39,7 @@ interface AddOptions {
 
 interface Context {
   database: Database
+  registry: ExchangeRegistry
   accounts: Accounts
   keyRing: KeyRing
   audit: Audit
@@ -90,7 +94,7 @@ async function withAccounts(
     return await withDatabase(action, async (database, audit) => {
       await keep?.(database)
       const accounts = new Accounts({ database, keyRing, connect: options => registry.client(options) })
-      return work({ database, accounts, keyRing, audit })
+      return work({ database, registry, accounts, keyRing, audit })
     })
   } catch (err) {
     if (err instanceof NotOffered) throw new CommandError(err.message, { cause: err })
@@ -100,7 +104,10 @@ async function withAccounts(
   }
 }
 
-async function add({ database, accounts, audit }: Context, { user, exchange: given, name, testnet }: AddOptions) {
+async function add(
+  { database, registry, accounts, audit }: Context,
+  { user, exchange: given, name, testnet }: AddOptions
+) {
   const exchange = given.toUpperCase()
   if (!isExchangeName(exchange)) throw new CommandError(`--exchange is one of ${Object.keys(CATALOGUE).join(', ')}`)
   if (user === '') throw new CommandError('--user is the name of the user whose account it is')
@@ -116,7 +123,22 @@ async function add({ database, accounts, audit }: Context, { user, exchange: giv
   const added = await accounts.add(account, audit(`${exchange} ${name}`))
   if (added === 'no_user') throw new CommandError(`there is no user ${user}`)
   if (added === 'name_taken') throw new CommandError(`${user} has an account ${name} already`)
-  return succeeded(`${exchange} account ${name} added`)
+  const estimates = await estimatesOf(database, registry, exchange)
+  return succeeded([`${exchange} account ${name} added`, ...estimates].join('\n'))
+}
+
+/** What the accounts of the exchange need of the limits that they share, with a warning where it nears or exceeds one. */
+async function estimatesOf(database: Database, registry: ExchangeRegistry, exchange: ExchangeName): Promise<string[]> {
+  const loads = (await exchangeLoads(database)).filter(load => load.exchange === exchange)
+  const costsOf = (market: Market, isTestnet: boolean) => registry.callCosts(market, isTestnet)
+  const markets = await Promise.all(loads.map(load => marketLoads(load, costsOf)))
+  const accounts = loads.reduce((sum, load) => sum + load.accounts, 0)
+  const needs = budgetNeeds(markets.flat(), { periodsMs: JOB_PERIODS })
+  const ofAccounts = needs.filter(({ weightPerRun }) => weightPerRun.orders + weightPerRun.balances > 0)
+  return ofAccounts.map(need => {
+    const text = `${need.marketTypes.join(' and ')}: ${needText(need, accounts)}`
+    return isNearLimit(need) ? `warning: ${text}` : text
+  })
 }
 
 async function list({ accounts }: Context) {

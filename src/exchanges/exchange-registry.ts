@@ -1,6 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 import type { Dispatcher } from 'undici'
-import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../domain/market.ts'
+import { EXCHANGE_NAMES, type ExchangeName, type Market, type MarketType } from '../domain/market.ts'
+import { type CallCosts, callCosts } from './call-costs.ts'
 import { CATALOGUE, type MarketAddress } from './catalogue.ts'
 import { excerptOf } from './excerpt.ts'
 import type { Credentials, ExchangeClient, InvalidRow } from './exchange-client.ts'
@@ -96,6 +97,15 @@ export class ExchangeRegistry {
       this.invalidRows.record({ exchange, marketType, operation, accountId, subject, invalid: excerpts })
       for (const { kind, times } of invalid) this.#onInvalidRows?.({ exchange, operation, kind, rows: times })
     })
+  }
+
+  /**
+   * The limits of a market and what its calls take from them. Makes no call.
+   *
+   * @throws {NotOffered} when the exchange has no such market or no testnet
+   */
+  async callCosts(market: Market, isTestnet: boolean): Promise<CallCosts> {
+    return await callCosts(market, this.#baseUrl(market.exchange, market.marketType, isTestnet))
   }
 
   /** The state of every exchange for which a client was made. Reads counters; makes no call. */

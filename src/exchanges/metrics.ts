@@ -19,9 +19,14 @@ export function countInvalidRows(metrics: Metrics): (rows: InvalidRowCount) => v
 
 /** Sets the gauges of each exchange from `ExchangeRegistry.status()`. */
 export function reportExchanges(reading: Reading, statuses: readonly ExchangeReport[]): void {
-  for (const { exchange, circuit, lastSuccessAt, clockSkewMs, invalidRows } of statuses) {
+  for (const { exchange, circuit, lastSuccessAt, clockSkewMs, invalidRows, hosts } of statuses) {
     reading.set('trading_health_exchange_circuit_open', { exchange }, Number(circuit !== 'closed'))
     reading.set('trading_health_exchange_invalid_rows', { exchange }, invalidRows)
+    const uses = hosts.flatMap(host => host.uses)
+    if (uses.length > 0) {
+      const fullest = Math.max(...uses.map(({ limit, used }) => used / limit.weight))
+      reading.set('trading_health_exchange_limit_used_ratio', { exchange }, fullest)
+    }
     if (lastSuccessAt !== null) {
       reading.set('trading_health_exchange_last_success_timestamp_seconds', { exchange }, lastSuccessAt / 1_000)
     }

@@ -10,6 +10,7 @@ import type { Outbox } from '../notifications/outbox.ts'
 import type { Job, JobContext, JobResult } from '../scheduler/job.ts'
 import { daily, every } from '../scheduler/trigger.ts'
 import { housekeeping } from './housekeeping.ts'
+import { JOB_PERIODS } from './job-periods.ts'
 import { updatePriceCache } from './update-price-cache.ts'
 
 /** The services that the jobs use. */
@@ -27,10 +28,12 @@ export interface JobServices {
   timeZone: string
 }
 
-/** The periods of the jobs that read what summaries show, in milliseconds. */
-const [ORDERS_MS, PNL_MS, BALANCES_MS] = [29 * SECOND, 307 * SECOND, 59 * SECOND]
 /** A value of a summary is old after three periods of its job. */
-export const SUMMARY_MAX_AGES = { ordersMs: 3 * ORDERS_MS, marksMs: 3 * PNL_MS, balancesMs: 3 * BALANCES_MS }
+export const SUMMARY_MAX_AGES = {
+  ordersMs: 3 * JOB_PERIODS.orders,
+  marksMs: 3 * JOB_PERIODS.marks,
+  balancesMs: 3 * JOB_PERIODS.balances
+}
 
 /** Runs once in the cluster; a missed time is skipped. */
 const cluster = { scope: 'cluster', misfire: { policy: 'skip' } } as const
@@ -47,7 +50,7 @@ function tradingJobs(services: JobServices): Job[] {
       id: 'update_open_orders',
       type: 'update_orders',
       name: 'Update Open Orders Status',
-      trigger: every(ORDERS_MS),
+      trigger: every(JOB_PERIODS.orders),
       maxRunMs: 5 * MINUTE,
       undone: ['failed', 'flagged', 'unknown', 'unknown_symbols', 'accounts_refused', 'accounts_left_out'],
       run: loaded(async () => (await import('./update-open-orders.ts')).updateOpenOrders(services))
@@ -57,7 +60,7 @@ function tradingJobs(services: JobServices): Job[] {
       id: 'calculate_unrealized_pnl',
       type: 'calculate_pnl',
       name: 'Calculate Unrealized PnL',
-      trigger: every(PNL_MS),
+      trigger: every(JOB_PERIODS.marks),
       maxRunMs: 5 * MINUTE,
       undone: ['without_price'],
       run: loaded(async () => (await import('./calculate-unrealized-pnl.ts')).calculateUnrealizedPnl(services))
@@ -97,7 +100,7 @@ function bookJobs(services: JobServices): Job[] {
       id: 'sync_account_balances',
       type: 'sync_balances',
       name: 'Sync Account Balances',
-      trigger: every(BALANCES_MS),
+      trigger: every(JOB_PERIODS.balances),
       maxRunMs: 5 * MINUTE,
       undone: ['failed', 'wallets_incomplete', 'refused', 'accounts_left_out'],
       run: loaded(async () => (await import('./sync-account-balances.ts')).syncAccountBalances(services))
@@ -122,7 +125,7 @@ function serviceJobs(services: JobServices): Job[] {
       id: 'update_price_cache',
       type: 'update_prices',
       name: 'Update Price Cache',
-      trigger: every(31 * SECOND),
+      trigger: every(JOB_PERIODS.prices),
       scope: 'replica',
       misfire: { policy: 'skip' },
       maxRunMs: 25 * SECOND,

@@ -1,7 +1,7 @@
 // @FEAT:trading @COMP:job @TYPE:core
 import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
-import { failureCode, recordFailures } from '../accounts/account-failures.ts'
+import { failureCode, hasFailures, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost, oneAtATime } from '../async/bounded.ts'
 import { SECOND } from '../async/durations.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
@@ -55,8 +55,14 @@ export function syncAccountBalances(
     // Every call in progress listens to the signal: their number is bounded by CONCURRENT_ACCOUNTS.
     setMaxListeners(0, signal)
     const accounts = await services.accounts.active()
-    const [active, inUse, emptied] = await context.transaction(
-      async tx => [await longestWaitingFirst(tx, accounts), await walletsInUse(tx), await emptiedWallets(tx)] as const
+    const [active, inUse, emptied, failed] = await context.transaction(
+      async tx =>
+        [
+          await longestWaitingFirst(tx, accounts),
+          await walletsInUse(tx),
+          await emptiedWallets(tx),
+          await hasFailures(tx, context.jobId)
+        ] as const
     )
     const filled = new Set([...inUse].filter(wallet => !emptied.has(wallet)))
     const sync = new BalanceSync(services, context, filled)
@@ -66,7 +72,9 @@ export function syncAccountBalances(
       await sync.account(account)
       progress(++done, active.length)
     })
-    await context.transaction(tx => recordFailures(tx, context.jobId, sync.failures))
+    if (failed || sync.failures.size > 0) {
+      await context.transaction(tx => recordFailures(tx, context.jobId, sync.failures))
+    }
     const leftOut = await services.accounts.leftOut()
     return { accounts: active.length, ...sync.counts, accounts_left_out: leftOut.length }
   }

@@ -1,7 +1,7 @@
 // @FEAT:trading @COMP:job @TYPE:core
 import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
-import { failureCode, recordFailures } from '../accounts/account-failures.ts'
+import { failureCode, hasFailures, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost, isolatingErrors, oneAtATime, portionsOf } from '../async/bounded.ts'
 import { MINUTE, SECOND } from '../async/durations.ts'
 import type { PriceSource } from '../cache/price-source.ts'
@@ -81,7 +81,9 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
     const accounts = work.flatMap(accountId => active.get(accountId) ?? [])
     const exchanges = [...groupedBy(accounts, ({ exchange }) => exchange).values()]
     await eachAtMost(exchanges.length, exchanges, group => run.exchange(group))
-    await context.transaction(tx => recordFailures(tx, context.jobId, run.failures))
+    if (run.failures.size > 0 || (await services.database.run(sql => hasFailures(sql, context.jobId)))) {
+      await context.transaction(tx => recordFailures(tx, context.jobId, run.failures))
+    }
     if (performance.now() >= completesFrom) {
       // Also after an error: it must not fail every run.
       completesFrom = performance.now() + COMPLETION_PAUSE_MS

@@ -106,6 +106,20 @@ export const definitions = {
     'kind'
   ),
   trading_health_exchange_clock_skew_seconds: gauge("An exchange's clock minus ours", 'exchange'),
+  trading_health_exchange_limit_used_ratio: gauge(
+    'The fullest limit of our address: what is used of it now, of what the exchange states',
+    'exchange'
+  ),
+  trading_health_exchange_need_ratio: gauge(
+    'What the accounts need of a limit of our address, of what the exchange states; above 0.9 jobs take longer',
+    'exchange'
+  ),
+  trading_health_exchange_period_seconds: gauge('Period of a job that the limits allow', 'exchange', 'read'),
+  trading_health_exchange_wait_seconds: gauge(
+    'Wait of the account that was not read for the longest time',
+    'exchange',
+    'read'
+  ),
   trading_health_telegram_calls_total: counter(
     'Calls to Telegram; the retries of a call are not counted',
     'method',

@@ -7,7 +7,7 @@ const RESPONDS_WITHIN = '10 seconds'
 const KEPT_HOURS = 24
 
 /** A replica that sends no heartbeat, was not shut down, and has no successor. */
-export interface SilentReplica {
+interface SilentReplica {
   instanceId: string
   lastSeenAt: Date
 }

@@ -69,6 +69,7 @@ export class OrderStore {
 
   /** Those of the accounts that have orders to be checked, the longest unchecked first. */
   async accountsToCheck(accountIds: readonly string[]): Promise<string[]> {
+    if (accountIds.length === 0) return []
     const rows = await this.#database.run(
       sql => sql<{ account_id: string }[]>`
         select o.account_id from orders o

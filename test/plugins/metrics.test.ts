@@ -11,6 +11,7 @@ import { adminOf, Client } from '../support/session.ts'
 import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 import { missingTool } from '../support/tools.ts'
+import { insertOrder, seedAccount } from '../support/trading.ts'
 
 const { url: DATABASE_URL } = await migratedDatabase(t)
 
@@ -31,6 +32,16 @@ t.test('the metrics port exports the values of every module', async t => {
   binance.fault({ kind: 'edited', edit: changingRows({ symbol: 'BTCUSDT' }, { price: 'NaN' }) }, { times: 1 })
   for (let i = 0; i < 2; i++) await app.caches.prices.refresh({ exchange: 'BINANCE', marketType: 'SPOT' })
   for (const symbol of ['BTCUSDT', 'NOTHING']) app.caches.prices.peek('BINANCE', 'SPOT', symbol)
+  const account = await seedAccount(app.db)
+  const order = {
+    exchangeOrderId: '1',
+    symbol: 'BTCUSDT',
+    exchangeSymbol: 'BTCUSDT',
+    side: 'BUY',
+    quantity: '1'
+  } as const
+  await insertOrder(app.db, account, order)
+  await app.exchangeBudgets.poll()
   const text = await scrape()
 
   for (const line of [
@@ -55,6 +66,10 @@ t.test('the metrics port exports the values of every module', async t => {
     // The instruments once, the prices twice.
     /^trading_health_exchange_calls_total\{exchange="BINANCE",outcome="ok"\} 3$/m,
     /^trading_health_exchange_invalid_rows\{exchange="BINANCE"\} 0$/m,
+    /^trading_health_exchange_limit_used_ratio\{exchange="BINANCE"\} 0\.00\d+$/m,
+    /^trading_health_exchange_need_ratio\{exchange="BINANCE"\} 0\.00\d+$/m,
+    /^trading_health_exchange_period_seconds\{exchange="BINANCE",read="orders"\} 29$/m,
+    /^trading_health_exchange_wait_seconds\{exchange="BINANCE",read="balances"\} [\d.]+$/m,
     /^trading_health_exchange_invalid_rows_total\{exchange="BINANCE",operation="lastPrices",kind="unreadable"\} 1$/m,
     /^trading_health_outbox_waiting 0$/m,
     /^trading_health_database_pool_max 10$/m,

@@ -44,6 +44,24 @@ t.test('an account is added, listed, tested and disabled; invalid commands are r
   const { sql, wallet, key, run, add, output } = await setUp(t)
   t.hasStrict(await add('--name', 'main'), { code: 0, stdout: 'OKX account main added\n' })
   t.hasStrict(await add('--name', 'Main'), { code: 2, stderr: 'ada has an account Main already\n' })
+  const near = await run(
+    key,
+    SECRETS.slice(0, 2),
+    'account:add',
+    '--user',
+    'ada',
+    '--exchange',
+    'BINANCE',
+    '--name',
+    'b'
+  )
+  t.strictSame(near.stdout.split('\n'), [
+    'BINANCE account b added',
+    'FUTURES: 1 account: 0.0 × the limit, orders every 29 s, balances every 59 s',
+    'SPOT: 1 account: 0.0 × the limit, orders every 29 s, balances every 59 s',
+    ''
+  ])
+  t.hasStrict(await run(key, [], 'account:disable', '2'), { code: 0 })
   t.match(await add('--name', 'a\tb'), { code: 2, stderr: /--name/ })
   t.match(await add('--name', 'x'.repeat(65)), { code: 2, stderr: /--name/ })
   const words = ['account:add', '--user', 'ada', '--name', 'other']
@@ -64,7 +82,9 @@ t.test('an account is added, listed, tested and disabled; invalid commands are r
   t.hasStrict(await run(key, [], 'account:list'), {
     code: 0,
     stdout:
-      'number  user  exchange  network  active  keys  name\n' + '1       ada   OKX       real     active  ok    main\n'
+      'number  user  exchange  network  active    keys  name\n' +
+      '1       ada   OKX       real     active    ok    main\n' +
+      '2       ada   BINANCE   real     disabled  ok    b\n'
   })
 
   const tested = await run(key, [], 'account:test', '1')

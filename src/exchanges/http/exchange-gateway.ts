@@ -7,7 +7,7 @@ import type { GatewayOptions, HostOptions } from './host-options.ts'
 import type { HostStatus } from './host-status.ts'
 
 /** The state of an exchange: the latest success and error, the worst circuit and the largest skew of its hosts. */
-export interface ExchangeStatus extends Omit<HostStatus, 'host'> {
+export interface ExchangeStatus extends Omit<HostStatus, 'id' | 'host' | 'uses'> {
   exchange: ExchangeName
   hosts: HostStatus[]
 }

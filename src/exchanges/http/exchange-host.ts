@@ -132,6 +132,7 @@ export class ExchangeHost {
   status(): HostStatus {
     const skewMs = this.#skew.ms
     return {
+      id: this.id,
       host: this.#url.host,
       lastSuccessAt: this.#lastSuccessAt,
       lastErrorAt: this.#lastError?.at ?? null,
@@ -139,7 +140,8 @@ export class ExchangeHost {
       lastExchangeCode: this.#lastError?.error.exchangeCode ?? null,
       clockSkewMs: skewMs === null ? null : Math.round(skewMs),
       circuit: this.#circuit.state,
-      blockedForMs: Math.round(this.#budget.blockedForMs)
+      blockedForMs: Math.round(this.#budget.blockedForMs),
+      uses: this.#budget.uses()
     }
   }
 

@@ -2,9 +2,12 @@
 import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { CircuitState } from './circuit-breaker.ts'
+import type { LimitUse } from './rate-budget.ts'
 
 /** The state of one host of an exchange. */
 export interface HostStatus {
+  /** Identifies the host among those of its exchange. */
+  id: string
   /** Host name of the API, without path or keys. */
   host: string
   lastSuccessAt: Millis | null
@@ -17,4 +20,6 @@ export interface HostStatus {
   circuit: CircuitState
   /** How long no call is made because the exchange demanded it; 0 when calls are made. */
   blockedForMs: number
+  /** What is used of the limits of our address. */
+  uses: LimitUse[]
 }

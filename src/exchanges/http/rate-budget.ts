@@ -25,6 +25,12 @@ export interface UsageReport {
   hostTime: Millis
 }
 
+/** What is used of a limit in a window of its length. */
+export interface LimitUse {
+  limit: RateLimit
+  used: number
+}
+
 /** Share of a stated limit that is used. The rest is for other programs behind our address and for clocks that differ. */
 export const USED_SHARE = 0.9
 /** Beyond this number of windows, those of idle API keys are dropped. */
@@ -169,6 +175,20 @@ export class RateBudget {
   /** Milliseconds until the end of the pause that the exchange demands; 0 when there is none. Without pauses of keys. */
   get blockedForMs(): number {
     return Math.max(0, this.#blockEnd - this.#now())
+  }
+
+  /** What is used now of each limit of our address: by this replica, or by all programs where the exchange reports that. */
+  uses(): LimitUse[] {
+    const now = this.#now()
+    return [...this.#limits.values()]
+      .filter(({ scope }) => scope === 'address')
+      .map(limit => {
+        const window = this.#window(limit.name, '')
+        dropExpired(window, now)
+        const { report, unreported } = window
+        const reported = report !== null && now < report.until ? report.used + unreported : 0
+        return { limit, used: Math.max(window.used, reported) }
+      })
   }
 
   get #blockEnd(): Millis {

@@ -24,6 +24,25 @@ t.test('grants nine tenths of a limit, then returns how long to wait', async t =
   t.equal(spent.take(cost(80), ''), 0)
 })
 
+t.test('the use of the limits of the address is that of the window, or what the exchange reports', async t => {
+  const clock = { now: 0 }
+  const spent = new RateBudget(
+    [WEIGHT, KEYED],
+    () => clock.now,
+    () => 1,
+    ['weight']
+  )
+  const used = () => spent.uses().map(({ limit, used }) => `${limit.name} ${used}`)
+  t.strictSame(used(), ['weight 0'], 'limits of a key are not among them')
+  spent.take(cost(10), '')
+  t.strictSame(used(), ['weight 10'])
+  spent.settle(cost(10), '', { usage: { limit: 'weight', used: 40 }, hostTime: 0 })
+  spent.take(cost(5), '')
+  t.strictSame(used(), ['weight 45'], 'what others behind the address used, and the call that is not reported yet')
+  clock.now = MINUTE
+  t.strictSame(used(), ['weight 0'], 'after the window')
+})
+
 t.test('never grants more than nine tenths in any span of the window', async () => {
   const steps = fc.array(fc.tuple(fc.integer({ min: 0, max: 30_000 }), fc.integer({ min: 1, max: 90 })), {
     maxLength: 60

@@ -186,7 +186,8 @@ t.test('exchange-metadata names the five exchanges', async t => {
         supports_futures: true,
         supports_perpetual: true,
         has_testnet: true,
-        quote_currencies: ['USDT']
+        quote_currencies: ['USDT'],
+        budget: null
       },
       upbit: {
         name: 'Upbit',
@@ -194,7 +195,8 @@ t.test('exchange-metadata names the five exchanges', async t => {
         supports_futures: false,
         supports_perpetual: false,
         has_testnet: false,
-        quote_currencies: ['KRW']
+        quote_currencies: ['KRW'],
+        budget: null
       }
     }
   )
