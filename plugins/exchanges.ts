@@ -11,7 +11,7 @@ import type { ClientOptions, ExchangeRegistry, ExchangeReport } from '../src/exc
 import { Instruments } from '../src/exchanges/instruments.ts'
 import { InvalidRows } from '../src/exchanges/invalid-rows.ts'
 import { countExchangeCall, countInvalidRows, reportExchanges } from '../src/exchanges/metrics.ts'
-import { URL_SETTINGS } from '../src/exchanges/url-settings.ts'
+import { urlsOf } from '../src/exchanges/url-settings.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -55,10 +55,9 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
       import('../src/exchanges/exchange-registry.ts')
     ])
     const dispatcher = createHttpAgent(config)
-    const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
     const counters = { onCall: countExchangeCall(app.metrics), onInvalidRows: countInvalidRows(app.metrics) }
     const options = { ...counters, invalidRows, replicas: () => app.replicas.living ?? 1 }
-    registry = new ExchangeRegistry({ dispatcher, urls, ...options, onBan: ban => bans.report(ban) })
+    registry = new ExchangeRegistry({ dispatcher, urls: urlsOf(config), ...options, onBan: ban => bans.report(ban) })
     registry.applyBans(bans.current())
     return { dispatcher, registry }
   }

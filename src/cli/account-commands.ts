@@ -10,7 +10,7 @@ import { type ExchangeName, isExchangeName, MARKET_TYPES, type Market, type Mark
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { assertOffered, ExchangeRegistry, NotOffered } from '../exchanges/exchange-registry.ts'
-import { URL_SETTINGS } from '../exchanges/url-settings.ts'
+import { urlsOf } from '../exchanges/url-settings.ts'
 import { createHttpAgent } from '../http-agent.ts'
 import { JOB_PERIODS } from '../jobs/job-periods.ts'
 import { livingVersions } from '../replicas/replica-table.ts'
@@ -87,9 +87,8 @@ async function withAccounts(
   const { key, keep }: Partial<GeneratedKey> & { key: string } =
     config.ENCRYPTION_KEY === undefined ? await generatedKey(config.DATA_DIR) : { key: config.ENCRYPTION_KEY }
   const keyRing = new KeyRing(key)
-  const urls = Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
   const dispatcher = createHttpAgent(config)
-  const registry = new ExchangeRegistry({ dispatcher, urls })
+  const registry = new ExchangeRegistry({ dispatcher, urls: urlsOf(config) })
   try {
     return await withDatabase(action, async (database, audit) => {
       await keep?.(database)

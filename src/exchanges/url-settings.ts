@@ -9,3 +9,10 @@ export const URL_SETTINGS = [
   'BITHUMB_URL'
 ] as const
 export type UrlSetting = (typeof URL_SETTINGS)[number]
+
+/** The addresses that are set, by setting. */
+export function urlsOf(
+  config: Readonly<Partial<Record<UrlSetting, string | undefined>>>
+): Partial<Record<UrlSetting, string>> {
+  return Object.fromEntries(URL_SETTINGS.flatMap(name => (config[name] ? [[name, config[name]]] : [])))
+}
