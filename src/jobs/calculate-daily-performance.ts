@@ -60,6 +60,7 @@ class PerformanceRun {
   readonly counts = {
     days: 0,
     days_failed: 0,
+    executions: 0,
     trades: 0,
     executions_apart: 0,
     summaries: 0,
@@ -110,6 +111,7 @@ class PerformanceRun {
     const computed = await this.#attempt(line, tx => computePerformance(tx, series, this.#options))
     if (computed === undefined) return false
     this.counts.days += computed.days
+    this.counts.executions += computed.executions
     this.counts.trades += computed.trades
     this.counts.executions_apart += computed.executions_apart
     this.counts.fees_unknown += computed.fees_unknown

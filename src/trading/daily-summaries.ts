@@ -38,6 +38,8 @@ export interface AccountSummary {
   unrealized_pnl: string | null
   fees: string
   fees_unknown: number
+  executions: number
+  /** Round trips that ended, net of fees: in total, above and below zero. */
   trades: number
   wins: number
   losses: number
@@ -88,11 +90,12 @@ export async function summarise(
       ${matteringCurrencies(tx, day)}
     ), written as (
       insert into daily_account_summaries as s (account_id, date, currency, start_balance, end_balance, realized_pnl,
-        unrealized_pnl, fees, fees_unknown, trades, wins, losses, win_rate, volume, max_drawdown, is_final, computed_at,
+        unrealized_pnl, fees, fees_unknown, executions, trades, wins, losses, win_rate, volume, max_drawdown, is_final, computed_at,
         balances_as_of, orders_as_of, marks_as_of, positions_unmarked, positions_old_mark)
       select account_id, day.date, currency, opening.total, closing.total, coalesce(realized_pnl, 0),
         case when is_fresh then case when open_positions is null then 0 else unrealized_pnl end end, coalesce(fees, 0), coalesce(fees_unknown, 0),
-        coalesce(trades, 0), coalesce(wins, 0), coalesce(losses, 0), ${winRate(tx, tx`wins`, tx`closes`)},
+        coalesce(executions, 0), coalesce(trades, 0), coalesce(wins, 0), coalesce(losses, 0),
+        ${winRate(tx, tx`wins`, tx`trades`)},
         coalesce(volume, 0), ${ratio(tx, tx`drawdown`)}, is_over, now(),
         ${agesOfRow(tx)}
       from mattering
@@ -108,7 +111,8 @@ export async function summarise(
         start_balance = excluded.start_balance, end_balance = excluded.end_balance,
         realized_pnl = excluded.realized_pnl,
         ${keptUnlessFresh(tx)},
-        fees = excluded.fees, fees_unknown = excluded.fees_unknown, trades = excluded.trades, wins = excluded.wins,
+        fees = excluded.fees, fees_unknown = excluded.fees_unknown, executions = excluded.executions,
+        trades = excluded.trades, wins = excluded.wins,
         losses = excluded.losses, win_rate = excluded.win_rate, volume = excluded.volume,
         max_drawdown = excluded.max_drawdown, is_final = excluded.is_final, computed_at = excluded.computed_at
       returning s.account_id, s.fees_unknown, s.positions_unmarked
@@ -198,14 +202,14 @@ function boundsOfDay(tx: TransactionSql, day: string, timeZone: string) {
 /** Sums of the day's executions by account and currency, over the relations `account` and `day`. */
 function tradedPerCurrency(tx: TransactionSql) {
   return tx`
-    select account_id, currency, count(*) as trades,
-      count(*) filter (where realized_pnl > 0) as wins,
-      count(*) filter (where realized_pnl < 0) as losses,
-      count(*) filter (where realized_pnl is not null) as closes,
+    select account_id, currency, count(*) as executions, count(round_trip_pnl) as trades,
+      count(*) filter (where round_trip_pnl > 0) as wins,
+      count(*) filter (where round_trip_pnl < 0) as losses,
       sum(realized_pnl) as realized_pnl, sum(fee_value) as fees, count(*) filter (where fee_value is null) as fees_unknown,
       sum(price * quantity) as volume
     from account cross join day cross join lateral (
-      select coalesce(quote, currency) as currency, price, quantity, realized_pnl, fee_value from trade_executions e
+      select coalesce(quote, currency) as currency, price, quantity, realized_pnl, fee_value, round_trip_pnl
+      from trade_executions e
       where e.account_id = account.account_id and e.executed_at >= begins and e.executed_at < ends
       ${byIndex(tx)}
     ) e
@@ -244,7 +248,7 @@ export async function summariesOf(
   const rows = await tx<AccountSummary[]>`
     select s.account_id, a.name as account, a.exchange, a.is_testnet, a.state = 'credentials_refused' as credentials_refused,
       u.chat_id, s.currency, s.start_balance, s.end_balance,
-      s.realized_pnl, s.unrealized_pnl, s.fees, s.fees_unknown, s.trades, s.wins, s.losses, s.win_rate, s.volume,
+      s.realized_pnl, s.unrealized_pnl, s.fees, s.fees_unknown, s.executions, s.trades, s.wins, s.losses, s.win_rate, s.volume,
       s.max_drawdown, s.is_final, least(s.computed_at, day_begin(${day}::date + 1, ${timeZone})) as at,
       s.balances_as_of, s.orders_as_of, s.marks_as_of, s.positions_unmarked, s.positions_old_mark
     from daily_account_summaries s

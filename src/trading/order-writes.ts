@@ -4,6 +4,7 @@ import type { Pair } from '../domain/pair.ts'
 import { anyOf } from './any-of.ts'
 import { CHECKS_UNTIL_FLAGGED, type KnownOrder, type OrderChange } from './order-reconciliation.ts'
 import type { BookedExecution, BookedPosition } from './position-ledger.ts'
+import { recordRoundTrips } from './round-trips.ts'
 
 /**
  * How often the fills of an order are read to replace a difference, after 1, 2, 4, … minutes and then once a day: for
@@ -20,7 +21,7 @@ export interface ChangedOrder {
 }
 
 /**
- * Writes orders, executions and positions in one statement. A difference that is removed is kept in `replaced_executions`,
+ * Writes orders, executions and positions in one statement, and then the results of round trips. A difference that is removed is kept in `replaced_executions`,
  * with the time, so that the figures of its day are computed again.
  *
  * @throws {Error} when another writer recorded or removed one of the executions
@@ -81,6 +82,7 @@ export async function writeChanges(
   // No other writer can record an execution under the lock of its order. If one did, the positions above are wrong.
   if (written?.inserted !== fresh.length) throw new Error('executions were recorded by another writer')
   if (written.removed !== removedIds.length) throw new Error('executions were removed by another writer')
+  await recordRoundTrips(tx, positions)
 }
 
 /** Updates recorded executions from the relation `booked`. */

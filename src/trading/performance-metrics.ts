@@ -67,9 +67,9 @@ export function performanceMetrics(
     ) moments`
 }
 
-/** Winning closes of all closes; null without a close. */
-export function winRate(tx: TransactionSql, wins: Fragment, closes: Fragment): Fragment {
-  return ratio(tx, tx`round(${wins}, ${WORKING_DECIMALS}::int) / nullif(${closes}, 0)`)
+/** Won round trips of all round trips; null without one. */
+export function winRate(tx: TransactionSql, wins: Fragment, trades: Fragment): Fragment {
+  return ratio(tx, tx`round(${wins}, ${WORKING_DECIMALS}::int) / nullif(${trades}, 0)`)
 }
 
 /** A quotient as it is kept. */

@@ -49,6 +49,8 @@ export interface PlanOptions {
 /** Counts of what was computed. */
 export interface Computed {
   days: number
+  executions: number
+  /** Round trips that ended. */
   trades: number
   executions_apart: number
   fees_unknown: number
@@ -143,10 +145,11 @@ export async function computePerformance(
       ${performanceMetrics(tx)}
     ), written as (
       insert into strategy_performance as p (strategy_id, date, currency, is_testnet, daily_pnl, cumulative_pnl,
-        daily_return, cumulative_return, trades, wins, win_rate, max_drawdown, volatility, sharpe, sortino, fees,
+        daily_return, cumulative_return, executions, trades, wins, win_rate, max_drawdown, volatility, sharpe, sortino, fees,
         fees_unknown, executions_apart, computed_at)
       select strategy_id, date, currency, is_testnet, coalesce(pnl, 0), cumulative_pnl,
-        daily_return, cumulative_return, coalesce(trades, 0), coalesce(wins, 0), ${winRate(tx, tx`wins`, tx`closes`)},
+        daily_return, cumulative_return, coalesce(executions, 0), coalesce(trades, 0), coalesce(wins, 0),
+        ${winRate(tx, tx`wins`, tx`trades`)},
         max_drawdown, volatility, sharpe, sortino, coalesce(fees, 0), coalesce(fees_unknown, 0),
         coalesce(executions_apart, 0), now()
       from measured join asked using (series) left join executed using (series, date)
@@ -155,13 +158,13 @@ export async function computePerformance(
       on conflict (strategy_id, date, currency, is_testnet) do update set
         daily_pnl = excluded.daily_pnl, cumulative_pnl = excluded.cumulative_pnl,
         daily_return = excluded.daily_return, cumulative_return = excluded.cumulative_return,
-        trades = excluded.trades, wins = excluded.wins, win_rate = excluded.win_rate,
+        executions = excluded.executions, trades = excluded.trades, wins = excluded.wins, win_rate = excluded.win_rate,
         max_drawdown = excluded.max_drawdown, volatility = excluded.volatility, sharpe = excluded.sharpe,
         sortino = excluded.sortino, fees = excluded.fees, fees_unknown = excluded.fees_unknown,
         executions_apart = excluded.executions_apart, computed_at = excluded.computed_at
-      returning p.trades, p.executions_apart, p.fees_unknown
+      returning p.executions, p.trades, p.executions_apart, p.fees_unknown
     )
-    select count(*)::int as days, coalesce(sum(trades), 0)::int as trades,
+    select count(*)::int as days, coalesce(sum(executions), 0)::int as executions, coalesce(sum(trades), 0)::int as trades,
       coalesce(sum(executions_apart), 0)::int as executions_apart, coalesce(sum(fees_unknown), 0)::int as fees_unknown
     from written`
   if (!counts) throw new Error('a select without a row')
@@ -174,16 +177,17 @@ function executedPerDay(tx: TransactionSql, timeZone: string): Fragment {
     select series, (e.executed_at at time zone ${timeZone})::date as date,
       sum(coalesce(realized_pnl, 0) - coalesce(fee_value, 0)) filter (where own) as pnl,
       sum(fee_value) filter (where own) as fees,
-      count(*) filter (where own) as trades,
-      count(*) filter (where own and realized_pnl > 0) as wins,
-      count(*) filter (where own and realized_pnl is not null) as closes,
+      count(*) filter (where own) as executions,
+      count(round_trip_pnl) filter (where own) as trades,
+      count(*) filter (where own and round_trip_pnl > 0) as wins,
       count(*) filter (where own and fee_value is null) as fees_unknown,
       count(*) filter (where not own) as executions_apart
     from asked
     join strategy_accounts sa on sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency
     join ${accountsWithoutCredentials(tx)} a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
     cross join lateral (
-      select coalesce(quote, currency) as currency, realized_pnl, fee_value, executed_at from trade_executions t
+      select coalesce(quote, currency) as currency, realized_pnl, fee_value, round_trip_pnl, executed_at
+      from trade_executions t
       where t.strategy_account_id = sa.strategy_account_id and t.executed_at >= begins and t.executed_at < ends
       ${byIndex(tx)}
     ) e

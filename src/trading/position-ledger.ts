@@ -56,6 +56,8 @@ export interface BookedPosition {
   executions: BookedExecution[]
   /** The ids of recorded executions that are removed. */
   removedIds: string[]
+  /** The time of the earliest entry. */
+  since: Date
 }
 
 interface KeyRow {
@@ -95,14 +97,16 @@ export async function bookEntries(tx: TransactionSql, entries: readonly Entry[])
   const startless = rows.filter(row => startOf(recent.get(idOfRow(row)) ?? [], NOTHING_HELD) === null)
   const whole = groupedBy(startless.length === 0 ? [] : await timeline(tx, startless, true), idOfRow)
 
-  return [...byPosition].flatMap(([id, [first]]) => {
+  return [...byPosition].flatMap(([id, own]) => {
+    const [first] = own
     if (first === undefined) return []
     const { strategyAccountId, marketType, symbol, positionSide, pair } = first
     const key = { strategyAccountId, marketType, symbol, positionSide }
     const history = whole.get(id)
     const line = history ?? recent.get(id) ?? []
     const start = (history === undefined ? startOf(line, held.get(id) ?? NOTHING_HELD) : null) ?? NOTHING_HELD
-    return { key, pair, ...replay(line, entries, start, marketType, pair.base) }
+    const since = new Date(Math.min(...own.map(({ executedAt }) => executedAt.getTime())))
+    return { key, pair, since, ...replay(line, entries, start, marketType, pair.base) }
   })
 }
 

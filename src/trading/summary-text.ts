@@ -34,6 +34,7 @@ const words = {
   feesUnknown: { ko: '금액을 알 수 없는 수수료', en: 'fees of unknown value' },
   unrealized: { ko: '미실현 손익', en: 'Unrealised' },
   trades: { ko: '거래', en: 'Trades' },
+  executions: { ko: '체결', en: 'Executions' },
   wins: { ko: '승', en: 'won' },
   losses: { ko: '패', en: 'lost' },
   winRate: { ko: '승률', en: 'Win rate' },
@@ -95,12 +96,13 @@ function figures(summary: AccountSummary, options: AccountTextOptions): string[]
   const old = oldValues(summary, maxAges)
   const from = (asOf: Date | null) => (asOf ? ` (${words.valuesAsOf[language]} ${shortTime(asOf, options)})` : '')
   const say = (word: keyof typeof words, value: string) => `${words[word][language]} ${value}`
-  const { trades, wins, losses, fees_unknown: feesUnknown } = summary
+  const { executions, trades, wins, losses, fees_unknown: feesUnknown } = summary
   const currency = escapeHtml(summary.currency)
   const net = new Big(summary.realized_pnl).minus(summary.fees).toFixed()
   const [start, end] = [summary.start_balance, summary.end_balance].map(total => (total === null ? '?' : amount(total)))
   const counts = [say('trades', `${trades} (${say('wins', `${wins}`)}, ${say('losses', `${losses}`)})`)]
   if (summary.win_rate !== null) counts.push(say('winRate', percent(summary.win_rate)))
+  counts.push(say('executions', `${executions}`))
   const money = [
     say('net', signed(net)),
     say('realized', signed(summary.realized_pnl)),
@@ -114,7 +116,7 @@ function figures(summary: AccountSummary, options: AccountTextOptions): string[]
   if (summary.max_drawdown !== null) held.push(say('drawdown', percent(summary.max_drawdown)))
   return [
     `• <b>${currency}</b> ${say('balance', `${start} → ${end}`)}${from(old.balances)}`,
-    ...(trades === 0
+    ...(executions === 0
       ? [`  ${words.noTrades[language]}`]
       : [`  ${money.join(', ')}`, `  ${[...counts, say('volume', amount(summary.volume))].join(', ')}`]),
     `  ${held.join(', ')}`

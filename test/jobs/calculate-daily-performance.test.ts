@@ -21,7 +21,7 @@ async function performanceOf(database: Database, columns?: readonly string[]): P
   const rows = await database.run(
     sql => sql<Record<string, unknown>[]>`
       select strategy_id, date::text, currency, is_testnet, daily_pnl, cumulative_pnl, daily_return, cumulative_return,
-        trades, wins, win_rate, max_drawdown, volatility, sharpe, sortino, fees, fees_unknown, executions_apart
+        executions, trades, wins, win_rate, max_drawdown, volatility, sharpe, sortino, fees, fees_unknown, executions_apart
       from strategy_performance order by strategy_id, currency, is_testnet, date`
   )
   return rows.map(row => (columns ? Object.fromEntries(columns.map(name => [name, row[name]])) : { ...row }))
@@ -47,14 +47,22 @@ t.test('three days of one strategy equal a manual computation', async t => {
     { at: '2026-03-04T00:00:00+09:00', pnl: '999' }
   ])
   const { result, progress } = await run(database, '2026-03-04T00:00:13+09:00')
-  t.hasStrict(result, { strategies: 1, days: 3, trades: 4, executions_apart: 0, fees_unknown: 1 })
+  t.hasStrict(result, { strategies: 1, days: 3, executions: 4, trades: 3, executions_apart: 0, fees_unknown: 1 })
   t.equal(progress.at(-1)?.[0], progress.at(-1)?.[1], 'progress ends at its total')
 
   const rows = await performanceOf(database)
   assertRows(t, rows, [
     {
       ...{ date: '2026-03-01', currency: 'USDT', is_testnet: false, daily_pnl: '100', cumulative_pnl: '100' },
-      ...{ daily_return: '0.1', cumulative_return: '0.1', trades: 2, wins: 1, win_rate: '1', max_drawdown: '0' },
+      ...{
+        daily_return: '0.1',
+        cumulative_return: '0.1',
+        executions: 2,
+        trades: 1,
+        wins: 1,
+        win_rate: '1',
+        max_drawdown: '0'
+      },
       ...{ volatility: null, sharpe: null, sortino: null, fees: '1', fees_unknown: 0 }
     },
     // The equity falls from a peak of 1100 to 1050.
@@ -145,7 +153,7 @@ t.test('a strategy that has never traded has no rows', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
   const { result } = await run(database, '2026-03-04T00:00:13+09:00')
-  t.hasStrict(result, { strategies: 0, days: 0, trades: 0 })
+  t.hasStrict(result, { strategies: 0, days: 0, executions: 0, trades: 0 })
   t.strictSame(await performanceOf(database), [])
 })
 
@@ -398,7 +406,8 @@ function naiveRows(
       cumulative_pnl: equity.minus(capital).toFixed(),
       daily_return: rounded(daily.div(capital)),
       cumulative_return: rounded(equity.minus(capital).div(capital)),
-      trades: own.length,
+      executions: own.length,
+      trades: closes.length,
       wins,
       win_rate: closes.length === 0 ? null : rounded(new Wide(wins).div(closes.length)),
       max_drawdown: rounded(drawdown),

@@ -41,7 +41,7 @@ async function summaries(database: Database): Promise<Record<string, unknown>[]>
   const rows = await database.run(
     sql => sql<Record<string, unknown>[]>`
       select account_id, date::text, currency, start_balance, end_balance, realized_pnl, unrealized_pnl, fees,
-        fees_unknown, trades, wins, losses, win_rate, volume, max_drawdown, is_final
+        fees_unknown, executions, trades, wins, losses, win_rate, volume, max_drawdown, is_final
       from daily_account_summaries order by account_id, date, currency`
   )
   return rows.map(row => plain(row))
@@ -84,7 +84,16 @@ t.test('the summary of an incomplete day equals a manual computation', async t =
   t.strictSame(await summaries(database), [
     {
       ...{ account_id: '1', date: noon.date, currency: 'USDT', start_balance: '1000', end_balance: '1050.5' },
-      ...{ realized_pnl: '100.05', unrealized_pnl: '10.25', fees: '5', fees_unknown: 1, trades: 4, wins: 1, losses: 1 },
+      ...{
+        realized_pnl: '100.05',
+        unrealized_pnl: '10.25',
+        fees: '5',
+        fees_unknown: 1,
+        executions: 4,
+        trades: 3,
+        wins: 1,
+        losses: 1
+      },
       ...{ win_rate: '0.33333333333333333333', volume: '60000.05', max_drawdown: '-0.1', is_final: false }
     }
   ])
@@ -217,7 +226,7 @@ As of: ${noon.date} 11:30 (${noon.timeZone})
 <b>&lt;b&gt; &amp; &quot;x&quot;</b> (Bybit) [testnet]
 • <b>USDT</b> Balance 1,234,567.890100000000001 → 1,234,000
   Net -1,500, Realised -1,499.25, Fees 0.75, fees of unknown value 1
-  Trades 2 (won 1, lost 1), Win rate 50.00%, Volume 2,002
+  Trades 2 (won 1, lost 1), Win rate 50.00%, Executions 2, Volume 2,002
   Unrealised 0, Drawdown -0.05%
 
 <b>plain</b> (Upbit)
@@ -341,7 +350,8 @@ t.test('for random executions and balances the rows equal a naive computation', 
           realized_pnl: sum(closes),
           fees: sum(fees),
           fees_unknown: traded.filter(({ fee_value }) => fee_value === null).length,
-          trades: traded.length,
+          executions: traded.length,
+          trades: closes.length,
           wins,
           losses: closes.filter(pnl => Number(pnl) < 0).length,
           volume: sum(traded.map(({ price, quantity }) => new Big(price).times(quantity).toFixed()))

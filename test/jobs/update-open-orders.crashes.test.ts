@@ -187,12 +187,12 @@ async function calculate(): Promise<void> {
 async function daysOf({ accountId, strategyAccountId }: SeededAccount) {
   return await database.run(async sql => {
     const performance = await sql`
-      select date::text, currency, daily_pnl, cumulative_pnl, daily_return, cumulative_return, trades, wins, win_rate,
+      select date::text, currency, daily_pnl, cumulative_pnl, daily_return, cumulative_return, executions, trades, wins, win_rate,
         max_drawdown, volatility, sharpe, sortino, fees, fees_unknown, executions_apart
       from strategy_performance join strategy_accounts using (strategy_id)
       where strategy_account_id = ${strategyAccountId} order by date, currency`
     const summaries = await sql`
-      select date::text, currency, start_balance, end_balance, realized_pnl, fees, fees_unknown, trades, wins, losses,
+      select date::text, currency, start_balance, end_balance, realized_pnl, fees, fees_unknown, executions, trades, wins, losses,
         win_rate, volume, max_drawdown, is_final
       from daily_account_summaries where account_id = ${accountId} order by date, currency`
     return { performance: performance.map(trimmed), summaries: summaries.map(trimmed) }
@@ -229,7 +229,7 @@ async function statementsOf(script: Script): Promise<number> {
 for (const script of SCRIPTS) {
   t.test(`a replacement that is interrupted anywhere loses and duplicates nothing: ${script.name}`, async t => {
     const statements = await statementsOf(script)
-    t.equal(statements, 6, 'order, executions, position, timeline, changes, commit')
+    t.equal(statements, 7, 'order, executions, position, timeline, changes, round trips, commit')
     const cases: { kind: Interruption; before: number }[] = []
     for (let before = 1; before <= statements; before++) {
       cases.push({ kind: 'torn', before }, { kind: 'severed', before })

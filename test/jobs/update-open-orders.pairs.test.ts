@@ -349,14 +349,14 @@ t.test('the figures of a day and of a strategy are in the quote of the exchange'
       await computePerformance(tx, series, { timeZone })
       return await Promise.all([
         tx`
-          select currency, trim_scale(realized_pnl)::text as realized_pnl, trim_scale(fees)::text as fees, trades
-          from daily_account_summaries where account_id = ${account.accountId} and trades > 0`,
+          select currency, trim_scale(realized_pnl)::text as realized_pnl, trim_scale(fees)::text as fees, executions, trades
+          from daily_account_summaries where account_id = ${account.accountId} and executions > 0`,
         tx`
-          select currency, trim_scale(daily_pnl)::text as daily_pnl, trades, executions_apart from strategy_performance`
+          select currency, trim_scale(daily_pnl)::text as daily_pnl, executions, trades, executions_apart from strategy_performance`
       ])
     })
-    assertRows(t, summaries, [{ currency: quote, realized_pnl: '1', fees: '0.52', trades: 2 }])
-    assertRows(t, performance, [{ currency: quote, daily_pnl: '0.48', trades: 2, executions_apart: 0 }])
+    assertRows(t, summaries, [{ currency: quote, realized_pnl: '1', fees: '0.52', executions: 2, trades: 0 }])
+    assertRows(t, performance, [{ currency: quote, daily_pnl: '0.48', executions: 2, trades: 0, executions_apart: 0 }])
   }
 })
 

@@ -264,12 +264,20 @@ function check(holds: boolean, what: string): void {
 /** The rows without the count of misses, which depends on the number of runs. */
 async function booksWithoutMisses(account: SeededAccount) {
   const { orders, ...rest } = await booksOf(database, account)
-  return { ...rest, orders: orders.map(({ misses: _misses, ...order }) => order) }
+  const roundTrips = await database.run(
+    sql => sql`
+      select market_type, symbol, position_side, exchange_trade_id, trim_scale(round_trip_pnl)::text as pnl,
+        round_trip_opened_at
+      from trade_executions where account_id = ${account.accountId} and round_trip_pnl is not null
+      order by market_type, symbol, position_side, exchange_trade_id`
+  )
+  return { ...rest, roundTrips: [...roundTrips], orders: orders.map(({ misses: _misses, ...order }) => order) }
 }
 
 t.test('after any disturbances, the final rows equal those of an undisturbed run', async t => {
   let executions = 0
   let replaced = 0
+  let roundTrips = 0
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 80, size: 'max' }), async steps => {
       const world = new World(await seedAccount(database), await seedAccount(database))
@@ -283,6 +291,7 @@ t.test('after any disturbances, the final rows equal those of an undisturbed run
         await booksWithoutMisses(world.undisturbed)
       ]
       executions += disturbed.executions.length
+      roundTrips += disturbed.roundTrips.length
       check(
         JSON.stringify(disturbed) === JSON.stringify(undisturbed),
         'the rows equal those of the undisturbed account'
@@ -291,6 +300,7 @@ t.test('after any disturbances, the final rows equal those of an undisturbed run
     { numRuns: RUNS }
   )
   t.ok(executions > RUNS, `${executions} executions in ${RUNS} runs`)
+  t.ok(roundTrips > RUNS / 5, `${roundTrips} round trips ended in ${RUNS} runs`)
   t.ok(replaced > RUNS, `${replaced} differences were replaced in ${RUNS} runs`)
 })
 

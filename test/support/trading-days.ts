@@ -53,6 +53,8 @@ export interface ExecutionRow {
   fee_value?: string | null
   /** Gross PnL; null when it closes nothing. */
   pnl?: string | null
+  /** The net result of the round trip that it ends; null when it ends none. Default `pnl`. */
+  roundTrip?: string | null
 }
 
 interface StrategyAccountRow {
@@ -138,16 +140,18 @@ export function trade(database: Database, executions: readonly ExecutionRow[]): 
     price: rest.price ?? '100',
     quantity: rest.quantity ?? '1',
     fee_value: rest.fee_value === undefined ? '0' : rest.fee_value,
-    pnl: rest.pnl ?? null
+    pnl: rest.pnl ?? null,
+    round_trip: rest.roundTrip === undefined ? (rest.pnl ?? null) : rest.roundTrip
   }))
   return database.transaction(async tx => {
     await tx`
       insert into trade_executions (order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol,
-        currency, side, price, quantity, fee_value, realized_pnl, executed_at, recorded_at)
+        currency, side, price, quantity, fee_value, realized_pnl, round_trip_pnl, executed_at, recorded_at)
       select "on", "on", sa.account_id, 'FUTURES', gen_random_uuid(), 'BTC' || currency, currency, side, price,
-        quantity, fee_value, pnl, at, recorded
+        quantity, fee_value, pnl, round_trip, at, recorded
       from jsonb_to_recordset(${tx.json(rows)}) as e ("on" bigint, at timestamptz, recorded timestamptz, currency text,
-        side text, price numeric, quantity numeric, fee_value numeric, pnl numeric)
+        side text, price numeric, quantity numeric, fee_value numeric, pnl numeric,
+        round_trip numeric)
       join strategy_accounts sa on sa.strategy_account_id = "on"`
   })
 }

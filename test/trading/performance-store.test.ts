@@ -43,7 +43,7 @@ async function performance() {
   const rows = await database.run(
     sql => sql<Record<string, unknown>[]>`
       select strategy_id, date::text, currency, is_testnet, daily_pnl, cumulative_pnl, daily_return, cumulative_return,
-        trades, wins, win_rate, max_drawdown, volatility, sharpe, sortino, fees, fees_unknown, executions_apart
+        executions, trades, wins, win_rate, max_drawdown, volatility, sharpe, sortino, fees, fees_unknown, executions_apart
       from strategy_performance order by strategy_id, currency, is_testnet, date`
   )
   return rows.map(row => plain(row))
@@ -221,7 +221,7 @@ t.test('a day has the executions from its beginning to its end in the zone', asy
     { at: '2026-11-22T00:00:00Z', pnl: '8', fee_value: '0', currency: 'BTC' },
     { at: '2026-11-22T15:00:00Z', pnl: '500', fee_value: '5' }
   ])
-  t.strictSame(await compute([series()]), { days: 3, trades: 4, executions_apart: 1, fees_unknown: 1 })
+  t.strictSame(await compute([series()]), { days: 3, executions: 4, trades: 3, executions_apart: 1, fees_unknown: 1 })
   const day = (date: string, rest: Record<string, unknown>) => ({
     ...{ strategy_id: '1', date, currency: 'USDT', is_testnet: false, ...rest }
   })
@@ -231,7 +231,15 @@ t.test('a day has the executions from its beginning to its end in the zone', asy
       ...{ win_rate: '0.5', fees: '3', fees_unknown: 0, executions_apart: 0, max_drawdown: '0', volatility: null }
     }),
     day('2026-11-21', {
-      ...{ daily_pnl: '1', cumulative_pnl: '3', daily_return: '0.001', cumulative_return: '0.003', trades: 2, wins: 0 },
+      ...{
+        daily_pnl: '1',
+        cumulative_pnl: '3',
+        daily_return: '0.001',
+        cumulative_return: '0.003',
+        executions: 2,
+        trades: 1,
+        wins: 0
+      },
       ...{ win_rate: '0', fees: '-1', fees_unknown: 1, executions_apart: 0 }
     }),
     day('2026-11-22', {
@@ -284,7 +292,7 @@ t.test('series are computed together and do not affect each other', async t => {
     series({ ...day, currency: 'BTC' }),
     series({ ...day, strategyId: '2' })
   ])
-  t.strictSame(counts, { days: 4, trades: 5, executions_apart: 0, fees_unknown: 0 })
+  t.strictSame(counts, { days: 4, executions: 5, trades: 5, executions_apart: 0, fees_unknown: 0 })
   assertRows(t, await performance(), [
     { strategy_id: '1', currency: 'BTC', is_testnet: false, daily_pnl: '8' },
     { strategy_id: '1', currency: 'USDT', is_testnet: false, daily_pnl: '3' },
@@ -314,5 +322,5 @@ t.test('a repeated computation replaces every value', async t => {
 
 t.test('without a requested series nothing is computed', async t => {
   await seed()
-  t.strictSame(await compute([]), { days: 0, trades: 0, executions_apart: 0, fees_unknown: 0 })
+  t.strictSame(await compute([]), { days: 0, executions: 0, trades: 0, executions_apart: 0, fees_unknown: 0 })
 })

@@ -22,6 +22,7 @@ const summary = (rest: Partial<AccountSummary> = {}): AccountSummary => ({
   unrealized_pnl: '-3',
   fees: '2.5',
   fees_unknown: 0,
+  executions: 9,
   trades: 4,
   wins: 2,
   losses: 1,
@@ -65,7 +66,7 @@ t.test('an account has a heading and three lines per currency', async t => {
     ...['USDT', 'BTC'].flatMap(currency => [
       `• <b>${currency}</b> Balance 1,000 → 1,234,567.8901`,
       '  Net +10, Realised +12.5, Fees 2.5',
-      '  Trades 4 (won 2, lost 1), Win rate 66.67%, Volume 123,456',
+      '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
       '  Unrealised -3, Drawdown -12.35%'
     ])
   ])
@@ -73,12 +74,12 @@ t.test('an account has a heading and three lines per currency', async t => {
 
 t.test('the amounts have Korean labels', async t => {
   const refused = summary({ is_testnet: true, credentials_refused: true, exchange: 'UPBIT', fees_unknown: 2 })
-  t.strictSame(accountText([refused, summary({ trades: 0 })], ko).split('\n'), [
+  t.strictSame(accountText([refused, summary({ executions: 0, trades: 0 })], ko).split('\n'), [
     '<b>main</b> (Upbit) [테스트넷]',
     '⚠️ 거래소가 인증을 거부하여 값이 오래되었을 수 있음',
     '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901',
     '  순손익 +10, 실현 손익 +12.5, 수수료 2.5, 금액을 알 수 없는 수수료 2',
-    '  거래 4 (승 2, 패 1), 승률 66.67%, 거래대금 123,456',
+    '  거래 4 (승 2, 패 1), 승률 66.67%, 체결 9, 거래대금 123,456',
     '  미실현 손익 -3, 최대 낙폭 -12.35%',
     '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901',
     '  거래 없음',
@@ -105,13 +106,13 @@ t.test('refused credentials, a testnet and fees of unknown value are shown', asy
 t.test('an unknown value is a question mark or is left out', async t => {
   const unknown = { start_balance: null, end_balance: null, unrealized_pnl: null, win_rate: null, max_drawdown: null }
   t.strictSame(
-    accountText([summary(unknown), summary({ ...unknown, trades: 0 })], en)
+    accountText([summary(unknown), summary({ ...unknown, executions: 0, trades: 0 })], en)
       .split('\n')
       .slice(1),
     [
       '• <b>USDT</b> Balance ? → ?',
       '  Net +10, Realised +12.5, Fees 2.5',
-      '  Trades 4 (won 2, lost 1), Volume 123,456',
+      '  Trades 4 (won 2, lost 1), Executions 9, Volume 123,456',
       '  Unrealised ?',
       '• <b>USDT</b> Balance ? → ?',
       '  No trades',
@@ -125,7 +126,7 @@ t.test('an amount of zero has no sign, and a small amount has all its digits', a
   t.strictSame(accountText([small], en).split('\n').slice(1), [
     '• <b>USDT</b> Balance 1,000 → -1,234.5',
     '  Net +0.00000001, Realised +0.00000001, Fees 0',
-    '  Trades 4 (won 2, lost 1), Win rate 66.67%, Volume 123,456',
+    '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
     '  Unrealised 0, Drawdown -12.35%'
   ])
 })
@@ -143,12 +144,12 @@ t.test('a value that is older than three periods of its job has the time from wh
   t.strictSame(accountText([summary(fresh)], en).split('\n'), accountText([summary()], en).split('\n'))
   const old = { balances_as_of: ago(177_001), orders_as_of: ago(87_001), marks_as_of: ago(921_001) }
   const counted = { ...old, positions_old_mark: 2, positions_unmarked: 1 }
-  t.strictSame(accountText([summary(counted), summary({ trades: 0 })], en).split('\n'), [
+  t.strictSame(accountText([summary(counted), summary({ executions: 0, trades: 0 })], en).split('\n'), [
     '<b>main</b> (Binance)',
     '⚠️ orders as of 2026-11-24 20:58',
     '• <b>USDT</b> Balance 1,000 → 1,234,567.8901 (as of 2026-11-24 20:57)',
     '  Net +10, Realised +12.5, Fees 2.5',
-    '  Trades 4 (won 2, lost 1), Win rate 66.67%, Volume 123,456',
+    '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
     '  Unrealised -3 (as of 2026-11-24 20:44), marks older than 15 min 2, positions without a mark 1, Drawdown -12.35%',
     '• <b>USDT</b> Balance 1,000 → 1,234,567.8901',
     '  No trades',
@@ -159,7 +160,7 @@ t.test('a value that is older than three periods of its job has the time from wh
     '⚠️ 주문 기준 시각 2026-11-24 20:58',
     '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901 (기준 2026-11-24 20:57)',
     '  순손익 +10, 실현 손익 +12.5, 수수료 2.5',
-    '  거래 4 (승 2, 패 1), 승률 66.67%, 거래대금 123,456',
+    '  거래 4 (승 2, 패 1), 승률 66.67%, 체결 9, 거래대금 123,456',
     '  미실현 손익 ? (기준 2026-11-24 20:44), 15분보다 오래된 평가 2, 평가되지 않은 포지션 1, 최대 낙폭 -12.35%'
   ])
   for (const [name, asOf] of Object.entries(old)) {

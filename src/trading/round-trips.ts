@@ -1,0 +1,33 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { TransactionSql } from '../database/client.ts'
+import type { BookedPosition } from './position-ledger.ts'
+
+/**
+ * Records the results of round trips in the executions that end them: of each position from the earliest execution that
+ * was added, changed or removed. A round trip is from flat to flat, a position through zero ends one and begins the next.
+ * Its result is net of fees; the quantity that an execution leaves decides, so that late and removed executions move the
+ * ends. An execution whose round trip has another result gets `recorded_at` of now: the figures of its day are computed
+ * again. Needs the executions and the locks of the transaction that booked them. Idempotent.
+ */
+export async function recordRoundTrips(tx: TransactionSql, positions: readonly BookedPosition[]): Promise<void> {
+  const changed = positions.filter(({ executions, removedIds }) => {
+    return removedIds.length > 0 || executions.some(one => one.realizedPnl !== null || one.executionId !== null)
+  })
+  if (changed.length === 0) return
+  const rows = changed.map(({ key, since }) => ({
+    strategy_account_id: key.strategyAccountId,
+    market_type: key.marketType,
+    symbol: key.symbol,
+    position_side: key.positionSide,
+    since
+  }))
+  await tx`
+    update trade_executions e set
+      round_trip_pnl = trip.pnl, round_trip_opened_at = trip.opened_at, recorded_at = now()
+    from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as p(
+      strategy_account_id bigint, market_type text, symbol text, position_side text, since timestamptz
+    )
+    cross join lateral round_trips(p.strategy_account_id, p.market_type, p.symbol, p.position_side, p.since) trip
+    where e.execution_id = trip.execution_id
+      and (e.round_trip_pnl, e.round_trip_opened_at) is distinct from (trip.pnl, trip.opened_at)`
+}
