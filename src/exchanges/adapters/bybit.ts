@@ -318,7 +318,7 @@ export class BybitClient implements ExchangeClient {
     const { now } = this.#api.host
     const list = { route: ROUTES.log, idFields: ['id'], parse: (rows: unknown[]) => rows }
     const rows: unknown[] = []
-    for (const window of ledgerWindows(range, BYBIT_LEDGER_WINDOW_MS)) {
+    for (const window of ledgerWindows(range, BYBIT_LEDGER_WINDOW_MS).reverse()) {
       const query = queryOf({ accountType: 'UNIFIED', limit: LOG_ROWS_PER_PAGE, ...window })
       for (const row of await this.#rows(list, query, options)) rows.push(row)
     }

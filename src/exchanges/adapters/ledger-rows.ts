@@ -12,6 +12,7 @@ const SETTLED_AFTER_MS = MINUTE
 
 /** Rows of a list that changes a wallet. */
 export interface LedgerRows {
+  /** The newest first. */
   rows: readonly unknown[]
   /** The time of a row, never after that of its entries. @throws {UnreadableAnswer} */
   timeOf: (row: JsonRecord) => Millis
@@ -38,7 +39,7 @@ export function ledgerReading(
   const entries = new Map<string, LedgerEntry>()
   let bound = Math.min(until, now - SETTLED_AFTER_MS)
   for (const { rows, timeOf, settlesLater = false, entriesOf } of lists) {
-    for (const row of rows) {
+    for (const row of rows.toReversed()) {
       let at = from
       try {
         const record = recordOf(row, 'a row')

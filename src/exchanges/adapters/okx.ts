@@ -338,7 +338,7 @@ export class OkxClient implements ExchangeClient {
     const { before, after } = splitAt(range, now - RECENT_BILLS_MS)
     const older = before && (await this.#bills(ROUTES.olderBills, before, options))
     const newer = after && (await this.#bills(ROUTES.bills, after, options))
-    const rows = [...(older ?? []), ...(newer ?? [])]
+    const rows = [...(newer ?? []), ...(older ?? [])]
     const readsFills = (market: MarketType, instId: string) => unifiedSymbol(instId, market) !== null
     const list = { rows, timeOf: okxBillTime, entriesOf: (row: JsonRecord) => okxLedgerEntries(row, readsFills) }
     return this.#api.parse('ledger', () => ledgerReading([list], range, now, options?.onInvalidRow))

@@ -167,10 +167,13 @@ t.test('Bybit: a long range is read in windows of at most seven days, without ga
   const [from, until] = [NOW - 16 * DAY, NOW - DAY]
   const { client, gateway } = clientOf('BYBIT', pagesOf('BYBIT', []))
   await read(client, from, until)
-  const windows = gateway.requests().map(request => {
-    const query = new URLSearchParams(request.split('?')[1])
-    return { start: Number(query.get('startTime')), end: Number(query.get('endTime')) }
-  })
+  const windows = gateway
+    .requests()
+    .reverse()
+    .map(request => {
+      const query = new URLSearchParams(request.split('?')[1])
+      return { start: Number(query.get('startTime')), end: Number(query.get('endTime')) }
+    })
   t.equal(windows.length, 3)
   t.equal(windows[0]?.start, from - 1)
   t.equal(windows.at(-1)?.end, until)

@@ -87,7 +87,7 @@ export const bybitLedger: readonly PayloadCase[] = [
         entry('5', 'transfer', 'TRANSFER_IN', '1000'),
         entry('4', 'transfer', 'TRANSFER_OUT', '-0.00000014'),
         entry('3', 'interest', 'INTEREST', '-0.02')
-      ],
+      ].reverse(),
       completeUntil: UNTIL
     }
   },
@@ -117,14 +117,14 @@ export const bybitLedger: readonly PayloadCase[] = [
     },
     expected: {
       entries: [
-        entry('8', 'funding', 'SETTLEMENT', '-0.3', { asset: 'USDC', exchangeSymbol: 'BTCPERP' }),
         entry('8', 'other', 'SETTLEMENT', '5', { asset: 'USDC', exchangeSymbol: 'BTCPERP' }),
+        entry('8', 'funding', 'SETTLEMENT', '-0.3', { asset: 'USDC', exchangeSymbol: 'BTCPERP' }),
         entry('7', 'funding', 'TRADE', '-0.1', { exchangeSymbol: 'XRPUSDT' }),
         entry('5', 'liquidation', 'LIQUIDATION', '-2', { exchangeSymbol: 'XRPUSDT' }),
         entry('4', 'other', 'TRADE', '-0.01', { asset: 'BTC', exchangeSymbol: 'BTCUSD' }),
         entry('3', 'other', 'TRADE', '-7', { exchangeSymbol: 'BTC-28FEB25-2800-C' }),
         entry('2', 'other', 'DELIVERY', '3', { exchangeSymbol: 'BTC-24MAR23' })
-      ],
+      ].reverse(),
       completeUntil: UNTIL
     }
   },
@@ -155,7 +155,7 @@ export const bybitLedger: readonly PayloadCase[] = [
         entry('4', 'commission', 'CUSTODY_NETWORK_FEE', '-1'),
         entry('3', 'transfer', 'FLEXIBLE_STAKING_SUBSCRIPTION', '-20'),
         entry('2', 'other', 'NEW_PRODUCT', '1')
-      ],
+      ].reverse(),
       completeUntil: 1_672_150_000_000
     }
   }

@@ -98,7 +98,7 @@ export const okxLedger: readonly PayloadCase[] = [
         entry('623950854533513212', 'interest', '7/9', '-0.003', { asset: 'BTC' }),
         entry('623950854533513211', 'conversion', '27/319', '-50'),
         entry('623950854533513210', 'conversion', '30/320', '0.002', { asset: 'BTC' })
-      ],
+      ].reverse(),
       completeUntil: UNTIL
     }
   },
@@ -127,7 +127,7 @@ export const okxLedger: readonly PayloadCase[] = [
         entry('4', 'other', '3/112', '3', swap),
         entry('3', 'other', '2/1', '-4', { exchangeSymbol: 'BTC-USDT' }),
         entry('2', 'liquidation', '10/108', '-0.1')
-      ],
+      ].reverse(),
       completeUntil: UNTIL
     }
   },
@@ -142,7 +142,7 @@ export const okxLedger: readonly PayloadCase[] = [
       )
     },
     expected: {
-      entries: [entry('5', 'other', '999', '1.5'), entry('3', 'interest', '381/381', '0.00000014')],
+      entries: [entry('3', 'interest', '381/381', '0.00000014'), entry('5', 'other', '999', '1.5')],
       completeUntil: 1_695_040_000_000
     }
   }

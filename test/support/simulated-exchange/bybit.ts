@@ -3,6 +3,7 @@ import { DAY } from '../../../src/async/durations.ts'
 import type { MarketType } from '../../../src/domain/market.ts'
 import type { OrderState } from '../../../src/domain/order.ts'
 import type { PositionSide } from '../../../src/domain/position.ts'
+import { bybitLog, LOG_PAGE } from './bybit-ledger.ts'
 import {
   type Book,
   headerOf,
@@ -94,6 +95,10 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
       const { from, to } = windowOf(query, book)
       return page(book, query, listedFills(orders, from, to).reverse().map(executionOf))
     }
+    case '/v5/account/transaction-log': {
+      const { from, to } = windowOf(query, book)
+      return page(book, query, bybitLog(account, book, from, to), LOG_PAGE)
+    }
     case '/v5/account/wallet-balance':
       return ok(book, { list: [{ accountType: 'UNIFIED', coin: coinsOf(account) }] })
     case '/v5/position/list':
@@ -109,14 +114,15 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
   }
 }
 
-function authenticated({ headers, rawQuery }: SimulatedRequest, book: Book): SimulatedAccount {
+function authenticated({ path, headers, rawQuery }: SimulatedRequest, book: Book): SimulatedAccount {
   const apiKey = headerOf(headers, 'x-bapi-api-key')
   const time = headerOf(headers, 'x-bapi-timestamp')
   const recvWindow = headerOf(headers, 'x-bapi-recv-window')
   const account = book.accountOf(apiKey)
   if (account === undefined || account.state === 'revoked')
     throw new Refused(refusal(book, 10_003, 'API key is invalid.'))
-  if (account.state === 'forbidden') throw new Refused(refusal(book, 10_005, 'Permission denied.'))
+  if (account.state === 'forbidden' || account.forbidden?.test(path))
+    throw new Refused(refusal(book, 10_005, 'Permission denied.'))
   if (hmac(account.apiSecret, `${time}${apiKey}${recvWindow}${rawQuery}`, 'hex') !== headerOf(headers, 'x-bapi-sign')) {
     throw new Refused(refusal(book, 10_004, 'error sign!'))
   }
@@ -134,8 +140,8 @@ function refusal(book: Book, retCode: number, retMsg: string): SimulatedAnswer {
 }
 
 /** A page of a list; the cursor is the index of the next row, encoded as Bybit does. */
-function page(book: Book, query: URLSearchParams, rows: readonly unknown[]): SimulatedAnswer {
-  const limit = Number(query.get('limit') ?? 20)
+function page(book: Book, query: URLSearchParams, rows: readonly unknown[], most = 1_000): SimulatedAnswer {
+  const limit = Math.min(most, Number(query.get('limit') ?? 20))
   const from = Number(query.get('cursor')?.replace('at:', '') ?? 0)
   const next = from + limit < rows.length ? encodeURIComponent(`at:${from + limit}`) : ''
   return ok(book, { category: query.get('category'), list: rows.slice(from, from + limit), nextPageCursor: next })

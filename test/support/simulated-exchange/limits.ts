@@ -2,7 +2,7 @@ import type { ExchangeName } from '../../../src/domain/market.ts'
 import { binanceWeightOf } from './binance.ts'
 import type { SimulatedAnswer } from './dialect.ts'
 
-/** A limit of one address, as the exchange counts it. */
+/** A limit of one address or of one key, as the exchange counts it. */
 interface AddressLimit {
   /** The paths that count. */
   paths: RegExp
@@ -10,6 +10,8 @@ interface AddressLimit {
   perMs: number
   /** Counted in spans that begin at the multiples of `perMs` of its clock. Otherwise in rolling spans. */
   fixed?: boolean
+  /** Counted for each API key. Default for all requests together. */
+  perKey?: boolean
   /** Default 1. */
   weightOf?: (path: string, query: URLSearchParams) => number
   refusal: SimulatedAnswer
@@ -41,7 +43,9 @@ const LIMITS: Partial<Readonly<Record<ExchangeName, readonly AddressLimit[]>>> =
     { ...OKX, paths: /public\/time/, weight: 10 },
     { ...OKX, paths: /market\/tickers/, weight: 20 },
     { ...OKX, paths: /public\/mark-price/, weight: 10 },
-    { ...OKX, paths: /public\/instruments/, weight: 20 }
+    { ...OKX, paths: /public\/instruments/, weight: 20 },
+    { ...OKX, paths: /account\/bills$/, weight: 5, perMs: 1_000, perKey: true },
+    { ...OKX, paths: /account\/bills-archive$/, weight: 5, perKey: true }
   ],
   UPBIT: [
     {
@@ -55,7 +59,7 @@ const LIMITS: Partial<Readonly<Record<ExchangeName, readonly AddressLimit[]>>> =
   ],
   BITHUMB: [
     { paths: /^\/(public|v1\/ticker)/, weight: 150, perMs: 1_000, refusal: TOO_MANY },
-    { paths: /^\/v1\/(orders?|accounts)/, weight: 140, perMs: 1_000, refusal: TOO_MANY }
+    { paths: /^\/v1\/(orders?|accounts|deposits|withdraws)/, weight: 140, perMs: 1_000, refusal: TOO_MANY }
   ]
 }
 
@@ -64,7 +68,7 @@ export class AddressLimits {
   readonly #limits: readonly AddressLimit[]
   readonly #now: () => number
   readonly #isReported: boolean
-  readonly #counted = new Map<AddressLimit, { at: number; weight: number }[]>()
+  readonly #counted = new Map<AddressLimit, Map<string, { at: number; weight: number }[]>>()
   /** Requests that were refused. */
   refusals = 0
 
@@ -75,12 +79,23 @@ export class AddressLimits {
     this.#isReported = isReported
   }
 
-  /** Counts a request. @returns the headers of its answer, and the refusal when it is beyond a limit */
-  count(path: string, query: URLSearchParams): { headers: Record<string, string>; refusal: SimulatedAnswer | null } {
+  /**
+   * Counts a request of an API key.
+   *
+   * @returns the headers of its answer, and the refusal when it is beyond a limit
+   */
+  count(
+    path: string,
+    query: URLSearchParams,
+    apiKey: string
+  ): { headers: Record<string, string>; refusal: SimulatedAnswer | null } {
     const limit = this.#limits.find(({ paths }) => paths.test(path))
     if (limit === undefined) return { headers: {}, refusal: null }
-    const counted = this.#counted.get(limit) ?? []
-    this.#counted.set(limit, counted)
+    const byKey = this.#counted.get(limit) ?? new Map<string, { at: number; weight: number }[]>()
+    this.#counted.set(limit, byKey)
+    const key = limit.perKey ? apiKey : ''
+    const counted = byKey.get(key) ?? []
+    byKey.set(key, counted)
     counted.push({ at: this.#now(), weight: limit.weightOf?.(path, query) ?? 1 })
     const used = this.#usedOf(limit, counted)
     const isBeyond = used > limit.weight
@@ -92,7 +107,7 @@ export class AddressLimits {
   /** The weight that was counted for a path from one time to another, by the exchange's clock. */
   usedBetween(path: string, from: number, to: number): number {
     const limit = this.#limits.find(({ paths }) => paths.test(path))
-    const counted = (limit && this.#counted.get(limit)) ?? []
+    const counted = [...((limit && this.#counted.get(limit))?.values() ?? [])].flat()
     return counted.reduce((sum, { at, weight }) => (at >= from && at < to ? sum + weight : sum), 0)
   }
 

@@ -19,6 +19,7 @@ import {
   timeIn
 } from './dialect.ts'
 import type { SimulatedAccount, SimulatedFill, SimulatedOrder, SimulatedSymbol } from './market.ts'
+import { okxBills } from './okx-ledger.ts'
 
 const STATES: Record<OrderState, string> = {
   open: 'live',
@@ -59,6 +60,8 @@ function answer(request: SimulatedRequest, book: Book): SimulatedAnswer {
   if (path === '/api/v5/public/mark-price') return marks(book)
   if (path === '/api/v5/public/instruments') return instruments(book, market)
   const account = authenticated(request, book)
+  const bills = okxBills(path, account, query, book)
+  if (bills !== null) return page(query, bills, bill => bill.billId)
   switch (path) {
     case '/api/v5/trade/order': {
       const order = orderById(account, query.get('ordId'))
@@ -91,7 +94,8 @@ function authenticated({ path, headers, rawQuery }: SimulatedRequest, book: Book
   if (account === undefined || account.state === 'revoked') {
     throw new Refused(refusal(401, '50119', "API key doesn't exist"))
   }
-  if (account.state === 'forbidden') throw new Refused(refusal(401, '50120', 'No permission'))
+  if (account.state === 'forbidden' || account.forbidden?.test(path))
+    throw new Refused(refusal(401, '50120', 'No permission'))
   if (headerOf(headers, 'ok-access-passphrase') !== account.passphrase) {
     throw new Refused(refusal(401, '50105', 'Request header OK-ACCESS-PASSPHRASE incorrect.'))
   }
@@ -116,7 +120,7 @@ function refusal(status: number, code: string, msg: string): SimulatedAnswer {
 function page<Row>(query: URLSearchParams, rows: readonly Row[], cursor: (row: Row) => string): SimulatedAnswer {
   const after = query.get('after')
   const from = after === null ? 0 : rows.findIndex(row => cursor(row) === after) + 1
-  return ok(rows.slice(from, from + Number(query.get('limit') ?? 100)))
+  return ok(rows.slice(from, from + Math.min(100, Number(query.get('limit') ?? 100))))
 }
 
 function sizeOf(base: string): string {

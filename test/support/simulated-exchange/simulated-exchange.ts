@@ -8,7 +8,15 @@ import type { PositionSide } from '../../../src/domain/position.ts'
 import type { UrlSetting } from '../../../src/exchanges/url-settings.ts'
 import { binance, binanceWeightOf } from './binance.ts'
 import { bybit } from './bybit.ts'
-import { type Book, json, Refused, type RowFields, type SimulatedAnswer, type SimulatedDialect } from './dialect.ts'
+import {
+  type Book,
+  headerOf,
+  json,
+  Refused,
+  type RowFields,
+  type SimulatedAnswer,
+  type SimulatedDialect
+} from './dialect.ts'
 import { SimulatedLedger } from './ledger.ts'
 import { AddressLimits } from './limits.ts'
 import {
@@ -496,7 +504,7 @@ export class SimulatedExchange {
   }
 
   #answer(request: Parameters<SimulatedDialect['answer']>[0]): SimulatedAnswer {
-    const counted = this.addressLimits?.count(request.path, request.query)
+    const counted = this.addressLimits?.count(request.path, request.query, headerOf(request.headers, 'ok-access-key'))
     if (counted?.refusal) return counted.refusal
     const weight = counted?.headers ?? (this.exchange === 'BINANCE' ? this.#weigh(request.path, request.query) : {})
     const book: Book = {

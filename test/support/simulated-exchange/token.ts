@@ -16,6 +16,7 @@ import {
   timeIn
 } from './dialect.ts'
 import type { SimulatedAccount, SimulatedOrder } from './market.ts'
+import { transferList } from './token-ledger.ts'
 
 const STATES: Record<OrderState, string> = {
   open: 'wait',
@@ -71,6 +72,8 @@ function common(request: SimulatedRequest, book: Book, openOrdersPath: string): 
   if (path === '/v1/accounts') {
     return json([...account.balances.SPOT].map(([currency, { free, locked }]) => ({ currency, balance: free, locked })))
   }
+  const transfers = transferList(book.exchange, path, account, query)
+  if (transfers !== null) return transfers
   if (path === '/v1/order') {
     const order = orderById(account, query.get('uuid'))
     return order === undefined ? refusal(404, 'order_not_found') : json(orderOf(order, true))
@@ -111,14 +114,14 @@ function closedPages(account: SimulatedAccount, query: URLSearchParams): Simulat
   return json(orders.slice(from, from + limit).map(order => orderOf(order, false)))
 }
 
-function authenticated({ headers, rawQuery }: SimulatedRequest, book: Book): SimulatedAccount {
+function authenticated({ path, headers, rawQuery }: SimulatedRequest, book: Book): SimulatedAccount {
   const [header = '', claims = '', signature] = headerOf(headers, 'authorization')
     .replace(/^Bearer /, '')
     .split('.')
   const claim = claimsOf(claims)
   const account = book.accountOf(String(claim.access_key))
   if (account === undefined || account.state === 'revoked') throw new Refused(refusal(401, 'invalid_access_key'))
-  if (account.state === 'forbidden') throw new Refused(refusal(401, 'out_of_scope'))
+  if (account.state === 'forbidden' || account.forbidden?.test(path)) throw new Refused(refusal(401, 'out_of_scope'))
   const own = createHmac('sha256', account.apiSecret).update(`${header}.${claims}`).digest('base64url')
   const hash = createHash('sha512').update(decodeURIComponent(rawQuery)).digest('hex')
   if (own !== signature) throw new Refused(refusal(401, 'jwt_verification'))
