@@ -32,13 +32,14 @@ revoke all on all tables in schema public from trading_service;
 
 grant select on schema_version, strategies, strategy_accounts to trading_service;
 
-grant select, update on scheduler_state, orders to trading_service;
+grant select, update on scheduler_state to trading_service;
 
 grant select, insert, update on
   scheduled_jobs,
   users,
   accounts,
   instruments,
+  orders,
   strategy_positions,
   account_balances,
   account_balance_history,

@@ -42,7 +42,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
     'account_id int8, amount numeric, asset text, at timestamptz, conflict jsonb, entry_id int8, exchange_entry_id text, exchange_kind text, kind text, recorded_at timestamptz, symbol text, wallet text',
   ledger_readings: 'account_id int8, attempted_at timestamptz, incomplete jsonb, read_until timestamptz, wallet text',
   orders:
-    'account_id int8, average_price numeric, base text, created_at timestamptz, error_code text, exchange_order_id text, exchange_symbol text, fill_checks int4, fill_retries int4, filled_quantity numeric, fills_due_at timestamptz, flagged_at timestamptz, last_checked_at timestamptz, market_type text, mismatch text, mismatch_checks int4, misses int4, order_id int8, order_type text, position_side text, price numeric, quantity numeric, quote text, side text, status text, stop_price numeric, strategy_account_id int8, symbol text, updated_at timestamptz',
+    'account_id int8, average_price numeric, base text, created_at timestamptz, error_code text, exchange_order_id text, exchange_symbol text, fill_checks int4, fill_retries int4, filled_quantity numeric, fills_due_at timestamptz, flagged_at timestamptz, is_mark_price bool, last_checked_at timestamptz, market_type text, mismatch text, mismatch_checks int4, misses int4, order_id int8, order_type text, origin text, position_side text, price numeric, quantity numeric, quote text, side text, status text, stop_price numeric, strategy_account_id int8, superseded_at timestamptz, symbol text, updated_at timestamptz',
   outbox:
     'attempts int4, chat_id text, created_at timestamptz, dedupe_key text, delivered_at timestamptz, error_code text, given_up_at timestamptz, leased_by text, leased_until timestamptz, message_id int8, next_attempt_at timestamptz, text text',
   performance_progress: 'is_only bool, recorded_until timestamptz',
@@ -65,7 +65,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   strategy_performance:
     'computed_at timestamptz, cumulative_pnl numeric, cumulative_return numeric, currency text, daily_pnl numeric, daily_return numeric, date date, executions int4, executions_apart int4, fees numeric, fees_unknown int4, is_testnet bool, max_drawdown numeric, sharpe numeric, sortino numeric, strategy_id int8, trades int4, volatility numeric, win_rate numeric, wins int4',
   strategy_positions:
-    'base text, currency text, entry_price numeric, fees numeric, mark_price numeric, marked_at timestamptz, market_type text, position_side text, quantity numeric, quote text, realized_pnl numeric, strategy_account_id int8, symbol text, unrealized_pnl numeric, updated_at timestamptz',
+    'account_id int8, base text, currency text, entry_price numeric, fees numeric, mark_price numeric, marked_at timestamptz, market_type text, position_id int8, position_side text, quantity numeric, quote text, realized_pnl numeric, strategy_account_id int8, symbol text, unrealized_pnl numeric, updated_at timestamptz',
   trade_executions:
     'account_id int8, base text, currency text, entry_price_before numeric, exchange_realized_pnl numeric, exchange_trade_id text, executed_at timestamptz, execution_id int8, fee numeric, fee_asset text, fee_value numeric, market_type text, order_id int8, position_side text, price numeric, quantity numeric, quantity_before numeric, quote text, realized_pnl numeric, recorded_at timestamptz, round_trip_opened_at timestamptz, round_trip_pnl numeric, side text, strategy_account_id int8, symbol text',
   users:

@@ -29,6 +29,7 @@ import {
   rebookExecutions
 } from '../trading/pair-completion.ts'
 import { recordPortions } from '../trading/record-portions.ts'
+import { hasSuperseded, withdrawSuperseded } from '../trading/superseded-orders.ts'
 
 /** Accounts of one exchange, and orders of one account, that are read at the same time. */
 const CONCURRENT_ACCOUNTS = 16
@@ -84,6 +85,7 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
     if (run.failures.size > 0 || (await services.database.run(sql => hasFailures(sql, context.jobId)))) {
       await context.transaction(tx => recordFailures(tx, context.jobId, run.failures))
     }
+    if (await services.database.run(hasSuperseded)) await context.transaction(withdrawSuperseded)
     if (performance.now() >= completesFrom) {
       // Also after an error: it must not fail every run.
       completesFrom = performance.now() + COMPLETION_PAUSE_MS

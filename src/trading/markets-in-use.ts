@@ -13,8 +13,7 @@ export async function marketsInUse(database: Database): Promise<Market[]> {
         union
         select account_id, market_type from orders where status in ('pending', 'open', 'partially_filled', 'unknown')
         union
-        select account_id, market_type from strategy_positions join strategy_accounts using (strategy_account_id)
-        where quantity <> 0
+        select account_id, market_type from strategy_positions where quantity <> 0
         union
         select account_id, market_type from account_balances where total <> 0
         union

@@ -36,7 +36,8 @@ const ENDED: ReadonlySet<OrderStatus> = new Set<OrderStatus>(['filled', 'cancele
 /** An order as the database has it. */
 export interface KnownOrder {
   orderId: string
-  strategyAccountId: string
+  /** Null for an external order of the account itself: no strategy holds its position. */
+  strategyAccountId: string | null
   accountId: string
   marketType: MarketType
   exchangeOrderId: string

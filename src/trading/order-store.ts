@@ -192,7 +192,7 @@ function entriesOf(
 
 interface OrderRow {
   order_id: string
-  strategy_account_id: string
+  strategy_account_id: string | null
   account_id: string
   market_type: MarketType
   exchange_order_id: string

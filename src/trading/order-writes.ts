@@ -62,7 +62,9 @@ export async function writeChanges(
     ), kept as (
       ${keepRemoved(tx)}
     ), positions as (
-      ${upsertPositions(tx, positions)}
+      ${upsertPositions(tx, positions, 'strategies')}
+    ), positions_of_accounts as (
+      ${upsertPositions(tx, positions, 'accounts')}
     ), changed as (
       update orders o set
         status = r.status, filled_quantity = r.filled_quantity, average_price = r.average_price, misses = r.misses,
@@ -132,21 +134,28 @@ function fillsDueAt(tx: TransactionSql) {
 }
 
 /**
- * Inserts or updates the positions. Realised PnL and fees are added to the stored sums. The unrealised PnL of an open
- * position without a mark is unknown.
+ * Inserts or updates the positions of strategies, or those of accounts. Realised PnL and fees are added to the stored sums.
+ * The unrealised PnL of an open position without a mark is unknown.
  */
-function upsertPositions(tx: TransactionSql, positions: readonly BookedPosition[]) {
+function upsertPositions(tx: TransactionSql, positions: readonly BookedPosition[], holders: 'strategies' | 'accounts') {
+  const rows = positions
+    .filter(({ key }) => (key.strategyAccountId === null) === (holders === 'accounts'))
+    .map(positionRow)
+  const key =
+    holders === 'strategies'
+      ? tx`(strategy_account_id, market_type, symbol, position_side)`
+      : tx`(account_id, market_type, symbol, position_side) where strategy_account_id is null`
   return tx`
     insert into strategy_positions as held (
-      strategy_account_id, market_type, symbol, position_side, base, quote, quantity, entry_price, realized_pnl, fees,
-      unrealized_pnl
+      strategy_account_id, account_id, market_type, symbol, position_side, base, quote, quantity, entry_price,
+      realized_pnl, fees, unrealized_pnl
     )
-    select r.*, case when quantity = 0 then 0 end from jsonb_to_recordset(${JSON.stringify(positions.map(positionRow))}::text::jsonb) as r(
-      strategy_account_id bigint, market_type text, symbol text, position_side text, base text, quote text,
-      quantity numeric, entry_price numeric, realized_pnl numeric, fees numeric
+    select r.*, case when quantity = 0 then 0 end from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as r(
+      strategy_account_id bigint, account_id bigint, market_type text, symbol text, position_side text, base text,
+      quote text, quantity numeric, entry_price numeric, realized_pnl numeric, fees numeric
     )
-    order by strategy_account_id, market_type, symbol, position_side
-    on conflict (strategy_account_id, market_type, symbol, position_side) do update set
+    order by strategy_account_id, account_id, market_type, symbol, position_side
+    on conflict ${key} do update set
       base = excluded.base, quote = excluded.quote,
       quantity = excluded.quantity,
       entry_price = excluded.entry_price,
@@ -191,6 +200,7 @@ function executionRow(
 function positionRow({ key, pair, holding, realizedPnl, fees }: BookedPosition) {
   return {
     strategy_account_id: key.strategyAccountId,
+    account_id: key.accountId,
     market_type: key.marketType,
     symbol: key.symbol,
     position_side: key.positionSide,

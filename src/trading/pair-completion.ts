@@ -57,21 +57,22 @@ export async function completeRows(tx: TransactionSql): Promise<number> {
       update orders o set base = listed.base, quote = listed.quote from listed where o.order_id = listed.order_id`,
     tx`
       with batch as materialized (
-        select e.execution_id, e.strategy_account_id, e.market_type, e.symbol, e.position_side, o.base, o.quote
+        select e.execution_id, e.account_id, e.strategy_account_id, e.market_type, e.symbol, e.position_side, o.base, o.quote
         from trade_executions e join orders o using (order_id)
         where e.quote is null and o.quote = e.currency
         order by e.order_id, e.execution_id limit ${COMPLETED_AT_ONCE}
       ), held as materialized (
-        select p.strategy_account_id, p.market_type, p.symbol, p.position_side, known.base, known.quote
+        select p.position_id, known.base, known.quote
         from strategy_positions p join (
-          select distinct strategy_account_id, market_type, symbol, position_side, base, quote from batch
-        ) known using (strategy_account_id, market_type, symbol, position_side)
+          select distinct account_id, strategy_account_id, market_type, symbol, position_side, base, quote from batch
+        ) known on known.account_id = p.account_id and known.market_type = p.market_type and known.symbol = p.symbol
+          and known.position_side = p.position_side
+          and known.strategy_account_id is not distinct from p.strategy_account_id
         where p.quote is null
-        order by strategy_account_id, market_type, symbol, position_side for no key update of p
+        order by p.strategy_account_id, p.account_id, p.market_type, p.symbol, p.position_side for no key update of p
       ), positions as (
         update strategy_positions p set base = held.base, quote = held.quote from held
-        where p.strategy_account_id = held.strategy_account_id and p.market_type = held.market_type
-          and p.symbol = held.symbol and p.position_side = held.position_side
+        where p.position_id = held.position_id
         returning 1
       )
       update trade_executions e set base = batch.base, quote = batch.quote
@@ -84,7 +85,7 @@ export async function completeRows(tx: TransactionSql): Promise<number> {
 interface MisbookedRow {
   execution_id: string
   order_id: string
-  strategy_account_id: string
+  strategy_account_id: string | null
   account_id: string
   exchange: ExchangeName
   market_type: MarketType

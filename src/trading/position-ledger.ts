@@ -11,7 +11,9 @@ import { groupedBy } from './grouped.ts'
 import { applyChange, type Execution, type Holding, NOTHING_HELD, quantityChange } from './position-accounting.ts'
 
 interface PositionKey {
-  strategyAccountId: string
+  accountId: string
+  /** Null for a position of the account itself, which no strategy holds. */
+  strategyAccountId: string | null
   marketType: MarketType
   symbol: string
   positionSide: PositionSide
@@ -23,7 +25,6 @@ export interface Entry extends Execution, PositionKey {
   /** Default false. */
   isRemoved?: boolean
   orderId: string
-  accountId: string
   pair: Pair
   exchangeTradeId: string
   executedAt: Date
@@ -61,7 +62,8 @@ export interface BookedPosition {
 }
 
 interface KeyRow {
-  strategy_account_id: string
+  /** The strategy on the account, or the account where no strategy holds the position. */
+  holder_id: string
   market_type: MarketType
   symbol: string
   position_side: PositionSide
@@ -89,19 +91,37 @@ interface TimelineRow extends KeyRow {
  * Writes nothing.
  */
 export async function bookEntries(tx: TransactionSql, entries: readonly Entry[]): Promise<BookedPosition[]> {
+  const booked: BookedPosition[] = []
+  for (const holders of [STRATEGIES, ACCOUNTS]) {
+    const own = entries.filter(({ strategyAccountId }) => (strategyAccountId === null) === (holders === ACCOUNTS))
+    if (own.length > 0) booked.push(...(await bookEntriesOf(tx, own, holders)))
+  }
+  return booked
+}
+
+/** Who holds positions, by the column with their ids. */
+type Holders = 'strategy_account_id' | 'account_id'
+const STRATEGIES: Holders = 'strategy_account_id'
+const ACCOUNTS: Holders = 'account_id'
+
+async function bookEntriesOf(
+  tx: TransactionSql,
+  entries: readonly Entry[],
+  holders: Holders
+): Promise<BookedPosition[]> {
   const byPosition = groupedBy(entries, idOf)
   const rows = entries.map(rowOf)
   // Sent together and executed in sequence: the second statement sees what was committed before the positions were locked.
-  const [held, since] = await Promise.all([lockedHoldings(tx, rows), timeline(tx, rows, false)])
+  const [held, since] = await Promise.all([lockedHoldings(tx, rows, holders), timeline(tx, rows, holders, false)])
   const recent = groupedBy(since, idOfRow)
   const startless = rows.filter(row => startOf(recent.get(idOfRow(row)) ?? [], NOTHING_HELD) === null)
-  const whole = groupedBy(startless.length === 0 ? [] : await timeline(tx, startless, true), idOfRow)
+  const whole = groupedBy(startless.length === 0 ? [] : await timeline(tx, startless, holders, true), idOfRow)
 
   return [...byPosition].flatMap(([id, own]) => {
     const [first] = own
     if (first === undefined) return []
-    const { strategyAccountId, marketType, symbol, positionSide, pair } = first
-    const key = { strategyAccountId, marketType, symbol, positionSide }
+    const { accountId, strategyAccountId, marketType, symbol, positionSide, pair } = first
+    const key = { accountId, strategyAccountId, marketType, symbol, positionSide }
     const history = whole.get(id)
     const line = history ?? recent.get(id) ?? []
     const start = (history === undefined ? startOf(line, held.get(id) ?? NOTHING_HELD) : null) ?? NOTHING_HELD
@@ -168,14 +188,18 @@ function holdingOf(quantity: Decimal, entryPrice: Decimal | null): Holding {
   return { quantity: new Exact(quantity), entryPrice: entryPrice === null ? null : new Exact(entryPrice) }
 }
 
-async function lockedHoldings(tx: TransactionSql, rows: readonly EntryRow[]): Promise<Map<string, Holding>> {
+async function lockedHoldings(
+  tx: TransactionSql,
+  rows: readonly EntryRow[],
+  holders: Holders
+): Promise<Map<string, Holding>> {
   const held = await tx<(KeyRow & { quantity: Decimal; entry_price: Decimal | null })[]>`
-    select strategy_account_id, market_type, symbol, position_side, quantity, entry_price
-    from strategy_positions
-    where strategy_account_id = ${accountsOf(tx, rows)} and (strategy_account_id, market_type, symbol, position_side) in (
-      select strategy_account_id, market_type, symbol, position_side from ${entriesIn(tx, rows)}
-    )
-    order by strategy_account_id, market_type, symbol, position_side for no key update`
+    select p.${tx(holders)} as holder_id, market_type, symbol, position_side, quantity, entry_price
+    from strategy_positions p
+    where p.${tx(holders)} = ${holdersOf(tx, rows)} and (p.${tx(holders)}, market_type, symbol, position_side) in (
+      select holder_id, market_type, symbol, position_side from ${entriesIn(tx, rows)}
+    ) ${isHeldBy(tx, holders)}
+    order by p.${tx(holders)}, market_type, symbol, position_side for no key update`
   return new Map(held.map(row => [idOfRow(row), holdingOf(row.quantity, row.entry_price)]))
 }
 
@@ -185,34 +209,40 @@ async function lockedHoldings(tx: TransactionSql, rows: readonly EntryRow[]): Pr
  *
  * @param whole since the beginning
  */
-function timeline(tx: TransactionSql, rows: readonly EntryRow[], whole: boolean): Promise<TimelineRow[]> {
+function timeline(
+  tx: TransactionSql,
+  rows: readonly EntryRow[],
+  holders: Holders,
+  whole: boolean
+): Promise<TimelineRow[]> {
   return tx<TimelineRow[]>`
     with entry as materialized (
       select * from ${entriesIn(tx, rows)}
     ), since as (
-      select strategy_account_id, market_type, symbol, position_side,
+      select holder_id, market_type, symbol, position_side,
         ${whole ? tx`'-infinity'::timestamptz` : tx`min(executed_at)`} as first_at
-      from entry group by strategy_account_id, market_type, symbol, position_side
+      from entry group by holder_id, market_type, symbol, position_side
     ), line as (
-      select ref, null::bigint as execution_id, strategy_account_id, market_type, symbol, position_side, order_id,
+      select ref, null::bigint as execution_id, holder_id, market_type, symbol, position_side, order_id,
         exchange_trade_id, executed_at, side, price, quantity, fee, fee_asset, fee_value, null::numeric as old_fee_value,
         null::numeric as old_realized_pnl, null::numeric as quantity_before, null::numeric as entry_price_before
       from entry where execution_id is null
       union all
-      select entry.ref, e.execution_id, e.strategy_account_id, e.market_type, e.symbol, e.position_side, e.order_id,
+      select entry.ref, e.execution_id, e.${tx(holders)}, e.market_type, e.symbol, e.position_side, e.order_id,
         e.exchange_trade_id, e.executed_at, e.side, e.price, e.quantity,
         case when entry.ref is null then e.fee else entry.fee end,
         case when entry.ref is null then e.fee_asset else entry.fee_asset end,
         case when entry.ref is null then e.fee_value else entry.fee_value end,
         e.fee_value, e.realized_pnl, e.quantity_before, e.entry_price_before
-      from since join trade_executions e using (strategy_account_id, market_type, symbol, position_side)
+      from since join trade_executions e on e.${tx(holders)} = since.holder_id and e.market_type = since.market_type
+          and e.symbol = since.symbol and e.position_side = since.position_side
         left join entry on entry.execution_id = e.execution_id
-      where e.executed_at >= since.first_at and e.strategy_account_id = ${accountsOf(tx, rows)}
+      where e.executed_at >= since.first_at and e.${tx(holders)} = ${holdersOf(tx, rows)} ${isHeldBy(tx, holders)}
     )
-    select ref, execution_id, strategy_account_id, market_type, symbol, position_side, side, price, quantity, fee,
+    select ref, execution_id, holder_id, market_type, symbol, position_side, side, price, quantity, fee,
       fee_asset, fee_value, old_fee_value, old_realized_pnl, quantity_before, entry_price_before
     from line
-    order by strategy_account_id, market_type, symbol, position_side,
+    order by holder_id, market_type, symbol, position_side,
       executed_at, length(exchange_trade_id), exchange_trade_id collate "C", order_id`
 }
 
@@ -223,7 +253,7 @@ function rowOf(entry: Entry, ref: number) {
     ref,
     execution_id: entry.executionId,
     order_id: entry.orderId,
-    strategy_account_id: entry.strategyAccountId,
+    holder_id: holderOf(entry),
     market_type: entry.marketType,
     symbol: entry.symbol,
     position_side: entry.positionSide,
@@ -238,26 +268,36 @@ function rowOf(entry: Entry, ref: number) {
   }
 }
 
-function accountsOf(tx: TransactionSql, rows: readonly EntryRow[]) {
+function holdersOf(tx: TransactionSql, rows: readonly EntryRow[]) {
   return anyOf(
     tx,
-    rows.map(row => row.strategy_account_id)
+    rows.map(row => row.holder_id)
   )
+}
+
+/** The positions and executions of an account without those of its strategies. */
+function isHeldBy(tx: TransactionSql, holders: Holders) {
+  return holders === ACCOUNTS ? tx`and strategy_account_id is null` : tx``
+}
+
+function holderOf({ strategyAccountId, accountId }: Pick<PositionKey, 'strategyAccountId' | 'accountId'>): string {
+  return strategyAccountId ?? accountId
 }
 
 function entriesIn(tx: TransactionSql, rows: readonly EntryRow[]) {
   return tx`
     jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as r(
-      ref int, execution_id bigint, order_id bigint, strategy_account_id bigint, market_type text, symbol text,
+      ref int, execution_id bigint, order_id bigint, holder_id bigint, market_type text, symbol text,
       position_side text, exchange_trade_id text, executed_at timestamptz, side text, price numeric, quantity numeric,
       fee numeric, fee_asset text, fee_value numeric
     )`
 }
 
-function idOf({ strategyAccountId, marketType, symbol, positionSide }: PositionKey): string {
-  return `${strategyAccountId} ${marketType} ${symbol} ${positionSide}`
+function idOf(entry: PositionKey): string {
+  const { marketType, symbol, positionSide } = entry
+  return `${holderOf(entry)} ${marketType} ${symbol} ${positionSide}`
 }
 
-function idOfRow({ strategy_account_id, market_type, symbol, position_side }: KeyRow): string {
-  return `${strategy_account_id} ${market_type} ${symbol} ${position_side}`
+function idOfRow({ holder_id, market_type, symbol, position_side }: KeyRow): string {
+  return `${holder_id} ${market_type} ${symbol} ${position_side}`
 }

@@ -22,7 +22,7 @@ export interface Mark {
   at: Date
 }
 
-/** Consecutive strategies on accounts: `from` to `to`, both of them included. */
+/** Consecutive accounts: `from` to `to`, both of them included. */
 export interface AccountRange {
   from: string
   to: string
@@ -44,7 +44,6 @@ export async function heldMarkets(database: Database): Promise<HeldMarket[]> {
     sql => sql<{ exchange: ExchangeName; market_type: MarketType; symbol: string }[]>`
       select distinct a.exchange, p.market_type, p.symbol
       from strategy_positions p
-      join strategy_accounts using (strategy_account_id)
       join ${accountsWithoutCredentials(sql)} a using (account_id)
       where p.quantity <> 0`
   )
@@ -65,8 +64,8 @@ export async function openPositions(
 ): Promise<{ total: number; ranges: AccountRange[] }> {
   const rows = await database.run(
     sql => sql<{ id: string; positions: number }[]>`
-      select strategy_account_id as id, count(*)::int as positions from strategy_positions
-      where quantity <> 0 group by strategy_account_id order by strategy_account_id`
+      select account_id as id, count(*)::int as positions from strategy_positions
+      where quantity <> 0 group by account_id order by account_id`
   )
   const ranges: AccountRange[] = []
   let [total, begun] = [0, 0]
@@ -85,7 +84,7 @@ export async function openPositions(
  * Values the open positions of a range in one statement: unrealised PnL is (mark - entry) · quantity, exact. A mark that
  * is newer than the price stays. Idempotent.
  *
- * Rows are locked in the order of their keys, as the writers of executions lock them.
+ * Rows are locked in the order of their keys, those of accounts last, as the writers of executions lock them.
  */
 export async function markPositions(
   tx: TransactionSql,
@@ -94,29 +93,26 @@ export async function markPositions(
 ): Promise<Marked> {
   const [marked] = await tx<Marked[]>`
     with batch as materialized (
-      select strategy_account_id, market_type, symbol, position_side from strategy_positions
-      where quantity <> 0 and strategy_account_id between ${from}::bigint and ${to}::bigint
-      order by strategy_account_id, market_type, symbol, position_side for no key update
+      select position_id, account_id, market_type, symbol from strategy_positions
+      where quantity <> 0 and account_id between ${from}::bigint and ${to}::bigint
+      order by strategy_account_id, account_id, market_type, symbol, position_side for no key update
     ), mark as materialized (
       select * from jsonb_to_recordset(${JSON.stringify(marks)}::text::jsonb)
         as r(exchange text, market_type text, symbol text, price numeric, at timestamptz)
     ), holder as materialized (
-      select strategy_account_id, exchange from strategy_accounts
-      join ${accountsWithoutCredentials(tx)} a using (account_id)
-      where strategy_account_id between ${from}::bigint and ${to}::bigint
+      select account_id, exchange from ${accountsWithoutCredentials(tx)} a
+      where account_id between ${from}::bigint and ${to}::bigint
     ), priced as materialized (
       select batch.*, mark.price, mark.at
       from batch
-      join holder using (strategy_account_id)
+      join holder using (account_id)
       join mark using (exchange, market_type, symbol)
     ), marked as (
       update strategy_positions p set
         mark_price = priced.price, marked_at = priced.at,
         unrealized_pnl = (priced.price - p.entry_price) * p.quantity, updated_at = now()
       from priced
-      where p.strategy_account_id = priced.strategy_account_id and p.market_type = priced.market_type
-        and p.symbol = priced.symbol and p.position_side = priced.position_side
-        and p.strategy_account_id between ${from}::bigint and ${to}::bigint
+      where p.position_id = priced.position_id and p.account_id between ${from}::bigint and ${to}::bigint
         and p.entry_price is not null and (p.marked_at is null or p.marked_at <= priced.at)
       returning 1
     )
