@@ -46,8 +46,8 @@ export async function positionStates(tx: TransactionSql, accountIds: readonly st
       from ${accountsWithoutCredentials(tx)} a left join book_checks c on c.account_id = a.account_id and c.subject = 'POSITIONS'
       where a.account_id = ${ids}
     ), held as materialized (
-      select distinct sa.account_id from strategy_positions p join strategy_accounts sa using (strategy_account_id)
-      where sa.account_id = ${ids} and p.market_type = 'FUTURES' and p.quantity <> 0
+      select distinct p.account_id from strategy_positions p
+      where p.account_id = ${ids} and p.market_type = 'FUTURES' and p.quantity <> 0
     )
     select account_id, case when not is_opened then 'without_opening'
         when ${hasUnreadOrders(tx, 'last.account_id', 'last.compared_at')} then 'postponed'
@@ -58,7 +58,7 @@ export async function positionStates(tx: TransactionSql, accountIds: readonly st
 }
 
 /**
- * Compares the positions of the strategies of accounts with those that were read. Positions that are equal and have no
+ * Compares the positions of accounts, those of their strategies and their own, with those that were read. Positions that are equal and have no
  * recorded difference are not returned. Two quantities are equal when they differ by at most half of the smallest step of the
  * instrument. Writes nothing.
  */
@@ -106,10 +106,10 @@ function heldPositions(tx: TransactionSql, readings: readonly PositionReading[])
   )
   return tx`
     ours as (
-      select sa.account_id, p.symbol as name, p.position_side as side, sum(p.quantity) as quantity
-      from strategy_positions p join strategy_accounts sa using (strategy_account_id)
-      where sa.account_id = ${ids} and p.market_type = 'FUTURES' and p.quantity <> 0
-      group by sa.account_id, p.symbol, p.position_side
+      select p.account_id, p.symbol as name, p.position_side as side, sum(p.quantity) as quantity
+      from strategy_positions p
+      where p.account_id = ${ids} and p.market_type = 'FUTURES' and p.quantity <> 0
+      group by p.account_id, p.symbol, p.position_side
     ), known as materialized (
       select * from ${openDifferences(tx)} d where subject = 'POSITIONS' and account_id = ${ids}
     ), keys as (
