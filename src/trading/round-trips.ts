@@ -14,8 +14,23 @@ export async function recordRoundTrips(tx: TransactionSql, positions: readonly B
     return removedIds.length > 0 || executions.some(one => one.realizedPnl !== null || one.executionId !== null)
   })
   if (changed.length === 0) return
-  const rows = changed.map(({ key, since }) => ({
-    strategy_account_id: key.strategyAccountId,
+  const [ofStrategies, ofAccounts] = [changed.filter(isOfStrategy), changed.filter(one => !isOfStrategy(one))]
+  if (ofStrategies.length > 0) await recordResults(tx, ofStrategies, tx`round_trips`)
+  if (ofAccounts.length > 0) await recordResults(tx, ofAccounts, tx`round_trips_of_account`)
+}
+
+function isOfStrategy({ key }: BookedPosition): boolean {
+  return key.strategyAccountId !== null
+}
+
+/** @param tripsOf the function that returns the round trips of one position, by its holder */
+async function recordResults(
+  tx: TransactionSql,
+  positions: readonly BookedPosition[],
+  tripsOf: ReturnType<TransactionSql>
+): Promise<void> {
+  const rows = positions.map(({ key, since }) => ({
+    holder_id: key.strategyAccountId ?? key.accountId,
     market_type: key.marketType,
     symbol: key.symbol,
     position_side: key.positionSide,
@@ -25,9 +40,9 @@ export async function recordRoundTrips(tx: TransactionSql, positions: readonly B
     update trade_executions e set
       round_trip_pnl = trip.pnl, round_trip_opened_at = trip.opened_at, recorded_at = now()
     from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as p(
-      strategy_account_id bigint, market_type text, symbol text, position_side text, since timestamptz
+      holder_id bigint, market_type text, symbol text, position_side text, since timestamptz
     )
-    cross join lateral round_trips(p.strategy_account_id, p.market_type, p.symbol, p.position_side, p.since) trip
+    cross join lateral ${tripsOf}(p.holder_id, p.market_type, p.symbol, p.position_side, p.since) trip
     where e.execution_id = trip.execution_id
       and (e.round_trip_pnl, e.round_trip_opened_at) is distinct from (trip.pnl, trip.opened_at)`
 }

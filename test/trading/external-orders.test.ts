@@ -99,6 +99,21 @@ t.test('an external order without a strategy is booked as a position of the acco
   ])
 })
 
+t.test('a round trip of the account itself has a result', async t => {
+  const account = await seedAccount(database)
+  await book(externalOf(account, { id: 'open', quantity: '2' }))
+  await book(externalOf(account, { id: 'close', side: 'SELL', price: '103', quantity: '2', seconds: 5 }))
+  const results = await database.run(
+    sql => sql`
+      select exchange_trade_id, trim_scale(round_trip_pnl)::text as pnl, round_trip_opened_at
+      from trade_executions where account_id = ${account.accountId} order by executed_at`
+  )
+  assertRows(t, results, [
+    { exchange_trade_id: 'trade-of-open', pnl: null },
+    { exchange_trade_id: 'trade-of-close', pnl: '5.8', round_trip_opened_at: new Date(AT) }
+  ])
+})
+
 t.test('a fill of the account itself that is recorded late is inserted at its place', async t => {
   const account = await seedAccount(database)
   await book(externalOf(account, { id: 'c', side: 'SELL', price: '110', quantity: '1', seconds: 30 }))

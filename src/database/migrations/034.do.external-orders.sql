@@ -15,6 +15,15 @@ alter table replaced_executions alter column strategy_account_id drop not null;
 create index trade_executions_of_account
   on trade_executions (account_id, market_type, symbol, position_side, executed_at) where strategy_account_id is null;
 
+-- The same function for positions that no strategy holds, by their account.
+do $do$
+begin
+  execute regexp_replace(
+    replace(pg_get_functiondef('round_trips'::regproc), 'round_trips(', 'round_trips_of_account('),
+    '(\w+)[.]strategy_account_id = of_account', '\1.account_id = of_account and \1.strategy_account_id is null', 'g'
+  );
+end $do$;
+
 -- Positions of accounts are rows without a strategy, in the same table: every amount of a position exists once, and sums
 -- over an account need no second table. A primary key has no nulls, so that it is a surrogate now, next to two unique
 -- indexes: the first is that of the former key, which earlier versions name in their inserts. The account is in every row.
