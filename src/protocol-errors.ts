@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { errorHeaders } from './error-headers.ts'
 import { catalogue, type ErrorCode, errorBody } from './errors.ts'
 import { type Language, languageOf } from './messages.ts'
+import { hasBody } from './request-body.ts'
 
 /** The error of the catalogue for each error of Node's HTTP parser, by Node's code. */
 const codes: Readonly<Record<string, ErrorCode>> = {
@@ -15,7 +16,7 @@ interface Exchange {
   response: ServerResponse
 }
 
-/** The last request of each connection, until it is complete and answered. */
+/** The last request with a body of each connection, until it is complete and answered. Others are complete at once. */
 const exchanges = new WeakMap<Duplex, Exchange>()
 
 /**
@@ -67,6 +68,7 @@ function rawAnswer(code: ErrorCode, language: Language, isHead: boolean): string
  */
 export function answerProtocolErrors(server: Server): void {
   server.prependListener('request', (request, response) => {
+    if (!hasBody(request)) return
     const { socket } = request
     exchanges.set(socket, { request, response })
     response.once('close', () => {

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import { SECOND } from '../async/durations.ts'
 import { backgroundTimers, type Timers } from '../async/timers.ts'
 import { networkOf, parseAddress } from '../client-address.ts'
+import { hasBody } from '../request-body.ts'
 import type { PortCounts } from './connection-counts.ts'
 
 /**
@@ -62,15 +63,24 @@ type State = 'idle' | 'headers' | 'body' | 'answer'
 interface Connection {
   readonly socket: Socket
   readonly peer: Peer
+  /** The state when it was last determined: a request changes nothing here, because most are answered at once. */
   state: State
-  /** When the state began. */
+  /** When that state began. */
   sinceMs: number
-  /** The bytes that were read when it became idle: more of them are a part of a request. */
+  /** Whether a request came after the state was determined. */
+  isUsed: boolean
+  /** When the last request came; before the first, when the connection did. */
+  beganMs: number
+  /** The bytes that were read when the last request had come: more of them are a part of the next one. */
   idleBytes: number
-  /** The request that came last, until it is answered. */
+  /** The request that came last. */
   request: IncomingMessage | undefined
-  /** Answers that have not ended; several with pipelining. */
-  readonly responses: Set<ServerResponse>
+  /** Whether that request counts as complete. */
+  isProtected: boolean
+  /** The answer to that request. */
+  response: ServerResponse | undefined
+  /** Earlier answers that had not ended when it came: pipelining. */
+  earlier: ServerResponse[] | undefined
   /** When a sweep found the connection ended by the service. */
   endedMs: number | undefined
   /** Since when each sweep found an answer that the client has not read. */
@@ -126,7 +136,7 @@ export class HttpConnections {
   /** Never closes the connection of this request in favour of a new one, although its body is not complete. */
   protect({ socket }: IncomingMessage): void {
     const connection = this.#open.get(socket)
-    if (connection?.state === 'body') this.#move(connection, 'answer')
+    if (connection) connection.isProtected = true
   }
 
   /**
@@ -153,14 +163,19 @@ export class HttpConnections {
       return
     }
     const peer = this.#peerOf(networkOf(parseAddress(socket.remoteAddress) ?? ''))
+    const now = this.#timers.now()
     const connection: Connection = {
       socket,
       peer,
       state: 'idle',
-      sinceMs: this.#timers.now(),
+      sinceMs: now,
+      isUsed: false,
+      beganMs: now,
       idleBytes: 0,
       request: undefined,
-      responses: new Set(),
+      isProtected: false,
+      response: undefined,
+      earlier: undefined,
       endedMs: undefined,
       unreadMs: undefined,
       sentMs: undefined
@@ -175,16 +190,18 @@ export class HttpConnections {
   #begin(request: IncomingMessage, response: ServerResponse): void {
     const connection = this.#open.get(request.socket)
     if (!connection) return
-    connection.responses.add(response)
+    const { response: former } = connection
+    if (former && !hasEnded(former)) connection.earlier = [...pendingAnswers(connection)]
+    connection.isUsed = true
+    connection.beganMs = this.#timers.now()
+    connection.idleBytes = connection.socket.bytesRead
     connection.request = request
+    connection.isProtected = false
+    connection.response = response
     connection.sentMs = undefined
-    this.#move(connection, hasBody(request) ? 'body' : 'answer')
+    if (!hasBody(request)) return
     response.once('close', () => {
-      connection.responses.delete(response)
-      if (connection.responses.size > 0 || !this.#open.has(connection.socket)) return
-      connection.request = undefined
-      connection.idleBytes = connection.socket.bytesRead
-      this.#move(connection, 'idle')
+      if (connection.response === response) connection.idleBytes = connection.socket.bytesRead
     })
   }
 
@@ -205,14 +222,34 @@ export class HttpConnections {
 
   /** The connection to close, if there is one. */
   #victim(): Connection | undefined {
+    let areBusyCurrent = false
     for (;;) {
       const candidate = this.#candidate()
-      // The parser reads the bytes of a request without an event: the state is corrected here.
-      if (candidate?.state === 'idle' && hasSent(candidate)) {
-        this.#move(candidate, 'headers', candidate.idleBytes === 0 ? candidate.sinceMs : this.#timers.now())
-      } else if (candidate?.state === 'body' && candidate.request?.complete) this.#move(candidate, 'answer')
-      else return candidate
+      if (candidate && this.#update(candidate)) continue
+      if (areBusyCurrent || (candidate?.state === 'idle' && this.#isAged(candidate))) return candidate
+      // An answer that has ended makes its connection idle without an event.
+      for (const state of ['body', 'answer'] as const)
+        for (const connection of [...this.#byState[state]]) this.#update(connection)
+      areBusyCurrent = true
     }
+  }
+
+  /** Determines the state of a connection. Returns whether its state or its time has changed. */
+  #update(connection: Connection): boolean {
+    const state = stateOf(connection)
+    if (state === connection.state && !connection.isUsed) return false
+    // The parser reads the first bytes of a request without an event.
+    const began = state === 'headers' && connection.idleBytes > 0 ? this.#timers.now() : connection.beganMs
+    this.#byState[connection.state].delete(connection)
+    connection.state = state
+    connection.sinceMs = state === 'idle' ? Math.max(connection.sinceMs, began) : began
+    connection.isUsed = false
+    this.#byState[state].add(connection)
+    return true
+  }
+
+  #isAged({ sinceMs }: Connection): boolean {
+    return this.#timers.now() - sinceMs >= FRESH_MS
   }
 
   /**
@@ -249,7 +286,8 @@ export class HttpConnections {
 
   #sweep(): void {
     const now = this.#timers.now()
-    for (const connection of [...this.#open.values()]) {
+    for (const connection of [...this.#open.values()].sort((one, other) => one.beganMs - other.beganMs)) {
+      this.#update(connection)
       if (this.#isUnread(connection, now)) {
         this.#options.counts.countClosed('unread')
         this.#close(connection)
@@ -265,15 +303,14 @@ export class HttpConnections {
 
   /** Whether the client has not read the answer within the deadline. */
   #isUnread(connection: Connection, now: number): boolean {
-    const { socket, responses } = connection
-    const isPending = responses.size > 0 && socket.writableLength > 0
+    const isPending = connection.socket.writableLength > 0 && pendingAnswers(connection).length > 0
     connection.unreadMs = isPending ? (connection.unreadMs ?? now) : undefined
     return now - (connection.unreadMs ?? now) >= UNREAD_TIMEOUT_MS
   }
 
   /** Whether the service has ended the connection, such as after an invalid request, and the client keeps it open. */
   #hasEnded(connection: Connection, now: number): boolean {
-    if (!connection.socket.writableEnded || connection.responses.size > 0) return false
+    if (!connection.socket.writableEnded || pendingAnswers(connection).length > 0) return false
     connection.endedMs ??= now
     return now - connection.endedMs >= ENDED_MS
   }
@@ -281,19 +318,12 @@ export class HttpConnections {
   /** Whether the port closes and the connection has no request that must be answered. */
   #mustClose(connection: Connection, now: number): boolean {
     if (this.#closingMs === undefined) return false
-    const { request, responses } = connection
-    if (responses.size === 0 && !hasSent(connection)) return true
-    if (responses.size === 0 || request?.complete === false) return now - this.#closingMs >= CLOSE_GRACE_MS
-    if (![...responses].every(({ headersSent }) => headersSent)) return false
+    const answers = pendingAnswers(connection)
+    if (answers.length === 0 && !hasSent(connection)) return true
+    if (answers.length === 0 || connection.request?.complete === false) return now - this.#closingMs >= CLOSE_GRACE_MS
+    if (!answers.every(({ headersSent }) => headersSent)) return false
     connection.sentMs ??= now
     return now - connection.sentMs >= CLOSE_GRACE_MS
-  }
-
-  #move(connection: Connection, state: State, sinceMs = this.#timers.now()): void {
-    this.#byState[connection.state].delete(connection)
-    connection.state = state
-    connection.sinceMs = sinceMs
-    this.#byState[state].add(connection)
   }
 
   #close(connection: Connection): void {
@@ -320,10 +350,22 @@ export class HttpConnections {
   }
 }
 
-function hasSent({ socket, idleBytes }: Connection): boolean {
-  return socket.bytesRead > idleBytes
+function stateOf(connection: Connection): State {
+  if (pendingAnswers(connection).length === 0) return hasSent(connection) ? 'headers' : 'idle'
+  const { request, isProtected } = connection
+  return isProtected || request?.complete !== false ? 'answer' : 'body'
 }
 
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+/** The answers that have not ended, the earliest first. */
+function pendingAnswers({ earlier = [], response }: Connection): ServerResponse[] {
+  return (response ? [...earlier, response] : []).filter(answer => !hasEnded(answer))
+}
+
+/** Whether the answer was given to the connection as a whole. */
+function hasEnded({ writableFinished, destroyed }: ServerResponse): boolean {
+  return writableFinished || destroyed
+}
+
+function hasSent({ socket, idleBytes }: Connection): boolean {
+  return socket.bytesRead > idleBytes
 }

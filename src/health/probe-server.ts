@@ -39,7 +39,9 @@ export function createProbeServer(options: ProbeServerOptions): Server {
   const { answer, snapshot, refresh, isFresh, record, keepAliveMs, connections } = options
   const settings = { ...ownHostCheck, keepAliveTimeout: keepAliveMs, ...requestDeadlines(REQUEST_TIMEOUT_MS) }
   const server = createServer(settings, (request, response) => {
-    const path = requestPath(request.url ?? '')
+    const { url = '' } = request
+    // Most targets are a path of the table as it is: reading a target costs as much as the rest of the answer.
+    const path = isProbePath(url) ? url : requestPath(url)
     if (path === undefined || lacksHost(request)) return refuse(request, response, 'BAD_REQUEST')
     if (!isProbePath(path)) return refuse(request, response, 'NOT_FOUND')
     if (request.method === 'OPTIONS') {
