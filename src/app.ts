@@ -11,6 +11,7 @@ import manifest from '../package.json' with { type: 'json' }
 import accounts from '../plugins/accounts.ts'
 import adminAuth from '../plugins/admin-auth.ts'
 import alerts from '../plugins/alerts.ts'
+import books from '../plugins/books.ts'
 import cache from '../plugins/cache.ts'
 import connections from '../plugins/connections.ts'
 import db from '../plugins/db.ts'
@@ -93,6 +94,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   app.register(accounts, { config, ...(keepKey && { keepKey }) })
   app.register(telegram, { config })
   app.register(scheduler, { config, jobs })
+  app.register(books)
   app.register(alerts, { config })
   app.register(exchangeBudgets)
 

@@ -30,6 +30,8 @@ export const START_UP_STEPS = [
   'time_zone',
   /** Starts the scheduler. Reports the number of its `jobs`, and whether it is `enabled` on this replica. */
   'scheduler',
+  /** Starts to read the number of book differences. Reports the name of their `check`. */
+  'books',
   /** Starts to apply the commands that clear caches. */
   'cache_commands',
   /** Reads the prices of the markets in use. */

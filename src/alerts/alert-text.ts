@@ -4,12 +4,15 @@ import { DAY, HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import { quoteText } from '../notifications/html.ts'
 import type { Message } from '../notifications/outbox.ts'
 import type { Undone } from '../scheduler/job.ts'
+import type { UnexplainedDifference } from '../trading/book-state.ts'
 import type { FlaggedOrder } from '../trading/flagged-orders.ts'
 import type { AlertDetails, AlertKind, Notice } from './alerts.ts'
 
 const MAX_MISSED_LINES = 20
 /** The longest part of the line about an order. */
 const MAX_NAME = 32
+/** Entries and executions that the line about a difference has. */
+const MAX_CAUSES = 3
 
 type Language = 'ko' | 'en'
 type Sentence = Record<Language, string>
@@ -75,6 +78,11 @@ const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
     },
     recovery: { ko: '모든 주문이 거래소와 일치함', en: 'No order is unknown or contradicted any more' }
   },
+  books_unexplained: {
+    alert: { ko: '장부와 거래소가 일치하지 않음', en: 'Books differ from the exchange' },
+    reminder: { ko: '장부와 거래소가 아직 일치하지 않음', en: 'Books still differ from the exchange' },
+    recovery: { ko: '장부와 거래소가 다시 일치함', en: 'Books agree with the exchanges again' }
+  },
   replica_silent: {
     alert: { ko: '인스턴스 응답 없음', en: 'Replica sends no heartbeat' },
     reminder: { ko: '인스턴스가 아직 응답 없음', en: 'Replica still sends no heartbeat' },
@@ -98,6 +106,9 @@ const labels = {
   accounts: { ko: '계정 수', en: 'Accounts' },
   orders: { ko: '주문 수', en: 'Orders' },
   others: { ko: '그 외', en: 'Others' },
+  differences: { ko: '차이 수', en: 'Differences' },
+  near: { ko: '그 무렵', en: 'at that time' },
+  nothingNear: { ko: '그 무렵 기록 없음', en: 'nothing recorded at that time' },
   since: { ko: '시작', en: 'Since' },
   lasted: { ko: '지속 시간', en: 'Duration' },
   restarted: { ko: '비정상 종료 후 재시작됨', en: 'Restarted after an unclean end' },
@@ -190,28 +201,39 @@ function facts(details: AlertDetails, type: Notice['type'], options: TextOptions
     case 'credentials_refused':
       return [fact('exchange', quoteText(details.exchange)), fact('account', quoteText(details.account))]
     case 'accounts_failed':
-      return [
-        fact('exchange', quoteText(details.exchange)),
-        ...unlessOver(
-          fact('cause', details.codes.map(code).join(', ')),
-          fact('accounts', String(details.count)),
-          ...listOf(
-            details.accounts.map(account => quoteText(account)),
-            details.count,
-            language
-          )
-        )
-      ]
+      return [fact('exchange', quoteText(details.exchange)), ...unlessOver(...membersOf(details, options))]
     case 'orders_flagged':
-      return unlessOver(
-        fact('orders', String(details.count)),
-        ...listOf(details.orders.map(orderText), details.count, language)
-      )
+    case 'books_unexplained':
+      return unlessOver(...membersOf(details, options))
     case 'replica_silent':
       return [
         fact('instance', quoteText(details.instance)),
         ...unlessOver(fact('lastSeen', formatTime(details.lastSeenAt, options)))
       ]
+  }
+}
+
+/** The number of what a condition has several of, and the first of them. */
+function membersOf(
+  details: Extract<AlertDetails, { kind: 'accounts_failed' | 'orders_flagged' | 'books_unexplained' }>,
+  options: TextOptions
+): string[] {
+  const { language } = options
+  const list = (label: keyof typeof labels, members: readonly string[]) => [
+    line(label, String(details.count), language),
+    ...listOf(members, details.count, language)
+  ]
+  switch (details.kind) {
+    case 'accounts_failed': {
+      const names = details.accounts.map(account => quoteText(account))
+      return [line('cause', details.codes.map(code).join(', '), language), ...list('accounts', names)]
+    }
+    case 'orders_flagged':
+      return list('orders', details.orders.map(orderText))
+    case 'books_unexplained': {
+      const differences = details.differences.map(difference => differenceText(difference, options))
+      return list('differences', differences)
+    }
   }
 }
 
@@ -228,6 +250,22 @@ function listOf(first: readonly string[], count: number, language: Language): st
 function orderText({ account, exchange, symbol, exchangeOrderId, reason }: FlaggedOrder): string {
   const order = [exchange, account, symbol, exchangeOrderId].map(text => quoteText(text, MAX_NAME)).join(' ')
   return `${order}: ${code(reason)}`
+}
+
+/** The place and the amount of a difference, and what was recorded around its start. */
+function differenceText(difference: UnexplainedDifference, options: TextOptions): string {
+  const { account, exchange, what, difference: amount, causes } = difference
+  const place = [exchange, account, what].map(text => quoteText(text, MAX_NAME)).join(' ')
+  const near = causes.slice(0, MAX_CAUSES).map(({ kind, at, amount: change }) => {
+    const parts = [
+      `<code>${quoteText(kind, MAX_NAME)}</code>`,
+      ...(change === undefined ? [] : [quoteText(change, MAX_NAME)])
+    ]
+    return [...parts, ...(at === undefined ? [] : [formatTime(Date.parse(at), options)])].join(' ')
+  })
+  const { near: label, nothingNear } = labels
+  const around = near.length === 0 ? nothingNear[options.language] : `${label[options.language]}: ${near.join(', ')}`
+  return `${place}: ${quoteText(amount, MAX_NAME)} (${around})`
 }
 
 /** `failed 2, refused 1`, each name as code. */

@@ -1,6 +1,7 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import { HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import type { Undone } from '../scheduler/job.ts'
+import type { UnexplainedDifference } from '../trading/book-state.ts'
 import type { FlaggedOrder } from '../trading/flagged-orders.ts'
 
 /** What an alert is about. Times are in milliseconds since the epoch. */
@@ -15,6 +16,7 @@ export type AlertDetails =
   | { kind: 'credentials_refused'; exchange: string; account: string }
   | { kind: 'accounts_failed'; exchange: string; count: number; accounts: string[]; codes: string[] }
   | { kind: 'orders_flagged'; count: number; orders: FlaggedOrder[] }
+  | { kind: 'books_unexplained'; count: number; differences: UnexplainedDifference[] }
   | { kind: 'replica_silent'; instance: string; lastSeenAt: number }
 
 export type AlertKind = AlertDetails['kind']
@@ -50,6 +52,8 @@ export const alertRules: AlertRules = {
   accounts_failed: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 30 * MINUTE, remindMs: 24 * HOUR },
   // One condition has all orders.
   orders_flagged: { confirmMs: 0, recoverMs: 10 * MINUTE, minIntervalMs: 15 * MINUTE, remindMs: 24 * HOUR },
+  // One condition has all differences. They exist in three runs before they are reported.
+  books_unexplained: { confirmMs: 0, recoverMs: 0, minIntervalMs: 15 * MINUTE, remindMs: 24 * HOUR },
   // After an outage of the database no replica counts as silent for a while: that is no recovery.
   replica_silent: { confirmMs: 0, recoverMs: MINUTE, minIntervalMs: 10 * MINUTE, remindMs: HOUR }
 }

@@ -7,6 +7,7 @@ import type { DueTime } from '../scheduler/due-times.ts'
 import { type Job, undoneOf } from '../scheduler/job.ts'
 import { MAX_PARTIAL_IN_ROW, type RunEnd } from '../scheduler/run-ends.ts'
 import { type SchedulerStop, schedulerStop } from '../scheduler/scheduler-stop.ts'
+import { type UnexplainedDifferences, unexplainedDifferences } from '../trading/book-state.ts'
 import { type FlaggedOrders, flaggedOrders } from '../trading/flagged-orders.ts'
 import type { AlertDetails, Observation } from './alerts.ts'
 
@@ -19,18 +20,20 @@ export interface ClusterState extends ReplicasState {
   refused: RefusedAccount[]
   failing: FailingAccounts[]
   flagged: FlaggedOrders | undefined
+  unexplained: UnexplainedDifferences | undefined
 }
 
 /** Reads the state of the cluster. */
 export async function readClusterState(tx: TransactionSql): Promise<ClusterState> {
-  const [replicas, stop, refused, failing, flagged] = await Promise.all([
+  const [replicas, stop, refused, failing, flagged, unexplained] = await Promise.all([
     replicasState(tx),
     schedulerStop(tx),
     refusedAccounts(tx),
     failingAccounts(tx),
-    flaggedOrders(tx)
+    flaggedOrders(tx),
+    unexplainedDifferences(tx)
   ])
-  return { ...replicas, stop, refused, failing, flagged }
+  return { ...replicas, stop, refused, failing, flagged, unexplained }
 }
 
 /**
@@ -75,7 +78,7 @@ export function observeDueTimes(dues: readonly DueTime[], jobs: readonly Watched
 
 /** Observations of what fails in the state of the cluster. */
 export function observeCluster(state: ClusterState): Observation[] {
-  const { stop, refused, failing, flagged, silent, lacksRunner } = state
+  const { stop, refused, failing, flagged, unexplained, silent, lacksRunner } = state
   return [
     ...(stop ? [stopObservation(stop)] : []),
     ...(lacksRunner ? [{ key: 'no_runner', failing: true, details: { kind: 'no_runner' } } as const] : []),
@@ -85,6 +88,7 @@ export function observeCluster(state: ClusterState): Observation[] {
     }),
     ...failing.map(failingObservation),
     ...(flagged ? [flaggedObservation(flagged)] : []),
+    ...(unexplained ? [unexplainedObservation(unexplained)] : []),
     ...silent.map(({ instanceId: instance, lastSeenAt }): Observation => {
       const since = lastSeenAt.getTime()
       const details = { kind: 'replica_silent' as const, instance, lastSeenAt: since }
@@ -122,6 +126,11 @@ function failingObservation({ exchange, count, names, codes, since, newestSince 
 function flaggedObservation({ count, orders, since, newestAt }: FlaggedOrders): Observation {
   const details = { kind: 'orders_flagged' as const, count, orders }
   return { key: 'orders_flagged', failing: true, details, since: since.getTime(), joinedAt: newestAt.getTime() }
+}
+
+function unexplainedObservation({ count, differences, since, newestAt }: UnexplainedDifferences): Observation {
+  const details = { kind: 'books_unexplained' as const, count, differences }
+  return { key: 'books_unexplained', failing: true, details, since: since.getTime(), joinedAt: newestAt.getTime() }
 }
 
 function namesOf(jobs: readonly WatchedJob[]): Map<string, string> {

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { addAccountCommands } from './account-commands.ts'
+import { addBookCommands } from './book-commands.ts'
 import { CommandError } from './command-error.ts'
 import { type CommandResult, succeeded } from './command-result.ts'
 import { addMigrateCommand } from './migrate-command.ts'
@@ -18,7 +19,8 @@ export function createProgram(report: (result: CommandResult) => void): Command 
     // The value of an unknown option may be a secret.
     .configureOutput({ outputError: (text, write) => write(text.replace(/'(-[^'=]*)=.*'/s, "'$1'")) })
     .helpCommand('help [command]', 'show the help of a command')
-  for (const add of [addUserCommands, addAccountCommands, addStatusCommand, addMigrateCommand]) add(program, report)
+  const groups = [addUserCommands, addAccountCommands, addBookCommands, addStatusCommand, addMigrateCommand]
+  for (const add of groups) add(program, report)
   return program
 }
 

@@ -141,6 +141,9 @@ export const definitions = {
   trading_health_outbox_oldest_age_seconds: gauge('Age of the oldest message that waits'),
   trading_health_outbox_given_up: gauge('Messages given up within the last day'),
 
+  trading_health_book_differences: gauge('Unexplained differences between our books and the exchanges, in the cluster'),
+  trading_health_book_difference_oldest_age_seconds: gauge('Age of the oldest unexplained difference; 0 without any'),
+
   trading_health_collector_failures_total: counter('Readings that lack metrics because a collector failed')
 } as const satisfies Record<string, Definition>
 

@@ -35,3 +35,10 @@ export async function wrongTotals(sql: Sql | TransactionSql, accountIds: readonl
     order by account_id, wallet, asset, source`
   return rows.map(({ account_id, ...rest }) => ({ accountId: account_id, ...rest }))
 }
+
+/** The accounts whose books were opened, in the order of their ids. */
+export async function booksToVerify(sql: Sql | TransactionSql): Promise<string[]> {
+  const rows = await sql<{ account_id: string }[]>`
+    select distinct account_id from ledger_entries where kind = 'opening' order by account_id`
+  return rows.map(({ account_id }) => account_id)
+}

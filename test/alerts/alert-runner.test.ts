@@ -225,6 +225,48 @@ t.test('unknown and flagged orders are one message, another one when more join, 
   assertTexts(t, (await messages()).slice(2), [/No order is unknown or contradicted any more/])
 })
 
+t.test('unexplained differences of the books are one message, and their end is another', async t => {
+  const { database, clock, replica, messages } = await setUp(t)
+  const account = await seedAccount(database, { exchange: 'OKX' })
+  const differ = (asset: string, isReported: boolean) =>
+    database.run(
+      sql => sql`
+        insert into book_differences (
+          account_id, wallet, asset, ours, theirs, difference, runs, since, read_at, unexplained_at, causes
+        ) values (
+          ${account.accountId}, 'SPOT', ${asset}, 5, 7.50, 2.50, 3, now(), now(),
+          case when ${isReported} then clock_timestamp() end,
+          ${JSON.stringify([{ kind: 'deposit', at: '2026-11-22T12:03:04Z', amount: '2.5' }])}::text::jsonb
+        )`
+    )
+  const replicas = [replica('one'), replica('two')]
+  const evaluate = async (minutes = 1) => {
+    clock.now += minutes * MINUTE
+    await Promise.all(replicas.map(one => one.evaluate()))
+  }
+  await differ('ETH', false)
+  await evaluate()
+  t.strictSame(await messages(), [], 'a difference is tolerated before it is reported')
+  await differ('USDT', true)
+  await evaluate()
+  await evaluate()
+  const begun = await messages()
+  t.equal(begun.length, 1)
+  const lines = begun[0]?.split('\n') ?? []
+  t.equal(lines[1], 'Differences: 1')
+  t.ok(
+    lines[2]?.startsWith(
+      `• OKX ${account.name.slice(0, 31)}… SPOT USDT: 2.5 (at that time: <code>deposit</code> 2.5 2026`
+    )
+  )
+  await differ('BTC', true)
+  await evaluate(15)
+  assertTexts(t, (await messages()).slice(1), [/Books still differ from the exchange\S*\nDifferences: 2\n.*SPOT BTC/])
+  await database.run(sql => sql`update book_differences set explained_at = now(), explained_by = 'records'`)
+  await evaluate()
+  assertTexts(t, (await messages()).slice(2), [/Books agree with the exchanges again/])
+})
+
 t.test('any replica continues a condition that another one recorded', async t => {
   const { database, clock, replica, messages } = await setUp(t)
   await endRun(database, 'abandoned')

@@ -19,7 +19,8 @@ t.test('help lists every command, in each form of the help option', async t => {
       'account:add',
       'account:list'
     ],
-    ...['account:test', 'account:disable', 'keys:rotate', 'status', 'migrate']
+    ...['account:test', 'account:disable', 'keys:rotate'],
+    ...['books:list', 'books:adjust', 'books:verify', 'status', 'migrate']
   ]
   for (const words of [['help'], ['--help'], ['-h']]) {
     const { code, stdout, stderr } = await run(...words)

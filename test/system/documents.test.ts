@@ -31,6 +31,7 @@ const NOT_RUN: readonly (readonly [line: RegExp, reason: string])[] = [
     'the file makes roles of the whole server, with passwords; roles.test.ts runs it'
   ],
   [/^(pg_dump|psql) |^ln -s 'sockets,'|^mv data\/postgres /, 'Debian has no pg_dump for the embedded Postgres 18'],
+  [/ books:adjust /, 'it needs a difference; book-adjustment.test.ts makes one'],
   [/^docker /, 'it needs a container engine'],
   [/^kubectl apply /, 'it needs a cluster; kubernetes.test.ts builds what it applies'],
   [/^kubectl .* (exec|rollout) /, 'it needs a cluster'],

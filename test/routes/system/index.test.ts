@@ -156,7 +156,8 @@ t.test('an admin gets 404 for an unknown path and 405 for a wrong method', async
       { name: 'probe_thread', status: 'ok' },
       { name: 'settings', status: 'ok', code: null },
       { name: 'telegram', status: 'ok', code: 'not_configured' },
-      { name: 'scheduler', status: 'ok' }
+      { name: 'scheduler', status: 'ok' },
+      { name: 'books', status: 'ok', code: null }
     ])
     t.match(checks[0], { latency_ms: Number, age_ms: Number, since: /Z$/ })
     assertRows(t, replicas, [{ instance: app.replicas.instanceId, draining: false }])
