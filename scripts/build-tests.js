@@ -1,6 +1,6 @@
 // Builds build/: tsc's output of everything, for unit tests, benches and the demo, and build/system/, the replicas of
 // the system tests with jobs of their own or without load shedding, bundled as dist/ is. Files without a source are
-// removed afterwards, so that a test that runs meanwhile keeps its own.
+// removed afterwards, so that a test that runs meanwhile keeps its own. build/node_modules/ has the packages, bundled.
 import { spawnSync } from 'node:child_process'
 import { cpSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -24,9 +24,12 @@ process.stdout.write(stdout.replace(/^TSFILE: .*\n/gm, ''))
 if (status !== 0) process.exit(status ?? 1)
 const migrations = filesBelow(root, 'src/database/migrations').map(file => join(build, file))
 const kept = new Set([...emitted, ...migrations])
-removeFrom('build', file => !file.startsWith('build/system/') && !kept.has(join(root, file)))
+const OTHERS = /^build\/(system\/|\.?node_modules\/|test-durations\.json$)/
+removeFrom('build', file => !OTHERS.test(file) && !kept.has(join(root, file)))
 cpSync(join(root, 'src/database/migrations'), join(build, 'src/database/migrations'), { recursive: true })
 
+const { bundlePackages } = await import('./test-packages.js')
+await bundlePackages()
 const { bundle, THREADS } = await import('./bundle.js')
 const entries = ['scheduler-entry', 'steady-entry'].map(name => [name, `test/support/${name}.ts`])
 const { outputs } = await bundle({ ...Object.fromEntries(entries), ...THREADS }, system)

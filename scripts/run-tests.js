@@ -4,16 +4,19 @@
 //
 //   node scripts/run-tests.js [--jobs=3] [--timeout=300] [--seed=7|random] [build/test/system …]
 //
-// Without paths: all unit tests. --seed: in a random order. Prints the five slowest files. On a terminal tap's reporter
-// shows the progress.
+// Without paths: all unit tests. The files that took longest in earlier runs are first, so that no processor waits for
+// them at the end. --seed: in a random order. Prints the five slowest files. On a terminal tap's reporter shows the
+// progress.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const SYSTEM = 'build/test/system/'
+/** The seconds that each file took when it last ran. */
+const DURATIONS = fileURLToPath(new URL('../build/test-durations.json', import.meta.url))
 /** From the report of an unfinished test to the end of its process. */
 const GRACE_MS = 2_000
 
@@ -36,6 +39,23 @@ function testsIn(path) {
     .sort()
 }
 
+/** None before the first run, and none where a run was killed while it wrote them. */
+function knownDurations() {
+  try {
+    return JSON.parse(readFileSync(DURATIONS, 'utf8'))
+  } catch {
+    return {}
+  }
+}
+
+/** Files that did not run before are first, large ones before small ones. */
+function longestFirst(files) {
+  const known = knownDurations()
+  const weights = new Map(files.map(file => [file, { seconds: known[file] ?? Infinity, bytes: statSync(file).size }]))
+  const compared = (a, b) => (a.seconds === b.seconds ? b.bytes - a.bytes : b.seconds - a.seconds)
+  return files.toSorted((a, b) => compared(weights.get(a), weights.get(b)))
+}
+
 /** A repeatable order, by the generator of Park and Miller. */
 function shuffled(files, seed) {
   let state = (seed % 2_147_483_646) + 1
@@ -49,7 +69,7 @@ function shuffled(files, seed) {
 const all =
   positionals.length > 0 ? positionals.flatMap(testsIn) : testsIn('build/test').filter(file => !file.startsWith(SYSTEM))
 const seed = values.seed === 'random' ? Date.now() % 2 ** 31 : Number(values.seed)
-const files = values.seed === undefined ? all : shuffled(all, seed)
+const files = values.seed === undefined ? longestFirst(all) : shuffled(all, seed)
 
 /** Runs this script again, with its TAP stream in tap's reporter. */
 async function reported() {
@@ -87,6 +107,9 @@ async function run() {
   t.teardown(() => {
     if (values.seed !== undefined) t.comment(`seed ${seed}`)
     durations.sort((a, b) => b.seconds - a.seconds)
+    const lasting = durations.filter(({ file }) => file.startsWith('build/test/'))
+    const known = { ...knownDurations(), ...Object.fromEntries(lasting.map(({ file, seconds }) => [file, seconds])) }
+    if (lasting.length > 0) writeFileSync(DURATIONS, JSON.stringify(known))
     for (const { file, seconds } of durations.slice(0, 5)) t.comment(`${seconds.toFixed(1)} s ${file}`)
   })
 }

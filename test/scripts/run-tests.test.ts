@@ -45,7 +45,7 @@ process.exitCode = 3`,
   'a test that does not end': `import t from '${TAP}'
 t.test('waits', async () => { await new Promise(resolve => setTimeout(resolve, 1e6)) })`,
   'a test that blocks its process': `import t from '${TAP}'
-t.test('blocks', async () => { for (;;); })`
+t.test('blocks', async () => { Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0) })`
 }
 
 t.test('a file that fails in any way fails the run', async t => {
@@ -54,6 +54,24 @@ t.test('a file that fails in any way fails the run', async t => {
   t.equal(code, 1)
   const failed = [...output.matchAll(/^not ok \d+ - .*?(\d+)\.test\.mjs/gm)].map(([, index]) => names[Number(index)])
   t.strictSame(failed.toSorted(), names.toSorted())
+})
+
+t.test('an error that nothing caught fails the innermost test that runs, and the tests after it still run', async t => {
+  const { output, code } = await run(t, [
+    `import t from '${TAP}'
+t.test('outer', async t => {
+  await t.test('throws', () => new Promise(() => setImmediate(() => { throw new Error('thrown later') })))
+  await t.test('rejects', () => new Promise(() => { Promise.reject(new Error('rejected later')) }))
+  await t.test('passes', async t => t.pass())
+})`
+  ])
+  t.equal(code, 1)
+  const results = [...output.matchAll(/^ {12}(?:not )?ok \d+ - (?:throws|rejects|passes)/gm)].map(([line]) =>
+    line.trim()
+  )
+  t.strictSame(results, ['not ok 1 - throws', 'not ok 2 - rejects', 'ok 3 - passes'])
+  const errors = [...output.matchAll(/^ {16}not ok \d+ - (.*)$/gm)].map(([, message]) => message)
+  t.strictSame(errors, ['thrown later', 'rejected later'])
 })
 
 t.test('a seed gives an order that it repeats', async t => {
