@@ -19,6 +19,13 @@ t.test('CI and test:nodes use the same versions of Node, from the oldest that pa
 
 t.test('CI installs the programs that the tests use', async t => {
   const [, tools = ''] = /^tools=\((.*)\)$/m.exec(read('.ci/run')) ?? []
-  const installed = /--no-install-recommends (.*)$/m.exec(read('.github/workflows/ci.yml'))?.[1]
-  t.equal(installed, tools)
+  const workflow = read('.github/workflows/ci.yml')
+  t.equal(/--no-install-recommends (.*)$/m.exec(workflow)?.[1], tools)
+  const missing = (text: string, install: string) =>
+    [...text.matchAll(/^ *(command -v \w+ >\/dev\/null \|\|) (.*)$/gm)].map(
+      ([, absent, then = '']) => `${absent} ${then.replace(install, '').replace(')', '')}`
+    )
+  const here = missing(read('.ci/run'), 'tools+=(')
+  t.equal(here.length, 2)
+  t.strictSame(missing(workflow, 'sudo apt-get install -y -qq --no-install-recommends '), here)
 })
