@@ -1,4 +1,5 @@
 /** Real Postgres servers for tests: one that test files share, and private ones that a test may stop or damage. */
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { appendFileSync } from 'node:fs'
@@ -7,6 +8,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import postgres from 'postgres'
 import type { Test } from 'tap'
 import { findBinaries } from '../../src/database/embedded/binaries.ts'
@@ -40,6 +42,7 @@ const PASSWORD = 'trading'
 type Teardown = Pick<Test, 'teardown'>
 
 let shared: Promise<string> | undefined
+let cluster: Promise<string> | undefined
 
 /**
  * The superuser URL of the server for tests: TEST_DATABASE_URL, or an embedded one that all test processes of this
@@ -144,7 +147,8 @@ export async function startTestPostgres(
   // postgres.js decodes the host of a URL only when that contains a comma.
   const socketDir = join(home, 's,')
   await mkdir(socketDir)
-  await initCluster(binaries, dir, ['--auth-local=trust', '--auth-host=scram-sha-256', '--no-sync'])
+  cluster ??= newCluster()
+  await promisify(execFile)('cp', ['-a', await cluster, dir])
   if (tls) await enableTls(dir)
 
   const port = await stablePort()
@@ -218,6 +222,19 @@ export async function startTestPostgres(
   await server.query(`create role trading login password '${PASSWORD}'`)
   await server.query('create database trading owner trading')
   return server
+}
+
+/**
+ * A cluster of which each private server of this process has a copy: copying takes a tenth of the CPU time of initdb.
+ * It is removed when this process ends.
+ */
+async function newCluster(): Promise<string> {
+  const home = await realpath(await mkdtemp(join(await memoryDirectory(), 'trading-health-cluster-')))
+  cleanUpAtExit(home)
+  const dir = join(home, 'postgres')
+  const binaries = await findBinaries(await chooseRunner(dir), home)
+  await initCluster(binaries, dir, ['--auth-local=trust', '--auth-host=scram-sha-256', '--no-sync'])
+  return dir
 }
 
 /** Starts a process that cleans up when this one ends, even by SIGKILL. @returns a function that cleans up now */
