@@ -12,6 +12,7 @@ import {
   DatabaseUrlError,
   parseDatabaseUrl
 } from '../../src/database/database-url.ts'
+import { codePoint } from '../support/code-point.ts'
 import { projectRoot } from '../support/service.ts'
 
 /** The user of the operating system that these tests assume. */
@@ -457,7 +458,7 @@ t.test('docs/configuration.md documents every parameter that is supported, and n
 
 /** Any text that Postgres can store: no character 0, no lone surrogate. */
 const text = (maxLength: number) =>
-  fc.string({ unit: 'binary', minLength: 1, maxLength }).filter(one => !one.includes('\0'))
+  fc.string({ unit: codePoint, minLength: 1, maxLength }).filter(one => !one.includes('\0'))
 
 const tcpHost = fc.oneof(
   fc.domain().filter(name => name.length <= 253),
@@ -567,7 +568,7 @@ t.test('any text is parsed, or rejected by a rule that does not contain any of i
         'options=',
         '5432'
       ),
-      fc.string({ unit: 'binary', maxLength: 8 })
+      fc.string({ unit: codePoint, maxLength: 8 })
     ),
     { maxLength: 16 }
   )

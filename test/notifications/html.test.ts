@@ -2,11 +2,12 @@ import fc from 'fast-check'
 import t from 'tap'
 import { escapeHtml, graphemes, quoteText } from '../../src/notifications/html.ts'
 import { readHtml } from '../support/bot-api-server.ts'
+import { codePoint } from '../support/code-point.ts'
 
 t.test('escaped text is displayed literally', async t => {
   t.equal(escapeHtml('<b>"R&D"</b>'), '&lt;b&gt;&quot;R&amp;D&quot;&lt;/b&gt;')
   fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), text => {
+    fc.property(fc.string({ unit: codePoint }), text => {
       t.strictSame(readHtml(escapeHtml(text)), { text, entities: 0 })
     })
   )

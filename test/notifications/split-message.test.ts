@@ -3,6 +3,7 @@ import t from 'tap'
 import { escapeHtml, quoteText } from '../../src/notifications/html.ts'
 import { MAX_MESSAGE_LENGTH, splitMessage } from '../../src/notifications/split-message.ts'
 import { readHtml } from '../support/bot-api-server.ts'
+import { codePoint } from '../support/code-point.ts'
 
 /**
  * The text that Telegram displays of a message. Throws the error that Telegram returns for a message that it rejects.
@@ -217,7 +218,7 @@ t.test('for any string, parts are balanced and within the limit', async () => {
         '&#',
         '\n'
       ),
-      fc.string({ unit: 'binary', minLength: 1, maxLength: 1 })
+      fc.string({ unit: codePoint, minLength: 1, maxLength: 1 })
     )
   })
   fc.assert(

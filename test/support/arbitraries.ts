@@ -1,6 +1,7 @@
 /** Arbitrary requests from the schemas of the routes: valid values, bounds, and invalid values. */
 import type { TSchema } from '@sinclair/typebox'
 import fc from 'fast-check'
+import { codePoint } from './code-point.ts'
 
 /** Texts that often break software. */
 export const HOSTILE = [
@@ -84,7 +85,7 @@ function allowedText(schema: TSchema): fc.Arbitrary<string> {
   }
   if (pattern !== undefined) return fc.stringMatching(new RegExp(pattern))
   const edges = [minLength, maxLength].map(length =>
-    fc.string({ minLength: length, maxLength: length, unit: 'binary' })
+    fc.string({ minLength: length, maxLength: length, unit: codePoint })
   )
-  return fc.oneof(...edges, fc.string({ minLength, maxLength, unit: 'binary' }))
+  return fc.oneof(...edges, fc.string({ minLength, maxLength, unit: codePoint }))
 }

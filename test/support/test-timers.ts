@@ -61,12 +61,18 @@ export function manualTimers(): Timers & { advance(ms: number): void; pending():
     advance(ms) {
       const end = clock + ms
       for (;;) {
-        const next = [...due].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at)[0]
-        if (next === undefined) break
-        const [id, { at, callback }] = next
-        due.delete(id)
-        clock = Math.max(clock, at)
-        callback()
+        let next: symbol | undefined
+        let earliest = end
+        for (const [id, { at }] of due) {
+          if (at > earliest || (at === earliest && next !== undefined)) continue
+          next = id
+          earliest = at
+        }
+        const timer = next && due.get(next)
+        if (next === undefined || timer === undefined) break
+        due.delete(next)
+        clock = Math.max(clock, timer.at)
+        timer.callback()
       }
       clock = end
     }
