@@ -118,7 +118,7 @@ export function transferEntries(row: JsonRecord, { kind, idPrefix }: TransferLis
   const fee = optionalDecimal(row, 'fee') ?? '0'
   if (amount.startsWith('-') || fee.startsWith('-')) throw new UnreadableAnswer('an amount is negative')
   if (progress === 'pending') return 'pending'
-  if (progress === 'void') return []
+  if (progress !== 'done') return []
   return [
     { ...entry, amount: kind === 'deposit' ? amount : negated(amount), kind },
     { ...entry, exchangeKind: `${kind}/fee`, amount: negated(fee), kind: 'commission' }
