@@ -220,6 +220,8 @@ const tableOwners: Record<string, string> = {
   orders: 'trading',
   trade_executions: 'trading',
   replaced_executions: 'trading',
+  funding_shares: 'trading',
+  funding_progress: 'trading',
   strategy_positions: 'trading',
   account_balances: 'trading',
   account_balance_history: 'trading',

@@ -46,6 +46,8 @@ grant select, insert, update on
   balance_readings,
   ledger_entries,
   ledger_readings,
+  funding_shares,
+  funding_progress,
   book_totals,
   book_checks,
   daily_account_summaries,

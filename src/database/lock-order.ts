@@ -52,6 +52,8 @@ export const LOCK_ORDER: readonly LockStep[] = [
   },
   { tables: ['ledger_entries'] },
   { tables: ['ledger_readings'] },
+  { tables: ['funding_shares'] },
+  { tables: ['funding_progress'] },
   { tables: ['book_totals'] },
   { tables: ['book_checks'], guard: 'the run of reconcile_books' },
   { tables: ['book_differences'] },

@@ -27,9 +27,12 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   cache_command_results: 'command_id int8, exchange int4, instance_id text, price int4',
   cache_commands: 'actor text, at timestamptz, command_id int8, filter jsonb',
   daily_account_summaries:
-    'account_id int8, balances_as_of timestamptz, computed_at timestamptz, currency text, date date, end_balance numeric, executions int4, fees numeric, fees_unknown int4, is_final bool, losses int4, marks_as_of timestamptz, max_drawdown numeric, orders_as_of timestamptz, positions_old_mark int4, positions_unmarked int4, realized_pnl numeric, start_balance numeric, trades int4, unrealized_pnl numeric, volume numeric, win_rate numeric, wins int4',
+    'account_id int8, balances_as_of timestamptz, computed_at timestamptz, currency text, date date, end_balance numeric, executions int4, fees numeric, fees_unknown int4, funding numeric, interest numeric, is_final bool, losses int4, marks_as_of timestamptz, max_drawdown numeric, orders_as_of timestamptz, positions_old_mark int4, positions_unmarked int4, realized_pnl numeric, start_balance numeric, trades int4, unrealized_pnl numeric, volume numeric, win_rate numeric, wins int4',
   exchange_bans:
     'exchange text, exchange_code text, host text, reported_at timestamptz, reported_by text, until_at timestamptz',
+  funding_progress: 'assigned_until timestamptz, is_only bool',
+  funding_shares:
+    'account_id int8, amount numeric, assigned_at timestamptz, at timestamptz, currency text, entry_id int8, position_side text, strategy_account_id int8, symbol text',
   health_periods:
     'check_name text, code text, from_at timestamptz, instance text, is_over bool, period_id uuid, until_at timestamptz',
   instruments:
@@ -63,9 +66,9 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   strategy_accounts:
     'account_id int8, allocated_capital numeric, capital_currency text, is_active bool, strategy_account_id int8, strategy_id int8',
   strategy_performance:
-    'computed_at timestamptz, cumulative_pnl numeric, cumulative_return numeric, currency text, daily_pnl numeric, daily_return numeric, date date, executions int4, executions_apart int4, fees numeric, fees_unknown int4, is_testnet bool, max_drawdown numeric, sharpe numeric, sortino numeric, strategy_id int8, trades int4, volatility numeric, win_rate numeric, wins int4',
+    'computed_at timestamptz, cumulative_pnl numeric, cumulative_return numeric, currency text, daily_pnl numeric, daily_return numeric, date date, executions int4, executions_apart int4, fees numeric, fees_unknown int4, funding numeric, is_testnet bool, max_drawdown numeric, sharpe numeric, sortino numeric, strategy_id int8, trades int4, volatility numeric, win_rate numeric, wins int4',
   strategy_positions:
-    'account_id int8, base text, currency text, entry_price numeric, fees numeric, mark_price numeric, marked_at timestamptz, market_type text, position_id int8, position_side text, quantity numeric, quote text, realized_pnl numeric, strategy_account_id int8, symbol text, unrealized_pnl numeric, updated_at timestamptz',
+    'account_id int8, base text, currency text, entry_price numeric, fees numeric, funding numeric, mark_price numeric, marked_at timestamptz, market_type text, position_id int8, position_side text, quantity numeric, quote text, realized_pnl numeric, strategy_account_id int8, symbol text, unrealized_pnl numeric, updated_at timestamptz',
   trade_executions:
     'account_id int8, base text, currency text, entry_price_before numeric, exchange_realized_pnl numeric, exchange_trade_id text, executed_at timestamptz, execution_id int8, fee numeric, fee_asset text, fee_value numeric, market_type text, order_id int8, position_side text, price numeric, quantity numeric, quantity_before numeric, quote text, realized_pnl numeric, recorded_at timestamptz, round_trip_opened_at timestamptz, round_trip_pnl numeric, side text, strategy_account_id int8, symbol text',
   users:

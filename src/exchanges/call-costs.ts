@@ -20,7 +20,7 @@ export interface CallCosts {
   order: readonly Cost[]
   /** The wallet of one account. */
   balances: readonly Cost[]
-  /** The prices of the market, once per replica. */
+  /** The prices of the market, the mark prices included, once per replica. */
   prices: readonly Cost[]
 }
 
@@ -52,7 +52,7 @@ export async function callCosts({ exchange, marketType }: Market, baseUrl: strin
     orderCosts: client.orderCosts,
     order,
     balances: await costsOf(one => one.balances()),
-    prices: await costsOf(one => one.lastPrices())
+    prices: [...(await costsOf(one => one.lastPrices())), ...(await costsOf(one => one.markPrices()))]
   }
 }
 

@@ -4,6 +4,7 @@ import type { TransactionSql } from '../database/client.ts'
 import { errorCode } from '../database/error-code.ts'
 import { type JobContext, JobError, type JobResult } from '../scheduler/job.ts'
 import { summarise, unfinishedDays } from '../trading/daily-summaries.ts'
+import { assignFunding } from '../trading/funding-shares.ts'
 import {
   computePerformance,
   type PlanOptions,
@@ -36,6 +37,7 @@ export function calculateDailyPerformance({
   return async context => {
     const { transaction, progress, scheduledFor, date } = context
     const options = { timeZone, at: scheduledFor, date }
+    await assignFunding(transaction, context.signal)
     const { yesterday, asOf, series } = await transaction(tx => planPerformance(tx, options))
     if (date !== undefined && date > yesterday) throw new JobError('DAY_NOT_OVER')
     const summaryDays = date === undefined ? await transaction(tx => unfinishedDays(tx, yesterday, options)) : [date]

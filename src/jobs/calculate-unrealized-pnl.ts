@@ -2,6 +2,7 @@
 import type { PriceSource } from '../cache/price-source.ts'
 import type { Database } from '../database/database.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
+import { assignFunding } from '../trading/funding-shares.ts'
 import { heldMarkets, type Mark, markPositions, openPositions } from '../trading/unrealized-pnl.ts'
 
 /** Bounds the duration of a transaction and of its locks. */
@@ -10,7 +11,7 @@ const POSITIONS_PER_TRANSACTION = 10_000
 /**
  * Values every open position: one on spot at the last price, a perpetual at the mark price of its exchange. Missing prices
  * are read once per market. A position without a price keeps its mark and is counted; a last price never replaces a mark
- * price. Idempotent.
+ * price. Funding is assigned to the positions that were held at its time. Idempotent.
  */
 export function calculateUnrealizedPnl({
   prices,
@@ -20,6 +21,7 @@ export function calculateUnrealizedPnl({
   database: Database
 }): (context: JobContext) => Promise<JobResult> {
   return async ({ signal, transaction, progress, log }) => {
+    const funding = await assignFunding(transaction, signal)
     const markets = await heldMarkets(database)
     const marks = await Promise.all(
       markets.map(async ({ exchange, marketType, symbols }) => {
@@ -36,7 +38,7 @@ export function calculateUnrealizedPnl({
       })
     )
     const all = marks.flat()
-    const result = { checked: 0, changed: 0, skipped: 0, without_price: 0 }
+    const result = { checked: 0, changed: 0, skipped: 0, without_price: 0, funding_assigned: funding }
     const { total, ranges } = await openPositions(database, POSITIONS_PER_TRANSACTION)
     for (const range of ranges) {
       signal.throwIfAborted()

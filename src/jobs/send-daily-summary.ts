@@ -4,6 +4,7 @@ import type { TransactionSql } from '../database/client.ts'
 import type { Language } from '../messages.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { type AccountSummary, dayOf, summariesOf, summarise } from '../trading/daily-summaries.ts'
+import { assignFunding } from '../trading/funding-shares.ts'
 import { isOutdated, type MaxAges } from '../trading/summary-ages.ts'
 import { type AccountTextOptions, accountText, summaryText } from '../trading/summary-text.ts'
 
@@ -37,8 +38,9 @@ export function sendDailySummary({
   operatorChatId,
   outbox
 }: DailySummaryServices): (context: JobContext) => Promise<JobResult> {
-  return async ({ transaction, progress, scheduledFor, trigger, runId }) => {
+  return async ({ transaction, progress, scheduledFor, trigger, runId, signal }) => {
     progress(0, 1)
+    await assignFunding(transaction, signal)
     const result = await transaction(async tx => {
       const day = await dayOf(tx, scheduledFor, { timeZone })
       const counts = await summarise(tx, day, { timeZone })

@@ -6,6 +6,7 @@ import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { ratio, winRate } from './performance-metrics.ts'
 import { byIndex, type PlanOptions, unseen, unseenSince } from './performance-store.ts'
 import { changedExecutions } from './replaced-executions.ts'
+import { roundTripResult } from './round-trips.ts'
 
 /** For this long after the end of a day, the unrealised PnL of now is that of the day's end: later, prices differ too much. */
 const HELD_HOURS = 3
@@ -38,8 +39,12 @@ export interface AccountSummary {
   unrealized_pnl: string | null
   fees: string
   fees_unknown: number
+  /** Received less paid. */
+  funding: string
+  /** Paid less received. */
+  interest: string
   executions: number
-  /** Round trips that ended, net of fees: in total, above and below zero. */
+  /** Round trips that ended, net of fees and funding: in total, above and below zero. */
   trades: number
   wins: number
   losses: number
@@ -80,6 +85,8 @@ export async function summarise(
       )
     ), traded as (
       ${tradedPerCurrency(tx)}
+    ), entered as (
+      ${enteredPerCurrency(tx)}
     ), held as (
       ${heldPerCurrency(tx)}
     ), read as (
@@ -90,16 +97,17 @@ export async function summarise(
       ${matteringCurrencies(tx, day)}
     ), written as (
       insert into daily_account_summaries as s (account_id, date, currency, start_balance, end_balance, realized_pnl,
-        unrealized_pnl, fees, fees_unknown, executions, trades, wins, losses, win_rate, volume, max_drawdown, is_final, computed_at,
+        unrealized_pnl, fees, fees_unknown, funding, interest, executions, trades, wins, losses, win_rate, volume, max_drawdown, is_final, computed_at,
         balances_as_of, orders_as_of, marks_as_of, positions_unmarked, positions_old_mark)
       select account_id, day.date, currency, opening.total, closing.total, coalesce(realized_pnl, 0),
         case when is_fresh then case when open_positions is null then 0 else unrealized_pnl end end, coalesce(fees, 0), coalesce(fees_unknown, 0),
-        coalesce(executions, 0), coalesce(trades, 0), coalesce(wins, 0), coalesce(losses, 0),
+        coalesce(funding, 0), coalesce(interest, 0), coalesce(executions, 0), coalesce(trades, 0), coalesce(wins, 0), coalesce(losses, 0),
         ${winRate(tx, tx`wins`, tx`trades`)},
         coalesce(volume, 0), ${ratio(tx, tx`drawdown`)}, is_over, now(),
         ${agesOfRow(tx)}
       from mattering
       left join traded using (account_id, currency)
+      left join entered using (account_id, currency)
       left join held using (account_id, currency)
       left join read using (account_id, currency)
       left join checked using (account_id)
@@ -108,13 +116,7 @@ export async function summarise(
       -- Two jobs write these rows. The same order prevents a deadlock.
       order by account_id, currency
       on conflict (account_id, date, currency) do update set
-        start_balance = excluded.start_balance, end_balance = excluded.end_balance,
-        realized_pnl = excluded.realized_pnl,
-        ${keptUnlessFresh(tx)},
-        fees = excluded.fees, fees_unknown = excluded.fees_unknown, executions = excluded.executions,
-        trades = excluded.trades, wins = excluded.wins,
-        losses = excluded.losses, win_rate = excluded.win_rate, volume = excluded.volume,
-        max_drawdown = excluded.max_drawdown, is_final = excluded.is_final, computed_at = excluded.computed_at
+        ${replacedColumns(tx)}, ${keptUnlessFresh(tx)}
       returning s.account_id, s.fees_unknown, s.positions_unmarked
     )
     select count(distinct account_id)::int as accounts, count(*)::int as summaries,
@@ -124,13 +126,14 @@ export async function summarise(
   return { ...counts }
 }
 
-/** The accounts and currencies that have a row, over the relations `account`, `traded` and `held`. */
+/** The accounts and currencies that have a row, over the relations `account`, `traded`, `entered` and `held`. */
 function matteringCurrencies(tx: TransactionSql, day: string) {
   const quotes = Object.entries(CATALOGUE).flatMap(([exchange, { quoteCurrencies }]) =>
     quoteCurrencies.map(currency => ({ exchange, currency }))
   )
   return tx`
     select account_id, currency from traded
+    union select account_id, currency from entered
     union select account_id, currency from held
     union select account_id, currency
     from account join jsonb_to_recordset(${JSON.stringify(quotes)}::text::jsonb) as q (exchange text, currency text) using (exchange)
@@ -175,6 +178,15 @@ function checkedPerAccount(tx: TransactionSql) {
     group by 1`
 }
 
+/** The values of a row that each computation replaces. */
+function replacedColumns(tx: TransactionSql) {
+  const columns = [
+    ...['start_balance', 'end_balance', 'realized_pnl', 'fees', 'fees_unknown', 'funding', 'interest', 'executions'],
+    ...['trades', 'wins', 'losses', 'win_rate', 'volume', 'max_drawdown', 'is_final', 'computed_at']
+  ]
+  return tx.unsafe(columns.map(name => `${name} = excluded.${name}`).join(', '))
+}
+
 /** The values of a row that are those of the day's end, once it is final or values of now no longer count as such. */
 function keptUnlessFresh(tx: TransactionSql) {
   const columns = ['unrealized_pnl', 'marks_as_of', 'positions_unmarked', 'positions_old_mark']
@@ -202,18 +214,32 @@ function boundsOfDay(tx: TransactionSql, day: string, timeZone: string) {
 /** Sums of the day's executions by account and currency, over the relations `account` and `day`. */
 function tradedPerCurrency(tx: TransactionSql) {
   return tx`
-    select account_id, currency, count(*) as executions, count(round_trip_pnl) as trades,
-      count(*) filter (where round_trip_pnl > 0) as wins,
-      count(*) filter (where round_trip_pnl < 0) as losses,
+    select account_id, currency, count(*) as executions, count(round_trip) as trades,
+      count(*) filter (where round_trip > 0) as wins,
+      count(*) filter (where round_trip < 0) as losses,
       sum(realized_pnl) as realized_pnl, sum(fee_value) as fees, count(*) filter (where fee_value is null) as fees_unknown,
       sum(price * quantity) as volume
     from account cross join day cross join lateral (
-      select coalesce(quote, currency) as currency, price, quantity, realized_pnl, fee_value, round_trip_pnl
+      select coalesce(quote, currency) as currency, price, quantity, realized_pnl, fee_value,
+        ${roundTripResult(tx)} as round_trip
       from trade_executions e
       where e.account_id = account.account_id and e.executed_at >= begins and e.executed_at < ends
       ${byIndex(tx)}
     ) e
     group by account_id, currency`
+}
+
+/** Funding and interest of the day by account and currency, over the relations `account` and `day`. */
+function enteredPerCurrency(tx: TransactionSql) {
+  return tx`
+    select account_id, asset as currency, sum(amount) filter (where kind = 'funding') as funding,
+      -sum(amount) filter (where kind = 'interest') as interest
+    from account cross join day cross join lateral (
+      select asset, kind, amount from ledger_entries l
+      where l.account_id = account.account_id and l.kind in ('funding', 'interest') and l.at >= begins and l.at < ends
+      ${byIndex(tx)}
+    ) l
+    group by account_id, asset`
 }
 
 /** Joins of `mattering` and `day`: the balances before the day and at its end, and the drawdown in between. */
@@ -248,7 +274,7 @@ export async function summariesOf(
   const rows = await tx<AccountSummary[]>`
     select s.account_id, a.name as account, a.exchange, a.is_testnet, a.state = 'credentials_refused' as credentials_refused,
       u.chat_id, s.currency, s.start_balance, s.end_balance,
-      s.realized_pnl, s.unrealized_pnl, s.fees, s.fees_unknown, s.executions, s.trades, s.wins, s.losses, s.win_rate, s.volume,
+      s.realized_pnl, s.unrealized_pnl, s.fees, s.fees_unknown, s.funding, s.interest, s.executions, s.trades, s.wins, s.losses, s.win_rate, s.volume,
       s.max_drawdown, s.is_final, least(s.computed_at, day_begin(${day}::date + 1, ${timeZone})) as at,
       s.balances_as_of, s.orders_as_of, s.marks_as_of, s.positions_unmarked, s.positions_old_mark
     from daily_account_summaries s

@@ -3,6 +3,7 @@ import { accountsWithoutCredentials } from '../accounts/account-table.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { performanceMetrics, winRate } from './performance-metrics.ts'
 import { changedExecutions } from './replaced-executions.ts'
+import { roundTripResult } from './round-trips.ts'
 
 /**
  * `recorded_at` of a row is the start of its transaction, and other transactions see the row only after its commit. A
@@ -128,11 +129,13 @@ export async function computePerformance(
       )
     ), executed as (
       ${executedPerDay(tx, timeZone)}
+    ), funded as (
+      ${fundedPerDay(tx, timeZone)}
     ), days as (
       select series, from_day + n as date from asked cross join generate_series(0, to_day - from_day) n
     ), daily as (
-      select series, date, coalesce(pnl, 0) as pnl, capital
-      from days join asked using (series) left join executed using (series, date)
+      select series, date, coalesce(pnl, 0) + coalesce(funding, 0) as pnl, capital
+      from days join asked using (series) left join executed using (series, date) left join funded using (series, date)
       union all
       select series, past.date, past.daily_pnl, capital
       from asked cross join lateral (
@@ -146,13 +149,14 @@ export async function computePerformance(
     ), written as (
       insert into strategy_performance as p (strategy_id, date, currency, is_testnet, daily_pnl, cumulative_pnl,
         daily_return, cumulative_return, executions, trades, wins, win_rate, max_drawdown, volatility, sharpe, sortino, fees,
-        fees_unknown, executions_apart, computed_at)
-      select strategy_id, date, currency, is_testnet, coalesce(pnl, 0), cumulative_pnl,
+        fees_unknown, funding, executions_apart, computed_at)
+      select strategy_id, date, currency, is_testnet, coalesce(pnl, 0) + coalesce(funding, 0), cumulative_pnl,
         daily_return, cumulative_return, coalesce(executions, 0), coalesce(trades, 0), coalesce(wins, 0),
         ${winRate(tx, tx`wins`, tx`trades`)},
         max_drawdown, volatility, sharpe, sortino, coalesce(fees, 0), coalesce(fees_unknown, 0),
-        coalesce(executions_apart, 0), now()
+        coalesce(funding, 0), coalesce(executions_apart, 0), now()
       from measured join asked using (series) left join executed using (series, date)
+      left join funded using (series, date)
       where date >= from_day
       order by strategy_id, currency, is_testnet, date
       on conflict (strategy_id, date, currency, is_testnet) do update set
@@ -161,7 +165,7 @@ export async function computePerformance(
         executions = excluded.executions, trades = excluded.trades, wins = excluded.wins, win_rate = excluded.win_rate,
         max_drawdown = excluded.max_drawdown, volatility = excluded.volatility, sharpe = excluded.sharpe,
         sortino = excluded.sortino, fees = excluded.fees, fees_unknown = excluded.fees_unknown,
-        executions_apart = excluded.executions_apart, computed_at = excluded.computed_at
+        funding = excluded.funding, executions_apart = excluded.executions_apart, computed_at = excluded.computed_at
       returning p.executions, p.trades, p.executions_apart, p.fees_unknown
     )
     select count(*)::int as days, coalesce(sum(executions), 0)::int as executions, coalesce(sum(trades), 0)::int as trades,
@@ -178,20 +182,36 @@ function executedPerDay(tx: TransactionSql, timeZone: string): Fragment {
       sum(coalesce(realized_pnl, 0) - coalesce(fee_value, 0)) filter (where own) as pnl,
       sum(fee_value) filter (where own) as fees,
       count(*) filter (where own) as executions,
-      count(round_trip_pnl) filter (where own) as trades,
-      count(*) filter (where own and round_trip_pnl > 0) as wins,
+      count(round_trip) filter (where own) as trades,
+      count(*) filter (where own and round_trip > 0) as wins,
       count(*) filter (where own and fee_value is null) as fees_unknown,
       count(*) filter (where not own) as executions_apart
     from asked
     join strategy_accounts sa on sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency
     join ${accountsWithoutCredentials(tx)} a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
     cross join lateral (
-      select coalesce(quote, currency) as currency, realized_pnl, fee_value, round_trip_pnl, executed_at
-      from trade_executions t
-      where t.strategy_account_id = sa.strategy_account_id and t.executed_at >= begins and t.executed_at < ends
+      select coalesce(quote, currency) as currency, realized_pnl, fee_value, executed_at,
+        ${roundTripResult(tx)} as round_trip
+      from trade_executions e
+      where e.strategy_account_id = sa.strategy_account_id and e.executed_at >= begins and e.executed_at < ends
       ${byIndex(tx)}
     ) e
     cross join lateral (select e.currency = asked.currency as own) quoted
+    group by 1, 2`
+}
+
+/** Funding by series and day, over the relation `asked`: that in the currency of the series. */
+function fundedPerDay(tx: TransactionSql, timeZone: string): Fragment {
+  return tx`
+    select series, (f.at at time zone ${timeZone})::date as date, sum(f.amount) as funding
+    from asked
+    join strategy_accounts sa on sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency
+    join ${accountsWithoutCredentials(tx)} a on a.account_id = sa.account_id and a.is_testnet = asked.is_testnet
+    cross join lateral (
+      select at, amount from funding_shares s
+      where s.strategy_account_id = sa.strategy_account_id and s.currency = asked.currency and s.at >= begins and s.at < ends
+      ${byIndex(tx)}
+    ) f
     group by 1, 2`
 }
 

@@ -6,7 +6,8 @@ const KEPT = '90 days'
 
 /**
  * SQL query: executions with the time of their last change. It has those that were replaced by their fills, too: the
- * figures of the day of a replaced one must be computed again, even if no other execution is of that day.
+ * figures of the day of a replaced one must be computed again, even if no other execution is of that day. So are those of
+ * the days of funding and interest.
  */
 export function changedExecutions(tx: TransactionSql) {
   return tx`(
@@ -14,6 +15,10 @@ export function changedExecutions(tx: TransactionSql) {
     from trade_executions
     union all
     select strategy_account_id, account_id, currency, executed_at, replaced_at from replaced_executions
+    union all
+    select strategy_account_id, account_id, currency, at, assigned_at from funding_shares
+    union all
+    select null, account_id, asset, at, recorded_at from ledger_entries where kind in ('funding', 'interest')
   )`
 }
 

@@ -1,5 +1,5 @@
 // @FEAT:trading @COMP:service @TYPE:core
-import type { TransactionSql } from '../database/client.ts'
+import type { Sql, TransactionSql } from '../database/client.ts'
 import type { BookedPosition } from './position-ledger.ts'
 
 /**
@@ -45,4 +45,19 @@ async function recordResults(
     cross join lateral ${tripsOf}(p.holder_id, p.market_type, p.symbol, p.position_side, p.since) trip
     where e.execution_id = trip.execution_id
       and (e.round_trip_pnl, e.round_trip_opened_at) is distinct from (trip.pnl, trip.opened_at)`
+}
+
+/**
+ * SQL expression: the result of the round trip that the execution `e` ends, net of fees and funding; null when it ends
+ * none. An entry at the time of an execution belongs to what was held before it.
+ */
+export function roundTripResult(tx: Sql | TransactionSql) {
+  return tx`
+    case when e.round_trip_pnl is not null then e.round_trip_pnl + (
+      select coalesce(sum(f.amount), 0) from funding_shares f
+      where e.market_type = 'FUTURES' and f.account_id = e.account_id and f.symbol = e.symbol
+        and f.position_side = e.position_side
+        and coalesce(f.strategy_account_id, 0) = coalesce(e.strategy_account_id, 0)
+        and f.at > e.round_trip_opened_at and f.at <= e.executed_at
+    ) end`
 }

@@ -31,6 +31,8 @@ const words = {
   realized: { ko: '실현 손익', en: 'Realised' },
   net: { ko: '순손익', en: 'Net' },
   fees: { ko: '수수료', en: 'Fees' },
+  funding: { ko: '펀딩', en: 'Funding' },
+  interest: { ko: '이자', en: 'Interest' },
   feesUnknown: { ko: '금액을 알 수 없는 수수료', en: 'fees of unknown value' },
   unrealized: { ko: '미실현 손익', en: 'Unrealised' },
   trades: { ko: '거래', en: 'Trades' },
@@ -46,8 +48,8 @@ const words = {
   drawdown: { ko: '최대 낙폭', en: 'Drawdown' },
   noTrades: { ko: '거래 없음', en: 'No trades' },
   footnote: {
-    ko: '순손익 = 실현 손익 − 수수료. 무기한 계약의 펀딩은 포함되지 않습니다. 통화가 다른 금액은 합산하지 않습니다.',
-    en: 'Net = realised − fees. Funding of perpetuals is not included. Amounts in different currencies are not added.'
+    ko: '순손익 = 실현 손익 − 수수료 + 펀딩 − 이자. 거래는 포지션을 열고 모두 닫은 한 번입니다. 통화가 다른 금액은 합산하지 않습니다.',
+    en: 'Net = realised − fees + funding − interest. A trade is a position from flat to flat. Amounts in different currencies are not added.'
   }
 } satisfies Record<string, Sentence>
 
@@ -98,7 +100,7 @@ function figures(summary: AccountSummary, options: AccountTextOptions): string[]
   const say = (word: keyof typeof words, value: string) => `${words[word][language]} ${value}`
   const { executions, trades, wins, losses, fees_unknown: feesUnknown } = summary
   const currency = escapeHtml(summary.currency)
-  const net = new Big(summary.realized_pnl).minus(summary.fees).toFixed()
+  const net = new Big(summary.realized_pnl).minus(summary.fees).plus(summary.funding).minus(summary.interest).toFixed()
   const [start, end] = [summary.start_balance, summary.end_balance].map(total => (total === null ? '?' : amount(total)))
   const counts = [say('trades', `${trades} (${say('wins', `${wins}`)}, ${say('losses', `${losses}`)})`)]
   if (summary.win_rate !== null) counts.push(say('winRate', percent(summary.win_rate)))
@@ -108,6 +110,8 @@ function figures(summary: AccountSummary, options: AccountTextOptions): string[]
     say('realized', signed(summary.realized_pnl)),
     say('fees', amount(summary.fees))
   ]
+  if (isSome(summary.funding)) money.push(say('funding', signed(summary.funding)))
+  if (isSome(summary.interest)) money.push(say('interest', amount(summary.interest)))
   if (feesUnknown > 0) money.push(`${words.feesUnknown[language]} ${feesUnknown}`)
   const unrealized = summary.unrealized_pnl === null ? '?' : signed(summary.unrealized_pnl)
   const held = [say('unrealized', `${unrealized}${from(old.marks)}`)]
@@ -116,9 +120,10 @@ function figures(summary: AccountSummary, options: AccountTextOptions): string[]
   if (summary.max_drawdown !== null) held.push(say('drawdown', percent(summary.max_drawdown)))
   return [
     `• <b>${currency}</b> ${say('balance', `${start} → ${end}`)}${from(old.balances)}`,
-    ...(executions === 0
-      ? [`  ${words.noTrades[language]}`]
-      : [`  ${money.join(', ')}`, `  ${[...counts, say('volume', amount(summary.volume))].join(', ')}`]),
+    ...(executions > 0 || isSome(summary.funding) || isSome(summary.interest) ? [`  ${money.join(', ')}`] : []),
+    executions === 0
+      ? `  ${words.noTrades[language]}`
+      : `  ${[...counts, say('volume', amount(summary.volume))].join(', ')}`,
     `  ${held.join(', ')}`
   ]
 }
@@ -133,6 +138,11 @@ function amount(value: string): string {
   const [whole = '', fraction] = new Big(value).toFixed().split('.')
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ',')
   return fraction === undefined ? grouped : `${grouped}.${fraction}`
+}
+
+/** Whether an amount is not zero. */
+function isSome(value: string): boolean {
+  return !new Big(value).eq(0)
 }
 
 function signed(value: string): string {

@@ -348,7 +348,7 @@ t.test('an aborted run stops between two transactions', async t => {
     run(database, '2026-05-01T00:00:13+09:00', {
       signal: controller.signal,
       before: transaction => {
-        if (transaction === 3) controller.abort(new Error('aborted'))
+        if (transaction === 5) controller.abort(new Error('aborted'))
       }
     }),
     { message: 'aborted' }

@@ -235,7 +235,7 @@ As of: ${noon.date} 11:30 (${noon.timeZone})
   No trades
   Unrealised 0
 
-<i>Net = realised − fees. Funding of perpetuals is not included. Amounts in different currencies are not added.</i>`
+<i>Net = realised − fees + funding − interest. A trade is a position from flat to flat. Amounts in different currencies are not added.</i>`
   )
   t.match(korean?.text, /일일 요약.*\[테스트넷\].*순손익 -1,500.*승률 50\.00%.*거래 없음.*펀딩/s)
 })

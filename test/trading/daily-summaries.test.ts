@@ -60,7 +60,17 @@ t.test('a summary counts the executions from the beginning of the day to its end
     ...{ balances_as_of: null, orders_as_of: null, marks_as_of: null, positions_unmarked: 0, positions_old_mark: 0 },
     ...{ account_id: '1', account: 'account 1', exchange: 'BINANCE', is_testnet: false, credentials_refused: false },
     ...{ chat_id: null, currency: 'USDT', start_balance: null, end_balance: null, realized_pnl: '-3.5' },
-    ...{ unrealized_pnl: null, fees: '1.75', fees_unknown: 1, executions: 4, trades: 3, wins: 1, losses: 1 },
+    ...{
+      unrealized_pnl: null,
+      fees: '1.75',
+      fees_unknown: 1,
+      funding: '0',
+      interest: '0',
+      executions: 4,
+      trades: 3,
+      wins: 1,
+      losses: 1
+    },
     ...{ win_rate: '0.33333333333333333333', volume: '100', max_drawdown: null, is_final: true }
   })
 })
@@ -201,7 +211,17 @@ t.test('a day that is completed later than three hours after its end keeps its e
   t.strictSame(plain({ ...row }), {
     ...{ account_id: '1', account: 'account 1', exchange: 'BINANCE', is_testnet: false, credentials_refused: false },
     ...{ chat_id: null, currency: 'USDT', start_balance: null, end_balance: null, realized_pnl: '0' },
-    ...{ unrealized_pnl: '12', fees: '0', fees_unknown: 0, executions: 0, trades: 0, wins: 0, losses: 0 },
+    ...{
+      unrealized_pnl: '12',
+      fees: '0',
+      fees_unknown: 0,
+      funding: '0',
+      interest: '0',
+      executions: 0,
+      trades: 0,
+      wins: 0,
+      losses: 0
+    },
     ...{ win_rate: null, volume: '0', max_drawdown: null, is_final: true, at: new Date(noon.at(0)) },
     ...{ balances_as_of: null, orders_as_of: null, marks_as_of: null, positions_unmarked: 0, positions_old_mark: 0 }
   })

@@ -4,6 +4,9 @@ import t from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { Exact } from '../../src/domain/decimal.ts'
 import { updateOpenOrders } from '../../src/jobs/update-open-orders.ts'
+import { assignFunding } from '../../src/trading/funding-shares.ts'
+import { recordLedgerEntries } from '../../src/trading/ledger-entries.ts'
+import { roundTripResult } from '../../src/trading/round-trips.ts'
 import { recordedTest } from '../exchanges/fixtures.ts'
 import { ScriptedExchange } from '../support/scripted-exchange.ts'
 import { projectRoot } from '../support/service.ts'
@@ -65,7 +68,7 @@ async function setUp(market: 'SPOT' | 'FUTURES') {
   const account = await seedAccount(database)
   const accounts = new TestAccounts([account], (_account, marketType) => exchange.client(marketType))
   const job = updateOpenOrders({ accounts, database, prices: fixedPrices({}), instruments: fixedInstruments() })
-  return async (side: 'BUY' | 'SELL', quantity: number, price: number, feeRate: number) => {
+  const trade = async (side: 'BUY' | 'SELL', quantity: number, price: number, feeRate: number) => {
     exchange.now += 1
     const order = exchange.place({ market, side, quantity: String(quantity) })
     await insertOrder(database, account, { ...order, quantity: String(quantity) })
@@ -78,6 +81,34 @@ async function setUp(market: 'SPOT' | 'FUTURES') {
     if (position === undefined) throw new Error('no position')
     return { position, realized: realized === undefined ? null : realized }
   }
+  /** Records a funding entry after the last execution, and assigns it. */
+  const fund = async (amount: number) => {
+    exchange.now += 1
+    if (amount === 0) return
+    const entry = {
+      exchangeEntryId: '1',
+      asset: 'USDT',
+      amount: String(amount),
+      kind: 'funding',
+      exchangeKind: 'x'
+    } as const
+    await database.transaction(tx =>
+      recordLedgerEntries(tx, { accountId: account.accountId, wallet: 'FUTURES' }, [
+        { ...entry, exchangeSymbol: 'BTCUSDT', at: exchange.now }
+      ])
+    )
+    await assignFunding(work => database.transaction(work), new AbortController().signal)
+  }
+  /** The result of the round trip that ended. */
+  const roundTrip = async () => {
+    const [row] = await database.run(
+      sql => sql<{ pnl: string }[]>`
+        select ${roundTripResult(sql)} as pnl from trade_executions e
+        where account_id = ${account.accountId} and round_trip_pnl is not null`
+    )
+    return row?.pnl
+  }
+  return Object.assign(trade, { fund, roundTrip })
 }
 
 t.test('manual computation: a close keeps the average cost, and a fill across zero opens at its price', async t => {
@@ -139,19 +170,18 @@ recordedTest('average cost through partial closes, to the last digit of the sour
   }
 })
 
-recordedTest('long and short with fees, to the precision of the source, 1e-6', async t => {
+recordedTest('long and short with fees and funding, to the precision of the source, 1e-6', async t => {
   const { cases } = read<LongShort>('long_short_fees_funding.json')
-  const funded = cases.filter(({ funding_received }) => funding_received !== 0)
-  t.comment(
-    `funding is not read in the first version: in ${funded.length} of ${cases.length} cases this test adds it, and only the rest of the profit is from the job`
-  )
   for (const [index, example] of cases.entries()) {
     const trade = await setUp('FUTURES')
     const [opening, closing] = example.side === 'long' ? (['BUY', 'SELL'] as const) : (['SELL', 'BUY'] as const)
     await trade(opening, example.quantity, example.open_price, example.open_fee_rate)
+    await trade.fund(example.funding_received)
     const { position } = await trade(closing, example.quantity, example.close_price, example.close_fee_rate)
-    const net = new Exact(position.realized_pnl).minus(position.fees).plus(example.funding_received)
+    const net = new Exact(position.realized_pnl).minus(position.fees).plus(position.funding)
     t.ok(net.minus(example.expected_profit).abs().lte('0.000001'), `case ${index}: ${net.toFixed()}`)
     t.equal(position.quantity, '0')
+    const roundTrip = await trade.roundTrip()
+    t.ok(new Exact(roundTrip ?? 'NaN').eq(net), `case ${index}: the round trip has the same result`)
   }
 })

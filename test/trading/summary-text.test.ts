@@ -22,6 +22,8 @@ const summary = (rest: Partial<AccountSummary> = {}): AccountSummary => ({
   unrealized_pnl: '-3',
   fees: '2.5',
   fees_unknown: 0,
+  funding: '0',
+  interest: '0',
   executions: 9,
   trades: 4,
   wins: 2,
@@ -50,13 +52,13 @@ t.test('the message has the day, the time in the zone, the accounts and the foot
     '',
     'B',
     '',
-    '<i>Net = realised − fees. Funding of perpetuals is not included. Amounts in different currencies are not added.</i>'
+    '<i>Net = realised − fees + funding − interest. A trade is a position from flat to flat. Amounts in different currencies are not added.</i>'
   ])
   t.strictSame(summaryText([], { ...options, language: 'ko' }).split('\n'), [
     '📊 <b>일일 요약 2026-11-25</b>',
     '기준 시각: 2026-11-25 00:30 (Asia/Seoul)',
     '',
-    '<i>순손익 = 실현 손익 − 수수료. 무기한 계약의 펀딩은 포함되지 않습니다. 통화가 다른 금액은 합산하지 않습니다.</i>'
+    '<i>순손익 = 실현 손익 − 수수료 + 펀딩 − 이자. 거래는 포지션을 열고 모두 닫은 한 번입니다. 통화가 다른 금액은 합산하지 않습니다.</i>'
   ])
 })
 
@@ -101,6 +103,20 @@ t.test('refused credentials, a testnet and fees of unknown value are shown', asy
     '• <b>USDT</b> Balance 1,000 → 1,234,567.8901',
     '  Net -1,238, Realised +12.5, Fees 1,250.5, fees of unknown value 1'
   ])
+})
+
+t.test('funding and interest are part of the net result, and shown where there are some', async t => {
+  const lines = (rest: Partial<AccountSummary>) =>
+    accountText([summary(rest)], en)
+      .split('\n')
+      .slice(2, -1)
+  const counts = '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456'
+  t.strictSame(lines({ funding: '-1.5', interest: '0.25' }), [
+    '  Net +8.25, Realised +12.5, Fees 2.5, Funding -1.5, Interest 0.25',
+    counts
+  ])
+  const idle = { realized_pnl: '0', fees: '0', executions: 0, trades: 0 }
+  t.strictSame(lines({ ...idle, funding: '3' }), ['  Net +3, Realised 0, Fees 0, Funding +3', '  No trades'])
 })
 
 t.test('an unknown value is a question mark or is left out', async t => {
