@@ -38,10 +38,11 @@ export interface LedgerEntry {
 }
 
 /**
- * Why a part of a ledger could not be read. `permission`: the key may not read one of the lists. `not_provided`: the
- * exchange does not have one of the lists, or not for so long ago. `unreadable`: rows of the answer could not be read.
+ * Why entries of a ledger may be missing. `permission`: the key may not read one of the lists. `not_provided`: the exchange
+ * does not have one of the lists, or not for so long ago. `unreadable`: rows of the answer could not be read. `pending`:
+ * an entry was still pending after fourteen days.
  */
-export type LedgerGapCode = 'permission' | 'not_provided' | 'unreadable'
+export type LedgerGapCode = 'permission' | 'not_provided' | 'unreadable' | 'pending'
 
 /** A reading of a ledger. */
 export interface LedgerReading {
@@ -49,8 +50,8 @@ export interface LedgerReading {
   /** Entries before this time are complete. Later ones may still be pending (a deposit that is not credited). At most `until`. */
   completeUntil: Millis
   /**
-   * What is missing in the entries of the whole range, each code once. `unreadable` is found by the caller, from
-   * `onInvalidRow`. Default nothing.
+   * What is missing in the entries of the whole range, each code once. Single rows that cannot be read are passed to
+   * `onInvalidRow` instead. Default nothing.
    */
-  gaps?: readonly Exclude<LedgerGapCode, 'unreadable'>[]
+  gaps?: readonly LedgerGapCode[]
 }

@@ -107,6 +107,16 @@ function bookJobs(services: JobServices): Job[] {
     },
     {
       ...cluster,
+      id: 'sync_exchange_ledger',
+      type: 'sync_ledger',
+      name: 'Sync Exchange Ledger',
+      trigger: every(5 * MINUTE),
+      maxRunMs: 5 * MINUTE,
+      undone: [...['failed', 'wallets_incomplete', 'wallets_behind', 'conflicts', 'refused'], 'accounts_left_out'],
+      run: loaded(async () => (await import('./sync-exchange-ledger.ts')).syncExchangeLedger(services))
+    },
+    {
+      ...cluster,
       id: 'reconcile_books',
       type: 'reconcile_books',
       name: 'Reconcile Books',

@@ -1,17 +1,10 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import { accountsWithoutCredentials } from '../accounts/account-table.ts'
 import type { TransactionSql } from '../database/client.ts'
-import type { LedgerGapCode } from '../domain/ledger-entry.ts'
 import type { MarketType } from '../domain/market.ts'
 import type { Millis } from '../domain/millis.ts'
 import type { LedgerWallet } from './ledger-entries.ts'
-
-/** A span of a ledger in which entries may be missing, the end excluded. */
-export interface IncompletePeriod {
-  from: Millis
-  until: Millis
-  code: LedgerGapCode
-}
+import type { IncompletePeriod } from './ledger-gaps.ts'
 
 /** How far the ledger of a wallet was read. */
 export interface LedgerProgress {
@@ -46,19 +39,21 @@ export async function accountLedgers(tx: TransactionSql): Promise<ReadonlyMap<st
   return new Map(rows.map(({ account_id, created_at, readings }) => [account_id, { createdAt: created_at, readings }]))
 }
 
-/** Records how far the ledger of a wallet was read, now. What was read stays read: the time never decreases. Idempotent. */
+/**
+ * Records how far the ledger of a wallet was read, now. The time decreases when an entry before it is pending. Idempotent.
+ */
 export async function recordLedgerReading(
   tx: TransactionSql,
   { accountId, wallet }: LedgerWallet,
   { readUntil, incomplete }: LedgerProgress
 ): Promise<void> {
   await tx`
-    insert into ledger_readings as r (account_id, wallet, read_until, incomplete)
+    insert into ledger_readings (account_id, wallet, read_until, incomplete)
     values (
       ${accountId}, ${wallet}, to_timestamp(${readUntil}::numeric / 1000), ${JSON.stringify(incomplete)}::text::jsonb
     )
     on conflict (account_id, wallet) do update set
-      read_until = greatest(r.read_until, excluded.read_until), incomplete = excluded.incomplete, attempted_at = now()`
+      read_until = excluded.read_until, incomplete = excluded.incomplete, attempted_at = now()`
 }
 
 /**

@@ -5,6 +5,7 @@ import { type Balance, balanceOfParts, balanceOfTotal } from '../../domain/balan
 import { type Decimal, Exact, isZero } from '../../domain/decimal.ts'
 import type { Fill } from '../../domain/fill.ts'
 import type { Instrument } from '../../domain/instrument.ts'
+import type { LedgerReading } from '../../domain/ledger-entry.ts'
 import type { MarketType, Price } from '../../domain/market.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { FillsRef, OrderRef, OrderSide, OrderState, UnifiedOrder } from '../../domain/order.ts'
@@ -16,7 +17,8 @@ import type {
   ExchangeClient,
   OnInvalidRow,
   OpenOrdersOptions,
-  OrderCosts
+  OrderCosts,
+  TimeRange
 } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
 import {
@@ -50,6 +52,7 @@ import {
   supportedContract,
   supportedOnly
 } from './adapter.ts'
+import { BINANCE_LEDGER_REACH_MS, BINANCE_WALLET_LIMITS, BinanceLedger } from './binance-ledger.ts'
 import { ConditionalOrders } from './conditional-orders.ts'
 import { ExchangeApi, type InstrumentReader } from './exchange-api.ts'
 import {
@@ -82,9 +85,9 @@ const FIREWALL_PENALTY_MS = MINUTE
  * every answer reports the used weight: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits and
  * https://developers.binance.com/docs/binance-spot-api-docs/websocket-api/rate-limits. Reads have no limit per key.
  */
-const LIMITS: Readonly<Record<MarketType, RateLimit>> = {
-  SPOT: { name: 'weight', weight: 6_000, perMs: MINUTE, scope: 'address', fixed: true },
-  FUTURES: { name: 'weight', weight: 2_400, perMs: MINUTE, scope: 'address', fixed: true }
+const LIMITS: Readonly<Record<MarketType, readonly RateLimit[]>> = {
+  SPOT: [{ name: 'weight', weight: 6_000, perMs: MINUTE, scope: 'address', fixed: true }, ...BINANCE_WALLET_LIMITS],
+  FUTURES: [{ name: 'weight', weight: 2_400, perMs: MINUTE, scope: 'address', fixed: true }]
 }
 
 interface FillsQuery {
@@ -201,6 +204,8 @@ export class BinanceClient implements ExchangeClient {
   readonly #api: ExchangeApi<unknown>
   readonly #routes: MarketRoutes
   readonly #orders: ConditionalOrders
+  readonly #ledger: BinanceLedger
+  readonly ledgerReachMs: Millis
 
   constructor(context: AdapterContext) {
     const { marketType, baseUrl } = context
@@ -214,7 +219,7 @@ export class BinanceClient implements ExchangeClient {
       host: {
         // Spot and futures have separate limits, even behind one proxy.
         id: `${baseUrl} ${marketType}`,
-        limits: [LIMITS[marketType]],
+        limits: LIMITS[marketType],
         refusalOf: binanceRefusal,
         usage: { limits: ['weight'], read: binanceUsage }
       },
@@ -228,6 +233,9 @@ export class BinanceClient implements ExchangeClient {
       },
       payloadOf: body => body
     })
+    this.ledgerReachMs = BINANCE_LEDGER_REACH_MS[marketType]
+    const isRead = (exchangeSymbol: string) => unifiedSymbol(exchangeSymbol) !== null
+    this.#ledger = new BinanceLedger({ api: this.#api, marketType, isTestnet: context.isTestnet, isRead })
     this.#orders = new ConditionalOrders({
       exchange: this.exchange,
       orderTypes: marketType === 'FUTURES' ? CONDITIONAL : null,
@@ -428,6 +436,10 @@ export class BinanceClient implements ExchangeClient {
     const parse = (body: unknown) =>
       supportedOnly(listOf(body, 'positions'), parseBinancePosition, options?.onInvalidRow)
     return await this.#api.read({ route: FUTURES_ROUTES.positions }, parse, options)
+  }
+
+  async ledger(range: TimeRange, options?: CallOptions): Promise<LedgerReading> {
+    return await this.#ledger.read(range, options)
   }
 
   async serverTime(options?: CallOptions): Promise<Millis> {

@@ -43,26 +43,43 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
       'algoId',
       'closeTime',
       'code',
+      'completeTime',
+      'confirmNo',
       'count',
       'createTime',
       'deliveryDate',
+      'direction',
+      'divTime',
+      'endTime',
       'firstId',
       'goodTillDate',
       'id',
+      'info',
+      'insertTime',
       'lastId',
       'leverage',
       'limit',
       'nextFundingTime',
       'openTime',
+      'operateTime',
       'orderId',
       'orderListId',
+      'startTime',
+      'status',
       'symbol',
       'time',
+      'timestamp',
+      'total',
       'tradeId',
+      'tranId',
+      'transId',
       'transactTime',
+      'transferType',
       'triggerTime',
       'uid',
+      'unlockConfirm',
       'updateTime',
+      'walletType',
       'workingTime'
     ],
     kinds: {
@@ -120,7 +137,14 @@ export const MONEY_FIELDS: Readonly<Record<ExchangeName, ExchangeNumbers>> = {
         }
       },
       instruments: { used: ['tickSize', 'stepSize'], ignored: { [MARGIN]: ['autoAssetExchange'] } },
-      ledger: NONE
+      ledger: {
+        used: ['income', 'amount', 'transactionFee', 'transferedAmount', 'fromAmount', 'toAmount'],
+        ignored: {
+          'the charge for dust, no part of what is transferred': ['serviceChargeAmount', 'totalServiceChargeAmount'],
+          [DERIVED]: ['totalTransferedAmount'],
+          [RATES]: ['ratio', 'inverseRatio']
+        }
+      }
     }
   },
   BYBIT: {

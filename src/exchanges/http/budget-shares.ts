@@ -4,12 +4,18 @@ import type { Millis } from '../../domain/millis.ts'
 import { dropExpired, grant, newWindow, type RateLimit, type RateWindow } from './rate-window.ts'
 
 /** What a call is for. */
-export type Purpose = 'prices' | 'orders' | 'balances' | 'other'
+export type Purpose = 'prices' | 'orders' | 'balances' | 'ledger' | 'other'
 
 /** The guaranteed part of a limit, by purpose. What a purpose does not need is free for the others. */
-export const SHARES: Readonly<Record<Purpose, number>> = { prices: 0.1, orders: 0.5, balances: 0.25, other: 0.15 }
+export const SHARES: Readonly<Record<Purpose, number>> = {
+  prices: 0.1,
+  orders: 0.5,
+  balances: 0.25,
+  ledger: 0.1,
+  other: 0.05
+}
 const PURPOSES = Object.keys(SHARES) as Purpose[]
-/** A purpose needs what it took in a window of this time. The jobs run every 29 to 59 s. */
+/** A purpose needs what it took in a window of this time. The jobs of prices, orders and balances run every 29 to 59 s. */
 const REMEMBERED_MS = 2 * MINUTE
 
 const PURPOSE_OF: Readonly<Record<string, Purpose>> = {
@@ -18,7 +24,9 @@ const PURPOSE_OF: Readonly<Record<string, Purpose>> = {
   openOrders: 'orders',
   order: 'orders',
   fills: 'orders',
-  balances: 'balances'
+  balances: 'balances',
+  ledger: 'ledger',
+  accountFills: 'ledger'
 }
 
 /** The purpose of an operation of `ExchangeClient`. */
@@ -50,7 +58,7 @@ export class BudgetShares {
       peakAt: Number.NEGATIVE_INFINITY,
       deniedAt: Number.NEGATIVE_INFINITY
     })
-    this.#uses = { prices: use(), orders: use(), balances: use(), other: use() }
+    this.#uses = { prices: use(), orders: use(), balances: use(), ledger: use(), other: use() }
   }
 
   /** Records what a purpose took. */

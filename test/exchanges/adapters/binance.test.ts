@@ -9,6 +9,7 @@ import {
   parseBinancePosition,
   parseBinanceSpotBalances
 } from '../../../src/exchanges/adapters/binance.ts'
+import { BINANCE_WALLET_LIMITS } from '../../../src/exchanges/adapters/binance-ledger.ts'
 import { type Answers, bodies, CannedGateway } from '../../support/canned-gateway.ts'
 import { failureOf } from '../failure.ts'
 
@@ -69,7 +70,10 @@ t.test('a host has the weight per minute of its market', async t => {
     const [host] = gateway.hosts
     t.equal(host?.id, `https://binance.example ${market}`)
     t.equal(host?.baseUrl, 'https://binance.example')
-    t.strictSame(host?.limits, [{ name: 'weight', weight, perMs: 60_000, scope: 'address', fixed: true }])
+    t.strictSame(host?.limits, [
+      { name: 'weight', weight, perMs: 60_000, scope: 'address', fixed: true },
+      ...(market === 'SPOT' ? BINANCE_WALLET_LIMITS : [])
+    ])
     const usage = (text: string | null) => host?.usage?.read(name => (name === 'x-mbx-used-weight-1m' ? text : null))
     t.strictSame(host?.usage?.limits, ['weight'])
     t.strictSame(usage('1234'), { limit: 'weight', used: 1_234 })

@@ -43,16 +43,16 @@ function simulate(demands: readonly Demand[], forMs: number) {
 const greedy = (purpose: Purpose): Demand => ({ purpose, weight: 4, everyMs: SECOND, calls: 10_000 })
 
 t.test('a purpose that alone has calls uses the whole limit', async t => {
-  for (const purpose of ['prices', 'orders', 'balances', 'other'] as const) {
+  for (const purpose of ['prices', 'orders', 'balances', 'ledger', 'other'] as const) {
     const [alone] = simulate([greedy(purpose)], 10 * MINUTE)
     t.equal(alone?.total(0, 10 * MINUTE), 10 * USABLE, purpose)
   }
 })
 
 t.test('each purpose has its share, although all ask for more than the whole limit', async t => {
-  const purposes = ['orders', 'other', 'balances', 'prices'] as const
+  const purposes = ['orders', 'other', 'balances', 'prices', 'ledger'] as const
   const granted = simulate(purposes.map(greedy), 20 * MINUTE)
-  for (const [index, share] of [0.5, 0.15, 0.25, 0.1].entries()) {
+  for (const [index, share] of [0.5, 0.05, 0.25, 0.1, 0.1].entries()) {
     // The first windows are those in which the demand becomes known.
     const weight = granted[index]?.total(2 * MINUTE, 20 * MINUTE) ?? 0
     const least = 0.95 * share * 18 * USABLE
@@ -77,7 +77,7 @@ t.test('prices are read at once, whatever else there is to read', async t => {
   const budget = new RateBudget([LIMIT], () => now)
   const price = () => budget.take([{ limit: 'weight', weight: 4 }], '', 'prices')
   const fill = () => {
-    for (const purpose of ['orders', 'balances', 'other'] as const) {
+    for (const purpose of ['orders', 'balances', 'ledger', 'other'] as const) {
       while (budget.take([{ limit: 'weight', weight: 4 }], '', purpose) === 0);
     }
   }
@@ -93,7 +93,7 @@ t.test('prices are read at once, whatever else there is to read', async t => {
 })
 
 t.test('the purposes together never have more than the limit in any window', async () => {
-  const purpose = fc.constantFrom<Purpose>('prices', 'orders', 'balances', 'other')
+  const purpose = fc.constantFrom<Purpose>('prices', 'orders', 'balances', 'ledger', 'other')
   const steps = fc.array(fc.tuple(fc.integer({ min: 0, max: 20_000 }), fc.integer({ min: 1, max: 900 }), purpose), {
     maxLength: 80
   })
@@ -152,9 +152,18 @@ t.test('limits of a key have no shares, because its account is read by one job a
 
 t.test('every operation that the jobs call has a purpose of its own', async t => {
   t.strictSame(
-    ['lastPrices', 'markPrices', 'openOrders', 'order', 'fills', 'balances', 'serverTime', 'constructor'].map(
-      purposeOf
-    ),
-    ['prices', 'prices', 'orders', 'orders', 'orders', 'balances', 'other', 'other']
+    [
+      'lastPrices',
+      'markPrices',
+      'openOrders',
+      'order',
+      'fills',
+      'balances',
+      'ledger',
+      'accountFills',
+      'serverTime',
+      'constructor'
+    ].map(purposeOf),
+    ['prices', 'prices', 'orders', 'orders', 'orders', 'balances', 'ledger', 'ledger', 'other', 'other']
   )
 })

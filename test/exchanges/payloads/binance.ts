@@ -1,3 +1,4 @@
+import { binanceLedger } from './binance-ledger.ts'
 import {
   balances,
   fills,
@@ -702,5 +703,6 @@ export const binance: readonly PayloadCase[] = [
     ask: ofOrder71,
     answers: { '/api/v3/order': refusal(403, '<html>blocked</html>') },
     expected: { refused: 'rate_limited', exchangeCode: '403' }
-  }
+  },
+  ...binanceLedger
 ]
