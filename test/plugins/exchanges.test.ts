@@ -20,7 +20,7 @@ t.test('a service applies stored bans from its start, and those that another one
   const banned = await first.exchanges.client({ exchange: 'UPBIT', marketType: 'SPOT' })
   t.hasStrict(await failureOf(banned.lastPrices()), { code: 'rate_limited', exchangeCode: '418' })
   const storedBy = () => first.db.run(sql => sql<{ reported_by: string }[]>`select reported_by from exchange_bans`)
-  while ((await storedBy()).length === 0);
+  while ((await storedBy()).length === 0) await new Promise(resolve => setTimeout(resolve, 5))
   t.strictSame([...(await storedBy())], [{ reported_by: 'first' }])
 
   const requests = upbit.requests.length

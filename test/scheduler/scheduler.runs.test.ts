@@ -1,6 +1,6 @@
 /** `Scheduler` on a database, without the service around it. */
 import { once } from 'node:events'
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { HOUR, SECOND } from '../../src/async/durations.ts'
 import { ServiceError } from '../../src/errors.ts'
@@ -163,7 +163,7 @@ t.test('one of two replicas runs a fire, the other continues without an error', 
   await registerDue(job, 0)
   const replicas = [setUp(t, [job]), setUp(t, [job])]
   for (const { scheduler } of replicas) await scheduler.start()
-  while (replicas.every(({ ends }) => ends.length === 0)) await setImmediate()
+  while (replicas.every(({ ends }) => ends.length === 0)) await sleep(1)
   for (const { scheduler } of replicas) for (let polls = 0; polls < 2; polls++) await polled(scheduler)
   t.strictSame(
     replicas.flatMap(({ ends }) => ends.map(({ outcome }) => outcome)),
@@ -182,7 +182,7 @@ t.test('a fire that is too late does not run, and is logged with its window', as
   const { scheduler, logged } = setUp(t, [job])
   await scheduler.start()
   const at = new Date(dueMs).toISOString()
-  while (logged('fires missed').length === 0) await setImmediate()
+  while (logged('fires missed').length === 0) await sleep(1)
   t.strictSame(logged('fires missed'), [{ level: 40, job_id: 'a', count: 1, from: at, until: at, msg: 'fires missed' }])
   t.equal((await scheduler.runs({ limit: 9 }))[0]?.outcome, 'skipped')
   await polled(scheduler)
@@ -247,7 +247,7 @@ t.test('a due replica job runs, one that is too late is logged, and one that sti
   await polled(scheduler)
   t.equal(of('due').length, 1)
   t.strictSame(of('held'), [{ jobId: 'held', outcome: 'skipped' }])
-  while (logged('fires missed').length === 0) await setImmediate()
+  while (logged('fires missed').length === 0) await sleep(1)
   t.strictSame(
     logged('fires missed').map(({ job_id, count }) => [job_id, count]),
     [['late', 1]]
@@ -454,11 +454,11 @@ t.test('a control causes a poll at once', async t => {
   await emptyScheduler(database)
   const { scheduler } = setUp(t, [testJob('a', nothing)])
   await scheduler.start()
-  while (scheduler.health().heartbeatAgeMs === null) await setImmediate()
+  while (scheduler.health().heartbeatAgeMs === null) await sleep(1)
   const { lastCheck } = await scheduler.status()
   t.type(lastCheck, Date)
   await scheduler.control('stop', ADA)
-  while (scheduler.health().running !== false) await setImmediate()
+  while (scheduler.health().running !== false) await sleep(1)
   t.equal(scheduler.health().running, false)
 })
 
@@ -497,7 +497,7 @@ t.test('a success of a replica job counts for its due times, a failure does not'
   )
   const { scheduler, ended } = setUp(t, [own], { enabled: false })
   await scheduler.start()
-  while (scheduler.health().heartbeatAgeMs === null) await setImmediate()
+  while (scheduler.health().heartbeatAgeMs === null) await sleep(1)
   t.strictSame(scheduler.health().overdue, ['own'])
   await runOf(await scheduler.trigger(own, ADA)).finished
   await ended(1)
@@ -508,6 +508,6 @@ t.test('a success of a replica job counts for its due times, a failure does not'
   await runOf(await scheduler.trigger(own, ADA)).finished
   // The next poll reads the success.
   await scheduler.control('start', ADA)
-  while (scheduler.health().overdue.length > 0) await setImmediate()
+  while (scheduler.health().overdue.length > 0) await sleep(1)
   t.hasStrict((await scheduler.status()).jobs[0], { overdue: false, lastRun: { outcome: 'succeeded' } })
 })

@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { LevelWithSilent } from 'pino'
 import type { Test } from 'tap'
@@ -66,11 +67,15 @@ export async function startApp(
   return { app, url, probeUrl: probePort === undefined ? url : `http://127.0.0.1:${probePort}` }
 }
 
+/** Between two requests: without it they would take the CPU time that the service needs to start. */
+const POLL_MS = 10
+
 /** Repeats a request until the answer has the status. The time-out of the test bounds it. */
 export async function untilStatus(url: string, status: number): Promise<Response> {
   for (;;) {
     const response = await fetch(url)
     if (response.status === status) return response
     await response.arrayBuffer()
+    await sleep(POLL_MS)
   }
 }

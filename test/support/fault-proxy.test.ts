@@ -365,5 +365,5 @@ t.test('TLS and SCRAM work through the proxy, with a delay, and can be cut at an
 })
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise(setImmediate)
+  while (!(await condition())) await new Promise(resolve => setTimeout(resolve, 1))
 }

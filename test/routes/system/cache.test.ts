@@ -47,7 +47,7 @@ t.test('the caches are reported, and cleared on every replica', async t => {
   const [app, other] = [await replica(t, url), await replica(t, url)]
   const admin = await adminOf(app)
   const clear = clearBy(admin)
-  while ((await app.replicas.alive()).length < 2);
+  while ((await app.replicas.alive()).length < 2) await new Promise(resolve => setTimeout(resolve, 5))
 
   await t.test('the statistics have the names of the contract', async t => {
     await fill(app)

@@ -218,7 +218,7 @@ t.test('an admin action is recorded when it is requested, and with its outcome',
     request.destroy()
     await gone
     leave()
-    while ((await rows()).length < 8);
+    while ((await rows()).length < 8) await new Promise(resolve => setTimeout(resolve, 5))
     assertRows(t, (await rows()).slice(6), [
       { action: 'POST /test/slow', outcome: 'requested' },
       { action: 'POST /test/slow', outcome: 'succeeded' }

@@ -274,5 +274,6 @@ async function untilOutcome(runId: string, outcome: string) {
   for (;;) {
     const { body } = await call('GET', `job-runs/${runId}`)
     if ((body.run as { outcome: string }).outcome === outcome) return
+    await new Promise(resolve => setTimeout(resolve, 5))
   }
 }
