@@ -95,6 +95,8 @@ export interface ExchangeClient {
   readonly orderCosts: OrderCosts
   /** How far back `accountFills` reads, in milliseconds. */
   readonly fillsReachMs: Millis
+  /** How far back the exchange lists its ledger, in milliseconds. */
+  readonly ledgerReachMs: Millis
 
   /** Last prices of every symbol of the market, in one call. Unsupported symbols (dated, inverse) are left out. */
   lastPrices(options?: CallOptions): Promise<Price[]>
@@ -129,13 +131,11 @@ export interface ExchangeClient {
   balances(options?: CallOptions): Promise<Balance[]>
   /** Open positions. On spot always empty, without a call. */
   positions(options?: CallOptions): Promise<Position[]>
-  /** How far back the exchange lists its ledger, in milliseconds. */
-  readonly ledgerReachMs?: Millis
   /**
    * Every change of the wallet of this market in [from, until) that is not a fill: all sources, windows and pages. A fee of
    * a fill, and the realised PnL of a fill, are not entries.
    */
-  ledger?(range: TimeRange, options?: CallOptions): Promise<LedgerReading>
+  ledger(range: TimeRange, options?: CallOptions): Promise<LedgerReading>
   /** The exchange's clock. Measures the skew that signatures use. */
   serverTime(options?: CallOptions): Promise<Millis>
 }

@@ -33,8 +33,6 @@ export interface Observation {
  * `invalid_answer` unless the caller accepts them by `onInvalidRow`.
  */
 export class ObservedClient implements ExchangeClient {
-  readonly ledgerReachMs?: Millis
-  readonly ledger?: (range: TimeRange, options?: CallOptions) => Promise<LedgerReading>
   readonly #client: ExchangeClient
   readonly #observe: (observation: Observation) => void
 
@@ -42,10 +40,6 @@ export class ObservedClient implements ExchangeClient {
   constructor(client: ExchangeClient, observe: (observation: Observation) => void) {
     this.#client = client
     this.#observe = observe
-    if (client.ledgerReachMs !== undefined) this.ledgerReachMs = client.ledgerReachMs
-    const ledger = client.ledger?.bind(client)
-    if (ledger === undefined) return
-    this.ledger = (range, options) => this.#call('ledger', '', options, own => ledger(range, own))
   }
 
   get exchange(): ExchangeName {
@@ -66,6 +60,10 @@ export class ObservedClient implements ExchangeClient {
 
   get fillsReachMs(): Millis {
     return this.#client.fillsReachMs
+  }
+
+  get ledgerReachMs(): Millis {
+    return this.#client.ledgerReachMs
   }
 
   lastPrices(options?: CallOptions): Promise<Price[]> {
@@ -103,6 +101,10 @@ export class ObservedClient implements ExchangeClient {
 
   positions(options?: CallOptions): Promise<Position[]> {
     return this.#call('positions', '', options, own => this.#client.positions(own))
+  }
+
+  ledger(range: TimeRange, options?: CallOptions): Promise<LedgerReading> {
+    return this.#call('ledger', '', options, own => this.#client.ledger(range, own))
   }
 
   serverTime(options?: CallOptions): Promise<Millis> {

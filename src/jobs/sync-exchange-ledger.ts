@@ -109,7 +109,6 @@ class LedgerSync {
     entries: 0,
     conflicts: 0,
     wallets_closed: 0,
-    wallets_unsupported: 0,
     wallets_behind: 0,
     wallets_incomplete: 0,
     refused: 0,
@@ -146,10 +145,6 @@ class LedgerSync {
 
   async #wallet(wallet: Wallet): Promise<void> {
     const { client, createdAt } = wallet
-    if (client.ledger === undefined || client.ledgerReachMs === undefined) {
-      this.counts.wallets_unsupported++
-      return
-    }
     const now = this.#now()
     const earliest = now - client.ledgerReachMs
     let { progress } = wallet
@@ -194,7 +189,6 @@ class LedgerSync {
     const onInvalidRow = ({ kind }: InvalidRow) => {
       if (kind === 'unreadable') gaps.add('unreadable')
     }
-    if (client.ledger === undefined) throw new Error('the client has no ledger')
     const reading = await client.ledger(range, { signal, maxWaitMs, onInvalidRow })
     for (const code of reading.gaps ?? []) gaps.add(code)
     const completeUntil = Math.min(reading.completeUntil, range.until)

@@ -40,7 +40,7 @@ async function setUp(t: Test, exchange: ExchangeName, limits?: 'reported'): Prom
     markets.map(marketType => [marketType, registry.client({ exchange, marketType, credentials: KEYS })])
   )
   const read = async (from: number, until: number, options?: CallOptions) => {
-    const reading = await clients.SPOT?.ledger?.({ from, until }, options)
+    const reading = await clients.SPOT?.ledger({ from, until }, options)
     if (reading === undefined) throw new Error(`${exchange} has no ledger`)
     return reading
   }
@@ -129,7 +129,7 @@ for (const exchange of UNIFIED) {
     t.equal(whole.entries.at(-1)?.exchangeKind, '77777')
     // The wallet is the same for both markets.
     const { clients } = bench
-    const ofFutures = await clients.FUTURES?.ledger?.({ from: now - 30 * DAY, until: simulated.now() + 1 })
+    const ofFutures = await clients.FUTURES?.ledger({ from: now - 30 * DAY, until: simulated.now() + 1 })
     t.strictSame(ofFutures?.entries, whole.entries)
   })
 }

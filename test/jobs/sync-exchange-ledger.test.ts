@@ -1,6 +1,5 @@
 import t from 'tap'
 import { DAY, HOUR, MINUTE } from '../../src/async/durations.ts'
-import type { ExchangeClient } from '../../src/exchanges/exchange-client.ts'
 import { recordBalances } from '../../src/trading/balances.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { undoneBy } from '../support/jobs.ts'
@@ -213,20 +212,6 @@ t.test(
     t.equal(order[0], others[1]?.accountId)
   }
 )
-
-t.test('a client without a ledger is skipped and counted', async t => {
-  const { database, clientOf, seeded, sync } = await ledgerSync(t)
-  const accounts = new TestAccounts([seeded], (account, marketType) => {
-    const client = clientOf(account, marketType)
-    return new Proxy(client, {
-      get: (of, name) => (name === 'ledger' ? undefined : Reflect.get(of, name))
-    }) as ExchangeClient
-  })
-  const result = await sync(0, {}, accounts)
-  t.hasStrict(result, { wallets: 0, wallets_unsupported: 2, failed: 0 })
-  t.strictSame(undoneBy('sync_exchange_ledger', result), {})
-  t.strictSame(await readingsOf(database), {})
-})
 
 t.test('an account without credentials for the moment is counted as left out', async t => {
   const { accounts, sync } = await ledgerSync(t)

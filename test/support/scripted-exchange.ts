@@ -130,6 +130,7 @@ export class ScriptedExchange {
       isTestnet: false,
       orderCosts: this.orderCosts,
       fillsReachMs: Number.POSITIVE_INFINITY,
+      ledgerReachMs: Number.POSITIVE_INFINITY,
       openOrders: async ({ exchangeSymbol: only } = {}) => {
         this.#called(only === undefined ? 'openOrders' : `openOrders ${only}`)
         return this.orders
@@ -151,6 +152,7 @@ export class ScriptedExchange {
       balances: unasked,
       positions: unasked,
       accountFills: unasked,
+      ledger: unasked,
       serverTime: unasked
     }
   }

@@ -16,7 +16,10 @@ export interface LedgerRows {
   rows: readonly unknown[]
   /** The time of a row, never after that of its entries. @throws {UnreadableAnswer} */
   timeOf: (row: JsonRecord) => Millis
-  /** Whether entries may be later than their row. Default false: rows before the range do not matter. */
+  /**
+   * Whether entries may be later than their row. Those that are later than the range are entries, too, because a later
+   * range may not reach back to their row. Default false: rows before the range do not matter.
+   */
   settlesLater?: boolean
   /** The entries of a row, or `pending` for one that may become an entry. @throws {UnreadableAnswer} */
   entriesOf: (row: JsonRecord) => readonly LedgerEntry[] | 'pending'
@@ -39,6 +42,7 @@ export function ledgerReading(
   const entries = new Map<string, LedgerEntry>()
   let bound = Math.min(until, now - SETTLED_AFTER_MS)
   for (const { rows, timeOf, settlesLater = false, entriesOf } of lists) {
+    const last = settlesLater ? Math.max(until, now) : until
     for (const row of rows.toReversed()) {
       let at = from
       try {
@@ -47,7 +51,7 @@ export function ledgerReading(
         if (at >= until || (at < from && !settlesLater)) continue
         const read = entriesOf(record)
         if (read === 'pending') bound = Math.min(bound, at)
-        else for (const entry of read) if (isIn(entry, from, until)) entries.set(keyOf(entry), entry)
+        else for (const entry of read) if (isIn(entry, from, last)) entries.set(keyOf(entry), entry)
       } catch (err) {
         if (!(err instanceof UnreadableAnswer) || onInvalidRow === undefined) throw err
         bound = Math.min(bound, at)

@@ -99,7 +99,8 @@ export function transferTime(row: JsonRecord): Millis {
 }
 
 /**
- * The entries of a transfer, at the time of its completion: the amount, and the fee, which is charged in addition. Until then
+ * The entries of a transfer, at the time of its completion: the amount, and the fee, which is read as charged in addition (the
+ * documentation does not state it). Until then
  * a deposit is not credited, and a withdrawal is locked.
  *
  * @throws {UnreadableAnswer}

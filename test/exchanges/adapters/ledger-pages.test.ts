@@ -22,7 +22,7 @@ function clientOf(exchange: Name, answers: Answers): { gateway: CannedGateway; c
 }
 
 const read = (client: ExchangeClient, from: number, until: number, onInvalidRow?: (row: InvalidRow) => void) =>
-  client.ledger?.({ from, until }, onInvalidRow && { onInvalidRow })
+  client.ledger({ from, until }, onInvalidRow && { onInvalidRow })
 
 const koreanTime = (at: number) => `${new Date(at + 9 * 3_600_000).toISOString().slice(0, 19)}+09:00`
 
@@ -78,16 +78,16 @@ for (const exchange of NAMES) {
     const at = NOW - DAY
     const { client } = clientOf(exchange, pagesOf(exchange, ids(1_000, at)))
     const reading = await read(client, at, NOW)
-    const found = new Set(reading?.entries.map(({ exchangeEntryId }) => exchangeEntryId))
+    const found = new Set(reading.entries.map(({ exchangeEntryId }) => exchangeEntryId))
     t.equal(found.size, 1_000)
-    t.equal(reading?.entries.length, 1_000)
-    t.equal(reading?.completeUntil, NOW - MINUTE)
+    t.equal(reading.entries.length, 1_000)
+    t.equal(reading.completeUntil, NOW - MINUTE)
   })
 
   t.test(`${exchange}: a page that is full is not the last one`, async t => {
     for (const count of [50, 100]) {
       const { client } = clientOf(exchange, pagesOf(exchange, ids(count, NOW - DAY)))
-      t.equal((await read(client, NOW - 2 * DAY, NOW))?.entries.length, count)
+      t.equal((await read(client, NOW - 2 * DAY, NOW)).entries.length, count)
     }
   })
 
@@ -103,7 +103,7 @@ for (const exchange of NAMES) {
       )
     )
     t.strictSame(
-      (await read(client, from, until))?.entries.map(({ at }) => at),
+      (await read(client, from, until)).entries.map(({ at }) => at),
       [from, until - second]
     )
   })
@@ -118,7 +118,7 @@ for (const exchange of NAMES) {
       if (asked.has('page')) asked.set('page', '1')
       return first(path, asked.toString())
     })
-    const { code, message } = await failureOf(read(client, NOW - 2 * DAY, NOW) ?? Promise.resolve())
+    const { code, message } = await failureOf(read(client, NOW - 2 * DAY, NOW))
     t.equal(code, 'invalid_answer')
     t.match(message, /its pages repeat$/)
   })
@@ -138,15 +138,15 @@ for (const exchange of NAMES) {
     const rows: InvalidRow[] = []
     const reading = await read(client, NOW - 3 * DAY, NOW, row => rows.push(row))
     t.strictSame(
-      reading?.entries.map(({ at }) => at),
+      reading.entries.map(({ at }) => at),
       [good]
     )
-    t.equal(reading?.completeUntil, bad)
+    t.equal(reading.completeUntil, bad)
     t.strictSame(
       rows.map(({ kind, times }) => ({ kind, times })),
       [{ kind: 'unreadable', times: 1 }]
     )
-    t.equal((await failureOf(read(client, NOW - 3 * DAY, NOW) ?? Promise.resolve())).code, 'invalid_answer')
+    t.equal((await failureOf(read(client, NOW - 3 * DAY, NOW))).code, 'invalid_answer')
   })
 
   t.test(`${exchange}: with a row without a time, nothing of the range is complete`, async t => {
@@ -187,7 +187,7 @@ t.test('Bybit: a row on the border of two windows counts once', async t => {
     const at = from + 7 * DAY + offset
     const { client } = clientOf('BYBIT', pagesOf('BYBIT', [{ id: 1, at }]))
     t.strictSame(
-      (await read(client, from, NOW))?.entries.map(entry => entry.at),
+      (await read(client, from, NOW)).entries.map(entry => entry.at),
       [at]
     )
   }
@@ -204,7 +204,7 @@ t.test('OKX: bills of the last seven days are read from the first list, older on
   )
   const paths = async (from: number, until: number) => {
     gateway.calls.length = 0
-    const count = (await read(client, from, until))?.entries.length
+    const count = (await read(client, from, until)).entries.length
     return { count, paths: gateway.calls.map(({ path, costs }) => `${path} ${costs}`) }
   }
   const [recent, older] = ['/api/v5/account/bills 1 bills', '/api/v5/account/bills-archive 1 bills-archive']
@@ -216,7 +216,7 @@ t.test('OKX: bills of the last seven days are read from the first list, older on
 t.test('Upbit: lists are read back to thirty days before the range', async t => {
   const daily = Array.from({ length: 400 }, (_, day) => ({ id: day, at: NOW - (day + 1) * DAY }))
   const { client, gateway } = clientOf('UPBIT', pagesOf('UPBIT', daily))
-  t.equal((await read(client, NOW - 100 * DAY, NOW))?.entries.length, 100)
+  t.equal((await read(client, NOW - 100 * DAY, NOW)).entries.length, 100)
   const pages = gateway.calls.filter(({ path }) => path === '/v1/deposits').map(({ query }) => query.split('&')[0])
   t.strictSame(pages, ['page=1', 'page=2'])
 })
@@ -231,15 +231,26 @@ t.test('Upbit: a deposit that was pending for a month is an entry of the range i
   const first = await read(client, NOW - 50 * DAY, NOW - 20 * DAY)
   t.strictSame(first, { entries: [], completeUntil: created })
   // Nothing before the beginning of a range becomes incomplete by an older one.
-  t.equal((await read(client, NOW - 30 * DAY, NOW - 20 * DAY))?.completeUntil, NOW - 30 * DAY)
+  t.equal((await read(client, NOW - 30 * DAY, NOW - 20 * DAY)).completeUntil, NOW - 30 * DAY)
   const credited = NOW - 10 * DAY
   gateway.answers = answer({ ...deposit(1, created, 'ACCEPTED'), done_at: koreanTime(credited) })
   const second = await read(client, created, NOW)
   t.strictSame(
-    second?.entries.map(({ at, amount }) => ({ at, amount })),
+    second.entries.map(({ at, amount }) => ({ at, amount })),
     [{ at: credited, amount: '1' }]
   )
-  t.equal(second?.completeUntil, NOW - MINUTE)
+  t.equal(second.completeUntil, NOW - MINUTE)
+})
+
+t.test('Upbit: a deposit that is credited after the range in which it was created is an entry of it, too', async t => {
+  const [created, credited] = [NOW - 60 * DAY, NOW - 10 * DAY]
+  const row = { ...deposit(1, created, 'ACCEPTED'), done_at: koreanTime(credited) }
+  const { client } = clientOf('UPBIT', path => ({ status: 200, body: path === '/v1/deposits' ? [row] : [] }))
+  const times = async (from: number, until: number) => (await read(client, from, until)).entries.map(({ at }) => at)
+  t.strictSame(await times(created, created + DAY), [credited])
+  t.strictSame(await times(credited, NOW), [credited])
+  t.strictSame(await times(credited + 1, NOW), [])
+  t.strictSame(await times(created - DAY, created), [])
 })
 
 t.test('what a ledger costs is counted for the limits of the exchange', async t => {

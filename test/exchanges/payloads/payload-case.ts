@@ -35,7 +35,7 @@ export const balances = (client: ExchangeClient) => client.balances()
 export const positions = (client: ExchangeClient) => client.positions()
 /** The ledger of a range; unreadable rows are left out. */
 export const ledger = (from: number, until: number) => (client: ExchangeClient) =>
-  client.ledger?.({ from, until }, { onInvalidRow: () => undefined }) ?? Promise.resolve(null)
+  client.ledger({ from, until }, { onInvalidRow: () => undefined })
 export const order =
   (exchangeOrderId: string, exchangeSymbol: string, orderType?: string) => (client: ExchangeClient) =>
     client.order({ exchangeOrderId, exchangeSymbol, ...(orderType && { orderType }) })
