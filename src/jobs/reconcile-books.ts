@@ -11,8 +11,9 @@ import { ExchangeError } from '../exchanges/exchange-error.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { type Check, recordComparison } from '../trading/book-differences.ts'
 import { differenceCounts } from '../trading/book-state.ts'
+import { recountBooks } from '../trading/book-totals.ts'
 import { comparePositions, type PositionReading, positionStates } from '../trading/position-comparison.ts'
-import { compareWallets } from '../trading/wallet-comparison.ts'
+import { compareWallets, neverCompared } from '../trading/wallet-comparison.ts'
 
 /** Bounds the duration of a transaction and of its locks. */
 const ACCOUNTS_PER_TRANSACTION = 100
@@ -91,6 +92,9 @@ class Reconciliation {
       const asked = batch.flatMap(({ accountId, exchange }) =>
         CATALOGUE[exchange].wallets.map(wallet => ({ accountId, wallet }))
       )
+      for (const accountId of await this.#context.transaction(tx => neverCompared(tx, asked))) {
+        await this.#context.transaction(tx => recountBooks(tx, [accountId]))
+      }
       const { wallets, reported } = await this.#context.transaction(async tx => {
         const { wallets, compared } = await compareWallets(tx, asked)
         const checks = wallets

@@ -57,8 +57,8 @@ const READ_AFTER = '5 seconds'
 
 /**
  * The parts of a statement that compare the relation `reading` (account_id, subject, name, side, ours_now, theirs, read_at,
- * tolerance, difference_id), with the recorded differences and `recent` (account_id, subject, name, side, at, amount), what
- * changed our values since the readings.
+ * tolerance, difference_id), with the recorded differences `known`, and `recent` (account_id, subject, name, side, at,
+ * amount), what changed our values since the readings.
  *
  * Our value is that of the moment at which the exchange was read: the current one without what changed it since. That moment
  * is not known exactly. Of the values that ours had around it, the nearest to that of the exchange counts.
@@ -71,36 +71,48 @@ export function comparison(sql: Sql | TransactionSql) {
       select *, row_number() over () as reading_id, read_at - ${READ_BEFORE}::interval as first_at,
         read_at + ${READ_AFTER}::interval as last_at
       from reading
+      -- Of most values nothing is to be compared further: they are equal, and nothing has changed since.
+      where difference_id is not null or abs(theirs - ours_now) > tolerance
+        or (account_id, subject, name, side) in (select account_id, subject, name, side from recent)
+        or (account_id, subject, name, side) in (select account_id, subject, name, side from known)
     ), moments as (
-      select r.reading_id, r.theirs, e.at, r.last_at, r.ours_now - coalesce(sum(e.amount) over (
-        partition by r.reading_id order by e.at desc, e.amount rows between unbounded preceding and 1 preceding
-      ), 0) as ours
+      select r.*, e.at, r.ours_now - coalesce(sum(e.amount) over (
+        partition by r.reading_id order by e.at desc rows between unbounded preceding and 1 preceding
+      ), 0) as ours, sum(e.amount) over (partition by r.reading_id) as since, e.at = min(e.at) over (
+        partition by r.reading_id
+      ) as is_first
       from readings r join recent e using (account_id, subject, name, side) where e.at > r.first_at
+    ), candidates as (
+      select reading_id, account_id, subject, name, side, theirs, read_at, tolerance, difference_id, ours, 0 as rank
+      from moments where at <= last_at
       union all
-      select r.reading_id, min(r.theirs), null, null, min(r.ours_now) - sum(e.amount)
-      from readings r join recent e using (account_id, subject, name, side) where e.at > r.first_at
-      group by r.reading_id
+      select reading_id, account_id, subject, name, side, theirs, read_at, tolerance, difference_id, ours_now - since, 0
+      from moments where is_first
+      union all
+      -- Where nothing has changed since.
+      select reading_id, account_id, subject, name, side, theirs, read_at, tolerance, difference_id, ours_now, 1
+      from readings
     ), nearest as (
-      select distinct on (reading_id) reading_id, ours from moments where at is null or at <= last_at
-      order by reading_id, abs(theirs - ours)
-    ), result as materialized (
-      select r.*, coalesce(n.ours, r.ours_now) as ours,
-        abs(r.theirs - coalesce(n.ours, r.ours_now)) <= r.tolerance as is_equal
-      from readings r left join nearest n using (reading_id)
+      select distinct on (reading_id) *, abs(theirs - ours) <= tolerance as is_equal
+      from candidates order by reading_id, rank, abs(theirs - ours)
+    ), keys as (
+      select account_id, subject, name, side, max(difference_id) as difference_id,
+        min(ours) filter (where difference_id is null) as ours, min(theirs) filter (where difference_id is null) as theirs,
+        min(read_at) filter (where difference_id is null) as read_at,
+        bool_and(is_equal) filter (where difference_id is null) as is_equal,
+        bool_and(is_equal) filter (where difference_id is not null) as was_in_flight
+      from nearest group by account_id, subject, name, side
+      having not bool_and(is_equal) or max(difference_id) is not null
     ), compared as (
-      select r.account_id, r.subject, r.name, r.side, trim_scale(r.ours)::text as ours,
-        trim_scale(r.theirs)::text as theirs, trim_scale(r.theirs - r.ours)::text as difference, r.is_equal,
-        to_char(r.read_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as read_at, d.difference_id, d.runs,
-        d.unexplained_at is not null as is_reported, b.is_equal as was_in_flight
-      from result r
-      left join result b on b.account_id = r.account_id and b.subject = r.subject and b.name = r.name
-        and b.side = r.side and b.difference_id is not null
-      left join book_differences d on d.difference_id = b.difference_id
-      where r.difference_id is null and (not r.is_equal or b.difference_id is not null)
+      select k.account_id, k.subject, k.name, k.side, trim_scale(k.ours)::text as ours,
+        trim_scale(k.theirs)::text as theirs, trim_scale(k.theirs - k.ours)::text as difference, k.is_equal,
+        to_char(k.read_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as read_at, k.difference_id, d.runs,
+        d.unexplained_at is not null as is_reported, k.was_in_flight
+      from keys k left join book_differences d using (difference_id)
     )`
 }
 
-/** The recorded differences of `subjects` as rows with the columns of a key. */
+/** The recorded differences as rows with the columns of a key. */
 export function openDifferences(sql: Sql | TransactionSql) {
   return sql`(
     select difference_id, account_id, coalesce(wallet, 'POSITIONS') as subject, coalesce(asset, symbol) as name,

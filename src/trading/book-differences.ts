@@ -83,6 +83,7 @@ async function endDifferences(tx: TransactionSql, differenceIds: readonly string
     where difference_id = ${anyOf(tx, differenceIds)} and explained_at is null`
 }
 
+/** Another run may have recorded the difference of this reading. */
 async function insertDifferences(tx: TransactionSql, begun: readonly Compared[]): Promise<void> {
   if (begun.length === 0) return
   await tx`
@@ -96,7 +97,8 @@ async function insertDifferences(tx: TransactionSql, begun: readonly Compared[])
       account_id bigint, subject text, name text, side text, ours numeric, theirs numeric, difference numeric,
       read_at timestamptz
     )
-    order by account_id, subject, name, side`
+    order by account_id, subject, name, side
+    on conflict do nothing`
 }
 
 /** @returns how many differences were reported */

@@ -98,7 +98,7 @@ function readPositions(tx: TransactionSql, readings: readonly PositionReading[])
     )`
 }
 
-/** The relations `reading` and `recent` of positions. */
+/** The relations `reading` and `recent` of positions. `offset 0` makes Postgres find the few executions by an index. */
 function heldPositions(tx: TransactionSql, readings: readonly PositionReading[]) {
   const ids = anyOf(
     tx,
@@ -112,17 +112,18 @@ function heldPositions(tx: TransactionSql, readings: readonly PositionReading[])
       group by p.account_id, p.symbol, p.position_side
     ), known as materialized (
       select * from ${openDifferences(tx)} d where subject = 'POSITIONS' and account_id = ${ids}
-    ), keys as (
+    ), names as (
       select account_id, name, side from theirs union select account_id, name, side from ours
       union select account_id, name, side from known
+    ), steps as materialized (
+      select exchange, symbol, min(quantity_step) as step from ${listedPairs(tx)} i
+      where market_type = 'FUTURES' group by exchange, symbol
     ), listed as materialized (
       select account_id, 'POSITIONS' as subject, name, side, coalesce(o.quantity, 0) as ours_now,
-        coalesce(t.quantity, 0) as theirs, r.read_at, coalesce((
-          select min(i.quantity_step) from ${listedPairs(tx)} i
-          where i.exchange = r.exchange and i.market_type = 'FUTURES' and i.symbol = k.name
-        ), 0) / 2 as tolerance
-      from keys k join read r using (account_id)
+        coalesce(t.quantity, 0) as theirs, r.read_at, coalesce(s.step, 0) / 2 as tolerance
+      from names k join read r using (account_id)
       left join theirs t using (account_id, name, side) left join ours o using (account_id, name, side)
+      left join steps s on s.exchange = r.exchange and s.symbol = k.name
       where r.is_complete or t.quantity is not null
     ), reading as (
       select *, null::bigint as difference_id from listed
@@ -136,8 +137,11 @@ function heldPositions(tx: TransactionSql, readings: readonly PositionReading[])
     ), recent as materialized (
       select s.account_id, 'POSITIONS' as subject, e.symbol as name, e.position_side as side, e.executed_at as at,
         sum(case when e.side = 'BUY' then e.quantity else -e.quantity end) as amount
-      from since s join trade_executions e on e.account_id = s.account_id and e.executed_at > s.at
-        and e.market_type = 'FUTURES'
+      from since s cross join lateral (
+        select * from trade_executions e where e.account_id = s.account_id and e.executed_at > s.at
+          and e.market_type = 'FUTURES'
+        offset 0
+      ) e
       group by s.account_id, e.symbol, e.position_side, e.executed_at
     )`
 }

@@ -11,7 +11,6 @@ import {
   openDifferences,
   READ_BEFORE
 } from './book-comparison.ts'
-import { recountBooks } from './book-totals.ts'
 
 /** One unit of the eighth decimal: exchanges round amounts to it. */
 const UNIT = '0.00000001'
@@ -35,8 +34,7 @@ export interface WalletComparison {
 
 /**
  * Compares what the wallets should hold, by their opening, entries and executions, with the balances that were read last.
- * Whatever is equal and has no recorded difference is not returned. Writes the totals of wallets that are compared for the
- * first time, and nothing else.
+ * Whatever is equal and has no recorded difference is not returned. Writes nothing.
  *
  * Two amounts are equal when they differ by at most one unit of the eighth decimal, and one more for each amount that the
  * exchange may have rounded.
@@ -45,7 +43,6 @@ export async function compareWallets(
   tx: TransactionSql,
   wallets: readonly WalletToCompare[]
 ): Promise<WalletComparison> {
-  await recountBooks(tx, await firstCompared(tx, wallets))
   const [row] = await tx<{ wallets: WalletRow[] | null; compared: Parameters<typeof comparedOf>[0][] | null }[]>`
     with ${walletStates(tx, wallets)}, ${walletReadings(tx)}, ${comparison(tx)}
     select
@@ -71,8 +68,11 @@ interface WalletRow {
   read_at: string | null
 }
 
-/** The accounts of opened wallets that were never compared. */
-async function firstCompared(tx: TransactionSql, wallets: readonly WalletToCompare[]): Promise<string[]> {
+/**
+ * The accounts of opened wallets that were never compared. Their totals are to be counted first: a transaction that wrote
+ * an execution at the time of the opening did not know of it.
+ */
+export async function neverCompared(tx: TransactionSql, wallets: readonly WalletToCompare[]): Promise<string[]> {
   const rows = await tx<{ account_id: string }[]>`
     select distinct w.account_id from ${walletsIn(tx, wallets)}
     where book_opened_at(w.account_id, w.wallet) is not null and not exists (
@@ -127,7 +127,7 @@ function walletStates(tx: TransactionSql, wallets: readonly WalletToCompare[]) {
 
 /**
  * The relations `reading` and `recent` of the wallets that are compared. An asset that an incomplete reading does not list
- * is not compared.
+ * is not compared. `offset 0` makes Postgres find the few entries and executions by an index.
  */
 function walletReadings(tx: TransactionSql) {
   return tx`
@@ -155,16 +155,22 @@ function walletReadings(tx: TransactionSql) {
       select account_id, subject, name, '' as side, at, sum(amount) as amount
       from (
         select s.account_id, s.subject, c.asset as name, e.executed_at as at, c.amount
-        from since s join trade_executions e on e.account_id = s.account_id and e.executed_at > s.at
-          and book_wallet(s.exchange, e.market_type) = s.subject
+        from since s cross join lateral (
+          select * from trade_executions e where e.account_id = s.account_id and e.executed_at > s.at
+            and book_wallet(s.exchange, e.market_type) = s.subject
+          offset 0
+        ) e
         cross join lateral execution_changes(
           e.market_type, e.base, e.quote, e.side, e.price, e.quantity, e.fee, e.fee_asset,
           coalesce(e.exchange_realized_pnl, e.realized_pnl)
         ) c
         union all
         select s.account_id, s.subject, e.asset, e.at, e.amount
-        from since s join ledger_entries e on e.account_id = s.account_id and e.wallet = s.subject and e.at > s.at
-        where e.kind not in ('opening', 'adjustment')
+        from since s cross join lateral (
+          select * from ledger_entries e where e.account_id = s.account_id and e.wallet = s.subject and e.at > s.at
+            and e.kind not in ('opening', 'adjustment')
+          offset 0
+        ) e
       ) changes
       group by account_id, subject, name, at
     )`

@@ -273,3 +273,65 @@ t.test('quantities that differ by less than a step of the instrument are equal',
   await books.hold('1.001')
   t.hasStrict(await books.round({}, { USDT: '1000' }), { differences: 1 })
 })
+
+/** Books in which USDT and a position differ since the last run, before the run that reports them. */
+async function aboutToReport(t: Parameters<typeof TestBooks.create>[0]) {
+  const books = await TestBooks.create(t)
+  await books.open('USDT', '1000')
+  books.positions = [position('1')]
+  for (let round = 0; round < 2; round++) await books.round({ USDT: '1001' })
+  await books.read({ USDT: '1001' })
+  return books
+}
+
+const REPORTED = [
+  { what: 'SPOT USDT', difference: '1', runs: 3, is_reported: true, explained_by: null },
+  { what: 'BTCUSDT BOTH', difference: '1', runs: 3, is_reported: true, explained_by: null }
+]
+
+t.test('a run that dies before or after any of its transactions is continued by the next one', async t => {
+  const complete = await aboutToReport(t)
+  let transactions = 0
+  await complete.reconcile({
+    transaction: (work, options) => {
+      transactions++
+      return complete.database.transaction(work, options)
+    }
+  })
+  assertRows(t, await complete.differences(), REPORTED)
+  for (let dying = 1; dying <= transactions; dying++) {
+    for (const moment of ['before', 'after'] as const) {
+      const books = await aboutToReport(t)
+      let count = 0
+      const run = books.reconcile({
+        transaction: async (work, options) => {
+          const dies = ++count === dying
+          const result = await books.database.transaction(async tx => {
+            const inside = await work(tx)
+            if (dies && moment === 'before') throw new Error('died')
+            return inside
+          }, options)
+          if (dies) throw new Error('died')
+          return result
+        }
+      })
+      await t.rejects(run, { message: 'died' }, `transaction ${dying}, ${moment} its commit`)
+      await books.reconcile()
+      assertRows(
+        t,
+        (await books.differences()).map(row => ({ ...row, runs: Math.min(Number(row.runs), 3) })),
+        REPORTED
+      )
+    }
+  }
+})
+
+t.test('two runs at the same time compare a reading of the balances once', async t => {
+  const books = await TestBooks.create(t)
+  await books.open('USDT', '1000')
+  for (let round = 1; round <= 3; round++) {
+    await books.read({ USDT: '1001' })
+    await Promise.all([books.reconcile(), books.reconcile()])
+    assertRows(t, await books.differences(), [{ difference: '1', runs: round, is_reported: round === 3 }])
+  }
+})

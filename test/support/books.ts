@@ -7,6 +7,7 @@ import type { ExchangeName, MarketType } from '../../src/domain/market.ts'
 import type { Position } from '../../src/domain/position.ts'
 import type { CallOptions, ExchangeClient } from '../../src/exchanges/exchange-client.ts'
 import { reconcileBooks } from '../../src/jobs/reconcile-books.ts'
+import type { JobContext } from '../../src/scheduler/job.ts'
 import { recordAttempt } from '../../src/trading/balance-readings.ts'
 import { recordBalances } from '../../src/trading/balances.ts'
 import { type SeededAccount, seedAccount, TestAccounts, testContext, tradingDatabase } from './trading.ts'
@@ -139,8 +140,8 @@ export class TestBooks {
   }
 
   /** One run of the job. */
-  async reconcile() {
-    const { context } = testContext(this.database, { jobId: 'reconcile_books' })
+  async reconcile(overrides: Partial<JobContext> = {}) {
+    const { context } = testContext(this.database, { jobId: 'reconcile_books', ...overrides })
     return reconcileBooks({ accounts: this.accounts })(context)
   }
 

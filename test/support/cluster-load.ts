@@ -31,6 +31,7 @@ export const CLUSTER_JOBS: Readonly<Record<string, string>> = {
   daily_summary: 'send_daily_summary',
   calculate_performance: 'calculate_daily_performance',
   sync_balances: 'sync_account_balances',
+  reconcile_books: 'reconcile_books',
   housekeeping: 'housekeeping'
 }
 const KEYS = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')]
@@ -50,6 +51,19 @@ export interface Cluster {
   environment: Record<string, string>
   /** Warnings and errors of the replicas, each kind once per replica with its count. */
   complaints(): { instance: string; line: string }[]
+}
+
+/** Opens the books of all accounts, with an amount that their exchanges do not have, and with a ledger that is read. */
+async function openBooks(sql: postgres.Sql): Promise<void> {
+  await sql`
+    insert into ledger_entries (account_id, wallet, asset, amount, kind, exchange_kind, exchange_entry_id, at)
+    select account_id, wallet, 'USDT', 0.5, 'opening', 'opening', 'USDT', now()
+    from accounts, unnest(array['SPOT', 'FUTURES']) wallet
+    on conflict do nothing`
+  await sql`
+    insert into ledger_readings (account_id, wallet, read_until)
+    select account_id, wallet, now() + interval '1 day' from accounts, unnest(array['SPOT', 'FUTURES']) wallet
+    on conflict (account_id, wallet) do update set read_until = excluded.read_until`
 }
 
 /** Three replicas with all jobs, accounts on every exchange, a bot, and an admin who is signed in on each. */
@@ -86,6 +100,7 @@ export async function startCluster(t: Test, { url, directUrl }: { url: string; d
   const accounts = accountsOf(database, KEYS)
   await trading.addAccounts(sql, accounts, 'ada', ACCOUNTS_PER_EXCHANGE)
   await trading.trade(sql)
+  await openBooks(sql)
   const replicas = await Promise.all(
     services.map(async (service, i) => {
       const admin = new Client(service.main)
