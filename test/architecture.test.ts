@@ -217,6 +217,7 @@ const tableOwners: Record<string, string> = {
   invalid_rows: 'exchanges',
   strategies: 'trading',
   strategy_accounts: 'trading',
+  strategy_capital: 'trading',
   orders: 'trading',
   trade_executions: 'trading',
   replaced_executions: 'trading',

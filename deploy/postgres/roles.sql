@@ -30,7 +30,7 @@ set local role trading_owner;
 -- Rights that an earlier version of this file granted, and this one does not, end.
 revoke all on all tables in schema public from trading_service;
 
-grant select on schema_version, strategies, strategy_accounts to trading_service;
+grant select on schema_version, strategies, strategy_accounts, strategy_capital to trading_service;
 
 grant select, update on scheduler_state to trading_service;
 

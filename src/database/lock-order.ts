@@ -42,6 +42,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['account_failures'], guard: 'the run of the job' },
   { tables: ['strategies'] },
   { tables: ['strategy_accounts'] },
+  { tables: ['strategy_capital'] },
   { tables: ['orders'] },
   { tables: ['strategy_positions'] },
   { tables: ['trade_executions'] },

@@ -65,6 +65,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   strategies: 'created_at timestamptz, is_active bool, market_type text, name text, strategy_id int8, user_id int8',
   strategy_accounts:
     'account_id int8, allocated_capital numeric, capital_currency text, is_active bool, strategy_account_id int8, strategy_id int8',
+  strategy_capital: 'account_id int8, amount numeric, currency text, strategy_id int8, valid_from timestamptz',
   strategy_performance:
     'computed_at timestamptz, cumulative_pnl numeric, cumulative_return numeric, currency text, daily_pnl numeric, daily_return numeric, date date, executions int4, executions_apart int4, fees numeric, fees_unknown int4, funding numeric, is_testnet bool, max_drawdown numeric, sharpe numeric, sortino numeric, strategy_id int8, trades int4, volatility numeric, win_rate numeric, wins int4',
   strategy_positions:

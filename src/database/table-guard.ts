@@ -7,7 +7,12 @@ const ROWS = 4_000
 const WORK_MEM = '64kB'
 
 /** Tables that the service never writes to: its role may have no right to. */
-export const READ_ONLY_TABLES: readonly string[] = ['schema_version', 'strategies', 'strategy_accounts']
+export const READ_ONLY_TABLES: readonly string[] = [
+  'schema_version',
+  'strategies',
+  'strategy_accounts',
+  'strategy_capital'
+]
 
 const WRITTEN_TABLES = LOCK_ORDER.flatMap(({ tables }) => tables).filter(table => !READ_ONLY_TABLES.includes(table))
 

@@ -14,18 +14,19 @@ type Fragment = PendingQuery<Row[]>
 
 /**
  * The formulas of a strategy's performance, as a query over the relation `daily (series, date, pnl, capital)`: one row
- * per series and date, each over the series' history up to that date. The capital is one number per series.
+ * per series and date, each over the series' history up to that date. The capital is that of the day.
  *
  * - `cumulative_pnl`: Σ pnl
- * - `daily_return`, `cumulative_return`: r = pnl / capital; the base stays the allocated capital, gains do not compound
- * - `max_drawdown`: min(equity / peak − 1) with equity = capital + Σ pnl; the capital is the first peak
+ * - `daily_return`: r = pnl / capital
+ * - `cumulative_return`: Π(1 + r) − 1
+ * - `max_drawdown`: min(index / peak − 1) with index = Π(1 + r); 1 is the first peak
  * - `volatility`: std(r, ddof 1) · √N
  * - `sharpe`: mean(r) / std(r, ddof 1) · √N, risk-free rate 0
  * - `sortino`: mean(r) / √(mean(min(r, 0)²) over all periods) · √N, minimum acceptable return 0
  *
- * What is not defined is null: all ratios without capital, the last three with fewer than two returns, sharpe without
- * deviation, sortino without a loss. Mean and deviation rest on exact sums of pnl, so that a deviation of zero is
- * zero, and only the last of `RATIO_DECIMALS` decimals is rounded.
+ * What is not defined is null: all ratios of a day without capital, the last three with fewer than two returns, sharpe
+ * without deviation, sortino without a loss. A day without capital has no return, and is left out of those of later days.
+ * Returns are rounded at `WORKING_DECIMALS`, their sums are exact, so that a deviation of zero is zero.
  *
  * Sources: Sharpe, "The Sharpe Ratio" (1994); Sortino and Price, "Performance Measurement in a Downside Risk Framework"
  * (1994).
@@ -39,21 +40,24 @@ export function performanceMetrics(
   const annual = tx`sqrt(${fine(tx`${periodsPerYear}::numeric`)})`
   return tx`
     select series, date, total as cumulative_pnl,
-      ${ratio(tx, tx`${fine(tx`pnl`)} / base`)} as daily_return,
-      ${ratio(tx, tx`${fine(tx`total`)} / base`)} as cumulative_return,
-      ${ratio(tx, tx`drawdown`)} as max_drawdown,
-      ${ratio(tx, tx`deviation / base * ${annual}`)} as volatility,
-      case when base is not null then ${ratio(tx, tx`mean / nullif(deviation, 0) * ${annual}`)} end as sharpe,
-      case when base is not null then ${ratio(tx, tx`mean / nullif(downside_deviation, 0) * ${annual}`)} end as sortino
+      ${ratio(tx, tx`r`)} as daily_return,
+      case when r is not null then ${ratio(tx, tx`index - 1`)} end as cumulative_return,
+      case when r is not null then ${ratio(tx, tx`drawdown`)} end as max_drawdown,
+      case when r is not null then ${ratio(tx, tx`deviation * ${annual}`)} end as volatility,
+      case when r is not null then ${ratio(tx, tx`mean / nullif(deviation, 0) * ${annual}`)} end as sharpe,
+      case when r is not null then ${ratio(tx, tx`mean / nullif(downside_deviation, 0) * ${annual}`)} end as sortino
     from (
-      select peaked.*, min(${fine(tx`base + total`)} / (base + peak) - 1) over history as drawdown
+      select peaked.*, min(${fine(tx`index`)} / peak - 1) over history as drawdown
       from (
-        select summed.*, greatest(0, max(total) over history) as peak
+        select summed.*, greatest(1, max(index) over history) as peak
         from (
-          select series, date, pnl, nullif(capital, 0) as base, row_number() over history as n,
-            sum(pnl) over history as total, sum(pnl * pnl) over history as squares,
-            sum(least(pnl, 0) * least(pnl, 0)) over history as squared_losses
-          from daily window history as (partition by series order by date)
+          select series, date, r, count(r) over history as n, sum(pnl) over history as total,
+            sum(r) over history as returns, sum(r * r) over history as squares,
+            sum(least(r, 0) * least(r, 0)) over history as squared_losses, compounded(r) over history as index
+          from (
+            select series, date, pnl, ${fine(tx`${fine(tx`pnl`)} / nullif(capital, 0)`)} as r from daily
+          ) returned
+          window history as (partition by series order by date)
         ) summed
         window history as (partition by series order by date)
       ) peaked
@@ -61,8 +65,8 @@ export function performanceMetrics(
     ) measured
     cross join lateral (
       select
-        case when n > 1 then ${fine(tx`total`)} / n end as mean,
-        case when n > 1 then sqrt(${fine(tx`n * squares - total * total`)} / (n * (n - 1))) end as deviation,
+        case when n > 1 then ${fine(tx`returns`)} / n end as mean,
+        case when n > 1 then sqrt(${fine(tx`n * squares - returns * returns`)} / (n * (n - 1))) end as deviation,
         case when n > 1 then sqrt(${fine(tx`squared_losses`)} / n) end as downside_deviation
     ) moments`
 }

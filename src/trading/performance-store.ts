@@ -17,8 +17,6 @@ export interface Series {
   strategyId: string
   currency: string
   isTestnet: boolean
-  /** Allocated, as it is now. */
-  capital: string
   /** The day of the first execution, `YYYY-MM-DD`. */
   since: string
   /** The days to compute, both included. */
@@ -72,7 +70,7 @@ export async function planPerformance(
   const { yesterday, as_of: asOf } = days
   const series = await tx<Series[]>`
     with traded as (
-      select sa.strategy_id, sa.capital_currency as currency, a.is_testnet, sum(sa.allocated_capital) as capital,
+      select sa.strategy_id, sa.capital_currency as currency, a.is_testnet,
         (min(earliest.executed_at) at time zone ${timeZone})::date as first_day
       from strategy_accounts sa
       join ${accountsWithoutCredentials(tx)} a on a.account_id = sa.account_id
@@ -97,7 +95,7 @@ export async function planPerformance(
         and (p.computed_at is null or e.recorded_at > p.computed_at - ${unseen(tx)})
       group by sa.strategy_id, sa.capital_currency, a.is_testnet
     ), planned as (
-      select strategy_id, currency, is_testnet, capital, first_day,
+      select strategy_id, currency, is_testnet, first_day,
         least(
           coalesce(last_day + 1, first_day), late.day, case when first_day <= ${date ?? null}::date then ${date ?? null}::date end
         ) as from_day,
@@ -106,7 +104,7 @@ export async function planPerformance(
       left join computed using (strategy_id, currency, is_testnet)
       left join late using (strategy_id, currency, is_testnet)
     )
-    select strategy_id as "strategyId", currency, is_testnet as "isTestnet", capital, first_day::text as since, from_day::text as "from",
+    select strategy_id as "strategyId", currency, is_testnet as "isTestnet", first_day::text as since, from_day::text as "from",
       to_day::text as "to"
     from planned where from_day <= to_day
     order by from_day, strategy_id, currency, is_testnet`
@@ -125,7 +123,7 @@ export async function computePerformance(
     with asked as (
       select *, day_begin(from_day, ${timeZone}) as begins, day_begin(to_day + 1, ${timeZone}) as ends
       from jsonb_to_recordset(${JSON.stringify(series.map(rowOf))}::text::jsonb) as s (
-        series int, strategy_id bigint, currency text, is_testnet boolean, capital numeric, from_day date, to_day date
+        series int, strategy_id bigint, currency text, is_testnet boolean, from_day date, to_day date
       )
     ), executed as (
       ${executedPerDay(tx, timeZone)}
@@ -133,17 +131,19 @@ export async function computePerformance(
       ${fundedPerDay(tx, timeZone)}
     ), days as (
       select series, from_day + n as date from asked cross join generate_series(0, to_day - from_day) n
-    ), daily as (
-      select series, date, coalesce(pnl, 0) + coalesce(funding, 0) as pnl, capital
+    ), result as (
+      select series, date, coalesce(pnl, 0) + coalesce(funding, 0) as pnl
       from days join asked using (series) left join executed using (series, date) left join funded using (series, date)
       union all
-      select series, past.date, past.daily_pnl, capital
+      select series, past.date, past.daily_pnl
       from asked cross join lateral (
         select p.date, p.daily_pnl from strategy_performance p
         where p.strategy_id = asked.strategy_id and p.currency = asked.currency and p.is_testnet = asked.is_testnet
           and p.date < from_day
         ${byIndex(tx)}
       ) past
+    ), daily as (
+      ${withCapital(tx, timeZone)}
     ), measured as (
       ${performanceMetrics(tx)}
     ), written as (
@@ -173,6 +173,32 @@ export async function computePerformance(
     from written`
   if (!counts) throw new Error('a select without a row')
   return { ...counts }
+}
+
+/**
+ * The days of the relation `result` with the capital that was valid when they began, over the relation `asked`. Before the
+ * first capital of an account in the currency of the series, the first counts.
+ */
+function withCapital(tx: TransactionSql, timeZone: string): Fragment {
+  return tx`
+    select result.*, allocated.capital
+    from result join asked using (series) cross join lateral (
+      select sum(coalesce(
+        (
+          select case when c.currency = asked.currency then c.amount end from strategy_capital c
+          where c.strategy_id = sa.strategy_id and c.account_id = sa.account_id
+            and c.valid_from <= day_begin(result.date, ${timeZone})
+          order by c.valid_from desc limit 1
+        ),
+        (
+          select c.amount from strategy_capital c
+          where c.strategy_id = sa.strategy_id and c.account_id = sa.account_id and c.currency = asked.currency
+          order by c.valid_from limit 1
+        )
+      )) as capital
+      from strategy_accounts sa join ${accountsWithoutCredentials(tx)} a on a.account_id = sa.account_id
+      where sa.strategy_id = asked.strategy_id and sa.capital_currency = asked.currency and a.is_testnet = asked.is_testnet
+    ) allocated`
 }
 
 /** Sums of the executions by series and day, over the relation `asked`. `own` executions are in the series' currency. */
@@ -244,13 +270,12 @@ export function byIndex(tx: TransactionSql): Fragment {
 
 type Fragment = ReturnType<TransactionSql>
 
-function rowOf({ strategyId, currency, isTestnet, capital, from, to }: Series, series: number) {
+function rowOf({ strategyId, currency, isTestnet, from, to }: Series, series: number) {
   return {
     series,
     strategy_id: strategyId,
     currency,
     is_testnet: isTestnet,
-    capital,
     from_day: from,
     to_day: to
   }

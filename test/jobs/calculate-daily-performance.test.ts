@@ -65,14 +65,14 @@ t.test('three days of one strategy equal a manual computation', async t => {
       },
       ...{ volatility: null, sharpe: null, sortino: null, fees: '1', fees_unknown: 0 }
     },
-    // The equity falls from a peak of 1100 to 1050.
+    // The compounded value falls from a peak of 1.1 to 1.045.
     {
       ...{ date: '2026-03-02', daily_pnl: '-50.0', cumulative_pnl: '50.0', daily_return: '-0.05', trades: 2, wins: 1 },
-      ...{ win_rate: '0.5', max_drawdown: '-0.04545454545454545455', fees: '0.5', fees_unknown: 1 }
+      ...{ win_rate: '0.5', max_drawdown: '-0.05', fees: '0.5', fees_unknown: 1 }
     },
     {
       ...{ date: '2026-03-03', daily_pnl: '0', cumulative_pnl: '50.0', daily_return: '0', trades: 0, wins: 0 },
-      ...{ win_rate: null, max_drawdown: '-0.04545454545454545455', fees: '0' }
+      ...{ win_rate: null, max_drawdown: '-0.05', fees: '0' }
     }
   ])
   // Returns 0.1, −0.05, 0: mean 1/60, std √(7/1200), downside √(0.0025/3), times √365.
@@ -369,8 +369,9 @@ function naiveRows(
   const root365 = new Wide(365).sqrt()
   const rounded = (value: Big | null | undefined) => value?.round(20, Big.roundHalfUp).toFixed() ?? null
   const returns: Big[] = []
-  let equity = new Wide(capital)
-  let peak = equity
+  let total = new Wide(0)
+  let index = new Wide(1)
+  let peak = index
   let drawdown = new Wide(0)
   return days(first, last).map(day => {
     const own = executions.filter(({ at, currency }) => seoulDay(at) === day && currency === 'USDT')
@@ -379,9 +380,10 @@ function naiveRows(
     const fees = sum(own.map(({ fee_value }) => new Wide(fee_value ?? 0)))
     const daily = sum(closes).minus(fees)
     returns.push(daily.div(capital))
-    equity = equity.plus(daily)
-    if (equity.gt(peak)) peak = equity
-    const fall = equity.div(peak).minus(1)
+    total = total.plus(daily)
+    index = index.times(daily.div(capital).plus(1))
+    if (index.gt(peak)) peak = index
+    const fall = index.div(peak).minus(1)
     if (fall.lt(drawdown)) drawdown = fall
     const n = returns.length
     const mean = sum(returns).div(n)
@@ -403,9 +405,9 @@ function naiveRows(
     return {
       date: day,
       daily_pnl: daily.toFixed(),
-      cumulative_pnl: equity.minus(capital).toFixed(),
+      cumulative_pnl: total.toFixed(),
       daily_return: rounded(daily.div(capital)),
-      cumulative_return: rounded(equity.minus(capital).div(capital)),
+      cumulative_return: rounded(index.minus(1)),
       executions: own.length,
       trades: closes.length,
       wins,

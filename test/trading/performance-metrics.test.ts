@@ -10,27 +10,31 @@ const names = ['cumulative_return', 'max_drawdown', 'volatility', 'sharpe', 'sor
 type Metrics = Record<(typeof names)[number], string | null>
 const nothing = Object.fromEntries(names.map(name => [name, null]))
 
+interface SeriesOptions {
+  /** Of each day; of the first one, where gains are invested again. Default 1. */
+  capital?: string
+  /** Whether the capital of a day includes the gains until then. Default false. */
+  reinvested?: boolean
+  periodsPerYear?: number
+}
+
 /** The metrics of a series after its last day. */
-function metricsOf(pnl: readonly string[], { capital = '1', periodsPerYear = 365 } = {}): Promise<Partial<Metrics>> {
+function metricsOf(
+  pnl: readonly string[],
+  { capital = '1', reinvested = false, periodsPerYear = 365 }: SeriesOptions = {}
+): Promise<Partial<Metrics>> {
   return database.transaction(async tx => {
     const [last] = await tx<Metrics[]>`
       with daily as (
-        select 1 as series, date '2026-01-01' + n::int as date, pnl::numeric, ${capital}::numeric as capital
+        select 1 as series, date '2026-01-01' + n::int as date, pnl::numeric, ${capital}::numeric
+          + case when ${reinvested} then coalesce(sum(pnl::numeric) over (
+            order by n rows between unbounded preceding and 1 preceding
+          ), 0) else 0 end as capital
         from jsonb_array_elements_text(${tx.json([...pnl])}) with ordinality as p (pnl, n)
       )
       select cumulative_return, max_drawdown, volatility, sharpe, sortino
       from (${performanceMetrics(tx, { periodsPerYear })}) m order by date desc limit 1`
     return last ?? nothing
-  })
-}
-
-/** The daily gains of a capital of 1 with compounded returns. */
-function compounded(returns: readonly string[]): string[] {
-  let equity = new Big(1)
-  return returns.map(r => {
-    const gain = equity.times(r)
-    equity = equity.plus(gain)
-    return gain.toFixed()
   })
 }
 
@@ -71,16 +75,14 @@ function quotient({ sharpe, volatility, sortino }: Partial<Metrics>): string | n
 async function empyrical(t: Test, name: string): Promise<void> {
   const { returns, periods_per_year, expected } = fixture(`metrics/${name}.json`)
   const simple = await metricsOf(textsOf(returns), { periodsPerYear: Number(periods_per_year) })
-  // The source compounds the returns; this service adds the gains of a constant capital.
-  const equity = await metricsOf(compounded(textsOf(returns)))
   const ours: Record<string, string | null | undefined> = {
     sharpe: simple.sharpe,
     sortino: simple.sortino,
     // The denominator of sortino, which is not stored.
     downside_risk: quotient(simple),
     annual_volatility: simple.volatility,
-    max_drawdown: equity.max_drawdown,
-    cum_return: equity.cumulative_return
+    max_drawdown: simple.max_drawdown,
+    cum_return: simple.cumulative_return
   }
   for (const [metric, value] of Object.entries(expected ?? {})) {
     const reason = metric === 'downside_risk' && !ours[metric] ? 'sortino has no value here' : otherwise[metric]
@@ -98,8 +100,8 @@ recordedTest('ffn: real closes', async t => {
     before = new Big(close)
     return gain.toFixed()
   })
-  const ten = await metricsOf(gains.slice(0, 9), { capital: first })
-  const eleven = await metricsOf(gains, { capital: first })
+  const ten = await metricsOf(gains.slice(0, 9), { capital: first, reinvested: true })
+  const eleven = await metricsOf(gains, { capital: first, reinvested: true })
   t.equal(new Big(ten.max_drawdown ?? 'NaN').toFixed(3), '-0.086')
   t.equal(new Big(eleven.cumulative_return ?? 'NaN').toFixed(3), '-0.079')
 })
@@ -118,7 +120,10 @@ recordedTest('freqtrade: 28 days of profits', async t => {
   const { daily_profit_abs, starting_balance, expected } = fixture(
     'metrics/freqtrade_drawdown_28_daily_profits.json'
   ) as { daily_profit_abs: number[]; starting_balance: number; expected: Record<string, number> }
-  const got = await metricsOf(textsOf(daily_profit_abs), { capital: String(starting_balance) })
+  const got = await metricsOf(textsOf(daily_profit_abs), {
+    capital: String(starting_balance),
+    reinvested: true
+  })
   t.comment('freqtrade, max_drawdown_abs: an amount of money; drawdowns are relative to the peak here')
   // The source truncates further digits.
   t.equal(new Big(got.max_drawdown ?? 'NaN').toFixed(8, Big.roundDown), `-${expected.relative_drawdown_at_abs_max}`)

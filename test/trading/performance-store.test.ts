@@ -29,11 +29,11 @@ async function seed(rows: TradingRows = {}): Promise<void> {
 const planOf = (options: Partial<PlanOptions> = {}) =>
   database.transaction(tx => planPerformance(tx, { timeZone, at: AT, ...options }))
 
-/** The days of the plan, as `strategy currency [testnet] capital since from to`. */
+/** The days of the plan, as `strategy currency [testnet] since from to`. */
 async function daysOf(options: Partial<PlanOptions> = {}): Promise<string[]> {
   const { series } = await planOf(options)
-  return series.map(({ strategyId, currency, isTestnet, capital, since, from, to }) =>
-    [strategyId, currency, ...(isTestnet ? ['testnet'] : []), capital, since, from, to].join(' ')
+  return series.map(({ strategyId, currency, isTestnet, since, from, to }) =>
+    [strategyId, currency, ...(isTestnet ? ['testnet'] : []), since, from, to].join(' ')
   )
 }
 
@@ -82,8 +82,8 @@ t.test('a strategy without executions is not planned', async t => {
 t.test('a plan begins with the day of the first execution in the time zone, and ends with yesterday', async t => {
   await seed()
   await trade(database, [{ at: '2026-11-23T15:00:00Z' }, { at: '2026-11-22T14:59:59Z' }])
-  t.strictSame(await daysOf(), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-24'])
-  t.strictSame(await daysOf({ at: new Date('2026-11-23T14:59:59Z') }), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-22'])
+  t.strictSame(await daysOf(), ['1 USDT 2026-11-22 2026-11-22 2026-11-24'])
+  t.strictSame(await daysOf({ at: new Date('2026-11-23T14:59:59Z') }), ['1 USDT 2026-11-22 2026-11-22 2026-11-22'])
   t.strictSame(await daysOf({ at: new Date('2026-11-22T14:59:59Z') }), [], 'no day has ended')
 })
 
@@ -94,9 +94,9 @@ t.test('each currency, and each testnet, is a series with the capital of its acc
     [0, 1, 2, 3].map(on => ({ on, at: `2026-11-2${4 - on}T00:00:00Z` }))
   )
   t.strictSame(await daysOf(), [
-    '1 BTC 2 2026-11-21 2026-11-21 2026-11-24',
-    '1 USDT testnet 70 2026-11-22 2026-11-22 2026-11-24',
-    '1 USDT 1500 2026-11-23 2026-11-23 2026-11-24'
+    '1 BTC 2026-11-21 2026-11-21 2026-11-24',
+    '1 USDT testnet 2026-11-22 2026-11-22 2026-11-24',
+    '1 USDT 2026-11-23 2026-11-23 2026-11-24'
   ])
 })
 
@@ -110,8 +110,8 @@ t.test('a plan continues after the last computed day', async t => {
   await computed('2026-11-20', { isTestnet: true })
   await computed('2026-11-24', { currency: 'BTC' })
   t.strictSame(await daysOf(), [
-    '1 USDT testnet 70 2026-11-20 2026-11-21 2026-11-24',
-    '1 USDT 1500 2026-11-20 2026-11-23 2026-11-24'
+    '1 USDT testnet 2026-11-20 2026-11-21 2026-11-24',
+    '1 USDT 2026-11-20 2026-11-23 2026-11-24'
   ])
 })
 
@@ -130,18 +130,18 @@ t.test('a plan begins with the earliest day of which an execution was recorded a
       select 1000, order_id, strategy_account_id, account_id, 'cum:1:1', 'USDT', side, 1, 1, '2026-11-24T00:00:00Z', ${at}
       from orders order by order_id limit 1`
   )
-  t.strictSame(await daysOf(), ['1 USDT 1500 2026-11-20 2026-11-24 2026-11-24'], 'an execution of the day was replaced')
+  t.strictSame(await daysOf(), ['1 USDT 2026-11-20 2026-11-24 2026-11-24'], 'an execution of the day was replaced')
   await database.run(sql => sql`delete from replaced_executions`)
   await trade(database, [{ at: '2026-11-22T15:00:00Z', recorded: '2026-11-25T01:59:45.001Z' }])
-  t.strictSame(await daysOf(), ['1 USDT 1500 2026-11-20 2026-11-23 2026-11-24'])
+  t.strictSame(await daysOf(), ['1 USDT 2026-11-20 2026-11-23 2026-11-24'])
   await trade(database, [{ at: '2026-11-22T14:59:59Z', recorded: at }])
-  t.strictSame(await daysOf(), ['1 USDT 1500 2026-11-20 2026-11-22 2026-11-24'])
+  t.strictSame(await daysOf(), ['1 USDT 2026-11-20 2026-11-22 2026-11-24'])
   await trade(database, [{ at: '2026-11-18T00:00:00Z', recorded: at }])
-  t.strictSame(await daysOf(), ['1 USDT 1500 2026-11-18 2026-11-18 2026-11-24'], 'before the first day')
+  t.strictSame(await daysOf(), ['1 USDT 2026-11-18 2026-11-18 2026-11-24'], 'before the first day')
   await trade(database, [{ on: 2, at: '2026-11-24T00:00:00Z', recorded: at }])
   t.strictSame(
     await daysOf(),
-    ['1 USDT 1500 2026-11-18 2026-11-18 2026-11-24', '1 USDT testnet 70 2026-11-24 2026-11-24 2026-11-24'],
+    ['1 USDT 2026-11-18 2026-11-18 2026-11-24', '1 USDT testnet 2026-11-24 2026-11-24 2026-11-24'],
     'a testnet has separate days'
   )
 })
@@ -167,14 +167,14 @@ t.test('an execution is compared with the computation of its own series and day'
   await trade(database, [{ at: '2026-11-23T00:00:00Z', recorded: '2026-11-25T01:59:45Z' }])
   t.strictSame(await daysOf(), [], 'its own day was computed after it')
   await trade(database, [{ at: '2026-11-22T00:00:00Z', recorded: '2026-11-25T01:00:00Z' }])
-  t.strictSame(await daysOf(), ['1 USDT 1000 2026-11-22 2026-11-22 2026-11-24'], 'its own day was computed before it')
+  t.strictSame(await daysOf(), ['1 USDT 2026-11-22 2026-11-22 2026-11-24'], 'its own day was computed before it')
 })
 
 t.test('executions recorded until a completed plan are in its amounts', async t => {
   await seed()
   await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
   for (const day of [20, 21, 22, 23, 24]) await computed(`2026-11-${day}`, { at: '2026-11-19T00:00:00Z' })
-  const all = ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-24']
+  const all = ['1 USDT 2026-11-20 2026-11-20 2026-11-24']
   t.strictSame(await daysOf(), all)
   const until = (time: string) => database.transaction(tx => recordedUntil(tx, time))
   await until('2026-11-20T00:00:15.999Z')
@@ -188,10 +188,10 @@ t.test('executions recorded until a completed plan are in its amounts', async t 
 t.test('a requested day and the computed days after it are computed again, and no further day', async t => {
   await seed()
   await trade(database, [{ at: '2026-11-20T00:00:00Z', recorded: '2026-11-20T00:00:01Z' }])
-  t.strictSame(await daysOf({ date: '2026-11-22' }), ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-22'])
+  t.strictSame(await daysOf({ date: '2026-11-22' }), ['1 USDT 2026-11-20 2026-11-20 2026-11-22'])
   for (const day of [20, 21, 22, 23]) await computed(`2026-11-${day}`)
-  t.strictSame(await daysOf({ date: '2026-11-22' }), ['1 USDT 1000 2026-11-20 2026-11-22 2026-11-23'])
-  t.strictSame(await daysOf({ date: '2026-11-20' }), ['1 USDT 1000 2026-11-20 2026-11-20 2026-11-23'])
+  t.strictSame(await daysOf({ date: '2026-11-22' }), ['1 USDT 2026-11-20 2026-11-22 2026-11-23'])
+  t.strictSame(await daysOf({ date: '2026-11-20' }), ['1 USDT 2026-11-20 2026-11-20 2026-11-23'])
   t.strictSame(await daysOf({ date: '2026-11-19' }), [], 'there is no day before the first execution')
 })
 
@@ -206,7 +206,7 @@ t.test('the time of a plan is the time of its transaction', async t => {
 })
 
 const series = (rest: Partial<Series> = {}): Series => ({
-  ...{ strategyId: '1', currency: 'USDT', isTestnet: false, capital: '1000', since: '2026-11-20' },
+  ...{ strategyId: '1', currency: 'USDT', isTestnet: false, since: '2026-11-20' },
   ...{ from: '2026-11-20', to: '2026-11-22', ...rest }
 })
 
@@ -235,7 +235,7 @@ t.test('a day has the executions from its beginning to its end in the zone', asy
         daily_pnl: '1',
         cumulative_pnl: '3',
         daily_return: '0.001',
-        cumulative_return: '0.003',
+        cumulative_return: '0.003002',
         executions: 2,
         trades: 1,
         wins: 0
@@ -243,7 +243,7 @@ t.test('a day has the executions from its beginning to its end in the zone', asy
       ...{ win_rate: '0', fees: '-1', fees_unknown: 1, executions_apart: 0 }
     }),
     day('2026-11-22', {
-      ...{ daily_pnl: '0', cumulative_pnl: '3', daily_return: '0', cumulative_return: '0.003', trades: 0, wins: 0 },
+      ...{ daily_pnl: '0', cumulative_pnl: '3', daily_return: '0', cumulative_return: '0.003002', trades: 0, wins: 0 },
       ...{ win_rate: null, fees: '0', fees_unknown: 0, executions_apart: 1 }
     })
   ])
@@ -261,10 +261,67 @@ t.test('cumulative values continue those of the days before, only of the same se
   const rows = (await performance()).filter(({ date }) => date === '2026-11-20')
   assertRows(t, rows, [
     {
-      ...{ daily_pnl: '20', cumulative_pnl: '-30', daily_return: '0.02', cumulative_return: '-0.03' },
+      ...{ daily_pnl: '20', cumulative_pnl: '-30', daily_return: '0.02', cumulative_return: '-0.0361' },
       ...{ max_drawdown: '-0.1', volatility: '1.51641023473201340696', sharpe: '-2.40700037259049747136' },
       sortino: '-3.30907842155485943388'
     }
+  ])
+})
+
+t.test('a return is on the capital of its day, and does not change when the capital does', async t => {
+  await seed()
+  await database.run(sql => sql`update strategy_capital set valid_from = '-infinity'`)
+  await trade(
+    database,
+    ['20', '21', '22'].map(day => ({ at: `2026-11-${day}T03:00:00Z`, pnl: '100' }))
+  )
+  const returns = async () => {
+    await compute([series()])
+    return (await performance()).map(({ daily_return, cumulative_return }) => [daily_return, cumulative_return])
+  }
+  const past = [
+    ['0.1', '0.1'],
+    ['0.1', '0.21'],
+    ['0.1', '0.331']
+  ]
+  t.strictSame(await returns(), past)
+  await database.run(sql => sql`update strategy_accounts set allocated_capital = 2000`)
+  t.strictSame(await returns(), past, 'the change is later than the days')
+  const history = await database.run(
+    sql =>
+      sql`select amount::text, currency, valid_from = '-infinity' as is_first from strategy_capital order by valid_from`
+  )
+  t.strictSame(
+    [...history],
+    [
+      { amount: '1000', currency: 'USDT', is_first: true },
+      { amount: '2000', currency: 'USDT', is_first: false }
+    ]
+  )
+  // During the second day in Seoul.
+  await database.run(sql => sql`update strategy_capital set valid_from = '2026-11-21T00:00:00Z' where amount = 2000`)
+  t.strictSame(await returns(), [...past.slice(0, 2), ['0.05', '0.2705']], 'from the next day on')
+  await database.run(sql => sql`update strategy_accounts set is_active = false, allocated_capital = 2000`)
+  const [count] = await database.run(sql => sql`select count(*)::int as rows from strategy_capital`)
+  t.strictSame({ ...count }, { rows: 2 }, 'the same capital is no change')
+})
+
+t.test('a day without capital has no return, and is left out of those of later days', async t => {
+  await seed({ strategyAccounts: [{ strategy: 0, account: 0, capital: '0', currency: 'USDT' }] })
+  await database.run(
+    sql => sql`
+      insert into strategy_capital (strategy_id, account_id, valid_from, amount, currency)
+      values (1, 1, '2026-11-20T12:00:00Z', 1000, 'USDT'), (1, 1, '-infinity', 0, 'USDT')`
+  )
+  await trade(
+    database,
+    ['20', '21', '22'].map(day => ({ at: `2026-11-${day}T03:00:00Z`, pnl: '100' }))
+  )
+  await compute([series()])
+  assertRows(t, await performance(), [
+    { daily_pnl: '100', daily_return: null, cumulative_return: null, max_drawdown: null },
+    { daily_pnl: '100', daily_return: '0.1', cumulative_return: '0.1', max_drawdown: '0' },
+    { daily_pnl: '100', daily_return: '0.1', cumulative_return: '0.21', volatility: '0' }
   ])
 })
 
