@@ -226,6 +226,7 @@ const tableOwners: Record<string, string> = {
   strategy_positions: 'trading',
   account_balances: 'trading',
   account_balance_history: 'trading',
+  equity_history: 'trading',
   daily_account_summaries: 'trading',
   strategy_performance: 'trading',
   performance_progress: 'trading',

@@ -44,6 +44,7 @@ grant select, insert, update on
   account_balances,
   account_balance_history,
   balance_readings,
+  equity_history,
   ledger_entries,
   ledger_readings,
   funding_shares,

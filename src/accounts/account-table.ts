@@ -13,7 +13,8 @@ export interface RefusedAccount {
  * accounts. No other module can read the encrypted columns.
  */
 export function accountsWithoutCredentials(sql: Sql | TransactionSql) {
-  return sql`(select account_id, user_id, name, exchange, is_testnet, is_active, state, created_at from accounts)`
+  return sql`(select account_id, user_id, name, exchange, is_testnet, is_active, state, created_at, valuation_currency
+    from accounts)`
 }
 
 /** The active accounts whose credentials the exchange refuses. */

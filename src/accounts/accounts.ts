@@ -18,6 +18,8 @@ export interface NewAccount {
   exchange: ExchangeName
   name: string
   isTestnet: boolean
+  /** The currency of its equity; null for the main quote currency of the exchange. Default null. */
+  valuationCurrency?: string | null
   credentials: Credentials
 }
 
@@ -112,7 +114,7 @@ export class Accounts implements TradingAccounts {
    * @returns `no_user` or `name_taken` when it was not added
    */
   async add(
-    { username, exchange, name, isTestnet, credentials }: NewAccount,
+    { username, exchange, name, isTestnet, valuationCurrency = null, credentials }: NewAccount,
     also: (tx: TransactionSql) => Promise<void>
   ): Promise<'added' | 'no_user' | 'name_taken'> {
     return this.#options.database.transaction(async tx => {
@@ -120,8 +122,9 @@ export class Accounts implements TradingAccounts {
       if (userId === undefined) return 'no_user'
       // The credentials are bound to the id, which the insert gives.
       const [added] = await tx<{ account_id: string }[]>`
-        insert into accounts (user_id, name, exchange, is_testnet, api_key_encrypted, api_secret_encrypted, key_id)
-        values (${userId}, ${name}, ${exchange}, ${isTestnet}, '', '', '')
+        insert into accounts (user_id, name, exchange, is_testnet, valuation_currency, api_key_encrypted,
+          api_secret_encrypted, key_id)
+        values (${userId}, ${name}, ${exchange}, ${isTestnet}, ${valuationCurrency}, '', '', '')
         on conflict do nothing returning account_id`
       if (!added) return 'name_taken'
       const { account_id: accountId } = added

@@ -118,7 +118,15 @@ async function add(
     apiSecret: await secret('API secret: '),
     ...(CATALOGUE[exchange].needsPassphrase && { passphrase: await secret('passphrase: ') })
   }
-  const account = { username: user, exchange, name, isTestnet: testnet, credentials }
+  const [valuationCurrency] = CATALOGUE[exchange].quoteCurrencies
+  const account = {
+    username: user,
+    exchange,
+    name,
+    isTestnet: testnet,
+    valuationCurrency: valuationCurrency ?? null,
+    credentials
+  }
   const added = await accounts.add(account, audit(`${exchange} ${name}`))
   if (added === 'no_user') throw new CommandError(`there is no user ${user}`)
   if (added === 'name_taken') throw new CommandError(`${user} has an account ${name} already`)

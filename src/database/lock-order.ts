@@ -48,7 +48,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['trade_executions'] },
   { tables: ['replaced_executions'] },
   {
-    tables: ['account_balances', 'account_balance_history', 'balance_readings'],
+    tables: ['account_balances', 'account_balance_history', 'balance_readings', 'equity_history'],
     guard: 'the run of sync_account_balances'
   },
   { tables: ['ledger_entries'] },

@@ -14,7 +14,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
     'account_id int8, asset text, free numeric, locked numeric, market_type text, synced_at timestamptz, total numeric',
   account_failures: 'account_id int8, error_code text, job_id text, since timestamptz',
   accounts:
-    'account_id int8, api_key_encrypted bytea, api_secret_encrypted bytea, created_at timestamptz, exchange text, is_active bool, is_testnet bool, key_id text, name text, passphrase_encrypted bytea, state text, updated_at timestamptz, user_id int8',
+    'account_id int8, api_key_encrypted bytea, api_secret_encrypted bytea, created_at timestamptz, exchange text, is_active bool, is_testnet bool, key_id text, name text, passphrase_encrypted bytea, state text, updated_at timestamptz, user_id int8, valuation_currency text',
   alert_progress: 'job_id text, seq int8',
   alerts: 'condition jsonb, key text, updated_at timestamptz',
   audit_log:
@@ -27,7 +27,9 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   cache_command_results: 'command_id int8, exchange int4, instance_id text, price int4',
   cache_commands: 'actor text, at timestamptz, command_id int8, filter jsonb',
   daily_account_summaries:
-    'account_id int8, balances_as_of timestamptz, computed_at timestamptz, currency text, date date, end_balance numeric, executions int4, fees numeric, fees_unknown int4, funding numeric, interest numeric, is_final bool, losses int4, marks_as_of timestamptz, max_drawdown numeric, orders_as_of timestamptz, positions_old_mark int4, positions_unmarked int4, realized_pnl numeric, start_balance numeric, trades int4, unrealized_pnl numeric, volume numeric, win_rate numeric, wins int4',
+    'account_id int8, balances_as_of timestamptz, computed_at timestamptz, currency text, date date, end_balance numeric, equity numeric, equity_gaps int4, equity_return numeric, equity_unvalued int4, executions int4, fees numeric, fees_unknown int4, funding numeric, interest numeric, is_final bool, losses int4, marks_as_of timestamptz, max_drawdown numeric, orders_as_of timestamptz, positions_old_mark int4, positions_unmarked int4, realized_pnl numeric, start_balance numeric, trades int4, unrealized_pnl numeric, volume numeric, win_rate numeric, wins int4',
+  equity_history:
+    'account_id int8, at timestamptz, cash numeric, currency text, equity numeric, external_flow numeric, flow_at timestamptz, holdings numeric, unrealized_pnl numeric, unvalued jsonb',
   exchange_bans:
     'exchange text, exchange_code text, host text, reported_at timestamptz, reported_by text, until_at timestamptz',
   funding_progress: 'assigned_until timestamptz, is_only bool',

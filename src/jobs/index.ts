@@ -102,7 +102,7 @@ function bookJobs(services: JobServices): Job[] {
       name: 'Sync Account Balances',
       trigger: every(JOB_PERIODS.balances),
       maxRunMs: 5 * MINUTE,
-      undone: ['failed', 'wallets_incomplete', 'refused', 'accounts_left_out'],
+      undone: ['failed', 'wallets_incomplete', 'equity_failed', 'refused', 'accounts_left_out'],
       run: loaded(async () => (await import('./sync-account-balances.ts')).syncAccountBalances(services))
     },
     {

@@ -1,6 +1,6 @@
 // @FEAT:trading @COMP:job @TYPE:core
 import { setMaxListeners } from 'node:events'
-import type { Account, TradingAccounts } from '../accounts/account.ts'
+import type { Account } from '../accounts/account.ts'
 import { failureCode, hasFailures, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost, oneAtATime } from '../async/bounded.ts'
 import { SECOND } from '../async/durations.ts'
@@ -12,6 +12,8 @@ import { ExchangeError } from '../exchanges/exchange-error.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { emptiedWallets, longestWaitingFirst, recordAttempt } from '../trading/balance-readings.ts'
 import { hasBalances, recordBalances, type Wallet, walletsInUse } from '../trading/balances.ts'
+import { dueAccounts, recordEquity } from '../trading/equity-history.ts'
+import { AccountEquity, type AccountEquityServices, type EquityReading } from './account-equity.ts'
 
 /** Accounts whose wallets are read at the same time. */
 const CONCURRENT_ACCOUNTS = 8
@@ -21,8 +23,7 @@ const CONCURRENT_ACCOUNTS = 8
  */
 const WAIT_MS = 55 * SECOND
 
-export interface SyncAccountBalancesServices {
-  accounts: TradingAccounts
+export interface SyncAccountBalancesServices extends AccountEquityServices {
   timeZone: string
 }
 
@@ -44,6 +45,9 @@ type Outcome = 'synced' | 'refused' | 'failed'
  * all that such an answer does not list, and the wallet is counted as incomplete. So is a wallet that held something and
  * is empty now: it keeps what is recorded until the next reading of it, by a later run, is empty, too. Idempotent.
  *
+ * Where the equity of the account is due, its positions are read, and its equity is written in the same transaction. Not
+ * when they cannot be read, and not while a wallet is incomplete or may have been emptied: what is recorded of it is old.
+ *
  * The accounts that wait longest come first: a run that ends early, or whose calls do not fit the rate limit, does not
  * leave out the same accounts as the one before it.
  */
@@ -55,17 +59,18 @@ export function syncAccountBalances(
     // Every call in progress listens to the signal: their number is bounded by CONCURRENT_ACCOUNTS.
     setMaxListeners(0, signal)
     const accounts = await services.accounts.active()
-    const [active, inUse, emptied, failed] = await context.transaction(
+    const [active, inUse, emptied, failed, due] = await context.transaction(
       async tx =>
         [
           await longestWaitingFirst(tx, accounts),
           await walletsInUse(tx),
           await emptiedWallets(tx),
-          await hasFailures(tx, context.jobId)
+          await hasFailures(tx, context.jobId),
+          await dueAccounts(tx, services)
         ] as const
     )
     const filled = new Set([...inUse].filter(wallet => !emptied.has(wallet)))
-    const sync = new BalanceSync(services, context, filled)
+    const sync = new BalanceSync(services, context, filled, new AccountEquity(services, context, due))
     let done = 0
     await eachAtMost(CONCURRENT_ACCOUNTS, active, async account => {
       signal.throwIfAborted()
@@ -86,6 +91,7 @@ class BalanceSync {
   /** The wallets that hold something, and were not empty at their last reading. */
   readonly #filled: ReadonlySet<string>
   readonly #waitUntil = performance.now() + WAIT_MS
+  readonly #equity: AccountEquity
   /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
   readonly #inTurn = oneAtATime()
   /** Why accounts failed, by their ids. */
@@ -94,24 +100,35 @@ class BalanceSync {
     synced: 0,
     balances: 0,
     history_rows: 0,
+    equity_rows: 0,
+    equity_failed: 0,
     wallets_closed: 0,
     wallets_incomplete: 0,
     refused: 0,
     failed: 0
   }
 
-  constructor(services: SyncAccountBalancesServices, context: JobContext, filled: ReadonlySet<string>) {
+  constructor(
+    services: SyncAccountBalancesServices,
+    context: JobContext,
+    filled: ReadonlySet<string>,
+    equity: AccountEquity
+  ) {
     this.#services = services
     this.#context = context
     this.#filled = filled
+    this.#equity = equity
   }
 
   /** Reads and records one account. */
   async account(account: Account): Promise<void> {
-    const reading = await this.#read(account)
+    const [reading, equity] = await Promise.all([
+      this.#read(account),
+      this.#equity.read(account, Math.max(0, this.#waitUntil - performance.now()))
+    ])
     this.#logFailures(account, reading)
     let err: unknown = reading.failures[0]?.err
-    const outcome = await this.#record(account, reading).catch(rejection => {
+    const outcome = await this.#record(account, reading, equity).catch(rejection => {
       this.#context.signal.throwIfAborted()
       if (rejection instanceof LeaseLostError || rejection instanceof DatabaseUnavailableError) throw rejection
       err = rejection
@@ -171,7 +188,11 @@ class BalanceSync {
     }
   }
 
-  async #record(account: Account, { wallets, emptied, failures }: Reading): Promise<Outcome> {
+  async #record(
+    account: Account,
+    { wallets, emptied, failures }: Reading,
+    equity: EquityReading | undefined
+  ): Promise<Outcome> {
     const { accounts, timeZone } = this.#services
     const { transaction } = this.#context
     if (wallets.length === 0 && failures.some(({ err }) => isRefusal(err))) {
@@ -186,17 +207,24 @@ class BalanceSync {
     if (!failures.every(({ err }) => isRefusal(err) || isForbidden(err)) || wallets.length === 0) return 'failed'
     const closed = failures.map(({ marketType }) => marketType)
     const incomplete = wallets.filter(({ isComplete }) => isComplete === false).map(({ marketType }) => marketType)
-    const historyRows = await this.#inTurn(() =>
+    // Keys that may not read the futures wallet have no positions. A wallet that is incomplete has old amounts.
+    const positions = closed.includes('FUTURES') ? [] : equity?.positions
+    const valued = equity !== undefined && positions && incomplete.length === 0 ? { ...equity, positions } : undefined
+    const recorded = await this.#inTurn(() =>
       transaction(async tx => {
         if (await hasBalances(tx, account.accountId, closed)) return null
         // Accounts are locked before balances: see LOCK_ORDER.
         await accounts.recordAcceptance(tx, account)
         await recordAttempt(tx, account.accountId, { emptied, incomplete: [...incomplete, ...closed] })
-        return await recordBalances(tx, account.accountId, wallets, { timeZone })
+        const historyRows = await recordBalances(tx, account.accountId, wallets, { timeZone })
+        const equityRows = valued && (await recordEquity(tx, valued.due, valued.positions, valued.prices, { timeZone }))
+        return { historyRows, equityRows }
       })
     )
-    if (historyRows === null) return 'failed'
-    this.counts.history_rows += historyRows
+    if (recorded === null) return 'failed'
+    this.counts.history_rows += recorded.historyRows
+    this.counts.equity_rows += recorded.equityRows ?? 0
+    this.counts.equity_failed += Number(equity !== undefined && positions === null)
     this.counts.wallets_closed += closed.length
     this.counts.wallets_incomplete += incomplete.length
     this.counts.balances += wallets.reduce((sum, { balances }) => sum + balances.length, 0)

@@ -3,7 +3,8 @@ import { accountsWithoutCredentials } from '../accounts/account-table.ts'
 import { usersWithChats } from '../auth/user-table.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
-import { ratio, winRate } from './performance-metrics.ts'
+import { daysWithLaterFlows, equityOfDay } from './equity-of-day.ts'
+import { winRate } from './performance-metrics.ts'
 import { byIndex, type PlanOptions, unseen, unseenSince } from './performance-store.ts'
 import { changedExecutions } from './replaced-executions.ts'
 import { roundTripResult } from './round-trips.ts'
@@ -50,7 +51,15 @@ export interface AccountSummary {
   losses: number
   win_rate: string | null
   volume: string
+  /** Of the equity, net of external flows. */
   max_drawdown: string | null
+  /** In the row of the valuation currency; null in the others. */
+  equity: string | null
+  /** Time-weighted. */
+  equity_return: string | null
+  /** Spans that return and drawdown are without, and assets and positions that the equity is without. */
+  equity_gaps: number
+  equity_unvalued: number
   is_final: boolean
   /** The time that the values are for: when they were computed, or the end of the day where that is earlier. */
   at: Date
@@ -75,6 +84,7 @@ export async function summarise(
   day: string,
   { timeZone }: Pick<PlanOptions, 'timeZone'>
 ): Promise<Summarised> {
+  const equities = JSON.stringify(await equityOfDay(tx, day, timeZone))
   const [counts] = await tx<Summarised[]>`
     with day as (
       ${boundsOfDay(tx, day, timeZone)}
@@ -93,17 +103,22 @@ export async function summarise(
       ${readPerCurrency(tx)}
     ), checked as (
       ${checkedPerAccount(tx)}
+    ), valued as (
+      select * from jsonb_to_recordset(${equities}::text::jsonb) as valued (account_id bigint, currency text, equity numeric,
+        equity_return numeric, max_drawdown numeric, equity_gaps integer, equity_unvalued integer)
     ), mattering as (
       ${matteringCurrencies(tx, day)}
     ), written as (
       insert into daily_account_summaries as s (account_id, date, currency, start_balance, end_balance, realized_pnl,
         unrealized_pnl, fees, fees_unknown, funding, interest, executions, trades, wins, losses, win_rate, volume, max_drawdown, is_final, computed_at,
+        equity, equity_return, equity_gaps, equity_unvalued,
         balances_as_of, orders_as_of, marks_as_of, positions_unmarked, positions_old_mark)
       select account_id, day.date, currency, opening.total, closing.total, coalesce(realized_pnl, 0),
         case when is_fresh then case when open_positions is null then 0 else unrealized_pnl end end, coalesce(fees, 0), coalesce(fees_unknown, 0),
         coalesce(funding, 0), coalesce(interest, 0), coalesce(executions, 0), coalesce(trades, 0), coalesce(wins, 0), coalesce(losses, 0),
         ${winRate(tx, tx`wins`, tx`trades`)},
-        coalesce(volume, 0), ${ratio(tx, tx`drawdown`)}, is_over, now(),
+        coalesce(volume, 0), valued.max_drawdown, is_over, now(),
+        valued.equity, valued.equity_return, coalesce(valued.equity_gaps, 0), coalesce(valued.equity_unvalued, 0),
         ${agesOfRow(tx)}
       from mattering
       left join traded using (account_id, currency)
@@ -111,6 +126,7 @@ export async function summarise(
       left join held using (account_id, currency)
       left join read using (account_id, currency)
       left join checked using (account_id)
+      left join valued using (account_id, currency)
       cross join day
       ${balancesOfDay(tx)}
       -- Two jobs write these rows. The same order prevents a deadlock.
@@ -126,7 +142,7 @@ export async function summarise(
   return { ...counts }
 }
 
-/** The accounts and currencies that have a row, over the relations `account`, `traded`, `entered` and `held`. */
+/** The accounts and currencies that have a row, over the relations `account`, `traded`, `entered`, `held` and `valued`. */
 function matteringCurrencies(tx: TransactionSql, day: string) {
   const quotes = Object.entries(CATALOGUE).flatMap(([exchange, { quoteCurrencies }]) =>
     quoteCurrencies.map(currency => ({ exchange, currency }))
@@ -135,6 +151,7 @@ function matteringCurrencies(tx: TransactionSql, day: string) {
     select account_id, currency from traded
     union select account_id, currency from entered
     union select account_id, currency from held
+    union select account_id, currency from account join valued using (account_id)
     union select account_id, currency
     from account join jsonb_to_recordset(${JSON.stringify(quotes)}::text::jsonb) as q (exchange text, currency text) using (exchange)
     union select account_id, currency from account join daily_account_summaries using (account_id)
@@ -182,7 +199,8 @@ function checkedPerAccount(tx: TransactionSql) {
 function replacedColumns(tx: TransactionSql) {
   const columns = [
     ...['start_balance', 'end_balance', 'realized_pnl', 'fees', 'fees_unknown', 'funding', 'interest', 'executions'],
-    ...['trades', 'wins', 'losses', 'win_rate', 'volume', 'max_drawdown', 'is_final', 'computed_at']
+    ...['trades', 'wins', 'losses', 'win_rate', 'volume', 'max_drawdown', 'is_final', 'computed_at'],
+    ...['equity', 'equity_return', 'equity_gaps', 'equity_unvalued']
   ]
   return tx.unsafe(columns.map(name => `${name} = excluded.${name}`).join(', '))
 }
@@ -242,11 +260,11 @@ function enteredPerCurrency(tx: TransactionSql) {
     group by account_id, asset`
 }
 
-/** Joins of `mattering` and `day`: the balances before the day and at its end, and the drawdown in between. */
+/** Joins of `mattering` and `day`: the balances before the day and at its end. */
 function balancesOfDay(tx: TransactionSql) {
   return tx`
     left join lateral (
-      select at, total from account_balance_history h
+      select total from account_balance_history h
       where h.account_id = mattering.account_id and h.currency = mattering.currency and h.at < begins
       order by at desc limit 1
     ) opening on true
@@ -254,15 +272,7 @@ function balancesOfDay(tx: TransactionSql) {
       select total from account_balance_history h
       where h.account_id = mattering.account_id and h.currency = mattering.currency and h.at < ends
       order by at desc limit 1
-    ) closing on true
-    cross join lateral (
-      select min(round(total, 40) / nullif(peak, 0) - 1) as drawdown
-      from (
-        select total, max(total) over (order by at) as peak from account_balance_history h
-        where h.account_id = mattering.account_id and h.currency = mattering.currency
-          and h.at >= coalesce(opening.at, begins) and h.at < ends
-      ) balances
-    ) balances`
+    ) closing on true`
 }
 
 /** The summaries of a day, by account and currency. */
@@ -275,7 +285,7 @@ export async function summariesOf(
     select s.account_id, a.name as account, a.exchange, a.is_testnet, a.state = 'credentials_refused' as credentials_refused,
       u.chat_id, s.currency, s.start_balance, s.end_balance,
       s.realized_pnl, s.unrealized_pnl, s.fees, s.fees_unknown, s.funding, s.interest, s.executions, s.trades, s.wins, s.losses, s.win_rate, s.volume,
-      s.max_drawdown, s.is_final, least(s.computed_at, day_begin(${day}::date + 1, ${timeZone})) as at,
+      s.max_drawdown, s.equity, s.equity_return, s.equity_gaps, s.equity_unvalued, s.is_final, least(s.computed_at, day_begin(${day}::date + 1, ${timeZone})) as at,
       s.balances_as_of, s.orders_as_of, s.marks_as_of, s.positions_unmarked, s.positions_old_mark
     from daily_account_summaries s
     join ${accountsWithoutCredentials(tx)} a using (account_id) join ${usersWithChats(tx)} u using (user_id)
@@ -286,7 +296,7 @@ export async function summariesOf(
 
 /**
  * The days whose summaries must be computed again, in order: `yesterday`, days that are not final, days without a summary
- * since the last final one, and days with executions that were recorded after their summary.
+ * since the last final one, and days with executions that were recorded, or flows that were computed, after their summary.
  */
 export async function unfinishedDays(
   tx: TransactionSql,
@@ -305,6 +315,7 @@ export async function unfinishedDays(
         and s.date = (e.executed_at at time zone ${timeZone})::date
       where e.recorded_at > ${unseenSince(tx, tx`select min(computed_at) from daily_account_summaries`)}
         and (s.computed_at is null or e.recorded_at > s.computed_at - ${unseen(tx)})
+      union ${daysWithLaterFlows(tx, timeZone)}
     ) days
     where day <= ${yesterday}::date
     order by 1`

@@ -77,6 +77,6 @@ export function winRate(tx: TransactionSql, wins: Fragment, trades: Fragment): F
 }
 
 /** A quotient as it is kept. */
-export function ratio(tx: TransactionSql, value: Fragment): Fragment {
+function ratio(tx: TransactionSql, value: Fragment): Fragment {
   return tx`trim_scale(round(${value}, ${RATIO_DECIMALS}::int))`
 }

@@ -45,6 +45,10 @@ const words = {
   ordersAsOf: { ko: '주문 기준 시각', en: 'orders as of' },
   valuesAsOf: { ko: '기준', en: 'as of' },
   volume: { ko: '거래대금', en: 'Volume' },
+  equity: { ko: '평가 자산', en: 'Equity' },
+  return: { ko: '수익률', en: 'return' },
+  unvalued: { ko: '가격을 알 수 없어 제외된 자산', en: 'without a price, not included' },
+  gaps: { ko: '계산에서 제외된 구간', en: 'periods not usable' },
   drawdown: { ko: '최대 낙폭', en: 'Drawdown' },
   noTrades: { ko: '거래 없음', en: 'No trades' },
   footnote: {
@@ -117,15 +121,33 @@ function figures(summary: AccountSummary, options: AccountTextOptions): string[]
   const held = [say('unrealized', `${unrealized}${from(old.marks)}`)]
   if (summary.positions_old_mark > 0) held.push(say('oldMarks', `${summary.positions_old_mark}`))
   if (summary.positions_unmarked > 0) held.push(say('unmarked', `${summary.positions_unmarked}`))
-  if (summary.max_drawdown !== null) held.push(say('drawdown', percent(summary.max_drawdown)))
   return [
     `• <b>${currency}</b> ${say('balance', `${start} → ${end}`)}${from(old.balances)}`,
     ...(executions > 0 || isSome(summary.funding) || isSome(summary.interest) ? [`  ${money.join(', ')}`] : []),
     executions === 0
       ? `  ${words.noTrades[language]}`
       : `  ${[...counts, say('volume', amount(summary.volume))].join(', ')}`,
-    `  ${held.join(', ')}`
+    `  ${held.join(', ')}`,
+    ...equityLine(summary, language)
   ]
+}
+
+/** What the account is worth, in the row of its valuation currency. What is not known is a question mark. */
+function equityLine(summary: AccountSummary, language: Language): string[] {
+  if (summary.equity === null) return []
+  const say = (word: keyof typeof words, value: string) => `${words[word][language]} ${value}`
+  const ratio = (value: string | null) => (value === null ? '?' : percent(value))
+  const parts = [
+    say('equity', amount(summary.equity)),
+    say(
+      'return',
+      `${summary.equity_return !== null && new Big(summary.equity_return).gt(0) ? '+' : ''}${ratio(summary.equity_return)}`
+    ),
+    say('drawdown', ratio(summary.max_drawdown))
+  ]
+  if (summary.equity_unvalued > 0) parts.push(say('unvalued', `${summary.equity_unvalued}`))
+  if (summary.equity_gaps > 0) parts.push(say('gaps', `${summary.equity_gaps}`))
+  return [`  ${parts.join(', ')}`]
 }
 
 /** A time as `2026-11-25 00:30`. */

@@ -10,6 +10,8 @@ import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { SimulatedExchange, type SimulatedOrder } from '../support/simulated-exchange/simulated-exchange.ts'
 import {
   failuresOf,
+  fixedInstruments,
+  fixedPrices,
   type SeededAccount,
   seedAccount,
   TestAccounts,
@@ -22,6 +24,7 @@ t.before(async () => {
   database = await tradingDatabase(t)
 })
 
+const services = { prices: fixedPrices({}), instruments: fixedInstruments() }
 const NUL = '\u0000'
 const FILLS = /myTrades|userTrades|fills|execution|\/v1\/order/
 
@@ -66,7 +69,7 @@ async function twoAccounts(t: Test, exchange: ExchangeName) {
   const accounts = new TestAccounts([bad, good], ({ accountId }, marketType) =>
     registry.client({ exchange, marketType, credentials: keys[accountId === bad.accountId ? 0 : 1] ?? null })
   )
-  const sync = () => syncAccountBalances({ accounts, timeZone: 'UTC' })(testContext(database).context)
+  const sync = () => syncAccountBalances({ ...services, accounts, timeZone: 'UTC' })(testContext(database).context)
   const assetsOf = async ({ accountId }: SeededAccount) => {
     const rows = await database.run(sql => sql`select asset from account_balances where account_id = ${accountId}`)
     return rows.map(({ asset }) => asset)

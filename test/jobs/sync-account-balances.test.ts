@@ -14,12 +14,21 @@ import { assertRows } from '../support/assert-rows.ts'
 import { undoneBy } from '../support/jobs.ts'
 import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
-import { failuresOf, seedAccount, TestAccounts, testContext, tradingDatabase } from '../support/trading.ts'
+import {
+  failuresOf,
+  fixedInstruments,
+  fixedPrices,
+  seedAccount,
+  TestAccounts,
+  testContext,
+  tradingDatabase
+} from '../support/trading.ts'
 import { localDay } from '../support/trading-days.ts'
 
 /** A zone where it is about noon, so that "ten minutes ago" is the same day, whenever the test runs. */
 const { timeZone: noonZone } = localDay(12)
 const timeZone = 'Asia/Seoul'
+const services = { prices: fixedPrices({}), instruments: fixedInstruments() }
 const credentials = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 /** Deadlines that no call of these tests misses. */
 const PATIENT = { deadlineMs: 60_000, attemptMs: 30_000 }
@@ -39,7 +48,7 @@ async function setUp(t: Test, name: ExchangeName = 'BINANCE') {
     registry.client({ exchange, marketType, credentials })
   )
   const { context } = testContext(database)
-  const sync = () => syncAccountBalances({ accounts, timeZone: noonZone })(context)
+  const sync = () => syncAccountBalances({ ...services, accounts, timeZone: noonZone })(context)
   return { database, exchange, wallet, account, accounts, registry, sync }
 }
 
@@ -252,7 +261,11 @@ t.test('an account that cannot be read does not affect the others', async t => {
     registry.client({ exchange, marketType, isTestnet, credentials })
   )
   const { context, progress } = testContext(database)
-  t.hasStrict(await syncAccountBalances({ accounts, timeZone })(context), { accounts: 2, synced: 1, failed: 1 })
+  t.hasStrict(await syncAccountBalances({ ...services, accounts, timeZone })(context), {
+    accounts: 2,
+    synced: 1,
+    failed: 1
+  })
   t.strictSame(progress.at(-1), [2, 2])
 })
 
@@ -422,7 +435,7 @@ t.test('a run has one transaction at a time, so that it does not exhaust the poo
       }
     }
   })
-  const result = await syncAccountBalances({ accounts, timeZone })(context)
+  const result = await syncAccountBalances({ ...services, accounts, timeZone })(context)
   t.equal(result.synced, 3)
   t.strictSame(counts, [1, 1, 1, 1], 'one before, and one for each account: none failed')
 })
@@ -448,7 +461,7 @@ t.test('the accounts that wait longest are read first, so that a small rate limi
     })
   })
   const { context } = testContext(database)
-  const job = syncAccountBalances({ accounts, timeZone: noonZone })
+  const job = syncAccountBalances({ ...services, accounts, timeZone: noonZone })
   const runs: string[][] = []
   for (let run = 0; run < 8; run++) {
     read = []

@@ -58,6 +58,7 @@ t.test('a summary counts the executions from the beginning of the day to its end
   t.equal(at?.toISOString(), new Date(noon.at(0)).toISOString(), 'the values are those of the end of the day')
   t.strictSame(plain({ ...row }), {
     ...{ balances_as_of: null, orders_as_of: null, marks_as_of: null, positions_unmarked: 0, positions_old_mark: 0 },
+    ...{ equity: null, equity_return: null, equity_gaps: 0, equity_unvalued: 0 },
     ...{ account_id: '1', account: 'account 1', exchange: 'BINANCE', is_testnet: false, credentials_refused: false },
     ...{ chat_id: null, currency: 'USDT', start_balance: null, end_balance: null, realized_pnl: '-3.5' },
     ...{
@@ -75,34 +76,31 @@ t.test('a summary counts the executions from the beginning of the day to its end
   })
 })
 
-t.test(
-  'balances are the last ones before the start and the end of the day, and the drawdown is between them',
-  async t => {
-    await seed({ accounts: [{}, {}] })
-    await recordBalances(database, [
-      { at: noon.at(-40), total: '5000' },
-      { at: noon.at(-24.001), total: '100' },
-      { at: noon.at(-24), total: '200' },
-      { at: noon.at(-20), total: '150' },
-      { at: noon.at(-10), total: '160' },
-      { at: noon.at(0), total: '1' },
-      { at: noon.at(-24.001), total: '7', currency: 'BTC' },
-      { account: 1, at: noon.at(-30), total: '400' },
-      { account: 1, at: noon.at(-1), total: '300' }
-    ])
-    await run(dayBefore(noon.date), noon.timeZone)
-    assertRows(
-      t,
-      (await rowsOf(dayBefore(noon.date))).map(row => plain({ ...row })),
-      [
-        { account_id: '1', start_balance: '100', end_balance: '160', max_drawdown: '-0.25' },
-        { account_id: '2', start_balance: '400', end_balance: '300', max_drawdown: '-0.25' }
-      ]
-    )
-  }
-)
+t.test('balances are the last ones before the start and the end of the day, and have no drawdown', async t => {
+  await seed({ accounts: [{}, {}] })
+  await recordBalances(database, [
+    { at: noon.at(-40), total: '5000' },
+    { at: noon.at(-24.001), total: '100' },
+    { at: noon.at(-24), total: '200' },
+    { at: noon.at(-20), total: '150' },
+    { at: noon.at(-10), total: '160' },
+    { at: noon.at(0), total: '1' },
+    { at: noon.at(-24.001), total: '7', currency: 'BTC' },
+    { account: 1, at: noon.at(-30), total: '400' },
+    { account: 1, at: noon.at(-1), total: '300' }
+  ])
+  await run(dayBefore(noon.date), noon.timeZone)
+  assertRows(
+    t,
+    (await rowsOf(dayBefore(noon.date))).map(row => plain({ ...row })),
+    [
+      { account_id: '1', start_balance: '100', end_balance: '160', max_drawdown: null },
+      { account_id: '2', start_balance: '400', end_balance: '300', max_drawdown: null }
+    ]
+  )
+})
 
-t.test('a balance of zero has no drawdown, and a first balance within the day is the start balance', async t => {
+t.test('a balance of zero is known, and a first balance within the day is not the start balance', async t => {
   await seed({ accounts: [{}, {}] })
   await recordBalances(database, [
     { at: noon.at(-24.001), total: '0' },
@@ -115,10 +113,72 @@ t.test('a balance of zero has no drawdown, and a first balance within the day is
     (await rowsOf(dayBefore(noon.date))).map(row => plain({ ...row })),
     [
       { account_id: '1', start_balance: '0', end_balance: '0', max_drawdown: null },
-      { account_id: '2', start_balance: null, end_balance: '60', max_drawdown: '-0.25' }
+      { account_id: '2', start_balance: null, end_balance: '60', max_drawdown: null }
     ]
   )
 })
+
+t.test('the row of the valuation currency has equity, return and drawdown, net of external flows', async t => {
+  await seed({ accounts: [{}, {}, { exchange: 'UPBIT' }] })
+  await recordEquities([
+    [0, -25, '5000', '0'],
+    [0, -24.001, '100', '0'],
+    [0, -20, '200', '0'],
+    [0, -16, '300', '200'],
+    [0, -12, '150', '0'],
+    [0, -8, '50', '-100'],
+    [0, -4, '60', '0'],
+    [0, 0, '1', '0'],
+    // Flows that cannot be known, and one that is not computed yet.
+    [1, -20, '100', null],
+    [1, -16, '90', '0'],
+    [1, -12, '500', null],
+    [1, -8, '550', '0'],
+    [1, -4, '990', undefined],
+    [2, -4, '1000000', undefined]
+  ])
+  await run(dayBefore(noon.date), noon.timeZone)
+  assertRows(
+    t,
+    (await rowsOf(dayBefore(noon.date))).map(row => plain({ ...row })),
+    [
+      // 100 → 200 → 100 (and 200 more) → half of it → the same → 6/5.
+      { account_id: '1', equity: '60', equity_return: '-0.4', max_drawdown: '-0.75', equity_gaps: 0 },
+      { account_id: '2', equity: '990', equity_return: '-0.01', max_drawdown: '-0.1', equity_gaps: 1 },
+      { account_id: '3', currency: 'KRW', equity: '1000000', equity_return: null, max_drawdown: null, equity_gaps: 0 }
+    ]
+  )
+})
+
+t.test('a day is completed again when flows were computed after its summary', async t => {
+  await seed()
+  const day = dayBefore(noon.date)
+  await recordEquities([
+    [0, -20, '100', '0'],
+    [0, -0.2, '50', undefined]
+  ])
+  await run(day, noon.timeZone)
+  t.strictSame(await unfinished(noon.date, noon.timeZone), [noon.date])
+  await database.run(sql => sql`update equity_history set external_flow = -50, flow_at = now() where flow_at is null`)
+  t.strictSame(await unfinished(noon.date, noon.timeZone), [day, noon.date])
+  await run(day, noon.timeZone)
+  const [row] = await rowsOf(day)
+  t.hasStrict(plain({ ...row }), { equity: '50', equity_return: '0', max_drawdown: '0' })
+  t.strictSame(await unfinished(noon.date, noon.timeZone), [noon.date])
+})
+
+/** Records rows of the equity: index of the account, hours from noon, equity, and flow; undefined: not computed yet. */
+async function recordEquities(rows: readonly [number, number, string, string | null | undefined][]) {
+  for (const [account, hours, equity, flow] of rows) {
+    await database.run(
+      sql => sql`
+        insert into equity_history (account_id, at, currency, equity, cash, holdings, unrealized_pnl, external_flow, flow_at)
+        select account_id, ${new Date(noon.at(hours))}, case when exchange = 'UPBIT' then 'KRW' else 'USDT' end, ${equity},
+          ${equity}, 0, 0, ${flow ?? null}, ${flow === undefined ? null : new Date()}
+        from accounts order by account_id offset ${account} limit 1`
+    )
+  }
+}
 
 t.test('until three hours after the end of a day, its unrealised PnL is that of the open positions', async t => {
   await seed({
@@ -223,7 +283,8 @@ t.test('a day that is completed later than three hours after its end keeps its e
       losses: 0
     },
     ...{ win_rate: null, volume: '0', max_drawdown: null, is_final: true, at: new Date(noon.at(0)) },
-    ...{ balances_as_of: null, orders_as_of: null, marks_as_of: null, positions_unmarked: 0, positions_old_mark: 0 }
+    ...{ balances_as_of: null, orders_as_of: null, marks_as_of: null, positions_unmarked: 0, positions_old_mark: 0 },
+    ...{ equity: null, equity_return: null, equity_gaps: 0, equity_unvalued: 0 }
   })
 })
 
@@ -257,7 +318,7 @@ t.test('a repeated summary replaces every value', async t => {
           win_rate: '0.33333333333333333333',
           volume: '300'
         },
-        ...{ max_drawdown: '-0.2', is_final: false }
+        ...{ max_drawdown: null, is_final: false }
       }
     ]
   )

@@ -31,6 +31,10 @@ const summary = (rest: Partial<AccountSummary> = {}): AccountSummary => ({
   win_rate: '0.66666666666666666667',
   volume: '123456',
   max_drawdown: '-0.12345',
+  equity: '1500.25',
+  equity_return: '0.015',
+  equity_gaps: 0,
+  equity_unvalued: 0,
   is_final: true,
   at: AT,
   balances_as_of: null,
@@ -69,7 +73,8 @@ t.test('an account has a heading and three lines per currency', async t => {
       `• <b>${currency}</b> Balance 1,000 → 1,234,567.8901`,
       '  Net +10, Realised +12.5, Fees 2.5',
       '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
-      '  Unrealised -3, Drawdown -12.35%'
+      '  Unrealised -3',
+      '  Equity 1,500.25, return +1.50%, Drawdown -12.35%'
     ])
   ])
 })
@@ -82,10 +87,12 @@ t.test('the amounts have Korean labels', async t => {
     '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901',
     '  순손익 +10, 실현 손익 +12.5, 수수료 2.5, 금액을 알 수 없는 수수료 2',
     '  거래 4 (승 2, 패 1), 승률 66.67%, 체결 9, 거래대금 123,456',
-    '  미실현 손익 -3, 최대 낙폭 -12.35%',
+    '  미실현 손익 -3',
+    '  평가 자산 1,500.25, 수익률 +1.50%, 최대 낙폭 -12.35%',
     '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901',
     '  거래 없음',
-    '  미실현 손익 -3, 최대 낙폭 -12.35%'
+    '  미실현 손익 -3',
+    '  평가 자산 1,500.25, 수익률 +1.50%, 최대 낙폭 -12.35%'
   ])
 })
 
@@ -120,7 +127,7 @@ t.test('funding and interest are part of the net result, and shown where there a
 })
 
 t.test('an unknown value is a question mark or is left out', async t => {
-  const unknown = { start_balance: null, end_balance: null, unrealized_pnl: null, win_rate: null, max_drawdown: null }
+  const unknown = { start_balance: null, end_balance: null, unrealized_pnl: null, win_rate: null, equity: null }
   t.strictSame(
     accountText([summary(unknown), summary({ ...unknown, executions: 0, trades: 0 })], en)
       .split('\n')
@@ -137,13 +144,22 @@ t.test('an unknown value is a question mark or is left out', async t => {
   )
 })
 
+t.test('an equity is shown with what it is without; a return that is not known is a question mark', async t => {
+  const partly = summary({ equity_return: null, max_drawdown: null, equity_unvalued: 2, equity_gaps: 3 })
+  t.equal(
+    accountText([partly], en).split('\n').at(-1),
+    '  Equity 1,500.25, return ?, Drawdown ?, without a price, not included 2, periods not usable 3'
+  )
+})
+
 t.test('an amount of zero has no sign, and a small amount has all its digits', async t => {
   const small = summary({ realized_pnl: '0.00000001', fees: '0', unrealized_pnl: '0.000', end_balance: '-1234.5' })
   t.strictSame(accountText([small], en).split('\n').slice(1), [
     '• <b>USDT</b> Balance 1,000 → -1,234.5',
     '  Net +0.00000001, Realised +0.00000001, Fees 0',
     '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
-    '  Unrealised 0, Drawdown -12.35%'
+    '  Unrealised 0',
+    '  Equity 1,500.25, return +1.50%, Drawdown -12.35%'
   ])
 })
 
@@ -166,10 +182,12 @@ t.test('a value that is older than three periods of its job has the time from wh
     '• <b>USDT</b> Balance 1,000 → 1,234,567.8901 (as of 2026-11-24 20:57)',
     '  Net +10, Realised +12.5, Fees 2.5',
     '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
-    '  Unrealised -3 (as of 2026-11-24 20:44), marks older than 15 min 2, positions without a mark 1, Drawdown -12.35%',
+    '  Unrealised -3 (as of 2026-11-24 20:44), marks older than 15 min 2, positions without a mark 1',
+    '  Equity 1,500.25, return +1.50%, Drawdown -12.35%',
     '• <b>USDT</b> Balance 1,000 → 1,234,567.8901',
     '  No trades',
-    '  Unrealised -3, Drawdown -12.35%'
+    '  Unrealised -3',
+    '  Equity 1,500.25, return +1.50%, Drawdown -12.35%'
   ])
   t.strictSame(accountText([summary({ ...counted, unrealized_pnl: null })], ko).split('\n'), [
     '<b>main</b> (Binance)',
@@ -177,7 +195,8 @@ t.test('a value that is older than three periods of its job has the time from wh
     '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901 (기준 2026-11-24 20:57)',
     '  순손익 +10, 실현 손익 +12.5, 수수료 2.5',
     '  거래 4 (승 2, 패 1), 승률 66.67%, 체결 9, 거래대금 123,456',
-    '  미실현 손익 ? (기준 2026-11-24 20:44), 15분보다 오래된 평가 2, 평가되지 않은 포지션 1, 최대 낙폭 -12.35%'
+    '  미실현 손익 ? (기준 2026-11-24 20:44), 15분보다 오래된 평가 2, 평가되지 않은 포지션 1',
+    '  평가 자산 1,500.25, 수익률 +1.50%, 최대 낙폭 -12.35%'
   ])
   for (const [name, asOf] of Object.entries(old)) {
     t.equal(isOutdated(summary({ ...fresh, [name]: asOf }), maxAges), true, name)
