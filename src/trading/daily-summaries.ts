@@ -3,7 +3,7 @@ import { accountsWithoutCredentials } from '../accounts/account-table.ts'
 import { usersWithChats } from '../auth/user-table.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
-import { daysWithLaterFlows, equityOfDay } from './equity-of-day.ts'
+import { daysWithLaterFlows, type EquityOfDay, equityOfDay } from './equity-of-day.ts'
 import { winRate } from './performance-metrics.ts'
 import { byIndex, type PlanOptions, unseen, unseenSince } from './performance-store.ts'
 import { changedExecutions } from './replaced-executions.ts'
@@ -84,7 +84,6 @@ export async function summarise(
   day: string,
   { timeZone }: Pick<PlanOptions, 'timeZone'>
 ): Promise<Summarised> {
-  const equities = JSON.stringify(await equityOfDay(tx, day, timeZone))
   const [counts] = await tx<Summarised[]>`
     with day as (
       ${boundsOfDay(tx, day, timeZone)}
@@ -104,8 +103,7 @@ export async function summarise(
     ), checked as (
       ${checkedPerAccount(tx)}
     ), valued as (
-      select * from jsonb_to_recordset(${equities}::text::jsonb) as valued (account_id bigint, currency text, equity numeric,
-        equity_return numeric, max_drawdown numeric, equity_gaps integer, equity_unvalued integer)
+      ${valuedAccounts(tx, await equityOfDay(tx, day, timeZone))}
     ), mattering as (
       ${matteringCurrencies(tx, day)}
     ), written as (
@@ -140,6 +138,13 @@ export async function summarise(
     from written`
   if (!counts) throw new Error('a select without a row')
   return { ...counts }
+}
+
+/** The equity of the accounts as a relation. */
+function valuedAccounts(tx: TransactionSql, equities: readonly EquityOfDay[]) {
+  return tx`
+    select * from jsonb_to_recordset(${JSON.stringify(equities)}::text::jsonb) as valued (account_id bigint, currency text,
+      equity numeric, equity_return numeric, max_drawdown numeric, equity_gaps integer, equity_unvalued integer)`
 }
 
 /** The accounts and currencies that have a row, over the relations `account`, `traded`, `entered`, `held` and `valued`. */

@@ -48,7 +48,7 @@ const HUBS = ['USDT', 'BTC']
  * The price of one unit of an asset in a currency: of their pair, in either direction, otherwise of the pairs of both with
  * USDT, otherwise of those with BTC. Null without current prices. A quotient has 20 decimal places.
  */
-export function priceIn({ spot }: EquityPrices, asset: string, currency: string): Decimal | null {
+function priceIn({ spot }: EquityPrices, asset: string, currency: string): Decimal | null {
   const direct = pairPrice(spot, asset, currency)
   if (direct !== null) return direct
   for (const hub of HUBS) {

@@ -116,7 +116,7 @@ t.test('funding and interest are part of the net result, and shown where there a
   const lines = (rest: Partial<AccountSummary>) =>
     accountText([summary(rest)], en)
       .split('\n')
-      .slice(2, -1)
+      .slice(2, -2)
   const counts = '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456'
   t.strictSame(lines({ funding: '-1.5', interest: '0.25' }), [
     '  Net +8.25, Realised +12.5, Fees 2.5, Funding -1.5, Interest 0.25',
