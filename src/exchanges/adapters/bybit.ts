@@ -315,7 +315,6 @@ export class BybitClient implements ExchangeClient {
    * Source: bybit-exchange.github.io/docs/v5/account/transaction-log
    */
   async ledger(range: TimeRange, options?: CallOptions): Promise<LedgerReading> {
-    const { now } = this.#api.host
     const list = { route: ROUTES.log, idFields: ['id'], parse: (rows: unknown[]) => rows }
     const rows: unknown[] = []
     for (const window of ledgerWindows(range, BYBIT_LEDGER_WINDOW_MS).reverse()) {
@@ -324,7 +323,7 @@ export class BybitClient implements ExchangeClient {
     }
     const readsFills = (market: MarketType, symbol: string) => unifiedSymbol(symbol, market) !== null
     const log = { rows, timeOf: bybitLogTime, entriesOf: (row: JsonRecord) => bybitLedgerEntries(row, readsFills) }
-    return this.#api.parse('ledger', () => ledgerReading([log], range, now, options?.onInvalidRow))
+    return this.#api.parse('ledger', () => ledgerReading([log], range, options?.onInvalidRow))
   }
 
   async serverTime(options?: CallOptions): Promise<Millis> {

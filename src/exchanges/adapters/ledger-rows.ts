@@ -1,14 +1,10 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
-import { MINUTE } from '../../async/durations.ts'
 import { isZero } from '../../domain/decimal.ts'
 import type { LedgerEntry, LedgerReading } from '../../domain/ledger-entry.ts'
 import type { Millis } from '../../domain/millis.ts'
 import type { OnInvalidRow, TimeRange } from '../exchange-client.ts'
 import { type JsonRecord, recordOf, UnreadableAnswer } from '../http/answer-fields.ts'
 import { type TimeWindow, windowsBetween } from './fill-history.ts'
-
-/** A list may have an entry only a moment after its time, and times are known exactly to a second at best. */
-const SETTLED_AFTER_MS = MINUTE
 
 /** Rows of a list that changes a wallet. */
 export interface LedgerRows {
@@ -27,22 +23,21 @@ export interface LedgerRows {
 
 /**
  * The entries of a range in several lists, each once, oldest first, without those of zero. They are complete until the
- * first row that is pending or cannot be read, or the beginning of the range for one without a time, and until a minute
- * before now. Rows that cannot be read are passed to `onInvalidRow`.
+ * first row that is pending or cannot be read, or the beginning of the range for one without a time. Rows that cannot be
+ * read are passed to `onInvalidRow`. What the exchange lists only a moment after its time is found by the caller, who reads
+ * the end of a range again.
  *
- * @param now of the exchange
  * @throws {UnreadableAnswer} without `onInvalidRow`, for the first row that cannot be read
  */
 export function ledgerReading(
   lists: readonly LedgerRows[],
   { from, until }: TimeRange,
-  now: Millis,
   onInvalidRow: OnInvalidRow | undefined
 ): LedgerReading {
   const entries = new Map<string, LedgerEntry>()
-  let bound = Math.min(until, now - SETTLED_AFTER_MS)
+  let bound = until
   for (const { rows, timeOf, settlesLater = false, entriesOf } of lists) {
-    const last = settlesLater ? Math.max(until, now) : until
+    const last = settlesLater ? Number.POSITIVE_INFINITY : until
     for (const row of rows.toReversed()) {
       let at = from
       try {

@@ -334,14 +334,13 @@ export class OkxClient implements ExchangeClient {
    * Source: okx.com/docs-v5/en, "Get bills details (last 7 days)" and "(last 3 months)"
    */
   async ledger(range: TimeRange, options?: CallOptions): Promise<LedgerReading> {
-    const { now } = this.#api.host
-    const { before, after } = splitAt(range, now - RECENT_BILLS_MS)
+    const { before, after } = splitAt(range, this.#api.host.now - RECENT_BILLS_MS)
     const older = before && (await this.#bills(ROUTES.olderBills, before, options))
     const newer = after && (await this.#bills(ROUTES.bills, after, options))
     const rows = [...(newer ?? []), ...(older ?? [])]
     const readsFills = (market: MarketType, instId: string) => unifiedSymbol(instId, market) !== null
     const list = { rows, timeOf: okxBillTime, entriesOf: (row: JsonRecord) => okxLedgerEntries(row, readsFills) }
-    return this.#api.parse('ledger', () => ledgerReading([list], range, now, options?.onInvalidRow))
+    return this.#api.parse('ledger', () => ledgerReading([list], range, options?.onInvalidRow))
   }
 
   /** The bills of a range, and of a millisecond around it: it is not documented whether its ends are included. */

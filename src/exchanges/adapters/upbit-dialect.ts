@@ -344,8 +344,7 @@ export class DialectClient implements ExchangeClient {
   async ledger(range: TimeRange, options?: CallOptions): Promise<LedgerReading> {
     const lists = await Promise.all(this.#transfers.map(list => this.#transfersOf(list, range, options)))
     const read = lists.filter(list => list !== null)
-    const { now } = this.#api.host
-    const reading = this.#api.parse('ledger', () => ledgerReading(read, range, now, options?.onInvalidRow))
+    const reading = this.#api.parse('ledger', () => ledgerReading(read, range, options?.onInvalidRow))
     return read.length < lists.length ? { ...reading, gaps: ['permission'] } : reading
   }
 
