@@ -1,4 +1,4 @@
-// npm run bench:rate-shares: how long accounts wait for their orders and balances under the rate limits of each exchange,
+// npm run bench:rate-shares: how long accounts wait for their orders, balances and ledgers under the rate limits of each exchange,
 // in six simulated hours. Uses the limits and costs of the adapters and the product's own budget, with one open order per
 // account, an exchange that answers at once, and the schedules, waits and concurrency of the jobs. What is allowed grows
 // linearly with the accounts. Then the weight of a run, and the period that results from it by the product's own estimate.
@@ -91,11 +91,13 @@ function simulate(costs: Awaited<ReturnType<typeof costsOf>>, accounts: number) 
   const prices = jobOf('prices', 31 * SECOND, 1, costs.prices, 1)
   const orders = jobOf('orders', 29 * SECOND, 16, costs.order, accounts)
   const balances = jobOf('balances', 59 * SECOND, 8, costs.balances, accounts)
-  for (; now < HOURS * 60 * MINUTE; now += STEP_MS) for (const job of [prices, orders, balances]) step(job, budget, now)
-  for (const job of [prices, orders, balances]) {
+  const ledger = jobOf('ledger', 300 * SECOND, 8, costs.ledger, accounts)
+  const jobs = [prices, orders, balances, ledger]
+  for (; now < HOURS * 60 * MINUTE; now += STEP_MS) for (const job of jobs) step(job, budget, now)
+  for (const job of jobs) {
     for (const readAt of job.readAt) job.worstMs = Math.max(job.worstMs, now - Math.max(0, readAt))
   }
-  return { prices, orders, balances }
+  return { prices, orders, balances, ledger }
 }
 
 /** What all accounts need, divided by the guaranteed part of the limit, and one run. In ms. */
@@ -147,21 +149,22 @@ const seconds = (ms: number) => (ms / SECOND).toFixed(0)
 
 say(`Longest wait of an account in ${HOURS} simulated hours, in seconds (in brackets what is allowed)`)
 say()
-say('| exchange | market | accounts | orders | balances | prices | accounts never read |')
-say('|---|---|---|---|---|---|---|')
+say('| exchange | market | accounts | orders | balances | ledgers | prices | accounts never read |')
+say('|---|---|---|---|---|---|---|---|')
 for (const exchange of EXCHANGE_NAMES) {
   for (const marketType of MARKET_TYPES) {
     if (CATALOGUE[exchange].markets[marketType] === undefined) continue
     const costs = await costsOf(exchange, marketType)
     for (const accounts of SIZES) {
-      const { prices, orders, balances } = simulate(costs, accounts)
-      const starved = [orders, balances].flatMap(({ readAt }) => readAt.filter(at => at === NEVER)).length
+      const { prices, orders, balances, ledger } = simulate(costs, accounts)
+      const starved = [orders, balances, ledger].flatMap(({ readAt }) => readAt.filter(at => at === NEVER)).length
       const cell = (job: Job) => `${seconds(job.worstMs)} (${seconds(boundOf(job, costs.limits))})`
       const name = `${exchange} ${marketType}, ${accounts} accounts`
       say(
-        `| ${exchange} | ${marketType} | ${accounts} | ${cell(orders)} | ${cell(balances)} | ${seconds(prices.worstMs)} | ${starved} |`
+        `| ${exchange} | ${marketType} | ${accounts} | ${cell(orders)} | ${cell(balances)} | ${cell(ledger)} | ${seconds(prices.worstMs)} | ${starved} |`
       )
-      for (const job of [orders, balances]) bar(`${name}: ${job.purpose}`, job.worstMs <= boundOf(job, costs.limits))
+      for (const job of [orders, balances, ledger])
+        bar(`${name}: ${job.purpose}`, job.worstMs <= boundOf(job, costs.limits))
       bar(`${name}: prices`, prices.worstMs <= 2 * prices.everyMs)
     }
   }

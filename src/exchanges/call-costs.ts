@@ -1,5 +1,6 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 import { Agent } from 'undici'
+import { HOUR } from '../async/durations.ts'
 import type { Market } from '../domain/market.ts'
 import { CATALOGUE } from './catalogue.ts'
 import type { ExchangeClient, OrderCosts } from './exchange-client.ts'
@@ -20,6 +21,8 @@ export interface CallCosts {
   order: readonly Cost[]
   /** The wallet of one account. */
   balances: readonly Cost[]
+  /** The ledger of one wallet: one window of each list, with one page. */
+  ledger: readonly Cost[]
   /** The prices of the market, the mark prices included, once per replica. */
   prices: readonly Cost[]
 }
@@ -27,8 +30,8 @@ export interface CallCosts {
 const CREDENTIALS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 
 /**
- * The limits and costs of a market. Its adapter is called with a gateway that records the first route of each call and sends
- * nothing.
+ * The limits and costs of a market. Its adapter is called with a gateway that records the first route of each call, or of
+ * each list, and sends nothing.
  *
  * @param baseUrl root of the API for this market, real or testnet
  */
@@ -43,6 +46,7 @@ export async function callCosts({ exchange, marketType }: Market, baseUrl: strin
     })
     return gateway.routes.flatMap(({ costs }) => costs)
   }
+  const now = Date.now()
   const order = await costsOf(one =>
     one.order({ exchangeOrderId: '1', exchangeSymbol: spelled({ exchange, marketType }), createdAt: 0 })
   )
@@ -52,6 +56,7 @@ export async function callCosts({ exchange, marketType }: Market, baseUrl: strin
     orderCosts: client.orderCosts,
     order,
     balances: await costsOf(one => one.balances()),
+    ledger: await costsOf(one => one.ledger({ from: now - HOUR, until: now })),
     prices: [...(await costsOf(one => one.lastPrices())), ...(await costsOf(one => one.markPrices()))]
   }
 }
@@ -89,9 +94,9 @@ class RecordingHost extends ExchangeHost {
     this.#routes = routes
   }
 
-  /** Sends nothing. @throws {ExchangeError} always */
+  /** Sends nothing. A list that the key may not read does not end the reading of the others. @throws {ExchangeError} always */
   override async call<T>({ route }: ReadCall<T>): Promise<T> {
     this.#routes.push(route)
-    throw new ExchangeError('unavailable', { exchange: this.#exchange, operation: route.operation })
+    throw new ExchangeError('permission', { exchange: this.#exchange, operation: route.operation })
   }
 }

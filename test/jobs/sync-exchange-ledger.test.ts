@@ -1,10 +1,12 @@
 import t from 'tap'
 import { DAY, HOUR, MINUTE } from '../../src/async/durations.ts'
+import { EXCHANGE_NAMES } from '../../src/domain/market.ts'
 import { recordBalances } from '../../src/trading/balances.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { undoneBy } from '../support/jobs.ts'
 import { entriesOf, ledgerSync, readingsOf, sumsOf } from '../support/ledger-sync.ts'
 import { changingRows } from '../support/simulated-exchange/edits.ts'
+import { totalOf } from '../support/simulated-exchange/ledger.ts'
 import { failuresOf, seedAccount, TestAccounts } from '../support/trading.ts'
 
 t.test('each change of a wallet is one entry, with all digits, however often it is read', async t => {
@@ -27,6 +29,24 @@ t.test('each change of a wallet is one entry, with all digits, however often it 
   t.hasStrict(await sync(5 * MINUTE), { wallets: 2, entries: 0, conflicts: 0 })
   t.equal((await entriesOf(database)).length, 7, 'what was before the account was added is no entry')
 })
+
+for (const exchange of EXCHANGE_NAMES) {
+  t.test(`${exchange}: the entries add up to the wallets`, async t => {
+    const { database, ledger, account, seeded, start, sync } = await ledgerSync(t, { exchange, ageMs: 10 * DAY })
+    for (const day of [9, 8, 1]) {
+      const at = start - day * DAY
+      ledger.deposit(account, 'USDT', '1000.00000001', { at })
+      ledger.withdraw(account, 'USDT', '99.5', { fee: '0.5', at: at + 1_000 })
+      ledger.deposit(account, 'BTC', '0.25', { at: at + 2_000 })
+    }
+    t.hasStrict(await sync(), { failed: 0, wallets_incomplete: 0, wallets_behind: 0, conflicts: 0 })
+    t.hasStrict(await sync(5 * MINUTE), { entries: 0, failed: 0, conflicts: 0 }, 'a repeat records nothing')
+    t.strictSame(await sumsOf(database, seeded), {
+      'SPOT BTC': totalOf(account, 'SPOT', 'BTC'),
+      'SPOT USDT': totalOf(account, 'SPOT', 'USDT')
+    })
+  })
+}
 
 t.test('fills are no entries: the results and commissions of futures are in the executions', async t => {
   const { database, simulated, account, sync } = await ledgerSync(t)

@@ -18,6 +18,7 @@ const listing: CallCosts = {
     { limit: 'key', weight: 1 }
   ],
   balances: [{ limit: 'weight', weight: 5 }],
+  ledger: [],
   prices: [{ limit: 'weight', weight: 2 }]
 }
 

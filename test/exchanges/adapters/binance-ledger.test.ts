@@ -26,9 +26,7 @@ async function setUp(t: Test) {
   const registry = new ExchangeRegistry({ dispatcher, urls: simulated.urls, deadlineMs: 60_000, attemptMs: 30_000 })
   const read = async (marketType: MarketType, from: number, until = NOW, options: CallOptions = {}) => {
     const client = registry.client({ exchange: 'BINANCE', marketType, credentials })
-    const reading = await client.ledger?.({ from, until }, options)
-    if (reading === undefined) throw new Error('the client has no ledger')
-    return reading
+    return await client.ledger({ from, until }, options)
   }
   return { simulated, account, ledger: simulated.ledger, read }
 }
