@@ -16,6 +16,7 @@ const COPIED = [
   'scripts',
   'patches',
   'package.json',
+  'package-lock.json',
   'tsconfig.json'
 ]
 const TESTS = [
