@@ -45,7 +45,8 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
     'actor text, error_code text, finished_at timestamptz, instance text, job_id text, lease_expires_at timestamptz, lease_token uuid, outcome text, progress_done int4, progress_total int4, result jsonb, run_id uuid, scheduled_for timestamptz, seq int8, skipped_count int4, started_at timestamptz, trigger text',
   ledger_entries:
     'account_id int8, amount numeric, asset text, at timestamptz, conflict jsonb, entry_id int8, exchange_entry_id text, exchange_kind text, kind text, recorded_at timestamptz, symbol text, wallet text',
-  ledger_readings: 'account_id int8, attempted_at timestamptz, incomplete jsonb, read_until timestamptz, wallet text',
+  ledger_readings:
+    'account_id int8, attempted_at timestamptz, incomplete jsonb, listed_until timestamptz, read_until timestamptz, wallet text',
   orders:
     'account_id int8, average_price numeric, base text, created_at timestamptz, error_code text, exchange_order_id text, exchange_symbol text, fill_checks int4, fill_retries int4, filled_quantity numeric, fills_due_at timestamptz, flagged_at timestamptz, is_mark_price bool, last_checked_at timestamptz, market_type text, mismatch text, mismatch_checks int4, misses int4, order_id int8, order_type text, origin text, position_side text, price numeric, quantity numeric, quote text, side text, status text, stop_price numeric, strategy_account_id int8, superseded_at timestamptz, symbol text, updated_at timestamptz',
   outbox:

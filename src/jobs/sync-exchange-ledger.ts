@@ -207,7 +207,7 @@ class LedgerSync {
     const { recorded, conflicts } = await this.#inTurn(() =>
       this.#context.transaction(async tx => {
         const result = await recordLedgerEntries(tx, wallet, window.entries)
-        await recordLedgerReading(tx, wallet, window.progress)
+        await recordLedgerReading(tx, wallet, window.progress, range.until)
         return result
       })
     )

@@ -41,19 +41,24 @@ export async function accountLedgers(tx: TransactionSql): Promise<ReadonlyMap<st
 
 /**
  * Records how far the ledger of a wallet was read, now. The time decreases when an entry before it is pending. Idempotent.
+ *
+ * @param listedUntil the end of what was read, pending entries aside. The latest one is kept
  */
 export async function recordLedgerReading(
   tx: TransactionSql,
   { accountId, wallet }: LedgerWallet,
-  { readUntil, incomplete }: LedgerProgress
+  { readUntil, incomplete }: LedgerProgress,
+  listedUntil: Millis
 ): Promise<void> {
   await tx`
-    insert into ledger_readings (account_id, wallet, read_until, incomplete)
+    insert into ledger_readings as r (account_id, wallet, read_until, listed_until, incomplete)
     values (
-      ${accountId}, ${wallet}, to_timestamp(${readUntil}::numeric / 1000), ${JSON.stringify(incomplete)}::text::jsonb
+      ${accountId}, ${wallet}, to_timestamp(${readUntil}::numeric / 1000), to_timestamp(${listedUntil}::numeric / 1000),
+      ${JSON.stringify(incomplete)}::text::jsonb
     )
     on conflict (account_id, wallet) do update set
-      read_until = excluded.read_until, incomplete = excluded.incomplete, attempted_at = now()`
+      read_until = excluded.read_until, listed_until = greatest(r.listed_until, excluded.listed_until),
+      incomplete = excluded.incomplete, attempted_at = now()`
 }
 
 /**

@@ -96,7 +96,8 @@ function walletStates(tx: TransactionSql, wallets: readonly WalletToCompare[]) {
   return tx`
     last as materialized (
       select w.account_id, w.wallet as subject, book_opened_at(w.account_id, w.wallet) as opened_at, c.compared_at,
-        r.read_at, coalesce(r.incomplete ? w.wallet, false) as is_incomplete, l.read_until
+        r.read_at, coalesce(r.incomplete ? w.wallet, false) as is_incomplete,
+        greatest(l.read_until, l.listed_until) as read_until
       from ${walletsIn(tx, wallets)}
       left join book_checks c on c.account_id = w.account_id and c.subject = w.wallet
       left join balance_readings r on r.account_id = w.account_id

@@ -148,6 +148,17 @@ t.test('a wallet is postponed until its balance, its ledger and its orders were 
   t.hasStrict(await books.reconcile(), { compared: 0, postponed: 1 }, 'the ledger was not')
 })
 
+t.test('a pending entry, which holds back the ledger, does not postpone the comparison', async t => {
+  const books = await TestBooks.create(t)
+  await books.open('USDT', '1000')
+  await books.round({ USDT: '1000' })
+  await books.read({ USDT: '1001' })
+  await books.database.run(
+    sql => sql`update ledger_readings set read_until = now() - interval '1 hour', listed_until = now()`
+  )
+  t.hasStrict(await books.reconcile(), { compared: 1, postponed: 0, differences: 1 })
+})
+
 t.test('an account without an opening is not compared, and counted', async t => {
   const books = await TestBooks.create(t)
   books.positions = [position('1')]

@@ -12,10 +12,12 @@ t.test('a reading is recorded to the millisecond', async t => {
   const incomplete: IncompletePeriod[] = [{ from: AT - 10, until: AT, code: 'permission' }]
   const readings = async () => (await database.transaction(accountLedgers)).get(accountId)?.readings
   t.strictSame(await readings(), {})
-  await database.transaction(tx => recordLedgerReading(tx, wallet, { readUntil: AT, incomplete }))
+  await database.transaction(tx => recordLedgerReading(tx, wallet, { readUntil: AT, incomplete }, AT + 7))
   t.strictSame(await readings(), { FUTURES: { readUntil: AT, incomplete } })
-  await database.transaction(tx => recordLedgerReading(tx, wallet, { readUntil: AT - 1, incomplete: [] }))
+  await database.transaction(tx => recordLedgerReading(tx, wallet, { readUntil: AT - 1, incomplete: [] }, AT + 6))
   t.strictSame(await readings(), { FUTURES: { readUntil: AT - 1, incomplete: [] } })
+  const rows = await database.run(sql => sql`select listed_until from ledger_readings`)
+  t.strictSame([...rows], [{ listed_until: new Date(AT + 7) }], 'the latest end is kept')
 })
 
 t.test('accounts without a reading come first, then the one that was tried longest ago', async t => {
