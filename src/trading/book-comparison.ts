@@ -61,7 +61,8 @@ const READ_AFTER = '5 seconds'
  * amount), what changed our values since the readings.
  *
  * Our value is that of the moment at which the exchange was read: the current one without what changed it since. That moment
- * is not known exactly. Of the values that ours had around it, the nearest to that of the exchange counts.
+ * is not known exactly. If one of the values that ours had around it is equal to that of the exchange, that one counts;
+ * otherwise the value at the recorded time.
  *
  * @returns common table expressions, of which `compared` has the columns of the result
  */
@@ -83,25 +84,26 @@ export function comparison(sql: Sql | TransactionSql) {
       ) as is_first
       from readings r join recent e using (account_id, subject, name, side) where e.at > r.first_at
     ), candidates as (
-      select reading_id, account_id, subject, name, side, theirs, read_at, tolerance, difference_id, ours, 0 as rank
+      select reading_id, account_id, subject, name, side, theirs, read_at, tolerance, difference_id, ours, 0 as rank, at
       from moments where at <= last_at
       union all
-      select reading_id, account_id, subject, name, side, theirs, read_at, tolerance, difference_id, ours_now - since, 0
+      select reading_id, account_id, subject, name, side, theirs, read_at, tolerance, difference_id, ours_now - since, 0, null
       from moments where is_first
       union all
       -- Where nothing has changed since.
-      select reading_id, account_id, subject, name, side, theirs, read_at, tolerance, difference_id, ours_now, 1
+      select reading_id, account_id, subject, name, side, theirs, read_at, tolerance, difference_id, ours_now, 1, null
       from readings
-    ), nearest as (
+    ), chosen as (
       select distinct on (reading_id) *, abs(theirs - ours) <= tolerance as is_equal
-      from candidates order by reading_id, rank, abs(theirs - ours)
+      from candidates
+      order by reading_id, rank, abs(theirs - ours) <= tolerance desc, coalesce(at <= read_at, true) desc, at desc nulls last
     ), keys as (
       select account_id, subject, name, side, max(difference_id) as difference_id,
         min(ours) filter (where difference_id is null) as ours, min(theirs) filter (where difference_id is null) as theirs,
         min(read_at) filter (where difference_id is null) as read_at,
         bool_and(is_equal) filter (where difference_id is null) as is_equal,
         bool_and(is_equal) filter (where difference_id is not null) as was_in_flight
-      from nearest group by account_id, subject, name, side
+      from chosen group by account_id, subject, name, side
       having not bool_and(is_equal) or max(difference_id) is not null
     ), compared as (
       select k.account_id, k.subject, k.name, k.side, trim_scale(k.ours)::text as ours,
