@@ -1,6 +1,6 @@
 import t from 'tap'
 import { MINUTE, SECOND } from '../../src/async/durations.ts'
-import { EXCHANGE_NAMES, MARKET_TYPES } from '../../src/domain/market.ts'
+import { EXCHANGE_NAMES, type ExchangeName, MARKET_TYPES, type MarketType } from '../../src/domain/market.ts'
 import { type CallCosts, callCosts } from '../../src/exchanges/call-costs.ts'
 import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
 import { budgetNeeds, isNearLimit, type MarketLoad, needText } from '../../src/trading/budget-need.ts'
@@ -102,12 +102,25 @@ t.test('the costs of the calls of every market are those of its adapter', async 
   }
   t.strictSame(costs, {
     'BINANCE SPOT': ['4 weight', '20 weight', '4 weight'],
-    'BINANCE FUTURES': ['1 weight', '5 weight', '2 weight'],
+    'BINANCE FUTURES': ['1 weight', '5 weight', '2 weight, 10 weight'],
     'BYBIT SPOT': ['1 address, 1 key', '1 address, 1 key', '1 address'],
     'BYBIT FUTURES': ['1 address, 1 key', '1 address, 1 key', '1 address'],
     'OKX SPOT': ['1 order', '1 balance', '1 tickers'],
-    'OKX FUTURES': ['1 order', '1 balance', '1 tickers'],
+    'OKX FUTURES': ['1 order', '1 balance', '1 tickers, 1 mark-price'],
     'UPBIT SPOT': ['1 private', '1 private', '1 public'],
     'BITHUMB SPOT': ['1 private', '1 private', '1 public']
   })
+})
+
+t.test('the costs of a ledger are those of all its lists', async t => {
+  const sums = async (exchange: ExchangeName, marketType: MarketType) => {
+    const url = CATALOGUE[exchange].markets[marketType]?.url ?? ''
+    const sum: Record<string, number> = {}
+    for (const { limit, weight } of (await callCosts({ exchange, marketType }, url)).ledger) {
+      sum[limit] = (sum[limit] ?? 0) + weight
+    }
+    return sum
+  }
+  t.strictSame(await sums('BINANCE', 'SPOT'), { wallet: 26, wallet_user: 21_000 })
+  t.strictSame(await sums('BINANCE', 'FUTURES'), { weight: 30 })
 })

@@ -61,7 +61,7 @@ t.test('the needs of accounts come from their unfinished orders, and the waits f
     budget?.limits.map(({ marketTypes, weightPerRun, used }) => ({ marketTypes, weightPerRun, used })),
     [
       // Two accounts with the two lists of one symbol (1 + 1 each), one with one order, and three wallets.
-      { marketTypes: ['FUTURES'], weightPerRun: { prices: 2, orders: 5, balances: 15 }, used: null },
+      { marketTypes: ['FUTURES'], weightPerRun: { prices: 12, orders: 5, balances: 15 }, used: null },
       { marketTypes: ['SPOT'], weightPerRun: { prices: 4, orders: 0, balances: 60 }, used: null }
     ]
   )
@@ -104,14 +104,14 @@ t.test(
           exchange: 'BINANCE',
           accounts: 40,
           limit: 'weight',
-          need: 1.5,
-          estimate: '40 accounts: 1.5 × the limit, orders every 56 s, balances every 59 s',
+          need: 1.51,
+          estimate: '40 accounts: 1.5 × the limit, orders every 58 s, balances every 59 s',
           msg: 'accounts need more than the rate limit, or nearly so'
         }
       ]
     )
     const set = gauges(budgets)
-    t.equal(set.trading_health_exchange_need_ratio?.toFixed(2), '1.50')
+    t.equal(set.trading_health_exchange_need_ratio?.toFixed(2), '1.51')
     t.strictSame(Object.keys(set).sort(), [
       'trading_health_exchange_need_ratio',
       'trading_health_exchange_period_seconds balances',
