@@ -31,6 +31,7 @@ export const CLUSTER_JOBS: Readonly<Record<string, string>> = {
   daily_summary: 'send_daily_summary',
   calculate_performance: 'calculate_daily_performance',
   sync_balances: 'sync_account_balances',
+  sync_ledger: 'sync_exchange_ledger',
   reconcile_books: 'reconcile_books',
   housekeeping: 'housekeeping'
 }

@@ -18,6 +18,7 @@ const jobs = {
   update_orders: 'trade_executions',
   calculate_pnl: 'strategy_positions',
   sync_balances: 'account_balances',
+  sync_ledger: 'ledger_readings',
   daily_summary: 'outbox',
   calculate_performance: 'strategy_performance'
 }
@@ -83,8 +84,10 @@ t.test('kill -9 in the middle of each job loses and duplicates nothing', async t
   for (const order of placed.slice(0, ORDERS / 2)) exchange.fill(order)
   t.match(await trigger(other, 'update_orders', true), { status: 200, answer: { result: { fills: ORDERS / 2 } } })
   for (const order of placed.slice(ORDERS / 2)) exchange.fill(order)
+  exchange.ledger.deposit(account, 'USDT', '5.25')
+  exchange.ledger.transfer(account, 'USDT', '2', 'SPOT', 'FUTURES')
 
-  await t.test('all five jobs wait in their transactions when the replica is killed', async t => {
+  await t.test('all jobs wait in their transactions when the replica is killed', async t => {
     const locks = await sql.reserve()
     await locks`begin`
     for (const table of Object.values(jobs)) await locks`lock table ${locks(table)} in exclusive mode`
@@ -140,6 +143,10 @@ t.test('kill -9 in the middle of each job loses and duplicates nothing', async t
     const [usdt] = await sql`select total from account_balances where market_type = 'SPOT' and asset = 'USDT'`
     const wallet = account.balances.SPOT.get('USDT')
     t.equal(new Big(String(usdt?.total)).toFixed(), new Big(wallet?.free ?? 0).toFixed(), 'balance')
+    const [ledger] =
+      await sql`select count(*)::int as count, sum(amount)::text as sum from ledger_entries where kind <> 'opening'`
+    t.equal(ledger?.count, 3, 'a deposit, and both sides of a transfer')
+    t.equal(ledger?.sum, '5.25', 'their sum')
     const [day] = await sql`
       select count(*)::int as count, sum(daily_pnl) as pnl, max(cumulative_pnl) as cumulative from strategy_performance`
     t.equal(day?.count, 1, 'one day of performance')

@@ -25,6 +25,7 @@ const jobs = {
   update_orders: 'update_open_orders',
   calculate_pnl: 'calculate_unrealized_pnl',
   sync_balances: 'sync_account_balances',
+  sync_ledger: 'sync_exchange_ledger',
   daily_summary: 'send_daily_summary',
   calculate_performance: 'calculate_daily_performance',
   housekeeping: 'housekeeping'
