@@ -218,6 +218,7 @@ const tableOwners: Record<string, string> = {
   strategies: 'trading',
   strategy_accounts: 'trading',
   strategy_capital: 'trading',
+  fill_readings: 'trading',
   orders: 'trading',
   trade_executions: 'trading',
   replaced_executions: 'trading',

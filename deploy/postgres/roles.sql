@@ -49,6 +49,7 @@ grant select, insert, update on
   ledger_readings,
   funding_shares,
   funding_progress,
+  fill_readings,
   book_totals,
   book_checks,
   daily_account_summaries,

@@ -93,6 +93,8 @@ export interface ExchangeClient {
   readonly marketType: MarketType
   readonly isTestnet: boolean
   readonly orderCosts: OrderCosts
+  /** How the exchange lists fills: all of the account, those of a symbol, or those of an order. */
+  readonly fillsListedBy: 'account' | 'symbol' | 'order'
   /** How far back `accountFills` reads, in milliseconds. */
   readonly fillsReachMs: Millis
   /** How far back the exchange lists its ledger, in milliseconds. */

@@ -58,6 +58,10 @@ export class ObservedClient implements ExchangeClient {
     return this.#client.orderCosts
   }
 
+  get fillsListedBy(): ExchangeClient['fillsListedBy'] {
+    return this.#client.fillsListedBy
+  }
+
   get fillsReachMs(): Millis {
     return this.#client.fillsReachMs
   }

@@ -129,6 +129,7 @@ export class ScriptedExchange {
       marketType,
       isTestnet: false,
       orderCosts: this.orderCosts,
+      fillsListedBy: 'symbol',
       fillsReachMs: Number.POSITIVE_INFINITY,
       ledgerReachMs: Number.POSITIVE_INFINITY,
       openOrders: async ({ exchangeSymbol: only } = {}) => {

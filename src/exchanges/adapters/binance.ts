@@ -200,6 +200,7 @@ export class BinanceClient implements ExchangeClient {
   readonly marketType: MarketType
   readonly isTestnet: boolean
   readonly orderCosts: OrderCosts
+  readonly fillsListedBy = 'symbol'
   readonly fillsReachMs: Millis
   readonly #api: ExchangeApi<unknown>
   readonly #routes: MarketRoutes

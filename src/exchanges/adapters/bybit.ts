@@ -167,6 +167,7 @@ export class BybitClient implements ExchangeClient {
   readonly marketType: MarketType
   readonly isTestnet: boolean
   readonly orderCosts: OrderCosts
+  readonly fillsListedBy = 'account'
   readonly fillsReachMs = BYBIT_WINDOWS.retentionMs
   readonly ledgerReachMs = BYBIT_LEDGER_REACH_MS
   readonly #api: ExchangeApi<JsonRecord>

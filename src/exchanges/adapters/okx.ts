@@ -169,6 +169,7 @@ const CONTRACTS = new WeakMap<ExchangeHost, KnownContracts>()
 export class OkxClient implements ExchangeClient {
   readonly exchange = 'OKX'
   readonly orderCosts: OrderCosts = ONE_CALL_EACH
+  readonly fillsListedBy = 'account'
   readonly fillsReachMs = FILLS_REACH_MS
   readonly ledgerReachMs = OKX_LEDGER_REACH_MS
   readonly marketType: MarketType

@@ -159,6 +159,7 @@ export class DialectClient implements ExchangeClient {
   readonly marketType = 'SPOT'
   readonly isTestnet = false
   readonly orderCosts: OrderCosts = ONE_CALL_EACH
+  readonly fillsListedBy = 'order'
   readonly fillsReachMs = FILLS_REACH_MS
   readonly ledgerReachMs = TOKEN_LEDGER_REACH_MS
   readonly #api: ExchangeApi<unknown>

@@ -1,0 +1,262 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { Account } from '../accounts/account.ts'
+import { SECOND } from '../async/durations.ts'
+import type { TransactionSql } from '../database/client.ts'
+import { type Decimal, Exact } from '../domain/decimal.ts'
+import type { Pair } from '../domain/pair.ts'
+import type { PositionSide } from '../domain/position.ts'
+import { CATALOGUE } from '../exchanges/catalogue.ts'
+import { recountBooks } from './book-totals.ts'
+import type { FillReading, Holdings } from './fill-readings.ts'
+import { writeChanges } from './order-writes.ts'
+import { bookEntries, type Entry } from './position-ledger.ts'
+
+/** Prefix of the trade id of an execution that is an opening position. */
+const OPENING = 'opening:'
+/** Upbit and Bithumb write times in whole seconds. */
+const MARGIN_MS = SECOND
+
+/** A reading of holdings that is not recorded yet. */
+export type PendingOpening = FillReading & { opening: Holdings }
+
+/**
+ * Whether the holdings that were read can be recorded. `pending`: an execution of before the end of the reading may not
+ * be recorded yet. `disturbed`: something was executed or changed a wallet while they were read, so that they are of no
+ * one moment and must be read again.
+ */
+export async function openingState(
+  tx: TransactionSql,
+  accountId: string,
+  openings: readonly PendingOpening[]
+): Promise<'ready' | 'pending' | 'disturbed'> {
+  const from = new Date(Math.min(...openings.map(({ opening }) => opening.from)) - MARGIN_MS)
+  const until = Math.max(...openings.map(({ opening }) => opening.until)) + MARGIN_MS
+  if (openings.some(({ readUntil }) => readUntil <= until)) return 'pending'
+  const end = new Date(until)
+  const [row] = await tx<{ unread: boolean; disturbed: boolean }[]>`
+    select exists (
+        select from orders
+        where account_id = ${accountId} and exchange_order_id is not null and (
+          status in ('pending', 'open', 'partially_filled')
+          and (coalesce(last_checked_at, created_at) <= ${end} or fill_checks > 0)
+        )
+      ) as unread,
+      exists (
+        select from trade_executions where account_id = ${accountId} and executed_at between ${from} and ${end}
+      ) or exists (
+        select from ledger_entries
+        where account_id = ${accountId} and wallet in ('SPOT', 'FUTURES') and at between ${from} and ${end}
+      ) as disturbed`
+  if (row?.disturbed) return 'disturbed'
+  return row?.unread === false ? 'ready' : 'pending'
+}
+
+/** A position that was held at the opening and is not explained by recorded executions. */
+interface Remainder {
+  symbol: string
+  exchangeSymbol: string
+  positionSide: PositionSide
+  /** Signed, never zero. */
+  quantity: Decimal
+  price: Decimal
+  isMarkPrice: boolean
+  pair: Pair
+  strategyAccountId: string | null
+  at: Date
+}
+
+/** The pair of a symbol of perpetuals, as the exchange writes it; null when it is not known. */
+export type PairOfSymbol = (exchangeSymbol: string) => Pair | null
+
+/**
+ * Records what the account held when it was read first: one opening entry for each asset of each wallet, of the amount
+ * held, and one opening position for what the exchange holds and the recorded executions of before do not explain. An empty
+ * wallet has an entry of zero, so that the begin of its books is known. Everything that is executed or entered after the
+ * reading counts on top of it. Idempotent.
+ *
+ * An opening position is an execution at the entry price of the exchange, otherwise at the mark price, which is flagged. It
+ * belongs to the strategy that has a position or an order of the symbol, otherwise to the account itself. A position that we
+ * have, and the exchange has not, ends at its own entry price: what it realised is not known.
+ *
+ * @returns the number of opening positions; null when base and quote of one of them are not known, and nothing was recorded
+ */
+export async function recordOpening(
+  tx: TransactionSql,
+  account: Pick<Account, 'accountId' | 'exchange'>,
+  openings: readonly PendingOpening[],
+  pairOfSymbol: PairOfSymbol
+): Promise<number | null> {
+  const remainders: Remainder[] = []
+  for (const { marketType, opening } of openings) {
+    if (marketType !== 'FUTURES') continue
+    for (const row of await positionsAt(tx, account.accountId, opening)) {
+      const pair = pairOfSymbol(row.exchange_symbol)
+      if (pair === null) return null
+      remainders.push(...remaindersOf(row, pair, new Date(opening.until)))
+    }
+  }
+  await bookRemainders(tx, account.accountId, remainders)
+  for (const one of openings) await recordEntries(tx, account, one)
+  await recountBooks(tx, [account.accountId])
+  return remainders.length
+}
+
+async function recordEntries(
+  tx: TransactionSql,
+  { accountId, exchange }: Pick<Account, 'accountId' | 'exchange'>,
+  { marketType, opening }: PendingOpening
+): Promise<void> {
+  const at = new Date(opening.until)
+  const [quote = 'USDT'] = CATALOGUE[exchange].quoteCurrencies
+  const held = opening.balances?.filter(({ total }) => !new Exact(total).eq(0)) ?? null
+  const entries = held === null ? [] : held.length > 0 ? held : [{ asset: quote, total: '0' }]
+  await tx`
+    with opened as (
+      update fill_readings set opened_at = ${at} where account_id = ${accountId} and market_type = ${marketType}
+    )
+    insert into ledger_entries (account_id, wallet, asset, amount, kind, exchange_kind, exchange_entry_id, at)
+    select ${accountId}, ${marketType}, asset, total, 'opening', 'opening', asset, ${at}
+    from jsonb_to_recordset(${JSON.stringify(entries)}::text::jsonb) as r (asset text, total numeric)
+    order by asset
+    on conflict (account_id, wallet, kind, exchange_entry_id) do nothing`
+}
+
+interface PositionRow {
+  symbol: string
+  exchange_symbol: string
+  position_side: PositionSide
+  theirs: Decimal | null
+  entry_price: Decimal | null
+  mark_price: Decimal | null
+  /** Who held how much of it then, by the recorded executions: the largest first. */
+  holders: { id: string | null; quantity: Decimal; entry_price: Decimal | null }[]
+  /** The strategy with the newest order of the symbol. */
+  ordered_by: string | null
+}
+
+/** The positions that the exchange or the books had at the end of a reading. */
+async function positionsAt(tx: TransactionSql, accountId: string, opening: Holdings): Promise<PositionRow[]> {
+  const at = new Date(opening.until)
+  const rows = opening.positions.map(position => ({
+    symbol: position.symbol,
+    exchange_symbol: position.exchangeSymbol,
+    position_side: position.positionSide,
+    quantity: position.quantity,
+    entry_price: position.entryPrice,
+    mark_price: position.markPrice
+  }))
+  return await tx<PositionRow[]>`
+    with theirs as materialized (
+      select * from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as r (
+        symbol text, exchange_symbol text, position_side text, quantity numeric, entry_price numeric, mark_price numeric
+      )
+    ), since as materialized (
+      select strategy_account_id, symbol, position_side, sum(case when side = 'BUY' then quantity else -quantity end) as quantity
+      from trade_executions
+      where account_id = ${accountId} and market_type = 'FUTURES' and executed_at > ${at}
+      group by strategy_account_id, symbol, position_side
+    ), ours as materialized (
+      select p.strategy_account_id, p.symbol, p.position_side, p.quantity - coalesce(s.quantity, 0) as quantity, p.entry_price
+      from strategy_positions p left join since s on s.symbol = p.symbol and s.position_side = p.position_side
+        and s.strategy_account_id is not distinct from p.strategy_account_id
+      where p.account_id = ${accountId} and p.market_type = 'FUTURES'
+    )
+    select symbol, position_side, t.quantity::text as theirs, t.entry_price::text as entry_price,
+      t.mark_price::text as mark_price, coalesce(t.exchange_symbol, ordered.exchange_symbol, symbol) as exchange_symbol,
+      ordered.strategy_account_id as ordered_by, (
+        select coalesce(jsonb_agg(
+          jsonb_build_object('id', strategy_account_id::text, 'quantity', quantity::text, 'entry_price', entry_price::text)
+          order by abs(quantity) desc, strategy_account_id
+        ), '[]')
+        from ours o where o.symbol = keys.symbol and o.position_side = keys.position_side
+      ) as holders
+    from (select symbol, position_side from theirs union select symbol, position_side from ours where quantity <> 0) keys
+    left join theirs t using (symbol, position_side)
+    left join lateral (
+      select exchange_symbol, strategy_account_id from orders o
+      where o.account_id = ${accountId} and o.market_type = 'FUTURES' and o.symbol = keys.symbol
+        and o.strategy_account_id is not null
+      order by o.created_at desc, o.order_id desc limit 1
+    ) ordered on true
+    order by symbol, position_side`
+}
+
+function remaindersOf(row: PositionRow, pair: Pair, at: Date): Remainder[] {
+  const { symbol, exchange_symbol: exchangeSymbol, position_side: positionSide, holders } = row
+  const of = { symbol, exchangeSymbol, positionSide, pair, at }
+  if (row.theirs === null) {
+    return holders
+      .filter(({ quantity }) => !new Exact(quantity).eq(0))
+      .map(({ id, quantity, entry_price }) => ({
+        ...of,
+        quantity: new Exact(quantity).neg().toFixed(),
+        price: entry_price ?? '0',
+        isMarkPrice: false,
+        strategyAccountId: id
+      }))
+  }
+  const ours = holders.reduce((sum, { quantity }) => sum.plus(quantity), new Exact(0))
+  const quantity = new Exact(row.theirs).minus(ours)
+  if (quantity.eq(0)) return []
+  const price = row.entry_price ?? row.mark_price ?? holders[0]?.entry_price ?? '0'
+  const isMarkPrice = row.entry_price === null && row.mark_price !== null
+  const strategyAccountId = holders.find(({ id }) => id !== null)?.id ?? row.ordered_by
+  return [{ ...of, quantity: quantity.toFixed(), price, isMarkPrice, strategyAccountId }]
+}
+
+async function bookRemainders(tx: TransactionSql, accountId: string, remainders: readonly Remainder[]): Promise<void> {
+  if (remainders.length === 0) return
+  const rows = remainders.map((remainder, ref) => ({
+    ref,
+    strategy_account_id: remainder.strategyAccountId,
+    symbol: remainder.symbol,
+    exchange_symbol: remainder.exchangeSymbol,
+    base: remainder.pair.base,
+    quote: remainder.pair.quote,
+    side: sideOf(remainder),
+    position_side: remainder.positionSide,
+    price: remainder.price,
+    is_mark_price: remainder.isMarkPrice,
+    quantity: new Exact(remainder.quantity).abs().toFixed(),
+    at: remainder.at
+  }))
+  const inserted = await tx<{ order_id: string }[]>`
+    insert into orders (
+      strategy_account_id, account_id, market_type, symbol, exchange_symbol, base, quote, origin, side, position_side,
+      order_type, price, is_mark_price, quantity, filled_quantity, average_price, status, created_at
+    )
+    select strategy_account_id, ${accountId}, 'FUTURES', symbol, exchange_symbol, base, quote, 'external', side,
+      position_side, 'OPENING', price, is_mark_price, quantity, quantity, price, 'filled', at
+    from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as r (
+      ref int, strategy_account_id bigint, symbol text, exchange_symbol text, base text, quote text, side text,
+      position_side text, price numeric, is_mark_price boolean, quantity numeric, at timestamptz
+    )
+    order by ref returning order_id`
+  const entries = remainders.map((remainder, index): Entry => {
+    const orderId = inserted[index]?.order_id
+    if (orderId === undefined) throw new Error('an order was not inserted')
+    return {
+      executionId: null,
+      orderId,
+      accountId,
+      strategyAccountId: remainder.strategyAccountId,
+      marketType: 'FUTURES',
+      symbol: remainder.symbol,
+      positionSide: remainder.positionSide,
+      pair: remainder.pair,
+      exchangeTradeId: `${OPENING}${orderId}`,
+      side: sideOf(remainder),
+      price: remainder.price,
+      quantity: new Exact(remainder.quantity).abs().toFixed(),
+      fee: '0',
+      feeAsset: remainder.pair.quote,
+      feeValue: '0',
+      executedAt: remainder.at
+    }
+  })
+  await writeChanges(tx, [], await bookEntries(tx, entries))
+}
+
+function sideOf({ quantity }: Pick<Remainder, 'quantity'>): 'BUY' | 'SELL' {
+  return new Exact(quantity).gt(0) ? 'BUY' : 'SELL'
+}

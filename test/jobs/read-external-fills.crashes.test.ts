@@ -1,0 +1,99 @@
+// Runs that are interrupted at each statement of each transaction.
+import t from 'tap'
+import { MINUTE } from '../../src/async/durations.ts'
+import { assertRows } from '../support/assert-rows.ts'
+import { type FillsBench, fillsBench, open } from '../support/fills-bench.ts'
+import {
+  INTERRUPTIONS,
+  type Interruption,
+  interruptedTransactions,
+  isInterruption
+} from '../support/interrupted-transactions.ts'
+import { tradingDatabase } from '../support/trading.ts'
+
+/** Runs the job with one transaction that ends before a statement. @returns whether it was interrupted */
+async function interrupted(
+  { readFills, database }: FillsBench & { database: Awaited<ReturnType<typeof tradingDatabase>> },
+  kind: Interruption,
+  which: number,
+  before: number
+): Promise<boolean> {
+  const { transaction, signal } = interruptedTransactions(database, kind, before, which)
+  try {
+    await readFills({ transaction, signal })
+    return false
+  } catch (err) {
+    if (!isInterruption(err)) throw err
+    return true
+  }
+}
+
+for (const kind of INTERRUPTIONS) {
+  t.test(`a run that ends at any statement (${kind}) books each order once, with one message`, async t => {
+    const database = await tradingDatabase(t)
+    const bench = { ...(await fillsBench(t, database, 'BYBIT', 'FUTURES')), database }
+    await open(bench)
+    let trades = 0
+    let interruptions = 0
+    // The transactions of a run: its begin, two markets, the failures.
+    const isAtStatement = kind === 'torn' || kind === 'severed'
+    for (let which = 1; which <= 8; which++) {
+      for (let before = 1; before <= (isAtStatement ? 12 : 1); before++) {
+        bench.trade({ quantity: '1', side: trades % 2 === 0 ? 'BUY' : 'SELL' })
+        trades++
+        bench.pass(5 * MINUTE)
+        const isInterrupted = await interrupted(bench, kind, which, before)
+        if (isInterrupted) interruptions++
+        await bench.readFills()
+        if (!isInterrupted) break
+      }
+    }
+    t.ok(interruptions >= 5, `at least 5 interruptions: ${interruptions}`)
+    const orders = await bench.orders()
+    t.strictSame(
+      orders.map(({ id }) => id),
+      bench.account.orders.map(({ exchangeOrderId }) => exchangeOrderId)
+    )
+    t.equal(orders.filter(({ status, filled }) => status === 'filled' && filled === '1').length, trades)
+    assertRows(t, await bench.positions(), [{ quantity: String(trades % 2) }])
+    t.equal((await bench.messages()).length, trades)
+  })
+
+  t.test(`an opening is recorded once, at whichever statement a run ends (${kind})`, async t => {
+    const isAtStatement = kind === 'torn' || kind === 'severed'
+    let interruptions = 0
+    for (let which = 1; which <= 7; which++) {
+      for (let before = 1; before <= (isAtStatement ? 14 : 1); before++) {
+        const database = await tradingDatabase(t)
+        const bench = { ...(await fillsBench(t, database, 'BYBIT', 'FUTURES')), database }
+        bench.exchange.setBalance(bench.account, 'FUTURES', 'USDT', '500')
+        bench.exchange.setPosition(bench.account, { symbol: 'BTCUSDT', quantity: '2', entryPrice: '40' })
+        await bench.readFills()
+        bench.pass(5 * MINUTE)
+        const isInterrupted = await interrupted(bench, kind, which, before)
+        if (isInterrupted) interruptions++
+        await bench.readFills()
+        assertRows(t, await bench.entries(), [{ wallet: 'SPOT', asset: 'USDT', amount: '500' }])
+        assertRows(t, await bench.positions(), [{ quantity: '2', entry: '40' }])
+        assertRows(t, await bench.orders(), [{ type: 'OPENING' }])
+        if (!isInterrupted) break
+      }
+    }
+    t.ok(interruptions >= 5, `at least 5 interruptions: ${interruptions}`)
+  })
+}
+
+t.test('two runs at the same time book each order once, with one message', async t => {
+  const database = await tradingDatabase(t)
+  const bench = await fillsBench(t, database, 'OKX', 'FUTURES')
+  await open(bench)
+  for (let i = 0; i < 5; i++) bench.trade({ quantity: '1' })
+  bench.pass(5 * MINUTE)
+  const results = await Promise.all([bench.readFills(), bench.readFills(), bench.readFills()])
+  const total = results.reduce((sum, { external_orders }) => sum + Number(external_orders), 0)
+  await bench.readFills()
+  t.ok(total <= 5, `at most 5 orders: ${total}`)
+  t.equal((await bench.orders()).length, 5)
+  assertRows(t, await bench.positions(), [{ quantity: '5' }])
+  t.equal((await bench.messages()).length, 5)
+})

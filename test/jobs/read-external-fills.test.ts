@@ -1,0 +1,361 @@
+import t, { type Test } from 'tap'
+import { DAY, HOUR, MINUTE, SECOND } from '../../src/async/durations.ts'
+import type { Database } from '../../src/database/database.ts'
+import { EXCHANGE_NAMES, type ExchangeName, MARKET_TYPES, type MarketType } from '../../src/domain/market.ts'
+import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
+import { assertRows } from '../support/assert-rows.ts'
+import { assertTexts } from '../support/assert-texts.ts'
+import { fillsBench, open } from '../support/fills-bench.ts'
+import { changingRows } from '../support/simulated-exchange/edits.ts'
+import { insertOrder, tradingDatabase } from '../support/trading.ts'
+
+const MARKETS = EXCHANGE_NAMES.flatMap(exchange =>
+  MARKET_TYPES.filter(market => CATALOGUE[exchange].markets[market] !== undefined).map(market => ({ exchange, market }))
+)
+const PERPETUALS = ['BINANCE', 'BYBIT', 'OKX'] as const
+
+let database: Database
+t.beforeEach(async t => {
+  database = await tradingDatabase(t)
+})
+
+const setUp = (t: Test, exchange: ExchangeName, market: MarketType) => fillsBench(t, database, exchange, market)
+
+for (const { exchange: name, market } of MARKETS) {
+  const test = (title: string, run: (t: Test) => Promise<void>) => t.test(`${name} ${market}: ${title}`, run)
+
+  test('a manual trade is booked once as an external order, with one message', async t => {
+    const bench = await setUp(t, name, market)
+    bench.exchange.setBalance(bench.account, market, bench.quote, '1000000')
+    bench.exchange.setBalance(bench.account, market, 'BTC', '1')
+    // Binance lists spot trades by symbol: the balances name it.
+    await recordAssets(bench.accountId, market, ['BTC', bench.quote])
+    await open(bench)
+    const order = bench.trade({ quantity: '2' })
+    bench.pass(5 * MINUTE)
+    t.hasStrict(await bench.readFills(), { external_orders: 1, forced_orders: 0, fills_failed: 0 })
+    bench.pass(5 * MINUTE)
+    t.hasStrict(await bench.readFills(), { external_orders: 0, fills_failed: 0 })
+    await bench.updateOrders()
+    assertRows(t, await bench.orders(), [
+      { id: order.exchangeOrderId, origin: 'external', status: 'filled', owned: false, filled: '2', average: '100' }
+    ])
+    assertRows(t, await bench.positions(), [{ owned: false, quantity: '2', entry: '100' }])
+    assertTexts(t, await bench.messages(), [
+      /Order that this system did not place[\s\S]*buy 2 @ 100\n[\s\S]*account itself/
+    ])
+  })
+
+  test('the fills of a week of downtime are booked by one run', async t => {
+    const bench = await setUp(t, name, market)
+    bench.exchange.setBalance(bench.account, market, bench.quote, '1000000')
+    await recordAssets(bench.accountId, market, ['BTC', bench.quote])
+    await open(bench)
+    for (let day = 0; day < 9; day++) {
+      bench.trade({ quantity: '1' }, String(100 + day))
+      bench.pass(DAY)
+    }
+    t.hasStrict(await bench.readFills(), { external_orders: 9, fills_failed: 0 })
+    assertRows(t, await bench.positions(), [{ quantity: '9', entry: '104' }])
+    t.equal((await bench.messages()).length, 9)
+  })
+
+  test('own orders are not external', async t => {
+    const bench = await setUp(t, name, market)
+    bench.exchange.setBalance(bench.account, market, bench.quote, '1000000')
+    await open(bench)
+    const own = await bench.placeOwn({ quantity: '2' })
+    bench.exchange.fill(own, { quantity: '1' })
+    bench.pass(5 * MINUTE)
+    t.hasStrict(await bench.readFills(), { external_orders: 0, orders_awaited: 0 })
+    await bench.updateOrders()
+    t.strictSame(await bench.messages(), [])
+    assertRows(t, await bench.positions(), [{ owned: true, quantity: '1' }])
+  })
+
+  test('what the account holds is recorded when it is read first', async t => {
+    const bench = await setUp(t, name, market)
+    bench.exchange.setBalance(bench.account, market, 'BTC', '1.5', '0.5')
+    bench.exchange.setBalance(bench.account, market, bench.quote, '70')
+    await open(bench)
+    const wallets = CATALOGUE[name].wallets
+    const wallet = wallets.includes(market) ? market : 'SPOT'
+    assertRows(
+      t,
+      (await bench.entries()).filter(entry => entry.wallet === wallet),
+      [
+        { asset: 'BTC', amount: '2', kind: 'opening' },
+        { asset: bench.quote, amount: '70', kind: 'opening' }
+      ]
+    )
+    // A wallet that is empty has an entry of zero.
+    assertRows(
+      t,
+      (await bench.entries()).filter(entry => entry.wallet !== wallet),
+      wallets.filter(other => other !== wallet).map(() => ({ asset: bench.quote, amount: '0', kind: 'opening' }))
+    )
+    bench.pass(5 * MINUTE)
+    t.hasStrict(await bench.readFills(), { openings: 0, fills_failed: 0 })
+  })
+}
+
+/** Records that the account held assets, as `sync_account_balances` does. */
+async function recordAssets(accountId: string, market: MarketType, assets: readonly string[]): Promise<void> {
+  await database.run(
+    sql => sql`
+      insert into account_balances (account_id, market_type, asset, free, locked, total, synced_at)
+      select ${accountId}, ${market}, asset, 1, 0, 1, now() from jsonb_array_elements_text(${JSON.stringify(assets)}::text::jsonb) asset`
+  )
+}
+
+for (const name of PERPETUALS) {
+  const test = (title: string, run: (t: Test) => Promise<void>) => t.test(`${name}: ${title}`, run)
+
+  for (const forced of ['liquidation', 'adl'] as const) {
+    test(`a position that the exchange closes (${forced}) is closed for its strategy, with one message`, async t => {
+      const bench = await setUp(t, name, 'FUTURES')
+      await open(bench)
+      const own = await bench.placeOwn({ quantity: '1', price: '100' })
+      bench.exchange.fill(own, { price: '100' })
+      await bench.updateOrders()
+      bench.trade({ side: 'SELL', quantity: '1', forced }, '95')
+      bench.pass(5 * MINUTE)
+      t.hasStrict(await bench.readFills(), { external_orders: 0, forced_orders: 1 })
+      assertRows(t, await bench.positions(), [{ owned: true, quantity: '0', entry: null, realized: '-5' }])
+      assertTexts(t, await bench.messages(), [/The exchange traded by force[\s\S]*sell 1 @ 95\n[\s\S]*of the strategy/])
+    })
+  }
+
+  test('closing a position of before the opening leaves no position', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    bench.exchange.setPosition(bench.account, { symbol: bench.symbol, quantity: '1', entryPrice: '80' })
+    await open(bench)
+    assertRows(t, await bench.positions(), [{ owned: false, quantity: '1', entry: '80' }])
+    bench.trade({ side: 'SELL', quantity: '1' }, '90')
+    bench.pass(5 * MINUTE)
+    await bench.readFills()
+    assertRows(t, await bench.positions(), [{ owned: false, quantity: '0', entry: null, realized: '10' }])
+    assertRows(t, await bench.orders(), [{ type: 'OPENING', status: 'filled', is_mark_price: false }, { owned: false }])
+  })
+
+  test('an opening position without an entry price has the mark price, and is flagged', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    bench.exchange.setPosition(bench.account, { symbol: bench.symbol, quantity: '-3', entryPrice: '0' })
+    bench.exchange.setPrice('FUTURES', bench.symbol, '77.5')
+    await open(bench)
+    assertRows(t, await bench.positions(), [{ quantity: '-3', entry: '77.5' }])
+    assertRows(t, await bench.orders(), [{ type: 'OPENING', is_mark_price: true }])
+  })
+
+  test('the opening is what the recorded executions do not explain, and belongs to the strategy of the symbol', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    bench.exchange.setPosition(bench.account, { symbol: bench.symbol, quantity: '2', entryPrice: '50' })
+    const own = await bench.placeOwn({ quantity: '3', price: '100' })
+    bench.exchange.fill(own, { quantity: '1', price: '100' })
+    bench.pass(MINUTE)
+    await bench.readFills()
+    bench.pass(2 * SECOND)
+    bench.exchange.fill(own, { quantity: '2', price: '100' })
+    bench.pass(5 * MINUTE)
+    await bench.updateOrders()
+    t.hasStrict(await bench.readFills(), { openings: 1 })
+    assertRows(t, await bench.positions(), [{ owned: true, quantity: '5' }])
+    t.equal(bench.account.positions[0]?.quantity, '5')
+  })
+
+  test('a position that the exchange does not have any more ends with the opening', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    const own = await bench.placeOwn({ quantity: '1', price: '100' })
+    bench.exchange.fill(own, { price: '100' })
+    await bench.updateOrders()
+    bench.account.positions = []
+    bench.pass(HOUR)
+    await open(bench)
+    assertRows(t, await bench.positions(), [{ owned: true, quantity: '0', realized: '0' }])
+  })
+
+  test('holdings that change while they are read are read again', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    await bench.readFills()
+    bench.trade({ quantity: '1' })
+    bench.pass(5 * MINUTE)
+    t.hasStrict(await bench.readFills(), { external_orders: 1, openings: 0 })
+    bench.pass(5 * MINUTE)
+    t.hasStrict(await bench.readFills(), { external_orders: 0, openings: 1 })
+    assertRows(t, await bench.positions(), [{ owned: false, quantity: '1', entry: '100' }])
+  })
+
+  test('an order that the exchange does not return is booked by its fills', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    await open(bench)
+    bench.trade({ quantity: '2' })
+    bench.pass(5 * MINUTE)
+    const notFound = { BINANCE: '{"code":-2013,"msg":"x"}', BYBIT: null, OKX: '{"code":"51603","msg":"","data":[]}' }[
+      name
+    ]
+    if (notFound === null) {
+      const body = '{"retCode":0,"retMsg":"OK","result":{"list":[],"nextPageCursor":""},"time":1}'
+      bench.exchange.fault({ kind: 'status', status: 200, body }, { path: /v5\/order/ })
+    } else {
+      const status = name === 'BINANCE' ? 400 : 200
+      bench.exchange.fault({ kind: 'status', status, body: notFound }, { path: /\/order$/ })
+    }
+    t.hasStrict(await bench.readFills(), { external_orders: 1, fills_failed: 0 })
+    assertRows(t, await bench.orders(), [{ status: 'filled', filled: '2', average: '100' }])
+    assertRows(t, await bench.positions(), [{ quantity: '2' }])
+  })
+
+  test('of an order that traded before and after the opening, the fills of after it are booked', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    const order = bench.exchange.place(bench.account, { market: 'FUTURES', quantity: '5', price: '100' })
+    bench.exchange.fill(order, { quantity: '2' })
+    bench.pass(MINUTE)
+    await open(bench)
+    bench.exchange.fill(order, { quantity: '3', price: '110' })
+    bench.pass(5 * MINUTE)
+    await bench.readFills()
+    await bench.updateOrders()
+    assertRows(t, await bench.orders(), [
+      { type: 'OPENING', filled: '2' },
+      { status: 'filled', filled: '3' }
+    ])
+    assertRows(t, await bench.positions(), [{ quantity: '5', entry: '106' }])
+  })
+
+  test('an external order that trades on is followed to its end', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    await open(bench)
+    const order = bench.exchange.place(bench.account, { market: 'FUTURES', quantity: '3', price: '100' })
+    bench.exchange.fill(order, { quantity: '1' })
+    bench.pass(5 * MINUTE)
+    await bench.readFills()
+    assertRows(t, await bench.orders(), [{ status: 'partially_filled', filled: '1' }])
+    bench.exchange.fill(order, { quantity: '2' })
+    await bench.updateOrders()
+    bench.pass(5 * MINUTE)
+    await bench.readFills()
+    assertRows(t, await bench.orders(), [{ status: 'filled', filled: '3' }])
+    assertRows(t, await bench.positions(), [{ quantity: '3' }])
+    t.equal((await bench.messages()).length, 1)
+  })
+
+  test('an order that a conditional order of ours became is not external', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    await open(bench)
+    const stop = await bench.placeOwn({ type: 'STOP_MARKET', side: 'SELL', quantity: '1', stopPrice: '90' })
+    const became = bench.exchange.trigger(stop)
+    bench.exchange.fill(became, { price: '90' })
+    bench.pass(5 * MINUTE)
+    // Bybit triggers the order itself.
+    const isOther = became !== stop
+    t.hasStrict(await bench.readFills(), { external_orders: 0, orders_awaited: isOther ? 1 : 0 })
+    await bench.updateOrders()
+    bench.pass(5 * MINUTE)
+    t.hasStrict(await bench.readFills(), { external_orders: 0, orders_awaited: 0 })
+    assertRows(t, await bench.positions(), [{ owned: true, quantity: '-1' }])
+    t.strictSame(await bench.messages(), [])
+  })
+}
+
+t.test('a fill that is seen before the order-entry side records its order is awaited', async t => {
+  const bench = await setUp(t, 'BYBIT', 'FUTURES')
+  await open(bench)
+  bench.catchUp()
+  const order = bench.trade({ quantity: '1' })
+  t.hasStrict(await bench.readFills(), { external_orders: 0, orders_awaited: 1 })
+  const { exchangeOrderId, symbol, exchangeSymbol, side, quantity } = order
+  const row = { exchangeOrderId, symbol, exchangeSymbol, side, quantity, market: 'FUTURES' } as const
+  await insertOrder(database, bench.owner, row)
+  t.hasStrict(await bench.readFills(), { external_orders: 0, orders_awaited: 0 })
+  await bench.updateOrders()
+  assertRows(t, await bench.orders(), [{ origin: 'own', status: 'filled' }])
+  t.strictSame(await bench.messages(), [])
+})
+
+t.test('a forced order is booked at once', async t => {
+  const bench = await setUp(t, 'BYBIT', 'FUTURES')
+  await open(bench)
+  bench.catchUp()
+  bench.trade({ quantity: '1', forced: 'liquidation' })
+  t.hasStrict(await bench.readFills(), { forced_orders: 1, orders_awaited: 0 })
+})
+
+t.test('a fill is awaited for longer while an own order has no id from the exchange', async t => {
+  const bench = await setUp(t, 'BINANCE', 'FUTURES')
+  await open(bench)
+  bench.catchUp()
+  const at = Date.now() - 5 * MINUTE
+  const placed = bench.exchange.place(bench.account, { market: 'FUTURES', price: '100', createdAt: at })
+  bench.exchange.fill(placed, { at })
+  const { symbol, exchangeSymbol, side, quantity } = placed
+  const row = {
+    exchangeOrderId: null,
+    symbol,
+    exchangeSymbol,
+    side,
+    quantity,
+    market: 'FUTURES',
+    createdAt: at
+  } as const
+  const orderId = await insertOrder(database, bench.owner, row)
+  t.hasStrict(await bench.readFills(), { external_orders: 0, orders_awaited: 1 })
+  await database.run(sql => sql`update orders set status = 'canceled' where order_id = ${orderId}`)
+  t.hasStrict(await bench.readFills(), { external_orders: 1, orders_awaited: 0 })
+})
+
+t.test('an account that cannot be read does not affect the others, and continues where it was', async t => {
+  const bench = await setUp(t, 'OKX', 'FUTURES')
+  await open(bench)
+  bench.trade({ quantity: '1' })
+  bench.pass(DAY)
+  bench.exchange.fault({ kind: 'status', status: 503 }, { path: /fills-history/ })
+  t.hasStrict(await bench.readFills({ signal: AbortSignal.timeout(25_000) }), { external_orders: 0, fills_failed: 1 })
+  const failures = await database.run(sql => sql`select job_id, error_code from account_failures`)
+  assertRows(t, failures, [{ job_id: 'test:fills', error_code: 'unavailable' }])
+  bench.exchange.clearFaults()
+  bench.pass(DAY)
+  t.hasStrict(await bench.readFills(), { external_orders: 1, fills_failed: 0 })
+})
+
+t.test('fills that cannot be read are read again, and the others are booked', async t => {
+  const bench = await setUp(t, 'BYBIT', 'FUTURES')
+  await open(bench)
+  const [first, second] = [bench.trade({ quantity: '1' }), bench.trade({ quantity: '1' })]
+  bench.pass(5 * MINUTE)
+  const edit = changingRows({ execId: first.fills[0]?.tradeId }, { execQty: 'one' })
+  bench.exchange.fault({ kind: 'edited', edit }, { path: /execution/ })
+  t.hasStrict(await bench.readFills(), { external_orders: 1, fills_unreadable: 1 })
+  bench.exchange.clearFaults()
+  bench.pass(2 * DAY)
+  t.hasStrict(await bench.readFills(), { external_orders: 1, fills_unreadable: 0 })
+  const ids = (await bench.orders()).map(({ id }) => id)
+  t.strictSame(ids, [second.exchangeOrderId, first.exchangeOrderId])
+})
+
+t.test('a period that the exchange does not list any more is recorded', async t => {
+  const bench = await setUp(t, 'OKX', 'FUTURES')
+  await open(bench)
+  bench.pass(100 * DAY)
+  t.hasStrict(await bench.readFills(), { fills_missed: 2 })
+  bench.pass(5 * MINUTE)
+  t.hasStrict(await bench.readFills(), { fills_missed: 0 })
+  const periods = await database.run(
+    sql => sql<{ days: number }[]>`
+      select round(((incomplete->0->>'until')::numeric - (incomplete->0->>'from')::numeric) / 86400000)::int as days,
+        jsonb_array_length(incomplete) as periods
+      from fill_readings order by market_type`
+  )
+  assertRows(t, periods, [
+    { days: 12, periods: 1 },
+    { days: 12, periods: 1 }
+  ])
+})
+
+t.test('a market that the key does not open is no part of the account', async t => {
+  const bench = await setUp(t, 'BINANCE', 'SPOT')
+  const body = '{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}'
+  bench.exchange.fault({ kind: 'status', status: 401, body }, { path: /fapi\/v3/ })
+  await open(bench)
+  const markets = await database.run(sql => sql`select market_type from fill_readings`)
+  assertRows(t, markets, [{ market_type: 'SPOT' }])
+})
