@@ -11,6 +11,7 @@ import type { Job, JobContext, JobResult } from '../scheduler/job.ts'
 import { daily, every } from '../scheduler/trigger.ts'
 import { housekeeping } from './housekeeping.ts'
 import { JOB_PERIODS } from './job-periods.ts'
+import { together } from './together.ts'
 import { updatePriceCache } from './update-price-cache.ts'
 
 /** The services that the jobs use. */
@@ -112,8 +113,15 @@ function bookJobs(services: JobServices): Job[] {
       name: 'Sync Exchange Ledger',
       trigger: every(5 * MINUTE),
       maxRunMs: 5 * MINUTE,
-      undone: [...['failed', 'wallets_incomplete', 'wallets_behind', 'conflicts', 'refused'], 'accounts_left_out'],
-      run: loaded(async () => (await import('./sync-exchange-ledger.ts')).syncExchangeLedger(services))
+      undone: [
+        ...['failed', 'wallets_incomplete', 'wallets_behind', 'conflicts', 'refused', 'accounts_left_out'],
+        ...['fills_failed', 'fills_unreadable', 'fills_missed']
+      ],
+      run: loaded(async () => {
+        const { syncExchangeLedger } = await import('./sync-exchange-ledger.ts')
+        const { readExternalFills } = await import('./read-external-fills.ts')
+        return together(syncExchangeLedger(services), readExternalFills(services))
+      })
     },
     {
       ...cluster,

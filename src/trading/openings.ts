@@ -13,6 +13,11 @@ import { bookEntries, type Entry } from './position-ledger.ts'
 
 /** Prefix of the trade id of an execution that is an opening position. */
 const OPENING = 'opening:'
+/** SQL expression: whether an execution is an opening position, which was not traded. */
+export function isOpening(tx: TransactionSql) {
+  return tx`starts_with(exchange_trade_id, ${OPENING})`
+}
+
 /** Upbit and Bithumb write times in whole seconds. */
 const MARGIN_MS = SECOND
 

@@ -1,6 +1,7 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import { accountsWithoutCredentials } from '../accounts/account-table.ts'
 import type { TransactionSql } from '../database/client.ts'
+import { isOpening } from './openings.ts'
 import { performanceMetrics, winRate } from './performance-metrics.ts'
 import { changedExecutions } from './replaced-executions.ts'
 import { roundTripResult } from './round-trips.ts'
@@ -220,6 +221,7 @@ function executedPerDay(tx: TransactionSql, timeZone: string): Fragment {
         ${roundTripResult(tx)} as round_trip
       from trade_executions e
       where e.strategy_account_id = sa.strategy_account_id and e.executed_at >= begins and e.executed_at < ends
+        and not ${isOpening(tx)}
       ${byIndex(tx)}
     ) e
     cross join lateral (select e.currency = asked.currency as own) quoted

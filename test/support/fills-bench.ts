@@ -15,7 +15,7 @@ import { fixedInstruments, fixedPrices, insertOrder, seedAccount, TestAccounts, 
 
 const KEYS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 
-export const OPERATOR = 'operator'
+const OPERATOR = 'operator'
 
 /** An exchange with one account. Its clock begins 20 days ago, at a whole second. */
 export async function fillsBench(t: Test, database: Database, name: ExchangeName, marketType: MarketType) {
