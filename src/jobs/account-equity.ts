@@ -10,6 +10,12 @@ import type { JobContext } from '../scheduler/job.ts'
 import type { EquityPrices, OpenPerpetual } from '../trading/equity.ts'
 import type { DueAccount } from '../trading/equity-history.ts'
 
+/**
+ * The longest wait for room in the rate limits. The wallets of the account are recorded afterwards, so that a longer wait
+ * would delay them: an account whose positions do not fit is due again in the next run.
+ */
+const WAIT_MS = 200
+
 export interface AccountEquityServices {
   accounts: TradingAccounts
   prices: PriceSource
@@ -37,20 +43,20 @@ export class AccountEquity {
   }
 
   /** @returns undefined for an account whose equity is not due @throws the reason of the signal, {DatabaseUnavailableError} */
-  async read(account: Account, maxWaitMs: number): Promise<EquityReading | undefined> {
+  async read(account: Account): Promise<EquityReading | undefined> {
     const due = this.#due.get(account.accountId)
     if (due === undefined) return undefined
     const { prices } = this.#services
     const { exchange, currency } = due
     const [positions] = await Promise.all([
-      this.#positions(account, maxWaitMs),
+      this.#positions(account),
       // Reads the market where it is not cached.
       prices.current(exchange, 'SPOT', [`BTC${currency}`], this.#context.signal)
     ])
     return { due, positions, prices: { spot: symbol => prices.peek(exchange, 'SPOT', symbol)?.price ?? null } }
   }
 
-  async #positions(account: Account, maxWaitMs: number): Promise<OpenPerpetual[] | null> {
+  async #positions(account: Account): Promise<OpenPerpetual[] | null> {
     const { accountId, exchange } = account
     const { signal, log } = this.#context
     if (CATALOGUE[exchange].markets.FUTURES === undefined) return []
@@ -60,7 +66,7 @@ export class AccountEquity {
     }
     try {
       const client = await this.#services.accounts.client(account, 'FUTURES')
-      const positions = await client.positions({ signal, maxWaitMs, onInvalidRow })
+      const positions = await client.positions({ signal, maxWaitMs: WAIT_MS, onInvalidRow })
       if (!isComplete) return null
       const market = { exchange, marketType: 'FUTURES' } as const
       const symbols = positions.map(({ exchangeSymbol }) => exchangeSymbol)

@@ -122,10 +122,7 @@ class BalanceSync {
 
   /** Reads and records one account. */
   async account(account: Account): Promise<void> {
-    const [reading, equity] = await Promise.all([
-      this.#read(account),
-      this.#equity.read(account, Math.max(0, this.#waitUntil - performance.now()))
-    ])
+    const [reading, equity] = await Promise.all([this.#read(account), this.#equity.read(account)])
     this.#logFailures(account, reading)
     let err: unknown = reading.failures[0]?.err
     const outcome = await this.#record(account, reading, equity).catch(rejection => {

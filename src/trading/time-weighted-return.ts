@@ -22,9 +22,11 @@ export interface Development {
   gaps: number
 }
 
-/** Decimal places of the results, and of the growth on the way. */
+/** Decimal places of the results. */
 const RATIO_DECIMALS = 20
-const WORKING_DECIMALS = 40
+/** Decimal places of amounts and of the growth: whole numbers of this unit are much faster than decimals with digits. */
+const SCALE = 40
+const ONE = 10n ** BigInt(SCALE)
 
 /**
  * The time-weighted return and the deepest fall of an equity. Between two points the equity grows by
@@ -33,46 +35,76 @@ const WORKING_DECIMALS = 40
  *
  * A period is not used when its flow is not known or larger than the equity before (its time within the period matters too
  * much), when the currency changed, when what has no price changed, or when the equity before is not positive. It is
- * counted, unless the account was empty and received nothing but the flow. Quotients have 20 decimal places.
+ * counted, unless the account was empty and received nothing but the flow. The growth has 40 decimal places, the results
+ * have 20, rounded half to even.
  *
  * Source: CFA Institute, Global Investment Performance Standards, time-weighted return.
  *
  * @param points in the order of time
  */
 export function developmentOf(points: readonly EquityPoint[]): Development {
-  let [growth, peak, lowest] = [new Exact(1), new Exact(1), new Exact(0)]
+  let [growth, peak, lowest] = [ONE, ONE, ONE]
   let [used, gaps] = [0, 0]
-  for (const [index, point] of points.entries()) {
-    const before = points[index - 1]
-    if (before === undefined || isEmpty(before, point)) continue
-    const factor = factorOf(before, point)
-    if (factor === null) {
+  let before: Scaled | undefined
+  for (const point of points) {
+    const current = scaled(point)
+    const previous = before
+    before = current
+    if (previous === undefined || isEmpty(previous, current)) continue
+    if (!isUsable(previous, current)) {
       gaps++
       continue
     }
     used++
-    growth = growth.times(factor).round(WORKING_DECIMALS, Exact.roundHalfEven)
-    if (growth.gt(peak)) peak = growth
-    else if (peak.gt(0)) {
-      const fall = growth.div(peak).minus(1)
-      if (fall.lt(lowest)) lowest = fall
-    }
+    growth = quotient(growth * (current.equity - (current.flow ?? 0n)), previous.equity)
+    if (growth > peak) peak = growth
+    else if (growth * ONE < lowest * peak) lowest = quotient(growth * ONE, peak)
   }
   if (used === 0) return { timeWeightedReturn: null, maxDrawdown: null, gaps }
-  const timeWeightedReturn = growth.minus(1).round(RATIO_DECIMALS, Exact.roundHalfEven).toFixed()
-  return { timeWeightedReturn, maxDrawdown: lowest.toFixed(), gaps }
+  return { timeWeightedReturn: ratioText(growth - ONE), maxDrawdown: ratioText(lowest - ONE), gaps }
+}
+
+/** A point with its amounts as whole numbers of the unit. */
+interface Scaled {
+  point: EquityPoint
+  equity: bigint
+  flow: bigint | null
+}
+
+function scaled(point: EquityPoint): Scaled {
+  const { equity, externalFlow } = point
+  return { point, equity: units(equity), flow: externalFlow === null ? null : units(externalFlow) }
 }
 
 /** Whether there was nothing at the begin of the period, and only the flow at its end. */
-function isEmpty(before: EquityPoint, { equity, externalFlow, unvalued }: EquityPoint): boolean {
-  const hadNothing = new Exact(before.equity).eq(0) && before.unvalued === ''
-  return hadNothing && unvalued === '' && externalFlow !== null && new Exact(equity).eq(externalFlow)
+function isEmpty(before: Scaled, { point, equity, flow }: Scaled): boolean {
+  return before.equity === 0n && before.point.unvalued === '' && point.unvalued === '' && equity === flow
 }
 
-function factorOf(before: EquityPoint, { currency, equity, unvalued, externalFlow }: EquityPoint) {
-  if (before.currency !== currency || before.unvalued !== unvalued || externalFlow === null) return null
-  const base = new Exact(before.equity)
-  if (base.lte(0) || new Exact(externalFlow).gt(base)) return null
-  const end = new Exact(equity).minus(externalFlow)
-  return end.eq(base) ? new Exact(1) : end.div(base)
+function isUsable(before: Scaled, { point, flow }: Scaled): boolean {
+  const isSame = before.point.currency === point.currency && before.point.unvalued === point.unvalued
+  return isSame && flow !== null && before.equity > 0n && flow <= before.equity
+}
+
+/** The amount in units; digits beyond them are cut off. */
+function units(amount: Decimal): bigint {
+  const [whole = '', fraction = ''] = amount.split('.')
+  return BigInt(`${whole}${fraction.slice(0, SCALE).padEnd(SCALE, '0')}`)
+}
+
+/** Rounded half to even. @param divisor above zero */
+function quotient(dividend: bigint, divisor: bigint): bigint {
+  const whole = dividend / divisor
+  const rest = dividend % divisor
+  const twice = 2n * (rest < 0n ? -rest : rest)
+  const isUp = twice > divisor || (twice === divisor && whole % 2n !== 0n)
+  return isUp ? whole + (dividend < 0n ? -1n : 1n) : whole
+}
+
+/** A ratio in units as decimal text. */
+function ratioText(ratio: bigint): Decimal {
+  const rounded = quotient(ratio, 10n ** BigInt(SCALE - RATIO_DECIMALS))
+  const digits = (rounded < 0n ? -rounded : rounded).toString().padStart(RATIO_DECIMALS + 1, '0')
+  const text = `${digits.slice(0, -RATIO_DECIMALS)}.${digits.slice(-RATIO_DECIMALS)}`
+  return new Exact(rounded < 0n ? `-${text}` : text).toFixed()
 }
