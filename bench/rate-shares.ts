@@ -122,10 +122,10 @@ function needsOf(exchange: ExchangeName, marketType: MarketType, costs: CallCost
   }
   const { list, order } = costs.orderCosts
   const listed = { ...load, orders: [{ ordersOfSymbols: [1], accounts: (accounts * list) / order }] }
-  const [after] = budgetNeeds([load], { periodsMs: JOB_PERIODS })
-  const [before] = budgetNeeds([listed], { periodsMs: JOB_PERIODS })
-  if (after === undefined || before === undefined || after.weightPerRun.orders === 0)
-    return '- | - | - | - | - | - | - | -'
+  const needOf = (one: typeof load) =>
+    budgetNeeds([one], { periodsMs: JOB_PERIODS }).find(({ weightPerRun }) => weightPerRun.orders > 0)
+  const [after, before] = [needOf(load), needOf(listed)]
+  if (after === undefined || before === undefined) return '- | - | - | - | - | - | - | -'
   const times = (need: number) => need.toFixed(2)
   return [
     before.weightPerRun.orders,
@@ -174,7 +174,7 @@ say(
   'Weight of one run over all accounts, and the estimated period: before, with the list of all open orders of each account,'
 )
 say(
-  'and after, with the cheapest calls. Of the fullest limit that the accounts share; `-` where each has limits of its own.'
+  'and after, with the cheapest calls. Of the limit that the orders of all accounts share; `-` where each has limits of its own.'
 )
 say()
 say(

@@ -111,7 +111,7 @@ function bookJobs(services: JobServices): Job[] {
       id: 'sync_exchange_ledger',
       type: 'sync_ledger',
       name: 'Sync Exchange Ledger',
-      trigger: every(5 * MINUTE),
+      trigger: every(JOB_PERIODS.ledger),
       maxRunMs: 5 * MINUTE,
       undone: [
         ...['failed', 'wallets_incomplete', 'wallets_behind', 'conflicts', 'refused', 'accounts_left_out'],

@@ -6,5 +6,6 @@ export const JOB_PERIODS = {
   orders: 29 * SECOND,
   balances: 59 * SECOND,
   prices: 31 * SECOND,
+  ledger: 300 * SECOND,
   marks: 307 * SECOND
 } as const

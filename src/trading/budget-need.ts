@@ -8,7 +8,7 @@ import { type RateLimit, USED_SHARE } from '../exchanges/http/rate-budget.ts'
 import { listsOf } from './order-reading.ts'
 
 /** The jobs that read accounts or markets. */
-const READS = ['prices', 'orders', 'balances'] as const
+const READS = ['prices', 'orders', 'balances', 'ledger'] as const
 type Read = (typeof READS)[number]
 
 /** What the jobs have to read of one market. */
@@ -92,20 +92,21 @@ function newNeed({ exchange, costs }: MarketLoad, limit: RateLimit, periodsMs: N
     host: costs.host,
     marketTypes: [],
     limit,
-    weightPerRun: { prices: 0, orders: 0, balances: 0 },
+    weightPerRun: { prices: 0, orders: 0, balances: 0, ledger: 0 },
     need: 0,
     periodsMs: { ...periodsMs }
   }
 }
 
 function weightsOf({ costs, wallets, orders }: MarketLoad, limit: string, replicas: number): Record<Read, number> {
-  const { order, balances, prices, orderCosts } = costs
+  const { order, balances, prices, ledger, orderCosts } = costs
   const units = orders.reduce((sum, group) => sum + group.accounts * orderUnits(orderCosts, group.ordersOfSymbols), 0)
   const of = (some: CallCosts['order']) => some.reduce((sum, cost) => sum + (cost.limit === limit ? cost.weight : 0), 0)
   return {
     prices: replicas * of(prices),
     orders: (of(order) / orderCosts.order) * units,
-    balances: wallets * of(balances)
+    balances: wallets * of(balances),
+    ledger: wallets * of(ledger)
   }
 }
 
@@ -123,7 +124,12 @@ function orderUnits(costs: OrderCosts, ordersOfSymbols: readonly number[]): numb
 function complete(need: LimitNeed, periodsMs: NeedOptions['periodsMs']): void {
   const { limit, weightPerRun } = need
   const demandOf = (read: Read) => (weightPerRun[read] / periodsMs[read]) * limit.perMs
-  const demand = { prices: demandOf('prices'), orders: demandOf('orders'), balances: demandOf('balances') }
+  const demand = {
+    prices: demandOf('prices'),
+    orders: demandOf('orders'),
+    balances: demandOf('balances'),
+    ledger: demandOf('ledger')
+  }
   need.need = READS.reduce((sum, read) => sum + demand[read], 0) / limit.weight
   const granted = divided(limit.weight * USED_SHARE, demand)
   for (const read of READS) {
@@ -137,7 +143,7 @@ function complete(need: LimitNeed, periodsMs: NeedOptions['periodsMs']): void {
  * keeps up to twice of what such a job needs free for it.
  */
 function divided(capacity: number, demand: Readonly<Record<Read, number>>): Record<Read, number> {
-  const granted: Record<Read, number> = { prices: 0, orders: 0, balances: 0 }
+  const granted: Record<Read, number> = { prices: 0, orders: 0, balances: 0, ledger: 0 }
   const keptFor = (read: Read) => Math.max(demand[read], Math.min(SHARES[read] * capacity, 2 * demand[read]))
   let left = capacity
   for (let open: readonly Read[] = READS; open.length > 0; ) {

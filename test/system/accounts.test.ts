@@ -157,8 +157,8 @@ t.test('an account is added with what the accounts of its exchange need of the r
   const { stdout } = await run(key, SECRETS.slice(0, 2), ...words)
   t.strictSame(stdout.split('\n'), [
     'BINANCE account main added',
-    'SPOT: 1 account: 0.0 × the limit, orders every 29 s, balances every 59 s',
     'FUTURES: 1 account: 0.0 × the limit, orders every 29 s, balances every 59 s',
+    'SPOT: 1 account: 0.0 × the limit, orders every 29 s, balances every 59 s',
     ''
   ])
 })

@@ -5,7 +5,7 @@ import { type CallCosts, callCosts } from '../../src/exchanges/call-costs.ts'
 import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
 import { budgetNeeds, isNearLimit, type MarketLoad, needText } from '../../src/trading/budget-need.ts'
 
-const periodsMs = { orders: 29 * SECOND, balances: 59 * SECOND, prices: 31 * SECOND }
+const periodsMs = { orders: 29 * SECOND, balances: 59 * SECOND, prices: 31 * SECOND, ledger: 300 * SECOND }
 const weight = { name: 'weight', weight: 2_400, perMs: MINUTE, scope: 'address' as const }
 
 /** Binance futures as it was read before: with both lists of open orders for each account. */
@@ -30,10 +30,10 @@ function load(accounts: number, overrides: Partial<MarketLoad> = {}): MarketLoad
 t.test('100 accounts of which every list is read need 7.1 times the limit of Binance futures', async t => {
   const [need, ...others] = budgetNeeds([load(100)], { periodsMs })
   t.strictSame(others, [], 'limits of a key are not shared')
-  t.strictSame(need?.weightPerRun, { prices: 2, orders: 8_000, balances: 500 })
+  t.strictSame(need?.weightPerRun, { prices: 2, orders: 8_000, balances: 500, ledger: 0 })
   t.equal(need?.need.toFixed(3), '7.110')
   // The share of balances (540) and twice the need of prices (7.7) are kept free: orders get 1,612.3 a minute of 16,551.7.
-  t.strictSame(need?.periodsMs, { prices: 31_000, orders: 297_719, balances: 59_000 })
+  t.strictSame(need?.periodsMs, { prices: 31_000, orders: 297_719, balances: 59_000, ledger: 300_000 })
   t.equal(need && needText(need, 100), '100 accounts: 7.1 × the limit, orders every 5.0 min, balances every 59 s')
   t.equal(need && isNearLimit(need), true)
 })
@@ -46,7 +46,8 @@ t.test('every job that needs more than its share gets its share, and takes longe
   t.strictSame(need?.periodsMs, {
     prices: 31_000,
     orders: Math.round((29_000 * wanted.orders) / ((rest * 2) / 3)),
-    balances: Math.round((59_000 * wanted.balances) / (rest / 3))
+    balances: Math.round((59_000 * wanted.balances) / (rest / 3)),
+    ledger: 300_000
   })
 })
 
@@ -84,7 +85,7 @@ t.test('markets with one host share its limits, and each replica reads the price
   const [need, ...others] = budgetNeeds([spot, load(2)], { periodsMs, replicas: 3 })
   t.strictSame(others, [])
   t.strictSame(need?.marketTypes, ['SPOT', 'FUTURES'])
-  t.strictSame(need?.weightPerRun, { prices: 12, orders: 400, balances: 10 })
+  t.strictSame(need?.weightPerRun, { prices: 12, orders: 400, balances: 10, ledger: 0 })
   t.equal(budgetNeeds([], { periodsMs }).length, 0)
 })
 

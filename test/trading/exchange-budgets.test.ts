@@ -7,7 +7,7 @@ import type { Reading } from '../../src/metrics/metrics.ts'
 import { ExchangeBudgets } from '../../src/trading/exchange-budgets.ts'
 import { insertOrder, seedAccount, tradingDatabase } from '../support/trading.ts'
 
-const periodsMs = { orders: 29 * SECOND, balances: 59 * SECOND, prices: 31 * SECOND }
+const periodsMs = { orders: 29 * SECOND, balances: 59 * SECOND, prices: 31 * SECOND, ledger: 300 * SECOND }
 const ORDER = { symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', side: 'BUY', quantity: '1' } as const
 
 async function setUp(t: Test, market: 'SPOT' | 'FUTURES' = 'FUTURES') {
@@ -61,8 +61,10 @@ t.test('the needs of accounts come from their unfinished orders, and the waits f
     budget?.limits.map(({ marketTypes, weightPerRun, used }) => ({ marketTypes, weightPerRun, used })),
     [
       // Two accounts with the two lists of one symbol (1 + 1 each), one with one order, and three wallets.
-      { marketTypes: ['FUTURES'], weightPerRun: { prices: 12, orders: 5, balances: 15 }, used: null },
-      { marketTypes: ['SPOT'], weightPerRun: { prices: 4, orders: 0, balances: 60 }, used: null }
+      { marketTypes: ['FUTURES'], weightPerRun: { prices: 12, orders: 5, balances: 15, ledger: 90 }, used: null },
+      { marketTypes: ['SPOT'], weightPerRun: { prices: 4, orders: 0, balances: 60, ledger: 0 }, used: null },
+      // The lists of deposits and the like have a limit of their own.
+      { marketTypes: ['SPOT'], weightPerRun: { prices: 0, orders: 0, balances: 0, ledger: 78 }, used: null }
     ]
   )
   const { orders, balances } = budget?.lateness ?? {}
@@ -71,7 +73,7 @@ t.test('the needs of accounts come from their unfinished orders, and the waits f
   t.strictSame([orders?.periodMs, balances?.periodMs], [29_000, 59_000])
   registry.client({ exchange: 'BINANCE', marketType: 'FUTURES' })
   const called = (await budgets.read()).get('BINANCE')?.limits.map(({ used }) => used)
-  t.strictSame(called?.sort(), [0, null], 'the host that has a client has used nothing')
+  t.strictSame(called?.sort(), [0, null, null], 'the host that has a client has used nothing')
 })
 
 t.test('an exchange without unfinished orders has no wait for orders', async t => {
@@ -104,14 +106,14 @@ t.test(
           exchange: 'BINANCE',
           accounts: 40,
           limit: 'weight',
-          need: 1.51,
-          estimate: '40 accounts: 1.5 × the limit, orders every 58 s, balances every 59 s',
+          need: 1.61,
+          estimate: '40 accounts: 1.6 × the limit, orders every 67 s, balances every 59 s',
           msg: 'accounts need more than the rate limit, or nearly so'
         }
       ]
     )
     const set = gauges(budgets)
-    t.equal(set.trading_health_exchange_need_ratio?.toFixed(2), '1.51')
+    t.equal(set.trading_health_exchange_need_ratio?.toFixed(2), '1.61')
     t.strictSame(Object.keys(set).sort(), [
       'trading_health_exchange_need_ratio',
       'trading_health_exchange_period_seconds balances',
