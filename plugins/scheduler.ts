@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { minutePrices } from '../src/exchanges/minute-prices.ts'
 import { mayRunJobs } from '../src/health/verdict.ts'
 import { jobTable } from '../src/jobs/index.ts'
 import type { Job } from '../src/scheduler/job.ts'
@@ -37,6 +38,7 @@ async function scheduler(app: FastifyInstance, { config, jobs: given }: Schedule
       accounts,
       prices: caches.prices,
       instruments: exchanges.instruments,
+      minutePrice: minutePrices(exchanges),
       outbox: telegram.outbox,
       operatorChatId: config.TELEGRAM_BOT_TOKEN === undefined ? undefined : config.TELEGRAM_CHAT_ID,
       language: config.LANGUAGE,

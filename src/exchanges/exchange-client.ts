@@ -1,5 +1,6 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 import type { Balance } from '../domain/balance.ts'
+import type { Decimal } from '../domain/decimal.ts'
 import type { Fill } from '../domain/fill.ts'
 import type { Instrument } from '../domain/instrument.ts'
 import type { LedgerReading } from '../domain/ledger-entry.ts'
@@ -107,6 +108,13 @@ export interface ExchangeClient {
    * liquidates. Empty without a call on spot, and where the last prices have them (`Price.mark`).
    */
   markPrices(options?: CallOptions): Promise<Price[]>
+  /**
+   * The last price of a minute, on spot; null when the exchange has none for it. It values fees in a third asset. Null
+   * without a call where every fee is in the quote currency, and on futures.
+   *
+   * @param at a time in the minute
+   */
+  minutePrice(exchangeSymbol: string, at: Millis, options?: CallOptions): Promise<Decimal | null>
   /**
    * Every pair or linear perpetual that the market lists, with all pages. Needs no credentials. Unsupported contracts
    * (dated, inverse) are left out.

@@ -1,5 +1,6 @@
 // @FEAT:exchanges @COMP:service @TYPE:core
 import type { Balance } from '../domain/balance.ts'
+import type { Decimal } from '../domain/decimal.ts'
 import type { Fill } from '../domain/fill.ts'
 import type { Instrument } from '../domain/instrument.ts'
 import type { LedgerReading } from '../domain/ledger-entry.ts'
@@ -76,6 +77,10 @@ export class ObservedClient implements ExchangeClient {
 
   markPrices(options?: CallOptions): Promise<Price[]> {
     return this.#call('markPrices', '', options, own => this.#client.markPrices(own))
+  }
+
+  minutePrice(exchangeSymbol: string, at: Millis, options?: CallOptions): Promise<Decimal | null> {
+    return this.#call('minutePrice', exchangeSymbol, options, own => this.#client.minutePrice(exchangeSymbol, at, own))
   }
 
   instruments(options?: CallOptions): Promise<Instrument[]> {

@@ -1,7 +1,9 @@
 // @FEAT:trading @COMP:job @TYPE:core
 import type { PriceSource } from '../cache/price-source.ts'
 import type { Database } from '../database/database.ts'
+import type { MinutePrice } from '../exchanges/minute-prices.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
+import { valueFees } from '../trading/fee-values.ts'
 import { assignFunding } from '../trading/funding-shares.ts'
 import { heldMarkets, type Mark, markPositions, openPositions } from '../trading/unrealized-pnl.ts'
 
@@ -11,17 +13,21 @@ const POSITIONS_PER_TRANSACTION = 10_000
 /**
  * Values every open position: one on spot at the last price, a perpetual at the mark price of its exchange. Missing prices
  * are read once per market. A position without a price keeps its mark and is counted; a last price never replaces a mark
- * price. Funding is assigned to the positions that were held at its time. Idempotent.
+ * price. Fees without a value are valued at the price of their minute, and funding is assigned to the positions that were held at its time. Idempotent.
  */
 export function calculateUnrealizedPnl({
   prices,
-  database
+  database,
+  minutePrice
 }: {
   prices: PriceSource
   database: Database
+  /** Values fees that had no price. Default: none is valued. */
+  minutePrice?: MinutePrice
 }): (context: JobContext) => Promise<JobResult> {
   return async ({ signal, transaction, progress, log }) => {
     const funding = await assignFunding(transaction, signal)
+    const fees = minutePrice ? await valueFees(database, transaction, minutePrice, signal) : { valued: 0, unvalued: 0 }
     const markets = await heldMarkets(database)
     const marks = await Promise.all(
       markets.map(async ({ exchange, marketType, symbols }) => {
@@ -38,7 +44,15 @@ export function calculateUnrealizedPnl({
       })
     )
     const all = marks.flat()
-    const result = { checked: 0, changed: 0, skipped: 0, without_price: 0, funding_assigned: funding }
+    const result = {
+      checked: 0,
+      changed: 0,
+      skipped: 0,
+      without_price: 0,
+      funding_assigned: funding,
+      fees_valued: fees.valued,
+      fees_unvalued: fees.unvalued
+    }
     const { total, ranges } = await openPositions(database, POSITIONS_PER_TRANSACTION)
     for (const range of ranges) {
       signal.throwIfAborted()

@@ -5,6 +5,7 @@ import type { PriceCache } from '../cache/price-cache.ts'
 import type { Database } from '../database/database.ts'
 import type { InstrumentSource } from '../domain/instrument.ts'
 import { dayAt } from '../domain/time-zone.ts'
+import type { MinutePrice } from '../exchanges/minute-prices.ts'
 import type { Language } from '../messages.ts'
 import type { Outbox } from '../notifications/outbox.ts'
 import type { Job, JobContext, JobResult } from '../scheduler/job.ts'
@@ -20,6 +21,7 @@ export interface JobServices {
   accounts: TradingAccounts
   prices: PriceCache
   instruments: InstrumentSource
+  minutePrice: MinutePrice
   outbox: Outbox
   /** The operator's chat; undefined where there is none. */
   operatorChatId: string | undefined

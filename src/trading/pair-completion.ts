@@ -82,7 +82,8 @@ export async function completeRows(tx: TransactionSql): Promise<number> {
   return orders.count + executions.count
 }
 
-interface MisbookedRow {
+/** A recorded execution that is booked again. */
+export interface RecordedRow {
   execution_id: string
   order_id: string
   strategy_account_id: string | null
@@ -109,27 +110,40 @@ interface MisbookedRow {
  * @returns the number of executions
  */
 export async function rebookExecutions(tx: TransactionSql, priceOn: PriceOn): Promise<number> {
-  const rows = await tx<MisbookedRow[]>`
+  const rows = await recordedRows(
+    tx,
+    tx`e.quote is null and o.quote <> e.currency order by e.order_id, e.execution_id limit ${REBOOKED_AT_ONCE}`
+  )
+  await bookAgain(tx, rows, (row, asset) => priceOn(row.exchange, asset, row.quote))
+  return rows.length
+}
+
+/** Recorded executions `e` of orders `o`, with the pair of the order, that meet a condition. */
+export function recordedRows(sql: Sql | TransactionSql, condition: ReturnType<Sql>) {
+  return sql<RecordedRow[]>`
     select e.execution_id, e.order_id, e.strategy_account_id, e.account_id, a.exchange, e.market_type,
       e.exchange_trade_id, e.symbol, e.side, e.position_side, e.price, e.quantity, e.fee, e.fee_asset, e.executed_at,
       o.base, o.quote
     from trade_executions e join orders o using (order_id)
-    join ${accountsWithoutCredentials(tx)} a on a.account_id = e.account_id
-    where e.quote is null and o.quote <> e.currency
-    order by e.order_id, e.execution_id limit ${REBOOKED_AT_ONCE}`
-  if (rows.length > 0)
-    await writeChanges(
-      tx,
-      [],
-      await bookEntries(
-        tx,
-        rows.map(row => entryOf(row, priceOn))
-      )
-    )
-  return rows.length
+    join ${accountsWithoutCredentials(sql)} a on a.account_id = e.account_id
+    where ${condition}`
 }
 
-function entryOf(row: MisbookedRow, priceOn: PriceOn): Entry {
+/**
+ * Books recorded executions again, with fees that are valued by the prices of their assets. The positions, round trips and
+ * days follow.
+ */
+export async function bookAgain(
+  tx: TransactionSql,
+  rows: readonly RecordedRow[],
+  priceOf: (row: RecordedRow, asset: string) => Decimal | null
+): Promise<void> {
+  if (rows.length === 0) return
+  const entries = rows.map(row => entryOf(row, asset => priceOf(row, asset)))
+  await writeChanges(tx, [], await bookEntries(tx, entries))
+}
+
+function entryOf(row: RecordedRow, priceOf: (asset: string) => Decimal | null): Entry {
   const pair = pairOf(row.base, row.quote)
   const execution = { side: row.side, price: row.price, quantity: row.quantity, fee: row.fee, feeAsset: row.fee_asset }
   return {
@@ -144,7 +158,7 @@ function entryOf(row: MisbookedRow, priceOn: PriceOn): Entry {
     pair,
     exchangeTradeId: row.exchange_trade_id,
     executedAt: row.executed_at,
-    feeValue: feeValueOf(execution, pair, asset => priceOn(row.exchange, asset, pair.quote))
+    feeValue: feeValueOf(execution, pair, priceOf)
   }
 }
 

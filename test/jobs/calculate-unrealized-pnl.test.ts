@@ -50,7 +50,15 @@ t.test('the unrealised PnL is exactly the signed difference of mark and entry', 
   ])
   const readAt = new Date('2026-11-24T00:00:00Z')
   const result = await run(database, fixedPrices({ BTCUSDT: '100000', ETHUSDT: '2', XRPUSDT: '1' }, readAt))
-  t.strictSame(result, { checked: 2, changed: 2, skipped: 0, without_price: 0, funding_assigned: 0 })
+  t.strictSame(result, {
+    checked: 2,
+    changed: 2,
+    skipped: 0,
+    without_price: 0,
+    funding_assigned: 0,
+    fees_valued: 0,
+    fees_unvalued: 0
+  })
   t.strictSame(await marksOf(database), [
     { id: 'BTCUSDT BOTH', mark: '100000', pnl: '152.4157887364731', marked_at: readAt },
     { id: 'ETHUSDT SHORT', mark: '2', pnl: '-0.99999999999999999999', marked_at: readAt },
@@ -66,7 +74,15 @@ t.test('a position without a current price keeps its mark, and is counted', asyn
   const [first, second] = [new Date('2026-11-24T00:00:00Z'), new Date('2026-11-24T00:05:00Z')]
   await run(database, fixedPrices({ BTCUSDT: '11', ETHUSDT: '12' }, first))
   const result = await run(database, fixedPrices({ BTCUSDT: '13' }, second))
-  t.strictSame(result, { checked: 2, changed: 1, skipped: 0, without_price: 1, funding_assigned: 0 })
+  t.strictSame(result, {
+    checked: 2,
+    changed: 1,
+    skipped: 0,
+    without_price: 1,
+    funding_assigned: 0,
+    fees_valued: 0,
+    fees_unvalued: 0
+  })
   t.strictSame(undoneBy('calculate_unrealized_pnl', result), { without_price: 1 }, 'the run is partial')
   t.strictSame(await marksOf(database), [
     { id: 'BTCUSDT BOTH', mark: '13', pnl: '3', marked_at: second },
@@ -79,7 +95,15 @@ t.test('a mark that is newer than the price is kept', async t => {
   const [older, newer] = [new Date('2026-11-24T00:00:00Z'), new Date('2026-11-24T00:05:00Z')]
   await run(database, fixedPrices({ BTCUSDT: '11' }, newer))
   const result = await run(database, fixedPrices({ BTCUSDT: '12' }, older))
-  t.strictSame(result, { checked: 1, changed: 0, skipped: 1, without_price: 0, funding_assigned: 0 })
+  t.strictSame(result, {
+    checked: 1,
+    changed: 0,
+    skipped: 1,
+    without_price: 0,
+    funding_assigned: 0,
+    fees_valued: 0,
+    fees_unvalued: 0
+  })
   t.strictSame(undoneBy('calculate_unrealized_pnl', result), {}, 'everything is done')
   t.strictSame(await marksOf(database), [{ id: 'BTCUSDT BOTH', mark: '11', pnl: '1', marked_at: newer }])
 })
@@ -120,7 +144,15 @@ t.test('a perpetual is valued at its mark price, and never at a last price', asy
   const at = new Date('2026-11-24T00:00:00Z')
   const last = fixedPrices({ BTCUSDT: '120', ETHUSDT: '12' }, at)
   const result = await run(database, { ...last, currentMarks: fixedPrices({ BTCUSDT: '95' }, at).currentMarks })
-  t.strictSame(result, { checked: 3, changed: 2, skipped: 0, without_price: 1, funding_assigned: 0 })
+  t.strictSame(result, {
+    checked: 3,
+    changed: 2,
+    skipped: 0,
+    without_price: 1,
+    funding_assigned: 0,
+    fees_valued: 0,
+    fees_unvalued: 0
+  })
   const rows = await database.run(
     sql => sql`
       select market_type, symbol, trim_scale(mark_price)::text as mark, trim_scale(unrealized_pnl)::text as pnl
@@ -152,7 +184,15 @@ t.test('positions are marked in batches with progress, and an aborted run stops'
   const result = await run(database, prices, {
     progress: (done: number, total: number) => progress.push([done, total])
   })
-  t.strictSame(result, { checked: 31_001, changed: 31_001, skipped: 0, without_price: 0, funding_assigned: 0 })
+  t.strictSame(result, {
+    checked: 31_001,
+    changed: 31_001,
+    skipped: 0,
+    without_price: 0,
+    funding_assigned: 0,
+    fees_valued: 0,
+    fees_unvalued: 0
+  })
   t.strictSame(
     progress,
     [9_000, 19_000, 31_000, 31_001].map(done => [done, 31_001])

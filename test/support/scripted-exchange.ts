@@ -149,6 +149,7 @@ export class ScriptedExchange {
       },
       lastPrices: unasked,
       markPrices: unasked,
+      minutePrice: unasked,
       instruments: unasked,
       balances: unasked,
       positions: unasked,

@@ -1,12 +1,14 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
 import { createHmac } from 'node:crypto'
+import { MINUTE } from '../../async/durations.ts'
 import { type Decimal, Exact, isZero, toDecimal } from '../../domain/decimal.ts'
 import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
 import type { Instrument } from '../../domain/instrument.ts'
 import type { ExchangeName, MarketType } from '../../domain/market.ts'
+import type { Millis } from '../../domain/millis.ts'
 import type { Credentials, OnInvalidRow, OrderCosts } from '../exchange-client.ts'
 import { ExchangeError } from '../exchange-error.ts'
-import { type JsonRecord, recordOf, UnreadableAnswer } from '../http/answer-fields.ts'
+import { type JsonRecord, listOf, recordOf, UnreadableAnswer } from '../http/answer-fields.ts'
 import type { Refusal } from '../http/exchange-call.ts'
 import type { ExchangeGateway } from '../http/exchange-gateway.ts'
 
@@ -121,6 +123,26 @@ export function tickerPrice(text: string | null | undefined): Decimal | null {
   const price = toDecimal(text)
   if (price === null) throw new UnreadableAnswer('a price is not a number')
   return /[1-9]/.test(price) && !price.startsWith('-') ? price : null
+}
+
+/**
+ * The closing price of the only kline in an answer, which is an array of texts and numbers that begins with its time; null
+ * without one for the minute.
+ *
+ * @param close the place of the closing price
+ * @throws {UnreadableAnswer}
+ */
+export function klineClose(rows: readonly unknown[], minute: Millis, close: number): Decimal | null {
+  for (const row of rows) {
+    const values = listOf(row, 'a kline').map(String)
+    if (values[0] === String(minute)) return tickerPrice(values[close])
+  }
+  return null
+}
+
+/** The beginning of the minute of a time. */
+export function minuteOf(at: Millis): Millis {
+  return Math.floor(at / MINUTE) * MINUTE
 }
 
 const CURRENCY = /^[\p{L}\p{N}]{1,36}$/u

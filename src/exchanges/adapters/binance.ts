@@ -45,6 +45,8 @@ import {
   type AdapterContext,
   hmacSha256,
   instrumentFrom,
+  klineClose,
+  minuteOf,
   notEmpty,
   queryOf,
   type RefusalTable,
@@ -148,6 +150,9 @@ const ROUTES: Readonly<Record<MarketType, MarketRoutes>> = {
     balances: route({ operation: 'balances', path: '/fapi/v3/balance', weight: 5 })
   }
 }
+
+/** https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints */
+const KLINES = route({ operation: 'minutePrice', path: '/api/v3/klines', weight: 2, signing: 'none' })
 
 /** Routes of futures alone. Since December 2025 conditional orders are algo orders, with ids of their own. */
 const FUTURES_ROUTES = {
@@ -267,6 +272,14 @@ export class BinanceClient implements ExchangeClient {
     if (this.marketType === 'SPOT') return []
     const fields = { symbol: 'symbol', price: 'markPrice', time: 'time' }
     return await this.#api.readPrices({ route: FUTURES_ROUTES.marks, fields, unifiedSymbol }, options)
+  }
+
+  async minutePrice(symbol: string, at: Millis, options?: CallOptions): Promise<Decimal | null> {
+    if (this.marketType !== 'SPOT') return null
+    const minute = minuteOf(at)
+    const query = queryOf({ symbol, interval: '1m', startTime: minute, limit: 1 })
+    const parse = (body: unknown) => klineClose(listOf(body, 'klines'), minute, 4)
+    return await this.#api.read({ route: KLINES, query }, parse, options)
   }
 
   /**

@@ -47,6 +47,8 @@ import {
   differBeyondRounding,
   hmacSha256,
   instrumentFrom,
+  klineClose,
+  minuteOf,
   notEmpty,
   ONE_CALL_EACH,
   queryOf,
@@ -99,6 +101,7 @@ function accountRoute(row: { operation: string; path: string }): Route {
 }
 
 const ROUTES = {
+  klines: publicRoute({ operation: 'minutePrice', path: '/v5/market/kline' }),
   time: publicRoute({ operation: 'serverTime', path: '/v5/market/time' }),
   prices: publicRoute({ operation: 'lastPrices', path: '/v5/market/tickers' }),
   instruments: publicRoute({ operation: 'instruments', path: '/v5/market/instruments-info' }),
@@ -199,6 +202,15 @@ export class BybitClient implements ExchangeClient {
   /** The last prices of perpetuals have them: https://bybit-exchange.github.io/docs/v5/market/tickers */
   async markPrices(): Promise<Price[]> {
     return []
+  }
+
+  /** https://bybit-exchange.github.io/docs/v5/market/kline */
+  async minutePrice(symbol: string, at: Millis, options?: CallOptions): Promise<Decimal | null> {
+    if (this.marketType !== 'SPOT') return null
+    const minute = minuteOf(at)
+    const query = queryOf({ category: 'spot', symbol, interval: '1', start: minute, end: minute, limit: 1 })
+    const parse = (result: JsonRecord) => klineClose(listOf(result.list, 'klines'), minute, 4)
+    return await this.#api.read({ route: ROUTES.klines, query }, parse, options)
   }
 
   /**

@@ -47,6 +47,8 @@ import {
   differBeyondRounding,
   hmacSha256,
   instrumentFrom,
+  klineClose,
+  minuteOf,
   notEmpty,
   ONE_CALL_EACH,
   queryOf,
@@ -78,6 +80,7 @@ const ROW_TIME_MARGIN_MS = MINUTE
 const LIMITS: readonly RateLimit[] = [
   { name: 'time', weight: 10, perMs: 2 * SECOND, scope: 'address' },
   { name: 'tickers', weight: 20, perMs: 2 * SECOND, scope: 'address' },
+  { name: 'candles', weight: 20, perMs: 2 * SECOND, scope: 'address' },
   { name: 'mark-price', weight: 10, perMs: 2 * SECOND, scope: 'address' },
   { name: 'instruments', weight: 20, perMs: 2 * SECOND, scope: 'address' },
   { name: 'order', weight: 60, perMs: 2 * SECOND, scope: 'key' },
@@ -100,6 +103,12 @@ function route(row: { operation: string; path: string; limit: string; signing?: 
 const ROUTES = {
   time: route({ operation: 'serverTime', path: '/api/v5/public/time', limit: 'time', signing: 'none' }),
   prices: route({ operation: 'lastPrices', path: '/api/v5/market/tickers', limit: 'tickers', signing: 'none' }),
+  candles: route({
+    operation: 'minutePrice',
+    path: '/api/v5/market/history-candles',
+    limit: 'candles',
+    signing: 'none'
+  }),
   marks: route({ operation: 'markPrices', path: '/api/v5/public/mark-price', limit: 'mark-price', signing: 'none' }),
   order: route({ operation: 'order', path: '/api/v5/trade/order', limit: 'order' }),
   algoOrder: route({ operation: 'order', path: '/api/v5/trade/order-algo', limit: 'algo' }),
@@ -233,6 +242,17 @@ export class OkxClient implements ExchangeClient {
       unifiedSymbol: (exchangeSymbol: string) => unifiedSymbol(exchangeSymbol, this.marketType)
     }
     return await this.#api.readPrices(list, options)
+  }
+
+  /**
+   * The list has the candles before `after` and later than `before`, both excluded:
+   * https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-candlesticks-history
+   */
+  async minutePrice(instId: string, at: Millis, options?: CallOptions): Promise<Decimal | null> {
+    if (this.marketType !== 'SPOT') return null
+    const minute = minuteOf(at)
+    const query = queryOf({ instId, bar: '1m', after: minute + 1, before: minute - 1, limit: 1 })
+    return await this.#api.read({ route: ROUTES.candles, query }, rows => klineClose(rows, minute, 4), options)
   }
 
   /** https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments */

@@ -202,6 +202,11 @@ export class DialectClient implements ExchangeClient {
     return []
   }
 
+  /** Every fee is in the quote currency. */
+  async minutePrice(): Promise<Decimal | null> {
+    return null
+  }
+
   /**
    * The markets of every quote currency. The list has no state and no steps: a listed market trades, a delisted one is
    * absent.

@@ -84,6 +84,7 @@ t.test('a host has the limits of each route', async t => {
     [
       'time 10 2000 address',
       'tickers 20 2000 address',
+      'candles 20 2000 address',
       'mark-price 10 2000 address',
       'instruments 20 2000 address',
       'order 60 2000 key',
