@@ -1,6 +1,7 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:helper
 
 import { DAY, HOUR, MINUTE, SECOND } from '../async/durations.ts'
+import { roundedDifference } from '../domain/rounded-amount.ts'
 import { quoteText } from '../notifications/html.ts'
 import type { Message } from '../notifications/outbox.ts'
 import type { Undone } from '../scheduler/job.ts'
@@ -259,13 +260,13 @@ function differenceText(difference: UnexplainedDifference, options: TextOptions)
   const near = causes.slice(0, MAX_CAUSES).map(({ kind, at, amount: change }) => {
     const parts = [
       `<code>${quoteText(kind, MAX_NAME)}</code>`,
-      ...(change === undefined ? [] : [quoteText(change, MAX_NAME)])
+      ...(change === undefined ? [] : [quoteText(roundedDifference(change), MAX_NAME)])
     ]
     return [...parts, ...(at === undefined ? [] : [formatTime(Date.parse(at), options)])].join(' ')
   })
   const { near: label, nothingNear } = labels
   const around = near.length === 0 ? nothingNear[options.language] : `${label[options.language]}: ${near.join(', ')}`
-  return `${place}: ${quoteText(amount, MAX_NAME)} (${around})`
+  return `${place}: ${quoteText(roundedDifference(amount), MAX_NAME)} (${around})`
 }
 
 /** `failed 2, refused 1`, each name as code. */

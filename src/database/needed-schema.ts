@@ -27,7 +27,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   cache_command_results: 'command_id int8, exchange int4, instance_id text, price int4',
   cache_commands: 'actor text, at timestamptz, command_id int8, filter jsonb',
   daily_account_summaries:
-    'account_id int8, balances_as_of timestamptz, computed_at timestamptz, currency text, date date, end_balance numeric, equity numeric, equity_gaps int4, equity_return numeric, equity_unvalued int4, executions int4, fees numeric, fees_unknown int4, funding numeric, interest numeric, is_final bool, losses int4, marks_as_of timestamptz, max_drawdown numeric, orders_as_of timestamptz, positions_old_mark int4, positions_unmarked int4, realized_pnl numeric, start_balance numeric, trades int4, unrealized_pnl numeric, volume numeric, win_rate numeric, wins int4',
+    'account_id int8, balances_as_of timestamptz, computed_at timestamptz, currency text, date date, end_balance numeric, equity numeric, equity_gaps int4, equity_return numeric, equity_unvalued int4, executions int4, fees numeric, fees_unknown int4, funding numeric, interest numeric, is_final bool, losses int4, marks_as_of timestamptz, max_drawdown numeric, orders_as_of timestamptz, positions_old_mark int4, positions_unmarked int4, realized_pnl numeric, sent jsonb, sent_at timestamptz, start_balance numeric, trades int4, unrealized_pnl numeric, volume numeric, win_rate numeric, wins int4',
   equity_history:
     'account_id int8, at timestamptz, cash numeric, currency text, equity numeric, external_flow numeric, flow_at timestamptz, holdings numeric, unrealized_pnl numeric, unvalued jsonb',
   exchange_bans:

@@ -43,6 +43,7 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '035.do.funding-shares.sql': '0.1.0',
   '037.do.strategy-capital.sql': '0.1.0',
   '038.do.equity.sql': '0.1.0',
+  '039.do.sent-summaries.sql': '0.1.0',
   '040.do.ledger-listed.sql': '0.1.0',
   '041.do.fees-without-value.sql': '0.1.0',
   '042.do.fill-readings.sql': '0.1.0'

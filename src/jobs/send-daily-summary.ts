@@ -5,6 +5,8 @@ import type { Language } from '../messages.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
 import { type AccountSummary, dayOf, summariesOf, summarise } from '../trading/daily-summaries.ts'
 import { assignFunding } from '../trading/funding-shares.ts'
+import { groupedBy } from '../trading/grouped.ts'
+import { type RestatedDay, recordSent, restatedDays } from '../trading/sent-summaries.ts'
 import { isOutdated, type MaxAges } from '../trading/summary-ages.ts'
 import { type AccountTextOptions, accountText, summaryText } from '../trading/summary-text.ts'
 
@@ -27,7 +29,7 @@ export interface DailySummaryServices {
 
 /**
  * Writes the summaries of the day of the run, and one message for each recipient: the operator's chat about all accounts,
- * each owner's chat about their own. A repeated run replaces the rows. The message of a day is sent once, and again for
+ * each owner's chat about their own. It lists earlier days whose final row differs from what was sent. A repeated run replaces the rows. The message of a day is sent once, and again for
  * each manual run. Summaries with values that are too old, and open positions without a mark, are counted: the run is
  * partial.
  */
@@ -45,15 +47,18 @@ export function sendDailySummary({
       const day = await dayOf(tx, scheduledFor, { timeZone })
       const counts = await summarise(tx, day, { timeZone })
       const summaries = await summariesOf(tx, day, { timeZone })
-      const accounts = await accountTexts(summaries, { language, timeZone, maxAges })
+      const restated = await restatedDays(tx, day)
+      const accounts = await accountTexts(summaries, restated, { language, timeZone, maxAges })
       const messages = Array.from(byRecipient(accounts, operatorChatId), ([chatId, texts]) => ({
         chatId,
         text: summaryText(texts, { day, at: scheduledFor, language, timeZone }),
         key: `daily_summary:${day}:${chatId}${trigger === 'manual' ? `:${runId}` : ''}`
       }))
       const written = await outbox.enqueue(tx, messages)
+      if (written > 0) await recordSent(tx, day, ofAccounts(restated, summaries))
       const outdated = summaries.filter(summary => isOutdated(summary, maxAges)).length
-      return { day, ...counts, outdated, recipients: messages.length, messages: written }
+      const listed = written === 0 ? 0 : ofAccounts(restated, summaries).length
+      return { day, ...counts, outdated, restated: listed, recipients: messages.length, messages: written }
     })
     progress(1, 1)
     return result
@@ -66,8 +71,19 @@ interface AccountText {
   text: string
 }
 
+/** The restated days of accounts that are in the message. */
+function ofAccounts(restated: readonly RestatedDay[], summaries: readonly AccountSummary[]): RestatedDay[] {
+  const shown = new Set(summaries.map(({ account_id }) => account_id))
+  return restated.filter(({ account_id }) => shown.has(account_id))
+}
+
 /** The text of each account. Yields to the event loop, so that probes are answered. */
-async function accountTexts(summaries: readonly AccountSummary[], options: AccountTextOptions): Promise<AccountText[]> {
+async function accountTexts(
+  summaries: readonly AccountSummary[],
+  restated: readonly RestatedDay[],
+  options: AccountTextOptions
+): Promise<AccountText[]> {
+  const restatedOf = groupedBy(restated, ({ account_id }) => account_id)
   const accounts = new Map<string, [AccountSummary, ...AccountSummary[]]>()
   for (const summary of summaries) {
     const own = accounts.get(summary.account_id)
@@ -76,7 +92,7 @@ async function accountTexts(summaries: readonly AccountSummary[], options: Accou
   }
   const texts: AccountText[] = []
   for (const own of accounts.values()) {
-    texts.push({ chatId: own[0].chat_id, text: accountText(own, options) })
+    texts.push({ chatId: own[0].chat_id, text: accountText(own, options, restatedOf.get(own[0].account_id)) })
     if (texts.length % ACCOUNTS_BEFORE_YIELD === 0) await yieldToEventLoop()
   }
   return texts

@@ -1,10 +1,12 @@
 // @FEAT:trading @COMP:service @TYPE:helper
 import { Big } from 'big.js'
 import { EXCHANGE_NAMES } from '../domain/market.ts'
+import { roundedAmount } from '../domain/rounded-amount.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import type { Language } from '../messages.ts'
 import { escapeHtml, quoteText } from '../notifications/html.ts'
 import type { AccountSummary } from './daily-summaries.ts'
+import type { RestatedDay, SentValues } from './sent-summaries.ts'
 import { type MaxAges, oldValues } from './summary-ages.ts'
 
 export interface SummaryTextOptions {
@@ -50,6 +52,7 @@ const words = {
   unvalued: { ko: '가격을 알 수 없어 제외된 자산', en: 'without a price, not included' },
   gaps: { ko: '계산에서 제외된 구간', en: 'periods not usable' },
   drawdown: { ko: '최대 낙폭', en: 'Drawdown' },
+  restated: { ko: '정정', en: 'Restated' },
   noTrades: { ko: '거래 없음', en: 'No trades' },
   footnote: {
     ko: '순손익 = 실현 손익 − 수수료 + 펀딩 − 이자. 거래는 포지션을 열고 모두 닫은 한 번입니다. 통화가 다른 금액은 합산하지 않습니다.',
@@ -73,14 +76,19 @@ export interface AccountTextOptions extends Pick<SummaryTextOptions, 'language' 
 }
 
 /**
- * The day of one account in Telegram's HTML, a summary per currency. Amounts keep all digits. An unknown value is a
- * question mark. A value that is older than allowed has the time from when it is.
+ * The day of one account in Telegram's HTML, a summary per currency. Amounts are rounded for people. An unknown value is a
+ * question mark. A value that is older than allowed has the time from when it is. Restated days follow.
  */
 export function accountText(
   summaries: readonly [AccountSummary, ...AccountSummary[]],
-  options: AccountTextOptions
+  options: AccountTextOptions,
+  restated: readonly RestatedDay[] = []
 ): string {
-  return [...heading(summaries[0], options), ...summaries.flatMap(summary => figures(summary, options))].join('\n')
+  return [
+    ...heading(summaries[0], options),
+    ...summaries.flatMap(summary => figures(summary, options)),
+    ...restated.flatMap(day => restatedText(day, options.language))
+  ].join('\n')
 }
 
 function heading(summary: AccountSummary, options: AccountTextOptions): string[] {
@@ -103,30 +111,32 @@ function figures(summary: AccountSummary, options: AccountTextOptions): string[]
   const from = (asOf: Date | null) => (asOf ? ` (${words.valuesAsOf[language]} ${shortTime(asOf, options)})` : '')
   const say = (word: keyof typeof words, value: string) => `${words[word][language]} ${value}`
   const { executions, trades, wins, losses, fees_unknown: feesUnknown } = summary
-  const currency = escapeHtml(summary.currency)
+  const { currency } = summary
+  const plain = (value: string) => amount(value, currency)
+  const change = (value: string) => signed(value, currency)
   const net = new Big(summary.realized_pnl).minus(summary.fees).plus(summary.funding).minus(summary.interest).toFixed()
-  const [start, end] = [summary.start_balance, summary.end_balance].map(total => (total === null ? '?' : amount(total)))
+  const [start, end] = [summary.start_balance, summary.end_balance].map(total => (total === null ? '?' : plain(total)))
   const counts = [say('trades', `${trades} (${say('wins', `${wins}`)}, ${say('losses', `${losses}`)})`)]
   if (summary.win_rate !== null) counts.push(say('winRate', percent(summary.win_rate)))
   counts.push(say('executions', `${executions}`))
   const money = [
-    say('net', signed(net)),
-    say('realized', signed(summary.realized_pnl)),
-    say('fees', amount(summary.fees))
+    say('net', change(net)),
+    say('realized', change(summary.realized_pnl)),
+    say('fees', plain(summary.fees))
   ]
-  if (isSome(summary.funding)) money.push(say('funding', signed(summary.funding)))
-  if (isSome(summary.interest)) money.push(say('interest', amount(summary.interest)))
+  if (isSome(summary.funding)) money.push(say('funding', change(summary.funding)))
+  if (isSome(summary.interest)) money.push(say('interest', plain(summary.interest)))
   if (feesUnknown > 0) money.push(`${words.feesUnknown[language]} ${feesUnknown}`)
-  const unrealized = summary.unrealized_pnl === null ? '?' : signed(summary.unrealized_pnl)
+  const unrealized = summary.unrealized_pnl === null ? '?' : change(summary.unrealized_pnl)
   const held = [say('unrealized', `${unrealized}${from(old.marks)}`)]
   if (summary.positions_old_mark > 0) held.push(say('oldMarks', `${summary.positions_old_mark}`))
   if (summary.positions_unmarked > 0) held.push(say('unmarked', `${summary.positions_unmarked}`))
   return [
-    `• <b>${currency}</b> ${say('balance', `${start} → ${end}`)}${from(old.balances)}`,
+    `• <b>${escapeHtml(currency)}</b> ${say('balance', `${start} → ${end}`)}${from(old.balances)}`,
     ...(executions > 0 || isSome(summary.funding) || isSome(summary.interest) ? [`  ${money.join(', ')}`] : []),
     executions === 0
       ? `  ${words.noTrades[language]}`
-      : `  ${[...counts, say('volume', amount(summary.volume))].join(', ')}`,
+      : `  ${[...counts, say('volume', plain(summary.volume))].join(', ')}`,
     `  ${held.join(', ')}`,
     ...equityLine(summary, language)
   ]
@@ -138,7 +148,7 @@ function equityLine(summary: AccountSummary, language: Language): string[] {
   const say = (word: keyof typeof words, value: string) => `${words[word][language]} ${value}`
   const ratio = (value: string | null) => (value === null ? '?' : percent(value))
   const parts = [
-    say('equity', amount(summary.equity)),
+    say('equity', amount(summary.equity, summary.currency)),
     say(
       'return',
       `${summary.equity_return !== null && new Big(summary.equity_return).gt(0) ? '+' : ''}${ratio(summary.equity_return)}`
@@ -150,14 +160,32 @@ function equityLine(summary: AccountSummary, language: Language): string[] {
   return [`  ${parts.join(', ')}`]
 }
 
+/** A day whose final row differs from what was sent: the values that people see another one of. Empty without any. */
+function restatedText({ date, currency, sent, final }: RestatedDay, language: Language): string[] {
+  const texts = ({ net, trades, end_balance, unrealized_pnl }: SentValues) =>
+    [
+      ['net', signed(net, currency)],
+      ['trades', `${trades}`],
+      ['balance', end_balance === null ? '?' : amount(end_balance, currency)],
+      ['unrealized', unrealized_pnl === null ? '?' : signed(unrealized_pnl, currency)]
+    ] as const
+  const [before, after] = [texts(sent), texts(final)]
+  const changes = before.flatMap(([word, value], i) => {
+    const now = after[i]?.[1]
+    return now === undefined || now === value ? [] : [`${words[word][language]} ${value} → ${now}`]
+  })
+  if (changes.length === 0) return []
+  return [`↻ ${words.restated[language]} ${date} <b>${escapeHtml(currency)}</b> ${changes.join(', ')}`]
+}
+
 /** A time as `2026-11-25 00:30`. */
 function shortTime(at: Date, { timeZone }: Pick<SummaryTextOptions, 'timeZone'>): string {
   return new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'short' }).format(at)
 }
 
-/** Digit for digit, thousands grouped, without trailing zeros: `1,234,567.8901`. */
-function amount(value: string): string {
-  const [whole = '', fraction] = new Big(value).toFixed().split('.')
+/** Rounded for people, thousands grouped: `1,234,567.89`. */
+function amount(value: string, currency: string): string {
+  const [whole = '', fraction] = roundedAmount(value, currency).split('.')
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ',')
   return fraction === undefined ? grouped : `${grouped}.${fraction}`
 }
@@ -167,8 +195,9 @@ function isSome(value: string): boolean {
   return !new Big(value).eq(0)
 }
 
-function signed(value: string): string {
-  return new Big(value).gt(0) ? `+${amount(value)}` : amount(value)
+function signed(value: string, currency: string): string {
+  const text = amount(value, currency)
+  return text === '0' || text.startsWith('-') ? text : `+${text}`
 }
 
 /** A ratio in per cent with two decimals. The message also has the amounts. */

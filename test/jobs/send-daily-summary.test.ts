@@ -25,6 +25,9 @@ const OPERATOR = '-100'
 const noon = localDay(12)
 const night = localDay(0)
 
+const dayBeforeOf = (date: string, days: number) =>
+  new Date(Date.parse(date) - days * 86_400_000).toISOString().slice(0, 10)
+
 function send(database: Database, overrides: RunOverrides = {}, services: Partial<DailySummaryServices> = {}) {
   const job = sendDailySummary({
     timeZone: noon.timeZone,
@@ -77,7 +80,16 @@ t.test('the summary of an incomplete day equals a manual computation', async t =
     { symbol: 'XRPUSDT', quantity: '0', unrealized: '99' }
   ])
   const { result, progress } = await send(database)
-  const counts = { accounts: 1, summaries: 1, fees_unknown: 1, unmarked: 0, outdated: 0, recipients: 1, messages: 1 }
+  const counts = {
+    accounts: 1,
+    summaries: 1,
+    fees_unknown: 1,
+    unmarked: 0,
+    outdated: 0,
+    restated: 0,
+    recipients: 1,
+    messages: 1
+  }
   t.strictSame(result, { day: noon.date, ...counts })
   t.strictSame(undoneBy('send_daily_summary', result), {}, 'everything is done')
   t.strictSame(progress.at(-1), [1, 1])
@@ -199,7 +211,7 @@ t.test('if the messages cannot be stored, no rows are written', async t => {
   t.strictSame(await summaries(database), [])
 })
 
-t.test('the message has exact amounts, in the language of the service, and escapes names', async t => {
+t.test('the message has rounded amounts, in the language of the service, and escapes names', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database, {
     accounts: [
@@ -224,7 +236,7 @@ t.test('the message has exact amounts, in the language of the service, and escap
 As of: ${noon.date} 11:30 (${noon.timeZone})
 
 <b>&lt;b&gt; &amp; &quot;x&quot;</b> (Bybit) [testnet]
-• <b>USDT</b> Balance 1,234,567.890100000000001 → 1,234,000
+• <b>USDT</b> Balance 1,234,567.89 → 1,234,000
   Net -1,500, Realised -1,499.25, Fees 0.75, fees of unknown value 1
   Trades 2 (won 1, lost 1), Win rate 50.00%, Executions 2, Volume 2,002
   Unrealised 0
@@ -316,6 +328,77 @@ const executions = fc.array(
 const balances = fc.uniqueArray(fc.record({ hour: fc.integer({ min: -5, max: 11 }), total: positive }), {
   selector: ({ hour }) => hour,
   maxLength: 10
+})
+
+t.test('a day whose final row differs from its message is restated once in the next message', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database, { chats: ['7'], accounts: [{}, {}] })
+  const days = { yesterday: dayBeforeOf(noon.date, 1), earlier: dayBeforeOf(noon.date, 2) }
+  const restatedLines = async () => {
+    const rows = await messages(database)
+    await database.run(sql => sql`delete from outbox`)
+    return rows.map(({ chat_id, text }) => [chat_id, text.split('\n').filter(line => line.startsWith('↻'))])
+  }
+  await recordBalances(database, [{ at: noon.at(-60), total: '100' }])
+  await trade(database, [{ at: noon.at(-40), pnl: '1000', fee_value: '0' }])
+  const finalise = () =>
+    runJob(database, calculateDailyPerformance({ timeZone: noon.timeZone }), { scheduledFor: new Date(noon.at(13)) })
+  const at = (hours: number, rest: RunOverrides = {}) =>
+    send(database, { scheduledFor: new Date(noon.at(hours)), ...rest })
+  await at(-27)
+  t.strictSame(await restatedLines(), [
+    [OPERATOR, []],
+    ['7', []]
+  ])
+  // After the message: less than 0.1 % more, and no trade.
+  await trade(database, [{ at: noon.at(-25), pnl: '1', fee_value: '0.5', roundTrip: null }])
+  await finalise()
+  await at(-3)
+  t.strictSame(await restatedLines(), [
+    [OPERATOR, []],
+    ['7', []]
+  ])
+  await trade(database, [
+    { at: noon.at(-26), recorded: new Date().toISOString(), pnl: '0', fee_value: null },
+    { at: noon.at(-1), pnl: '-20', fee_value: '0.126' }
+  ])
+  await recordBalances(database, [{ at: noon.at(-1), total: '79.874' }])
+  await finalise()
+  const { result } = await at(21)
+  t.hasStrict(result, { restated: 2, messages: 2 })
+  const lines = [
+    `↻ Restated ${days.earlier} <b>USDT</b> Net +1,000 → +1,000.5, Trades 1 → 2`,
+    `↻ Restated ${days.yesterday} <b>USDT</b> Net 0 → -20.13, Trades 0 → 1, Balance 100 → 79.87`
+  ]
+  t.strictSame(await restatedLines(), [
+    [OPERATOR, lines],
+    ['7', lines]
+  ])
+  await finalise()
+  await at(21.1, { trigger: 'manual', runId: 'run-2' })
+  t.strictSame(await restatedLines(), [
+    [OPERATOR, []],
+    ['7', []]
+  ])
+  const [row] = await database.run(
+    sql => sql`
+      select sent from daily_account_summaries where account_id = 1 and date = ${days.yesterday} and currency = 'USDT'`
+  )
+  t.hasStrict(row?.sent, { trades: 1 })
+})
+
+t.test('a message that is not stored again restates nothing', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await send(database, { scheduledFor: new Date(noon.at(-3)) })
+  await trade(database, [{ at: noon.at(-1), pnl: '5' }])
+  await runJob(database, calculateDailyPerformance({ timeZone: noon.timeZone }), { scheduledFor: new Date(noon.at(1)) })
+  const scheduledFor = new Date(noon.at(21))
+  t.hasStrict((await send(database, { scheduledFor })).result, { restated: 1, messages: 1 })
+  await trade(database, [{ at: noon.at(-2), pnl: '5' }])
+  await runJob(database, calculateDailyPerformance({ timeZone: noon.timeZone }), { scheduledFor: new Date(noon.at(1)) })
+  t.hasStrict((await send(database, { scheduledFor })).result, { restated: 0, messages: 0 }, 'the same message')
+  t.hasStrict((await send(database, { scheduledFor, trigger: 'manual' })).result, { restated: 1, messages: 1 })
 })
 
 t.test('for random executions and balances the rows equal a naive computation', async t => {

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { AccountSummary } from '../../src/trading/daily-summaries.ts'
+import type { SentValues } from '../../src/trading/sent-summaries.ts'
 import { isOutdated } from '../../src/trading/summary-ages.ts'
 import { accountText, summaryText } from '../../src/trading/summary-text.ts'
 
@@ -17,7 +18,7 @@ const summary = (rest: Partial<AccountSummary> = {}): AccountSummary => ({
   chat_id: null,
   currency: 'USDT',
   start_balance: '1000',
-  end_balance: '1234567.8901000',
+  end_balance: '1234567.8900000',
   realized_pnl: '12.50',
   unrealized_pnl: '-3',
   fees: '2.5',
@@ -70,7 +71,7 @@ t.test('an account has a heading and three lines per currency', async t => {
   t.strictSame(accountText([summary(), summary({ currency: 'BTC' })], en).split('\n'), [
     '<b>main</b> (Binance)',
     ...['USDT', 'BTC'].flatMap(currency => [
-      `• <b>${currency}</b> Balance 1,000 → 1,234,567.8901`,
+      `• <b>${currency}</b> Balance 1,000 → 1,234,567.89`,
       '  Net +10, Realised +12.5, Fees 2.5',
       '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
       '  Unrealised -3',
@@ -84,12 +85,12 @@ t.test('the amounts have Korean labels', async t => {
   t.strictSame(accountText([refused, summary({ executions: 0, trades: 0 })], ko).split('\n'), [
     '<b>main</b> (Upbit) [테스트넷]',
     '⚠️ 거래소가 인증을 거부하여 값이 오래되었을 수 있음',
-    '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901',
+    '• <b>USDT</b> 잔고 1,000 → 1,234,567.89',
     '  순손익 +10, 실현 손익 +12.5, 수수료 2.5, 금액을 알 수 없는 수수료 2',
     '  거래 4 (승 2, 패 1), 승률 66.67%, 체결 9, 거래대금 123,456',
     '  미실현 손익 -3',
     '  평가 자산 1,500.25, 수익률 +1.50%, 최대 낙폭 -12.35%',
-    '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901',
+    '• <b>USDT</b> 잔고 1,000 → 1,234,567.89',
     '  거래 없음',
     '  미실현 손익 -3',
     '  평가 자산 1,500.25, 수익률 +1.50%, 최대 낙폭 -12.35%'
@@ -107,7 +108,7 @@ t.test('refused credentials, a testnet and fees of unknown value are shown', asy
   t.strictSame(accountText([refused], en).split('\n').slice(0, 4), [
     '<b>main</b> (NEW) [testnet]',
     '⚠️ the exchange refuses the credentials: figures may be old',
-    '• <b>USDT</b> Balance 1,000 → 1,234,567.8901',
+    '• <b>USDT</b> Balance 1,000 → 1,234,567.89',
     '  Net -1,238, Realised +12.5, Fees 1,250.5, fees of unknown value 1'
   ])
 })
@@ -152,10 +153,16 @@ t.test('an equity is shown with what it is without; a return that is not known i
   )
 })
 
-t.test('an amount of zero has no sign, and a small amount has all its digits', async t => {
-  const small = summary({ realized_pnl: '0.00000001', fees: '0', unrealized_pnl: '0.000', end_balance: '-1234.5' })
+t.test('an amount of zero has no sign, and a small amount has eight decimals', async t => {
+  const small = summary({
+    currency: 'BTC',
+    realized_pnl: '0.000000014',
+    fees: '0',
+    unrealized_pnl: '0.000',
+    end_balance: '-1234.5'
+  })
   t.strictSame(accountText([small], en).split('\n').slice(1), [
-    '• <b>USDT</b> Balance 1,000 → -1,234.5',
+    '• <b>BTC</b> Balance 1,000 → -1,234.5',
     '  Net +0.00000001, Realised +0.00000001, Fees 0',
     '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
     '  Unrealised 0',
@@ -163,11 +170,45 @@ t.test('an amount of zero has no sign, and a small amount has all its digits', a
   ])
 })
 
+t.test('amounts are rounded for people, and none has 24 decimals', async t => {
+  const long = '12.123456789012345678901235'
+  const values = { realized_pnl: long, fees: long, funding: long, interest: long, unrealized_pnl: long, volume: long }
+  const lines = (currency: string) =>
+    accountText([summary({ ...values, currency, start_balance: long, end_balance: `-${long}` })], en).split('\n')
+  for (const [currency, shown] of [
+    ['KRW', '12'],
+    ['USDT', '12.12'],
+    ['BTC', '12.12345679']
+  ] as const) {
+    t.strictSame(lines(currency).slice(1), [
+      `• <b>${currency}</b> Balance ${shown} → -${shown}`,
+      `  Net 0, Realised +${shown}, Fees ${shown}, Funding +${shown}, Interest ${shown}`,
+      `  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume ${shown}`,
+      `  Unrealised +${shown}`,
+      `  Equity ${currency === 'KRW' ? '1,500' : '1,500.25'}, return +1.50%, Drawdown -12.35%`
+    ])
+  }
+})
+
+t.test('a restated day shows the values that people see another one of', async t => {
+  const sent: SentValues = { net: '10.001', end_balance: '100', unrealized_pnl: null, trades: 3 }
+  const day = { account_id: '1', date: '2026-11-23', currency: 'USDT', sent }
+  const lines = (final: Partial<SentValues>, options: typeof en | typeof ko = en) =>
+    accountText([summary()], options, [{ ...day, final: { ...sent, ...final } }])
+      .split('\n')
+      .filter(line => line.startsWith('↻'))
+  t.strictSame(lines({ net: '-2.5', trades: 4, end_balance: null }), [
+    '↻ Restated 2026-11-23 <b>USDT</b> Net +10 → -2.5, Trades 3 → 4, Balance 100 → ?'
+  ])
+  t.strictSame(lines({ trades: 2 }, ko), ['↻ 정정 2026-11-23 <b>USDT</b> 거래 3 → 2'])
+  t.strictSame(lines({ net: '10.0014' }), [], 'the same for people')
+})
+
 t.test('names are escaped for Telegram', async t => {
   const odd = summary({ account: 'a<b', exchange: 'X&Y', currency: 'U<T' })
   const lines = accountText([odd], en).split('\n')
   t.equal(lines[0], '<b>a&lt;b</b> (X&amp;Y)')
-  t.equal(lines[1], '• <b>U&lt;T</b> Balance 1,000 → 1,234,567.8901')
+  t.equal(lines[1], '• <b>U&lt;T</b> Balance 1,000 → 1,234,567.89')
 })
 
 t.test('a value that is older than three periods of its job has the time from when it is', async t => {
@@ -179,12 +220,12 @@ t.test('a value that is older than three periods of its job has the time from wh
   t.strictSame(accountText([summary(counted), summary({ executions: 0, trades: 0 })], en).split('\n'), [
     '<b>main</b> (Binance)',
     '⚠️ orders as of 2026-11-24 20:58',
-    '• <b>USDT</b> Balance 1,000 → 1,234,567.8901 (as of 2026-11-24 20:57)',
+    '• <b>USDT</b> Balance 1,000 → 1,234,567.89 (as of 2026-11-24 20:57)',
     '  Net +10, Realised +12.5, Fees 2.5',
     '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
     '  Unrealised -3 (as of 2026-11-24 20:44), marks older than 15 min 2, positions without a mark 1',
     '  Equity 1,500.25, return +1.50%, Drawdown -12.35%',
-    '• <b>USDT</b> Balance 1,000 → 1,234,567.8901',
+    '• <b>USDT</b> Balance 1,000 → 1,234,567.89',
     '  No trades',
     '  Unrealised -3',
     '  Equity 1,500.25, return +1.50%, Drawdown -12.35%'
@@ -192,7 +233,7 @@ t.test('a value that is older than three periods of its job has the time from wh
   t.strictSame(accountText([summary({ ...counted, unrealized_pnl: null })], ko).split('\n'), [
     '<b>main</b> (Binance)',
     '⚠️ 주문 기준 시각 2026-11-24 20:58',
-    '• <b>USDT</b> 잔고 1,000 → 1,234,567.8901 (기준 2026-11-24 20:57)',
+    '• <b>USDT</b> 잔고 1,000 → 1,234,567.89 (기준 2026-11-24 20:57)',
     '  순손익 +10, 실현 손익 +12.5, 수수료 2.5',
     '  거래 4 (승 2, 패 1), 승률 66.67%, 체결 9, 거래대금 123,456',
     '  미실현 손익 ? (기준 2026-11-24 20:44), 15분보다 오래된 평가 2, 평가되지 않은 포지션 1',
