@@ -124,17 +124,20 @@ export function openDifferences(sql: Sql | TransactionSql) {
 }
 
 /**
- * Whether an order of the account `account_id` was not read since a moment: its executions until then may not be recorded.
+ * Whether the fills of an account, or one of its open orders, were not read since a moment: its executions until then may
+ * not be recorded.
  *
  * @param moment a column
  */
-export function hasUnreadOrders(sql: Sql | TransactionSql, account: string, moment: string) {
-  return sql`exists (
+export function hasUnreadFills(sql: Sql | TransactionSql, account: string, moment: string) {
+  return sql`(exists (
+    select from fill_readings f where f.account_id = ${sql(account)} and f.read_until <= ${sql(moment)}
+  ) or exists (
     select from orders o
     where o.account_id = ${sql(account)} and o.exchange_order_id is not null
       and o.status in ('pending', 'open', 'partially_filled', 'unknown')
       and coalesce(o.last_checked_at, o.created_at) <= ${sql(moment)}
-  )`
+  ))`
 }
 
 /** A row of `compared` as an object. */

@@ -8,7 +8,7 @@ import {
   type Compared,
   comparedOf,
   comparison,
-  hasUnreadOrders,
+  hasUnreadFills,
   openDifferences,
   READ_BEFORE
 } from './book-comparison.ts'
@@ -50,7 +50,7 @@ export async function positionStates(tx: TransactionSql, accountIds: readonly st
       where p.account_id = ${ids} and p.market_type = 'FUTURES' and p.quantity <> 0
     )
     select account_id, case when not is_opened then 'without_opening'
-        when ${hasUnreadOrders(tx, 'last.account_id', 'last.compared_at')} then 'postponed'
+        when ${hasUnreadFills(tx, 'last.account_id', 'last.compared_at')} then 'postponed'
         else 'compared' end as state,
       account_id in (select account_id from held) as is_held
     from last order by attempted_at nulls first, account_id`

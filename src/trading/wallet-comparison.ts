@@ -7,7 +7,7 @@ import {
   type Compared,
   comparedOf,
   comparison,
-  hasUnreadOrders,
+  hasUnreadFills,
   openDifferences,
   READ_BEFORE
 } from './book-comparison.ts'
@@ -22,7 +22,7 @@ export interface WalletToCompare {
 }
 
 /**
- * `postponed`: the exchange's balances, ledger or orders were not read since the last comparison. `closed`: the exchange
+ * `postponed`: the exchange's balances, ledger, fills or orders were not read since the last comparison. `closed`: the exchange
  * does not let the account read the wallet, and nothing is known of it.
  */
 type CompareState = 'compared' | 'postponed' | 'without_opening' | 'closed'
@@ -111,7 +111,7 @@ function walletStates(tx: TransactionSql, wallets: readonly WalletToCompare[]) {
           ) then 'closed'
           when opened_at is null then 'without_opening'
           when read_at is null or read_at < opened_at or read_at <= compared_at or read_until is null
-            or read_until <= compared_at or ${hasUnreadOrders(tx, 'last.account_id', 'last.compared_at')}
+            or read_until <= compared_at or ${hasUnreadFills(tx, 'last.account_id', 'last.compared_at')}
           then 'postponed'
           else 'compared' end as state
       from last

@@ -159,6 +159,23 @@ t.test('a pending entry, which holds back the ledger, does not postpone the comp
   t.hasStrict(await books.reconcile(), { compared: 1, postponed: 0, differences: 1 })
 })
 
+t.test('an account is postponed until its fills were read since the last comparison', async t => {
+  const books = await TestBooks.create(t)
+  await books.open('USDT', '1000')
+  const readFills = (until: string) =>
+    books.database.run(
+      sql => sql`
+        insert into fill_readings (account_id, market_type, read_until, opening)
+        values (${books.account.accountId}, 'FUTURES', now() + ${until}::interval, '{}')
+        on conflict (account_id, market_type) do update set read_until = excluded.read_until`
+    )
+  t.hasStrict(await books.round({ USDT: '1000' }), { compared: 1, postponed: 0 })
+  await readFills('-1 hour')
+  t.hasStrict(await books.round({ USDT: '1001' }), { compared: 0, postponed: 1, differences: 0 })
+  await readFills('0')
+  t.hasStrict(await books.round({ USDT: '1001' }), { compared: 1, postponed: 0, differences: 1 })
+})
+
 t.test('an account without an opening is not compared, and counted', async t => {
   const books = await TestBooks.create(t)
   books.positions = [position('1')]
