@@ -37,7 +37,7 @@ export async function fillsBench(t: Test, database: Database, name: ExchangeName
   }
   const contextOf = (overrides: Partial<JobContext>) => testContext(database, overrides).context
   return {
-    ...{ exchange, account, owner, quote, symbol: `BTC${quote}` },
+    ...{ exchange, account, owner, accounts, quote, symbol: `BTC${quote}` },
     accountId: owner.accountId,
     /** Moves the clock of the exchange, which is also that of the job. */
     pass: (ms: number) => {
