@@ -547,7 +547,7 @@ export class SimulatedExchange {
   }
 
   #weigh(path: string, query: URLSearchParams): Record<string, string> {
-    const nowMs = performance.now()
+    const nowMs = this.#now()
     // The minute begins with the first call, not with a full minute of the clock: a test may begin at any time.
     if (nowMs - this.#weight.sinceMs >= MINUTE) this.#weight = { sinceMs: nowMs, used: 0 }
     this.#weight.used += binanceWeightOf(path, query)
