@@ -53,6 +53,14 @@ type SimulatedTrade = NewOrder & {
   isWhole?: boolean
   /** Whether lists have its fill and, of manual ones, its order. Default true. */
   isListed?: boolean
+  /** The asset of its fee. */
+  feeAsset?: string
+}
+
+interface FillOptions {
+  isWhole?: boolean
+  listed?: boolean
+  feeAsset?: string | undefined
 }
 
 /** A recorded difference that is not explained. */
@@ -255,7 +263,7 @@ export class BooksSimulation {
   }
 
   /** Places an order, and fills it or a part of it. An own one is recorded by the order-entry side, too. */
-  async trade({ isOwn, isWhole, isListed = true, ...order }: SimulatedTrade): Promise<void> {
+  async trade({ isOwn, isWhole, isListed = true, feeAsset, ...order }: SimulatedTrade): Promise<void> {
     const market = order.market ?? this.#pick(this.exchange.markets)
     const symbol = order.symbol ?? `${this.#pick(BASES)}${this.quote}`
     const held = this.#held(market, symbol)
@@ -276,10 +284,14 @@ export class BooksSimulation {
         ...{ exchangeOrderId, symbol, exchangeSymbol, side, quantity, market, type, price, createdAt }
       })
     }
-    if (isWhole || !isOwn || this.#random() < 0.7) this.#fill(placed, isWhole ?? !isOwn, isListed)
+    if (isWhole || !isOwn || this.#random() < 0.7)
+      this.#fill(placed, { isWhole: isWhole ?? !isOwn, listed: isListed, feeAsset })
   }
 
-  #fill(order: SimulatedAccount['orders'][number], isWhole = this.#random() < 0.6, listed = true): void {
+  #fill(
+    order: SimulatedAccount['orders'][number],
+    { isWhole = this.#random() < 0.6, listed = true, feeAsset: paidIn }: FillOptions = {}
+  ): void {
     const left = new Big(order.quantity).minus(order.filledQuantity)
     const quantity = isWhole ? left : left.times('0.5').round(5, 0)
     if (quantity.lte(0)) return
@@ -287,7 +299,8 @@ export class BooksSimulation {
     const cost = new Big(price).times(quantity)
     // Upbit and Bithumb have fees in the quote currency alone.
     const isToken = this.quote === 'KRW'
-    const feeAsset = isToken || order.market === 'FUTURES' || this.#random() < 0.6 ? this.quote : this.#feeAsset(order)
+    const isQuote = isToken || order.market === 'FUTURES' || this.#random() < 0.6
+    const feeAsset = paidIn ?? (isQuote ? this.quote : this.#feeAsset(order))
     const fee = feeAsset === this.quote ? cost.times('0.0005').round(8, 0) : quantity.times('0.001').round(8, 0)
     this.exchange.fill(order, { quantity: quantity.toFixed(), price, fee: fee.toFixed(), feeAsset, listed })
   }

@@ -41,7 +41,8 @@ for (const [index, exchange] of EXCHANGE_NAMES.entries()) {
         symbol: `BTC${quote}`,
         side: 'BUY',
         quantity: '2',
-        isWhole: true
+        isWhole: true,
+        feeAsset: quote
       })
       await simulation.settle()
       t.strictSame(await simulation.differences(), [])
@@ -64,7 +65,8 @@ for (const [index, exchange] of EXCHANGE_NAMES.entries()) {
         symbol: `BTC${quote}`,
         side: 'SELL',
         quantity: '0.5',
-        isListed: false
+        isListed: false,
+        feeAsset: quote
       })
       const withheld = (await simulation.roundsUntilReported()).at(-1) ?? []
       t.strictSame(
