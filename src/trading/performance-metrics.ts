@@ -26,7 +26,8 @@ type Fragment = PendingQuery<Row[]>
  *
  * What is not defined is null: all ratios of a day without capital, the last three with fewer than two returns, sharpe
  * without deviation, sortino without a loss. A day without capital has no return, and is left out of those of later days.
- * Returns are rounded at `WORKING_DECIMALS`, their sums are exact, so that a deviation of zero is zero.
+ * Returns are rounded at `WORKING_DECIMALS`, their sums and those of their squares are exact: a deviation of zero is zero, and
+ * one of very small returns has enough digits.
  *
  * Sources: Sharpe, "The Sharpe Ratio" (1994); Sortino and Price, "Performance Measurement in a Downside Risk Framework"
  * (1994).
@@ -66,8 +67,8 @@ export function performanceMetrics(
     cross join lateral (
       select
         case when n > 1 then ${fine(tx`returns`)} / n end as mean,
-        case when n > 1 then sqrt(${fine(tx`n * squares - returns * returns`)} / (n * (n - 1))) end as deviation,
-        case when n > 1 then sqrt(${fine(tx`squared_losses`)} / n) end as downside_deviation
+        case when n > 1 then sqrt((n * squares - returns * returns) / (n * (n - 1))) end as deviation,
+        case when n > 1 then sqrt(squared_losses / n) end as downside_deviation
     ) moments`
 }
 

@@ -435,6 +435,11 @@ const randomExecution: fc.Arbitrary<RandomExecution> = fc.record({
   pnl: fc.option(amounts),
   fee_value: fc.option(fc.integer({ min: -10, max: 1_000 }).map(n => new Big(n).div(1_000).toFixed()))
 })
+/** A gain, and a loss of a billionth of the capital. */
+const SMALL_LOSS: RandomExecution[] = [
+  { at: '2026-03-01T10:00:00+09:00', currency: 'USDT', pnl: '100', fee_value: null },
+  { at: '2026-03-02T10:00:00+09:00', currency: 'USDT', pnl: null, fee_value: '0.001' }
+]
 
 t.test('for random executions, recorded in random order between runs, the rows equal a naive computation', async t => {
   await fc.assert(
@@ -461,6 +466,6 @@ t.test('for random executions, recorded in random order between runs, the rows e
         for (const [i, row] of wanted.entries()) t.hasStrict(plain(got[i]), row)
       }
     ),
-    { numRuns: 25 }
+    { numRuns: 25, examples: [[SMALL_LOSS, 1_000_000, 2, 9]] }
   )
 })
