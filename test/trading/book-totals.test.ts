@@ -43,6 +43,29 @@ t.test('totals follow every insert, change and removal of entries and executions
   ])
 })
 
+t.test('a session that has counted executions counts others after a column of theirs was removed', async t => {
+  const books = await TestBooks.create(t)
+  const { database } = books
+  await books.open('USDT', '1000')
+  const id = await books.execution({ price: '100', quantity: '1' })
+  await database.run(sql => sql`update trade_executions set quantity = 2 where execution_id = ${id}`)
+  await books.execution({ price: '100', quantity: '1' })
+  await database.run(sql => sql`alter table trade_executions drop column entry_price_before, add column later text`)
+  await books.execution({ price: '100', quantity: '4' })
+  await database.run(sql => sql`update trade_executions set quantity = 3 where execution_id = ${id}`)
+  t.strictSame(await totalsOf(books), [
+    'SPOT BTC executions 8 0',
+    'SPOT USDT entries 1000 0',
+    'SPOT USDT executions -800 0'
+  ])
+  await database.run(sql => sql`delete from trade_executions where execution_id = ${id}`)
+  t.strictSame(await totalsOf(books), [
+    'SPOT BTC executions 5 0',
+    'SPOT USDT entries 1000 0',
+    'SPOT USDT executions -500 0'
+  ])
+})
+
 t.test('amounts with more than eight decimals are counted as rounded', async t => {
   const books = await TestBooks.create(t)
   await books.open('USDT', '1')

@@ -4,7 +4,6 @@ import t from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { completeRows, hasIncompleteRows, rebookExecutions } from '../../src/trading/pair-completion.ts'
 import { assertRows } from '../support/assert-rows.ts'
-import { migratedDatabase, openDatabase } from '../support/migrated-database.ts'
 import { projectRoot } from '../support/project.ts'
 import { booksOf, insertOrder, type SeededAccount, seedAccount, tradingDatabase } from '../support/trading.ts'
 
@@ -149,9 +148,7 @@ t.test('a row with a quote alone has it as currency, for earlier versions', asyn
 })
 
 t.test('the migration completes rows of exchanges that separate base and quote, and no others', async t => {
-  const { url } = await migratedDatabase(t)
-  const earlier = openDatabase(url)
-  t.teardown(() => earlier.close(0))
+  const database = await tradingDatabase(t)
   const accounts: SeededAccount[] = []
   for (const [exchange, row] of [
     ['BINANCE', RIGHT],
@@ -162,12 +159,12 @@ t.test('the migration completes rows of exchanges that separate base and quote, 
     ['UPBIT', { ...RIGHT, symbol: 'BTCKRW', exchangeSymbol: 'KRW-BTC', currency: 'KRW' }],
     ['BITHUMB', { ...RIGHT, symbol: 'ETHBTC', exchangeSymbol: 'BTC-ETH', currency: 'BTC' }]
   ] as const) {
-    const account = await seedAccount(earlier, { exchange })
-    await insertEarlier(earlier, account, row)
+    const account = await seedAccount(database, { exchange })
+    await insertEarlier(database, account, row)
     accounts.push(account)
   }
   // The schema before the migration.
-  await earlier.run(sql =>
+  await database.run(sql =>
     sql.unsafe(`
       drop trigger currency_of_quote on trade_executions;
       drop trigger currency_of_quote on strategy_positions;
@@ -176,10 +173,6 @@ t.test('the migration completes rows of exchanges that separate base and quote, 
       alter table trade_executions drop column base, drop column quote;
       alter table strategy_positions drop column base, drop column quote`)
   )
-  // A session that has used the columns keeps plans with them.
-  await earlier.close(0)
-  const database = openDatabase(url)
-  t.teardown(() => database.close(0))
   await database.run(sql => sql.unsafe(readFileSync(join(MIGRATIONS, MIGRATION), 'utf8')))
   const pairs = await Promise.all(
     accounts.map(async account => {

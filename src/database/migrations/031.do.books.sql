@@ -94,8 +94,15 @@ create function book_opened_at(of_account bigint, of_wallet text) returns timest
   where account_id = of_account and wallet in ('SPOT', 'FUTURES') and kind = 'opening'
 $$;
 
+-- What the totals need of an execution. The row type of trade_executions itself would fail in sessions that have counted
+-- executions before a column of the table is dropped.
+create type counted_execution as (
+  account_id bigint, market_type text, base text, quote text, side text, price numeric, quantity numeric, fee numeric,
+  fee_asset text, pnl numeric, executed_at timestamptz
+);
+
 -- Adds executions to the totals, and subtracts others. Executions before the opening are part of it.
-create function count_executions(added trade_executions[], removed trade_executions[]) returns void language sql as $$
+create function count_executions(added counted_execution[], removed counted_execution[]) returns void language sql as $$
   with moved as materialized (
     select e.*, book_wallet(a.exchange, e.market_type) as wallet
     from (select *, 1 as sign from unnest(added) union all select *, -1 from unnest(removed)) e
@@ -108,8 +115,7 @@ create function count_executions(added trade_executions[], removed trade_executi
   select m.account_id, m.wallet, c.asset, 'executions', sum(m.sign * c.amount), sum(m.sign * c.rounded)
   from moved m join opened o on o.account_id = m.account_id and o.wallet = m.wallet
   cross join lateral execution_changes(
-    m.market_type, m.base, m.quote, m.side, m.price, m.quantity, m.fee, m.fee_asset,
-    coalesce(m.exchange_realized_pnl, m.realized_pnl)
+    m.market_type, m.base, m.quote, m.side, m.price, m.quantity, m.fee, m.fee_asset, m.pnl
   ) c
   where m.executed_at > o.opened_at
   group by m.account_id, m.wallet, c.asset
@@ -120,16 +126,23 @@ create function count_executions(added trade_executions[], removed trade_executi
 $$;
 
 create function count_changed_executions() returns trigger language plpgsql as $$
+declare
+  counted_in counted_execution[];
+  counted_out counted_execution[];
 begin
-  if tg_op = 'INSERT' then
-    perform count_executions((select array_agg(a::trade_executions) from added a), null);
-  elsif tg_op = 'DELETE' then
-    perform count_executions(null, (select array_agg(r::trade_executions) from removed r));
-  else
-    perform count_executions(
-      (select array_agg(a::trade_executions) from added a), (select array_agg(r::trade_executions) from removed r)
-    );
+  if tg_op <> 'DELETE' then
+    select array_agg(row(
+      account_id, market_type, base, quote, side, price, quantity, fee, fee_asset,
+      coalesce(exchange_realized_pnl, realized_pnl), executed_at
+    )::counted_execution) into counted_in from added;
   end if;
+  if tg_op <> 'INSERT' then
+    select array_agg(row(
+      account_id, market_type, base, quote, side, price, quantity, fee, fee_asset,
+      coalesce(exchange_realized_pnl, realized_pnl), executed_at
+    )::counted_execution) into counted_out from removed;
+  end if;
+  perform count_executions(counted_in, counted_out);
   return null;
 end $$;
 create trigger book_inserted_executions after insert on trade_executions
