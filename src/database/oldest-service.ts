@@ -47,7 +47,8 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '040.do.ledger-listed.sql': '0.1.0',
   '041.do.fees-without-value.sql': '0.1.0',
   '042.do.fill-readings.sql': '0.1.0',
-  '044.do.round-trips-of-ends.sql': '0.1.0'
+  '044.do.round-trips-of-ends.sql': '0.1.0',
+  '045.do.holder-of-position.sql': '0.1.0'
 }
 
 /** The version of this service, from package.json when it was built: `0.3.0-rc.1` counts as `0.3.0`. */

@@ -176,11 +176,11 @@ function agesOfRow(tx: TransactionSql) {
 /** Sums of the open positions by account and currency, over the relation `account`. */
 function heldPerCurrency(tx: TransactionSql) {
   return tx`
-    select p.account_id, coalesce(p.quote, p.currency) as currency, count(*) as open_positions,
+    select p.holder_account_id as account_id, coalesce(p.quote, p.currency) as currency, count(*) as open_positions,
       sum(p.unrealized_pnl) as unrealized_pnl, count(*) filter (where p.unrealized_pnl is null) as unmarked,
       count(*) filter (where p.marked_at < now() - make_interval(mins => ${OLD_MARK_MINUTES}::int)) as old_mark,
       min(p.marked_at) as marks_as_of
-    from strategy_positions p join account using (account_id)
+    from strategy_positions p join account a on a.account_id = p.holder_account_id
     where p.quantity <> 0
     group by 1, 2`
 }

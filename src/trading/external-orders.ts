@@ -66,7 +66,7 @@ export async function insertExternalOrder(tx: TransactionSql, external: External
     )
     select (
         select strategy_account_id from strategy_positions
-        where account_id = ${accountId} and strategy_account_id is not null and quantity <> 0 and ${held}
+        where holder_account_id = ${accountId} and strategy_account_id is not null and quantity <> 0 and ${held}
         order by (quantity > 0) = ${side === 'SELL'} desc, abs(quantity) desc, strategy_account_id limit 1
       ), ${accountId}, ${marketType}, ${exchangeOrderId}, ${symbol}, ${exchangeSymbol}, ${pair?.base ?? null},
       ${pair?.quote ?? null}, ${origin}, ${side}, ${positionSide}, ${orderType}, ${order.price}, ${order.stopPrice},

@@ -72,10 +72,10 @@ async function assignEntries(tx: TransactionSql, entryIds: readonly string[]): P
   const [, [written]] = await Promise.all([
     tx`
       select from strategy_positions p
-      where p.market_type = 'FUTURES' and p.account_id in (
+      where p.market_type = 'FUTURES' and p.holder_account_id in (
         select account_id from ledger_entries where entry_id = ${anyOf(tx, entryIds)}
       )
-      order by strategy_account_id, account_id, market_type, symbol, position_side for no key update`,
+      order by strategy_account_id, holder_account_id, market_type, symbol, position_side for no key update`,
     tx<{ written: number }[]>`
       with entry as materialized (
         select l.entry_id, l.account_id, l.asset, l.amount, l.at, known.symbol
@@ -104,7 +104,7 @@ async function assignEntries(tx: TransactionSql, entryIds: readonly string[]): P
           select account_id, strategy_account_id, symbol, position_side, sum(change) as change
           from changed join entry using (entry_id) group by 1, 2, 3, 4
         ) moved
-        where p.account_id = moved.account_id and p.market_type = 'FUTURES' and p.symbol = moved.symbol
+        where p.holder_account_id = moved.account_id and p.market_type = 'FUTURES' and p.symbol = moved.symbol
           and p.position_side = moved.position_side
           and coalesce(p.strategy_account_id, 0) = coalesce(moved.strategy_account_id, 0)
       ), touched as (
@@ -126,14 +126,14 @@ async function assignEntries(tx: TransactionSql, entryIds: readonly string[]): P
 /** The positions at the times of the relation `entry`, with their signed quantities. */
 function holdersOfEntries(tx: TransactionSql) {
   const ofPosition = tx`
-    e.account_id = p.account_id and e.market_type = p.market_type and e.symbol = p.symbol
+    e.account_id = p.holder_account_id and e.market_type = p.market_type and e.symbol = p.symbol
     and e.position_side = p.position_side and coalesce(e.strategy_account_id, 0) = coalesce(p.strategy_account_id, 0)
     and e.executed_at < entry.at`
   const change = tx`quantity_change(e.market_type, e.side, e.quantity, e.fee, e.fee_asset, e.base)`
   return tx`
     select entry.entry_id, p.strategy_account_id, p.position_side, held.quantity
     from entry
-    join strategy_positions p on p.account_id = entry.account_id and p.market_type = 'FUTURES'
+    join strategy_positions p on p.holder_account_id = entry.account_id and p.market_type = 'FUTURES'
       and p.symbol = entry.symbol and coalesce(p.quote, p.currency) = entry.asset
     cross join lateral (
       select coalesce(e.quantity_before + ${change}, (select sum(${change}) from trade_executions e where ${ofPosition})) as quantity

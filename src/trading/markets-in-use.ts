@@ -13,7 +13,7 @@ export async function marketsInUse(database: Database): Promise<Market[]> {
         union
         select account_id, market_type from orders where status in ('pending', 'open', 'partially_filled', 'unknown')
         union
-        select account_id, market_type from strategy_positions where quantity <> 0
+        select holder_account_id, market_type from strategy_positions where quantity <> 0
         union
         select account_id, market_type from account_balances where total <> 0
         union

@@ -164,7 +164,7 @@ async function positionsAt(tx: TransactionSql, accountId: string, opening: Holdi
       select p.strategy_account_id, p.symbol, p.position_side, p.quantity - coalesce(s.quantity, 0) as quantity, p.entry_price
       from strategy_positions p left join since s on s.symbol = p.symbol and s.position_side = p.position_side
         and s.strategy_account_id is not distinct from p.strategy_account_id
-      where p.account_id = ${accountId} and p.market_type = 'FUTURES'
+      where p.holder_account_id = ${accountId} and p.market_type = 'FUTURES'
     )
     select symbol, position_side, t.quantity::text as theirs, t.entry_price::text as entry_price,
       t.mark_price::text as mark_price, coalesce(t.exchange_symbol, ordered.exchange_symbol, symbol) as exchange_symbol,

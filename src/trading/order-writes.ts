@@ -144,10 +144,10 @@ function upsertPositions(tx: TransactionSql, positions: readonly BookedPosition[
   const key =
     holders === 'strategies'
       ? tx`(strategy_account_id, market_type, symbol, position_side)`
-      : tx`(account_id, market_type, symbol, position_side) where strategy_account_id is null`
+      : tx`(holder_account_id, market_type, symbol, position_side) where strategy_account_id is null`
   return tx`
     insert into strategy_positions as held (
-      strategy_account_id, account_id, market_type, symbol, position_side, base, quote, quantity, entry_price,
+      strategy_account_id, holder_account_id, market_type, symbol, position_side, base, quote, quantity, entry_price,
       realized_pnl, fees, unrealized_pnl
     )
     select r.*, case when quantity = 0 then 0 end from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as r(

@@ -65,11 +65,11 @@ export async function completeRows(tx: TransactionSql): Promise<number> {
         select p.position_id, known.base, known.quote
         from strategy_positions p join (
           select distinct account_id, strategy_account_id, market_type, symbol, position_side, base, quote from batch
-        ) known on known.account_id = p.account_id and known.market_type = p.market_type and known.symbol = p.symbol
+        ) known on known.account_id = p.holder_account_id and known.market_type = p.market_type and known.symbol = p.symbol
           and known.position_side = p.position_side
           and known.strategy_account_id is not distinct from p.strategy_account_id
         where p.quote is null
-        order by p.strategy_account_id, p.account_id, p.market_type, p.symbol, p.position_side for no key update of p
+        order by p.strategy_account_id, p.holder_account_id, p.market_type, p.symbol, p.position_side for no key update of p
       ), positions as (
         update strategy_positions p set base = held.base, quote = held.quote from held
         where p.position_id = held.position_id

@@ -46,8 +46,8 @@ export async function positionStates(tx: TransactionSql, accountIds: readonly st
       from ${accountsWithoutCredentials(tx)} a left join book_checks c on c.account_id = a.account_id and c.subject = 'POSITIONS'
       where a.account_id = ${ids}
     ), held as materialized (
-      select distinct p.account_id from strategy_positions p
-      where p.account_id = ${ids} and p.market_type = 'FUTURES' and p.quantity <> 0
+      select distinct p.holder_account_id as account_id from strategy_positions p
+      where p.holder_account_id = ${ids} and p.market_type = 'FUTURES' and p.quantity <> 0
     )
     select account_id, case when not is_opened then 'without_opening'
         when ${hasUnreadFills(tx, 'last.account_id', 'last.compared_at')} then 'postponed'
@@ -106,10 +106,10 @@ function heldPositions(tx: TransactionSql, readings: readonly PositionReading[])
   )
   return tx`
     ours as (
-      select p.account_id, p.symbol as name, p.position_side as side, sum(p.quantity) as quantity
+      select p.holder_account_id as account_id, p.symbol as name, p.position_side as side, sum(p.quantity) as quantity
       from strategy_positions p
-      where p.account_id = ${ids} and p.market_type = 'FUTURES' and p.quantity <> 0
-      group by p.account_id, p.symbol, p.position_side
+      where p.holder_account_id = ${ids} and p.market_type = 'FUTURES' and p.quantity <> 0
+      group by p.holder_account_id, p.symbol, p.position_side
     ), known as materialized (
       select * from ${openDifferences(tx)} d where subject = 'POSITIONS' and account_id = ${ids}
     ), names as (

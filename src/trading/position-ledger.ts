@@ -99,7 +99,7 @@ export async function bookEntries(tx: TransactionSql, entries: readonly Entry[])
   return booked
 }
 
-/** Who holds positions, by the column with their ids. */
+/** Who holds positions, by the column of executions with their ids. */
 type Holders = 'strategy_account_id' | 'account_id'
 const STRATEGIES: Holders = 'strategy_account_id'
 const ACCOUNTS: Holders = 'account_id'
@@ -193,13 +193,14 @@ async function lockedHoldings(
   rows: readonly EntryRow[],
   holders: Holders
 ): Promise<Map<string, Holding>> {
+  const holder = tx(holders === ACCOUNTS ? 'holder_account_id' : holders)
   const held = await tx<(KeyRow & { quantity: Decimal; entry_price: Decimal | null })[]>`
-    select p.${tx(holders)} as holder_id, market_type, symbol, position_side, quantity, entry_price
+    select p.${holder} as holder_id, market_type, symbol, position_side, quantity, entry_price
     from strategy_positions p
-    where p.${tx(holders)} = ${holdersOf(tx, rows)} and (p.${tx(holders)}, market_type, symbol, position_side) in (
+    where p.${holder} = ${holdersOf(tx, rows)} and (p.${holder}, market_type, symbol, position_side) in (
       select holder_id, market_type, symbol, position_side from ${entriesIn(tx, rows)}
     ) ${isHeldBy(tx, holders)}
-    order by p.${tx(holders)}, market_type, symbol, position_side for no key update`
+    order by p.${holder}, market_type, symbol, position_side for no key update`
   return new Map(held.map(row => [idOfRow(row), holdingOf(row.quantity, row.entry_price)]))
 }
 

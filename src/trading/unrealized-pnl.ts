@@ -44,7 +44,7 @@ export async function heldMarkets(database: Database): Promise<HeldMarket[]> {
     sql => sql<{ exchange: ExchangeName; market_type: MarketType; symbol: string }[]>`
       select distinct a.exchange, p.market_type, p.symbol
       from strategy_positions p
-      join ${accountsWithoutCredentials(sql)} a using (account_id)
+      join ${accountsWithoutCredentials(sql)} a on a.account_id = p.holder_account_id
       where p.quantity <> 0`
   )
   const markets = new Map<string, HeldMarket>()
@@ -64,8 +64,8 @@ export async function openPositions(
 ): Promise<{ total: number; ranges: AccountRange[] }> {
   const rows = await database.run(
     sql => sql<{ id: string; positions: number }[]>`
-      select account_id as id, count(*)::int as positions from strategy_positions
-      where quantity <> 0 group by account_id order by account_id`
+      select holder_account_id as id, count(*)::int as positions from strategy_positions
+      where quantity <> 0 group by holder_account_id order by holder_account_id`
   )
   const ranges: AccountRange[] = []
   let [total, begun] = [0, 0]
@@ -93,9 +93,9 @@ export async function markPositions(
 ): Promise<Marked> {
   const [marked] = await tx<Marked[]>`
     with batch as materialized (
-      select position_id, account_id, market_type, symbol from strategy_positions
-      where quantity <> 0 and account_id between ${from}::bigint and ${to}::bigint
-      order by strategy_account_id, account_id, market_type, symbol, position_side for no key update
+      select position_id, holder_account_id as account_id, market_type, symbol from strategy_positions
+      where quantity <> 0 and holder_account_id between ${from}::bigint and ${to}::bigint
+      order by strategy_account_id, holder_account_id, market_type, symbol, position_side for no key update
     ), mark as materialized (
       select * from jsonb_to_recordset(${JSON.stringify(marks)}::text::jsonb)
         as r(exchange text, market_type text, symbol text, price numeric, at timestamptz)
@@ -112,7 +112,7 @@ export async function markPositions(
         mark_price = priced.price, marked_at = priced.at,
         unrealized_pnl = (priced.price - p.entry_price) * p.quantity, updated_at = now()
       from priced
-      where p.position_id = priced.position_id and p.account_id between ${from}::bigint and ${to}::bigint
+      where p.position_id = priced.position_id and p.holder_account_id between ${from}::bigint and ${to}::bigint
         and p.entry_price is not null and (p.marked_at is null or p.marked_at <= priced.at)
       returning 1
     )

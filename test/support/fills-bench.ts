@@ -105,7 +105,7 @@ async function positionsOf(database: Database, accountId: string) {
       select symbol, position_side as side, strategy_account_id is not null as owned,
         trim_scale(quantity)::text as quantity, trim_scale(entry_price)::text as entry,
         trim_scale(realized_pnl)::text as realized
-      from strategy_positions where account_id = ${accountId} order by symbol, strategy_account_id, position_side`
+      from strategy_positions where holder_account_id = ${accountId} order by symbol, strategy_account_id, position_side`
   )
 }
 

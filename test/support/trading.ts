@@ -214,7 +214,7 @@ export async function booksOf(database: Database, { accountId }: Pick<Account, '
       select market_type, symbol, position_side, base, quote, trim_scale(quantity)::text as quantity,
         trim_scale(entry_price)::text as entry_price, trim_scale(realized_pnl)::text as realized_pnl,
         trim_scale(fees)::text as fees, trim_scale(funding)::text as funding, trim_scale(unrealized_pnl)::text as unrealized_pnl
-      from strategy_positions where account_id = ${accountId} order by market_type, symbol, position_side`
+      from strategy_positions where holder_account_id = ${accountId} order by market_type, symbol, position_side`
     return { orders: [...orders], executions: [...executions], positions: [...positions] }
   })
 }

@@ -72,7 +72,7 @@ async function heldBy(account: SeededAccount) {
     sql => sql`
       select strategy_account_id, trim_scale(quantity)::text as quantity, trim_scale(entry_price)::text as entry_price,
         trim_scale(realized_pnl)::text as realized_pnl
-      from strategy_positions where account_id = ${account.accountId} order by strategy_account_id, position_id`
+      from strategy_positions where holder_account_id = ${account.accountId} order by strategy_account_id, position_id`
   )
 }
 
@@ -199,9 +199,10 @@ t.test('a position that an earlier version inserts gets its account', async t =>
       on conflict (strategy_account_id, market_type, symbol, position_side) do update set quantity = excluded.quantity`
   )
   const rows = await database.run(
-    sql => sql`select account_id from strategy_positions where strategy_account_id = ${account.strategyAccountId}`
+    sql =>
+      sql`select holder_account_id from strategy_positions where strategy_account_id = ${account.strategyAccountId}`
   )
-  t.strictSame([...rows], [{ account_id: account.accountId }])
+  t.strictSame([...rows], [{ holder_account_id: account.accountId }])
 })
 
 for (const how of ['inserts it', 'learns its id'] as const) {

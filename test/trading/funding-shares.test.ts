@@ -125,7 +125,7 @@ async function fundingOf(account: SeededAccount, holders: readonly Holder[]): Pr
   const rows = await database.run(
     sql => sql<{ strategy_account_id: string | null; side: string; funding: string }[]>`
       select strategy_account_id, position_side as side, trim_scale(funding)::text as funding
-      from strategy_positions where account_id = ${account.accountId}`
+      from strategy_positions where holder_account_id = ${account.accountId}`
   )
   return rows
     .map(({ strategy_account_id, side, funding }) => {
