@@ -1,5 +1,6 @@
 import { EventEmitter, once } from 'node:events'
 import t from 'tap'
+import type { TransactionSql } from '../../src/database/client.ts'
 import type { Database } from '../../src/database/database.ts'
 import type { Fill } from '../../src/domain/fill.ts'
 import { pairOf } from '../../src/domain/pair.ts'
@@ -289,3 +290,38 @@ t.test('the order-entry side waits for an external order that is being inserted,
     { origin: 'own', exchange_order_id: 'racing', superseded: false }
   ])
 })
+
+t.test('a role that may only insert orders supersedes an external order', async t => {
+  const account = await seedAccount(database)
+  await book(externalOf(account, { id: 'site-of-role' }))
+  const orderId = await database.transaction(async tx => {
+    const role = `trading_entry_${account.accountId}_${process.pid}`
+    await tx.unsafe(`create role ${role}; grant insert on orders to ${role}; set local role ${role}`)
+    await insertInto(tx, account, 'site-of-role')
+    await tx.unsafe(`reset role; revoke all on orders from ${role}; drop role ${role}`)
+    const [row] = await tx<{ order_id: string }[]>`
+      select order_id from orders where account_id = ${account.accountId} and origin = 'own'`
+    return row?.order_id
+  })
+  const rows = await database.run(
+    sql => sql`
+      select order_id, exchange_order_id, superseded_at is not null as superseded from orders
+      where account_id = ${account.accountId} order by order_id`
+  )
+  assertRows(t, rows, [
+    { exchange_order_id: null, superseded: true },
+    { order_id: orderId, exchange_order_id: 'site-of-role', superseded: false }
+  ])
+})
+
+function insertInto(tx: TransactionSql, { accountId, strategyAccountId }: SeededAccount, id: string) {
+  return tx`
+    insert into orders (
+      strategy_account_id, account_id, market_type, exchange_order_id, symbol, exchange_symbol, base, quote, side,
+      position_side, order_type, quantity, status
+    )
+    values (
+      ${strategyAccountId}, ${accountId}, 'FUTURES', ${id}, 'BTCUSDT', 'BTCUSDT', 'BTC', 'USDT', 'BUY', 'BOTH', 'MARKET', 2,
+      'open'
+    )`
+}
