@@ -80,8 +80,8 @@ export type PairOfSymbol = (exchangeSymbol: string) => Pair | null
  * reading counts on top of it. Idempotent.
  *
  * An opening position is an execution at the entry price of the exchange, otherwise at the mark price, which is flagged. It
- * belongs to the strategy that has a position or an order of the symbol, otherwise to the account itself. A position that we
- * have, and the exchange has not, ends at its own entry price: what it realised is not known.
+ * belongs to the strategy that has a position or an order of the symbol, otherwise to the account itself. What we have of a
+ * position in excess of the exchange ends at its own entry price: what it realised is not known. Openings change no wallet.
  *
  * @returns the number of opening positions; null when base and quote of one of them are not known, and nothing was recorded
  */
@@ -186,27 +186,31 @@ async function positionsAt(tx: TransactionSql, accountId: string, opening: Holdi
     order by symbol, position_side`
 }
 
+/**
+ * What changes our positions into those of the exchange. Positions in excess end at their own entry price, the largest
+ * first: none of them crosses zero, and nothing is realised. What remains is opened at the price of the exchange.
+ */
 function remaindersOf(row: PositionRow, pair: Pair, at: Date): Remainder[] {
   const { symbol, exchange_symbol: exchangeSymbol, position_side: positionSide, holders } = row
   const of = { symbol, exchangeSymbol, positionSide, pair, at }
-  if (row.theirs === null) {
-    return holders
-      .filter(({ quantity }) => !new Exact(quantity).eq(0))
-      .map(({ id, quantity, entry_price }) => ({
-        ...of,
-        quantity: new Exact(quantity).neg().toFixed(),
-        price: entry_price ?? '0',
-        isMarkPrice: false,
-        strategyAccountId: id
-      }))
-  }
   const ours = holders.reduce((sum, { quantity }) => sum.plus(quantity), new Exact(0))
-  const quantity = new Exact(row.theirs).minus(ours)
-  if (quantity.eq(0)) return []
+  // Positions that add up to zero end, too, where the exchange has none.
+  const isGone = row.theirs === null
+  let rest = new Exact(row.theirs ?? 0).minus(ours)
+  const remainders: Remainder[] = []
+  for (const { id, quantity, entry_price } of holders) {
+    const held = new Exact(quantity)
+    if (held.eq(0) || !(isGone || held.s !== rest.s) || (!isGone && rest.eq(0))) continue
+    const ended = isGone || held.abs().lt(rest.abs()) ? held.neg() : rest
+    rest = rest.minus(ended)
+    const price = entry_price ?? '0'
+    remainders.push({ ...of, quantity: ended.toFixed(), price, isMarkPrice: false, strategyAccountId: id })
+  }
+  if (isGone || rest.eq(0)) return remainders
   const price = row.entry_price ?? row.mark_price ?? holders[0]?.entry_price ?? '0'
   const isMarkPrice = row.entry_price === null && row.mark_price !== null
   const strategyAccountId = holders.find(({ id }) => id !== null)?.id ?? row.ordered_by
-  return [{ ...of, quantity: quantity.toFixed(), price, isMarkPrice, strategyAccountId }]
+  return [...remainders, { ...of, quantity: rest.toFixed(), price, isMarkPrice, strategyAccountId }]
 }
 
 async function bookRemainders(tx: TransactionSql, accountId: string, remainders: readonly Remainder[]): Promise<void> {
@@ -256,6 +260,7 @@ async function bookRemainders(tx: TransactionSql, accountId: string, remainders:
       fee: '0',
       feeAsset: remainder.pair.quote,
       feeValue: '0',
+      exchangePnl: '0',
       executedAt: remainder.at
     }
   })
