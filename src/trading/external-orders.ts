@@ -6,6 +6,7 @@ import type { MarketType } from '../domain/market.ts'
 import type { Millis } from '../domain/millis.ts'
 import type { UnifiedOrder } from '../domain/order.ts'
 import type { Pair } from '../domain/pair.ts'
+import { CUMULATIVE } from './fill-comparison.ts'
 import type { KnownOrder } from './order-reconciliation.ts'
 import type { AnsweredOrder } from './order-store.ts'
 
@@ -22,6 +23,21 @@ export interface ExternalOrder {
   at: Millis
 }
 
+/** The type of an order that is known by its fills alone. */
+const ORDER_OF_FILLS = 'UNKNOWN'
+
+/**
+ * SQL expression: whether the recorded order `o` is known by its fills alone: its exchange did not return it, or a part of
+ * it was traded before the opening. No check of orders finds what it trades later.
+ */
+export function isOfFills(tx: TransactionSql) {
+  return tx`(
+    o.origin <> 'own' and o.order_type = ${ORDER_OF_FILLS} and o.status = 'filled' and not exists (
+      select from trade_executions e where e.order_id = o.order_id and starts_with(e.exchange_trade_id, ${CUMULATIVE})
+    )
+  )`
+}
+
 /** The state of an order that its exchange does not return (any more), by its fills. At least one. */
 export function orderOfFills(fills: readonly [Fill, ...Fill[]]): UnifiedOrder {
   const [first] = fills
@@ -35,7 +51,7 @@ export function orderOfFills(fills: readonly [Fill, ...Fill[]]): UnifiedOrder {
     exchangeSymbol: first.exchangeSymbol,
     side: first.side,
     positionSide: first.positionSide,
-    orderType: 'UNKNOWN',
+    orderType: ORDER_OF_FILLS,
     price: null,
     stopPrice: null,
     quantity: quantity.toFixed(),
@@ -48,11 +64,11 @@ export function orderOfFills(fills: readonly [Fill, ...Fill[]]): UnifiedOrder {
 }
 
 /**
- * Inserts an external order, unless an order with its id is recorded. It belongs to the strategy that holds the position:
- * of several, to the one with the largest position that the order reduces, else with the largest one. Without a strategy
- * it belongs to the account itself. Call it under `lockOrderEntry`. Idempotent.
+ * Inserts an external order, unless an order with its id is recorded; one of fills is continued by its later fills. It
+ * belongs to the strategy that holds the position: of several, to the one with the largest position that the order
+ * reduces, else with the largest one. Without a strategy it belongs to the account itself. Call it under `lockOrderEntry`. Idempotent.
  *
- * @returns the order with its answer, to be recorded in the same transaction; null when it was recorded before
+ * @returns the order with its answer, to be recorded in the same transaction; null when that was recorded before
  */
 export async function insertExternalOrder(tx: TransactionSql, external: ExternalOrder): Promise<AnsweredOrder | null> {
   const { accountId, marketType, pair, origin, order, fills, at } = external
@@ -73,8 +89,43 @@ export async function insertExternalOrder(tx: TransactionSql, external: External
       ${quantityOf(external)}, 'open', ${new Date(createdAt)}
     on conflict (account_id, market_type, exchange_symbol, exchange_order_id) do nothing
     returning order_id, strategy_account_id`
+  if (row === undefined) return await continued(tx, external)
+  return { order: openedOrder(external, { ...row, createdAt }), answer: { kind: 'found', order, fills, at } }
+}
+
+/** A recorded order of fills that has traded more since: it is open again, until its new fills are recorded. */
+async function continued(tx: TransactionSql, external: ExternalOrder): Promise<AnsweredOrder | null> {
+  const { accountId, marketType, order, fills, at } = external
+  const [row] = await tx<
+    { order_id: string; strategy_account_id: string | null; filled_quantity: string; created_at: Date }[]
+  >`
+    select order_id, strategy_account_id, filled_quantity::text as filled_quantity, created_at from orders o
+    where account_id = ${accountId} and market_type = ${marketType} and exchange_symbol = ${order.exchangeSymbol}
+      and exchange_order_id = ${order.exchangeOrderId} and ${isOfFills(tx)}
+    for no key update`
   if (row === undefined) return null
-  const known: KnownOrder = {
+  const recorded = await tx<{ exchange_trade_id: string }[]>`
+    select exchange_trade_id from trade_executions where order_id = ${row.order_id}`
+  const ids = new Set(recorded.map(({ exchange_trade_id }) => exchange_trade_id))
+  const added = fills.filter(({ exchangeTradeId }) => !ids.has(exchangeTradeId))
+  if (added.length === 0) return null
+  const filledQuantity = added
+    .reduce((sum, { quantity }) => sum.plus(quantity), new Exact(row.filled_quantity))
+    .toFixed()
+  await tx`
+    update orders set status = 'partially_filled', quantity = greatest(quantity, ${filledQuantity}::numeric)
+    where order_id = ${row.order_id}`
+  const known = openedOrder(external, { ...row, createdAt: row.created_at.getTime() })
+  const traded: UnifiedOrder = { ...order, filledQuantity, averagePrice: null, status: 'filled' }
+  return { order: known, answer: { kind: 'found', order: traded, fills: added, at } }
+}
+
+function openedOrder(
+  { accountId, marketType, pair, order }: ExternalOrder,
+  row: { order_id: string; strategy_account_id: string | null; createdAt: Millis }
+): KnownOrder {
+  const { exchangeOrderId, symbol, exchangeSymbol, side, positionSide, orderType } = order
+  return {
     orderId: row.order_id,
     strategyAccountId: row.strategy_account_id,
     accountId,
@@ -89,7 +140,7 @@ export async function insertExternalOrder(tx: TransactionSql, external: External
     positionSide,
     orderType,
     status: 'open',
-    createdAt,
+    createdAt: row.createdAt,
     checkedAt: null,
     misses: 0,
     fillChecks: 0,
@@ -100,7 +151,6 @@ export async function insertExternalOrder(tx: TransactionSql, external: External
     fillRetries: 0,
     fillsDue: false
   }
-  return { order: known, answer: { kind: 'found', order, fills, at } }
 }
 
 /** A quantity above zero: an order that was given as an amount of quote currency has only what is filled of it. */

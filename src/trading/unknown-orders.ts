@@ -3,6 +3,7 @@ import type { TransactionSql } from '../database/client.ts'
 import type { Fill } from '../domain/fill.ts'
 import type { MarketType } from '../domain/market.ts'
 import type { Millis } from '../domain/millis.ts'
+import { isOfFills } from './external-orders.ts'
 import { groupedBy } from './grouped.ts'
 
 /**
@@ -29,7 +30,7 @@ export interface UnknownOrder {
 
 /**
  * The orders of the fills that are not recorded: no row has their id, and none of their fills is recorded as one of a
- * conditional order that became several.
+ * conditional order that became several. An order of fills is one of them when it has traded more since.
  *
  * @param fills oldest first
  */
@@ -58,11 +59,19 @@ export async function unknownOrders(
     where not exists (
       select from orders o where o.account_id = ${accountId} and o.market_type = ${marketType}
         and o.exchange_symbol = s.exchange_symbol and o.exchange_order_id = s.exchange_order_id
+        and not (${isOfFills(tx)} and exists (
+          select from seen f
+          where f.exchange_symbol = s.exchange_symbol and f.exchange_order_id = s.exchange_order_id and not exists (
+            select from trade_executions e where e.order_id = o.order_id and e.exchange_trade_id = f.exchange_trade_id
+          )
+        ))
     ) and not exists (
       select from seen f join trade_executions e on e.exchange_trade_id = f.exchange_trade_id and e.symbol = f.symbol
         and e.side = f.side
+      join orders o on o.order_id = e.order_id
       where e.account_id = ${accountId} and e.market_type = ${marketType} and f.exchange_symbol = s.exchange_symbol
         and f.exchange_order_id = s.exchange_order_id
+        and o.exchange_order_id is distinct from s.exchange_order_id
     )`
   const unknown = new Map(rows.map(row => [`${row.exchange_symbol} ${row.exchange_order_id}`, row.may_be_own]))
   const byOrder = groupedBy(fills, ({ exchangeSymbol, exchangeOrderId }) => `${exchangeSymbol} ${exchangeOrderId}`)
@@ -106,16 +115,16 @@ function isConditional(tx: TransactionSql, { accountId, marketType }: Market) {
   )`
 }
 
-/** The ids of the recorded orders of a market that were created since a time. */
+/** The ids of the recorded orders of a market that were created since a time, without those whose fills alone are known. */
 export async function knownOrderIds(
   tx: TransactionSql,
   { accountId, marketType }: Market,
   since: Millis
 ): Promise<ReadonlySet<string>> {
   const rows = await tx<{ exchange_order_id: string }[]>`
-    select exchange_order_id from orders
+    select exchange_order_id from orders o
     where account_id = ${accountId} and market_type = ${marketType} and exchange_order_id is not null
-      and created_at >= ${new Date(since)}`
+      and created_at >= ${new Date(since)} and not ${isOfFills(tx)}`
   return new Set(rows.map(({ exchange_order_id }) => exchange_order_id))
 }
 

@@ -222,6 +222,44 @@ for (const name of PERPETUALS) {
     assertRows(t, await bench.positions(), [{ quantity: '5', entry: '106' }])
   })
 
+  test('an order that traded before the opening is followed after its first booking', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    const order = bench.exchange.place(bench.account, { market: 'FUTURES', quantity: '9', price: '100' })
+    bench.exchange.fill(order, { quantity: '2' })
+    bench.pass(MINUTE)
+    await open(bench)
+    bench.exchange.fill(order, { quantity: '3', price: '110' })
+    bench.pass(5 * MINUTE)
+    await bench.readFills()
+    bench.exchange.fill(order, { quantity: '1', price: '120' })
+    bench.pass(MINUTE)
+    bench.exchange.fill(order, { quantity: '3', price: '130' })
+    await bench.updateOrders()
+    bench.pass(5 * MINUTE)
+    t.hasStrict(await bench.readFills(), { external_orders: 1, fills_failed: 0 })
+    bench.pass(MINUTE)
+    t.hasStrict(await bench.readFills(), { external_orders: 0, fills_failed: 0 })
+    assertRows(t, await bench.orders(), [
+      { type: 'OPENING', filled: '2' },
+      { status: 'filled', filled: '7', average: '120' }
+    ])
+    assertRows(t, await bench.positions(), [{ quantity: '9' }])
+    t.equal((await bench.messages()).length, 1)
+  })
+
+  test('a position that the exchange has on the other side ends at its own price, and begins at that of the exchange', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    const own = await bench.placeOwn({ quantity: '2', price: '100' })
+    bench.exchange.fill(own, { price: '100' })
+    await bench.updateOrders()
+    bench.pass(HOUR)
+    bench.exchange.setPosition(bench.account, { symbol: bench.symbol, quantity: '-1', entryPrice: '90' })
+    await open(bench)
+    assertRows(t, await bench.positions(), [{ owned: true, quantity: '-1', entry: '90', realized: '0' }])
+    const changes = await database.run(sql => sql`select asset from book_totals where source = 'executions'`)
+    assertRows(t, changes, [])
+  })
+
   test('an external order that trades on is followed to its end', async t => {
     const bench = await setUp(t, name, 'FUTURES')
     await open(bench)
