@@ -5,7 +5,7 @@ import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import postgres from 'postgres'
+import postgres, { type Sql } from 'postgres'
 import { runningEmbeddedPostgres } from '../src/database/embedded/index.ts'
 import { startBotApiServer } from '../test/support/bot-api-server.ts'
 import { cliScript } from '../test/support/project.ts'
@@ -17,8 +17,14 @@ import { DemoService } from './service.ts'
 const USERNAME = 'demo'
 const PASSWORD = 'a password of the demo'
 const CHAT = '4242'
-const START_JOBS = ['update_prices', 'sync_balances', 'update_orders', 'calculate_pnl', 'calculate_performance']
+/** What a comparison of the books needs, three comparisons, by which a difference is reported, and what follows from them. */
+const START_JOBS = [
+  ...['update_prices', 'update_orders', 'sync_ledger'],
+  ...Array<string[]>(3).fill(['sync_balances', 'reconcile_books']).flat(),
+  ...['calculate_pnl', 'calculate_performance']
+]
 const TRADE_MS = 1_500
+const RETRY_MS = 200
 
 const stopping = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort())
@@ -79,10 +85,10 @@ async function populate(main: string): Promise<void> {
   const sql = postgres(url, { max: 1, onnotice: () => {} })
   try {
     await sql`update users set telegram_chat_id = ${CHAT}`
-    await inventHistory(sql, USERNAME, market.accounts)
+    await market.past(sql, await inventHistory(sql, USERNAME, market.accounts))
     for (let i = 0; i < 4; i++) await market.trade(sql)
-    progress('Running the jobs once.')
-    await runJobs(main)
+    progress('Running the jobs, which compares the books three times.')
+    await runJobs(main, sql)
     // libpq does not accept a socket directory with a comma in its name: a comma separates hosts.
     const socket = join(dataDir, 'socket')
     await symlink(decodeURIComponent(new URL(url).hostname), socket)
@@ -97,13 +103,19 @@ async function populate(main: string): Promise<void> {
   }
 }
 
-async function runJobs(main: string): Promise<void> {
+async function runJobs(main: string, sql: Sql): Promise<void> {
   const signedIn = await post(`${main}/api/auth/login`, { username: USERNAME, password: PASSWORD })
   const cookie = signedIn.headers.getSetCookie()[0]?.split(';')[0] ?? ''
   for (const job_type of START_JOBS) {
-    const answer = await post(`${main}/api/system/trigger-job`, { job_type }, cookie)
-    // The schedule may already have started it.
-    if (!answer.ok && answer.status !== 409) throw new Error(`${job_type}: ${await answer.text()}`)
+    // A comparison needs later readings than the one before it. The next ones would be minutes later.
+    await sql`update book_checks set compared_at = compared_at - interval '10 minutes'`
+    for (;;) {
+      const answer = await post(`${main}/api/system/trigger-job`, { job_type }, cookie)
+      if (answer.ok) break
+      if (answer.status !== 409) throw new Error(`${job_type}: ${await answer.text()}`)
+      // The schedule has started it.
+      await sleep(RETRY_MS, undefined, { signal: stopping.signal })
+    }
   }
   await post(`${main}/api/auth/logout`, {}, cookie)
 }
@@ -130,11 +142,20 @@ The demo runs until Ctrl-C. What the service sends to Telegram is printed here. 
 
   http --session=demo :${port}/api/auth/login username=${USERNAME} password='${PASSWORD}'
 
+  http --session=demo :${port}/api/system/health/details
   http --session=demo :${port}/api/system/scheduler-status
   http --session=demo :${port}/api/system/cache-stats
   http --session=demo :${port}/api/system/trigger-job job_type=calculate_pnl
   http --session=demo :${port}/api/system/trigger-job job_type=daily_summary
   http --session=demo :${port}/api/system/job-runs limit==5
+
+The Bybit account was liquidated, the Upbit account withdrew money, and the Bithumb account lost 350,000 won that no list of
+the exchange has. Messages report the first and the last. So does \`books\` in the health details, within 30 s. The next lines
+show the difference, the withdrawals and the liquidations. More withdrawals and liquidations follow every three minutes:
+
+  DATA_DIR='${dataDir}' npm run --silent admin -- books:list
+  psql -h ${socket} -U postgres -c "select * from ledger_entries where kind = 'withdrawal'"
+  psql -h ${socket} -U postgres -c "select * from orders where origin = 'forced'"
 
 Or query its database:
 

@@ -1,8 +1,15 @@
 import { randomInt } from 'node:crypto'
+import { Big } from 'big.js'
 import type { Sql } from 'postgres'
+import { DAY, HOUR } from '../src/async/durations.ts'
 import { EXCHANGE_NAMES, type ExchangeName, type MarketType } from '../src/domain/market.ts'
 import { CATALOGUE } from '../src/exchanges/catalogue.ts'
-import type { SimulatedAccount, SimulatedOrder } from '../test/support/simulated-exchange/simulated-exchange.ts'
+import { totalOf } from '../test/support/simulated-exchange/ledger.ts'
+import type {
+  NewOrder,
+  SimulatedAccount,
+  SimulatedOrder
+} from '../test/support/simulated-exchange/simulated-exchange.ts'
 import { SimulatedExchange } from '../test/support/simulated-exchange/simulated-exchange.ts'
 
 const FIRST_PRICES: Readonly<Record<string, number>> = { BTC: 64_000, ETH: 3_400, XRP: 0.52, SOL: 150, DOGE: 0.12 }
@@ -10,6 +17,8 @@ const WON_PER_DOLLAR = 1_400
 /** The approximate value of one order, in dollars. */
 const STAKE = 500
 const OPEN_ORDERS = 4
+/** Every so many calls of `trade` an account is liquidated or withdraws money, in turn. */
+const TRADES_PER_EVENT = 60
 const MOVE_MS = 1_000
 
 /** An invented account: its keys, and what the order-entry side of a trading system knows about it. */
@@ -21,6 +30,13 @@ export interface DemoAccount {
   simulated: SimulatedAccount
   market: MarketType
   quote: string
+  /** What it had two weeks ago, in the quote currency. */
+  capital: string
+}
+
+/** The wallet that trades of a market change. */
+export function walletOf(exchange: ExchangeName, market: MarketType): MarketType {
+  return CATALOGUE[exchange].wallets.includes(market) ? market : 'SPOT'
 }
 
 /**
@@ -30,6 +46,7 @@ export class DemoMarket {
   readonly accounts: readonly DemoAccount[]
   readonly #exchanges: readonly SimulatedExchange[]
   readonly #orders: SimulatedOrder[] = []
+  #trades = 0
 
   private constructor(exchanges: readonly SimulatedExchange[]) {
     this.#exchanges = exchanges
@@ -48,6 +65,30 @@ export class DemoMarket {
     return Object.assign({}, ...this.#exchanges.map(({ urls }) => urls))
   }
 
+  /**
+   * What happened at the exchanges in the two weeks: the results of the trades, a position that was liquidated, a
+   * withdrawal, and a loss that no list of the exchange has.
+   *
+   * @param results of the trades, by the names of the accounts
+   */
+  async past(sql: Sql, results: ReadonlyMap<string, string>): Promise<void> {
+    for (const account of this.accounts) {
+      const { simulated, market, quote, capital, name } = account
+      const total = new Big(capital).plus(results.get(name) ?? '0').toFixed()
+      this.#exchangeOf(account).setBalance(simulated, market, quote, total)
+    }
+    const now = Date.now()
+    const order = { side: 'BUY', price: '3500', quantity: '4', createdAt: now - 5 * DAY } as const
+    const traded = this.#accountOn('BYBIT')
+    const bought = await this.#insert(sql, traded, { ...order, symbol: 'ETHUSDT' })
+    this.#exchangeOf(traded).fill(bought, { at: now - 5 * DAY })
+    this.#liquidate(traded, '3150', now - 4 * DAY)
+    this.#withdraw(this.#accountOn('UPBIT'), '5000000', now - 3 * DAY)
+    const loser = this.#accountOn('BITHUMB')
+    const loss = { kind: 'other', asset: loser.quote, amount: '-350000', at: now - HOUR, listed: false } as const
+    this.#exchangeOf(loser).ledger.add(loser.simulated, loss)
+  }
+
   /** Opens, fills and cancels orders as a trading system does: at the exchange first, then in the table. */
   async trade(sql: Sql): Promise<void> {
     for (const account of this.accounts) {
@@ -59,6 +100,10 @@ export class DemoMarket {
       if (fate === 0) this.#exchangeOf(account).cancel(order)
       else if (fate < 6) this.#fill(account, order)
     }
+    this.#trades++
+    if (this.#trades % TRADES_PER_EVENT !== 0) return
+    if ((this.#trades / TRADES_PER_EVENT) % 2 === 0) this.#withdraw(this.#accountOn('UPBIT'), '100000', Date.now())
+    else this.#liquidate(this.#accountOn('OKX'))
   }
 
   async close(): Promise<void> {
@@ -82,14 +127,14 @@ export class DemoMarket {
       ...(needsPassphrase && passphrase !== undefined && { passphrase })
     })
     const market = markets.FUTURES === undefined ? 'SPOT' : 'FUTURES'
-    exchange.setBalance(simulated, market, quote, String(25_000 * rate))
     return {
       exchange: exchange.exchange,
       name: `${name} demo`,
       secrets: [apiKey ?? '', apiSecret ?? '', ...(needsPassphrase ? [passphrase ?? ''] : [])],
       simulated,
       market,
-      quote
+      quote,
+      capital: String(25_000 * rate)
     }
   }
 
@@ -98,22 +143,57 @@ export class DemoMarket {
     const symbol = exchange.symbols[randomInt(exchange.symbols.length)] ?? ''
     const price = Number(exchange.price(account.market, symbol))
     const stake = STAKE * (account.quote === 'KRW' ? WON_PER_DOLLAR : 1)
+    const quantity = (stake / price).toFixed(price < 10 ? 1 : 4)
     // A spot order can only sell what the account holds.
-    const side = account.market === 'FUTURES' && randomInt(2) === 0 ? 'SELL' : 'BUY'
-    const order = exchange.place(account.simulated, {
-      market: account.market,
-      symbol,
-      side,
-      price: price.toFixed(price < 10 ? 5 : 2),
-      quantity: (stake / price).toFixed(price < 10 ? 1 : 4)
-    })
-    this.#orders.push(order)
+    const maySell = account.market === 'FUTURES' || this.#unsold(account, symbol).gte(quantity)
+    const side = maySell && randomInt(2) === 0 ? 'SELL' : 'BUY'
+    const order = { symbol, side, price: price.toFixed(price < 10 ? 5 : 2), quantity } as const
+    this.#orders.push(await this.#insert(sql, account, order))
+  }
+
+  /** Places an order at the exchange, and records it as the order-entry side does. */
+  async #insert(sql: Sql, account: DemoAccount, order: NewOrder): Promise<SimulatedOrder> {
+    const placed = this.#exchangeOf(account).place(account.simulated, { market: account.market, ...order })
     await sql`
       insert into orders (strategy_account_id, account_id, market_type, exchange_order_id, symbol, exchange_symbol, side,
-        order_type, price, quantity, status)
-      select strategy_account_id, account_id, ${order.market}, ${order.exchangeOrderId}, ${symbol}, ${order.exchangeSymbol},
-        ${side}, ${order.type}, ${order.price}, ${order.quantity}, 'open'
+        order_type, price, quantity, status, created_at)
+      select strategy_account_id, account_id, ${placed.market}, ${placed.exchangeOrderId}, ${placed.symbol},
+        ${placed.exchangeSymbol}, ${placed.side}, ${placed.type}, ${placed.price}, ${placed.quantity}, 'open',
+        ${new Date(placed.createdAt)}
       from strategy_accounts join accounts using (account_id) where accounts.name = ${account.name}`
+    return placed
+  }
+
+  /** What a spot account holds of the base of a symbol, less what its open orders sell. */
+  #unsold({ simulated, quote }: DemoAccount, symbol: string): Big {
+    const held = new Big(totalOf(simulated, 'SPOT', symbol.slice(0, -quote.length)))
+    return this.#orders
+      .filter(order => order.account === simulated && order.symbol === symbol && order.side === 'SELL' && isOpen(order))
+      .reduce((rest, { quantity, filledQuantity }) => rest.minus(quantity).plus(filledQuantity), held)
+  }
+
+  /** The exchange closes the largest position of an account, by default 5 % below or above the market. */
+  #liquidate(account: DemoAccount, price?: string, at = Date.now()): void {
+    const exchange = this.#exchangeOf(account)
+    const worth = ({ symbol, quantity }: { symbol: string; quantity: string }) =>
+      new Big(exchange.price('FUTURES', symbol)).times(quantity).abs().toNumber()
+    const [held] = account.simulated.positions.toSorted((a, b) => worth(b) - worth(a))
+    if (held === undefined || worth(held) === 0) return
+    const isLong = !held.quantity.startsWith('-')
+    const order = exchange.place(account.simulated, {
+      market: 'FUTURES',
+      symbol: held.symbol,
+      side: isLong ? 'SELL' : 'BUY',
+      quantity: new Big(held.quantity).abs().toFixed(),
+      forced: 'liquidation',
+      createdAt: at
+    })
+    const worse = new Big(exchange.price('FUTURES', held.symbol)).times(isLong ? 0.95 : 1.05)
+    exchange.fill(order, { price: price ?? worse.toFixed(5), at })
+  }
+
+  #withdraw(account: DemoAccount, amount: string, at: number): void {
+    this.#exchangeOf(account).ledger.withdraw(account.simulated, account.quote, amount, { fee: '1000', at })
   }
 
   #fill(account: DemoAccount, order: SimulatedOrder): void {
@@ -122,6 +202,12 @@ export class DemoMarket {
     const exchange = this.#exchangeOf(account)
     if (randomInt(2) === 0 && Number(part) > 0) exchange.fill(order, { quantity: part })
     else exchange.fill(order)
+  }
+
+  #accountOn(exchange: ExchangeName): DemoAccount {
+    const found = this.accounts.find(one => one.exchange === exchange)
+    if (!found) throw new Error(`this demo has no account on ${exchange}`)
+    return found
   }
 
   #exchangeOf({ exchange }: DemoAccount): SimulatedExchange {

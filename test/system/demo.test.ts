@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { spawnNode } from '../support/node-process.ts'
 import { projectRoot } from '../support/service.ts'
@@ -12,14 +13,14 @@ import { missingTool } from '../support/tools.ts'
 
 const JOBS = [
   ...['update_orders', 'calculate_pnl', 'daily_summary', 'calculate_performance'],
-  ...['sync_balances', 'update_prices', 'housekeeping']
+  ...['sync_balances', 'sync_ledger', 'reconcile_books', 'update_prices', 'housekeeping']
 ]
 const DEFAULT_PORTS = [5001, 5002, 9464]
 const PROGRESS = [
   'Starting five simulated exchanges and a simulated Telegram.',
   'Starting the service with a new database.',
   'Creating a user, five accounts and two weeks of trades.',
-  'Running the jobs once.'
+  'Running the jobs, which compares the books three times.'
 ]
 
 /** Another service on the address, which answers every probe. A port that is already in use has the same effect. */
@@ -85,7 +86,7 @@ t.test('the demo runs next to other services, shows changing data, and removes a
     return { answer, code }
   }
   const lines = said.split('\n').filter(line => line.startsWith('  http '))
-  t.equal(lines.length, 6, 'the sign-in and five lines to try')
+  t.equal(lines.length, 7, 'the sign-in and six lines to try')
   const port = Number(/ :(\d+)\//.exec(lines[0] ?? '')?.[1])
   t.equal(DEFAULT_PORTS.includes(port), false, `a free port: ${port}`)
   for (const job of JOBS) lines.push(`http --session=demo :${port}/api/system/trigger-job job_type=${job}`)
@@ -101,6 +102,37 @@ t.test('the demo runs next to other services, shows changing data, and removes a
   await t.test('the printed line for the database works', { skip: noPsql }, async t => {
     const count = await run(`${query.trim()} --no-psqlrc -Atc 'select count(*) from accounts'`)
     t.strictSame(count, { answer: '5\n', code: 0 })
+  })
+  await t.test('the books show a liquidation, a withdrawal and an unexplained difference', async t => {
+    const books = async () => {
+      const { answer } = await run(`http --ignore-stdin --session=demo --body :${port}/api/system/health/details`)
+      return JSON.parse(answer).checks.find(({ name }: { name: string }) => name === 'books')
+    }
+    // Each replica reads the differences every 30 s.
+    while ((await books()).status !== 'degraded') await sleep(500)
+    t.hasStrict(await books(), { status: 'degraded', code: 'unexplained' })
+    const list = /^ {2}(DATA_DIR=.* books:list)$/m.exec(said)?.[1] ?? ''
+    const { answer, code } = await run(list)
+    t.equal(code, 0)
+    const rows = answer.split('\n').filter(row => / yes( |$)/.test(row))
+    const fields = rows[0]?.split(/ {2,}/) ?? []
+    t.strictSame([rows.length, fields[1], fields[3]], [1, 'BITHUMB', 'SPOT KRW'])
+    await until(/^• BITHUMB Bithumb demo SPOT KRW: -350000 /m)
+    await until(/^계정: BYBIT Bybit demo\n체결: ETHUSDT 매도 4 @ 3150$/m)
+    const count = async (query: string) => {
+      const sql = `${socketQuery} --no-psqlrc -Atc "${query}"`
+      return (await run(sql)).answer
+    }
+    const socketQuery = query.trim()
+    await t.test('in the database', { skip: noPsql }, async t => {
+      t.equal(
+        await count("select amount from ledger_entries where kind = 'withdrawal' order by at limit 1"),
+        '-5000000\n'
+      )
+      const forced =
+        "select symbol, side, strategy_account_id is not null from orders where origin = 'forced' order by created_at limit 1"
+      t.equal(await count(forced), 'ETHUSDT|SELL|t\n')
+    })
   })
   await until(/^--- Telegram ---$/m)
   t.equal(errors, '', 'no run failed')
