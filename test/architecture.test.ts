@@ -219,6 +219,7 @@ const tableOwners: Record<string, string> = {
   strategy_accounts: 'trading',
   strategy_capital: 'trading',
   fill_readings: 'trading',
+  fill_symbols: 'trading',
   orders: 'trading',
   trade_executions: 'trading',
   replaced_executions: 'trading',

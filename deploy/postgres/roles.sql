@@ -50,6 +50,7 @@ grant select, insert, update on
   funding_shares,
   funding_progress,
   fill_readings,
+  fill_symbols,
   book_totals,
   book_checks,
   daily_account_summaries,

@@ -55,7 +55,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['ledger_readings'] },
   { tables: ['funding_shares'] },
   { tables: ['funding_progress'] },
-  { tables: ['fill_readings'], guard: 'the run of sync_exchange_ledger' },
+  { tables: ['fill_readings', 'fill_symbols'], guard: 'the run of sync_exchange_ledger' },
   { tables: ['book_totals'] },
   { tables: ['book_checks'], guard: 'the run of reconcile_books' },
   { tables: ['book_differences'] },

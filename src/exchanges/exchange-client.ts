@@ -37,6 +37,8 @@ export interface AccountFillsRange {
   until: Millis
   /** The exchange's own symbols that are read where the exchange lists fills by symbol only. Others have no effect. */
   symbols: readonly string[]
+  /** Whether no others are read there. Default false: those that the exchange names are read, too. */
+  onlySymbols?: boolean
   /**
    * The ids of orders whose fills the caller does not need: where the exchange lists fills by order only, they are left
    * out. Default none.

@@ -14,7 +14,7 @@ import type { Millis } from '../domain/millis.ts'
 import type { UnifiedOrder } from '../domain/order.ts'
 import type { Pair } from '../domain/pair.ts'
 import { CATALOGUE, spelledPair } from '../exchanges/catalogue.ts'
-import type { CallOptions, ExchangeClient } from '../exchanges/exchange-client.ts'
+import type { AccountFillsRange, CallOptions, ExchangeClient } from '../exchanges/exchange-client.ts'
 import { ExchangeError } from '../exchanges/exchange-error.ts'
 import type { Language } from '../messages.ts'
 import type { Message } from '../notifications/outbox.ts'
@@ -22,6 +22,7 @@ import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/jo
 import { externalOrderText } from '../trading/external-order-text.ts'
 import { type ExternalOrder, insertExternalOrder, lockOrderEntry, orderOfFills } from '../trading/external-orders.ts'
 import {
+  beginOf,
   type FillReading,
   fillReadings,
   type Holdings,
@@ -33,6 +34,8 @@ import { groupedBy } from '../trading/grouped.ts'
 import { openingState, type PendingOpening, recordOpening } from '../trading/openings.ts'
 import { OrderStore, type PriceOf } from '../trading/order-store.ts'
 import { knownOrderIds, type UnknownOrder, unknownOrders, usedSymbols } from '../trading/unknown-orders.ts'
+import { readHoldings } from './account-holdings.ts'
+import { type BookSymbols, SymbolFills } from './symbol-fills.ts'
 
 /** Accounts that are read at the same time. */
 const CONCURRENT_ACCOUNTS = 8
@@ -93,7 +96,7 @@ export function readExternalFills(services: ReadExternalFillsServices): (context
     if (run.failures.size > 0 || (await services.database.run(sql => hasFailures(sql, failuresId)))) {
       await context.transaction(tx => recordFailures(tx, failuresId, run.failures))
     }
-    return { ...run.counts }
+    return { ...run.counts, symbols_searched: run.symbolsSearched }
   }
 }
 
@@ -105,6 +108,7 @@ class FillsRun {
   readonly #waitUntil = performance.now() + WAIT_MS
   /** The row of the run serialises its transactions anyway. Waiting here occupies no connection of the pool. */
   readonly #inTurn = oneAtATime()
+  readonly #symbols: SymbolFills
   /** Why accounts failed, by their ids. */
   readonly failures = new Map<string, string>()
   readonly counts = {
@@ -125,6 +129,16 @@ class FillsRun {
     this.#store = store
     this.#context = context
     this.#now = services.now ?? Date.now
+    const { signal } = context
+    this.#symbols = new SymbolFills({
+      instruments: services.instruments,
+      signal,
+      transaction: work => this.#transaction(work)
+    })
+  }
+
+  get symbolsSearched(): number {
+    return this.#symbols.searched
   }
 
   async account(account: Account, known: readonly FillReading[]): Promise<void> {
@@ -170,24 +184,30 @@ class FillsRun {
 
   async #holdings(account: Account, marketType: MarketType): Promise<Holdings> {
     const client = await this.#services.accounts.client(account, marketType)
-    const hasWallet = CATALOGUE[account.exchange].wallets.includes(marketType)
-    const from = await client.serverTime(this.#callOptions)
-    const balances = hasWallet ? await client.balances(this.#callOptions) : null
-    const positions = await client.positions(this.#callOptions)
-    const until = await client.serverTime(this.#callOptions)
-    return {
-      from,
-      until,
-      balances: balances?.map(({ asset, total }) => ({ asset, total })) ?? null,
-      positions: positions.map(({ symbol, exchangeSymbol, positionSide, quantity, entryPrice, markPrice }) => ({
-        ...{ symbol, exchangeSymbol, positionSide, quantity, entryPrice, markPrice }
-      }))
-    }
+    return await readHoldings(client, () => this.#callOptions)
+  }
+
+  /** Reads the fills of a market to now. @returns until when all of them are read */
+  async #market(account: Account, reading: FillReading): Promise<Millis> {
+    const client = await this.#services.accounts.client(account, reading.marketType)
+    if (client.fillsListedBy !== 'symbol') return await this.#toNow(account, client, reading, [])
+    const symbols = await this.#symbols.followed(account, reading)
+    const readUntil = await this.#toNow(account, client, reading, symbols.current)
+    const reach = this.#now() - client.fillsReachMs
+    const book: BookSymbols = (range, options) =>
+      this.#book(account, client, reading, { ...range, from: Math.max(range.from - OVERLAP_MS, reach) }, options)
+    const caughtUp = await this.#symbols.catchUp(reading, { symbols, readUntil, reach, book })
+    if (caughtUp === readUntil) await this.#symbols.search(account, reading, { readUntil, reach, book })
+    return caughtUp
   }
 
   /** Reads the fills of a market to now, in steps. @returns until when they are read */
-  async #market(account: Account, reading: FillReading): Promise<Millis> {
-    const client = await this.#services.accounts.client(account, reading.marketType)
+  async #toNow(
+    account: Account,
+    client: ExchangeClient,
+    reading: FillReading,
+    symbols: readonly string[]
+  ): Promise<Millis> {
     const now = this.#now()
     const reach = now - client.fillsReachMs
     let { readUntil } = reading
@@ -204,15 +224,9 @@ class FillsRun {
     }
     for (let begin = Math.max(readUntil, reach); ; ) {
       const until = Math.min(begin + STEP_MS, now + CLOCK_MARGIN_MS)
-      const { fills, isWhole } = await this.#fills(account, client, {
-        from: Math.max(begin - OVERLAP_MS, reach),
-        until
-      })
-      const unsettled = await this.#bookUnknown(account, client, fills, reading)
-      if (!isWhole) {
-        this.counts.fills_unreadable++
-        return readUntil
-      }
+      const range = { from: Math.max(begin - OVERLAP_MS, reach), until, symbols }
+      const { isWhole, unsettled } = await this.#book(account, client, reading, range)
+      if (!isWhole) return readUntil
       const checkpoint = Math.min(until, now - UNSETTLED_MS, unsettled)
       readUntil = Math.max(readUntil, checkpoint)
       const gap = missed
@@ -223,33 +237,27 @@ class FillsRun {
     }
   }
 
-  async #fills(account: Account, client: ExchangeClient, range: { from: Millis; until: Millis }) {
+  /** Reads and books the fills of a range. `unsettled`: the time of the first fill that must be read again. */
+  async #book(
+    account: Account,
+    client: ExchangeClient,
+    reading: FillReading,
+    range: AccountFillsRange,
+    options: CallOptions = this.#callOptions
+  ): Promise<{ isWhole: boolean; unsettled: Millis }> {
     this.#context.signal.throwIfAborted()
     const market = { accountId: account.accountId, marketType: client.marketType }
-    const { fillsListedBy } = client
-    const symbols = fillsListedBy === 'symbol' ? await this.#symbols(account, market.marketType) : []
     const since = range.from - ORDER_LIFE_MS
     const known =
-      fillsListedBy === 'order' ? await this.#transaction(tx => knownOrderIds(tx, market, since)) : undefined
+      client.fillsListedBy === 'order' ? await this.#transaction(tx => knownOrderIds(tx, market, since)) : undefined
     let isWhole = true
     const onInvalidRow: NonNullable<CallOptions['onInvalidRow']> = ({ kind }) => {
       if (kind === 'unreadable') isWhole = false
     }
-    const request = { ...range, symbols, ...(known && { known }) }
-    const fills = await client.accountFills(request, { ...this.#callOptions, onInvalidRow })
-    return { fills, isWhole }
-  }
-
-  /** The symbols whose fills are read: those of orders, and the pairs of two assets that the account held. */
-  async #symbols(account: Account, marketType: MarketType): Promise<string[]> {
-    const { symbols, assets } = await this.#transaction(tx =>
-      usedSymbols(tx, { accountId: account.accountId, marketType })
-    )
-    if (marketType !== 'SPOT') return symbols
-    const market = { exchange: account.exchange, marketType }
-    const listed = await this.#services.instruments.ofMarket(market, this.#context.signal)
-    const held = [...listed.values()].filter(({ base, quote }) => assets.has(base) && assets.has(quote))
-    return [...new Set([...symbols, ...held.map(({ exchangeSymbol }) => exchangeSymbol)])]
+    const fills = await client.accountFills({ ...range, ...(known && { known }) }, { ...options, onInvalidRow })
+    const unsettled = await this.#bookUnknown(account, client, fills, reading)
+    if (!isWhole) this.counts.fills_unreadable++
+    return { isWhole, unsettled }
   }
 
   /** Books the orders that are not recorded. @returns the time of the first fill that must be read again */
@@ -257,9 +265,10 @@ class FillsRun {
     account: Account,
     client: ExchangeClient,
     fills: readonly Fill[],
-    { marketType, opening, openedAt }: FillReading
+    reading: FillReading
   ): Promise<Millis> {
-    const begin = openedAt ?? opening?.from ?? Number.NEGATIVE_INFINITY
+    const { marketType } = reading
+    const begin = beginOf(reading)
     const own = fills.filter(({ executedAt }) => executedAt >= begin)
     if (own.length === 0) return Number.POSITIVE_INFINITY
     const market = { accountId: account.accountId, marketType }

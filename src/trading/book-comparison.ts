@@ -133,6 +133,8 @@ export function hasUnreadFills(sql: Sql | TransactionSql, account: string, momen
   return sql`(exists (
     select from fill_readings f where f.account_id = ${sql(account)} and f.read_until <= ${sql(moment)}
   ) or exists (
+    select from fill_symbols f where f.account_id = ${sql(account)} and f.is_followed and f.read_until <= ${sql(moment)}
+  ) or exists (
     select from orders o
     where o.account_id = ${sql(account)} and o.exchange_order_id is not null
       and o.status in ('pending', 'open', 'partially_filled', 'unknown')

@@ -32,6 +32,11 @@ export interface FillReading {
   openedAt: Millis | null
 }
 
+/** When the books of a market begin, or may begin. Fills of before are a part of the opening. */
+export function beginOf({ openedAt, opening }: FillReading): Millis {
+  return openedAt ?? opening?.from ?? Number.NEGATIVE_INFINITY
+}
+
 /** The readings of all accounts, those of the longest-waiting account first. */
 export async function fillReadings(tx: TransactionSql): Promise<FillReading[]> {
   const rows = await tx<

@@ -137,7 +137,8 @@ export async function usedSymbols(
     tx<{ exchange_symbol: string }[]>`
       select distinct exchange_symbol from orders where account_id = ${accountId} and market_type = ${marketType}`,
     tx<{ asset: string }[]>`
-      select asset from account_balances where account_id = ${accountId} and market_type = ${marketType}`
+      select asset from account_balances where account_id = ${accountId} and market_type = ${marketType}
+      union select asset from book_totals where account_id = ${accountId} and wallet = ${marketType}`
   ])
   return {
     symbols: orders.map(({ exchange_symbol }) => exchange_symbol),

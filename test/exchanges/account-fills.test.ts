@@ -117,6 +117,36 @@ for (const exchange of ['BINANCE', 'BYBIT', 'OKX'] as const) {
   }
 }
 
+t.test(
+  'Binance spot: a long range costs one call, and a call for each day of before the newest 1,000 trades',
+  async t => {
+    const { simulated, account, client, symbols } = await setUp(t, 'BINANCE', 'SPOT')
+    const range = { from: simulated.now() - 100 * DAY, until: simulated.now() - HOUR, symbols: symbols.slice(0, 1) }
+    const fill = (age: number, count: number) => {
+      const at = simulated.now() - age
+      const order = simulated.place(account, { quantity: String(count), createdAt: at })
+      for (let i = 0; i < count; i++) simulated.fill(order, { quantity: '1', at: at + Math.floor(i / 2) })
+    }
+    fill(101 * DAY, 1)
+    fill(99 * DAY, 2)
+    t.equal((await client.accountFills(range)).length, 2)
+    t.equal(simulated.requests.filter(({ path }) => path === '/api/v3/myTrades').length, 1)
+    fill(97 * DAY, 1_101)
+    fill(1, 1)
+    const fills = await client.accountFills(range)
+    t.equal(new Set(fills.map(({ exchangeTradeId }) => exchangeTradeId)).size, 1_103)
+    const calls = simulated.requests.filter(({ path }) => path === '/api/v3/myTrades').length
+    t.ok(calls <= 10, `at most 10: ${calls}`)
+  }
+)
+
+t.test('Binance futures: no others than the given symbols are read on demand', async t => {
+  const { simulated, account, client } = await setUp(t, 'BINANCE', 'FUTURES')
+  simulated.fill(simulated.place(account, { market: 'FUTURES' }))
+  const range = { from: simulated.now() - HOUR, until: simulated.now() + MINUTE, symbols: [], onlySymbols: true }
+  t.strictSame(await client.accountFills(range), [])
+})
+
 t.test('Binance futures: symbols that were traded are found without being named', async t => {
   const { simulated, account, client } = await setUp(t, 'BINANCE', 'FUTURES')
   const order = simulated.place(account, { market: 'FUTURES' })

@@ -381,15 +381,53 @@ export class BinanceClient implements ExchangeClient {
    * of other symbols than the given ones are not found. A symbol that the exchange does not know any more has no fills.
    */
   async accountFills(range: AccountFillsRange, options?: CallOptions): Promise<Fill[]> {
-    const traded = this.marketType === 'SPOT' ? [] : await this.#tradedSymbols(range, options)
+    const isNamed = this.marketType === 'SPOT' || range.onlySymbols === true
+    const traded = isNamed ? [] : await this.#tradedSymbols(range, options)
     const fills: Fill[] = []
     for (const symbol of new Set([...range.symbols, ...traded])) {
       if (unifiedSymbol(symbol) === null) continue
-      for (const window of windowsBetween(range, TRADES[this.marketType].windowMs)) {
+      let until: Millis | null = range.until
+      if (this.marketType === 'SPOT' && range.until - range.from > TRADES.SPOT.windowMs) {
+        const newest = await this.#newestTrades(symbol, range, options)
+        fills.push(...newest.fills)
+        until = newest.unreadUntil
+      }
+      if (until === null) continue
+      for (const window of windowsBetween({ from: range.from, until }, TRADES[this.marketType].windowMs)) {
         fills.push(...(await this.#tradesOf(symbol, window, options)))
       }
     }
     return fillsBetween(fills, range)
+  }
+
+  /**
+   * The newest trades of a symbol of spot, in one call instead of one for each day. `unreadUntil` is the end of what is left
+   * of the range; null when they cover it. Source:
+   * developers.binance.com/docs/binance-spot-api-docs/rest-api/account-endpoints#account-trade-list-user_data
+   */
+  async #newestTrades(
+    symbol: string,
+    { from, until }: AccountFillsRange,
+    options: CallOptions | undefined
+  ): Promise<{ fills: Fill[]; unreadUntil: Millis | null }> {
+    const parse = (row: JsonRecord) => parseBinanceFill(row, this.marketType)
+    // A row whose time cannot be read may be one of the range.
+    const isInside = ({ time }: JsonRecord) => !(Number(time) < from || Number(time) >= until)
+    const request = { route: this.#routes.accountFills, query: queryOf({ symbol, limit: FILLS_PER_PAGE }) }
+    const read = (body: unknown) => {
+      const rows = rowsOf(body, 'fills')
+      const oldest = Math.min(...rows.map(({ time }) => Number(time)).filter(Number.isFinite))
+      const isWhole = rows.length < FILLS_PER_PAGE || oldest < from
+      // Others of the millisecond of the oldest one may be on the page before.
+      const unreadUntil = isWhole ? null : Math.min(until, oldest + 1)
+      return { fills: supportedOnly(rows.filter(isInside), parse, options?.onInvalidRow), unreadUntil }
+    }
+    try {
+      return await this.#api.read(request, read, options)
+    } catch (err) {
+      if (err instanceof ExchangeError && err.code === 'bad_symbol') return { fills: [], unreadUntil: null }
+      throw err
+    }
   }
 
   async #tradesOf(symbol: string, window: TimeWindow, options: CallOptions | undefined): Promise<Fill[]> {

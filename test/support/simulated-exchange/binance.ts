@@ -157,7 +157,12 @@ function spotTrades(orders: readonly SimulatedOrder[], query: URLSearchParams): 
     return refusal(400, -1128, 'Combination of optional parameters invalid.')
   if (query.has('startTime') && to - from > DAY)
     return refusal(400, -1127, 'More than 24 hours between startTime and endTime.')
-  return trades(orders, query, from, to)
+  // Without an order, an id and a time: the newest ones.
+  const isNewest = !['orderId', 'fromId', 'startTime', 'endTime'].some(name => query.has(name))
+  const limit = Number(query.get('limit') ?? 500)
+  if (!isNewest) return trades(orders, query, from, to)
+  const newest = listedFills(orders, from, to).slice(-limit)
+  return { status: 200, body: `[${newest.map(({ order, fill }) => fillText(order, fill))}]` }
 }
 
 /** The order with an id and symbol: spot orders of two symbols may have one id. */
