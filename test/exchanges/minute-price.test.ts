@@ -58,6 +58,32 @@ for (const [name, { query: wanted, body }] of Object.entries(CASES)) {
   })
 }
 
+t.test('an asset without a pair in the quote currency is valued through USDT, otherwise through BTC', async t => {
+  const closes: Readonly<Record<string, string>> = {
+    BNBUSDT: '600.5',
+    EURUSDT: '1.25',
+    XYZBTC: '0.00002',
+    BTCEUR: '80000'
+  }
+  const asked: string[] = []
+  const url = await cannedExchange(t, (_path, query) => {
+    const symbol = new URLSearchParams(query).get('symbol') ?? ''
+    asked.push(symbol)
+    const close = closes[symbol]
+    return { status: 200, body: JSON.stringify(close === undefined ? [] : [[MINUTE, '1', '1', '1', close, '1']]) }
+  })
+  const registry = new ExchangeRegistry({ dispatcher: agent, urls: { BINANCE_URL: url }, random: () => 0 })
+  const price = minutePrices({
+    client: async market => registry.client(market),
+    instruments: fixedInstruments(['BNB/USDT', 'EUR/USDT', 'XYZ/BTC', 'BTC/EUR', 'OLD/USDT'])
+  })
+  t.equal(await price('BINANCE', 'BNB', 'EUR', AT, never), '480.4')
+  t.equal(await price('BINANCE', 'XYZ', 'EUR', AT, never), '1.6')
+  t.strictSame(asked, ['BNBUSDT', 'EURUSDT', 'XYZBTC', 'BTCEUR'])
+  t.equal(await price('BINANCE', 'OLD', 'EUR', AT, never), null, 'a pair without a price of that minute')
+  t.equal(await price('BINANCE', 'ABC', 'EUR', AT, never), null, 'no pairs connect them')
+})
+
 t.test('Upbit, Bithumb and futures have none, without a call', async t => {
   const registry = new ExchangeRegistry({ dispatcher: agent })
   for (const exchange of ['UPBIT', 'BITHUMB'] as const) {
