@@ -93,10 +93,12 @@ export class TradingLoad {
     }
   }
 
-  /** Places orders until each account has enough open ones, fills one order of each account and part of another. */
+  /** Places orders until each account has enough open ones, fills one of each account and part of another, pays funding. */
   async trade(sql: Sql): Promise<void> {
     for (const trader of this.#traders) {
       const { exchange, account, orders } = trader
+      const [held] = account.positions
+      if (held) exchange.ledger.fund(account, held.exchangeSymbol, 'USDT', '-0.25')
       while (orders.length < OPEN_ORDERS) orders.push(await this.#place(sql, trader))
       const [first, second] = orders
       if (first) exchange.fill(first)
