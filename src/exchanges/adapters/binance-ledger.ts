@@ -28,6 +28,9 @@ import { type TimeWindow, windowsBetween } from './fill-history.ts'
 /** Lists of one account that are read at the same time. */
 const CONCURRENT_LISTS = 4
 
+/** How long before the range deposits may have been seen that were credited in it. */
+const LONGEST_DEPOSIT_MS = 3 * DAY
+
 /** How far back all lists of a market reach: the transfers of spot six months, the income of futures three. */
 export const BINANCE_LEDGER_REACH_MS: Readonly<Record<MarketType, Millis>> = { SPOT: 180 * DAY, FUTURES: 90 * DAY }
 
@@ -55,6 +58,8 @@ interface LedgerList {
   parameters: Readonly<Record<string, string>>
   /** The longest time between the ends of a window. */
   windowMs: Millis
+  /** How long before its entries the time of a row may be. Default 0. */
+  lookbackMs?: Millis
   /** The most rows of an answer, and the name of the parameter for it; none where the exchange has no such parameter. */
   limit: number
   limitName: string | null
@@ -105,6 +110,7 @@ const OTHER_WALLETS = ['UMFUTURE', 'CMFUTURE', 'MARGIN', 'ISOLATED_MARGIN', 'FUN
 const DEPOSITS: LedgerList = {
   route: route('/sapi/v1/capital/deposit/hisrec', 'wallet', 1),
   ...{ parameters: {}, windowMs: 90 * DAY, limit: 1_000, limitName: 'limit', pageName: 'offset' },
+  lookbackMs: LONGEST_DEPOSIT_MS,
   rowsOf: body => listOf(body, 'deposits'),
   idFields: ['id'],
   read: parseBinanceDeposit
@@ -112,6 +118,7 @@ const DEPOSITS: LedgerList = {
 
 const WITHDRAWALS: LedgerList = {
   ...DEPOSITS,
+  lookbackMs: 0,
   route: route('/sapi/v1/capital/withdraw/history', 'wallet_user', 18_000),
   rowsOf: body => listOf(body, 'withdrawals'),
   read: parseBinanceWithdrawal
@@ -207,8 +214,12 @@ export class BinanceLedger {
     const failures: ExchangeError[] = []
     await eachAtMost(CONCURRENT_LISTS, this.#lists, async list => {
       try {
-        for (const window of windowsBetween(range, list.windowMs))
-          rows.push(...(await this.#window(list, window, options)))
+        const { lookbackMs = 0 } = list
+        const listed = { ...range, from: Math.max(0, range.from - lookbackMs) }
+        for (const window of windowsBetween(listed, list.windowMs)) {
+          const read = await this.#window(list, window, options)
+          rows.push(...(lookbackMs > 0 ? read.map(row => since(row, range.from)) : read))
+        }
       } catch (err) {
         if (!(err instanceof ExchangeError) || gapOf(err) === null) throw err
         failures.push(err)
@@ -295,6 +306,12 @@ function memberOf(body: unknown, member: string, mayBeAbsent = false): readonly 
   return mayBeAbsent && (rows === undefined || rows === null) ? [] : listOf(rows, member)
 }
 
+/** A row without what is before a time. */
+function since({ entries, pendingAt }: ReadRow, from: Millis): ReadRow {
+  const isLater = pendingAt !== null && pendingAt >= from
+  return { entries: entries.filter(({ at }) => at >= from), pendingAt: isLater ? pendingAt : null }
+}
+
 const NOTHING: ReadRow = { entries: [], pendingAt: null }
 
 /** What becomes of a row in a state. */
@@ -332,15 +349,15 @@ function parseBinanceDeposit(row: JsonRecord): ReadRow {
   })
 }
 
-/** Whether the money of a withdrawal came back: canceled, rejected, failed. */
-const WITHDRAWAL_RETURNED: Readonly<Record<string, boolean>> = {
-  ...{ '0': false, '2': false, '4': false, '6': false },
-  ...{ '1': true, '3': true, '5': true }
+/** Whether the money of a withdrawal came back (canceled, rejected, failed), stays away, or may still come back. */
+const WITHDRAWALS_BY_STATE: Readonly<Record<string, 'open' | 'done' | 'returned'>> = {
+  ...{ '0': 'open', '2': 'open', '4': 'open', '6': 'done' },
+  ...{ '1': 'returned', '3': 'returned', '5': 'returned' }
 }
 
 /**
  * A withdrawal leaves the balance with its fee when it is requested. One that ends without success comes back: with an
- * entry of its own, because the first may be recorded already.
+ * entry of its own, because the first may be recorded already. Until its end the ledger is not complete.
  *
  * Source: developers.binance.com/docs/wallet/capital/withdraw-history
  *
@@ -357,7 +374,8 @@ function parseBinanceWithdrawal(row: JsonRecord): ReadRow {
     at: utcTimeOf(row, 'applyTime')
   } as const
   const { entries } = entry(row, { ...withdrawal, exchangeEntryId: id, amount: negated(total) })
-  if (!meaningOf(row, 'status', WITHDRAWAL_RETURNED)) return { entries, pendingAt: null }
+  const state = meaningOf(row, 'status', WITHDRAWALS_BY_STATE)
+  if (state !== 'returned') return { entries, pendingAt: state === 'open' ? withdrawal.at : null }
   const returned = entry(row, { ...withdrawal, exchangeEntryId: `${id}:returned`, amount: total })
   return { entries: [...entries, ...returned.entries], pendingAt: null }
 }

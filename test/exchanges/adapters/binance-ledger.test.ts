@@ -45,6 +45,34 @@ t.test('a transfer between the wallets is an entry of each of them', async t => 
   ])
 })
 
+t.test('a withdrawal that may come back is an entry, and the ledger is complete until it', async t => {
+  const { account, ledger, read } = await setUp(t)
+  ledger.deposit(account, 'USDT', '100', { at: NOW - DAY })
+  const withdrawal = ledger.withdraw(account, 'USDT', '40', { state: 'pending', at: NOW - 2 * HOUR })
+  const before = await read('SPOT', NOW - 3 * HOUR)
+  assertRows(t, before.entries, [{ kind: 'withdrawal', amount: '-40' }])
+  t.equal(before.completeUntil, NOW - 2 * HOUR)
+  ledger.fail(account, withdrawal)
+  const after = await read('SPOT', NOW - 3 * HOUR)
+  assertRows(t, after.entries, [
+    { kind: 'withdrawal', amount: '-40' },
+    { kind: 'withdrawal', amount: '40' }
+  ])
+  t.equal(after.completeUntil, NOW)
+})
+
+t.test('a deposit that was seen before the range and credited in it is an entry', async t => {
+  const { account, ledger, read } = await setUp(t)
+  const deposit = ledger.deposit(account, 'BTC', '1.5', { state: 'pending', at: NOW - 2 * HOUR })
+  const before = await read('SPOT', NOW - HOUR)
+  t.strictSame(before.entries, [])
+  t.equal(before.completeUntil, NOW)
+  ledger.complete(account, deposit, NOW - HOUR / 2)
+  const after = await read('SPOT', NOW - HOUR)
+  assertRows(t, after.entries, [{ kind: 'deposit', asset: 'BTC', amount: '1.5', at: NOW - HOUR / 2 }])
+  t.strictSame((await read('SPOT', NOW - HOUR / 4)).entries, [])
+})
+
 t.test('lists with pages are read to their end, also when all rows have one time', async t => {
   const { account, ledger, read } = await setUp(t)
   for (let index = 0; index < 2_001; index++) ledger.fund(account, 'BTCUSDT', 'USDT', '1', { at: NOW - HOUR })
