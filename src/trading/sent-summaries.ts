@@ -7,6 +7,9 @@ const REPORTED_SHARE = '0.001'
 /** Restated days of one account and currency in one message; the next messages have the others. */
 const DAYS_PER_MESSAGE = 10
 
+/** Rows that no message had are looked for in so many days before it. */
+const UNSENT_DAYS = 4
+
 /** What a message said about an account and currency on a day. */
 export interface SentValues {
   /** Realised − fees + funding − interest. */
@@ -28,7 +31,8 @@ export interface RestatedDay {
 
 /**
  * The final rows before a day that differ from what was sent of them: an amount by more than 0.1 %, or the number of
- * trades. A row that is not known on one side differs. At most ten per account and currency, the oldest first.
+ * trades. A row that is not known on one side differs. One that no message had, although a message had other rows of the
+ * account on its day, counts as sent without result and trades. At most ten per account and currency, the oldest first.
  */
 export async function restatedDays(tx: TransactionSql, day: string): Promise<RestatedDay[]> {
   const rows = await tx<RestatedDay[]>`
@@ -85,6 +89,15 @@ function computedSinceSent(tx: TransactionSql, day: string) {
       select account_id, date, currency, sent, ${valuesOf(tx)} as final
       from daily_account_summaries s
       where computed_at > sent_at and is_final and date < ${day}::date
+      union all
+      select account_id, date, currency, jsonb_build_object('net', '0', 'end_balance', s.end_balance::text,
+        'unrealized_pnl', s.unrealized_pnl::text, 'trades', 0), ${valuesOf(tx)}
+      from daily_account_summaries s
+      where sent_at is null and is_final and date < ${day}::date and date >= ${day}::date - ${UNSENT_DAYS}::int
+        and exists (
+          select from daily_account_summaries other
+          where other.account_id = s.account_id and other.date = s.date and other.sent_at is not null
+        )
     ) computed`
 }
 

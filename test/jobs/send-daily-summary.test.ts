@@ -387,6 +387,27 @@ t.test('a day whose final row differs from its message is restated once in the n
   t.hasStrict(row?.sent, { trades: 1 })
 })
 
+t.test('a currency that is traded first after the message of its day is restated once', async t => {
+  const database = await tradingDatabase(t)
+  await seedTrading(database)
+  await trade(database, [{ at: noon.at(-30), pnl: '3' }])
+  await send(database, { scheduledFor: new Date(noon.at(-27)) })
+  await trade(database, [{ at: noon.at(-25), currency: 'BTC', pnl: '-2', fee_value: '0' }])
+  await runJob(database, calculateDailyPerformance({ timeZone: noon.timeZone }), {
+    scheduledFor: new Date(noon.at(-11))
+  })
+  const restated = async (hours: number) => {
+    const { result } = await send(database, { scheduledFor: new Date(noon.at(hours)) })
+    const [message] = await messages(database)
+    await database.run(sql => sql`delete from outbox`)
+    return [result.restated, message?.text.split('\n').filter(line => line.startsWith('↻'))]
+  }
+  await database.run(sql => sql`delete from outbox`)
+  const date = dayBeforeOf(noon.date, 2)
+  t.strictSame(await restated(-3), [1, [`↻ Restated ${date} <b>BTC</b> Net 0 → -2, Trades 0 → 1`]])
+  t.strictSame(await restated(21), [0, []])
+})
+
 t.test('a message that is not stored again restates nothing', async t => {
   const database = await tradingDatabase(t)
   await seedTrading(database)
