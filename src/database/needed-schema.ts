@@ -33,7 +33,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   exchange_bans:
     'exchange text, exchange_code text, host text, reported_at timestamptz, reported_by text, until_at timestamptz',
   fill_readings:
-    'account_id int8, attempted_at timestamptz, incomplete jsonb, market_type text, opened_at timestamptz, opening jsonb, read_until timestamptz',
+    'account_id int8, attempted_at timestamptz, incomplete jsonb, market_type text, open_orders jsonb, opened_at timestamptz, opening jsonb, read_until timestamptz',
   fill_symbols: 'account_id int8, exchange_symbol text, is_followed bool, market_type text, read_until timestamptz',
   funding_progress: 'assigned_until timestamptz, is_only bool',
   funding_shares:

@@ -44,6 +44,8 @@ export interface AccountFillsRange {
    * out. Default none.
    */
   known?: ReadonlySet<string>
+  /** The ids of further orders that are read there, whenever they were created. Default none. */
+  orders?: readonly string[]
 }
 
 export interface OpenOrdersOptions extends CallOptions {

@@ -31,10 +31,12 @@ import {
   recordHoldings
 } from '../trading/fill-readings.ts'
 import { groupedBy } from '../trading/grouped.ts'
+import { rememberOldOrders } from '../trading/old-orders.ts'
 import { openingState, type PendingOpening, recordOpening } from '../trading/openings.ts'
 import { OrderStore, type PriceOf } from '../trading/order-store.ts'
 import { knownOrderIds, type UnknownOrder, unknownOrders, usedSymbols } from '../trading/unknown-orders.ts'
 import { readHoldings } from './account-holdings.ts'
+import { listOldOrders } from './list-old-orders.ts'
 import { type BookSymbols, SymbolFills } from './symbol-fills.ts'
 
 /** Accounts that are read at the same time. */
@@ -190,9 +192,15 @@ class FillsRun {
   /** Reads the fills of a market to now. @returns until when all of them are read */
   async #market(account: Account, reading: FillReading): Promise<Millis> {
     const client = await this.#services.accounts.client(account, reading.marketType)
-    if (client.fillsListedBy !== 'symbol') return await this.#toNow(account, client, reading, [])
+    if (client.fillsListedBy === 'account') return await this.#toNow(account, client, reading, {})
+    if (client.fillsListedBy === 'order') {
+      const open = await listOldOrders(client, this.#now(), this.#callOptions)
+      const readUntil = reading.readUntil - OVERLAP_MS
+      const orders = await this.#transaction(tx => rememberOldOrders(tx, reading, { ...open, readUntil }))
+      return await this.#toNow(account, client, reading, { orders })
+    }
     const symbols = await this.#symbols.followed(account, reading)
-    const readUntil = await this.#toNow(account, client, reading, symbols.current)
+    const readUntil = await this.#toNow(account, client, reading, { symbols: symbols.current })
     const reach = this.#now() - client.fillsReachMs
     const book: BookSymbols = (range, options) =>
       this.#book(account, client, reading, { ...range, from: Math.max(range.from - OVERLAP_MS, reach) }, options)
@@ -206,7 +214,7 @@ class FillsRun {
     account: Account,
     client: ExchangeClient,
     reading: FillReading,
-    symbols: readonly string[]
+    what: Pick<AccountFillsRange, 'orders'> & { symbols?: readonly string[] }
   ): Promise<Millis> {
     const now = this.#now()
     const reach = now - client.fillsReachMs
@@ -214,17 +222,12 @@ class FillsRun {
     let missed = readUntil < reach ? { from: readUntil, until: reach } : null
     if (missed !== null) {
       this.counts.fills_missed++
-      const line = {
-        account_id: account.accountId,
-        exchange: account.exchange,
-        market_type: reading.marketType,
-        ...missed
-      }
-      this.#context.log.warn(line, 'fills are not listed any more')
+      const ids = { account_id: account.accountId, exchange: account.exchange, market_type: reading.marketType }
+      this.#context.log.warn({ ...ids, ...missed }, 'fills are not listed any more')
     }
     for (let begin = Math.max(readUntil, reach); ; ) {
       const until = Math.min(begin + STEP_MS, now + CLOCK_MARGIN_MS)
-      const range = { from: Math.max(begin - OVERLAP_MS, reach), until, symbols }
+      const range = { from: Math.max(begin - OVERLAP_MS, reach), until, symbols: [], ...what }
       const { isWhole, unsettled } = await this.#book(account, client, reading, range)
       if (!isWhole) return readUntil
       const checkpoint = Math.min(until, now - UNSETTLED_MS, unsettled)
@@ -314,7 +317,9 @@ class FillsRun {
     const at = this.#now()
     const ref = { exchangeSymbol, exchangeOrderId, createdAt: seen[0].executedAt - ORDER_LIFE_MS }
     const found = await this.#orderOf(client, ref)
-    const listed = found && (await client.fills({ ...ref, filledQuantity: found.filledQuantity }, this.#callOptions))
+    const createdAt = Math.min(found?.createdAt ?? ref.createdAt, ref.createdAt)
+    const whose = { ...ref, createdAt, ...(found && { filledQuantity: found.filledQuantity }) }
+    const listed = found && (await client.fills(whose, this.#callOptions))
     const isSplit = listed?.some(({ executedAt }) => executedAt < begin) === true
     const whole = listed === null || listed.length === 0 || isSplit ? seen : listed
     const order = found === null || isSplit ? orderOfFills(seen) : found

@@ -260,6 +260,25 @@ for (const name of PERPETUALS) {
     assertRows(t, changes, [])
   })
 
+  test('of an order that traded long before the opening, the fills of after it are booked', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    const createdAt = bench.exchange.now() - 60 * DAY
+    const order = bench.exchange.place(bench.account, { market: 'FUTURES', quantity: '5', price: '100', createdAt })
+    bench.exchange.fill(order, { quantity: '2', at: createdAt + DAY })
+    await open(bench)
+    bench.exchange.fill(order, { quantity: '3', price: '110' })
+    for (let run = 0; run < 4; run++) {
+      bench.pass(5 * MINUTE)
+      await bench.readFills()
+      await bench.updateOrders()
+    }
+    assertRows(t, await bench.orders(), [
+      { type: 'OPENING', filled: '2' },
+      { status: 'filled', filled: '3' }
+    ])
+    assertRows(t, await bench.positions(), [{ quantity: '5', entry: '106' }])
+  })
+
   test('an external order that trades on is followed to its end', async t => {
     const bench = await setUp(t, name, 'FUTURES')
     await open(bench)
@@ -293,6 +312,52 @@ for (const name of PERPETUALS) {
     assertRows(t, await bench.positions(), [{ owned: true, quantity: '-1' }])
     t.strictSame(await bench.messages(), [])
   })
+}
+
+for (const name of ['UPBIT', 'BITHUMB'] as const) {
+  t.test(`${name}: an order that was open for months is booked when it trades and closes, once`, async t => {
+    const bench = await setUp(t, name, 'SPOT')
+    bench.exchange.setBalance(bench.account, 'SPOT', bench.quote, '1000000')
+    const createdAt = bench.exchange.now() - 100 * DAY
+    const order = bench.exchange.place(bench.account, { quantity: '2', price: '100', createdAt })
+    const other = bench.exchange.place(bench.account, { quantity: '2', price: '100', createdAt })
+    await open(bench)
+    bench.exchange.fill(order, { quantity: '2', price: '100' })
+    bench.exchange.cancel(other)
+    bench.pass(DAY)
+    t.hasStrict(await bench.readFills(), { external_orders: 1, fills_failed: 0 })
+    assertRows(t, await bench.orders(), [{ id: order.exchangeOrderId, status: 'filled', filled: '2' }])
+    const remembered = () => database.run(sql => sql`select open_orders <> '{}' as any from fill_readings`)
+    assertRows(t, await remembered(), [{ any: true }])
+    for (let run = 0; run < 3; run++) {
+      bench.pass(HOUR)
+      t.hasStrict(await bench.readFills(), { external_orders: 0, fills_failed: 0 })
+    }
+    assertRows(t, await remembered(), [{ any: false }])
+    assertRows(t, await bench.positions(), [{ quantity: '2' }])
+  })
+
+  t.test(
+    `${name}: an order that was open for months is not found to be closed by a list with unreadable rows`,
+    async t => {
+      const bench = await setUp(t, name, 'SPOT')
+      const createdAt = bench.exchange.now() - 100 * DAY
+      const order = bench.exchange.place(bench.account, { quantity: '2', price: '100', createdAt })
+      await open(bench)
+      const edit = changingRows({ uuid: order.exchangeOrderId }, { volume: 'many' })
+      bench.exchange.fault({ kind: 'edited', edit }, { path: /open|orders/ })
+      for (let run = 0; run < 3; run++) {
+        bench.pass(HOUR)
+        await bench.readFills()
+      }
+      const rows = await database.run(sql => sql`select open_orders from fill_readings`)
+      assertRows(t, rows, [{ open_orders: { [order.exchangeOrderId]: null } }])
+      bench.exchange.clearFaults()
+      bench.exchange.fill(order, { quantity: '2', price: '100' })
+      bench.pass(HOUR)
+      t.hasStrict(await bench.readFills(), { external_orders: 1, fills_failed: 0 })
+    }
+  )
 }
 
 t.test('a fill that is seen before the order-entry side records its order is awaited', async t => {

@@ -228,13 +228,13 @@ export class DialectClient implements ExchangeClient {
   }
 
   /**
-   * Trades are listed by order only: those of each closed order that was created up to 30 days before the range, and those
-   * of each open order that is filled in part.
+   * Trades are listed by order only: those of each closed order that was created up to 30 days before the range, those of
+   * each open order that is filled in part, and those of the given orders.
    */
   async accountFills(range: AccountFillsRange, options?: CallOptions): Promise<Fill[]> {
-    const { known, until } = range
+    const { known, orders = [], until } = range
     const from = range.from - ORDER_LIFE_MS
-    const ids = await this.#openIds(options)
+    const ids = [...orders, ...(await this.#openIds(options))]
     if (this.#hasWindows) {
       for (const window of windowsBetween({ from, until }, CLOSED_WINDOW_MS)) {
         ids.push(...(await this.#closedIdsOf(window, options)))
@@ -245,7 +245,12 @@ export class DialectClient implements ExchangeClient {
       if (known?.has(uuid)) continue
       const request = { route: ROUTES.accountFills, query: queryOf({ uuid }) }
       const parse = (body: unknown) => supportedOnly([body], parseTokenFills, options?.onInvalidRow).flat()
-      fills.push(...(await this.#api.read(request, parse, options)))
+      try {
+        fills.push(...(await this.#api.read(request, parse, options)))
+      } catch (err) {
+        // The exchange does not keep orders that were cancelled without a trade.
+        if (!(orders.includes(uuid) && err instanceof ExchangeError && err.code === 'order_not_found')) throw err
+      }
     }
     return fillsBetween(fills, range)
   }
