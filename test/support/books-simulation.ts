@@ -387,7 +387,7 @@ export class BooksSimulation {
             coalesce(exchange_realized_pnl, realized_pnl, 0) as pnl, executed_at
           from trade_executions where account_id = ${accountId}`,
         sql<{ symbol: string; quantity: string }[]>`
-          select symbol, quantity from strategy_positions where account_id = ${accountId} and market_type = 'FUTURES'`
+          select symbol, quantity from strategy_positions where holder_account_id = ${accountId} and market_type = 'FUTURES'`
       ])
     )
     for (const { wallet, asset, amount, kind, at } of entries) {
