@@ -104,6 +104,7 @@ t.test('the examples work as they are written', async t => {
   insert('src/exchanges/catalogue.ts', { before: '  BINANCE: {' }, `${blockAfter('in the catalogue')},`)
   insert('src/cache/price-cache.ts', { before: '    BINANCE: {},' }, `${inlineCode('COINLIST: {}')},`)
   insert('bench/account-capacity.ts', { before: "  BINANCE: '[]'," }, `${inlineCode("COINLIST: '")},`)
+  insert('test/support/books-simulation.ts', { before: '  BINANCE: [' }, `${inlineCode('COINLIST: [')},`)
   const money = 'src/exchanges/adapters/money-fields.ts'
   insert(money, { before: '  UPBIT: tokenNumbers' }, `${inlineCode('COINLIST: tokenNumbers')},`)
   write('src/database/migrations/999.do.coinlist.sql', blockAfter('`NNN.do.coinlist.sql`'))
