@@ -7,6 +7,7 @@ import type { ExchangeClient } from '../../src/exchanges/exchange-client.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { type SimulatedAccount, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
+import { withoutWaits } from '../support/without-waits.ts'
 
 const KEYS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 const MARKETS = EXCHANGE_NAMES.flatMap(exchange =>
@@ -29,7 +30,7 @@ async function setUp(t: Test, exchange: ExchangeName, market: MarketType): Promi
   const simulated = await SimulatedExchange.start({ exchange, symbols: 2 })
   t.teardown(() => simulated.close())
   const account = simulated.addAccount(KEYS)
-  const registry = new ExchangeRegistry({ dispatcher: agent, urls: simulated.urls, random: () => 0 })
+  const registry = new ExchangeRegistry({ dispatcher: agent, urls: simulated.urls, ...withoutWaits() })
   const client = registry.client({ exchange, marketType: market, credentials: KEYS })
   return { simulated, account, client, symbols: simulated.symbols.map(one => simulated.exchangeSymbol(one, market)) }
 }

@@ -9,6 +9,7 @@ import type { CallOptions, ExchangeClient, InvalidRow } from '../../src/exchange
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
 import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { type SimulatedAccount, SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
+import { withoutWaits } from '../support/without-waits.ts'
 import { failureOf } from './failure.ts'
 
 const KEYS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
@@ -34,7 +35,9 @@ async function setUp(t: Test, exchange: ExchangeName, limits?: 'reported'): Prom
   const simulated = await SimulatedExchange.start({ exchange, symbols: 2, ...(limits && { limits }) })
   t.teardown(() => simulated.close())
   const account = simulated.addAccount(KEYS)
-  const registry = new ExchangeRegistry({ dispatcher: agent, urls: simulated.urls, random: () => 0 })
+  // Limits that the exchange counts need real waits.
+  const waits = limits === undefined ? withoutWaits() : { random: () => 0 }
+  const registry = new ExchangeRegistry({ dispatcher: agent, urls: simulated.urls, ...waits })
   const markets = MARKET_TYPES.filter(market => CATALOGUE[exchange].markets[market] !== undefined)
   const clients = Object.fromEntries(
     markets.map(marketType => [marketType, registry.client({ exchange, marketType, credentials: KEYS })])

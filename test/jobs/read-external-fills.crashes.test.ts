@@ -1,4 +1,4 @@
-// Runs that are interrupted at each statement of each transaction.
+// Runs that are interrupted in each transaction.
 import t from 'tap'
 import { MINUTE } from '../../src/async/durations.ts'
 import { assertRows } from '../support/assert-rows.ts'
@@ -10,6 +10,12 @@ import {
   isInterruption
 } from '../support/interrupted-transactions.ts'
 import { tradingDatabase } from '../support/trading.ts'
+
+/**
+ * What interrupts each statement. The others interrupt each transaction once: it is rolled back as a whole, whichever of
+ * its statements fails.
+ */
+const EACH: Interruption = 'torn'
 
 /** Runs the job with one transaction that ends before a statement. @returns whether it was interrupted */
 async function interrupted(
@@ -29,16 +35,15 @@ async function interrupted(
 }
 
 for (const kind of INTERRUPTIONS) {
-  t.test(`a run that ends at any statement (${kind}) books each order once, with one message`, async t => {
+  t.test(`a run that ends in any transaction (${kind}) books each order once, with one message`, async t => {
     const database = await tradingDatabase(t)
     const bench = { ...(await fillsBench(t, database, 'BYBIT', 'FUTURES')), database }
     await open(bench)
     let trades = 0
     let interruptions = 0
     // The transactions of a run: its begin, two markets, the failures.
-    const isAtStatement = kind === 'torn' || kind === 'severed'
     for (let which = 1; which <= 8; which++) {
-      for (let before = 1; before <= (isAtStatement ? 12 : 1); before++) {
+      for (let before = 1; before <= (kind === EACH ? 12 : 1); before++) {
         bench.trade({ quantity: '1', side: trades % 2 === 0 ? 'BUY' : 'SELL' })
         trades++
         bench.pass(5 * MINUTE)
@@ -59,11 +64,10 @@ for (const kind of INTERRUPTIONS) {
     t.equal((await bench.messages()).length, trades)
   })
 
-  t.test(`an opening is recorded once, at whichever statement a run ends (${kind})`, async t => {
-    const isAtStatement = kind === 'torn' || kind === 'severed'
+  t.test(`an opening is recorded once, in whichever transaction a run ends (${kind})`, async t => {
     let interruptions = 0
     for (let which = 1; which <= 7; which++) {
-      for (let before = 1; before <= (isAtStatement ? 14 : 1); before++) {
+      for (let before = 1; before <= (kind === EACH ? 14 : 1); before++) {
         const database = await tradingDatabase(t)
         const bench = { ...(await fillsBench(t, database, 'BYBIT', 'FUTURES')), database }
         bench.exchange.setBalance(bench.account, 'FUTURES', 'USDT', '500')

@@ -23,9 +23,8 @@ import {
   testContext,
   tradingDatabase
 } from '../support/trading.ts'
+import { withoutWaits } from '../support/without-waits.ts'
 
-/** Deadlines that no call of these tests misses. */
-const PATIENT = { deadlineMs: 60_000, attemptMs: 30_000 }
 const CREDENTIALS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 const FILL_LISTS = /myTrades|userTrades|fills|execution/
 
@@ -41,7 +40,7 @@ async function start(t: Test, name: ExchangeName) {
     await exchange.close()
     await dispatcher.close()
   })
-  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, ...PATIENT })
+  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, ...withoutWaits() })
   const owner = exchange.addAccount(CREDENTIALS)
   const account = await seedAccount(database, { exchange: name })
   const accounts = new TestAccounts([account], (_account, marketType) =>

@@ -8,7 +8,6 @@ import { Big } from 'big.js'
 import type { Test } from 'tap'
 import { Agent } from 'undici'
 import { DAY, MINUTE, SECOND } from '../../src/async/durations.ts'
-import { systemTimers, type Timers } from '../../src/async/timers.ts'
 import type { CachedPrice, PriceSource } from '../../src/cache/price-source.ts'
 import type { Database } from '../../src/database/database.ts'
 import type { ExchangeName, MarketType } from '../../src/domain/market.ts'
@@ -25,6 +24,7 @@ import { changingRows } from './simulated-exchange/edits.ts'
 import { totalOf } from './simulated-exchange/ledger.ts'
 import { type NewOrder, type SimulatedAccount, SimulatedExchange } from './simulated-exchange/simulated-exchange.ts'
 import { fixedInstruments, insertOrder, type SeededAccount, seedAccount, TestAccounts, testContext } from './trading.ts'
+import { withoutWaits } from './without-waits.ts'
 
 const KEYS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 const BASES = ['BTC', 'ETH'] as const
@@ -125,22 +125,13 @@ export class BooksSimulation {
       exchange.setBalance(owner, market, FEE_ASSET, '1000')
     }
     const account = await seedAccount(database, { exchange: name })
-    // Limits count by this clock, and what waits for them does not wait here.
-    let waited = 0
-    const monotonic = () => now - began + waited + performance.now()
-    const timers: Timers = {
-      ...systemTimers,
-      after: (ms, callback) => {
-        waited += ms
-        return systemTimers.after(0, callback)
-      }
-    }
+    const limits = withoutWaits()
     const registry = new ExchangeRegistry({
       dispatcher: agent,
       urls: exchange.urls,
-      random: () => 0,
-      monotonic,
-      timers
+      ...limits,
+      // Limits count by the clock of the simulation, too.
+      monotonic: () => now - began + limits.monotonic()
     })
     const accounts = new TestAccounts([account], (_, marketType) =>
       registry.client({ exchange: name, marketType, credentials: KEYS, accountId: account.accountId })

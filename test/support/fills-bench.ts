@@ -12,6 +12,7 @@ import { Outbox } from '../../src/notifications/outbox.ts'
 import type { JobContext, JobResult } from '../../src/scheduler/job.ts'
 import { type NewOrder, SimulatedExchange } from './simulated-exchange/simulated-exchange.ts'
 import { fixedInstruments, fixedPrices, insertOrder, seedAccount, TestAccounts, testContext } from './trading.ts'
+import { withoutWaits } from './without-waits.ts'
 
 const KEYS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 
@@ -25,7 +26,7 @@ export async function fillsBench(t: Test, database: Database, name: ExchangeName
   t.teardown(() => Promise.all([exchange.close(), agent.close()]))
   const account = exchange.addAccount(KEYS)
   const owner = await seedAccount(database, { exchange: name, marketType })
-  const registry = new ExchangeRegistry({ dispatcher: agent, urls: exchange.urls, random: () => 0 })
+  const registry = new ExchangeRegistry({ dispatcher: agent, urls: exchange.urls, ...withoutWaits() })
   const accounts = new TestAccounts([owner], (_, market) =>
     registry.client({ exchange: name, marketType: market, credentials: KEYS })
   )

@@ -10,6 +10,7 @@ import { syncExchangeLedger } from '../../src/jobs/sync-exchange-ledger.ts'
 import type { JobContext } from '../../src/scheduler/job.ts'
 import { SimulatedExchange } from './simulated-exchange/simulated-exchange.ts'
 import { type SeededAccount, seedAccount, TestAccounts, testContext, tradingDatabase } from './trading.ts'
+import { withoutWaits } from './without-waits.ts'
 
 const credentials = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 
@@ -30,10 +31,7 @@ export async function ledgerSync(t: Test, { exchange: name = 'BINANCE' as Exchan
     await dispatcher.close()
     await simulated.close()
   })
-  // A minute of the rate limits is a moment: the runs of a test are less than five minutes from each other.
-  const monotonic = () => performance.now() * 1_000
-  const patient = { deadlineMs: 60_000_000, attemptMs: 30_000_000 }
-  const registry = new ExchangeRegistry({ dispatcher, urls: simulated.urls, monotonic, ...patient })
+  const registry = new ExchangeRegistry({ dispatcher, urls: simulated.urls, ...withoutWaits() })
   const account = simulated.addAccount(credentials)
   const seeded = await seedAccount(database, { exchange: name })
   const start = Date.now()

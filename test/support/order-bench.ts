@@ -15,9 +15,8 @@ import {
   TestAccounts,
   testContext
 } from './trading.ts'
+import { withoutWaits } from './without-waits.ts'
 
-/** Deadlines that no call of these tests misses. */
-const PATIENT = { deadlineMs: 60_000, attemptMs: 30_000 }
 const CREDENTIALS = { apiKey: 'key', apiSecret: 'secret', passphrase: 'passphrase' }
 
 /** Closed at teardown. `place` places an order at the exchange and records it as the order-entry side does. */
@@ -28,7 +27,7 @@ export async function orderBench(t: Test, database: Database, name: ExchangeName
     await exchange.close()
     await dispatcher.close()
   })
-  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, random: () => 0, ...PATIENT })
+  const registry = new ExchangeRegistry({ dispatcher, urls: exchange.urls, ...withoutWaits() })
   const owner = exchange.addAccount(CREDENTIALS)
   const account = await seedAccount(database, { exchange: name })
   const accounts = new TestAccounts([account], (_account, marketType) =>
