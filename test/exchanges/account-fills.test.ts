@@ -141,6 +141,14 @@ t.test(
   }
 )
 
+t.test('Binance futures: a trade without a commission is found by the position that it opened', async t => {
+  const { simulated, account, client } = await setUp(t, 'BINANCE', 'FUTURES')
+  simulated.fill(simulated.place(account, { market: 'FUTURES' }))
+  simulated.fault({ kind: 'status', status: 200, body: '[]' }, { path: /income/ })
+  const range = { from: simulated.now() - HOUR, until: simulated.now() + MINUTE, symbols: [] }
+  t.equal((await client.accountFills(range)).length, 1)
+})
+
 t.test('Binance futures: no others than the given symbols are read on demand', async t => {
   const { simulated, account, client } = await setUp(t, 'BINANCE', 'FUTURES')
   simulated.fill(simulated.place(account, { market: 'FUTURES' }))

@@ -76,7 +76,7 @@ t.test('a trade in an asset that was never held before is booked when the asset 
   )
 })
 
-t.test('a new symbol is read on from its own checkpoint, and holds the comparison of the books until then', async t => {
+t.test('a new symbol is read on from its own checkpoint until it is read completely', async t => {
   const bench = await setUp(t)
   bench.trade(ETH)
   bench.pass(DAY)

@@ -176,6 +176,28 @@ t.test('an account is postponed until its fills were read since the last compari
   t.hasStrict(await books.round({ USDT: '1001' }), { compared: 1, postponed: 0, differences: 1 })
 })
 
+t.test(
+  'an account is postponed while the fills of a new symbol are not read, but not by a symbol that was searched',
+  async t => {
+    const books = await TestBooks.create(t)
+    await books.open('USDT', '1000')
+    const readSymbol = (isFollowed: boolean, until: string | null) =>
+      books.database.run(
+        sql => sql`
+        insert into fill_symbols (account_id, market_type, exchange_symbol, is_followed, read_until)
+        values (${books.account.accountId}, 'SPOT', 'ETHUSDT', ${isFollowed}, now() + ${until}::interval)
+        on conflict (account_id, market_type, exchange_symbol)
+          do update set read_until = excluded.read_until, is_followed = excluded.is_followed`
+      )
+    await readSymbol(false, '-1 hour')
+    t.hasStrict(await books.round({ USDT: '1000' }), { compared: 1, postponed: 0 })
+    await readSymbol(true, '-1 hour')
+    t.hasStrict(await books.round({ USDT: '1001' }), { compared: 0, postponed: 1, differences: 0 })
+    await readSymbol(true, null)
+    t.hasStrict(await books.round({ USDT: '1001' }), { compared: 1, postponed: 0, differences: 1 })
+  }
+)
+
 t.test('an account without an opening is not compared, and counted', async t => {
   const books = await TestBooks.create(t)
   books.positions = [position('1')]

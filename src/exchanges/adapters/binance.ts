@@ -158,8 +158,9 @@ const KLINES = route({ operation: 'minutePrice', path: '/api/v3/klines', weight:
 const FUTURES_ROUTES = {
   marks: route({ operation: 'markPrices', path: '/fapi/v1/premiumIndex', weight: 10, signing: 'none' }),
   positions: route({ operation: 'positions', path: '/fapi/v3/positionRisk', weight: 5 }),
-  /** Every trade has a commission or a realised PnL in this list, which needs no symbol. */
+  /** Every trade with a commission or a realised PnL is in this list, which needs no symbol. */
   tradedSymbols: route({ operation: 'accountFills', path: '/fapi/v1/income', weight: 30 }),
+  heldSymbols: route({ operation: 'accountFills', path: '/fapi/v3/positionRisk', weight: 5 }),
   algoOrder: route({ operation: 'order', path: '/fapi/v1/algoOrder', weight: 1 }),
   openAlgoOrders: route({ operation: 'openOrders', path: '/fapi/v1/openAlgoOrders', weight: 40 }),
   openAlgoOrdersOfSymbol: route({ operation: 'openOrders', path: '/fapi/v1/openAlgoOrders', weight: 1 })
@@ -377,12 +378,14 @@ export class BinanceClient implements ExchangeClient {
   }
 
   /**
-   * Trades are listed by symbol only. Futures name the symbols that were traded in the list of income. On spot the fills
+   * Trades are listed by symbol only. Futures name those that were traded in the lists of income and of positions. On spot the fills
    * of other symbols than the given ones are not found. A symbol that the exchange does not know any more has no fills.
    */
   async accountFills(range: AccountFillsRange, options?: CallOptions): Promise<Fill[]> {
     const isNamed = this.marketType === 'SPOT' || range.onlySymbols === true
-    const traded = isNamed ? [] : await this.#tradedSymbols(range, options)
+    const traded = isNamed
+      ? []
+      : [...(await this.#tradedSymbols(range, options)), ...(await this.#heldSymbols(options))]
     const fills: Fill[] = []
     for (const symbol of new Set([...range.symbols, ...traded])) {
       if (unifiedSymbol(symbol) === null) continue
@@ -453,6 +456,12 @@ export class BinanceClient implements ExchangeClient {
       if (err instanceof ExchangeError && err.code === 'bad_symbol') return []
       throw err
     }
+  }
+
+  /** The symbols of open positions: a trade without a commission that opens one is not in the list of income. */
+  async #heldSymbols(options: CallOptions | undefined): Promise<string[]> {
+    const read = (body: unknown) => rowsOf(body, 'positions').flatMap(row => optionalText(row, 'symbol') ?? [])
+    return await this.#api.read({ route: FUTURES_ROUTES.heldSymbols }, read, options)
   }
 
   /** Source: developers.binance.com/docs/derivatives/usds-margined-futures/account/rest-api/Get-Income-History */
