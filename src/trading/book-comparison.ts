@@ -125,7 +125,8 @@ export function openDifferences(sql: Sql | TransactionSql) {
 
 /**
  * Whether the fills of an account, or one of its open orders, were not read since a moment: its executions until then may
- * not be recorded.
+ * not be recorded. An order that became unknown is read less and less often and does not count: what it executed is a
+ * difference.
  *
  * @param moment a column
  */
@@ -137,7 +138,7 @@ export function hasUnreadFills(sql: Sql | TransactionSql, account: string, momen
   ) or exists (
     select from orders o
     where o.account_id = ${sql(account)} and o.exchange_order_id is not null
-      and o.status in ('pending', 'open', 'partially_filled', 'unknown')
+      and o.status in ('pending', 'open', 'partially_filled')
       and coalesce(o.last_checked_at, o.created_at) <= ${sql(moment)}
   ))`
 }

@@ -148,6 +148,21 @@ t.test('a wallet is postponed until its balance, its ledger and its orders were 
   t.hasStrict(await books.reconcile(), { compared: 0, postponed: 1 }, 'the ledger was not')
 })
 
+t.test('an order that became unknown does not postpone the comparison', async t => {
+  const books = await TestBooks.create(t)
+  await books.open('USDT', '1000')
+  await books.round({ USDT: '1000' })
+  const { accountId, strategyAccountId } = books.account
+  await books.database.run(
+    sql => sql`
+      insert into orders (strategy_account_id, account_id, market_type, exchange_order_id, symbol, exchange_symbol, side,
+        order_type, quantity, status, misses, last_checked_at, created_at)
+      values (${strategyAccountId}, ${accountId}, 'SPOT', '1', 'BTCUSDT', 'BTCUSDT', 'BUY', 'LIMIT', 1, 'unknown', 6,
+        now() - interval '1 day', now() - interval '2 days')`
+  )
+  t.hasStrict(await books.round({ USDT: '900', BTC: '1' }), { compared: 1, postponed: 0, differences: 2 })
+})
+
 t.test('a pending entry, which holds back the ledger, does not postpone the comparison', async t => {
   const books = await TestBooks.create(t)
   await books.open('USDT', '1000')
