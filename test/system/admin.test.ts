@@ -156,6 +156,8 @@ t.test('a password that the operator sets removes the file of the first one', as
     stdout: 'password of Admin changed\n'
   })
   await t.rejects(stat(path), { code: 'ENOENT' })
+  // Its database would write into the directory while it is removed.
+  await service.end()
 })
 
 const noHttpie = spawnSync('http', ['--version']).error && 'HTTPie is not installed (Debian package httpie)'
