@@ -15,6 +15,9 @@ const FLOWS_AT_ONCE = 300
 /** An entry that was recorded later than the flow of its time was computed: an adjustment. Found for so long. */
 const LATE_ENTRIES = '1 day'
 
+/** The wallets of a row were read in this time before it: calls and their order in the queue of the database take so long. */
+const READ_BEFORE = '30 seconds'
+
 /** An account whose equity is due, or the flows of earlier rows. */
 export interface DueAccount {
   accountId: string
@@ -63,8 +66,9 @@ interface AccountState {
 /**
  * Writes the equity of an account whose wallets were recorded in the same transaction, if it is due, and the external flows
  * of earlier rows whose ledgers have been read until then. An amount is valued at the price of now, a few minutes after it
- * moved. A flow is not known where an amount has no price, where a ledger is incomplete, and where a wallet was opened: its
- * money may have been there before. Idempotent.
+ * moved. A flow is not known where an amount has no price, where a ledger is incomplete, where a wallet was opened, because
+ * its money may have been there before, and where something moved while the wallets of a row were read, because the row may
+ * be with or without it. Idempotent.
  *
  * @returns how many rows were written
  */
@@ -146,6 +150,13 @@ function flowsOf(tx: TransactionSql, accountId: string) {
         select from ledger_readings r cross join jsonb_array_elements(r.incomplete) gap
         where r.account_id = ${accountId} and (gap ->> 'from')::numeric < extract(epoch from row.at) * 1000
           and (gap ->> 'until')::numeric > extract(epoch from prev.at) * 1000
+      ) and not exists (
+        select from ledger_entries e
+        where e.account_id = ${accountId} and e.wallet in ('SPOT', 'FUTURES')
+          and e.kind in ('deposit', 'withdrawal', 'transfer') and (
+            (e.at > row.at - ${READ_BEFORE}::interval and e.at <= row.at)
+            or (e.at > prev.at - ${READ_BEFORE}::interval and e.at <= prev.at)
+          )
       ), 'amounts', coalesce(moved.amounts, '[]')
     )), '[]')
     from (
@@ -153,7 +164,7 @@ function flowsOf(tx: TransactionSql, accountId: string) {
       where account_id = ${accountId} and flow_at is null and at <= ${readUntil(tx, tx`${accountId}::bigint`)}
       union
       select h.at from ledger_entries e cross join lateral (
-        select h.at, h.flow_at from equity_history h where h.account_id = e.account_id and h.at >= e.at order by h.at limit 1
+        select h.at, h.flow_at from equity_history h where h.account_id = e.account_id and h.at >= e.at order by h.at limit 2
       ) h
       where e.account_id = ${accountId} and ${isFlow} and e.recorded_at > now() - ${LATE_ENTRIES}::interval
         and h.flow_at <= e.recorded_at

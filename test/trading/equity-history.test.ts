@@ -190,6 +190,38 @@ t.test('a flow without a price, in a gap of the ledger, or with an opening is no
   ])
 })
 
+t.test('a flow while the wallets of a row were read is not known: the row may be without it', async t => {
+  const { database, account, record } = await setUp(t)
+  const seconds = (count: number) => count / 60
+  await record(0, { USDT: '1000' })
+  // The deposit is later than the reading of the wallet, and before the row.
+  await record(10, { USDT: '1000' })
+  await record(20, { USDT: '2000' })
+  await record(30, { USDT: '2000' })
+  await record(40, { USDT: '1500' })
+  await readLedger(database, account, 45, [
+    ['deposit', 'USDT', '1000', 10 - seconds(2)],
+    ['withdrawal', 'USDT', '-500', 40 - seconds(31)]
+  ])
+  await record(50, { USDT: '1500' })
+  t.strictSame(await flowsOf(database), [
+    [0, '1000', null, true],
+    [10, '1000', null, true],
+    [20, '2000', null, true],
+    [30, '2000', '0', true],
+    [40, '1500', '-500', true],
+    [50, '1500', null, false]
+  ])
+  // The same, recorded later.
+  await readLedger(database, account, 55, [['transfer', 'USDT', '7', 30 - seconds(1)]])
+  await record(60, { USDT: '1500' })
+  t.strictSame((await flowsOf(database)).slice(3, 6), [
+    [30, '2000', null, true],
+    [40, '1500', null, true],
+    [50, '1500', '0', true]
+  ])
+})
+
 t.test('an entry that is recorded later changes the flow of its time', async t => {
   const { database, account, record } = await setUp(t)
   for (const minutes of [0, 10, 20]) await record(minutes, { USDT: '1000' })
