@@ -25,8 +25,8 @@ const MARGIN_MS = SECOND
 export type PendingOpening = FillReading & { opening: Holdings }
 
 /**
- * Whether the holdings that were read can be recorded. `pending`: an execution of before the end of the reading may not
- * be recorded yet. `disturbed`: something was executed or changed a wallet while they were read, so that they are of no
+ * Whether the holdings that were read can be recorded. `pending`: an execution or an entry of before the end of the reading
+ * may not be recorded yet; a ledger that was never read is not waited for. `disturbed`: something was executed or changed a wallet while they were read, so that they are of no
  * one moment and must be read again.
  */
 export async function openingState(
@@ -45,6 +45,8 @@ export async function openingState(
           status in ('pending', 'open', 'partially_filled')
           and (coalesce(last_checked_at, created_at) <= ${end} or fill_checks > 0)
         )
+      ) or exists (
+        select from ledger_readings where account_id = ${accountId} and listed_until <= ${end}
       ) as unread,
       exists (
         select from trade_executions where account_id = ${accountId} and executed_at between ${from} and ${end}

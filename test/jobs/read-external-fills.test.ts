@@ -3,11 +3,12 @@ import { DAY, HOUR, MINUTE, SECOND } from '../../src/async/durations.ts'
 import type { Database } from '../../src/database/database.ts'
 import { EXCHANGE_NAMES, type ExchangeName, MARKET_TYPES, type MarketType } from '../../src/domain/market.ts'
 import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
+import { syncExchangeLedger } from '../../src/jobs/sync-exchange-ledger.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { assertTexts } from '../support/assert-texts.ts'
 import { fillsBench, open } from '../support/fills-bench.ts'
 import { changingRows } from '../support/simulated-exchange/edits.ts'
-import { insertOrder, tradingDatabase } from '../support/trading.ts'
+import { insertOrder, testContext, tradingDatabase } from '../support/trading.ts'
 
 const MARKETS = EXCHANGE_NAMES.flatMap(exchange =>
   MARKET_TYPES.filter(market => CATALOGUE[exchange].markets[market] !== undefined).map(market => ({ exchange, market }))
@@ -452,6 +453,39 @@ t.test('a period that the exchange does not list any more is recorded', async t 
     { days: 12, periods: 1 },
     { days: 12, periods: 1 }
   ])
+})
+
+t.test('an account is not opened before its ledger was read until then', async t => {
+  const bench = await setUp(t, 'BYBIT', 'FUTURES')
+  const readLedger = async (result: 'fails' | 'succeeds') => {
+    if (result === 'fails') bench.exchange.fault({ kind: 'status', status: 503 }, { path: /transaction-log/ })
+    const { context } = testContext(database, { signal: AbortSignal.timeout(25_000) })
+    await syncExchangeLedger({ accounts: bench.accounts, now: bench.now })(context)
+    bench.exchange.clearFaults()
+  }
+  bench.exchange.setBalance(bench.account, 'SPOT', 'USDT', '100')
+  await database.run(sql => sql`update accounts set created_at = now() - interval '30 days'`)
+  await readLedger('succeeds')
+  await bench.readFills()
+  // While the holdings are read: they may be with or without it.
+  bench.exchange.ledger.deposit(bench.account, 'USDT', '7', { at: bench.now() })
+  bench.pass(5 * MINUTE)
+  await readLedger('fails')
+  t.hasStrict(await bench.readFills(), { openings: 0, fills_failed: 0 })
+  bench.pass(5 * MINUTE)
+  await readLedger('succeeds')
+  t.hasStrict(await bench.readFills(), { openings: 0, fills_failed: 0 }, 'the holdings are read again')
+  bench.pass(5 * MINUTE)
+  await readLedger('succeeds')
+  t.hasStrict(await bench.readFills(), { openings: 1, fills_failed: 0 })
+  assertRows(
+    t,
+    (await bench.entries()).toSorted((a, b) => String(a.kind).localeCompare(String(b.kind))),
+    [
+      { kind: 'opening', amount: '107' },
+      { kind: 'transfer', amount: '7' }
+    ]
+  )
 })
 
 t.test('a market that the key does not open is no part of the account', async t => {

@@ -40,6 +40,8 @@ export async function fillsBench(t: Test, database: Database, name: ExchangeName
   return {
     ...{ exchange, account, owner, accounts, quote, symbol: `BTC${quote}` },
     accountId: owner.accountId,
+    /** The time of the exchange. */
+    now: () => clock.now,
     /** Moves the clock of the exchange, which is also that of the job. */
     pass: (ms: number) => {
       clock.now += ms
