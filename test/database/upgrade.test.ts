@@ -89,7 +89,7 @@ t.test('a database of version 0.1.0 with rows is brought up to date, and loses n
     t,
     await database.run(
       sql => sql`
-        select (select account_id from accounts) = p.account_id as of_account, base, quote,
+        select (select account_id from accounts) = p.holder_account_id as of_account, base, quote,
           trim_scale(p.realized_pnl)::text as realized_pnl, trim_scale(p.fees)::text as fees, s.trades, s.executions,
           c.amount::text as capital
         from strategy_positions p, daily_account_summaries s, strategy_capital c`
