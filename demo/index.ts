@@ -151,7 +151,8 @@ The demo runs until Ctrl-C. What the service sends to Telegram is printed here. 
 
 The Bybit account was liquidated, the Upbit account withdrew money, and the Bithumb account lost 350,000 won that no list of
 the exchange has. Messages report the first and the last. So does \`books\` in the health details, within 30 s. The next lines
-show the difference, the withdrawals and the liquidations. More withdrawals and liquidations follow every three minutes:
+show the difference (\`reported\` is yes; others are of trades that are recorded later), the withdrawals and the liquidations.
+More withdrawals and liquidations follow every three minutes, and are recorded within five:
 
   DATA_DIR='${dataDir}' npm run --silent admin -- books:list
   psql -h ${socket} -U postgres -c "select * from ledger_entries where kind = 'withdrawal'"
