@@ -131,12 +131,9 @@ class FillsRun {
     this.#store = store
     this.#context = context
     this.#now = services.now ?? Date.now
+    const { instruments } = services
     const { signal } = context
-    this.#symbols = new SymbolFills({
-      instruments: services.instruments,
-      signal,
-      transaction: work => this.#transaction(work)
-    })
+    this.#symbols = new SymbolFills({ instruments, signal, transaction: work => this.#transaction(work) })
   }
 
   get symbolsSearched(): number {
@@ -295,7 +292,9 @@ class FillsRun {
       if (!(await lockOrderEntry(tx, account.accountId))) return 'busy'
       const answered = await insertExternalOrder(tx, external)
       if (answered === null) return 'known'
-      await this.#store.record(tx, [answered], this.#priceOf(account))
+      // All portions: the job of orders does not continue an order of fills.
+      const price = this.#priceOf(account)
+      for (let left = [answered]; left.length > 0; ) left = (await this.#store.record(tx, left, price)).unfinished
       const isOfStrategy = answered.order.strategyAccountId !== null
       const text = externalOrderText(external, { account, isOfStrategy, language })
       const key = `external_order:${answered.order.orderId}`

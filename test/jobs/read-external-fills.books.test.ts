@@ -37,3 +37,28 @@ for (const name of EXCHANGE_NAMES) {
     t.hasStrict(await reconcileBooks({ accounts })(context()), { accounts: 1, compared: 1, differences: 0 })
   })
 }
+
+t.test('BINANCE: after manual trades in assets that were never held, the books equal the exchange', async t => {
+  const database = await tradingDatabase(t)
+  const bench = await fillsBench(t, database, 'BINANCE', 'SPOT')
+  const { exchange, account, accounts } = bench
+  exchange.setBalance(account, 'SPOT', 'USDT', '1000000')
+  const context = () => testContext(database, { jobId: 'reconcile_books' }).context
+  const instruments = fixedInstruments(['BTC/USDT', 'ETH/USDT'])
+  const balances = syncAccountBalances({ accounts, timeZone: 'UTC', prices: fixedPrices({}), instruments })
+  await balances(context())
+  await open(bench)
+  bench.trade({ market: 'SPOT', symbol: 'ETHUSDT', quantity: '2' }, '100.5')
+  bench.pass(DAY)
+  await bench.readFills()
+  const compared = async () => {
+    await syncExchangeLedger({ accounts, now: () => Date.now() + MINUTE })(context())
+    await balances(context())
+    t.hasStrict(await bench.readFills(), { fills_failed: 0 })
+    await balances(context())
+    return await reconcileBooks({ accounts })(context())
+  }
+  bench.catchUp()
+  t.hasStrict(await compared(), { compared: 1, differences: 0 })
+  t.equal((await bench.orders()).length, 1)
+})

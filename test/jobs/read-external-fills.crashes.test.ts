@@ -1,6 +1,6 @@
 // Runs that are interrupted in each transaction.
 import t from 'tap'
-import { MINUTE } from '../../src/async/durations.ts'
+import { DAY, MINUTE } from '../../src/async/durations.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { type FillsBench, fillsBench, open } from '../support/fills-bench.ts'
 import {
@@ -62,6 +62,33 @@ for (const kind of INTERRUPTIONS) {
     t.equal(orders.filter(({ status, filled }) => status === 'filled' && filled === '1').length, trades)
     assertRows(t, await bench.positions(), [{ quantity: String(trades % 2) }])
     t.equal((await bench.messages()).length, trades)
+  })
+
+  t.test(`a new symbol is read completely, in whichever transaction a run ends (${kind})`, async t => {
+    let interruptions = 0
+    for (let which = 1; which <= 12; which++) {
+      const database = await tradingDatabase(t)
+      const bench = { ...(await fillsBench(t, database, 'BINANCE', 'SPOT')), database }
+      await open(bench)
+      bench.trade({ symbol: 'ETHUSDT', quantity: '1' })
+      bench.pass(10 * DAY)
+      bench.trade({ symbol: 'ETHUSDT', quantity: '2' })
+      bench.pass(DAY)
+      await bench.readFills()
+      await database.run(
+        sql => sql`
+          insert into account_balances (account_id, market_type, asset, free, locked, total, synced_at)
+          select ${bench.accountId}, 'SPOT', asset, 1, 0, 1, now() from unnest(array['ETH', 'USDT']) asset`
+      )
+      const isInterrupted = await interrupted(bench, kind, which, 1)
+      if (isInterrupted) interruptions++
+      await bench.readFills()
+      t.equal((await bench.orders()).length, 2)
+      assertRows(t, await bench.positions(), [{ symbol: 'ETHUSDT', quantity: '3' }])
+      t.equal((await bench.messages()).length, 2)
+      if (!isInterrupted) break
+    }
+    t.ok(interruptions >= 5, `at least 5 interruptions: ${interruptions}`)
   })
 
   t.test(`an opening is recorded once, in whichever transaction a run ends (${kind})`, async t => {

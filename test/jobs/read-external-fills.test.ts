@@ -376,6 +376,20 @@ t.test('a fill that is seen before the order-entry side records its order is awa
   t.strictSame(await bench.messages(), [])
 })
 
+t.test('an order of fills is booked completely, however many it has', async t => {
+  const bench = await setUp(t, 'BYBIT', 'FUTURES')
+  const order = bench.exchange.place(bench.account, { market: 'FUTURES', quantity: '3000', price: '100' })
+  bench.exchange.fill(order, { quantity: '2' })
+  bench.pass(MINUTE)
+  await open(bench)
+  for (let i = 0; i < 2_100; i++) bench.exchange.fill(order, { quantity: '1', price: '100' })
+  bench.pass(5 * MINUTE)
+  t.hasStrict(await bench.readFills(), { external_orders: 1 })
+  await bench.updateOrders()
+  assertRows(t, await bench.orders(), [{ type: 'OPENING' }, { status: 'filled', filled: '2100', average: '100' }])
+  assertRows(t, await bench.positions(), [{ quantity: '2102' }])
+})
+
 t.test('a forced order is booked at once', async t => {
   const bench = await setUp(t, 'BYBIT', 'FUTURES')
   await open(bench)
