@@ -8,7 +8,7 @@ import { developmentOf } from './time-weighted-return.ts'
 
 /** Accounts whose rows one statement reads: at most 150 of a day each. */
 const ACCOUNTS_AT_ONCE = 200
-/** The figures of so many accounts take some milliseconds: then the event loop runs. */
+/** The equity of so many accounts takes some milliseconds: then the event loop runs. */
 const ACCOUNTS_BEFORE_YIELD = 5
 
 /** The equity of an account on a day, as the columns of its daily summary. */

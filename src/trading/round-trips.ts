@@ -6,7 +6,7 @@ import type { BookedPosition } from './position-ledger.ts'
  * Records the results of round trips in the executions that end them: of each position from the earliest execution that
  * was added, changed or removed. A round trip is from flat to flat, a position through zero ends one and begins the next.
  * Its result is net of fees; the quantity that an execution leaves decides, so that late and removed executions move the
- * ends. An execution whose round trip has another result gets `recorded_at` of now: the figures of its day are computed
+ * ends. An execution whose round trip has another result gets `recorded_at` of now: the amounts of its day are computed
  * again. Needs the executions and the locks of the transaction that booked them. Idempotent.
  */
 export async function recordRoundTrips(tx: TransactionSql, positions: readonly BookedPosition[]): Promise<void> {

@@ -41,7 +41,7 @@ export async function hasSuperseded(sql: Sql): Promise<boolean> {
 
 /**
  * Removes the executions of external orders that the order-entry side recorded afterwards as its own: the own order has
- * them. Their positions are computed again, and so are the figures of their days. The rows of the orders stay, as canceled
+ * them. Their positions are computed again, and so are the amounts of their days. The rows of the orders stay, as canceled
  * with the error code `superseded`. Idempotent.
  *
  * @returns the number of orders
