@@ -21,6 +21,7 @@ import type { Message } from '../notifications/outbox.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
 import { externalOrderText } from '../trading/external-order-text.ts'
 import { type ExternalOrder, insertExternalOrder, lockOrderEntry, orderOfFills } from '../trading/external-orders.ts'
+import { isSound } from '../trading/fill-comparison.ts'
 import {
   beginOf,
   type FillReading,
@@ -246,15 +247,16 @@ class FillsRun {
     options: CallOptions = this.#callOptions
   ): Promise<{ isWhole: boolean; unsettled: Millis }> {
     this.#context.signal.throwIfAborted()
-    const market = { accountId: account.accountId, marketType: client.marketType }
     const since = range.from - ORDER_LIFE_MS
     const known =
-      client.fillsListedBy === 'order' ? await this.#transaction(tx => knownOrderIds(tx, market, since)) : undefined
+      client.fillsListedBy === 'order' ? await this.#transaction(tx => knownOrderIds(tx, reading, since)) : undefined
     let isWhole = true
     const onInvalidRow: NonNullable<CallOptions['onInvalidRow']> = ({ kind }) => {
       if (kind === 'unreadable') isWhole = false
     }
-    const fills = await client.accountFills({ ...range, ...(known && { known }) }, { ...options, onInvalidRow })
+    const listed = await client.accountFills({ ...range, ...(known && { known }) }, { ...options, onInvalidRow })
+    const fills = listed.filter(fill => isSound(fill, fill, this.#now()))
+    isWhole &&= fills.length === listed.length
     const unsettled = await this.#bookUnknown(account, client, fills, reading)
     if (!isWhole) this.counts.fills_unreadable++
     return { isWhole, unsettled }
@@ -313,7 +315,6 @@ class FillsRun {
     begin: Millis
   ): Promise<ExternalOrder> {
     const { exchangeSymbol, exchangeOrderId, fills: seen } = unknown
-    const at = this.#now()
     const ref = { exchangeSymbol, exchangeOrderId, createdAt: seen[0].executedAt - ORDER_LIFE_MS }
     const found = await this.#orderOf(client, ref)
     const createdAt = Math.min(found?.createdAt ?? ref.createdAt, ref.createdAt)
@@ -330,7 +331,7 @@ class FillsRun {
       origin: isForced ? 'forced' : 'external',
       order,
       fills: whole,
-      at
+      at: this.#now()
     }
   }
 

@@ -450,6 +450,23 @@ t.test('fills that cannot be read are read again, and the others are booked', as
   t.strictSame(ids, [second.exchangeOrderId, first.exchangeOrderId])
 })
 
+t.test('a fill of nothing does not keep the others of its account from the books', async t => {
+  const bench = await setUp(t, 'BYBIT', 'FUTURES')
+  await open(bench)
+  const [first, second] = [bench.trade({ quantity: '1' }), bench.trade({ quantity: '1' })]
+  bench.pass(5 * MINUTE)
+  const body = '{"retCode":0,"retMsg":"OK","result":{"list":[],"nextPageCursor":""},"time":1}'
+  bench.exchange.fault({ kind: 'status', status: 200, body }, { path: /v5\/order/ })
+  for (const execQty of ['0', '-1']) {
+    const edit = changingRows({ execId: first.fills[0]?.tradeId }, { execQty })
+    bench.exchange.fault({ kind: 'edited', edit }, { path: /execution/ })
+    t.hasStrict(await bench.readFills(), { fills_unreadable: 1, fills_failed: 0 })
+  }
+  assertRows(t, await bench.orders(), [{ id: second.exchangeOrderId, filled: '1' }])
+  bench.exchange.clearFaults()
+  t.hasStrict(await bench.readFills(), { external_orders: 1, fills_unreadable: 0 })
+})
+
 t.test('a period that the exchange does not list any more is recorded', async t => {
   const bench = await setUp(t, 'OKX', 'FUTURES')
   await open(bench)
