@@ -36,8 +36,8 @@ const JOBS = ['update_open_orders', 'sync_exchange_ledger', 'sync_account_balanc
 /** What changes a wallet besides fills, as far as the ledger of the exchange lists it. */
 const EVENTS = {
   BINANCE: ['deposit', 'withdraw', 'fund', 'move', 'dust', 'convert', 'dividend', 'rebate'],
-  BYBIT: ['moveIn', 'moveOut', 'fund', 'interest', 'convert', 'dividend', 'rebate'],
-  OKX: ['moveIn', 'moveOut', 'fund', 'interest', 'convert', 'dividend', 'rebate'],
+  BYBIT: ['moveIn', 'moveOut', 'fund', 'interest', 'borrow', 'convert', 'dividend', 'rebate'],
+  OKX: ['moveIn', 'moveOut', 'fund', 'interest', 'borrow', 'repay', 'convert', 'dividend', 'rebate'],
   UPBIT: ['deposit', 'withdraw'],
   BITHUMB: ['deposit', 'withdraw']
 } as const satisfies Record<ExchangeName, readonly string[]>
@@ -329,9 +329,21 @@ export class BooksSimulation {
       dividend: () => ledger.add(owner, { kind: 'dividend', asset: FEE_ASSET, amount: this.#amount(1) }),
       rebate: () =>
         ledger.add(owner, { kind: 'rebate', asset: quote, amount: this.#amount(1), market: this.#futuresOrSpot() }),
+      borrow: () => this.#borrow(amount),
+      repay: () => ledger.add(owner, { kind: 'repay', asset: quote, amount: `-${amount}` }),
       interest: () => ledger.add(owner, { kind: 'interest', asset: quote, amount: `-${this.#amount(1)}` })
     }
     happens[event]()
+  }
+
+  /** OKX lists what was borrowed. Bybit does not: a balance is without the debt. */
+  #borrow(amount: string): void {
+    const { quote, owner } = this
+    if (this.exchange.exchange === 'OKX') this.exchange.ledger.add(owner, { kind: 'borrow', asset: quote, amount })
+    else {
+      this.manipulate(quote, amount)
+      owner.borrowed.set(quote, new Big(owner.borrowed.get(quote) ?? 0).plus(amount).toFixed())
+    }
   }
 
   /** Income is a list of the futures market on Binance. */
@@ -360,6 +372,7 @@ export class BooksSimulation {
       for (const asset of this.owner.balances[market].keys())
         add(books, `${wallet} ${asset}`, totalOf(this.owner, market, asset))
     }
+    for (const [asset, debt] of this.owner.borrowed) add(books, `SPOT ${asset}`, `-${debt}`)
     for (const { symbol, quantity } of this.owner.positions) add(books, `position ${symbol}`, quantity)
     return books
   }
