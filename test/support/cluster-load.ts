@@ -19,7 +19,7 @@ import { Client } from './session.ts'
 import { TradingLoad } from './trading-load.ts'
 
 const NAMES = ['one', 'two', 'three']
-/** Triggers of one job that are sent at the same time, over all replicas. */
+/** Triggers of one job that are sent at the same time, over all replicas, unless a test sets it. */
 const WAVE = 60
 const ACCOUNTS_PER_EXCHANGE = 1
 const CHAT = '4242'
@@ -180,8 +180,9 @@ export class Answers {
  * All actions of admins, the operator and the scheduler, at the same time. Each job runs at least once, one of them by
  * its schedule, and no run is unfinished at the end.
  * @param durationMs no activity begins after this time
+ * @param wave triggers of one job that are sent at the same time. Default 60
  */
-export async function load(cluster: Cluster, durationMs: number): Promise<Answers> {
+export async function load(cluster: Cluster, durationMs: number, wave = WAVE): Promise<Answers> {
   const answers = new Answers()
   const endMs = performance.now() + durationMs
   /** Repeats an activity. The first failure ends it and is recorded. */
@@ -197,7 +198,7 @@ export async function load(cluster: Cluster, durationMs: number): Promise<Answer
       const body = { job_type, wait: false }
       return answers.of('trigger', nth(cluster.replicas, i).admin.send('POST', '/api/system/trigger-job', body))
     }),
-    repeat('triggerConcurrently', round => triggerConcurrently(cluster, answers, round)),
+    repeat('triggerConcurrently', round => triggerConcurrently(cluster, answers, round, wave)),
     repeat('fires', round => makeDue(cluster, round)),
     repeat('trade', () => Promise.all([cluster.trading.trade(cluster.sql), sleep(200)])),
     repeat('operator', round => operate(cluster, round)),
@@ -228,12 +229,17 @@ export async function load(cluster: Cluster, durationMs: number): Promise<Answer
 }
 
 /** Triggers one job many times at once, on all replicas. No request waits for the run. */
-async function triggerConcurrently({ replicas }: Cluster, answers: Answers, round: number): Promise<void> {
+async function triggerConcurrently(
+  { replicas }: Cluster,
+  answers: Answers,
+  round: number,
+  wave: number
+): Promise<void> {
   const job_type = nth(Object.keys(CLUSTER_JOBS), round)
   const body = { job_type, wait: false }
   await Promise.all(
-    Array.from({ length: WAVE }, (_, i) =>
-      answers.of(`${WAVE} × trigger`, nth(replicas, i).admin.send('POST', '/api/system/trigger-job', body))
+    Array.from({ length: wave }, (_, i) =>
+      answers.of('wave of triggers', nth(replicas, i).admin.send('POST', '/api/system/trigger-job', body))
     )
   )
 }
