@@ -10,7 +10,7 @@ import { runningEmbeddedPostgres } from '../src/database/embedded/index.ts'
 import { startBotApiServer } from '../test/support/bot-api-server.ts'
 import { cliScript } from '../test/support/project.ts'
 import { inventHistory } from './history.ts'
-import { DemoMarket } from './market.ts'
+import { DemoMarket, LOSER } from './market.ts'
 import { portOrAny } from './ports.ts'
 import { DemoService } from './service.ts'
 
@@ -86,16 +86,21 @@ async function populate(main: string): Promise<void> {
   try {
     await sql`update users set telegram_chat_id = ${CHAT}`
     await market.past(sql, await inventHistory(sql, USERNAME, market.accounts))
-    for (let i = 0; i < 4; i++) await market.trade(sql)
+    for (let i = 0; i < 4; i++) await market.trade(sql, LOSER)
     progress('Running the jobs, which compares the books three times.')
     await runJobs(main, sql)
     // libpq does not accept a socket directory with a comma in its name: a comma separates hosts.
     const socket = join(dataDir, 'socket')
     await symlink(decodeURIComponent(new URL(url).hostname), socket)
     process.stdout.write(invitation(new URL(main).port, socket))
+    // Trades of the account that are recorded later would be in the reported difference, too.
+    let isReported = false
     while (!stopping.signal.aborted) {
-      await market.trade(sql)
-      for (const { text } of bot.delivered.splice(0)) process.stdout.write(`\n--- Telegram ---\n${text}\n`)
+      await market.trade(sql, isReported ? undefined : LOSER)
+      for (const { text } of bot.delivered.splice(0)) {
+        process.stdout.write(`\n--- Telegram ---\n${text}\n`)
+        isReported ||= text.includes(`• ${LOSER} `)
+      }
       await sleep(TRADE_MS, undefined, { signal: stopping.signal })
     }
   } finally {

@@ -17,6 +17,8 @@ const WON_PER_DOLLAR = 1_400
 /** The approximate value of one order, in dollars. */
 const STAKE = 500
 const OPEN_ORDERS = 4
+/** The exchange on which money is lost that no list has. */
+export const LOSER: ExchangeName = 'BITHUMB'
 /** Every so many calls of `trade` an account is liquidated or withdraws money, in turn. */
 const TRADES_PER_EVENT = 60
 const MOVE_MS = 1_000
@@ -84,14 +86,18 @@ export class DemoMarket {
     this.#exchangeOf(traded).fill(bought, { at: now - 5 * DAY })
     this.#liquidate(traded, '3150', now - 4 * DAY)
     this.#withdraw(this.#accountOn('UPBIT'), '5000000', now - 3 * DAY)
-    const loser = this.#accountOn('BITHUMB')
+    const loser = this.#accountOn(LOSER)
     const loss = { kind: 'other', asset: loser.quote, amount: '-350000', at: now - HOUR, listed: false } as const
     this.#exchangeOf(loser).ledger.add(loser.simulated, loss)
   }
 
-  /** Opens, fills and cancels orders as a trading system does: at the exchange first, then in the table. */
-  async trade(sql: Sql): Promise<void> {
-    for (const account of this.accounts) {
+  /**
+   * Opens, fills and cancels orders as a trading system does: at the exchange first, then in the table.
+   *
+   * @param except the exchange on which nothing happens. Default none
+   */
+  async trade(sql: Sql, except?: ExchangeName): Promise<void> {
+    for (const account of this.accounts.filter(({ exchange }) => exchange !== except)) {
       const own = this.#orders.filter(order => order.account === account.simulated && isOpen(order))
       if (own.length < OPEN_ORDERS) await this.#place(sql, account)
       const order = own[randomInt(Math.max(own.length, 1))]
