@@ -328,13 +328,13 @@ for (const name of ['UPBIT', 'BITHUMB'] as const) {
     bench.pass(DAY)
     t.hasStrict(await bench.readFills(), { external_orders: 1, fills_failed: 0 })
     assertRows(t, await bench.orders(), [{ id: order.exchangeOrderId, status: 'filled', filled: '2' }])
-    const remembered = () => database.run(sql => sql`select open_orders <> '{}' as any from fill_readings`)
-    assertRows(t, await remembered(), [{ any: true }])
+    const remembered = () => database.run(sql => sql`select open_orders <> '{}' as has_orders from fill_readings`)
+    assertRows(t, await remembered(), [{ has_orders: true }])
     for (let run = 0; run < 3; run++) {
       bench.pass(HOUR)
       t.hasStrict(await bench.readFills(), { external_orders: 0, fills_failed: 0 })
     }
-    assertRows(t, await remembered(), [{ any: false }])
+    assertRows(t, await remembered(), [{ has_orders: false }])
     assertRows(t, await bench.positions(), [{ quantity: '2' }])
   })
 

@@ -8,13 +8,14 @@ import { Big } from 'big.js'
 import type { Test } from 'tap'
 import { Agent } from 'undici'
 import { DAY, MINUTE, SECOND } from '../../src/async/durations.ts'
+import type { PriceCache } from '../../src/cache/price-cache.ts'
 import type { CachedPrice, PriceSource } from '../../src/cache/price-source.ts'
 import type { Database } from '../../src/database/database.ts'
 import type { ExchangeName, MarketType } from '../../src/domain/market.ts'
 import type { OrderSide } from '../../src/domain/order.ts'
 import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
 import { ExchangeRegistry } from '../../src/exchanges/exchange-registry.ts'
-import { type JobServices, jobTable } from '../../src/jobs/index.ts'
+import { jobTable } from '../../src/jobs/index.ts'
 import { Outbox } from '../../src/notifications/outbox.ts'
 import type { Job, JobResult } from '../../src/scheduler/job.ts'
 import { INTERRUPTIONS, interruptedTransactions, isInterruption } from './interrupted-transactions.ts'
@@ -137,10 +138,13 @@ export class BooksSimulation {
       registry.client({ exchange: name, marketType, credentials: KEYS, accountId: account.accountId })
     )
     const jobs = jobTable({
-      ...{ database, accounts, prices: pricesOf(exchange), outbox: new Outbox() },
+      ...{ database, accounts, outbox: new Outbox() },
+      // Only the job that fills the cache uses more of it, and does not run here.
+      prices: pricesOf(exchange) as PriceCache,
       instruments: fixedInstruments(pairs.map(({ base, quote }) => `${base}/${quote}`)),
-      ...{ operatorChatId: 'operator', language: 'en', timeZone: 'Asia/Seoul' }
-    } as unknown as JobServices)
+      ...{ operatorChatId: 'operator', language: 'en' as const, timeZone: 'Asia/Seoul' },
+      minutePrice: async () => null
+    })
     const advance = async (ms: number) => {
       now += ms
       await clock.advance(ms / 1_000)
