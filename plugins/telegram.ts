@@ -2,7 +2,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
-import type { Language } from '../src/messages.ts'
 import type { Metrics } from '../src/metrics/metrics.ts'
 import { countTelegramCall, reportOutbox } from '../src/notifications/metrics.ts'
 import { Outbox, outboxDepth } from '../src/notifications/outbox.ts'
@@ -13,8 +12,8 @@ import { type TelegramTestResult, testTelegram } from '../src/notifications/tele
 declare module 'fastify' {
   interface FastifyInstance {
     telegram: {
-      /** Tests the connection to the operator's chat with a message in `language`. */
-      test(language: Language): Promise<TelegramTestResult>
+      /** Tests the connection to the operator's chat with a message in the language of the service. */
+      test(): Promise<TelegramTestResult>
       /** Stores messages, which this or another replica sends. */
       outbox: Outbox
       /** Sends one message without the outbox. @throws {TelegramError} */
@@ -25,7 +24,7 @@ declare module 'fastify' {
 
 /** Owns the client of Telegram, created with its first use, and the sender of the outbox. */
 async function telegram(app: FastifyInstance, { config }: { config: Config }) {
-  const { TELEGRAM_BOT_TOKEN: token, TELEGRAM_CHAT_ID: chatId, SERVICE_NAME: serviceName } = config
+  const { TELEGRAM_BOT_TOKEN: token, TELEGRAM_CHAT_ID: chatId, SERVICE_NAME: serviceName, LANGUAGE: language } = config
   const { db, log, metrics } = app
   const closing = new AbortController()
   const { client, disconnect } = lazyClient(config, metrics)
@@ -44,8 +43,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
     send
   })
   app.decorate('telegram', {
-    test: async language =>
-      testTelegram({ client: await client(), chatId, language, serviceName, signal: closing.signal }),
+    test: async () => testTelegram({ client: await client(), chatId, language, serviceName, signal: closing.signal }),
     outbox: new Outbox(),
     send
   })

@@ -47,7 +47,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 }
 
 const test: Handler<typeof testSchema> = async ({ server, language }, reply) => {
-  const result = await server.telegram.test(language)
+  const result = await server.telegram.test()
   if (!result.ok) throw failure(result)
   return reply
     .code(200)

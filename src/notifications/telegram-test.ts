@@ -50,7 +50,7 @@ export interface TelegramTestOptions {
 const order: readonly TelegramTestStage[] = ['get_me', 'get_chat', 'send_message']
 
 const texts = {
-  ko: (service: string) => `✅ <b>텔레그램 연결 테스트</b>\n${service}에서 보낸 시험 메시지입니다.`,
+  ko: (service: string) => `✅ <b>텔레그램 연결 테스트</b>\n시험 메시지입니다. 서비스: ${service}`,
   en: (service: string) => `✅ <b>Telegram connection test</b>\nThis is a test message from ${service}.`
 }
 

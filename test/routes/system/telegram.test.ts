@@ -17,13 +17,14 @@ async function started(t: Test, environment: Record<string, string>) {
   return { admin: await adminOf(app), log }
 }
 
-t.test('the test returns each of its three stages, in the language of the admin', async t => {
+t.test('the test returns each of its three stages, and its message is in the language of the service', async t => {
   const server = await startBotApiServer()
   t.teardown(() => server.close())
   const { admin, log } = await started(t, {
     TELEGRAM_BOT_TOKEN: TEST_TOKEN,
     TELEGRAM_CHAT_ID: '42',
-    TELEGRAM_API_URL: server.url
+    TELEGRAM_API_URL: server.url,
+    LANGUAGE: 'en'
   })
   const test = (language: string) =>
     admin.send('POST', '/api/system/test-telegram', undefined, { 'accept-language': language })
@@ -39,8 +40,8 @@ t.test('the test returns each of its three stages, in the language of the admin'
   for (const stage of stages) t.match(stage, { duration_ms: Number })
   t.hasStrict(await test('en'), { status: 200, answer: { message: 'Telegram is connected' } })
   assertRows(t, server.delivered, [{ chatId: '42' }, { chatId: '42' }])
-  t.match(server.delivered[0]?.text, /시험 메시지/)
-  t.match(server.delivered[1]?.text, /test message/)
+  t.match(server.delivered[0]?.text, /This is a test message from/)
+  t.equal(server.delivered[1]?.text, server.delivered[0]?.text)
 
   server.queue('getChat', failWith(403, 'Forbidden: bot was blocked by the user'))
   const blocked = await test('en')
