@@ -12,7 +12,7 @@ const sentences = {
   },
   FORBIDDEN: { ko: '관리자 권한이 필요합니다', en: 'Only an admin may do this' },
   PASSWORD_CHANGE_REQUIRED: { ko: '먼저 비밀번호를 변경해야 합니다', en: 'Change your password first' },
-  FOREIGN_ORIGIN: { ko: '다른 사이트에서 온 요청은 받지 않습니다', en: 'Requests from other sites are rejected' },
+  FOREIGN_ORIGIN: { ko: '다른 사이트에서 온 요청은 받지 않습니다', en: 'Cross-site requests are refused' },
   PASSWORD_UNCHANGED: {
     ko: '새 비밀번호가 현재 비밀번호와 같습니다',
     en: 'The new password is the same as the current one'
@@ -35,8 +35,11 @@ const sentences = {
   HEADERS_TOO_LARGE: { ko: '헤더가 너무 큽니다', en: 'The headers are too large' },
   INTERNAL_ERROR: { ko: '내부 오류가 발생했습니다', en: 'An internal error occurred' },
   TELEGRAM_UNAUTHORIZED: { ko: '텔레그램 봇 토큰이 올바르지 않습니다', en: 'Telegram rejects the bot token' },
-  TELEGRAM_CHAT_NOT_FOUND: { ko: '텔레그램 대화를 찾을 수 없습니다', en: 'Telegram cannot find the chat' },
-  TELEGRAM_BLOCKED: { ko: '봇이 이 대화에 메시지를 보낼 수 없습니다', en: 'The bot cannot send messages to the chat' },
+  TELEGRAM_CHAT_NOT_FOUND: { ko: '텔레그램 채팅방을 찾을 수 없습니다', en: 'Telegram cannot find the chat' },
+  TELEGRAM_BLOCKED: {
+    ko: '봇이 이 채팅방에 메시지를 보낼 수 없습니다',
+    en: 'The bot cannot send messages to the chat'
+  },
   TELEGRAM_RATE_LIMITED: {
     ko: '텔레그램 요청이 너무 많습니다. 잠시 후 다시 시도하세요',
     en: 'Too many requests for Telegram, try again later'
@@ -67,6 +70,15 @@ const sentences = {
   'job.started': { ko: '작업이 시작되었습니다', en: 'The job was started' },
   'job.partial': { ko: '작업이 일부만 완료되었습니다', en: 'The job has ended, and not everything was done' },
   'job.recent': { ko: '최근에 완료된 작업이므로 건너뛰었습니다', en: 'Skipped: the job succeeded recently' },
+  'job_name.update_open_orders': { ko: '미체결 주문 상태 갱신', en: 'Update Open Orders Status' },
+  'job_name.calculate_unrealized_pnl': { ko: '미실현 손익 계산', en: 'Calculate Unrealized PnL' },
+  'job_name.send_daily_summary': { ko: '일일 요약 전송', en: 'Send Daily Summary' },
+  'job_name.calculate_daily_performance': { ko: '일일 전략 성과 계산', en: 'Calculate Daily Strategy Performance' },
+  'job_name.sync_account_balances': { ko: '계정 잔고 동기화', en: 'Sync Account Balances' },
+  'job_name.sync_exchange_ledger': { ko: '거래소 원장 동기화', en: 'Sync Exchange Ledger' },
+  'job_name.reconcile_books': { ko: '장부 대사', en: 'Reconcile Books' },
+  'job_name.update_price_cache': { ko: '가격 캐시 갱신', en: 'Update Price Cache' },
+  'job_name.housekeeping': { ko: '데이터 정리', en: 'Housekeeping' },
   'cache.stats': {
     ko: 'Market 캐시를 통한 API 호출 최적화 활성화됨',
     en: 'The market cache reduces calls to the exchanges'
@@ -102,9 +114,9 @@ const sentences = {
   'page.docs': { ko: 'API 문서', en: 'API document' },
   'rule.required': { ko: '필수 항목입니다', en: 'is required' },
   'rule.additionalProperties': { ko: '알 수 없는 항목입니다', en: 'is not a known field' },
-  'rule.type': { ko: '형식이 {type}이어야 합니다', en: 'must be of type {type}' },
+  'rule.type': { ko: '다음 형식이어야 합니다: {type}', en: 'must be of type {type}' },
   'rule.enum': { ko: '다음 중 하나여야 합니다: {allowedValues}', en: 'must be one of: {allowedValues}' },
-  'rule.const': { ko: '{allowedValue}이어야 합니다', en: 'must be {allowedValue}' },
+  'rule.const': { ko: '다음 값이어야 합니다: {allowedValue}', en: 'must be {allowedValue}' },
   'rule.minLength': { ko: '{limit}자 이상이어야 합니다', en: 'must have at least {limit} characters' },
   'rule.maxLength': { ko: '{limit}자 이하여야 합니다', en: 'must have at most {limit} characters' },
   'rule.minimum': { ko: '{limit} 이상이어야 합니다', en: 'must be at least {limit}' },
@@ -132,6 +144,12 @@ export function message(key: MessageKey, language: Language, values: Record<stri
 /** Whether a string is the key of a sentence. */
 export function isMessageKey(key: string): key is MessageKey {
   return Object.hasOwn(sentences, key)
+}
+
+/** The name of a job in a language; `jobName` for a job that this version does not have. */
+export function jobNameIn({ jobId, jobName }: { jobId: string; jobName: string }, language: Language): string {
+  const key = `job_name.${jobId}`
+  return isMessageKey(key) ? message(key, language) : jobName
 }
 
 /**

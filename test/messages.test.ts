@@ -1,5 +1,9 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
-import { languageOf, message, messageKeys } from '../src/messages.ts'
+import { type JobServices, jobTable } from '../src/jobs/index.ts'
+import { jobNameIn, languageOf, message, messageKeys } from '../src/messages.ts'
+import { projectRoot } from './support/service.ts'
 
 t.test('every message exists in both languages, with the same placeholders', async t => {
   const places = (text: string) => [...text.matchAll(/\{\w+\}/g)].map(([place]) => place).sort()
@@ -9,6 +13,40 @@ t.test('every message exists in both languages, with the same placeholders', asy
     t.ok(raw('ko') && raw('en'), key)
     t.strictSame(places(raw('ko')), places(raw('en')), key)
   }
+})
+
+// A particle depends on the last sound of the value, which is not known: 작업이, 스케줄러가.
+const COUNTER = /^(?:개|건|명|분|승|시간|일|자|초|패)(?![가-힣])/
+
+function particlesIn(text: string): string[] {
+  return [...text.matchAll(/\}["'”’」]?(?:<\/\w+>)?([가-힣][가-힣()]*)/g)]
+    .map(([, word = '']) => word)
+    .filter(word => !COUNTER.test(word))
+}
+
+t.test('no Korean text has a particle that is attached to a placeholder', async t => {
+  t.strictSame(particlesIn("'{name}을(를) 삭제', `<b>{name}</b>에서 {limit}자 이상 {count}개'"), ['을(를)', '에서'])
+  const files = ['src', 'plugins', 'routes'].flatMap(folder =>
+    readdirSync(join(projectRoot, folder), { recursive: true, encoding: 'utf8' })
+      .filter(name => name.endsWith('.ts'))
+      .map(name => join(folder, name))
+  )
+  t.ok(files.includes('src/messages.ts') && files.includes('src/alerts/alert-text.ts'))
+  t.strictSame(
+    files.flatMap(file => particlesIn(readFileSync(join(projectRoot, file), 'utf8')).map(word => `${file}: ${word}`)),
+    []
+  )
+})
+
+t.test('every job has its name in both languages; the English one is that of the table of jobs', async t => {
+  // The jobs do not use these before they run.
+  const jobs = jobTable({ timeZone: 'Asia/Seoul' } as JobServices)
+  t.strictSame(
+    jobs.map(({ id, name }) => [id, name]),
+    jobs.map(({ id }) => [id, jobNameIn({ jobId: id, jobName: '' }, 'en')])
+  )
+  for (const { id } of jobs) t.match(jobNameIn({ jobId: id, jobName: '' }, 'ko'), /^[가-힣 ]+$/)
+  t.equal(jobNameIn({ jobId: 'newer', jobName: 'Newer Job' }, 'ko'), 'Newer Job')
 })
 
 t.test('placeholders are replaced', async t => {

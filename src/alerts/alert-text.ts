@@ -2,6 +2,7 @@
 
 import { DAY, HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import { roundedDifference } from '../domain/rounded-amount.ts'
+import { jobNameIn, type Language } from '../messages.ts'
 import { quoteText } from '../notifications/html.ts'
 import type { Message } from '../notifications/outbox.ts'
 import type { Undone } from '../scheduler/job.ts'
@@ -15,7 +16,6 @@ const MAX_NAME = 32
 /** Entries and executions that the line about a difference has. */
 const MAX_CAUSES = 3
 
-type Language = 'ko' | 'en'
 type Sentence = Record<Language, string>
 
 /** The language and the time zone of messages. */
@@ -27,7 +27,7 @@ export interface TextOptions {
 
 const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
   readiness: {
-    alert: { ko: '서비스 준비 안 됨', en: 'Service not ready' },
+    alert: { ko: '서비스 준비되지 않음', en: 'Service not ready' },
     reminder: { ko: '서비스가 아직 준비되지 않음', en: 'Service still not ready' },
     recovery: { ko: '서비스 준비 상태 회복', en: 'Service ready again' }
   },
@@ -47,9 +47,12 @@ const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
     recovery: { ko: '작업 지연 해소', en: 'Job on time again' }
   },
   job_abandoned: {
-    alert: { ko: '작업이 중단됨', en: 'Job run abandoned' },
-    reminder: { ko: '중단된 작업이 아직 완료되지 못함', en: 'No run of the job has ended since its abandoned run' },
-    recovery: { ko: '중단되었던 작업 정상화', en: 'Runs of the job end again' }
+    alert: { ko: '작업이 비정상 중단됨', en: 'Job run abandoned' },
+    reminder: {
+      ko: '비정상 중단된 작업이 아직 완료되지 못함',
+      en: 'No run of the job has ended since its abandoned run'
+    },
+    recovery: { ko: '비정상 중단되었던 작업 정상화', en: 'Runs of the job end again' }
   },
   scheduler_stopped: {
     alert: { ko: '스케줄러 중지됨', en: 'Scheduler stopped' },
@@ -62,9 +65,9 @@ const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
     recovery: { ko: '작업을 실행할 인스턴스 있음', en: 'A replica runs the jobs again' }
   },
   credentials_refused: {
-    alert: { ko: '거래소 인증 거부됨', en: 'Exchange refused the credentials' },
-    reminder: { ko: '거래소 인증이 계속 거부됨', en: 'Exchange still refuses the credentials' },
-    recovery: { ko: '거래소 인증 회복', en: 'Exchange takes the credentials again' }
+    alert: { ko: '거래소 인증 거부됨', en: 'Exchange rejects the credentials' },
+    reminder: { ko: '거래소 인증이 계속 거부됨', en: 'Exchange still rejects the credentials' },
+    recovery: { ko: '거래소 인증 회복', en: 'Exchange accepts the credentials again' }
   },
   accounts_failed: {
     alert: { ko: '계정을 10분 동안 읽을 수 없음', en: 'Accounts could not be read for ten minutes' },
@@ -87,7 +90,7 @@ const titles: Record<AlertKind, Record<Notice['type'], Sentence>> = {
   replica_silent: {
     alert: { ko: '인스턴스 응답 없음', en: 'Replica sends no heartbeat' },
     reminder: { ko: '인스턴스가 아직 응답 없음', en: 'Replica still sends no heartbeat' },
-    recovery: { ko: '응답 없던 인스턴스 해소', en: 'Replica sends heartbeats again, or was replaced' }
+    recovery: { ko: '인스턴스 응답 재개', en: 'Replica sends heartbeats again, or was replaced' }
   }
 }
 
@@ -95,10 +98,10 @@ const labels = {
   instance: { ko: '인스턴스', en: 'Instance' },
   cause: { ko: '원인', en: 'Cause' },
   job: { ko: '작업', en: 'Job' },
-  run: { ko: '실행', en: 'Run' },
+  run: { ko: '실행 ID', en: 'Run' },
   undone: { ko: '처리되지 않음', en: 'Undone' },
   due: { ko: '예정 시각', en: 'Due' },
-  by: { ko: '실행자', en: 'By' },
+  by: { ko: '조작자', en: 'By' },
   reason: { ko: '사유', en: 'Reason' },
   until: { ko: '재개 예정', en: 'Until' },
   untilStarted: { ko: '직접 시작할 때까지', en: 'until somebody starts it' },
@@ -110,10 +113,10 @@ const labels = {
   differences: { ko: '차이 수', en: 'Differences' },
   near: { ko: '그 무렵', en: 'at that time' },
   nothingNear: { ko: '그 무렵 기록 없음', en: 'nothing recorded at that time' },
-  since: { ko: '시작', en: 'Since' },
+  since: { ko: '발생 시각', en: 'Since' },
   lasted: { ko: '지속 시간', en: 'Duration' },
-  restarted: { ko: '비정상 종료 후 재시작됨', en: 'Restarted after an unclean end' },
-  lastSeen: { ko: '마지막 확인', en: 'Last seen' },
+  restarted: { ko: '비정상 종료 후 재시작됨', en: 'Restarted after an unclean shutdown' },
+  lastSeen: { ko: '마지막 응답', en: 'Last seen' },
   missed: { ko: '놓친 실행', en: 'Missed runs' },
   nothingMissed: { ko: '없음', en: 'none' },
   more: { ko: '그 외 작업', en: 'Further jobs' }
@@ -145,7 +148,7 @@ export interface UncleanRestart {
   /** The last heartbeat before the stop. */
   lastSeenAt: number
   /** Scheduled runs that were missed in between. */
-  missed: readonly { jobName: string; count: number }[]
+  missed: readonly { jobId: string; jobName: string; count: number }[]
 }
 
 /** The message about an unclean restart in Telegram's HTML, and the key that prevents a second one. */
@@ -159,7 +162,7 @@ export function restartNotice(restart: UncleanRestart, options: TextOptions): { 
     line('lastSeen', formatTime(lastSeenAt, options), language),
     line('lasted', formatDuration(startedAt - lastSeenAt, language), language),
     line('missed', missed.length === 0 ? labels.nothingMissed[language] : '', language),
-    ...missed.slice(0, MAX_MISSED_LINES).map(({ jobName, count }) => `• ${quoteText(jobName)} × ${count}`),
+    ...missed.slice(0, MAX_MISSED_LINES).map(job => `• ${quoteText(jobNameIn(job, language))} × ${job.count}`),
     ...(rest > 0 ? [line('more', String(rest), language)] : [])
   ]
   return { dedupeKey: `restart:${instance}:${startedAt}`, text: lines.join('\n') }
@@ -176,19 +179,22 @@ function facts(details: AlertDetails, type: Notice['type'], options: TextOptions
       return [fact('instance', quoteText(details.instance)), ...unlessOver(fact('cause', code(details.error)))]
     case 'job_failed':
       return [
-        fact('job', quoteText(details.jobName)),
+        fact('job', quoteText(jobNameIn(details, language))),
         ...unlessOver(fact('cause', code(details.errorCode)), fact('run', code(details.runId)))
       ]
     case 'job_partial':
       return [
-        fact('job', quoteText(details.jobName)),
+        fact('job', quoteText(jobNameIn(details, language))),
         ...unlessOver(fact('undone', countsOf(details.undone)), fact('run', code(details.runId)))
       ]
     case 'job_overdue':
-      return [fact('job', quoteText(details.jobName)), ...unlessOver(fact('due', formatTime(details.dueAt, options)))]
+      return [
+        fact('job', quoteText(jobNameIn(details, language))),
+        ...unlessOver(fact('due', formatTime(details.dueAt, options)))
+      ]
     case 'job_abandoned':
       return [
-        fact('job', quoteText(details.jobName)),
+        fact('job', quoteText(jobNameIn(details, language))),
         ...unlessOver(fact('instance', quoteText(details.instance)), fact('run', code(details.runId)))
       ]
     case 'scheduler_stopped':

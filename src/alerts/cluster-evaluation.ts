@@ -102,7 +102,9 @@ async function restartMessages(
     instance: ends.map(({ instanceId }) => instanceId).join(', '),
     startedAt: last.restartedAt.getTime(),
     lastSeenAt: last.lastSeenAt.getTime(),
-    missed: missed.map(({ jobId, count }) => ({ jobName: jobs.find(({ id }) => id === jobId)?.name ?? jobId, count }))
+    missed: missed.map(({ jobId, count }) => {
+      return { jobId, jobName: jobs.find(({ id }) => id === jobId)?.name ?? jobId, count }
+    })
   }
   const { dedupeKey, text: html } = restartNotice(restart, text)
   return [{ chatId, text: html, key: dedupeKey }]

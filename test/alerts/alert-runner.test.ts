@@ -169,7 +169,7 @@ t.test(
     await evaluate()
     await evaluate(11)
     assertTexts(t, (await messages()).slice(2), [
-      /Exchange refused the credentials/,
+      /Exchange rejects the credentials/,
       /All accounts can be read again[\s\S]*OKX/
     ])
     await record('sync_account_balances', accounts.slice(0, 2))
@@ -317,7 +317,7 @@ t.test('overdue jobs and refused credentials are reported', async t => {
     /Job overdue[\s\S]*Update Open Orders Status/
   )
   const ofExchange = texts.find(text => text.includes('UPBIT')) ?? ''
-  t.match(ofExchange, /Exchange refused the credentials/)
+  t.match(ofExchange, /Exchange rejects the credentials/)
   t.ok(ofExchange.includes(name), ofExchange)
 })
 
@@ -396,7 +396,9 @@ t.test('a restart without a shutdown is reported once, with the runs that were m
   clock.now += 21_000
   for (const one of replicas) await one.evaluate()
   for (const one of replicas) await one.close()
-  assertTexts(t, await messages(), [/Restarted after an unclean end[\s\S]*gone[\s\S]*Update Open Orders Status × 10\b/])
+  assertTexts(t, await messages(), [
+    /Restarted after an unclean shutdown[\s\S]*gone[\s\S]*Update Open Orders Status × 10\b/
+  ])
 })
 
 t.test('an abandoned run is reported although the next run succeeded before the evaluation', async t => {
@@ -495,7 +497,7 @@ t.test('a replica without heartbeats is reported until it returns or is replaced
   await evaluateFor(90)
   const end = (await messages()).slice(3)
   assertTexts(t, end, [
-    /Restarted after an unclean end[\s\S]*two/,
+    /Restarted after an unclean shutdown[\s\S]*two/,
     /Replica sends heartbeats again, or was replaced[\s\S]*two/
   ])
 })
@@ -525,7 +527,7 @@ t.test('a fast restart is also reported', async t => {
   clock.now += 10 * SECOND
   await one.evaluate()
   await one.evaluate()
-  assertTexts(t, await messages(), [/Restarted after an unclean end[\s\S]*gone/])
+  assertTexts(t, await messages(), [/Restarted after an unclean shutdown[\s\S]*gone/])
 })
 
 t.test(
@@ -562,7 +564,7 @@ t.test(
     await killed.sendHeartbeat()
     await successor.sendHeartbeat()
     await evaluateTwice()
-    assertTexts(t, await messages(), [/Restarted after an unclean end[\s\S]*pod-0/])
+    assertTexts(t, await messages(), [/Restarted after an unclean shutdown[\s\S]*pod-0/])
   }
 )
 

@@ -23,10 +23,10 @@ t.test('the message about a stopped scheduler has actor, reason and end', async 
     noticeText(notice('alert', stopped), ko),
     [
       '🔴 <b>스케줄러 중지됨</b>',
-      '실행자: admin',
+      '조작자: admin',
       '사유: release',
       '재개 예정: 2026-11-22 21:33:04 (Asia/Seoul)',
-      '시작: 2026-11-22 21:03:04 (Asia/Seoul)'
+      '발생 시각: 2026-11-22 21:03:04 (Asia/Seoul)'
     ].join('\n')
   )
   t.equal(
@@ -41,7 +41,7 @@ t.test('the message about a stopped scheduler has actor, reason and end', async 
   )
   t.equal(
     noticeText(notice('recovery', stopped, 93_784_000), ko),
-    ['🟢 <b>스케줄러 재시작됨</b>', '시작: 2026-11-22 21:03:04 (Asia/Seoul)', '지속 시간: 1일 2시간'].join('\n')
+    ['🟢 <b>스케줄러 재시작됨</b>', '발생 시각: 2026-11-22 21:03:04 (Asia/Seoul)', '지속 시간: 1일 2시간'].join('\n')
   )
 })
 
@@ -71,7 +71,7 @@ t.test('the messages about accounts and orders have their number, the first of t
     [
       '🟢 <b>계정을 다시 읽을 수 있음</b>',
       '거래소: BINANCE',
-      '시작: 2026-11-22 21:03:04 (Asia/Seoul)',
+      '발생 시각: 2026-11-22 21:03:04 (Asia/Seoul)',
       '지속 시간: 1분'
     ].join('\n')
   )
@@ -102,6 +102,20 @@ t.test('the messages about accounts and orders have their number, the first of t
       'Since: 2026-11-22 12:03:04 (UTC)'
     ].join('\n')
   )
+})
+
+t.test('the name of a job is in the language of the message', async t => {
+  const details: AlertDetails = {
+    kind: 'job_overdue',
+    jobId: 'reconcile_books',
+    jobName: 'Reconcile Books',
+    dueAt: since
+  }
+  t.strictSame(noticeText(notice('alert', details), ko).split('\n').slice(0, 2), [
+    '🔴 <b>작업 지연</b>',
+    '작업: 장부 대사'
+  ])
+  t.equal(noticeText(notice('alert', details), en).split('\n')[1], 'Job: Reconcile Books')
 })
 
 t.test('the message about a recovery has the condition, but not its cause', async t => {
@@ -145,7 +159,7 @@ t.test('every kind and type is a message that Telegram accepts, in both language
         const message = readHtml(noticeText(notice(type, details), options))
         if ('error' in message) throw new Error(message.error)
         const { length } = message.text
-        t.ok(length < 2_400, `${length} characters`)
+        t.ok(length < 2_500, `${length} characters`)
         t.notMatch(message.text, /\n🔴/, 'a name cannot add a line')
         t.notMatch(message.text, /[\u202E\p{Surrogate}]/u, 'the text has no direction override and is well-formed')
         texts.add(message.text.split('\n')[0] ?? '')
@@ -157,19 +171,26 @@ t.test('every kind and type is a message that Telegram accepts, in both language
 
 t.test('the message about an unclean restart has its duration and the missed runs', async t => {
   const restart = { instance: 'replica-1', startedAt: since + 125_000, lastSeenAt: since }
-  t.strictSame(restartNotice({ ...restart, missed: [{ jobName: 'Sync Account Balances', count: 2 }] }, ko), {
+  const missed = [
+    { jobId: 'sync_account_balances', jobName: 'Sync Account Balances', count: 2 },
+    { jobId: 'new_job', jobName: 'New Job', count: 1 }
+  ]
+  t.strictSame(restartNotice({ ...restart, missed }, ko), {
     dedupeKey: `restart:replica-1:${since + 125_000}`,
     text: [
       '🟠 <b>비정상 종료 후 재시작됨</b>',
       '인스턴스: replica-1',
-      '마지막 확인: 2026-11-22 21:03:04 (Asia/Seoul)',
+      '마지막 응답: 2026-11-22 21:03:04 (Asia/Seoul)',
       '지속 시간: 2분 5초',
       '놓친 실행:',
-      '• Sync Account Balances × 2'
+      '• 계정 잔고 동기화 × 2',
+      '• New Job × 1'
     ].join('\n')
   })
   t.match(restartNotice({ ...restart, missed: [] }, en).text, /Missed runs: none$/)
-  const many = Array.from({ length: 500 }, (_, index) => ({ jobName: `<${'x'.repeat(100)}${index}>`, count: 1 }))
+  const many = Array.from({ length: 500 }, (_, index) => {
+    return { jobId: 'x', jobName: `<${'x'.repeat(100)}${index}>`, count: 1 }
+  })
   const message = readHtml(restartNotice({ ...restart, startedAt: since, missed: many }, en).text)
   if ('error' in message) throw new Error(message.error)
   const { length } = message.text

@@ -39,14 +39,14 @@ t.test('after kill -9 during a delivery the message is sent again once, and the 
 
   const restarted = await start()
   await until(
-    async () => arrived('Restarted after an unclean end'),
+    async () => arrived('Restarted after an unclean shutdown'),
     count => count > 0
   )
   await until(
     async () => (await sql`select from outbox where delivered_at is null`).length,
     count => count === 0
   )
-  t.equal(arrived('Restarted after an unclean end'), 1)
+  t.equal(arrived('Restarted after an unclean shutdown'), 1)
   const texts = bot.delivered.map(({ text }) => text)
   const first = arrived('first')
   t.ok(first >= 1 && first <= 2, `at least once, and again only because its delivery was not confirmed: ${first}`)
