@@ -6,13 +6,14 @@ import fp from 'fastify-plugin'
 import { LRUCache } from 'lru-cache'
 import { HOUR } from '../src/async/durations.ts'
 import { AuditLog } from '../src/auth/audit-log.ts'
+import type { Caller } from '../src/auth/caller.ts'
 import { Passwords } from '../src/auth/passwords.ts'
 import { Refusals } from '../src/auth/refusals.ts'
 import { SessionStore, type SessionUser, type StoredSession } from '../src/auth/session-store.ts'
 import { SignIn, type SignInOutcome, signInOutcomes } from '../src/auth/sign-in.ts'
 import { SignInLimits } from '../src/auth/sign-in-limits.ts'
 import { SignInNetworks } from '../src/auth/sign-in-networks.ts'
-import { Users } from '../src/auth/users.ts'
+import { type Role, Users } from '../src/auth/users.ts'
 import type { Config } from '../src/config.ts'
 import type { TransactionSql } from '../src/database/client.ts'
 import { type ErrorCode, ServiceError } from '../src/errors.ts'
@@ -26,9 +27,13 @@ declare module 'fastify' {
       audit: AuditLog
       refusals: Refusals
     }
-    /** Hook of a scope: only for signed-in admins who do not have to change their password. */
+    /** Hook of a scope: only for callers with any role who do not have to change their password. Sets `request.caller`. */
+    requireSignedIn(request: FastifyRequest, reply: FastifyReply): Promise<void>
+    /** As `requireSignedIn`, for viewers and admins; requests that may change something (not GET, HEAD, OPTIONS) for admins only. */
+    requireReader(request: FastifyRequest, reply: FastifyReply): Promise<void>
+    /** As `requireSignedIn`, for admins only. */
     requireAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void>
-    /** Hook of a scope: rejects requests that another site makes in the browser of an admin. */
+    /** Hook of a scope: rejects requests that another site makes in the browser of a signed-in user. */
     refuseForeign(request: FastifyRequest, reply: FastifyReply): Promise<void>
     /** Hook of a scope, before the handler: records the request of each action in the audit log. */
     auditRequested(request: FastifyRequest, reply: FastifyReply): Promise<void>
@@ -38,8 +43,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Whether it has forwarded headers of an address that is not in TRUST_PROXY. They are ignored. */
     hasIgnoredForwarding: boolean
-    /** The signed-in admin; set after `requireAdmin`. */
-    admin: SessionUser
+    /** Who makes the request; set after `requireSignedIn`, `requireReader` or `requireAdmin`. */
+    caller: Caller
     audit: {
       /** Records the success in the action's own transaction: both are committed, or neither. */
       succeeded(tx: TransactionSql, details?: Record<string, unknown>): Promise<void>
@@ -65,8 +70,8 @@ const COOKIE = 'session'
 const MAX_REPORTED_PROXIES = 1_000
 
 /**
- * Sign-in, sessions, and the hooks that a scope adds to be for admins only. It is registered in the scope of the routes
- * that need it; the probes are outside of that scope.
+ * Sign-in, sessions, and the hooks that a scope adds to be for some roles only. It is registered in the scope of the
+ * routes that need it; the probes are outside of that scope.
  */
 async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   const secrets = config.SESSION_SECRET.split(',')
@@ -82,9 +87,13 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   api.addHook('onRequest', refuseUnverified)
   warnOfUntrustedProxy(api, config)
 
-  api.decorateRequest('admin')
+  api.decorateRequest('caller')
   api.decorateRequest('audit')
-  api.decorate('requireAdmin', requireAdmin)
+  api.decorate('requireSignedIn', request => admit(request, () => true))
+  api.decorate('requireReader', request =>
+    admit(request, role => role === 'admin' || (role === 'viewer' && SAFE_METHODS.has(request.method)))
+  )
+  api.decorate('requireAdmin', request => admit(request, role => role === 'admin'))
   api.decorate('refuseForeign', refuseForeign)
   decorateAuditHooks(api, audit)
   api.addHook('onResponse', auditRefusal)
@@ -161,14 +170,18 @@ async function refuseUnverified({ session, routeOptions }: FastifyRequest): Prom
   if (unverified && !routeOptions.config?.answersWithoutDatabase) throw unverified
 }
 
-/** @throws {ServiceError} UNAUTHENTICATED, FORBIDDEN, PASSWORD_CHANGE_REQUIRED */
-async function requireAdmin(request: FastifyRequest): Promise<void> {
+/**
+ * Admits the caller of a request, or rejects the request, before its body is parsed.
+ * @throws {ServiceError} UNAUTHENTICATED, FORBIDDEN, PASSWORD_CHANGE_REQUIRED: the first that applies
+ */
+async function admit(request: FastifyRequest, mayCall: (role: Role) => boolean): Promise<void> {
   const user = (request.session as StoredSession | null)?.user
   if (!user) throw new ServiceError('UNAUTHENTICATED')
-  if (!user.isAdmin) throw new ServiceError('FORBIDDEN')
-  if (user.mustChangePassword) throw new ServiceError('PASSWORD_CHANGE_REQUIRED')
-  request.admin = user
-  request.server.connections.main.protect(request.raw)
+  const { userId, username: name, role, mustChangePassword } = user
+  if (!mayCall(role)) throw new ServiceError('FORBIDDEN')
+  if (mustChangePassword) throw new ServiceError('PASSWORD_CHANGE_REQUIRED')
+  request.caller = { name, role, userId, kind: 'session' }
+  if (role === 'admin') request.server.connections.main.protect(request.raw)
 }
 
 /** @throws {ServiceError} FOREIGN_ORIGIN */
@@ -208,20 +221,20 @@ function decorateAuditHooks(api: FastifyInstance, audit: AuditLog): void {
   })
 }
 
-/** Rejections of every client, and statuses of rejections of an admin before the action is recorded. */
+/** Rejections of every client, and statuses of rejections of an admitted caller before the action is recorded. */
 const REFUSED: ReadonlySet<unknown> = new Set([
   'UNAUTHENTICATED',
   'FORBIDDEN',
   'PASSWORD_CHANGE_REQUIRED',
   'FOREIGN_ORIGIN'
 ] satisfies ErrorCode[])
-const REFUSED_OF_ADMINS: ReadonlySet<number> = new Set([400, 413, 415])
+const REFUSED_OF_CALLERS: ReadonlySet<number> = new Set([400, 413, 415])
 
 /** Records a rejected request without a query of its own. Wrong credentials and started actions have their own rows. */
 async function auditRefusal(request: FastifyRequest, { statusCode }: FastifyReply): Promise<void> {
   const { errorCode: code, method, routeOptions, clientAddress: address, id: requestId } = request
-  const isOfAdmin = request.admin !== undefined && !request.audit && REFUSED_OF_ADMINS.has(statusCode)
-  if (code === undefined || !(REFUSED.has(code) || isOfAdmin)) return
+  const isOfCaller = request.caller !== undefined && !request.audit && REFUSED_OF_CALLERS.has(statusCode)
+  if (code === undefined || !(REFUSED.has(code) || isOfCaller)) return
   const actor = (request.session as StoredSession | null)?.user?.username
   const action = `${method} ${routeOptions.url ?? 'unknown path'}`
   request.server.auth.refusals.record({ code, status: statusCode, actor, address, action, requestId })
@@ -229,7 +242,7 @@ async function auditRefusal(request: FastifyRequest, { statusCode }: FastifyRepl
 
 function auditEntry(request: FastifyRequest) {
   return {
-    actor: request.admin.username,
+    actor: request.caller.name,
     address: request.clientAddress,
     action: `${request.method} ${request.routeOptions.url ?? ''}`,
     target: Object.values(request.params as Record<string, string>)[0],

@@ -4,7 +4,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { PASSWORD_MAX, PASSWORD_MIN } from '../src/auth/passwords.ts'
 import { type SessionUser, sessionHash } from '../src/auth/session-store.ts'
-import type { User } from '../src/auth/users.ts'
+import { ROLES, type User } from '../src/auth/users.ts'
 import { ServiceError } from '../src/errors.ts'
 import type { Handler } from './handler.ts'
 import { closed, errors, Timestamp } from './schemas.ts'
@@ -41,14 +41,19 @@ const currentUserSchema = {
     200: Type.Object(
       {
         success: Type.Literal(true),
-        user: Type.Object({ username: Type.String(), is_admin: Type.Boolean(), must_change_password: Type.Boolean() }),
+        user: Type.Object({
+          username: Type.String(),
+          role: Type.Union(ROLES.map(role => Type.Literal(role))),
+          is_admin: Type.Boolean(),
+          must_change_password: Type.Boolean()
+        }),
         session: Type.Object({ expires_at: Timestamp })
       },
       {
         examples: [
           {
             success: true,
-            user: { username: 'ops', is_admin: true, must_change_password: false },
+            user: { username: 'ops', role: 'admin', is_admin: true, must_change_password: false },
             session: { expires_at: '2026-11-23T13:00:00.000Z' }
           }
         ]
@@ -88,7 +93,7 @@ const signIn: Handler<typeof signInSchema> = async (request, reply) => {
   const { username, password } = request.body
   const user = await request.server.auth.signIn.authenticate(username, password, originOf(request))
   await openSession(request, user)
-  return reply.code(200).send({ success: true, user: { username: user.username, is_admin: user.isAdmin } })
+  return reply.code(200).send({ success: true, user: { username: user.username, is_admin: user.role === 'admin' } })
 }
 
 async function openSession(request: FastifyRequest, user: User): Promise<void> {
@@ -96,8 +101,8 @@ async function openSession(request: FastifyRequest, user: User): Promise<void> {
   // A new id at every sign-in: an id that was known before the sign-in is useless.
   await request.session.regenerate()
   await request.server.auth.signIn.open(user, request.session.sessionId, originOf(request))
-  const { userId, username, isAdmin, mustChangePassword } = user
-  request.session.user = { userId, username, isAdmin, mustChangePassword }
+  const { userId, username, role, mustChangePassword } = user
+  request.session.user = { userId, username, role, mustChangePassword }
   await request.session.save()
 }
 
@@ -132,9 +137,9 @@ async function clearCookieOfFailure(request: FastifyRequest, reply: FastifyReply
 }
 
 const currentUser: Handler<typeof currentUserSchema> = async ({ session }, reply) => {
-  const { username, isAdmin, mustChangePassword } = userOf(session)
+  const { username, role, mustChangePassword } = userOf(session)
   if (!session.expiresAt) throw new ServiceError('UNAUTHENTICATED')
-  const user = { username, is_admin: isAdmin, must_change_password: mustChangePassword }
+  const user = { username, role, is_admin: role === 'admin', must_change_password: mustChangePassword }
   return reply.code(200).send({ success: true, user, session: { expires_at: session.expiresAt } })
 }
 

@@ -36,6 +36,7 @@ import healthRoutes from '../routes/health.ts'
 import { ErrorAnswer } from '../routes/schemas.ts'
 import systemHealthRoutes from '../routes/system/health.ts'
 import systemRoutes from '../routes/system/index.ts'
+import tradingRoutes from '../routes/trading/index.ts'
 import type { GeneratedKey } from './accounts/encryption-key.ts'
 import { networkList, parseAddress } from './client-address.ts'
 import type { Config } from './config.ts'
@@ -69,8 +70,8 @@ export interface Overrides {
 /** The version of this service, from package.json when it was built. */
 const VERSION = manifest.version
 
-/** Every path below it requires a sign-in, malformed ones too. */
-const PROTECTED = '/api/system/'
+/** Every path below them requires a sign-in, malformed ones too. */
+const PROTECTED = ['/api/system/', '/api/trading/']
 const BODY_LIMIT = 64 * 1024
 const MAX_PARAM_LENGTH = 16 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
@@ -119,6 +120,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
     if (config.DATABASE_URL === undefined) scope.register(firstAdmin, { config, print })
     scope.register(authRoutes)
     scope.register(systemRoutes)
+    scope.register(tradingRoutes)
     scope.register(docsRoutes)
     if (api) scope.register(api)
   }

@@ -27,12 +27,12 @@ export function requestPath(target: string): string | undefined {
 }
 
 /**
- * The target for the router: its `originForm`, and below `scope` a malformed path with its percent signs encoded. The
- * router answers malformed paths by itself; so it gets none in a scope whose hooks have to decide first.
- * @param scope the decoded start of the paths, such as `/api/system/`
- * @returns the target itself where it is malformed and not in the scope
+ * The target for the router: its `originForm`, and below one of `scopes` a malformed path with its percent signs encoded.
+ * The router answers malformed paths by itself; so it gets none in a scope whose hooks have to decide first.
+ * @param scopes the decoded starts of the paths, such as `/api/system/`
+ * @returns the target itself where it is malformed and in no scope
  */
-export function routableTarget(target: string, scope: string): string {
+export function routableTarget(target: string, scopes: readonly string[]): string {
   const path = originForm(target)
   if (path === undefined || requestPath(path) !== undefined) return path ?? target
   const end = path.search(/[?#]/)
@@ -40,5 +40,6 @@ export function routableTarget(target: string, scope: string): string {
   // First what is no escape, then escapes that are not UTF-8.
   const encoded = raw.replace(/%(?![0-9a-f]{2})/gi, '%25')
   const repaired = requestPath(encoded) === undefined ? encoded.replace(/%(?=[89a-f][0-9a-f])/gi, '%25') : encoded
-  return requestPath(repaired)?.startsWith(scope) ? repaired + rest : path
+  const isInScope = scopes.some(scope => requestPath(repaired)?.startsWith(scope))
+  return isInScope ? repaired + rest : path
 }

@@ -174,9 +174,9 @@ const stats: Handler<typeof statsSchema> = async ({ server, language }, reply) =
   })
 
 const clear: Handler<typeof clearSchema> = async (request, reply) => {
-  const { server, language, admin, audit } = request
+  const { server, language, caller, audit } = request
   const filter = filterOf(request.body ?? {}, language)
-  const result = await server.caches.commands.request(filter, admin.username, tx => audit.succeeded(tx))
+  const result = await server.caches.commands.request(filter, caller.name, tx => audit.succeeded(tx))
   const count = result.cleared.price + result.cleared.exchange
   const key = filter.dry_run ? 'cache.dry_run' : (`cache.cleared.${filter.type}` as const)
   return reply.code(200).send({ success: true, message: message(key, language, { count }), ...result })

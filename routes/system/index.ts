@@ -11,32 +11,34 @@ import jobRoutes from './jobs.ts'
 import schedulerRoutes from './scheduler.ts'
 import telegramRoutes from './telegram.ts'
 
-/** All paths below /api/system/ except the public health: only for admins, unknown paths too. */
+/**
+ * All paths below /api/system/ except the public health, unknown paths too: viewers read, and admins do everything.
+ */
 export default async function systemRoutes(app: FastifyInstance) {
-  app.register(adminOnly, { prefix: '/api/system' })
+  app.register(readersAndAdmins, { prefix: '/api/system' })
 }
 
-async function adminOnly(admin: FastifyInstance) {
-  admin.addHook('onRequest', requireAdmin)
-  admin.addHook('onRequest', admin.refuseForeign)
-  admin.addHook('preHandler', admin.auditRequested)
-  admin.addHook('onSend', admin.auditFinished)
+async function readersAndAdmins(system: FastifyInstance) {
+  system.addHook('onRequest', requireReader)
+  system.addHook('onRequest', system.refuseForeign)
+  system.addHook('preHandler', system.auditRequested)
+  system.addHook('onSend', system.auditFinished)
   // In this scope, so that an unknown path requires a sign-in too.
-  admin.setNotFoundHandler(admin.answerNotFound)
+  system.setNotFoundHandler(system.answerNotFound)
 
-  admin.register(auditRoutes)
-  admin.register(detailsRoutes)
-  admin.register(healthHistoryRoutes)
-  admin.register(schedulerRoutes)
-  admin.register(jobRoutes)
-  admin.register(cacheRoutes)
-  admin.register(exchangeRoutes)
-  admin.register(telegramRoutes)
+  system.register(auditRoutes)
+  system.register(detailsRoutes)
+  system.register(healthHistoryRoutes)
+  system.register(schedulerRoutes)
+  system.register(jobRoutes)
+  system.register(cacheRoutes)
+  system.register(exchangeRoutes)
+  system.register(telegramRoutes)
 }
 
-async function requireAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+async function requireReader(request: FastifyRequest, reply: FastifyReply): Promise<void> {
   // The public probe is registered outside of this scope. A request with another method comes here and is answered 405,
   // one with a trailing slash 404, as on the probe port.
   if (request.is404 && isProbePath((requestPath(request.url) ?? '').replace(/\/$/, ''))) return
-  await request.server.requireAdmin(request, reply)
+  await request.server.requireReader(request, reply)
 }

@@ -217,13 +217,13 @@ const trigger: Handler<typeof triggerSchema> = async (request, reply) => {
 
 /** @throws {ServiceError} JOB_NOT_FOUND, VALIDATION_FAILED, JOB_ALREADY_RUNNING, DRAINING */
 async function triggerJob(
-  { server: { scheduler }, id: requestId, admin, language }: FastifyRequest,
+  { server: { scheduler }, id: requestId, caller, language }: FastifyRequest,
   { job_type, date, unless_run_within_seconds: unlessRunWithinSeconds }: Static<typeof triggerSchema.body>
 ): Promise<Triggered> {
   const job = scheduler.jobOfType(job_type)
   if (!job) throw new ServiceError('JOB_NOT_FOUND')
   if (date !== undefined && !scheduler.takesDate(job, date)) throw invalidField('/body/date', language)
-  return scheduler.trigger(job, { actor: admin.username, requestId, date, unlessRunWithinSeconds })
+  return scheduler.trigger(job, { actor: caller.name, requestId, date, unlessRunWithinSeconds })
 }
 
 /** The end of a run, or undefined when it is still running after `waitMs`. */
@@ -279,8 +279,8 @@ const resume: Handler<typeof resumeSchema> = async (request, reply) => {
 }
 
 async function setPaused(request: FastifyRequest, jobId: string, paused: boolean): Promise<void> {
-  const { server, admin, audit, body } = request
-  const change = { actor: admin.username, reason: reasonIn(body) }
+  const { server, caller, audit, body } = request
+  const change = { actor: caller.name, reason: reasonIn(body) }
   await server.scheduler.setPaused(jobId, paused, change, async tx => audit.succeeded(tx))
 }
 

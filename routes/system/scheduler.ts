@@ -126,10 +126,10 @@ const status: Handler<typeof statusSchema> = async ({ server }, reply) => {
 }
 
 const control: Handler<typeof controlSchema> = async (request, reply) => {
-  const { server, language, admin, audit } = request
+  const { server, language, caller, audit } = request
   const { action, reason, for_minutes: forMinutes } = request.body
   if (forMinutes !== undefined && action !== 'stop') throw invalidField('/body/for_minutes', language)
-  const options = { actor: admin.username, reason, forMinutes }
+  const options = { actor: caller.name, reason, forMinutes }
   const { running } = await server.scheduler.control(action, options, async tx => audit.succeeded(tx))
   const text = message(`scheduler.${action}`, language)
   return reply.code(200).send({ success: true, message: text, scheduler_running: running })

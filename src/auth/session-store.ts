@@ -4,13 +4,13 @@ import { MINUTE, SECOND } from '../async/durations.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
-import type { User } from './users.ts'
+import type { Role, User } from './users.ts'
 
 /** The user of a session, as currently in the database. */
 export interface SessionUser {
   userId: string
   username: string
-  isAdmin: boolean
+  role: Role
   mustChangePassword: boolean
 }
 
@@ -158,7 +158,7 @@ export class SessionStore {
           where session_hash = ${hash} and expires_at > now()
             and last_seen_at > now() - ${idle}::interval and last_seen_at < now() - least(interval '1 minute', ${idle}::interval / 4)
         )
-        select user_id as "userId", username, is_admin as "isAdmin", must_change_password as "mustChangePassword",
+        select user_id as "userId", username, role, must_change_password as "mustChangePassword",
           least(expires_at, now() + ${idle}::interval) as "expiresAt"
         from sessions join users using (user_id)
         where session_hash = ${hash} and is_active and expires_at > now() and last_seen_at > now() - ${idle}::interval`,

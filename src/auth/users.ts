@@ -4,7 +4,10 @@ import type { Database } from '../database/database.ts'
 /** Letters, digits and `._@-`, so that a name is the same in a shell, a log and a page. At most 64 characters. */
 export const USERNAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$'
 
-/** What a user may do. The routes of this version distinguish admins from all others. */
+/**
+ * What a caller may do, from all to the least: `admin` everything; `viewer` reads everything of the system and of trading, and
+ * changes nothing; `user` reads their own trading.
+ */
 export const ROLES = ['admin', 'viewer', 'user'] as const
 export type Role = (typeof ROLES)[number]
 
@@ -16,7 +19,7 @@ export interface User {
   userId: string
   username: string
   passwordHash: string
-  isAdmin: boolean
+  role: Role
   isActive: boolean
   mustChangePassword: boolean
 }
@@ -48,7 +51,7 @@ export class Users {
     if (!usernamePattern.test(username)) return undefined
     const [user] = await this.#database.run(
       sql => sql<User[]>`
-        select user_id as "userId", username, password_hash as "passwordHash", is_admin as "isAdmin",
+        select user_id as "userId", username, password_hash as "passwordHash", role,
           is_active as "isActive", must_change_password as "mustChangePassword"
         from users where lower(username) = lower(${username})`
     )
@@ -56,14 +59,11 @@ export class Users {
   }
 
   /** Creates a user. @returns false when the name is taken */
-  async create(
-    user: { username: string; passwordHash: string; isAdmin: boolean },
-    also: Also = nothing
-  ): Promise<boolean> {
+  async create(user: { username: string; passwordHash: string; role: Role }, also: Also = nothing): Promise<boolean> {
     return this.#database.transaction(async tx => {
       const created = await tx`
         insert into users (username, password_hash, role)
-        values (${user.username}, ${user.passwordHash}, ${user.isAdmin ? 'admin' : 'user'}) on conflict do nothing returning user_id`
+        values (${user.username}, ${user.passwordHash}, ${user.role}) on conflict do nothing returning user_id`
       if (created.length > 0) await also(tx)
       return created.length > 0
     })

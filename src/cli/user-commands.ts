@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { removeFirstPassword } from '../auth/first-admin.ts'
 import { PASSWORD_MAX, PASSWORD_MIN, Passwords } from '../auth/passwords.ts'
 import { endSessions, openSessions, SESSION_NUMBER } from '../auth/user-sessions.ts'
-import { type NotChanged, ROLES, USERNAME_PATTERN, Users } from '../auth/users.ts'
+import { type NotChanged, ROLES, type Role, USERNAME_PATTERN, Users } from '../auth/users.ts'
 import type { Database } from '../database/database.ts'
 import { message } from '../messages.ts'
 import { CommandError } from './command-error.ts'
@@ -22,9 +22,10 @@ export function addUserCommands(program: Command, report: (result: CommandResult
     .command('user:create')
     .description(`create a user; ${PASSWORD_SOURCE}`)
     .argument('<name>')
-    .option('--admin', 'give the user the admin role', false)
-    .action((name: string, { admin }: { admin: boolean }) =>
-      run('user:create', (users, audit) => create(users, audit, name, admin))
+    .option('--role <role>', `one of ${ROLES.join(', ')}`, 'user')
+    .option('--admin', 'give the user the admin role, as --role admin', false)
+    .action((name: string, options: { role: string; admin: boolean }) =>
+      run('user:create', (users, audit) => create(users, audit, name, options.admin ? 'admin' : options.role))
     )
   program
     .command('user:list')
@@ -83,13 +84,14 @@ interface SessionOptions {
   endAll: boolean
 }
 
-async function create(users: Users, audit: Audit, name: string, isAdmin: boolean): Promise<string> {
+async function create(users: Users, audit: Audit, name: string, given: string): Promise<string> {
   const username = checkUsername(name)
+  const role = checkRole(given)
   const passwordHash = await hashOfNewPassword(username)
-  if (!(await users.create({ username, passwordHash, isAdmin }, audit(username)))) {
+  if (!(await users.create({ username, passwordHash, role }, audit(`${username} ${role}`)))) {
     throw new CommandError(`${username} exists already`)
   }
-  return `${username} created${isAdmin ? ', an admin' : ''}`
+  return `${username} created with the role ${role}`
 }
 
 async function list(users: Users): Promise<string> {
@@ -120,10 +122,16 @@ async function enable(users: Users, audit: Audit, name: string): Promise<string>
 
 async function setRole(users: Users, audit: Audit, name: string, given: string): Promise<string> {
   const username = checkUsername(name)
-  const role = ROLES.find(role => role === given)
-  if (!role) throw new CommandError(`the role is one of ${ROLES.join(', ')}`)
+  const role = checkRole(given)
   assertChanged(await users.setRole(username, role, audit(`${username} ${role}`)), username)
   return `${username} has the role ${role}`
+}
+
+/** @throws {CommandError} when there is no such role */
+export function checkRole(given: string): Role {
+  const role = ROLES.find(role => role === given)
+  if (!role) throw new CommandError(`the role is one of ${ROLES.join(', ')}`)
+  return role
 }
 
 /** @throws {CommandError} */

@@ -28,7 +28,7 @@ t.test('without a terminal the password is in a file that only the service can r
   const content = await readFile(path, 'utf8')
   t.match(content, /^[\w-]{20}\n$/)
   t.equal(await isCurrent(content), true)
-  t.hasStrict(await users.find('admin'), { isAdmin: true, mustChangePassword: true })
+  t.hasStrict(await users.find('admin'), { role: 'admin', mustChangePassword: true })
   t.strictSame(await ensure(), { created: false, file: path }, 'the next start logs it again')
   t.equal(await readFile(path, 'utf8'), content)
 
@@ -121,7 +121,7 @@ t.test('the listener is called after each password change, and not after a faile
   const { users } = await setUp(t)
   const names: string[] = []
   users.onPasswordSet(async name => void names.push(name))
-  await users.create({ username: 'ops', passwordHash: 'one', isAdmin: false })
+  await users.create({ username: 'ops', passwordHash: 'one', role: 'user' })
   t.equal(await users.setPassword('OPS', 'two'), true)
   t.equal(await users.setPassword('nobody', 'two'), false)
   t.equal(await users.setPassword('ops', 'three', { currentHash: 'one' }), false)

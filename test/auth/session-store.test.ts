@@ -58,7 +58,7 @@ t.test('an ended session is not returned, whether this or another replica ended 
 
 t.test('a session is cached from the sign-in on', async t => {
   const { database, store, get } = await setUp(t)
-  const user = { userId: '1', username: 'eve', isAdmin: false, mustChangePassword: false }
+  const user = { userId: '1', username: 'eve', role: 'user' as const, mustChangePassword: false }
   await new Promise(resolve => store.set('new id', { user }, resolve))
   await database.close(0)
   t.hasStrict(await get('new id'), { user: { username: 'eve' }, unverified: { code: 'database_unreachable' } })

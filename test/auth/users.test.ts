@@ -10,8 +10,8 @@ async function setUp(t: Test, admins: readonly string[], others: readonly string
   const database = openDatabase(url)
   t.teardown(() => database.close(0))
   const users = new Users(database)
-  for (const username of admins) await users.create({ username, passwordHash: 'hash', isAdmin: true })
-  for (const username of others) await users.create({ username, passwordHash: 'hash', isAdmin: false })
+  for (const username of admins) await users.create({ username, passwordHash: 'hash', role: 'admin' })
+  for (const username of others) await users.create({ username, passwordHash: 'hash', role: 'user' })
   return { url, database, users }
 }
 
@@ -54,7 +54,7 @@ t.test('the last admin who is not disabled can be neither disabled nor demoted',
   t.equal(await users.enable('eve'), true)
   t.equal(await users.enable('nobody'), false)
   t.equal(await users.setRole('ada', 'viewer'), undefined, 'another admin is left')
-  t.equal((await users.find('ada'))?.isAdmin, false)
+  t.equal((await users.find('ada'))?.role, 'viewer')
 })
 
 t.test('of concurrent changes that leave no admin the last one is rejected', async t => {

@@ -100,7 +100,7 @@ export async function startCluster(t: Test, { url, directUrl }: { url: string; d
   t.teardown(() => passwords.close())
   const passwordHash = await passwords.hash(PASSWORD)
   for (const username of ['ada', ...NAMES]) {
-    await new Users(database).create({ username, passwordHash, isAdmin: true })
+    await new Users(database).create({ username, passwordHash, role: 'admin' })
   }
   const accounts = accountsOf(database, KEYS)
   await trading.addAccounts(sql, accounts, 'ada', ACCOUNTS_PER_EXCHANGE)
@@ -313,7 +313,7 @@ async function operate({ database }: Cluster, round: number): Promise<void> {
   const accounts = accountsOf(database, round % 2 === 0 ? KEYS.toReversed() : KEYS)
   const username = `user-${round}`
   const credentials = { apiKey: `unknown ${round}`, apiSecret: 'a secret of sixteen' }
-  await users.create({ username, passwordHash: 'none', isAdmin: false }, audited('user:create'))
+  await users.create({ username, passwordHash: 'none', role: 'user' }, audited('user:create'))
   await accounts.add(
     { username, exchange: 'BINANCE', name: username, isTestnet: false, credentials },
     audited('account:add')

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { argon2id } from 'hash-wasm'
-import { Users } from '../../src/auth/users.ts'
+import { type Role, Users } from '../../src/auth/users.ts'
 
 /** A client that keeps its cookie, as HTTPie's sessions do. */
 export class Client {
@@ -54,9 +54,13 @@ export async function adminOf(app: FastifyInstance, username = 'ada'): Promise<C
 export async function createUser(
   app: FastifyInstance,
   username: string,
-  { password = `password of ${username}`, isAdmin = false } = {}
+  {
+    password = `password of ${username}`,
+    isAdmin = false,
+    role = isAdmin ? 'admin' : 'user'
+  }: { password?: string; isAdmin?: boolean; role?: Role } = {}
 ): Promise<string> {
   const passwordHash = await argon2id({ ...CHEAP, password, salt: randomBytes(16) })
-  await new Users(app.db).create({ username, passwordHash, isAdmin })
+  await new Users(app.db).create({ username, passwordHash, role })
   return password
 }

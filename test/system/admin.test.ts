@@ -38,7 +38,7 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   t.hasStrict(await run('', 'user:list'), { code: 0, stdout: 'There are no users. Create one with user:create.\n' })
   t.hasStrict(await run(`${PASSWORD}\n`, 'user:create', 'ops', '--admin'), {
     code: 0,
-    stdout: 'ops created, an admin\n'
+    stdout: 'ops created with the role admin\n'
   })
   t.hasStrict(await run(`${PASSWORD}\n`, 'user:create', 'OPS'), { code: 2, stderr: 'OPS exists already\n' })
   t.match(await run('short\n', 'user:create', 'other'), { code: 2, stderr: /8 to 256/ })

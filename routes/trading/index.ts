@@ -1,0 +1,14 @@
+// @FEAT:trading @COMP:route @TYPE:core
+import type { FastifyInstance } from 'fastify'
+
+/** All paths below /api/trading/, unknown paths too: for every signed-in caller. `request.caller` decides what they read. */
+export default async function tradingRoutes(app: FastifyInstance) {
+  app.register(signedIn, { prefix: '/api/trading' })
+}
+
+async function signedIn(trading: FastifyInstance) {
+  trading.addHook('onRequest', trading.requireSignedIn)
+  trading.addHook('onRequest', trading.refuseForeign)
+  // In this scope, so that an unknown path requires a sign-in too.
+  trading.setNotFoundHandler(trading.answerNotFound)
+}
