@@ -213,6 +213,7 @@ const tableOwners: Record<string, string> = {
   book_totals: 'trading',
   book_checks: 'trading',
   book_differences: 'trading',
+  position_adjustments: 'trading',
   instruments: 'exchanges',
   invalid_rows: 'exchanges',
   strategies: 'trading',

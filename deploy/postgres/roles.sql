@@ -83,6 +83,8 @@ to trading_service;
 -- Rows are added, and never changed or deleted, but by these functions: the first raises the number of attempts of a
 -- row that counts rejected sign-ins, the second deletes rows older than 400 days.
 grant select, insert on audit_log to trading_service;
+-- Adjustments of positions are never changed or deleted.
+grant select, insert on position_adjustments to trading_service;
 grant execute on function
   count_audited_attempts(bigint, integer, interval),
   delete_old_audit_rows(integer)

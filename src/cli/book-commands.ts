@@ -3,7 +3,9 @@ import type { Command } from 'commander'
 import type { Database } from '../database/database.ts'
 import { isZero, toDecimal } from '../domain/decimal.ts'
 import { isMarketType } from '../domain/market.ts'
-import { AdjustmentRefused, adjustBooks, openDifferencesOf } from '../trading/book-adjustment.ts'
+import type { PositionSide } from '../domain/position.ts'
+import { AdjustmentRefused } from '../trading/adjustment-refused.ts'
+import { type Adjustment, adjustBooks, openDifferencesOf } from '../trading/book-adjustment.ts'
 import { booksToVerify, recountBooks, wrongTotals } from '../trading/book-totals.ts'
 import { CommandError } from './command-error.ts'
 import { type CommandResult, succeeded } from './command-result.ts'
@@ -16,9 +18,12 @@ const TEXT = /^[^\p{Control}]{1,200}$/u
 /** Longest wait for the sums of one account, in milliseconds. */
 const VERIFY_DEADLINE_MS = 120_000
 
+const POSITION_SIDES: readonly PositionSide[] = ['BOTH', 'LONG', 'SHORT']
+
 interface AdjustOptions {
   reason: string
   id?: string
+  position?: string
 }
 
 /** Adds the commands of the books: `books:list`, `books:adjust` and `books:verify`. */
@@ -34,9 +39,10 @@ export function addBookCommands(program: Command, report: (result: CommandResult
     .description('record an adjustment of our books, by which a reported difference ends')
     .argument('<account>', 'a number as account:list shows it')
     .argument('<wallet>', 'SPOT or FUTURES')
-    .argument('<asset>')
+    .argument('<asset>', 'the asset, or with --position the symbol of a position')
     .argument('<amount>', 'what our books change by: the difference, as books:list shows it')
     .requiredOption('--reason <text>', 'why; 1 to 200 characters')
+    .option('--position <side>', 'adjusts a position of a perpetual: BOTH, LONG or SHORT')
     .option('--id <text>', 'identifies the adjustment; needed for a part of the difference')
     .action((account: string, wallet: string, asset: string, amount: string, options: AdjustOptions) =>
       run('books:adjust', (database, audit) => adjust(database, audit, { account, wallet, asset, amount, ...options }))
@@ -80,6 +86,25 @@ interface AdjustArguments extends AdjustOptions {
 }
 
 async function adjust(database: Database, audit: Audit, given: AdjustArguments): Promise<CommandResult> {
+  const adjustment = adjustmentOf(given)
+  const { accountId, amount, reason } = adjustment
+  const what = [given.wallet.toUpperCase(), given.asset, given.position?.toUpperCase()].filter(Boolean).join(' ')
+  try {
+    const left = await database.transaction(async tx => {
+      const left = await adjustBooks(tx, adjustment)
+      if (left !== null) await audit(`${accountId} ${what} ${amount}: ${reason}`)(tx)
+      return left
+    })
+    if (left === null) return succeeded('this adjustment was recorded before')
+    return succeeded(`adjusted account ${accountId} ${what} by ${amount}; the difference is ${left} now`)
+  } catch (err) {
+    if (err instanceof AdjustmentRefused) throw new CommandError(err.message, { cause: err })
+    throw err
+  }
+}
+
+/** @throws {CommandError} for an argument that is not valid */
+function adjustmentOf(given: AdjustArguments): Adjustment {
   const { account: accountId, asset, reason, id } = given
   const wallet = given.wallet.toUpperCase()
   const amount = toDecimal(given.amount)
@@ -90,18 +115,11 @@ async function adjust(database: Database, audit: Audit, given: AdjustArguments):
   for (const [name, text] of Object.entries({ reason, ...(id !== undefined && { id }) })) {
     if (!TEXT.test(text)) throw new CommandError(`--${name} has 1 to 200 characters`)
   }
-  try {
-    const left = await database.transaction(async tx => {
-      const left = await adjustBooks(tx, { accountId, wallet, asset, amount, reason, id })
-      if (left !== null) await audit(`${accountId} ${wallet} ${asset} ${amount}: ${reason}`)(tx)
-      return left
-    })
-    if (left === null) return succeeded('this adjustment was recorded before')
-    return succeeded(`adjusted account ${accountId} ${wallet} ${asset} by ${amount}; the difference is ${left} now`)
-  } catch (err) {
-    if (err instanceof AdjustmentRefused) throw new CommandError(err.message, { cause: err })
-    throw err
-  }
+  if (given.position === undefined) return { accountId, wallet, asset, amount, reason, id }
+  const positionSide = POSITION_SIDES.find(side => side === given.position?.toUpperCase())
+  if (positionSide === undefined) throw new CommandError('--position is BOTH, LONG or SHORT')
+  if (wallet !== 'FUTURES') throw new CommandError('a position is of FUTURES')
+  return { accountId, symbol: asset, positionSide, amount, reason, id }
 }
 
 /** The exit code is 1 when a total is wrong. */

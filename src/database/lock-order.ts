@@ -43,6 +43,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['strategies'] },
   { tables: ['strategy_accounts'] },
   { tables: ['strategy_capital'] },
+  { tables: ['position_adjustments'] },
   { tables: ['orders'] },
   { tables: ['strategy_positions'] },
   { tables: ['trade_executions'] },

@@ -22,7 +22,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   balance_readings: 'account_id int8, attempted_at timestamptz, emptied jsonb, incomplete jsonb, read_at timestamptz',
   book_checks: 'account_id int8, attempted_at timestamptz, compared_at timestamptz, subject text',
   book_differences:
-    'account_id int8, asset text, causes jsonb, difference numeric, difference_id int8, explained_at timestamptz, explained_by text, last_checked_at timestamptz, market_type text, ours numeric, position_side text, read_at timestamptz, runs int4, since timestamptz, symbol text, theirs numeric, unexplained_at timestamptz, wallet text',
+    'account_id int8, asset text, causes jsonb, difference numeric, difference_id int8, entry_price numeric, exchange_symbol text, explained_at timestamptz, explained_by text, last_checked_at timestamptz, mark_price numeric, market_type text, ours numeric, position_side text, read_at timestamptz, runs int4, since timestamptz, symbol text, theirs numeric, unexplained_at timestamptz, wallet text',
   book_totals: 'account_id int8, amount numeric, asset text, rounded int8, source text, wallet text',
   cache_command_results: 'command_id int8, exchange int4, instance_id text, price int4',
   cache_commands: 'actor text, at timestamptz, command_id int8, filter jsonb',
@@ -55,6 +55,8 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   outbox:
     'attempts int4, chat_id text, created_at timestamptz, dedupe_key text, delivered_at timestamptz, error_code text, given_up_at timestamptz, leased_by text, leased_until timestamptz, message_id int8, next_attempt_at timestamptz, text text',
   performance_progress: 'is_only bool, recorded_until timestamptz',
+  position_adjustments:
+    'account_id int8, adjustment_id int8, amount numeric, at timestamptz, idempotency_key text, market_type text, position_side text, reason text, symbol text',
   replaced_executions:
     'account_id int8, currency text, exchange_trade_id text, executed_at timestamptz, execution_id int8, fee_value numeric, order_id int8, price numeric, quantity numeric, realized_pnl numeric, replaced_at timestamptz, side text, strategy_account_id int8',
   replicas:

@@ -51,7 +51,8 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '045.do.holder-of-position.sql': '0.1.0',
   '046.do.rights-of-supersede.sql': '0.1.0',
   '047.do.fill-symbols.sql': '0.1.0',
-  '048.do.open-orders-seen.sql': '0.1.0'
+  '048.do.open-orders-seen.sql': '0.1.0',
+  '062.do.position-adjustments.sql': '0.1.0'
 }
 
 /** The version of this service, from package.json when it was built: `0.3.0-rc.1` counts as `0.3.0`. */

@@ -4,6 +4,9 @@ import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Decimal } from '../domain/decimal.ts'
 import { Exact } from '../domain/decimal.ts'
 import type { MarketType } from '../domain/market.ts'
+import { AdjustmentRefused } from './adjustment-refused.ts'
+import type { ListedPosition } from './book-comparison.ts'
+import { type PositionAdjustment, recordPositionAdjustment } from './position-adjustment.ts'
 
 /** A difference that is not explained, reported or not. */
 export interface OpenDifference {
@@ -40,11 +43,8 @@ export async function openDifferencesOf(sql: Sql | TransactionSql): Promise<Open
   }))
 }
 
-/** A change of our books by an admin, so that they agree with the exchange. */
-export interface Adjustment {
+interface CommonAdjustment {
   accountId: string
-  wallet: MarketType
-  asset: string
   /** Signed: what our value changes by. Not zero. */
   amount: Decimal
   reason: string
@@ -52,26 +52,30 @@ export interface Adjustment {
   id?: string | undefined
 }
 
-/** Why an adjustment is not recorded. */
-export class AdjustmentRefused extends Error {
-  override name = 'AdjustmentRefused'
+/** A change of what a wallet has of an asset. */
+export interface AssetAdjustment extends CommonAdjustment {
+  wallet: MarketType
+  asset: string
 }
 
+/** A change of our books by an admin, so that they agree with the exchange. */
+export type Adjustment = AssetAdjustment | PositionAdjustment
+
 /**
- * Records an adjustment of a reported difference as a ledger entry. The difference ends, or becomes smaller.
- * Idempotent by the id, or by the difference.
+ * Records an adjustment of a reported difference: of an asset as a ledger entry, of a position as `recordPositionAdjustment`
+ * does. The difference ends, or becomes smaller. Idempotent by the id, or by the difference.
  *
  * @returns what is left of the difference; null when the adjustment was recorded before
- * @throws {AdjustmentRefused} without a reported difference, for an amount that exceeds it, and for one that is only a
- *   part of it and has no id
+ * @throws {AdjustmentRefused} without a reported difference, for an amount that exceeds it, for one that is only a part of
+ *   it and has no id, and for a position whose price, base or quote is not known
  */
 export async function adjustBooks(tx: TransactionSql, adjustment: Adjustment): Promise<Decimal | null> {
-  const { accountId, wallet, asset, amount, reason } = adjustment
+  const { accountId, amount } = adjustment
   const found = await latestDifference(tx, adjustment)
   const entryId = adjustment.id ?? (found === undefined ? undefined : `difference ${found.differenceId}`)
   if (entryId !== undefined && (await isRecorded(tx, adjustment, entryId))) return null
   if (found === undefined || found.isExplained) {
-    throw new AdjustmentRefused(`account ${accountId} has no reported difference of ${asset} in ${wallet}`)
+    throw new AdjustmentRefused(`account ${accountId} has no reported difference of ${nameOf(adjustment)}`)
   }
   const difference = new Exact(found.difference)
   const change = new Exact(amount)
@@ -81,9 +85,11 @@ export async function adjustBooks(tx: TransactionSql, adjustment: Adjustment): P
   if (entryId === undefined || (adjustment.id === undefined && !change.eq(difference))) {
     throw new AdjustmentRefused(`the difference is ${found.difference}: a part of it needs --id`)
   }
-  await tx`
-    insert into ledger_entries (account_id, wallet, asset, amount, kind, exchange_kind, exchange_entry_id, at)
-    values (${accountId}, ${wallet}, ${asset}, ${amount}, 'adjustment', ${reason}, ${entryId}, now())`
+  const isNew = isOfPosition(adjustment)
+    ? await recordPositionAdjustment(tx, adjustment, entryId, found.listed)
+    : await recordEntry(tx, adjustment, entryId)
+  // Another transaction recorded it since.
+  if (!isNew && (await isRecorded(tx, adjustment, entryId))) return null
   const changed = await tx`
     update book_differences set ours = ours + ${amount}::numeric, difference = difference - ${amount}::numeric,
       explained_at = case when difference = ${amount}::numeric then now() end,
@@ -93,35 +99,65 @@ export async function adjustBooks(tx: TransactionSql, adjustment: Adjustment): P
   return difference.minus(change).toFixed()
 }
 
+function isOfPosition(adjustment: Adjustment): adjustment is PositionAdjustment {
+  return 'positionSide' in adjustment
+}
+
+function nameOf(adjustment: Adjustment): string {
+  return isOfPosition(adjustment)
+    ? `the position ${adjustment.symbol} ${adjustment.positionSide}`
+    : `${adjustment.asset} in ${adjustment.wallet}`
+}
+
+/** @returns false when it is recorded */
+async function recordEntry(tx: TransactionSql, adjustment: AssetAdjustment, entryId: string): Promise<boolean> {
+  const { accountId, wallet, asset, amount, reason } = adjustment
+  const { count } = await tx`
+    insert into ledger_entries (account_id, wallet, asset, amount, kind, exchange_kind, exchange_entry_id, at)
+    values (${accountId}, ${wallet}, ${asset}, ${amount}, 'adjustment', ${reason}, ${entryId}, now())
+    on conflict do nothing`
+  return count > 0
+}
+
 interface FoundDifference {
   differenceId: string
   difference: Decimal
   isExplained: boolean
+  /** Of a position: as its exchange listed it, null where it listed none. */
+  listed: ListedPosition | null
 }
 
-/** The reported difference of an asset that began last. */
-async function latestDifference(
-  tx: TransactionSql,
-  { accountId, wallet, asset }: Adjustment
-): Promise<FoundDifference | undefined> {
-  const [row] = await tx<{ difference_id: string; difference: Decimal; is_explained: boolean }[]>`
-    select difference_id, trim_scale(difference)::text as difference, explained_at is not null as is_explained
+/** The reported difference of an asset or a position that began last. */
+async function latestDifference(tx: TransactionSql, adjustment: Adjustment): Promise<FoundDifference | undefined> {
+  const key = isOfPosition(adjustment)
+    ? tx`market_type = 'FUTURES' and symbol = ${adjustment.symbol} and position_side = ${adjustment.positionSide}`
+    : tx`wallet = ${adjustment.wallet} and asset = ${adjustment.asset}`
+  const [row] = await tx<
+    (FoundDifference & { exchangeSymbol: string | null } & Omit<ListedPosition, 'exchangeSymbol'>)[]
+  >`
+    select difference_id as "differenceId", trim_scale(difference)::text as difference,
+      explained_at is not null as "isExplained", exchange_symbol as "exchangeSymbol", entry_price::text as "entryPrice",
+      mark_price::text as "markPrice"
     from book_differences
-    where account_id = ${accountId} and wallet = ${wallet} and asset = ${asset} and unexplained_at is not null
+    where account_id = ${adjustment.accountId} and ${key} and unexplained_at is not null
     order by difference_id desc limit 1`
   if (row === undefined) return undefined
-  return { differenceId: row.difference_id, difference: row.difference, isExplained: row.is_explained }
+  const { exchangeSymbol, entryPrice, markPrice, ...rest } = row
+  return { ...rest, listed: exchangeSymbol === null ? null : { exchangeSymbol, entryPrice, markPrice } }
 }
 
 /** @throws {AdjustmentRefused} when another adjustment has the id */
-async function isRecorded(
-  tx: TransactionSql,
-  { accountId, wallet, asset, amount }: Adjustment,
-  entryId: string
-): Promise<boolean> {
-  const [row] = await tx<{ is_same: boolean }[]>`
-    select asset = ${asset} and amount = ${amount}::numeric as is_same from ledger_entries
-    where account_id = ${accountId} and wallet = ${wallet} and kind = 'adjustment' and exchange_entry_id = ${entryId}`
+async function isRecorded(tx: TransactionSql, adjustment: Adjustment, entryId: string): Promise<boolean> {
+  const { accountId, amount } = adjustment
+  const [row] = isOfPosition(adjustment)
+    ? await tx<{ is_same: boolean }[]>`
+        select symbol = ${adjustment.symbol} and position_side = ${adjustment.positionSide} and amount = ${amount}::numeric
+          as is_same
+        from position_adjustments where account_id = ${accountId} and idempotency_key = ${entryId}`
+    : await tx<{ is_same: boolean }[]>`
+        select asset = ${adjustment.asset} and amount = ${amount}::numeric as is_same from ledger_entries
+        where account_id = ${accountId} and wallet = ${adjustment.wallet} and kind = 'adjustment'
+          and exchange_entry_id = ${entryId}`
   if (row?.is_same === false) throw new AdjustmentRefused(`another adjustment has the id ${entryId}`)
   return row !== undefined
 }

@@ -22,6 +22,8 @@ export interface Compared extends BookKey {
   isEqual: boolean
   /** When the exchange was read, ISO 8601 with microseconds. */
   readAt: string
+  /** The position as the exchange listed it; null for an asset, and where it listed none. */
+  listed: ListedPosition | null
   /** The difference that is recorded; null when there is none. */
   open: {
     differenceId: string
@@ -30,6 +32,13 @@ export interface Compared extends BookKey {
     /** Whether our value as it was when the exchange was read before is equal to that of the exchange by now. */
     wasInFlight: boolean
   } | null
+}
+
+/** How an exchange lists a position. Prices are null where it reports none. */
+export interface ListedPosition {
+  exchangeSymbol: string
+  entryPrice: Decimal | null
+  markPrice: Decimal | null
 }
 
 interface ComparedRow {
@@ -156,6 +165,7 @@ export function comparedOf(row: ComparedRow): Compared {
     difference,
     isEqual: is_equal,
     readAt: read_at,
+    listed: null,
     open:
       difference_id === null
         ? null

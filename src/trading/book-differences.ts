@@ -88,14 +88,15 @@ async function insertDifferences(tx: TransactionSql, begun: readonly Compared[])
   if (begun.length === 0) return
   await tx`
     insert into book_differences (
-      account_id, wallet, asset, market_type, symbol, position_side, ours, theirs, difference, runs, since, read_at
+      account_id, wallet, asset, market_type, symbol, position_side, ours, theirs, difference, runs, since, read_at,
+      exchange_symbol, entry_price, mark_price
     )
     select account_id, case when side = '' then subject end, case when side = '' then name end,
       case when side <> '' then 'FUTURES' end, case when side <> '' then name end, nullif(side, ''),
-      ours, theirs, difference, 1, read_at, read_at
+      ours, theirs, difference, 1, read_at, read_at, exchange_symbol, entry_price, mark_price
     from jsonb_to_recordset(${JSON.stringify(begun.map(rowOf))}::text::jsonb) as r (
       account_id bigint, subject text, name text, side text, ours numeric, theirs numeric, difference numeric,
-      read_at timestamptz
+      read_at timestamptz, exchange_symbol text, entry_price numeric, mark_price numeric
     )
     order by account_id, subject, name, side
     on conflict do nothing`
@@ -107,10 +108,12 @@ async function continueDifferences(tx: TransactionSql, lasting: readonly Compare
   const rows = lasting.map(one => ({ ...rowOf(one), difference_id: one.open?.differenceId }))
   const due = await tx<{ difference_id: string }[]>`
     update book_differences d set ours = r.ours, theirs = r.theirs, difference = r.difference, read_at = r.read_at,
+      exchange_symbol = r.exchange_symbol, entry_price = r.entry_price, mark_price = r.mark_price,
       runs = d.runs + 1, last_checked_at = now(),
       unexplained_at = case when d.runs + 1 >= ${RUNS_UNTIL_REPORTED} then coalesce(d.unexplained_at, now()) end
     from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as r (
-      difference_id bigint, ours numeric, theirs numeric, difference numeric, read_at timestamptz
+      difference_id bigint, ours numeric, theirs numeric, difference numeric, read_at timestamptz, exchange_symbol text,
+      entry_price numeric, mark_price numeric
     ), book_differences before
     where d.difference_id = r.difference_id and d.explained_at is null and r.read_at > d.read_at
       and before.difference_id = d.difference_id
@@ -185,6 +188,18 @@ function knownGaps(tx: TransactionSql) {
   )`
 }
 
-function rowOf({ accountId, subject, name, side, ours, theirs, difference, readAt }: Compared) {
-  return { account_id: accountId, subject, name, side, ours, theirs, difference, read_at: readAt }
+function rowOf({ accountId, subject, name, side, ours, theirs, difference, readAt, listed }: Compared) {
+  return {
+    account_id: accountId,
+    subject,
+    name,
+    side,
+    ours,
+    theirs,
+    difference,
+    read_at: readAt,
+    exchange_symbol: listed?.exchangeSymbol ?? null,
+    entry_price: listed?.entryPrice ?? null,
+    mark_price: listed?.markPrice ?? null
+  }
 }

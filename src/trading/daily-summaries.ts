@@ -4,11 +4,11 @@ import { usersWithChats } from '../auth/user-table.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { daysWithLaterFlows, type EquityOfDay, equityOfDay } from './equity-of-day.ts'
-import { isOpening } from './openings.ts'
 import { winRate } from './performance-metrics.ts'
 import { byIndex, type PlanOptions, unseen, unseenSince } from './performance-store.ts'
 import { changedExecutions } from './replaced-executions.ts'
 import { roundTripResult } from './round-trips.ts'
+import { isUntraded } from './untraded-executions.ts'
 
 /** For this long after the end of a day, the unrealised PnL of now is that of the day's end: later, prices differ too much. */
 const HELD_HOURS = 3
@@ -248,7 +248,7 @@ function tradedPerCurrency(tx: TransactionSql) {
         ${roundTripResult(tx)} as round_trip
       from trade_executions e
       where e.account_id = account.account_id and e.executed_at >= begins and e.executed_at < ends
-        and not ${isOpening(tx)}
+        and not ${isUntraded(tx)}
       ${byIndex(tx)}
     ) e
     group by account_id, currency`

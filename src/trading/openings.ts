@@ -8,15 +8,8 @@ import type { PositionSide } from '../domain/position.ts'
 import { CATALOGUE } from '../exchanges/catalogue.ts'
 import { recountBooks } from './book-totals.ts'
 import type { FillReading, Holdings } from './fill-readings.ts'
-import { writeChanges } from './order-writes.ts'
-import { bookEntries, type Entry } from './position-ledger.ts'
-
-/** Prefix of the trade id of an execution that is an opening position. */
-const OPENING = 'opening:'
-/** SQL expression: whether an execution is an opening position, which was not traded. */
-export function isOpening(tx: TransactionSql) {
-  return tx`starts_with(exchange_trade_id, ${OPENING})`
-}
+import { OPENING } from './untraded-executions.ts'
+import { bookUntraded, endedHoldings, type Holder, type UntradedChange } from './untraded-positions.ts'
 
 /** Upbit and Bithumb write times in whole seconds. */
 const MARGIN_MS = SECOND
@@ -58,20 +51,6 @@ export async function openingState(
   return row?.unread === false ? 'ready' : 'pending'
 }
 
-/** A position that was held at the opening and is not explained by recorded executions. */
-interface Remainder {
-  symbol: string
-  exchangeSymbol: string
-  positionSide: PositionSide
-  /** Signed, never zero. */
-  quantity: Decimal
-  price: Decimal
-  isMarkPrice: boolean
-  pair: Pair
-  strategyAccountId: string | null
-  at: Date
-}
-
 /** The pair of a symbol of perpetuals, as the exchange writes it; null when it is not known. */
 export type PairOfSymbol = (exchangeSymbol: string) => Pair | null
 
@@ -93,7 +72,7 @@ export async function recordOpening(
   openings: readonly PendingOpening[],
   pairOfSymbol: PairOfSymbol
 ): Promise<number | null> {
-  const remainders: Remainder[] = []
+  const remainders: UntradedChange[] = []
   for (const { marketType, opening } of openings) {
     if (marketType !== 'FUTURES') continue
     for (const row of await positionsAt(tx, account.accountId, opening)) {
@@ -102,7 +81,7 @@ export async function recordOpening(
       remainders.push(...remaindersOf(row, pair, new Date(opening.until)))
     }
   }
-  await bookRemainders(tx, account.accountId, remainders)
+  await bookUntraded(tx, account.accountId, remainders, { orderType: 'OPENING', tradeId: id => `${OPENING}${id}` })
   for (const one of openings) await recordEntries(tx, account, one)
   await recountBooks(tx, [account.accountId])
   return remainders.length
@@ -136,7 +115,7 @@ interface PositionRow {
   entry_price: Decimal | null
   mark_price: Decimal | null
   /** Who held how much of it then, by the recorded executions: the largest first. */
-  holders: { id: string | null; quantity: Decimal; entry_price: Decimal | null }[]
+  holders: Holder[]
   /** The strategy with the newest order of the symbol. */
   ordered_by: string | null
 }
@@ -192,83 +171,25 @@ async function positionsAt(tx: TransactionSql, accountId: string, opening: Holdi
  * What changes our positions into those of the exchange. Positions in excess end at their own entry price, the largest
  * first: none of them crosses zero, and nothing is realised. What remains is opened at the price of the exchange.
  */
-function remaindersOf(row: PositionRow, pair: Pair, at: Date): Remainder[] {
+function remaindersOf(row: PositionRow, pair: Pair, at: Date): UntradedChange[] {
   const { symbol, exchange_symbol: exchangeSymbol, position_side: positionSide, holders } = row
   const of = { symbol, exchangeSymbol, positionSide, pair, at }
   const ours = holders.reduce((sum, { quantity }) => sum.plus(quantity), new Exact(0))
-  // Positions that add up to zero end, too, where the exchange has none.
-  const isGone = row.theirs === null
-  let rest = new Exact(row.theirs ?? 0).minus(ours)
-  const remainders: Remainder[] = []
-  for (const { id, quantity, entry_price } of holders) {
-    const held = new Exact(quantity)
-    if (held.eq(0) || !(isGone || held.s !== rest.s) || (!isGone && rest.eq(0))) continue
-    const ended = isGone || held.abs().lt(rest.abs()) ? held.neg() : rest
-    rest = rest.minus(ended)
-    const price = entry_price ?? '0'
-    remainders.push({ ...of, quantity: ended.toFixed(), price, isMarkPrice: false, strategyAccountId: id })
-  }
-  if (isGone || rest.eq(0)) return remainders
+  const { ended, rest } =
+    row.theirs === null ? allEnded(holders) : endedHoldings(holders, new Exact(row.theirs).minus(ours))
+  const remainders = ended.map(({ holder, quantity }): UntradedChange => {
+    const price = holder.entry_price ?? '0'
+    return { ...of, quantity: quantity.toFixed(), price, isMarkPrice: false, strategyAccountId: holder.id }
+  })
+  if (rest.eq(0)) return remainders
   const price = row.entry_price ?? row.mark_price ?? holders[0]?.entry_price ?? '0'
   const isMarkPrice = row.entry_price === null && row.mark_price !== null
   const strategyAccountId = holders.find(({ id }) => id !== null)?.id ?? row.ordered_by
   return [...remainders, { ...of, quantity: rest.toFixed(), price, isMarkPrice, strategyAccountId }]
 }
 
-async function bookRemainders(tx: TransactionSql, accountId: string, remainders: readonly Remainder[]): Promise<void> {
-  if (remainders.length === 0) return
-  const rows = remainders.map((remainder, ref) => ({
-    ref,
-    strategy_account_id: remainder.strategyAccountId,
-    symbol: remainder.symbol,
-    exchange_symbol: remainder.exchangeSymbol,
-    base: remainder.pair.base,
-    quote: remainder.pair.quote,
-    side: sideOf(remainder),
-    position_side: remainder.positionSide,
-    price: remainder.price,
-    is_mark_price: remainder.isMarkPrice,
-    quantity: new Exact(remainder.quantity).abs().toFixed(),
-    at: remainder.at
-  }))
-  const inserted = await tx<{ order_id: string }[]>`
-    insert into orders (
-      strategy_account_id, account_id, market_type, symbol, exchange_symbol, base, quote, origin, side, position_side,
-      order_type, price, is_mark_price, quantity, filled_quantity, average_price, status, created_at
-    )
-    select strategy_account_id, ${accountId}, 'FUTURES', symbol, exchange_symbol, base, quote, 'external', side,
-      position_side, 'OPENING', price, is_mark_price, quantity, quantity, price, 'filled', at
-    from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as r (
-      ref int, strategy_account_id bigint, symbol text, exchange_symbol text, base text, quote text, side text,
-      position_side text, price numeric, is_mark_price boolean, quantity numeric, at timestamptz
-    )
-    order by ref returning order_id`
-  const entries = remainders.map((remainder, index): Entry => {
-    const orderId = inserted[index]?.order_id
-    if (orderId === undefined) throw new Error('an order was not inserted')
-    return {
-      executionId: null,
-      orderId,
-      accountId,
-      strategyAccountId: remainder.strategyAccountId,
-      marketType: 'FUTURES',
-      symbol: remainder.symbol,
-      positionSide: remainder.positionSide,
-      pair: remainder.pair,
-      exchangeTradeId: `${OPENING}${orderId}`,
-      side: sideOf(remainder),
-      price: remainder.price,
-      quantity: new Exact(remainder.quantity).abs().toFixed(),
-      fee: '0',
-      feeAsset: remainder.pair.quote,
-      feeValue: '0',
-      exchangePnl: '0',
-      executedAt: remainder.at
-    }
-  })
-  await writeChanges(tx, [], await bookEntries(tx, entries))
-}
-
-function sideOf({ quantity }: Pick<Remainder, 'quantity'>): 'BUY' | 'SELL' {
-  return new Exact(quantity).gt(0) ? 'BUY' : 'SELL'
+/** Where the exchange has no position, ours end even if they add up to zero. */
+function allEnded(holders: readonly Holder[]): ReturnType<typeof endedHoldings> {
+  const ended = holders.map(holder => ({ holder, quantity: new Exact(holder.quantity).neg() }))
+  return { ended: ended.filter(({ quantity }) => !quantity.eq(0)), rest: new Exact(0) }
 }

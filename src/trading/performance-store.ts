@@ -1,10 +1,10 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import { accountsWithoutCredentials } from '../accounts/account-table.ts'
 import type { TransactionSql } from '../database/client.ts'
-import { isOpening } from './openings.ts'
 import { performanceMetrics, winRate } from './performance-metrics.ts'
 import { changedExecutions } from './replaced-executions.ts'
 import { roundTripResult } from './round-trips.ts'
+import { isUntraded } from './untraded-executions.ts'
 
 /**
  * `recorded_at` of a row is the start of its transaction, and other transactions see the row only after its commit. A
@@ -221,7 +221,7 @@ function executedPerDay(tx: TransactionSql, timeZone: string): Fragment {
         ${roundTripResult(tx)} as round_trip
       from trade_executions e
       where e.strategy_account_id = sa.strategy_account_id and e.executed_at >= begins and e.executed_at < ends
-        and not ${isOpening(tx)}
+        and not ${isUntraded(tx)}
       ${byIndex(tx)}
     ) e
     cross join lateral (select e.currency = asked.currency as own) quoted

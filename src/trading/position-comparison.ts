@@ -9,6 +9,7 @@ import {
   comparedOf,
   comparison,
   hasUnreadFills,
+  type ListedPosition,
   openDifferences,
   READ_BEFORE
 } from './book-comparison.ts'
@@ -66,7 +67,21 @@ export async function comparePositions(tx: TransactionSql, readings: readonly Po
   if (readings.length === 0) return []
   const rows = await tx<Parameters<typeof comparedOf>[0][]>`
     with ${readPositions(tx, readings)}, ${heldPositions(tx, readings)}, ${comparison(tx)} select * from compared`
-  return rows.map(comparedOf)
+  return rows.map(row => {
+    const compared = comparedOf(row)
+    return { ...compared, listed: listedAs(compared, readings) }
+  })
+}
+
+/** The position of a key as its exchange listed it. Several of one key have no entry price in common. */
+function listedAs({ accountId, name, side }: Compared, readings: readonly PositionReading[]): ListedPosition | null {
+  const listed = readings
+    .filter(reading => reading.accountId === accountId)
+    .flatMap(({ positions }) => positions.filter(one => one.symbol === name && one.positionSide === side))
+  const [first] = listed
+  if (first === undefined) return null
+  const { exchangeSymbol, entryPrice, markPrice } = first
+  return { exchangeSymbol, entryPrice: listed.length === 1 ? entryPrice : null, markPrice }
 }
 
 /** The relations `read` and `theirs`: the accounts and the positions that were read. */

@@ -9,6 +9,7 @@ import type { PositionSide } from '../domain/position.ts'
 import { anyOf } from './any-of.ts'
 import { groupedBy } from './grouped.ts'
 import { applyChange, type Execution, type Holding, NOTHING_HELD, quantityChange } from './position-accounting.ts'
+import { isUntraded } from './untraded-executions.ts'
 
 interface PositionKey {
   accountId: string
@@ -72,6 +73,8 @@ interface KeyRow {
 interface TimelineRow extends KeyRow {
   ref: number | null
   execution_id: string | null
+  /** An opening position or an adjustment: it realises nothing, also when late executions change what was held before it. */
+  is_untraded: boolean
   side: OrderSide
   price: Decimal
   quantity: Decimal
@@ -155,7 +158,7 @@ function replay(
     const before = holding
     const step = applyChange(before, quantityChange(execution, marketType, base), new Exact(row.price))
     holding = step.holding
-    const realized = step.realizedPnl?.toFixed() ?? null
+    const realized = row.is_untraded && step.realizedPnl !== null ? '0' : (step.realizedPnl?.toFixed() ?? null)
     realizedPnl = realizedPnl.plus(realized ?? 0).minus(row.old_realized_pnl ?? 0)
     fees = fees.plus(row.fee_value ?? 0).minus(row.old_fee_value ?? 0)
     if (entry === null && isUnchanged(row, before, realized)) continue
@@ -240,7 +243,7 @@ function timeline(
         left join entry on entry.execution_id = e.execution_id
       where e.executed_at >= since.first_at and e.${tx(holders)} = ${holdersOf(tx, rows)} ${isHeldBy(tx, holders)}
     )
-    select ref, execution_id, holder_id, market_type, symbol, position_side, side, price, quantity, fee,
+    select ref, execution_id, ${isUntraded(tx)} as is_untraded, holder_id, market_type, symbol, position_side, side, price, quantity, fee,
       fee_asset, fee_value, old_fee_value, old_realized_pnl, quantity_before, entry_price_before
     from line
     order by holder_id, market_type, symbol, position_side,

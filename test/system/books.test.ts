@@ -65,3 +65,47 @@ t.test('differences are listed and adjusted, and the totals are verified and rep
   t.match(await run('books:verify', '--repair'), { code: 0, stdout: /set to the sums\n$/ })
   t.hasStrict(await run('books:verify'), { code: 0, stdout: 'the totals of 1 accounts are right\n' })
 })
+
+t.test('a difference of a position is adjusted, by its symbol and side', async t => {
+  const { url } = await migratedDatabase(t)
+  const sql = postgres(url, { max: 1 })
+  t.teardown(() => sql.end())
+  await sql`insert into users (username, password_hash) values ('ada', '')`
+  await sql`
+    insert into accounts (user_id, name, exchange, api_key_encrypted, api_secret_encrypted, key_id)
+    select user_id, 'main', 'BINANCE', '', '', 'none' from users`
+  await sql`
+    insert into ledger_entries (account_id, wallet, asset, amount, kind, exchange_kind, exchange_entry_id, at)
+    select account_id, 'FUTURES', 'USDT', 10, 'opening', 'opening', 'USDT', now() from accounts`
+  await sql`
+    insert into strategy_positions (holder_account_id, market_type, symbol, position_side, base, quote, quantity, entry_price)
+    select account_id, 'FUTURES', 'BTCUSDT', 'LONG', 'BTC', 'USDT', 3, 100 from accounts`
+  await sql`
+    insert into book_differences (
+      account_id, market_type, symbol, position_side, ours, theirs, difference, runs, since, read_at, unexplained_at
+    ) select account_id, 'FUTURES', 'BTCUSDT', 'LONG', 3, 1, -2, 3, now(), now(), now() from accounts`
+  const [account] = await sql<{ account_id: string }[]>`select account_id::text from accounts`
+  const number = account?.account_id ?? ''
+  const adjust = (wallet: string, side: string, ...words: string[]) =>
+    runCommand({ DATABASE_URL: url }, [], 'books:adjust', number, wallet, 'BTCUSDT', '-2', '--position', side, ...words)
+  const reason = ['--reason', 'closed on the site']
+  t.hasStrict(await adjust('futures', 'up', ...reason), { code: 2, stderr: '--position is BOTH, LONG or SHORT\n' })
+  t.hasStrict(await adjust('spot', 'long', ...reason), { code: 2, stderr: 'a position is of FUTURES\n' })
+  t.hasStrict(await adjust('futures', 'long', ...reason), {
+    code: 0,
+    stdout: `adjusted account ${number} FUTURES BTCUSDT LONG by -2; the difference is 0 now\n`
+  })
+  t.hasStrict(await adjust('futures', 'long', ...reason), { code: 0, stdout: 'this adjustment was recorded before\n' })
+  t.strictSame(
+    [...(await sql`select target, outcome from audit_log where action = 'books:adjust'`)],
+    [{ target: `${number} FUTURES BTCUSDT LONG -2: closed on the site`, outcome: 'succeeded' }]
+  )
+  t.strictSame(
+    [...(await sql`select trim_scale(quantity)::text as quantity from strategy_positions`)],
+    [{ quantity: '1' }]
+  )
+  t.hasStrict(await runCommand({ DATABASE_URL: url }, [], 'books:verify'), {
+    code: 0,
+    stdout: 'the totals of 1 accounts are right\n'
+  })
+})

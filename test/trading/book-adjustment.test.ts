@@ -1,10 +1,6 @@
 import t from 'tap'
-import {
-  type Adjustment,
-  AdjustmentRefused,
-  adjustBooks,
-  openDifferencesOf
-} from '../../src/trading/book-adjustment.ts'
+import { AdjustmentRefused } from '../../src/trading/adjustment-refused.ts'
+import { type AssetAdjustment, adjustBooks, openDifferencesOf } from '../../src/trading/book-adjustment.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { TestBooks } from '../support/books.ts'
 
@@ -13,7 +9,7 @@ async function differingBooks(t: Parameters<typeof TestBooks.create>[0]) {
   const books = await TestBooks.create(t)
   await books.open('USDT', '10')
   for (let round = 0; round < 3; round++) await books.round({ USDT: '7.5' })
-  const adjust = (amount: string, rest: Partial<Adjustment> = {}) =>
+  const adjust = (amount: string, rest: Partial<AssetAdjustment> = {}) =>
     books.database.transaction(tx =>
       adjustBooks(tx, {
         accountId: books.account.accountId,
