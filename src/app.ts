@@ -30,6 +30,7 @@ import replicas from '../plugins/replicas.ts'
 import request from '../plugins/request.ts'
 import scheduler from '../plugins/scheduler.ts'
 import telegram from '../plugins/telegram.ts'
+import tradingReader from '../plugins/trading-reader.ts'
 import authRoutes from '../routes/auth.ts'
 import docsRoutes from '../routes/docs.ts'
 import healthRoutes from '../routes/health.ts'
@@ -98,6 +99,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   app.register(books)
   app.register(alerts, { config })
   app.register(exchangeBudgets)
+  app.register(tradingReader, { config })
 
   app.register(probeRoutes)
   app.register(apiRoutes)

@@ -1,5 +1,9 @@
 // @FEAT:trading @COMP:route @TYPE:core
 import type { FastifyInstance } from 'fastify'
+import bookRoutes from './books.ts'
+import dailySummaryRoutes from './daily-summaries.ts'
+import equityRoutes from './equity.ts'
+import performanceRoutes from './performance.ts'
 
 /** All paths below /api/trading/, unknown paths too: for every signed-in caller. `request.caller` decides what they read. */
 export default async function tradingRoutes(app: FastifyInstance) {
@@ -11,4 +15,9 @@ async function signedIn(trading: FastifyInstance) {
   trading.addHook('onRequest', trading.refuseForeign)
   // In this scope, so that an unknown path requires a sign-in too.
   trading.setNotFoundHandler(trading.answerNotFound)
+
+  trading.register(performanceRoutes)
+  trading.register(dailySummaryRoutes)
+  trading.register(equityRoutes)
+  trading.register(bookRoutes)
 }

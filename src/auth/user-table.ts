@@ -13,3 +13,8 @@ export async function userIdOf(tx: TransactionSql, username: string): Promise<st
   const [user] = await tx<{ user_id: string }[]>`select user_id from users where lower(username) = lower(${username})`
   return user?.user_id
 }
+
+/** A subquery: the id of a user by name, without regard to case; null when there is none. */
+export function userIdOfName(sql: Sql | TransactionSql, username: string) {
+  return sql`(select user_id from users where lower(username) = lower(${username}))`
+}

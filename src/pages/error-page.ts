@@ -1,3 +1,4 @@
+import { namedWeightOf } from '../accept.ts'
 import { PASSWORD_MAX, PASSWORD_MIN } from '../auth/passwords.ts'
 import type { ErrorCode } from '../errors.ts'
 import { type Language, type MessageKey, message } from '../messages.ts'
@@ -11,25 +12,14 @@ export const PAGE_HEADERS = {
   'x-content-type-options': 'nosniff'
 }
 
-/** The weight of a media type in an `Accept` header; 0 when it is not named, or not acceptable. */
-function weightOf(type: string, accept: string): number {
-  for (const range of accept.toLowerCase().split(',')) {
-    const [name = '', ...parameters] = range.split(';').map(part => part.trim())
-    if (name !== type) continue
-    const weight = parameters.map(parameter => /^q=([\d.]+)$/.exec(parameter)?.[1]).find(q => q !== undefined)
-    return weight === undefined ? 1 : Number(weight) || 0
-  }
-  return 0
-}
-
 /**
  * Whether an error is answered with a page: a browser asks for HTML, and the target is not one of the API or a probe,
  * whose answers are JSON for every client.
  * @param path of the request, with its query
  */
 export function isAnsweredWithPage(path: string, accept = ''): boolean {
-  const html = weightOf('text/html', accept)
-  if (html === 0 || html < weightOf('application/json', accept)) return false
+  const html = namedWeightOf('text/html', accept)
+  if (html === 0 || html < namedWeightOf('application/json', accept)) return false
   return !/^\/(api|health)([/?#]|$)/.test(path)
 }
 

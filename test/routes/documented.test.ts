@@ -123,6 +123,14 @@ t.test('every route gives its successful answers as documented', async t => {
   await ask(t, admin, 'POST /api/system/cache-clear', { body: { type: 'price', dry_run: true } }, 200)
   await ask(t, admin, 'GET /api/system/exchange-metadata', {}, 200)
 
+  for (const name of document.operations.keys()) {
+    const path = name.slice('GET '.length)
+    if (!path.startsWith('/api/trading/')) continue
+    await ask(t, admin, name, {}, 200)
+    const unchanged = { path: `${path}?to=2020-01-01`, headers: { 'if-none-match': '*' } }
+    if (document.answers(name).has(304)) await ask(t, admin, name, unchanged, 304)
+  }
+
   await ask(t, admin, 'POST /api/system/test-telegram', {}, 200)
   bot.queue('getMe', failWith(401, 'Unauthorized'))
   await ask(t, admin, 'POST /api/system/test-telegram', {}, 502)
@@ -135,7 +143,9 @@ t.test('every route gives its rejections as documented', async t => {
     const json = { 'content-type': 'application/json' }
     if (statuses.has(401) && name !== 'POST /api/auth/login') await ask(t, stranger, name, { path }, 401)
     const foreign = { path, headers: { origin: 'https://elsewhere.example' } }
-    if (statuses.has(403)) await ask(t, name.includes('/system/') ? user : admin, name, foreign, 403)
+    const another = { path: `${path}?user=ada` }
+    if (statuses.has(403) && name.includes('/trading/')) await ask(t, user, name, another, 403)
+    else if (statuses.has(403)) await ask(t, name.includes('/system/') ? user : admin, name, foreign, 403)
     if (statuses.has(413)) await ask(t, admin, name, { path, body: `"${'x'.repeat(70_000)}"`, headers: json }, 413)
     if (statuses.has(415))
       await ask(t, admin, name, { path, body: '<x/>', headers: { 'content-type': 'text/xml' } }, 415)

@@ -32,7 +32,11 @@ const LEAST: Readonly<Record<string, 'public' | 'signed-in' | 'viewer' | 'admin'
   'GET /api/system/cache-stats': 'viewer',
   'POST /api/system/cache-clear': 'admin',
   'GET /api/system/exchange-metadata': 'viewer',
-  'POST /api/system/test-telegram': 'admin'
+  'POST /api/system/test-telegram': 'admin',
+  'GET /api/trading/performance': 'signed-in',
+  'GET /api/trading/daily-summaries': 'signed-in',
+  'GET /api/trading/equity': 'signed-in',
+  'GET /api/trading/books': 'signed-in'
 }
 
 const { url: DATABASE_URL } = await migratedDatabase(t)

@@ -1,0 +1,137 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import type { TransactionSql } from '../../database/client.ts'
+import { type Column, commaSeparated, type Fragment, shown } from './column.ts'
+import type { KeyType } from './cursor.ts'
+import { firstDayOf, type Moment, timestampOf } from './moment.ts'
+import type { Partition, Scope, Selection } from './scope.ts'
+
+/**
+ * A list that clients read page by page. To read a page of it at any depth, Postgres needs an index over the columns of
+ * `key`, one over the column of each partition and them, and the same with `currency` before them.
+ */
+export interface Collection {
+  /** The last part of its path, such as `daily-summaries`. */
+  name: string
+  /** The fields of an item, by the names of the columns in `source`. */
+  columns: Readonly<Record<string, Column>>
+  /**
+   * A relation with these columns and those of the key, usually the name of a table. One with a partition is joined for
+   * each of its ids, which `id` is.
+   */
+  source: (tx: TransactionSql, id: Fragment | undefined) => Fragment
+  /** How rows are selected by accounts and strategies. */
+  scope: Scope
+  /** The filters by accounts and strategies that `scope` applies. */
+  selectedBy: readonly ('account_id' | 'strategy_id')[]
+  /** The column of `from` and `to`, which is the first one of the key; without it there are no such filters. */
+  time?: { column: string; kind: 'day' | 'time' }
+  /** The column of the filter `currency`; without it there is none. */
+  currency?: { column: string; description: string }
+  /** The columns that order the items, and identify one. */
+  key: readonly (readonly [column: string, type: KeyType])[]
+  /** The order of all columns of the key. */
+  order: 'asc' | 'desc'
+  /** A time that changes whenever an item changes. With it, answers about closed days have an `ETag`. */
+  changedAt?: string
+}
+
+/** Which items of a collection. */
+export interface Filter extends Selection {
+  currency?: string | undefined
+  /** From this moment on. */
+  from?: Moment | undefined
+  /** Until before this moment. */
+  to?: Moment | undefined
+  /** The key of an item: only items after it. */
+  after?: readonly string[] | undefined
+}
+
+/** The key of a row, as hidden columns of the page. */
+const keyColumn = (index: number) => `key_${index}`
+
+/** The items of a page, in their order, with their keys. */
+export function pageOf(
+  tx: TransactionSql,
+  collection: Collection,
+  filter: Filter,
+  { limit, timeZone }: { limit: number; timeZone: string }
+): Fragment {
+  const { columns, key } = collection
+  const items = Object.entries(columns).map(([name, column]) => shown(tx, name, column))
+  const keys = key.map(([name, type], i) => tx`${keyText(tx, name, type)} as ${tx(keyColumn(i))}`)
+  const rows = rowsOf(tx, collection, filter, { limit, timeZone })
+  return tx`select ${commaSeparated(tx, [...items, ...keys])} from (${rows}) t order by ${orderBy(tx, collection)}`
+}
+
+/** Removes the key from a row of `pageOf`. @returns the key */
+export function takeKey(row: Record<string, unknown>, { key }: Collection): string[] {
+  return key.map((_, i) => {
+    const name = keyColumn(i)
+    const value = String(row[name])
+    delete row[name]
+    return value
+  })
+}
+
+/** The first `limit` rows that match, from the cursor on, with all columns of the source. */
+export function rowsOf(
+  tx: TransactionSql,
+  collection: Collection,
+  filter: Filter,
+  { limit, timeZone }: { limit: number; timeZone: string }
+): Fragment {
+  const partition = collection.scope(tx, filter)
+  const end = tx`order by ${orderBy(tx, collection)} limit ${limit}`
+  const conditions = conditionsOf(tx, collection, filter, timeZone)
+  if (partition === undefined)
+    return tx`select t.* from ${collection.source(tx, undefined)} t where ${conditions} ${end}`
+  // Each part is read by its own index. Their first rows are those of the page.
+  return tx`
+    select t.* from (${partition.ids}) part cross join lateral (
+      select t.* from ${collection.source(tx, tx`part.id`)} t where ${isOf(tx, partition)} and ${conditions} ${end}
+    ) t ${end}`
+}
+
+function isOf(tx: TransactionSql, { column }: Partition): Fragment {
+  return tx`${tx(`t.${column}`)} = part.id`
+}
+
+function conditionsOf(tx: TransactionSql, collection: Collection, filter: Filter, timeZone: string): Fragment {
+  const { time, currency } = collection
+  const conditions: Fragment[] = []
+  const bound = (moment: Moment) =>
+    time?.kind === 'day' ? firstDayOf(tx, moment, timeZone) : timestampOf(tx, moment, timeZone)
+  if (time && filter.from) conditions.push(tx`${tx(`t.${time.column}`)} >= ${bound(filter.from)}`)
+  if (time && filter.to) conditions.push(tx`${tx(`t.${time.column}`)} < ${bound(filter.to)}`)
+  if (currency && filter.currency !== undefined) conditions.push(tx`${tx(`t.${currency.column}`)} = ${filter.currency}`)
+  if (filter.after) conditions.push(isAfterKey(tx, collection, filter.after))
+  return conditions.reduce((all, one) => tx`${all} and ${one}`, tx`true`)
+}
+
+function isAfterKey(tx: TransactionSql, { key, order }: Collection, after: readonly string[]): Fragment {
+  const names = commaSeparated(
+    tx,
+    key.map(([name]) => tx`${tx(`t.${name}`)}`)
+  )
+  // The driver would cut the microseconds of a time.
+  const values = key.map(([, type], i) => tx`${after[i] ?? null}::text::${tx.unsafe(type)}`)
+  const [first, firstValue] = [key[0]?.[0] ?? '', values[0] ?? tx`null`]
+  const all = commaSeparated(tx, values)
+  // By the first column alone, Postgres finds the place in an index that has another column before it, too.
+  return order === 'desc'
+    ? tx`${tx(`t.${first}`)} <= ${firstValue} and (${names}) < (${all})`
+    : tx`${tx(`t.${first}`)} >= ${firstValue} and (${names}) > (${all})`
+}
+
+function orderBy(tx: TransactionSql, { key, order }: Collection): Fragment {
+  return commaSeparated(
+    tx,
+    key.map(([name]) => tx`${tx(`t.${name}`)} ${order === 'desc' ? tx`desc` : tx`asc`}`)
+  )
+}
+
+function keyText(tx: TransactionSql, name: string, type: KeyType): Fragment {
+  const column = tx(`t.${name}`)
+  if (type === 'timestamptz') return tx`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+  return tx`${column}::text`
+}

@@ -1,0 +1,130 @@
+// @FEAT:trading @COMP:service @TYPE:core
+import { createHash } from 'node:crypto'
+import type { TransactionSql } from '../../database/client.ts'
+import type { Database } from '../../database/database.ts'
+import { type Collection, type Filter, pageOf, rowsOf, takeKey } from './collection.ts'
+import { csvLine, type Value } from './csv.ts'
+import { cursorOf } from './cursor.ts'
+import { timestampOf } from './moment.ts'
+
+/** How many items of a stream are in memory at once, and are read by one statement. */
+export const STREAM_PAGE = 500
+/** Longest wait for one page, in milliseconds. */
+const PAGE_DEADLINE_MS = 5_000
+/** A version is of at most so many items: that of more would take as long as a part of the answer. */
+const MAX_VERSIONED = 100_000
+/** Changes when the same items are shown in another way. */
+const REPRESENTATION = 1
+
+/** An item of a collection. Its fields are the columns of the collection. */
+export type Item = Record<string, Value>
+
+/** Items of one collection, as one request asks for them. */
+export interface Reading {
+  collection: Collection
+  filter: Filter
+  /** Items at most; undefined: all. */
+  limit: number | undefined
+}
+
+/** A page of a collection. */
+export interface Page {
+  /** The database time of the page: what was committed before it is in the page. */
+  asOf: string
+  items: Item[]
+  /** The key of the last item, when more items follow. */
+  lastKey: string[] | undefined
+  /** The cursor of the next page; null on the last one. */
+  next: string | null
+}
+
+/**
+ * Reads the collections of trading data. Each page is a read-only transaction with a deadline, which the server applies,
+ * too.
+ */
+export class TradingReader {
+  readonly #database: Database
+  readonly #timeZone: string
+
+  /** @param timeZone IANA name: a day is a day of this zone */
+  constructor(database: Database, timeZone: string) {
+    this.#database = database
+    this.#timeZone = timeZone
+  }
+
+  /** Reads one page. @throws {DatabaseUnavailableError} */
+  async page({ collection, filter }: Reading, limit: number): Promise<Page> {
+    const [as, rows] = await this.#read(collection, tx =>
+      Promise.all([
+        tx<{ as_of: string }[]>`
+          select to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as as_of`,
+        // One more shows whether there is a next page.
+        tx<Item[]>`${pageOf(tx, collection, filter, { limit: limit + 1, timeZone: this.#timeZone })}`
+      ])
+    )
+    const keys = rows.map(row => takeKey(row, collection))
+    const lastKey = rows.length > limit ? keys[limit - 1] : undefined
+    return {
+      asOf: as[0]?.as_of ?? '',
+      items: rows.slice(0, limit),
+      lastKey,
+      next: lastKey === undefined ? null : cursorOf(collection.name, lastKey)
+    }
+  }
+
+  /**
+   * The lines of a page as CSV, with a header, and of the pages after it, unless the reading has a limit. At most two pages
+   * are in memory. The caller ends it early by its `return`.
+   * @throws {DatabaseUnavailableError}
+   */
+  async *csv(reading: Reading, first: Page): AsyncGenerator<string, void> {
+    const names = Object.keys(reading.collection.columns)
+    const lines = ({ items }: Page) => items.map(item => csvLine(names.map(name => item[name] ?? null))).join('')
+    yield csvLine(names) + lines(first)
+    let page = first
+    while (reading.limit === undefined && page.lastKey !== undefined) {
+      page = await this.page({ ...reading, filter: { ...reading.filter, after: page.lastKey } }, STREAM_PAGE)
+      yield lines(page)
+    }
+  }
+
+  /**
+   * Identifies the present content of an answer about days that are over: it changes when one of the items is computed
+   * again, added or removed.
+   * @param format of the answer
+   * @returns undefined when the days are not over, the collection has no versions, or the items are too many
+   * @throws {DatabaseUnavailableError}
+   */
+  async version({ collection, filter, limit }: Reading, format: string): Promise<string | undefined> {
+    const { changedAt } = collection
+    const { to } = filter
+    if (changedAt === undefined || to === undefined) return undefined
+    const timeZone = this.#timeZone
+    const [row] = await this.#read(
+      collection,
+      tx => tx<{ closed: boolean; items: number; changes: string }[]>`
+        with day as materialized (
+          select ${timestampOf(tx, to, timeZone)} <= day_begin((now() at time zone ${timeZone}::text)::date, ${timeZone}) as closed
+        )
+        select closed, found.* from day cross join lateral (
+          select count(*)::int as items,
+            coalesce(sum((extract(epoch from ${tx(changedAt)}) * 1000000)::bigint), 0)::text as changes
+          from (${rowsOf(tx, collection, filter, { limit: (limit ?? MAX_VERSIONED) + 1, timeZone })}) t
+          where day.closed
+        ) found`
+    )
+    if (!row?.closed || row.items > MAX_VERSIONED) return undefined
+    const parts = [REPRESENTATION, format, collection.name, filter, limit, row.items, row.changes]
+    return createHash('sha256').update(JSON.stringify(parts)).digest('base64url').slice(0, 27)
+  }
+
+  #read<T>({ name }: Collection, work: (tx: TransactionSql) => Promise<T>): Promise<T> {
+    const readOnly = async (tx: TransactionSql) => {
+      // Sent before the first statement and together with it.
+      const mode = tx`set transaction read only`.execute()
+      const [, result] = await Promise.all([mode, work(tx)])
+      return result
+    }
+    return this.#database.transaction(readOnly, { deadlineMs: PAGE_DEADLINE_MS, kind: `read ${name}` })
+  }
+}
