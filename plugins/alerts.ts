@@ -3,18 +3,22 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { notReady } from '../src/health/verdict.ts'
+import { operatorChatId } from '../src/notifications/operator-chat.ts'
+import { webhookMessage } from '../src/notifications/outbox.ts'
 
 /** Deadline of a message that is sent without the outbox, in milliseconds. */
 const DIRECT_MS = 10_000
 
-/** Owns the evaluation of alerts. Without a bot or a chat there are none. */
+/** Owns the evaluation of alerts. Without a bot and its chat, and without a webhook, there are none. */
 async function alerts(app: FastifyInstance, { config }: { config: Config }) {
-  const { TELEGRAM_BOT_TOKEN: token, TELEGRAM_CHAT_ID: chatId, LANGUAGE: language, TIME_ZONE: timeZone } = config
-  if (token === undefined || chatId === undefined) return
+  const { LANGUAGE: language, TIME_ZONE: timeZone } = config
+  const { db, log, scheduler, telegram, webhook, health } = app
+  const chatId = operatorChatId(config)
+  if (chatId === undefined && webhook === undefined) return
   const { AlertRunner } = await import('../src/alerts/alert-runner.ts')
-  const { db, log, scheduler, telegram, health } = app
   const jobs = scheduler.jobs.filter(({ scope }) => scope === 'cluster')
   const closing = new AbortController()
+  const direct = { deadlineMs: DIRECT_MS, signal: closing.signal }
   const runner = new AlertRunner({
     database: db,
     outbox: telegram.outbox,
@@ -29,7 +33,10 @@ async function alerts(app: FastifyInstance, { config }: { config: Config }) {
       const snapshot = health.state.snapshot()
       return snapshot.draining || !snapshot.started ? null : (notReady(snapshot) ?? null)
     },
-    sendDirectly: text => telegram.send({ chatId, text }, { deadlineMs: DIRECT_MS, signal: closing.signal })
+    sendDirectly: {
+      ...(chatId !== undefined && { telegram: ({ text }) => telegram.send({ chatId, text }, direct) }),
+      ...(webhook && { webhook: message => webhook.send(webhookMessage(message), direct) })
+    }
   })
   app.startUpSteps.alerts = async () => {
     runner.start()
@@ -41,4 +48,8 @@ async function alerts(app: FastifyInstance, { config }: { config: Config }) {
   })
 }
 
-export default fp(alerts, { name: 'alerts', fastify: '5.x', dependencies: ['db', 'health', 'scheduler', 'telegram'] })
+export default fp(alerts, {
+  name: 'alerts',
+  fastify: '5.x',
+  dependencies: ['db', 'health', 'scheduler', 'telegram', 'webhook']
+})

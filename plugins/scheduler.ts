@@ -5,6 +5,7 @@ import type { Config } from '../src/config.ts'
 import { minutePrices } from '../src/exchanges/minute-prices.ts'
 import { mayRunJobs } from '../src/health/verdict.ts'
 import { jobTable } from '../src/jobs/index.ts'
+import { operatorChatId } from '../src/notifications/operator-chat.ts'
 import type { Job } from '../src/scheduler/job.ts'
 import { createRunSeries, recordRunEnd, reportScheduler } from '../src/scheduler/metrics.ts'
 import { ABORT_GRACE_MS } from '../src/scheduler/run.ts'
@@ -40,7 +41,7 @@ async function scheduler(app: FastifyInstance, { config, jobs: given }: Schedule
       instruments: exchanges.instruments,
       minutePrice: minutePrices(exchanges),
       outbox: telegram.outbox,
-      operatorChatId: config.TELEGRAM_BOT_TOKEN === undefined ? undefined : config.TELEGRAM_CHAT_ID,
+      operatorChatId: operatorChatId(config),
       language: config.LANGUAGE,
       timeZone: config.TIME_ZONE
     })

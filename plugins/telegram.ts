@@ -5,7 +5,7 @@ import type { Config } from '../src/config.ts'
 import type { Metrics } from '../src/metrics/metrics.ts'
 import { countTelegramCall, reportOutbox } from '../src/notifications/metrics.ts'
 import { Outbox, outboxDepth } from '../src/notifications/outbox.ts'
-import { OutboxSender, type OutboxSenderOptions } from '../src/notifications/outbox-sender.ts'
+import { OutboxSender } from '../src/notifications/outbox-sender.ts'
 import { telegramDetails } from '../src/notifications/telegram-check.ts'
 import { type TelegramTestResult, testTelegram } from '../src/notifications/telegram-test.ts'
 
@@ -17,9 +17,14 @@ declare module 'fastify' {
       /** Stores messages, which this or another replica sends. */
       outbox: Outbox
       /** Sends one message without the outbox. @throws {TelegramError} */
-      send: OutboxSenderOptions['send']
+      send: (message: { chatId: string; text: string }, options: SendOptions) => Promise<void>
     }
   }
+}
+
+interface SendOptions {
+  deadlineMs: number
+  signal: AbortSignal
 }
 
 /** Owns the client of Telegram, created with its first use, and the sender of the outbox. */
@@ -29,7 +34,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   const closing = new AbortController()
   const { client, disconnect } = lazyClient(config, metrics)
 
-  const send: OutboxSenderOptions['send'] = async ({ chatId, text }, options) => {
+  const send: FastifyInstance['telegram']['send'] = async ({ chatId, text }, options) => {
     const bot = await client()
     // Otherwise the message would count as delivered.
     if (!bot) throw new Error('no bot is configured')
@@ -37,6 +42,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   }
   const sender = new OutboxSender({
     database: db,
+    destination: 'telegram',
     log,
     instanceId: () => app.replicas.instanceId,
     applicationName: config.SERVICE_NAME,
@@ -44,7 +50,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   })
   app.decorate('telegram', {
     test: async () => testTelegram({ client: await client(), chatId, language, serviceName, signal: closing.signal }),
-    outbox: new Outbox(),
+    outbox: new Outbox({ hasWebhook: config.ALERT_WEBHOOK_URL !== undefined }),
     send
   })
   // Without a token this replica sends nothing: messages wait for a replica with a token, or are given up.
@@ -55,7 +61,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   }
   app.healthChecks.push(() => telegramDetails({ configured: token !== undefined, depth: sender.depth }))
   metrics.collect(async reading => {
-    if (app.health.state.snapshot().migrated) reportOutbox(reading, await outboxDepth(db))
+    if (app.health.state.snapshot().migrated) reportOutbox(reading, 'telegram', await outboxDepth(db, 'telegram'))
   })
 
   app.addHook('onClose', async () => {

@@ -31,6 +31,7 @@ import request from '../plugins/request.ts'
 import scheduler from '../plugins/scheduler.ts'
 import telegram from '../plugins/telegram.ts'
 import tradingReader from '../plugins/trading-reader.ts'
+import webhook from '../plugins/webhook.ts'
 import authRoutes from '../routes/auth.ts'
 import docsRoutes from '../routes/docs.ts'
 import healthRoutes from '../routes/health.ts'
@@ -95,6 +96,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   app.register(cache, { config, acknowledgedWithinMs })
   app.register(accounts, { config, ...(keepKey && { keepKey }) })
   app.register(telegram, { config })
+  app.register(webhook, { config })
   app.register(scheduler, { config, jobs })
   app.register(books)
   app.register(alerts, { config })

@@ -7,49 +7,22 @@ import { isNetworkList } from './client-address.ts'
 import { DatabaseUrlError, parseDatabaseUrl } from './database/database-url.ts'
 import { isTimeZone } from './domain/time-zone.ts'
 import { isPrivateHost } from './private-host.ts'
-
-const port = (fallback: number, description: string) =>
-  Type.Integer({ default: fallback, minimum: 0, maximum: 65_535, description })
-
-/** A port, or `off`. The environment gives strings, so the number is read by `portOf`. */
-const optionalPort = (fallback: number, description: string) =>
-  Type.String({
-    default: String(fallback),
-    pattern: '^(off|[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$',
-    rule: 'must be a port from 0 to 65535, or off',
-    description
-  })
-
-/** Secrets go there: by TLS, or not out of this machine. */
-const SAFE_URL = '^(https://[^\\s/?#@]+|http://(127\\.[0-9.]+|localhost|\\[::1\\])(:[0-9]+)?)(/[^\\s?#]*)?$'
-
-/** Whether a secret may be sent to an address. */
-export function isSafeUrl(url: string): boolean {
-  return new RegExp(SAFE_URL).test(url)
-}
+import {
+  baseUrl,
+  choice,
+  isSafeUrl,
+  KEY_LIST,
+  optionalPort,
+  port,
+  SAFE_URL_RULE,
+  seconds,
+  secretUrl,
+  signingSecrets
+} from './setting-types.ts'
 
 const PROXY_RULE = 'must be an http or https address without a path'
 const TELEGRAM_URL_RULE =
   'must be an https address, or an http one on loopback, or in a private network with `TELEGRAM_API_PRIVATE_HTTP`'
-
-const baseUrl = (description: string) =>
-  Type.Optional(
-    Type.String({
-      pattern: SAFE_URL,
-      maxLength: 2048,
-      rule: 'must be an https address, or an http one on loopback',
-      description
-    })
-  )
-
-/** 32 bytes in base64, or several of them with commas between: the text of `ENCRYPTION_KEY`. */
-export const KEY_LIST = '^[A-Za-z0-9+/]{43}=(, *[A-Za-z0-9+/]{43}=)*$'
-
-const choice = <T extends string[]>(values: [...T], fallback: T[number], description: string) =>
-  Type.Unsafe<T[number]>({ type: 'string', enum: values, default: fallback, description })
-
-const seconds = (fallback: number, minimum: number, maximum: number, description: string) =>
-  Type.Integer({ default: fallback, minimum, maximum, description })
 
 /**
  * Every setting: one key, with its default and bounds, read from the environment variable of the same name.
@@ -215,6 +188,15 @@ export const configSchema = Type.Object({
     description:
       '`true`: `TELEGRAM_API_URL` may be http in a private network, where the bot token and the messages are not encrypted'
   }),
+  ALERT_WEBHOOK_URL: secretUrl('receives [alerts](operations.md#webhook), in addition to Telegram or without it'),
+  ALERT_WEBHOOK_FORMAT: choice(
+    ['json', 'slack'],
+    'json',
+    'body of these requests; `slack`: for incoming webhooks of Slack, Mattermost, and Discord (`…/slack`)'
+  ),
+  ALERT_WEBHOOK_SECRET: signingSecrets(
+    'signs these requests; all of a comma-separated list sign, for a rotation. Required with `ALERT_WEBHOOK_URL`, unless the format is `slack`'
+  ),
   HTTPS_PROXY: Type.Optional(
     Type.String({
       pattern: '^https?://[^\\s/?#]+/?$',
@@ -297,6 +279,7 @@ export function loadConfig(environment: Environment): Config {
   const settings = validate(given)
   if (settings.DATABASE_URL !== undefined) checkDatabaseUrl(settings.DATABASE_URL)
   checkTelegramUrl(settings)
+  checkWebhook(settings)
   if (settings.HTTPS_PROXY !== undefined && !URL.canParse(settings.HTTPS_PROXY)) {
     throw new ConfigError(`HTTPS_PROXY ${PROXY_RULE}`)
   }
@@ -325,6 +308,16 @@ function checkDatabaseUrl(url: string): void {
 function checkTelegramUrl({ TELEGRAM_API_URL: url, TELEGRAM_API_PRIVATE_HTTP: enabled }: Static<typeof configSchema>) {
   if (isSafeUrl(url) || (enabled && URL.canParse(url) && isPrivateHost(new URL(url).hostname))) return
   throw new ConfigError(`TELEGRAM_API_URL ${TELEGRAM_URL_RULE}`)
+}
+
+/** @throws {ConfigError} for an address that is no URL, and where a receiver could not know who sent a request */
+function checkWebhook(settings: Static<typeof configSchema>) {
+  const { ALERT_WEBHOOK_URL: url, ALERT_WEBHOOK_FORMAT: format, ALERT_WEBHOOK_SECRET: secret } = settings
+  if (url === undefined) return
+  if (!URL.canParse(url)) throw new ConfigError(`ALERT_WEBHOOK_URL ${SAFE_URL_RULE}`)
+  if (format === 'json' && secret === undefined) {
+    throw new ConfigError('ALERT_WEBHOOK_SECRET must be set when ALERT_WEBHOOK_URL is and the format is json')
+  }
 }
 
 function portOf(text: string): number | 'off' {

@@ -38,6 +38,8 @@ export const START_UP_STEPS = [
   'price_warm_up',
   /** Starts the sender of the outbox. */
   'outbox',
+  /** Starts the sender of the webhook. */
+  'webhook',
   /** Starts the evaluation of alerts. Reports the number of `jobs` that it watches. */
   'alerts',
   /** Starts to compare the needs of the accounts with the rate limits of the exchanges. */

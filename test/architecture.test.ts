@@ -117,7 +117,7 @@ t.test('the handler of a route is a named function of ten lines at most', async 
 
 /** The modules of `src/`, from the lowest layer to the highest. A module imports only from those before it. */
 const layers = [
-  'accept.ts messages.ts errors.ts start-error.ts data-directory.ts protocol-errors.ts request-body.ts request-target.ts client-address.ts error-headers.ts duplicate-keys.ts locations.ts http-agent.ts private-host.ts log async domain connections',
+  'accept.ts messages.ts errors.ts start-error.ts data-directory.ts protocol-errors.ts request-body.ts request-target.ts client-address.ts error-headers.ts duplicate-keys.ts locations.ts http-agent.ts http-call.ts retry-after.ts private-host.ts setting-types.ts log async domain connections',
   'metrics',
   'database',
   'config.ts',

@@ -128,6 +128,32 @@ t.test('a secret may come from a file', async t => {
   })
 })
 
+t.test('the webhook has a safe address, which may have a query, and a secret unless its receiver is Slack', async t => {
+  const secret = `whsec_${'A'.repeat(32)}`
+  const url = 'https://example.com/hook?token=hunter2'
+  const set = { ALERT_WEBHOOK_URL: url, ALERT_WEBHOOK_SECRET: secret }
+  t.hasStrict(loadConfig(set), { ...set, ALERT_WEBHOOK_FORMAT: 'json' })
+  t.equal(loadConfig({ ALERT_WEBHOOK_URL: url, ALERT_WEBHOOK_FORMAT: 'slack' }).ALERT_WEBHOOK_SECRET, undefined)
+  t.equal(loadConfig({ ...set, ALERT_WEBHOOK_URL: 'http://127.0.0.1:8080/?a=b' }).ALERT_WEBHOOK_FORMAT, 'json')
+  const missing = 'ALERT_WEBHOOK_SECRET must be set when ALERT_WEBHOOK_URL is and the format is json'
+  refused(t, { ALERT_WEBHOOK_URL: url }, missing)
+  const unsafe = 'ALERT_WEBHOOK_URL must be an https address, or an http one on loopback'
+  for (const one of [
+    'http://10.0.0.1/hunter2',
+    'https://user:hunter2@host/',
+    'https://[hunter2/',
+    'https://h/#hunter2'
+  ]) {
+    refused(t, { ...set, ALERT_WEBHOOK_URL: one }, unsafe)
+  }
+  const rule =
+    'ALERT_WEBHOOK_SECRET must be `whsec_` and 24 to 64 bytes in base64, or 24 to 256 other characters, or a comma-separated list of such'
+  for (const one of ['hunter2', 'whsec_hunter2', `${secret},hunter2`])
+    refused(t, { ...set, ALERT_WEBHOOK_SECRET: one }, rule)
+  const list = `${secret},${'b'.repeat(24)}`
+  t.equal(loadConfig({ ...set, ALERT_WEBHOOK_SECRET: list }).ALERT_WEBHOOK_SECRET, list)
+})
+
 t.test('an invalid DATABASE_URL stops the start with the rule that it breaks', async t => {
   const directory = t.testdir({ url: 'postgres://u:hunter2@h/d?sslmode=hunter2\n' })
   const sslmode = 'DATABASE_URL: sslmode must be one of disable, prefer, require, verify-ca, verify-full'

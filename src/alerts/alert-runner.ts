@@ -5,11 +5,11 @@ import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { Log } from '../log/log.ts'
-import type { Message, Outbox } from '../notifications/outbox.ts'
+import type { Destination, EventMessage, Message, Outbox } from '../notifications/outbox.ts'
 import { oldestReplica } from '../replicas/replica-table.ts'
-import { noticeMessages, noticeText } from './alert-text.ts'
 import { AlertBook, type Notice, type Observation } from './alerts.ts'
 import { type ClusterEvaluationOptions, evaluateCluster } from './cluster-evaluation.ts'
+import { noticeMessage } from './notice-message.ts'
 
 const EVALUATION_INTERVAL_MS = 10 * SECOND
 const READINESS_INTERVAL_MS = SECOND
@@ -29,8 +29,11 @@ export interface AlertRunnerOptions extends ClusterEvaluationOptions {
   instanceId: () => string
   /** Why this replica is not ready; null while it is ready, starts or drains. Never rejects. */
   notReady: () => Promise<string | null>
-  /** Sends a message without the outbox: the outbox is in the database that may be unavailable. */
-  sendDirectly: (text: string) => Promise<unknown>
+  /**
+   * Sends a message without the outbox, which is in the database that may be unavailable. The destinations do not wait
+   * for each other.
+   */
+  sendDirectly: Readonly<Partial<Record<Destination, (message: EventMessage) => Promise<unknown>>>>
   /** Milliseconds since the epoch. Default `Date.now`. */
   now?: () => number
 }
@@ -47,6 +50,8 @@ export class AlertRunner {
   readonly #evaluations: Poller
   readonly #readinessChecks: Poller
   #unsent: Notice[] = []
+  /** The destinations that got a notice without the outbox. */
+  readonly #sent = new WeakMap<Notice, Set<Destination>>()
   #isOldest = true
   #startedAtMs: number | undefined
   /** Since when every evaluation succeeded. */
@@ -135,7 +140,7 @@ export class AlertRunner {
     this.#isOldest = oldest === undefined || oldest === this.#options.instanceId()
     const ofCluster = lock?.held ? await this.#clusterMessages(tx) : []
     // Last: the outbox comes after replicas and alerts in LOCK_ORDER.
-    await this.#options.outbox.enqueue(tx, [...noticeMessages(own, this.#options), ...ofCluster])
+    await this.#options.outbox.enqueue(tx, [...own.map(notice => this.#restOf(notice)), ...ofCluster])
   }
 
   #clusterMessages(tx: TransactionSql): Promise<Message[]> {
@@ -147,15 +152,39 @@ export class AlertRunner {
     })
   }
 
-  /** Sends the notices of this replica past the outbox, the oldest first, until one fails. */
+  #messageOf(notice: Notice): EventMessage {
+    return noticeMessage(notice, this.#options)
+  }
+
+  /** The message for the destinations that have not got it. */
+  #restOf(notice: Notice): Message {
+    const { event, ...message } = this.#messageOf(notice)
+    const sent = this.#sent.get(notice)
+    const chatId = sent?.has('telegram') ? undefined : message.chatId
+    return { ...message, chatId, ...(!sent?.has('webhook') && { event }) }
+  }
+
+  /** Sends the notices of this replica past the outbox. Those that every destination got are not written to it. */
   async #sendUnsent(): Promise<void> {
-    const { sendDirectly, text, log } = this.#options
-    for (const notice of [...this.#unsent]) {
+    const { telegram, webhook } = this.#options.sendDirectly
+    await Promise.all([telegram && this.#sendTo('telegram', telegram), webhook && this.#sendTo('webhook', webhook)])
+    this.#unsent = this.#unsent.filter(notice => {
+      const sent = this.#sent.get(notice)
+      return (telegram && !sent?.has('telegram')) || (webhook && !sent?.has('webhook'))
+    })
+  }
+
+  /** Sends what a destination has not got, the oldest first, until one fails. */
+  async #sendTo(destination: Destination, send: (message: EventMessage) => Promise<unknown>): Promise<void> {
+    for (const notice of this.#unsent) {
+      const sent = this.#sent.get(notice) ?? new Set()
+      this.#sent.set(notice, sent)
+      if (sent.has(destination)) continue
       try {
-        await sendDirectly(noticeText(notice, text))
-        this.#unsent = this.#unsent.filter(one => one !== notice)
+        await send(this.#messageOf(notice))
+        sent.add(destination)
       } catch (err) {
-        log.warn({ err }, 'alert not sent, waiting for the database')
+        this.#options.log.warn({ err, destination }, 'alert not sent, waiting for the database')
         return
       }
     }

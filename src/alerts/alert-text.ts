@@ -4,7 +4,6 @@ import { DAY, HOUR, MINUTE, SECOND } from '../async/durations.ts'
 import { roundedDifference } from '../domain/rounded-amount.ts'
 import { jobNameIn, type Language } from '../messages.ts'
 import { quoteText } from '../notifications/html.ts'
-import type { Message } from '../notifications/outbox.ts'
 import type { Undone } from '../scheduler/job.ts'
 import type { UnexplainedDifference } from '../trading/book-state.ts'
 import type { FlaggedOrder } from '../trading/flagged-orders.ts'
@@ -131,14 +130,6 @@ export function noticeText({ type, details, since, lastedMs }: Notice, options: 
   lines.push(line('since', formatTime(since, options), language))
   if (type !== 'alert') lines.push(line('lasted', formatDuration(lastedMs, language), language))
   return lines.join('\n')
-}
-
-/** The notices as messages to a chat. */
-export function noticeMessages(
-  notices: readonly Notice[],
-  { chatId, text }: { chatId: string; text: TextOptions }
-): Message[] {
-  return notices.map(notice => ({ chatId, text: noticeText(notice, text), key: notice.dedupeKey }))
 }
 
 /** A start after the process stopped without a shutdown. Times in milliseconds since the epoch. */

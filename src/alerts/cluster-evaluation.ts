@@ -5,7 +5,6 @@ import { takeUncleanEnds } from '../replicas/replica-table.ts'
 import { dueTimes } from '../scheduler/due-times.ts'
 import { missedFires, runEnds } from '../scheduler/run-ends.ts'
 import { loadAlerts, saveConditions, saveProgress } from './alert-store.ts'
-import { noticeMessages, restartNotice, type TextOptions } from './alert-text.ts'
 import { AlertBook, type AlertRules } from './alerts.ts'
 import {
   isOfRuns,
@@ -16,11 +15,9 @@ import {
   readClusterState,
   type WatchedJob
 } from './cluster-observations.ts'
+import { noticeMessage, type Recipient, restartMessage } from './notice-message.ts'
 
-export interface ClusterEvaluationOptions {
-  /** The operator's chat. */
-  chatId: string
-  text: TextOptions
+export interface ClusterEvaluationOptions extends Recipient {
   jobs: readonly WatchedJob[]
   /** Jobs that are overdue, as this replica sees them. */
   overdue: () => readonly string[]
@@ -67,7 +64,8 @@ export async function evaluateCluster(
   const hasConditions = Object.keys({ ...conditions, ...stored.conditions }).length > 0
   if (hasConditions) await saveConditions(tx, conditions)
   if (ends.length > 0) await saveProgress(tx, ends)
-  return [...noticeMessages(notices, options), ...(canMissReplicas ? await restartMessages(tx, options) : [])]
+  const messages = notices.map(notice => noticeMessage(notice, options))
+  return [...messages, ...(canMissReplicas ? await restartMessages(tx, options) : [])]
 }
 
 /**
@@ -89,10 +87,8 @@ function lateJobs(
 }
 
 /** A message about the replicas that stopped without a shutdown and the runs that were missed, if there are any. */
-async function restartMessages(
-  tx: TransactionSql,
-  { chatId, text, jobs }: ClusterEvaluationOptions
-): Promise<Message[]> {
+async function restartMessages(tx: TransactionSql, options: ClusterEvaluationOptions): Promise<Message[]> {
+  const { jobs } = options
   const ends = await takeUncleanEnds(tx)
   const [first] = ends
   const last = ends.at(-1)
@@ -106,6 +102,5 @@ async function restartMessages(
       return { jobId, jobName: jobs.find(({ id }) => id === jobId)?.name ?? jobId, count }
     })
   }
-  const { dedupeKey, text: html } = restartNotice(restart, text)
-  return [{ chatId, text: html, key: dedupeKey }]
+  return [restartMessage(restart, options)]
 }

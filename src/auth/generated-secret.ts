@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { link, open, readFile, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ConfigError, KEY_LIST } from '../config.ts'
+import { ConfigError } from '../config.ts'
 import { openDataDirectory, syncDirectory } from '../data-directory.ts'
+import { KEY_LIST } from '../setting-types.ts'
 import { StartError } from '../start-error.ts'
 
 const BYTES = 32

@@ -1,6 +1,7 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:helper
 import type { Command } from 'commander'
-import { isSafeUrl, loadConfig } from '../config.ts'
+import { loadConfig } from '../config.ts'
+import { isSafeUrl } from '../setting-types.ts'
 import { CommandError } from './command-error.ts'
 import { type CommandResult, succeeded } from './command-result.ts'
 import { readSecret } from './read-secret.ts'

@@ -53,7 +53,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   orders:
     'account_id int8, average_price numeric, base text, created_at timestamptz, error_code text, exchange_order_id text, exchange_symbol text, fill_checks int4, fill_retries int4, filled_quantity numeric, fills_due_at timestamptz, flagged_at timestamptz, is_mark_price bool, last_checked_at timestamptz, market_type text, mismatch text, mismatch_checks int4, misses int4, order_id int8, order_type text, origin text, position_side text, price numeric, quantity numeric, quote text, side text, status text, stop_price numeric, strategy_account_id int8, superseded_at timestamptz, symbol text, updated_at timestamptz',
   outbox:
-    'attempts int4, chat_id text, created_at timestamptz, dedupe_key text, delivered_at timestamptz, error_code text, given_up_at timestamptz, leased_by text, leased_until timestamptz, message_id int8, next_attempt_at timestamptz, text text',
+    'attempts int4, chat_id text, created_at timestamptz, dedupe_key text, delivered_at timestamptz, destination text, error_code text, event jsonb, given_up_at timestamptz, leased_by text, leased_until timestamptz, message_id int8, next_attempt_at timestamptz, text text',
   performance_progress: 'is_only bool, recorded_until timestamptz',
   position_adjustments:
     'account_id int8, adjustment_id int8, amount numeric, at timestamptz, idempotency_key text, market_type text, position_side text, reason text, symbol text',

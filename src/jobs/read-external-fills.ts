@@ -19,7 +19,7 @@ import { ExchangeError } from '../exchanges/exchange-error.ts'
 import type { Language } from '../messages.ts'
 import type { Message } from '../notifications/outbox.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
-import { externalOrderText } from '../trading/external-order-text.ts'
+import { externalOrderEvent, externalOrderText } from '../trading/external-order-text.ts'
 import { type ExternalOrder, insertExternalOrder, lockOrderEntry, orderOfFills } from '../trading/external-orders.ts'
 import { isSound } from '../trading/fill-comparison.ts'
 import {
@@ -300,7 +300,8 @@ class FillsRun {
       const isOfStrategy = answered.order.strategyAccountId !== null
       const text = externalOrderText(external, { account, isOfStrategy, language })
       const key = `external_order:${answered.order.orderId}`
-      await outbox.enqueue(tx, operatorChatId === undefined ? [] : [{ chatId: operatorChatId, text, key }])
+      const event = externalOrderEvent(external, { account, isOfStrategy, at: this.#now() })
+      await outbox.enqueue(tx, [{ chatId: operatorChatId, text, key, event }])
       return 'booked'
     })
     if (outcome === 'booked') this.counts[external.origin === 'forced' ? 'forced_orders' : 'external_orders']++

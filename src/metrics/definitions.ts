@@ -131,15 +131,18 @@ export const definitions = {
     'method'
   ),
 
+  trading_health_webhook_calls_total: counter('Requests to the webhook of alerts', 'outcome'),
+  trading_health_webhook_call_duration_seconds: histogram('Duration of a request to the webhook', CALL_BUCKETS),
+
   trading_health_cached_prices: gauge('Current prices in the cache', 'exchange', 'market_type'),
   trading_health_cached_price_age_seconds: gauge('Age of the oldest current price', 'exchange', 'market_type'),
   trading_health_price_lookups_total: counter('Look-ups of cached prices', 'exchange', 'market_type', 'outcome'),
   trading_health_frozen_prices: gauge('Symbols whose price does not change while their market changes'),
   trading_health_cached_clients: gauge('Exchange clients in the cache that have not expired'),
 
-  trading_health_outbox_waiting: gauge('Messages of the cluster that wait to be sent'),
-  trading_health_outbox_oldest_age_seconds: gauge('Age of the oldest message that waits'),
-  trading_health_outbox_given_up: gauge('Messages given up within the last day'),
+  trading_health_outbox_waiting: gauge('Messages of the cluster that wait to be sent', 'destination'),
+  trading_health_outbox_oldest_age_seconds: gauge('Age of the oldest message that waits', 'destination'),
+  trading_health_outbox_given_up: gauge('Messages given up within the last day', 'destination'),
 
   trading_health_book_differences: gauge('Unexplained differences between our books and the exchanges, in the cluster'),
   trading_health_book_difference_oldest_age_seconds: gauge('Age of the oldest unexplained difference; 0 without any'),

@@ -5,6 +5,13 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"]/g, character => named[character] ?? character)
 }
 
+const characters: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"' }
+
+/** The text that Telegram's HTML of this service shows, without markup. */
+export function plainText(html: string): string {
+  return html.replace(/<[^>]*>/g, '').replace(/&(amp|lt|gt|quot);/g, (_entity, name: string) => characters[name] ?? '')
+}
+
 /** Replaces halves of surrogate pairs, which Telegram refuses as not being UTF-8, by U+FFFD. */
 export function wellFormed(text: string): string {
   return text.replace(/\p{Surrogate}/gu, '\uFFFD')

@@ -1,6 +1,7 @@
 import type { Metrics, Reading } from '../metrics/metrics.ts'
-import type { OutboxDepth } from './outbox.ts'
+import type { Destination, OutboxDepth } from './outbox.ts'
 import type { TelegramCallEnd } from './telegram-client.ts'
+import type { WebhookCallEnd } from './webhook-client.ts'
 
 /** Returns an observer that counts the calls of a `TelegramClient`. */
 export function countTelegramCall(metrics: Metrics): (end: TelegramCallEnd) => void {
@@ -10,9 +11,18 @@ export function countTelegramCall(metrics: Metrics): (end: TelegramCallEnd) => v
   }
 }
 
-/** Reports the state of the outbox as metrics. */
-export function reportOutbox(reading: Reading, { waiting, oldestSeconds, givenUp }: OutboxDepth): void {
-  reading.set('trading_health_outbox_waiting', {}, waiting)
-  reading.set('trading_health_outbox_oldest_age_seconds', {}, oldestSeconds)
-  reading.set('trading_health_outbox_given_up', {}, givenUp)
+/** Returns an observer that counts the requests of a `WebhookClient`. */
+export function countWebhookCall(metrics: Metrics): (end: WebhookCallEnd) => void {
+  return ({ outcome, durationMs }) => {
+    metrics.count('trading_health_webhook_calls_total', { outcome })
+    metrics.observe('trading_health_webhook_call_duration_seconds', {}, durationMs / 1_000)
+  }
+}
+
+/** Reports the state of the outbox for one destination as metrics. */
+export function reportOutbox(reading: Reading, destination: Destination, depth: OutboxDepth): void {
+  const { waiting, oldestSeconds, givenUp } = depth
+  reading.set('trading_health_outbox_waiting', { destination }, waiting)
+  reading.set('trading_health_outbox_oldest_age_seconds', { destination }, oldestSeconds)
+  reading.set('trading_health_outbox_given_up', { destination }, givenUp)
 }

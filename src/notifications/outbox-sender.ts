@@ -8,8 +8,10 @@ import type { Sql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { Listener } from '../database/listener.ts'
 import type { Log } from '../log/log.ts'
-import { OUTBOX_CHANNEL, type OutboxDepth, outboxDepth } from './outbox.ts'
+import type { NoticeEvent } from './notice-event.ts'
+import { type Destination, OUTBOX_CHANNEL, type OutboxDepth, outboxDepth } from './outbox.ts'
 import { TelegramError, type TelegramErrorCode } from './telegram-error.ts'
+import { WebhookError, type WebhookErrorCode } from './webhook-error.ts'
 
 /** Chats that receive messages at the same time. */
 const CONCURRENT_CHATS = 10
@@ -33,7 +35,7 @@ const INTERVAL_MS = 10 * SECOND
 const ATTEMPTS = { minMs: SECOND, maxMs: 10 * MINUTE }
 
 /** Why a message was not delivered; `INTERNAL` is a fault of this service. */
-type DeliveryErrorCode = TelegramErrorCode | 'INTERNAL'
+type DeliveryErrorCode = TelegramErrorCode | WebhookErrorCode | 'INTERNAL'
 
 /** The age at which a message is given up, by the error of its last attempt. */
 const GIVE_UP_AFTER_MS: Readonly<Record<DeliveryErrorCode, number>> = {
@@ -41,36 +43,46 @@ const GIVE_UP_AFTER_MS: Readonly<Record<DeliveryErrorCode, number>> = {
   TELEGRAM_UNREACHABLE: 24 * HOUR,
   TELEGRAM_RATE_LIMITED: 24 * HOUR,
   TELEGRAM_ABORTED: 24 * HOUR,
+  WEBHOOK_UNREACHABLE: 24 * HOUR,
+  WEBHOOK_RATE_LIMITED: 24 * HOUR,
+  WEBHOOK_ABORTED: 24 * HOUR,
   // An operator may fix these. Until then, later messages of the chat wait.
   TELEGRAM_UNAUTHORIZED: HOUR,
   TELEGRAM_CHAT_NOT_FOUND: HOUR,
   TELEGRAM_BLOCKED: HOUR,
-  TELEGRAM_REJECTED: HOUR
+  TELEGRAM_REJECTED: HOUR,
+  WEBHOOK_REJECTED: HOUR
 }
 
-interface Claimed {
-  messageId: string
+/** A message as it is sent. */
+interface OutboxMessage {
   chatId: string
   text: string
+  key: string
+  /** Null for messages to Telegram. */
+  event: NoticeEvent | null
+}
+
+interface Claimed extends OutboxMessage {
+  messageId: string
   attempts: number
   ageMs: number
 }
 
 export interface OutboxSenderOptions {
   database: Database
+  /** The messages that it sends. */
+  destination: Destination
   log: Log
   /** The name of this replica. */
   instanceId: () => string
   applicationName: string
-  /** Delivers one message within `deadlineMs` milliseconds. @throws {TelegramError} */
-  send: (
-    message: { chatId: string; text: string },
-    options: { deadlineMs: number; signal: AbortSignal }
-  ) => Promise<unknown>
+  /** Delivers one message within `deadlineMs` milliseconds. @throws {TelegramError | WebhookError} */
+  send: (message: OutboxMessage, options: { deadlineMs: number; signal: AbortSignal }) => Promise<unknown>
 }
 
 /**
- * Sends the messages of the outbox: of each chat the oldest message first, the next one after it was delivered or given
+ * Sends the messages of the outbox to one destination: of each chat the oldest message first, the next one after it was delivered or given
  * up. A message is leased while it is sent, so that only one replica sends it. When a sender dies, the lease expires and
  * another sender sends the message again: each message arrives at least once.
  */
@@ -96,7 +108,7 @@ export class OutboxSender {
     })
   }
 
-  /** The state of the outbox of all replicas when it was last read; undefined before. */
+  /** The state of the outbox of all replicas, for this destination, when it was last read; undefined before. */
   get depth(): OutboxDepth | undefined {
     return this.#depth
   }
@@ -124,7 +136,7 @@ export class OutboxSender {
   /** Reads the state of the outbox. Never rejects: after a failure `depth` stays as it was. */
   async measure(): Promise<void> {
     try {
-      this.#depth = await outboxDepth(this.#options.database)
+      this.#depth = await outboxDepth(this.#options.database, this.#options.destination)
       this.#measuredAtMs = performance.now()
     } catch (err) {
       this.#options.log.debug({ err }, 'outbox not measured')
@@ -168,24 +180,25 @@ export class OutboxSender {
   }
 
   async #claim(limit: number): Promise<Claimed[]> {
-    const { database, instanceId } = this.#options
+    const { database, destination, instanceId } = this.#options
     return database.run(
       sql => sql<Claimed[]>`
         update outbox set leased_by = ${instanceId()}, leased_until = now() + ${LEASE}::interval
         where message_id in (
           select message_id from outbox message
-          where delivered_at is null and given_up_at is null
+          where destination = ${destination} and delivered_at is null and given_up_at is null
             and (next_attempt_at <= now() or next_attempt_at > now() + ${WAIT_LIMIT}::interval)
             and (leased_until is null or not ${isLeased(sql)})
             -- A message that was committed late may precede one that is being sent.
             and not exists (
               select from outbox other
-              where other.chat_id = message.chat_id and other.delivered_at is null and other.given_up_at is null
+              where other.destination = message.destination and other.chat_id = message.chat_id
+                and other.delivered_at is null and other.given_up_at is null
                 and (other.message_id < message.message_id or ${isLeased(sql, sql`other.`)})
             )
           order by message_id limit ${limit} for update skip locked
         )
-        returning message_id as "messageId", chat_id as "chatId", text, attempts,
+        returning message_id as "messageId", chat_id as "chatId", text, dedupe_key as key, event, attempts,
           (extract(epoch from now() - created_at) * 1000)::float8 as "ageMs"`
     )
   }
@@ -210,8 +223,8 @@ export class OutboxSender {
 
   async #failed({ messageId, chatId, attempts, ageMs }: Claimed, err: unknown): Promise<void> {
     const { instanceId, log } = this.#options
-    const known = err instanceof TelegramError
-    const aborted = this.#closing.signal.aborted || (known && err.code === 'TELEGRAM_ABORTED')
+    const known = err instanceof TelegramError || err instanceof WebhookError
+    const aborted = this.#closing.signal.aborted || (known && err.code.endsWith('_ABORTED'))
     const code = known ? err.code : 'INTERNAL'
     const givenUp = !aborted && ((known && err.rejectsText) || ageMs >= GIVE_UP_AFTER_MS[code])
     const retryAfterMs = known ? (err.retryAfterMs ?? 0) : 0

@@ -1,6 +1,8 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
+import { plainText } from './html.ts'
+import type { NoticeEvent } from './notice-event.ts'
 
 /** The channel of the notifications about new messages. */
 export const OUTBOX_CHANNEL = 'outbox'
@@ -8,15 +10,37 @@ export const OUTBOX_CHANNEL = 'outbox'
 const UNSENT_HOURS = 25
 const KEPT_DAYS = 30
 
+/** Where messages are sent. Each destination has its own order, its own attempts and its own failures. */
+export type Destination = 'telegram' | 'webhook'
+
 export interface Message {
-  chatId: string
+  /** The chat of Telegram; undefined: the message is not for Telegram. */
+  chatId: string | undefined
   /** Telegram's HTML, of any length. */
   text: string
   /** Identifies the message: a second message with the same key is not stored. */
   key: string
+  /** What the webhook gets; undefined: the message is not for the webhook. */
+  event?: NoticeEvent
 }
 
-/** The state of the outbox. */
+/** A message that the webhook gets, too. */
+export type EventMessage = Message & { event: NoticeEvent }
+
+/** All messages to the webhook are in one order. */
+const WEBHOOK_CHAT = 'webhook'
+
+interface Row {
+  destination: Destination
+  chatId: string
+  text: string
+  event: NoticeEvent | null
+  /** The key of the first row of the message to this destination. */
+  message: string
+  key: string
+}
+
+/** The state of the outbox for one destination. */
 export interface OutboxDepth {
   waiting: number
   /** Age of the oldest waiting message; 0 without one. */
@@ -29,27 +53,31 @@ export interface OutboxDepth {
   failing: string | null
 }
 
-/** Messages to Telegram. They are stored in the transaction of the change that they report, and sent later. */
+/** Messages to Telegram and to the webhook. They are stored in the transaction of the change that they report, and sent later. */
 export class Outbox {
+  readonly #hasWebhook: boolean
+
+  /** @param options.hasWebhook whether messages with an event are stored for the webhook, too. Default false */
+  constructor({ hasWebhook = false }: { hasWebhook?: boolean } = {}) {
+    this.#hasWebhook = hasWebhook
+  }
+
   /**
-   * Stores messages in a transaction. A long message becomes several rows, `key`, `key#2`, … Idempotent.
+   * Stores messages in a transaction: a row for each destination. A long message to Telegram becomes several rows, `key`,
+   * `key#2`, … Idempotent.
    * @returns the number of new rows
    */
   async enqueue(tx: TransactionSql, messages: readonly Message[]): Promise<number> {
     // Loaded with the first message.
     const { splitMessage } = await import('./split-message.ts')
-    const rows = messages.flatMap(({ chatId, text, key }) =>
-      splitMessage(text).map((part, i) => ({
-        chatId,
-        text: part,
-        message: key,
-        key: i === 0 ? key : `${key}#${i + 1}`
-      }))
-    )
+    const rows = messages.flatMap(message => [
+      ...(message.chatId === undefined ? [] : telegramRows(message, message.chatId, splitMessage)),
+      ...(this.#hasWebhook && hasEvent(message) ? [webhookRow(message)] : [])
+    ])
     if (rows.length === 0) return 0
     const { count } = await tx`
-      insert into outbox (chat_id, text, dedupe_key)
-      select part->>'chatId', part->>'text', part->>'key'
+      insert into outbox (destination, chat_id, text, event, dedupe_key)
+      select part->>'destination', part->>'chatId', part->>'text', nullif(part->'event', 'null'), part->>'key'
       from jsonb_array_elements(${JSON.stringify(rows)}::text::jsonb) with ordinality as parts (part, at)
       -- A known message that is longer now adds no part.
       where not exists (select from outbox where dedupe_key = part->>'message')
@@ -59,8 +87,33 @@ export class Outbox {
   }
 }
 
-/** Reads the state of the outbox. @throws {DatabaseUnavailableError} */
-export async function outboxDepth(database: Database): Promise<OutboxDepth> {
+function hasEvent(message: Message): message is EventMessage {
+  return message.event !== undefined
+}
+
+function telegramRows({ text, key }: Message, chatId: string, split: (text: string) => string[]): Row[] {
+  return split(text).map((part, i) => ({
+    destination: 'telegram',
+    chatId,
+    text: part,
+    event: null,
+    message: key,
+    key: i === 0 ? key : `${key}#${i + 1}`
+  }))
+}
+
+function webhookRow(message: EventMessage): Row {
+  const { key, ...rest } = webhookMessage(message)
+  return { destination: WEBHOOK_CHAT, chatId: WEBHOOK_CHAT, ...rest, message: key, key }
+}
+
+/** A message with an event as the webhook gets it, with its key in the outbox. */
+export function webhookMessage({ text, key, event }: EventMessage) {
+  return { text: plainText(text), event, key: `${WEBHOOK_CHAT}:${key}` }
+}
+
+/** Reads the state of the outbox for one destination. @throws {DatabaseUnavailableError} */
+export async function outboxDepth(database: Database, destination: Destination): Promise<OutboxDepth> {
   const [depth] = await database.run(
     sql => sql<OutboxDepth[]>`
       select count(*) filter (where given_up_at is null)::int as waiting,
@@ -71,7 +124,8 @@ export async function outboxDepth(database: Database): Promise<OutboxDepth> {
           where error_code is not null and (given_up_at is null or given_up_at > now() - interval '1 hour')
         ))[1] as failing
       from outbox
-      where delivered_at is null and (given_up_at is null or given_up_at > now() - interval '1 day')`
+      where destination = ${destination} and delivered_at is null
+        and (given_up_at is null or given_up_at > now() - interval '1 day')`
   )
   return depth ?? { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null, failing: null }
 }
@@ -82,7 +136,7 @@ export async function outboxDepth(database: Database): Promise<OutboxDepth> {
  */
 export async function sweepOutbox(tx: TransactionSql, limit: number): Promise<number> {
   await tx`
-    update outbox set given_up_at = now(), error_code = coalesce(error_code, 'TELEGRAM_NOT_CONFIGURED')
+    update outbox set given_up_at = now(), error_code = coalesce(error_code, upper(destination) || '_NOT_CONFIGURED')
     where message_id in (
       select message_id from outbox
       where delivered_at is null and given_up_at is null

@@ -2,6 +2,7 @@
 import { Exact } from '../domain/decimal.ts'
 import type { Language } from '../messages.ts'
 import { quoteText } from '../notifications/html.ts'
+import { eventData, type NoticeEvent } from '../notifications/notice-event.ts'
 import type { ExternalOrder } from './external-orders.ts'
 
 type Sentence = Record<Language, string>
@@ -37,11 +38,9 @@ export function externalOrderText(
   { origin, order, fills }: Pick<ExternalOrder, 'origin' | 'order' | 'fills'>,
   { account, isOfStrategy, language }: ExternalOrderTextOptions
 ): string {
-  const quantity = fills.reduce((sum, fill) => sum.plus(fill.quantity), new Exact(0))
-  const cost = fills.reduce((sum, fill) => sum.plus(new Exact(fill.price).times(fill.quantity)), new Exact(0))
-  const price = quantity.eq(0) ? order.averagePrice : cost.div(quantity).round(8).toFixed()
+  const { quantity, price } = tradedOf({ order, fills })
   const positionSide = order.positionSide === 'BOTH' ? '' : ` ${order.positionSide}`
-  const amount = `${quantity.toFixed()} @ ${price ?? '?'}`
+  const amount = `${quantity} @ ${price ?? '?'}`
   return [
     `⚠️ <b>${words[origin][language]}</b>`,
     `${words.account[language]}: ${quoteText(`${account.exchange} ${account.name}`)}`,
@@ -49,4 +48,36 @@ export function externalOrderText(
     `${words.order[language]}: <code>${quoteText(order.exchangeOrderId)}</code>`,
     words[isOfStrategy ? 'strategy' : 'none'][language]
   ].join('\n')
+}
+
+/** What the webhook gets about an external order. Amounts are decimal strings; an unknown price is null. */
+export function externalOrderEvent(
+  { origin, order, fills }: Pick<ExternalOrder, 'origin' | 'order' | 'fills'>,
+  { account, isOfStrategy, at }: Omit<ExternalOrderTextOptions, 'language'> & { at: number }
+): NoticeEvent {
+  const { exchangeOrderId, exchangeSymbol, side, positionSide } = order
+  const { quantity, price } = tradedOf({ order, fills })
+  return {
+    type: `order.${origin}`,
+    at: new Date(at).toISOString(),
+    data: eventData({
+      exchange: account.exchange,
+      account: account.name,
+      exchangeSymbol,
+      exchangeOrderId,
+      side,
+      positionSide,
+      quantity,
+      price: price ?? null,
+      isOfStrategy
+    })
+  }
+}
+
+/** The sum of the fills and their average price. */
+function tradedOf({ order, fills }: Pick<ExternalOrder, 'order' | 'fills'>) {
+  const quantity = fills.reduce((sum, fill) => sum.plus(fill.quantity), new Exact(0))
+  const cost = fills.reduce((sum, fill) => sum.plus(new Exact(fill.price).times(fill.quantity)), new Exact(0))
+  const price = quantity.eq(0) ? order.averagePrice : cost.div(quantity).round(8).toFixed()
+  return { quantity: quantity.toFixed(), price }
 }

@@ -39,7 +39,7 @@ async function setUp(t: Test) {
       jobs,
       overdue: () => [],
       notReady: async () => null,
-      sendDirectly: () => Promise.reject(new Error('must not be called')),
+      sendDirectly: { telegram: () => Promise.reject(new Error('must not be called')) },
       now: () => clock.now,
       ...options
     })
@@ -359,7 +359,7 @@ t.test('while the database is unavailable, the oldest replica sends the alert di
   const options = (name: string): Partial<AlertRunnerOptions> => ({
     database: flaky,
     notReady: async () => (down ? 'database_unreachable' : null),
-    sendDirectly: async text => void sent.push(`${name}: ${text}`)
+    sendDirectly: { telegram: async ({ text }) => void sent.push(`${name}: ${text}`) }
   })
   await heartbeat(database, 'elder')
   await heartbeat(database, 'younger')
@@ -377,6 +377,53 @@ t.test('while the database is unavailable, the oldest replica sends the alert di
   down = false
   await checkTimes(10)
   assertTexts(t, await messages(), [/Service ready again/])
+})
+
+t.test('without the database a destination that fails does not delay the other, and gets the alert later', async t => {
+  const { database, clock, replica } = await setUp(t)
+  const sent: string[] = []
+  let down = false
+  const flaky = new Proxy(database, {
+    get(target, name) {
+      if (name === 'transaction' && down)
+        return () => Promise.reject(new DatabaseUnavailableError('database_unreachable'))
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    }
+  })
+  await heartbeat(database, 'one')
+  const one = replica('one', {
+    database: flaky,
+    outbox: new Outbox({ hasWebhook: true }),
+    notReady: async () => (down ? 'database_unreachable' : null),
+    sendDirectly: {
+      telegram: () => Promise.reject(new Error('unreachable')),
+      webhook: async ({ event }) => void sent.push(event.type)
+    }
+  })
+  const check = async () => {
+    clock.now += 5_000
+    await one.checkReadiness()
+  }
+  await one.evaluate()
+  down = true
+  for (let i = 0; i < 10; i++) await check()
+  t.strictSame(sent, ['alert.raised'], 'once')
+  down = false
+  for (let i = 0; i < 10; i++) await check()
+  const rows = await database.run(
+    sql => sql<{ destination: string; type: string | null }[]>`
+      select destination, event ->> 'type' as type from outbox order by message_id`
+  )
+  t.strictSame(
+    rows.map(({ destination, type }) => [destination, type]),
+    [
+      ['telegram', null],
+      ['telegram', null],
+      ['webhook', 'alert.recovered']
+    ],
+    'the webhook has the alert already'
+  )
 })
 
 t.test('a restart without a shutdown is reported once, with the runs that were missed', async t => {

@@ -33,6 +33,7 @@ async function setUp(t: Test, options: { chats?: string[] } = {}) {
   const sender = (instanceId = 'one', send = viaTelegram, used = database) => {
     const made = new OutboxSender({
       database: used,
+      destination: 'telegram',
       log: logger,
       instanceId: () => instanceId,
       applicationName: 'test',
@@ -76,7 +77,7 @@ t.test('a message is written once per key, and a long one in parts', async t => 
     (await rowsOf(database)).map(({ key }) => key),
     ['a', 'long', 'long#2', 'long#3']
   )
-  t.hasStrict(await outboxDepth(database), { waiting: 4, givenUp: 0, errorCode: null })
+  t.hasStrict(await outboxDepth(database, 'telegram'), { waiting: 4, givenUp: 0, errorCode: null })
   t.equal(await write(['1', 'line\n'.repeat(9_000), 'long']), 0, 'a longer text with a known key adds no part')
 })
 
@@ -164,7 +165,7 @@ t.test('a message with a permanent error is given up and logged, and the next on
   await one.sendDue()
   assertRows(t, await rowsOf(database), [{ given_up: true }, { given_up: true, attempts: 1 }, {}])
   t.equal(lines.filter(({ msg }) => msg === 'message given up').length, 2)
-  t.hasStrict(await outboxDepth(database), { waiting: 0, givenUp: 2, errorCode: 'TELEGRAM_CHAT_NOT_FOUND' })
+  t.hasStrict(await outboxDepth(database, 'telegram'), { waiting: 0, givenUp: 2, errorCode: 'TELEGRAM_CHAT_NOT_FOUND' })
   bot.queue('sendMessage', failWith(400, "Bad Request: can't parse entities"))
   await write(['1', 'permanent', 'd'], ['1', 'next', 'e'])
   await one.sendDue()

@@ -16,7 +16,7 @@ import { insertOrder, seedAccount } from '../support/trading.ts'
 const { url: DATABASE_URL } = await migratedDatabase(t)
 
 /** Metrics of calls that this file does not make. The tests of their clients cover them. */
-const silent = /^trading_health_telegram_/
+const silent = /^trading_health_(telegram|webhook)_/
 
 t.test('the metrics port exports the values of every module', async t => {
   const binance = await SimulatedExchange.start({ exchange: 'BINANCE' })
@@ -71,7 +71,7 @@ t.test('the metrics port exports the values of every module', async t => {
     /^trading_health_exchange_period_seconds\{exchange="BINANCE",read="orders"\} 29$/m,
     /^trading_health_exchange_wait_seconds\{exchange="BINANCE",read="balances"\} [\d.]+$/m,
     /^trading_health_exchange_invalid_rows_total\{exchange="BINANCE",operation="lastPrices",kind="unreadable"\} 1$/m,
-    /^trading_health_outbox_waiting 0$/m,
+    /^trading_health_outbox_waiting\{destination="telegram"\} 0$/m,
     /^trading_health_database_pool_max 10$/m,
     /^trading_health_database_pool_connections [1-9]\d*$/m,
     /^trading_health_database_calls_total\{outcome="succeeded"\} [1-9]\d*$/m,

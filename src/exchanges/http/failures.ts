@@ -1,9 +1,7 @@
 // @FEAT:exchanges @COMP:service @TYPE:helper
 import { errors } from 'undici'
 import { DeadlineError } from '../../async/deadline.ts'
-import { SECOND } from '../../async/durations.ts'
 import type { ExchangeErrorCode } from '../../domain/exchange-error-code.ts'
-import type { Millis } from '../../domain/millis.ts'
 import { isRecord, UnreadableAnswer } from './answer-fields.ts'
 import type { Answer, Refusal } from './exchange-call.ts'
 
@@ -69,18 +67,6 @@ function textOfRefusal({ body, page }: Answer): string {
     .flatMap(one => SENTENCES.map(field => one[field]))
     .filter(text => typeof text === 'string')
     .join(' ')
-}
-
-/**
- * The header Retry-After in ms, whether it holds seconds or a date; null when it holds neither.
- *
- * @param hostTime the exchange's clock now
- */
-export function parseRetryAfter(header: string | null, hostTime: Millis): Millis | null {
-  if (header === null) return null
-  if (/^\d{1,7}$/.test(header)) return Number(header) * SECOND
-  const date = Date.parse(header)
-  return Number.isNaN(date) ? null : date - hostTime
 }
 
 /** The code of an error of the network or of undici; null for any other error. */

@@ -2,12 +2,7 @@ import t from 'tap'
 import { errors } from 'undici'
 import { DeadlineError } from '../../../src/async/deadline.ts'
 import { UnreadableAnswer } from '../../../src/exchanges/http/answer-fields.ts'
-import {
-  failureWithoutAnswer,
-  parseRetryAfter,
-  refusalByStatus,
-  refusalByText
-} from '../../../src/exchanges/http/failures.ts'
+import { failureWithoutAnswer, refusalByStatus, refusalByText } from '../../../src/exchanges/http/failures.ts'
 
 t.test('an attempt without an answer has the error code of its cause', async t => {
   const reset = Object.assign(new Error('reset'), { code: 'ECONNRESET' })
@@ -72,12 +67,4 @@ t.test('the text of a refusal states a ban or the country, in JSON and in a page
     null,
     'data that quote such a text are no refusal'
   )
-})
-
-t.test('Retry-After is a number of seconds, a date, or unknown', async t => {
-  const now = Date.parse('2026-01-01T00:00:00Z')
-  t.equal(parseRetryAfter('120', now), 120_000)
-  t.equal(parseRetryAfter('0', now), 0)
-  t.equal(parseRetryAfter('Thu, 01 Jan 2026 00:01:30 GMT', now), 90_000)
-  for (const header of [null, '', 'soon']) t.equal(parseRetryAfter(header, now), null)
 })
