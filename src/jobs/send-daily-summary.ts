@@ -3,12 +3,13 @@ import { yieldToEventLoop } from '../async/yield.ts'
 import type { TransactionSql } from '../database/client.ts'
 import type { Language } from '../messages.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
+import { type AccountTextOptions, accountText } from '../trading/account-text.ts'
 import { type AccountSummary, dayOf, summariesOf, summarise } from '../trading/daily-summaries.ts'
 import { assignFunding } from '../trading/funding-shares.ts'
 import { groupedBy } from '../trading/grouped.ts'
 import { type RestatedDay, recordSent, restatedDays } from '../trading/sent-summaries.ts'
 import { isOutdated, type MaxAges } from '../trading/summary-ages.ts'
-import { type AccountTextOptions, accountText, summaryText } from '../trading/summary-text.ts'
+import { type SummarisedAccount, summaryText } from '../trading/summary-text.ts'
 
 /** The texts of this many accounts take some milliseconds: then the event loop runs. */
 const ACCOUNTS_BEFORE_YIELD = 100
@@ -29,8 +30,8 @@ export interface DailySummaryServices {
 
 /**
  * Writes the summaries of the day of the run, and one message for each recipient: the operator's chat about all accounts,
- * each owner's chat about their own. It lists earlier days whose final row differs from what was sent. A repeated run replaces the rows. The message of a day is sent once, and again for
- * each manual run. Summaries with values that are too old, and open positions without a mark, are counted: the run is
+ * each owner's chat about their own. It lists earlier days whose final row differs from what was sent. A repeated run
+ * replaces the rows. The message of a day is sent once, and again for each manual run. Summaries with values that are too old, and open positions without a mark, are counted: the run is
  * partial.
  */
 export function sendDailySummary({
@@ -49,9 +50,9 @@ export function sendDailySummary({
       const summaries = await summariesOf(tx, day, { timeZone })
       const restated = await restatedDays(tx, day)
       const accounts = await accountTexts(summaries, restated, { language, timeZone, maxAges })
-      const messages = Array.from(byRecipient(accounts, operatorChatId), ([chatId, texts]) => ({
+      const messages = Array.from(byRecipient(accounts, operatorChatId), ([chatId, own]) => ({
         chatId,
-        text: summaryText(texts, { day, at: scheduledFor, language, timeZone }),
+        text: summaryText(own, { day, at: scheduledFor, language, timeZone }),
         key: `daily_summary:${day}:${chatId}${trigger === 'manual' ? `:${runId}` : ''}`
       }))
       const written = await outbox.enqueue(tx, messages)
@@ -65,10 +66,9 @@ export function sendDailySummary({
   }
 }
 
-interface AccountText {
+interface OwnedAccount extends SummarisedAccount {
   /** Of the owner. */
   chatId: string | null
-  text: string
 }
 
 /** The restated days of accounts that are in the message. */
@@ -82,7 +82,7 @@ async function accountTexts(
   summaries: readonly AccountSummary[],
   restated: readonly RestatedDay[],
   options: AccountTextOptions
-): Promise<AccountText[]> {
+): Promise<OwnedAccount[]> {
   const restatedOf = groupedBy(restated, ({ account_id }) => account_id)
   const accounts = new Map<string, [AccountSummary, ...AccountSummary[]]>()
   for (const summary of summaries) {
@@ -90,28 +90,27 @@ async function accountTexts(
     if (own) own.push(summary)
     else accounts.set(summary.account_id, [summary])
   }
-  const texts: AccountText[] = []
-  for (const own of accounts.values()) {
-    texts.push({ chatId: own[0].chat_id, text: accountText(own, options, restatedOf.get(own[0].account_id)) })
+  const texts: OwnedAccount[] = []
+  for (const summaries of accounts.values()) {
+    const { account_id, chat_id: chatId } = summaries[0]
+    texts.push({ chatId, summaries, text: accountText(summaries, options, restatedOf.get(account_id)) })
     if (texts.length % ACCOUNTS_BEFORE_YIELD === 0) await yieldToEventLoop()
   }
   return texts
 }
 
-/** The texts by chat: the operator's chat has all accounts, a chat that owners share has the accounts of all of them. */
-function byRecipient(accounts: readonly AccountText[], operatorChatId?: string): Map<string, string[]> {
-  const recipients = new Map<string, string[]>()
+/** The accounts by chat: the operator's chat has all of them, a chat that owners share has those of all of its owners. */
+function byRecipient(accounts: readonly OwnedAccount[], operatorChatId?: string): Map<string, OwnedAccount[]> {
+  const recipients = new Map<string, OwnedAccount[]>()
   if (operatorChatId !== undefined && accounts.length > 0) {
-    recipients.set(
-      operatorChatId,
-      accounts.map(({ text }) => text)
-    )
+    recipients.set(operatorChatId, [...accounts])
   }
-  for (const { chatId, text } of accounts) {
+  for (const account of accounts) {
+    const { chatId } = account
     if (chatId === null || chatId === operatorChatId) continue
     const own = recipients.get(chatId)
-    if (own) own.push(text)
-    else recipients.set(chatId, [text])
+    if (own) own.push(account)
+    else recipients.set(chatId, [account])
   }
   return recipients
 }

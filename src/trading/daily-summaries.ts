@@ -8,6 +8,7 @@ import { winRate } from './performance-metrics.ts'
 import { byIndex, type PlanOptions, unseen, unseenSince } from './performance-store.ts'
 import { changedExecutions } from './replaced-executions.ts'
 import { roundTripResult } from './round-trips.ts'
+import { type Week, weekOf } from './summary-week.ts'
 import { isUntraded } from './untraded-executions.ts'
 
 /** For this long after the end of a day, the unrealised PnL of now is that of the day's end: later, prices differ too much. */
@@ -52,6 +53,7 @@ export interface AccountSummary {
   losses: number
   win_rate: string | null
   volume: string
+  week: Week
   /** Of the equity, net of external flows. */
   max_drawdown: string | null
   /** In the row of the valuation currency; null in the others. */
@@ -292,7 +294,7 @@ export async function summariesOf(
     select s.account_id, a.name as account, a.exchange, a.is_testnet, a.state = 'credentials_refused' as credentials_refused,
       u.chat_id, s.currency, s.start_balance, s.end_balance,
       s.realized_pnl, s.unrealized_pnl, s.fees, s.fees_unknown, s.funding, s.interest, s.executions, s.trades, s.wins, s.losses, s.win_rate, s.volume,
-      s.max_drawdown, s.equity, s.equity_return, s.equity_gaps, s.equity_unvalued, s.is_final, least(s.computed_at, day_begin(${day}::date + 1, ${timeZone})) as at,
+      ${weekOf(tx, day)} as week, s.max_drawdown, s.equity, s.equity_return, s.equity_gaps, s.equity_unvalued, s.is_final, least(s.computed_at, day_begin(${day}::date + 1, ${timeZone})) as at,
       s.balances_as_of, s.orders_as_of, s.marks_as_of, s.positions_unmarked, s.positions_old_mark
     from daily_account_summaries s
     join ${accountsWithoutCredentials(tx)} a using (account_id) join ${usersWithChats(tx)} u using (user_id)

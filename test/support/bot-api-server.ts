@@ -141,7 +141,7 @@ export function readHtml(html: string): { text: string; entities: number } | { e
   let text = ''
   let rest = html
   while (rest !== '') {
-    const tag = /^<(\/?)([a-z-]+)((?: [a-z-]+="[^"<>]*")*)>/.exec(rest)
+    const tag = /^<(\/?)([a-z-]+)((?: [a-z-]+(?:="[^"<>]*")?)*)>/.exec(rest)
     const entity = /^&(amp|lt|gt|quot);/.exec(rest)
     if (tag) {
       const [source, slash, name = ''] = tag

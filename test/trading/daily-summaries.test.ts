@@ -72,6 +72,7 @@ t.test('a summary counts the executions from the beginning of the day to its end
       wins: 1,
       losses: 1
     },
+    week: [null, null, null, null, null, null, '-5.25'],
     ...{ win_rate: '0.33333333333333333333', volume: '100', max_drawdown: null, is_final: true }
   })
 })
@@ -282,6 +283,7 @@ t.test('a day that is completed later than three hours after its end keeps its e
       wins: 0,
       losses: 0
     },
+    week: [null, null, null, null, null, null, '0'],
     ...{ win_rate: null, volume: '0', max_drawdown: null, is_final: true, at: new Date(noon.at(0)) },
     ...{ balances_as_of: null, orders_as_of: null, marks_as_of: null, positions_unmarked: 0, positions_old_mark: 0 },
     ...{ equity: null, equity_return: null, equity_gaps: 0, equity_unvalued: 0 }

@@ -1,8 +1,12 @@
 import t from 'tap'
+import { summarySamples } from '../../demo/print-messages.ts'
+import { splitMessage } from '../../src/notifications/split-message.ts'
+import { accountText } from '../../src/trading/account-text.ts'
 import type { AccountSummary } from '../../src/trading/daily-summaries.ts'
 import type { SentValues } from '../../src/trading/sent-summaries.ts'
 import { isOutdated } from '../../src/trading/summary-ages.ts'
-import { accountText, summaryText } from '../../src/trading/summary-text.ts'
+import { summaryText } from '../../src/trading/summary-text.ts'
+import { readHtml } from '../support/bot-api-server.ts'
 
 const AT = new Date('2026-11-24T12:00:00Z')
 const maxAges = { ordersMs: 87_000, marksMs: 921_000, balancesMs: 177_000 }
@@ -31,6 +35,7 @@ const summary = (rest: Partial<AccountSummary> = {}): AccountSummary => ({
   losses: 1,
   win_rate: '0.66666666666666666667',
   volume: '123456',
+  week: ['5', '-2.5', null, '0', '1', '20', '10'],
   max_drawdown: '-0.12345',
   equity: '1500.25',
   equity_return: '0.015',
@@ -46,198 +51,258 @@ const summary = (rest: Partial<AccountSummary> = {}): AccountSummary => ({
   ...rest
 })
 
-t.test('the message has the day, the time in the zone, the accounts and the footnote', async t => {
+const details = (summaries: [AccountSummary, ...AccountSummary[]], options: typeof en | typeof ko = en) =>
+  accountText(summaries, options).details.split('\n')
+const idle = { realized_pnl: '0', fees: '0', executions: 0, trades: 0, week: [null, null, null, null, null, null, '0'] }
+
+t.test('one account has all of its values in the message, the net result first', async t => {
   const at = new Date('2026-11-24T15:30:00Z')
-  const options = { day: '2026-11-25', at, timeZone: 'Asia/Seoul' }
-  t.strictSame(summaryText(['A', 'B'], { ...options, language: 'en' }).split('\n'), [
+  const text = (language: 'en' | 'ko') => {
+    const account = { summaries: [summary()], text: accountText([summary()], { ...en, language }) }
+    return summaryText([account], { day: '2026-11-25', at, timeZone: 'Asia/Seoul', language }).split('\n')
+  }
+  t.strictSame(text('en'), [
     '📊 <b>Daily summary 2026-11-25</b>',
-    'As of: 2026-11-25 00:30 (Asia/Seoul)',
+    'As of 00:30 (Asia/Seoul)',
     '',
-    'A',
-    '',
-    'B',
-    '',
-    '<i>Net = realised − fees + funding − interest. A trade is a position from flat to flat. Amounts in different currencies are not added.</i>'
-  ])
-  t.strictSame(summaryText([], { ...options, language: 'ko' }).split('\n'), [
-    '📊 <b>일일 요약 2026-11-25</b>',
-    '기준 시각: 2026-11-25 00:30 (Asia/Seoul)',
-    '',
-    '<i>순손익 = 실현 손익 − 수수료 + 펀딩 − 이자. 거래는 포지션을 열고 모두 닫은 한 번입니다. 통화가 다른 금액은 합산하지 않습니다.</i>'
-  ])
-})
-
-t.test('an account has a heading and three lines per currency', async t => {
-  t.strictSame(accountText([summary(), summary({ currency: 'BTC' })], en).split('\n'), [
     '<b>main</b> (Binance)',
-    ...['USDT', 'BTC'].flatMap(currency => [
-      `• <b>${currency}</b> Balance 1,000 → 1,234,567.89`,
-      '  Net +10, Realised +12.5, Fees 2.5',
-      '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
-      '  Unrealised -3',
-      '  Equity 1,500.25, return +1.50%, Drawdown -12.35%'
+    '<b>Net +10 USDT</b>',
+    '▃▁·▂▂█▅ 7 days +33.5',
+    'Realised +12.5, fees 2.5',
+    'Trades 4: 2 won, 1 lost (66.67%)',
+    'Executions 9, volume 123,456',
+    'Unrealised -3',
+    'Balance 1,000 → 1,234,567.89',
+    'Equity 1,500.25 (+1.50%)',
+    'Drawdown -12.34%',
+    '',
+    '<i>Net: after fees, funding, interest</i>'
+  ])
+  t.strictSame(text('ko'), [
+    '📊 <b>일일 요약 2026-11-25</b>',
+    '기준 시각 00:30 (Asia/Seoul)',
+    '',
+    '<b>main</b> (Binance)',
+    '<b>순손익 +10 USDT</b>',
+    '▃▁·▂▂█▅ 7일 +33.5',
+    '실현 +12.5, 수수료 2.5',
+    '거래 4: 2승 1패 (66.67%)',
+    '체결 9, 거래대금 123,456',
+    '미실현 손익 -3',
+    '잔고 1,000 → 1,234,567.89',
+    '평가 자산 1,500.25 (+1.50%)',
+    '최대 낙폭 -12.34%',
+    '',
+    '<i>순손익: 수수료·펀딩·이자 반영</i>'
+  ])
+})
+
+t.test(
+  'several accounts have totals per currency, a line for each account, and their values in a collapsed block',
+  async t => {
+    const second = { account_id: '2', account: 'second', exchange: 'UPBIT', credentials_refused: true }
+    const day = { account_id: '2', date: '2026-11-23', currency: 'USDT' }
+    const values = { end_balance: null, unrealized_pnl: null, trades: 3 }
+    const restated = { ...day, sent: { ...values, net: '1' }, final: { ...values, net: '2' } }
+    const accounts = [
+      [
+        summary(),
+        summary({ currency: 'BTC', realized_pnl: '-1', fees: '0', week: ['1', null, null, null, null, null, '-1'] })
+      ],
+      [summary({ ...second, week: ['-10', '2.5', '4', null, '1', '20', '10'] })],
+      [summary({ ...idle, account_id: '3', account: 'test', is_testnet: true })]
+    ].map(summaries => {
+      const [first = summary(), ...rest] = summaries
+      return { summaries, text: accountText([first, ...rest], en, first.account_id === '2' ? [restated] : []) }
+    })
+    const text = summaryText(accounts, { day: '2026-11-24', at: AT, timeZone: 'Asia/Seoul', language: 'en' })
+    const [title, totals, lines, block, ...others] = text.split(/\n\n(?=<b>|\+|<blockquote)/)
+    t.equal(title, '📊 <b>Daily summary 2026-11-24</b>\nAs of 21:00 (Asia/Seoul)')
+    t.strictSame(totals?.split('\n'), [
+      '<b>Net +20 USDT</b> ▁▂▂▂▂█▅',
+      '<b>Net -1 BTC</b> █·····▁',
+      '<b>Net 0 USDT</b> ······▁ [testnet]'
     ])
-  ])
+    t.strictSame(lines?.split('\n'), [
+      '+10 USDT, -1 BTC · <b>main</b> (Binance)',
+      '+10 USDT · <b>second</b> (Upbit) ⚠️ ↻',
+      '0 USDT · <b>test</b> (Binance) 🧪'
+    ])
+    t.match(block, /^<blockquote expandable><b>main<\/b> \(Binance\)\n/)
+    t.match(
+      [block, ...others].join('\n\n'),
+      /\n↻ Restated 2026-11-23 USDT\nNet \+1 → \+2\n[\s\S]*interest<\/i><\/blockquote>$/
+    )
+  }
+)
+
+t.test('the beginning of every message fits on the screen of a phone', async t => {
+  // Telegram shows about twenty lines of 38 columns. A wide character has two columns. A collapsed block has three lines.
+  const wide = /[\u1100-\u115F\u2E80-\uA4CF\uAC00-\uD7A3\uFF00-\uFF60]|\p{Emoji_Presentation}/gu
+  const columns = (line: string) => line.length + (line.match(wide)?.filter(found => found.length === 1).length ?? 0)
+  const shown = (html: string) => {
+    const message = readHtml(html.replace(/<blockquote expandable>(.*\n.*\n.*)[\s\S]*?<\/blockquote>/, '$1'))
+    if ('error' in message) throw new Error(message.error)
+    return message.text.split('\n')
+  }
+  for (const language of ['ko', 'en'] as const) {
+    for (const [title, html] of Object.entries(summarySamples(language))) {
+      const lines = shown(html)
+      // Twelve lines of accounts; ten warnings that one account seldom has together.
+      const most = title.includes('twelve') ? 24 : title.includes('unknown') ? 26 : 20
+      t.ok(lines.length <= most, `${title}: at most ${most} lines: ${lines.length}`)
+      t.strictSame(
+        lines.filter(line => columns(line) > 38),
+        [],
+        `${title}, ${language}`
+      )
+    }
+  }
 })
 
-t.test('the amounts have Korean labels', async t => {
-  const refused = summary({ is_testnet: true, credentials_refused: true, exchange: 'UPBIT', fees_unknown: 2 })
-  t.strictSame(accountText([refused, summary({ executions: 0, trades: 0 })], ko).split('\n'), [
-    '<b>main</b> (Upbit) [테스트넷]',
-    '⚠️ 거래소가 인증을 거부하여 값이 오래되었을 수 있음',
-    '• <b>USDT</b> 잔고 1,000 → 1,234,567.89',
-    '  순손익 +10, 실현 손익 +12.5, 수수료 2.5, 금액을 알 수 없는 수수료 2',
-    '  거래 4 (승 2, 패 1), 승률 66.67%, 체결 9, 거래대금 123,456',
-    '  미실현 손익 -3',
-    '  평가 자산 1,500.25, 수익률 +1.50%, 최대 낙폭 -12.35%',
-    '• <b>USDT</b> 잔고 1,000 → 1,234,567.89',
-    '  거래 없음',
-    '  미실현 손익 -3',
-    '  평가 자산 1,500.25, 수익률 +1.50%, 최대 낙폭 -12.35%'
-  ])
-})
-
-t.test('refused credentials, a testnet and fees of unknown value are shown', async t => {
-  const refused = summary({
-    is_testnet: true,
-    credentials_refused: true,
-    exchange: 'NEW',
-    fees: '1250.50',
-    fees_unknown: 1
+t.test('many accounts are split into messages that Telegram accepts, totals first', async t => {
+  const accounts = Array.from({ length: 400 }, (_, i) => {
+    const own = summary({ account_id: String(i), account: `account ${i}` })
+    return { summaries: [own], text: accountText([own], en) }
   })
-  t.strictSame(accountText([refused], en).split('\n').slice(0, 4), [
+  const parts = splitMessage(summaryText(accounts, { day: '2026-11-24', at: AT, timeZone: 'UTC', language: 'en' }))
+  t.match(parts[0], /Net \+4,000 USDT/)
+  const texts = parts.map(part => {
+    const message = readHtml(part)
+    if ('error' in message) throw new Error(message.error)
+    t.ok(message.text.length <= 4_096 && message.entities <= 100, `${message.text.length}, ${message.entities}`)
+    return message.text
+  })
+  t.equal(texts.join('\n').match(/· account \d+ \(Binance\)/g)?.length, 400)
+  t.equal(texts.join('\n').match(/^Drawdown/gm)?.length, 400)
+})
+
+t.test('refused keys, a testnet and fees of unknown value are shown', async t => {
+  const refused = { is_testnet: true, credentials_refused: true, exchange: 'NEW', fees: '1250.50', fees_unknown: 1 }
+  t.strictSame(details([summary(refused)]).slice(0, 6), [
     '<b>main</b> (NEW) [testnet]',
-    '⚠️ the exchange refuses the credentials: figures may be old',
-    '• <b>USDT</b> Balance 1,000 → 1,234,567.89',
-    '  Net -1,238, Realised +12.5, Fees 1,250.5, fees of unknown value 1'
+    '⚠️ Keys rejected: values may be old',
+    '<b>Net -1,238 USDT</b>',
+    '▃▁·▂▂█▅ 7 days +33.5',
+    'Realised +12.5, fees 1,250.5',
+    '⚠️ Fees of unknown value: 1'
   ])
+  t.strictSame(details([summary(refused)], ko).slice(0, 2), [
+    '<b>main</b> (NEW) [테스트넷]',
+    '⚠️ 인증 거부: 값이 오래되었을 수 있음'
+  ])
+  t.match(accountText([summary(refused)], en).line, /⚠️$/)
 })
 
 t.test('funding and interest are part of the net result, and shown where there are some', async t => {
-  const lines = (rest: Partial<AccountSummary>) =>
-    accountText([summary(rest)], en)
-      .split('\n')
-      .slice(2, -2)
-  const counts = '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456'
-  t.strictSame(lines({ funding: '-1.5', interest: '0.25' }), [
-    '  Net +8.25, Realised +12.5, Fees 2.5, Funding -1.5, Interest 0.25',
-    counts
+  t.strictSame(details([summary({ funding: '-1.5', interest: '0.25' })]).slice(1, 5), [
+    '<b>Net +8.25 USDT</b>',
+    '▃▁·▂▂█▅ 7 days +33.5',
+    'Realised +12.5, fees 2.5',
+    'Funding -1.5, interest 0.25'
   ])
-  const idle = { realized_pnl: '0', fees: '0', executions: 0, trades: 0 }
-  t.strictSame(lines({ ...idle, funding: '3' }), ['  Net +3, Realised 0, Fees 0, Funding +3', '  No trades'])
+  const funded = summary({ ...idle, funding: '3', equity: null, unrealized_pnl: '0' })
+  t.strictSame(details([funded]).slice(1), [
+    '<b>Net +3 USDT</b>, no trades',
+    'Realised 0, fees 0',
+    'Funding +3, interest 0',
+    'Balance 1,000 → 1,234,567.89'
+  ])
+  t.equal(accountText([summary(idle), funded], en).line, '+3 USDT · <b>main</b> (Binance)')
 })
 
-t.test('an unknown value is a question mark or is left out', async t => {
-  const unknown = { start_balance: null, end_balance: null, unrealized_pnl: null, win_rate: null, equity: null }
-  t.strictSame(
-    accountText([summary(unknown), summary({ ...unknown, executions: 0, trades: 0 })], en)
-      .split('\n')
-      .slice(1),
-    [
-      '• <b>USDT</b> Balance ? → ?',
-      '  Net +10, Realised +12.5, Fees 2.5',
-      '  Trades 4 (won 2, lost 1), Executions 9, Volume 123,456',
-      '  Unrealised ?',
-      '• <b>USDT</b> Balance ? → ?',
-      '  No trades',
-      '  Unrealised ?'
-    ]
-  )
-})
-
-t.test('an equity is shown with what it is without; a return that is not known is a question mark', async t => {
-  const partly = summary({ equity_return: null, max_drawdown: null, equity_unvalued: 2, equity_gaps: 3 })
-  t.equal(
-    accountText([partly], en).split('\n').at(-1),
-    '  Equity 1,500.25, return ?, Drawdown ?, without a price, not included 2, periods not usable 3'
-  )
-})
-
-t.test('an amount of zero has no sign, and a small amount has eight decimals', async t => {
-  const small = summary({
-    currency: 'BTC',
-    realized_pnl: '0.000000014',
-    fees: '0',
-    unrealized_pnl: '0.000',
-    end_balance: '-1234.5'
-  })
-  t.strictSame(accountText([small], en).split('\n').slice(1), [
-    '• <b>BTC</b> Balance 1,000 → -1,234.5',
-    '  Net +0.00000001, Realised +0.00000001, Fees 0',
-    '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
-    '  Unrealised 0',
-    '  Equity 1,500.25, return +1.50%, Drawdown -12.35%'
+t.test('an unknown value is a question mark, and a ratio that is not defined is left out', async t => {
+  const unknown = { start_balance: null, end_balance: null, unrealized_pnl: null, win_rate: null }
+  t.strictSame(details([summary({ ...unknown, equity: null })]).slice(4), [
+    'Trades 4: 2 won, 1 lost',
+    'Executions 9, volume 123,456',
+    'Unrealised ?',
+    'Balance ? → ?'
+  ])
+  const partly = { equity_return: null, max_drawdown: null, equity_unvalued: 2, equity_gaps: 3 }
+  t.strictSame(details([summary(partly)]).slice(-4), [
+    'Equity 1,500.25 (?)',
+    'Drawdown ?',
+    '⚠️ Without a price, not included: 2',
+    '⚠️ Periods not usable: 3'
   ])
 })
 
-t.test('amounts are rounded for people, and none has 24 decimals', async t => {
+t.test('amounts are rounded for people, an amount of zero has no sign', async t => {
   const long = '12.123456789012345678901235'
   const values = { realized_pnl: long, fees: long, funding: long, interest: long, unrealized_pnl: long, volume: long }
-  const lines = (currency: string) =>
-    accountText([summary({ ...values, currency, start_balance: long, end_balance: `-${long}` })], en).split('\n')
   for (const [currency, shown] of [
     ['KRW', '12'],
     ['USDT', '12.12'],
     ['BTC', '12.12345679']
   ] as const) {
-    t.strictSame(lines(currency).slice(1), [
-      `• <b>${currency}</b> Balance ${shown} → -${shown}`,
-      `  Net 0, Realised +${shown}, Fees ${shown}, Funding +${shown}, Interest ${shown}`,
-      `  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume ${shown}`,
-      `  Unrealised +${shown}`,
-      `  Equity ${currency === 'KRW' ? '1,500' : '1,500.25'}, return +1.50%, Drawdown -12.35%`
+    const rounded = summary({
+      ...values,
+      currency,
+      start_balance: long,
+      end_balance: `-${long}`,
+      equity: null,
+      week: []
+    })
+    t.strictSame(details([rounded]).slice(1), [
+      `<b>Net 0 ${currency}</b>`,
+      `Realised +${shown}, fees ${shown}`,
+      `Funding +${shown}, interest ${shown}`,
+      'Trades 4: 2 won, 1 lost (66.67%)',
+      `Executions 9, volume ${shown}`,
+      `Unrealised +${shown}`,
+      `Balance ${shown} → -${shown}`
     ])
   }
 })
 
-t.test('a restated day shows the values that people see another one of', async t => {
+t.test('a restated day shows the values that people see another one of, one in a line', async t => {
   const sent: SentValues = { net: '10.001', end_balance: '100', unrealized_pnl: null, trades: 3 }
   const day = { account_id: '1', date: '2026-11-23', currency: 'USDT', sent }
   const lines = (final: Partial<SentValues>, options: typeof en | typeof ko = en) =>
-    accountText([summary()], options, [{ ...day, final: { ...sent, ...final } }])
-      .split('\n')
-      .filter(line => line.startsWith('↻'))
+    accountText([summary()], options, [{ ...day, final: { ...sent, ...final } }]).restated.split('\n')
   t.strictSame(lines({ net: '-2.5', trades: 4, end_balance: null }), [
-    '↻ Restated 2026-11-23 <b>USDT</b> Net +10 → -2.5, Trades 3 → 4, Balance 100 → ?'
+    '↻ Restated 2026-11-23 USDT',
+    'Net +10 → -2.5',
+    'Trades 3 → 4',
+    'Balance 100 → ?'
   ])
-  t.strictSame(lines({ trades: 2 }, ko), ['↻ 정정 2026-11-23 <b>USDT</b> 거래 3 → 2'])
-  t.strictSame(lines({ net: '10.0014' }), [], 'the same for people')
+  t.strictSame(lines({ trades: 2 }, ko), ['↻ 정정 2026-11-23 USDT', '거래 3 → 2'])
+  t.strictSame(lines({ net: '10.0014' }), [''], 'the same for people')
 })
 
-t.test('names are escaped for Telegram', async t => {
-  const odd = summary({ account: 'a<b', exchange: 'X&Y', currency: 'U<T' })
-  const lines = accountText([odd], en).split('\n')
-  t.equal(lines[0], '<b>a&lt;b</b> (X&amp;Y)')
-  t.equal(lines[1], '• <b>U&lt;T</b> Balance 1,000 → 1,234,567.89')
+t.test('names are escaped for Telegram and complete', async t => {
+  const name = `${'a<b'.repeat(21)}z`
+  const odd = accountText([summary({ account: name, exchange: 'X&Y', currency: 'U<T' })], en)
+  const shown = `<b>${name.replaceAll('<', '&lt;')}</b> (X&amp;Y)`
+  t.strictSame(odd.details.split('\n').slice(0, 2), [shown, '<b>Net +10 U&lt;T</b>'])
+  t.equal(odd.line, `+10 U&lt;T · ${shown}`)
+  const emoji = '🟢'.repeat(64)
+  t.equal(details([summary({ account: emoji })])[0], `<b>${emoji}</b> (Binance)`)
+  t.match(details([summary({ account: 'x'.repeat(300) })])[0], /x…<\/b>/, 'a name that is cut ends in an ellipsis')
 })
 
 t.test('a value that is older than three periods of its job has the time from when it is', async t => {
   const ago = (ms: number) => new Date(AT.getTime() - ms)
   const fresh = { balances_as_of: ago(177_000), orders_as_of: ago(87_000), marks_as_of: ago(921_000) }
-  t.strictSame(accountText([summary(fresh)], en).split('\n'), accountText([summary()], en).split('\n'))
+  t.strictSame(details([summary(fresh)]), details([summary()]))
   const old = { balances_as_of: ago(177_001), orders_as_of: ago(87_001), marks_as_of: ago(921_001) }
   const counted = { ...old, positions_old_mark: 2, positions_unmarked: 1 }
-  t.strictSame(accountText([summary(counted), summary({ executions: 0, trades: 0 })], en).split('\n'), [
-    '<b>main</b> (Binance)',
-    '⚠️ orders as of 2026-11-24 20:58',
-    '• <b>USDT</b> Balance 1,000 → 1,234,567.89 (as of 2026-11-24 20:57)',
-    '  Net +10, Realised +12.5, Fees 2.5',
-    '  Trades 4 (won 2, lost 1), Win rate 66.67%, Executions 9, Volume 123,456',
-    '  Unrealised -3 (as of 2026-11-24 20:44), marks older than 15 min 2, positions without a mark 1',
-    '  Equity 1,500.25, return +1.50%, Drawdown -12.35%',
-    '• <b>USDT</b> Balance 1,000 → 1,234,567.89',
-    '  No trades',
-    '  Unrealised -3',
-    '  Equity 1,500.25, return +1.50%, Drawdown -12.35%'
+  const marked = (options: typeof en | typeof ko) =>
+    details([summary(counted)], options).filter(line => line.startsWith('⚠️'))
+  t.strictSame(marked(en), [
+    '⚠️ Orders as of 2026-11-24 20:58',
+    '⚠️ Marks as of 2026-11-24 20:44',
+    '⚠️ Marks older than 15 min: 2',
+    '⚠️ Positions without a mark: 1',
+    '⚠️ Balance as of 2026-11-24 20:57'
   ])
-  t.strictSame(accountText([summary({ ...counted, unrealized_pnl: null })], ko).split('\n'), [
-    '<b>main</b> (Binance)',
+  t.strictSame(marked(ko), [
     '⚠️ 주문 기준 시각 2026-11-24 20:58',
-    '• <b>USDT</b> 잔고 1,000 → 1,234,567.89 (기준 2026-11-24 20:57)',
-    '  순손익 +10, 실현 손익 +12.5, 수수료 2.5',
-    '  거래 4 (승 2, 패 1), 승률 66.67%, 체결 9, 거래대금 123,456',
-    '  미실현 손익 ? (기준 2026-11-24 20:44), 15분보다 오래된 평가 2, 평가되지 않은 포지션 1',
-    '  평가 자산 1,500.25, 수익률 +1.50%, 최대 낙폭 -12.35%'
+    '⚠️ 평가 기준 시각 2026-11-24 20:44',
+    '⚠️ 15분보다 오래된 평가: 2',
+    '⚠️ 평가되지 않은 포지션: 1',
+    '⚠️ 잔고 기준 시각 2026-11-24 20:57'
   ])
   for (const [name, asOf] of Object.entries(old)) {
     t.equal(isOutdated(summary({ ...fresh, [name]: asOf }), maxAges), true, name)
