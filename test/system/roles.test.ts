@@ -1,58 +1,16 @@
 // The service as a role that cannot change the schema: deploy/postgres/roles.sql, by psql, on a private server.
-import { spawnSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import postgres from 'postgres'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { untilStatus } from '../support/app.ts'
 import { CLUSTER_JOBS, load, startCluster } from '../support/cluster-load.ts'
-import { runCommand } from '../support/command.ts'
-import { startTestPostgres, type TestPostgres } from '../support/postgres.ts'
-import { projectRoot, startService } from '../support/service.ts'
+import { migrate, outcomeOf, runRoles, serverWithRoles } from '../support/database-roles.ts'
+import type { TestPostgres } from '../support/postgres.ts'
+import { startService } from '../support/service.ts'
 import { Client } from '../support/session.ts'
 import { missingTool } from '../support/tools.ts'
 
-const ROLES = join(projectRoot, 'deploy/postgres/roles.sql')
 const LOAD_MS = 6_000
 const skip = missingTool('psql', 'postgresql-client')
-
-/** Runs the file. @returns what psql printed */
-function runRoles(adminUrl: string): string {
-  const { status, stdout, stderr } = spawnSync('psql', ['--no-psqlrc', '--file', ROLES, adminUrl], { encoding: 'utf8' })
-  return status === 0 && stderr === '' ? stdout.trim() : `${status}: ${stderr}`
-}
-
-/** A server with an empty database, on which the roles have passwords. */
-async function serverWithRoles(t: Test, options: { maxConnections?: number } = {}) {
-  const server = await startTestPostgres(t, options)
-  await server.query("create role admin superuser login password 'admin'")
-  await server.query('create database fresh')
-  const as = (role: string) =>
-    server.url.replace('trading:trading@', `${role}:${role}@`).replace(/\/trading$/, '/fresh')
-  t.equal(
-    runRoles(as('admin')),
-    'The roles exist. Set their passwords, migrate as trading_owner, and run this file again.'
-  )
-  for (const role of ['trading_owner', 'trading_service']) await server.query(`alter role ${role} password '${role}'`)
-  return { server, admin: as('admin'), owner: as('trading_owner'), service: as('trading_service') }
-}
-
-async function migrate(owner: string, admin: string): Promise<string> {
-  const { code, stderr } = await runCommand({ DATABASE_URL: owner }, [], 'migrate')
-  return code === 0 ? runRoles(admin) : stderr
-}
-
-/** The SQLSTATE of a statement, or its result. */
-async function outcomeOf(url: string, statement: string): Promise<string> {
-  const sql = postgres(url, { max: 1, onnotice: () => undefined })
-  try {
-    return JSON.stringify(await sql.unsafe(statement))
-  } catch (err) {
-    return err instanceof postgres.PostgresError ? err.code : String(err)
-  } finally {
-    await sql.end()
-  }
-}
 
 /** The lines of the server's log about missing rights. */
 async function deniedIn(server: TestPostgres): Promise<string[]> {

@@ -49,7 +49,9 @@ async function setUp(strategies: number) {
     const orderId = await insertOrder(database, account, { ...order, quantity: '9', market: 'FUTURES' })
     if (strategyAccountId !== account.strategyAccountId) {
       await database.run(
-        sql => sql`update orders set strategy_account_id = ${strategyAccountId} where order_id = ${orderId}`
+        sql => sql`
+          update orders set strategy_account_id = ${strategyAccountId}, origin = ${strategyAccountId === null ? 'external' : 'own'}
+          where order_id = ${orderId}`
       )
     }
     holders.push({ strategyAccountId, orderId })
