@@ -55,7 +55,8 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '051.do.pages-of-days.sql': '0.1.0',
   '056.do.order-entry.sql': '0.1.0',
   '059.do.outbox-destinations.sql': '0.1.0',
-  '062.do.position-adjustments.sql': '0.1.0'
+  '062.do.position-adjustments.sql': '0.1.0',
+  '070.do.comments.sql': '0.1.0'
 }
 
 /** The version of this service, from package.json when it was built: `0.3.0-rc.1` counts as `0.3.0`. */
