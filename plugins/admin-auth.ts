@@ -6,35 +6,29 @@ import fp from 'fastify-plugin'
 import { LRUCache } from 'lru-cache'
 import { HOUR } from '../src/async/durations.ts'
 import { AuditLog } from '../src/auth/audit-log.ts'
-import type { Caller } from '../src/auth/caller.ts'
+import { bearerOf } from '../src/auth/bearer.ts'
 import { Passwords } from '../src/auth/passwords.ts'
 import { Refusals } from '../src/auth/refusals.ts'
 import { SessionStore, type SessionUser, type StoredSession } from '../src/auth/session-store.ts'
 import { SignIn, type SignInOutcome, signInOutcomes } from '../src/auth/sign-in.ts'
 import { SignInLimits } from '../src/auth/sign-in-limits.ts'
 import { SignInNetworks } from '../src/auth/sign-in-networks.ts'
-import { type Role, Users } from '../src/auth/users.ts'
+import { TokenSignIn } from '../src/auth/token-sign-in.ts'
+import { Users } from '../src/auth/users.ts'
 import type { Config } from '../src/config.ts'
 import type { TransactionSql } from '../src/database/client.ts'
-import { type ErrorCode, ServiceError } from '../src/errors.ts'
+import type { ErrorCode } from '../src/errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     auth: {
       signIn: SignIn
+      tokens: TokenSignIn
       users: Users
       passwords: Passwords
       audit: AuditLog
       refusals: Refusals
     }
-    /** Hook of a scope: only for callers with any role who do not have to change their password. Sets `request.caller`. */
-    requireSignedIn(request: FastifyRequest, reply: FastifyReply): Promise<void>
-    /** As `requireSignedIn`, for viewers and admins; requests that may change something (not GET, HEAD, OPTIONS) for admins only. */
-    requireReader(request: FastifyRequest, reply: FastifyReply): Promise<void>
-    /** As `requireSignedIn`, for admins only. */
-    requireAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void>
-    /** Hook of a scope: rejects requests that another site makes in the browser of a signed-in user. */
-    refuseForeign(request: FastifyRequest, reply: FastifyReply): Promise<void>
     /** Hook of a scope, before the handler: records the request of each action in the audit log. */
     auditRequested(request: FastifyRequest, reply: FastifyReply): Promise<void>
     /** Hook of a scope, `onSend`: records the outcome of each action, also when the client has disconnected. */
@@ -43,8 +37,6 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Whether it has forwarded headers of an address that is not in TRUST_PROXY. They are ignored. */
     hasIgnoredForwarding: boolean
-    /** Who makes the request; set after `requireSignedIn`, `requireReader` or `requireAdmin`. */
-    caller: Caller
     audit: {
       /** Records the success in the action's own transaction: both are committed, or neither. */
       succeeded(tx: TransactionSql, details?: Record<string, unknown>): Promise<void>
@@ -70,8 +62,8 @@ const COOKIE = 'session'
 const MAX_REPORTED_PROXIES = 1_000
 
 /**
- * Sign-in, sessions, and the hooks that a scope adds to be for some roles only. It is registered in the scope of the
- * routes that need it; the probes are outside of that scope.
+ * Sign-in, sessions, tokens, and the audit of requests. It is registered in the scope of the routes that need it; the
+ * probes are outside of that scope.
  */
 async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   const secrets = config.SESSION_SECRET.split(',')
@@ -87,14 +79,7 @@ async function adminAuth(api: FastifyInstance, { config }: AdminAuthOptions) {
   api.addHook('onRequest', refuseUnverified)
   warnOfUntrustedProxy(api, config)
 
-  api.decorateRequest('caller')
   api.decorateRequest('audit')
-  api.decorate('requireSignedIn', request => admit(request, () => true))
-  api.decorate('requireReader', request =>
-    admit(request, role => role === 'admin' || (role === 'viewer' && SAFE_METHODS.has(request.method)))
-  )
-  api.decorate('requireAdmin', request => admit(request, role => role === 'admin'))
-  api.decorate('refuseForeign', refuseForeign)
   decorateAuditHooks(api, audit)
   api.addHook('onResponse', auditRefusal)
 }
@@ -125,6 +110,11 @@ async function registerSessions(api: FastifyInstance, sessions: SessionStore, { 
    * session counts. It is signed again, because the library clears a cookie that the first secret has not signed.
    */
   async function chooseCookie(request: FastifyRequest) {
+    // A request with a token is made by the token alone.
+    if (bearerOf(request.raw.rawHeaders) !== undefined) {
+      delete request.cookies[COOKIE]
+      return
+    }
     const values = (request.headers.cookie ?? '').split(';').map(part => api.parseCookie(part)[COOKIE] ?? '')
     const ids = values.map(value => signer.unsign(value)).flatMap(({ valid, value }) => (valid && value ? [value] : []))
     const id = ids.length > 1 ? await sessions.firstOpen(ids) : ids[0]
@@ -159,7 +149,8 @@ function decorateAuth(
     onThrottled: proxyWarning(api.log)
   })
   const refusals = new Refusals({ audit, log: api.log })
-  api.decorate('auth', { users, passwords, audit, refusals, signIn })
+  const tokens = new TokenSignIn({ database: api.db, limits: parts.limits })
+  api.decorate('auth', { users, passwords, audit, refusals, signIn, tokens })
   // Before the database is closed.
   api.addHook('onClose', () => Promise.all([passwords.close(), refusals.close()]))
 }
@@ -168,29 +159,6 @@ function decorateAuth(
 async function refuseUnverified({ session, routeOptions }: FastifyRequest): Promise<void> {
   const { unverified } = (session as StoredSession | null) ?? {}
   if (unverified && !routeOptions.config?.answersWithoutDatabase) throw unverified
-}
-
-/**
- * Admits the caller of a request, or rejects the request, before its body is parsed.
- * @throws {ServiceError} UNAUTHENTICATED, FORBIDDEN, PASSWORD_CHANGE_REQUIRED: the first that applies
- */
-async function admit(request: FastifyRequest, mayCall: (role: Role) => boolean): Promise<void> {
-  const user = (request.session as StoredSession | null)?.user
-  if (!user) throw new ServiceError('UNAUTHENTICATED')
-  const { userId, username: name, role, mustChangePassword } = user
-  if (!mayCall(role)) throw new ServiceError('FORBIDDEN')
-  if (mustChangePassword) throw new ServiceError('PASSWORD_CHANGE_REQUIRED')
-  request.caller = { name, role, userId, kind: 'session' }
-  if (role === 'admin') request.server.connections.main.protect(request.raw)
-}
-
-/** @throws {ServiceError} FOREIGN_ORIGIN */
-async function refuseForeign({ method, headers, protocol, host }: FastifyRequest): Promise<void> {
-  if (SAFE_METHODS.has(method)) return
-  const site = headers['sec-fetch-site']
-  if (site !== undefined && site !== 'same-origin' && site !== 'none') throw new ServiceError('FOREIGN_ORIGIN')
-  const { origin } = headers
-  if (origin !== undefined && origin !== `${protocol}://${host}`) throw new ServiceError('FOREIGN_ORIGIN')
 }
 
 function decorateAuditHooks(api: FastifyInstance, audit: AuditLog): void {
@@ -234,8 +202,9 @@ const REFUSED_OF_CALLERS: ReadonlySet<number> = new Set([400, 413, 415])
 async function auditRefusal(request: FastifyRequest, { statusCode }: FastifyReply): Promise<void> {
   const { errorCode: code, method, routeOptions, clientAddress: address, id: requestId } = request
   const isOfCaller = request.caller !== undefined && !request.audit && REFUSED_OF_CALLERS.has(statusCode)
-  if (code === undefined || !(REFUSED.has(code) || isOfCaller)) return
-  const actor = (request.session as StoredSession | null)?.user?.username
+  const isOfToken = code === 'TOO_MANY_ATTEMPTS' && bearerOf(request.raw.rawHeaders) !== undefined
+  if (code === undefined || !(REFUSED.has(code) || isOfCaller || isOfToken)) return
+  const actor = request.identity?.name
   const action = `${method} ${routeOptions.url ?? 'unknown path'}`
   request.server.auth.refusals.record({ code, status: statusCode, actor, address, action, requestId })
 }

@@ -24,7 +24,8 @@ interface Route {
   schema: FastifySchema
 }
 
-const DESCRIPTION = `Probes for orchestrators and load balancers, and an admin API with a session cookie.
+const DESCRIPTION = `Probes for orchestrators and load balancers, and an API for people with a session cookie and for scripts with a
+token (\`Authorization: Bearer\`).
 Every GET route answers HEAD, too, and every route answers OPTIONS. Every error has the same envelope, in Korean, or in English when
 \`Accept-Language\` prefers it. The probe routes are on the probe port, too; metrics are at \`/metrics\` of their own port.`
 
@@ -62,8 +63,14 @@ async function serveDocument(routes: Route[], { version, errorAnswer }: OpenApiO
       openapi: '3.1.0',
       info: { title: 'trading-health', version, description: DESCRIPTION, license: { name: 'MIT', identifier: 'MIT' } },
       servers: [{ url: '/' }],
-      components: { securitySchemes: { session: { type: 'apiKey', in: 'cookie', name: 'session' } } },
-      security: [{ session: [] }]
+      components: {
+        securitySchemes: {
+          session: { type: 'apiKey', in: 'cookie', name: 'session' },
+          token: { type: 'http', scheme: 'bearer', bearerFormat: 'th_ and 43 letters, digits, - and _' }
+        }
+      },
+      // One of them.
+      security: [{ session: [] }, { token: [] }]
     },
     convertConstToEnum: false,
     transformObject: document => {

@@ -50,7 +50,7 @@ async function request(api: FastifyInstance) {
   })
 
   api.addHook('onResponse', async (request, reply) => {
-    const { log, method, routeOptions, clientAddress: address, session, errorCode: code } = request
+    const { log, method, routeOptions, clientAddress: address, identity, errorCode: code } = request
     const labels = { route: routeOptions.url ?? 'unmatched', status_class: `${Math.floor(reply.statusCode / 100)}xx` }
     api.metrics.observe('trading_health_http_request_duration_seconds', labels, reply.elapsedTime / 1_000)
     // The route's pattern, not the address: a query may contain confidential values.
@@ -59,7 +59,7 @@ async function request(api: FastifyInstance) {
       route: routeOptions.url,
       status: reply.statusCode,
       code,
-      user: session?.user?.username,
+      user: identity?.name,
       address,
       duration_ms: Math.round(reply.elapsedTime)
     }

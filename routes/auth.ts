@@ -7,7 +7,7 @@ import { type SessionUser, sessionHash } from '../src/auth/session-store.ts'
 import { ROLES, type User } from '../src/auth/users.ts'
 import { ServiceError } from '../src/errors.ts'
 import type { Handler } from './handler.ts'
-import { closed, errors, Timestamp } from './schemas.ts'
+import { closed, errors, nullable, Timestamp } from './schemas.ts'
 
 const tags = ['sign-in']
 const Success = Type.Object({ success: Type.Literal(true) }, { examples: [{ success: true }] })
@@ -34,20 +34,25 @@ const signInSchema = {
 
 const signOutSchema = { tags, summary: 'Sign out', security: [], response: { 200: Success, ...errors(403) } }
 
+const RoleName = Type.Union(ROLES.map(role => Type.Literal(role)))
+
 const currentUserSchema = {
   tags,
-  summary: 'The user who is signed in',
+  summary: 'Who is signed in: the user of the session, or the token',
   response: {
     200: Type.Object(
       {
         success: Type.Literal(true),
-        user: Type.Object({
-          username: Type.String(),
-          role: Type.Union(ROLES.map(role => Type.Literal(role))),
-          is_admin: Type.Boolean(),
-          must_change_password: Type.Boolean()
-        }),
-        session: Type.Object({ expires_at: Timestamp })
+        user: nullable(
+          Type.Object({
+            username: Type.String(),
+            role: RoleName,
+            is_admin: Type.Boolean(),
+            must_change_password: Type.Boolean()
+          })
+        ),
+        session: Type.Optional(Type.Object({ expires_at: Timestamp })),
+        token: Type.Optional(Type.Object({ name: Type.String(), role: RoleName, expires_at: Timestamp }))
       },
       {
         examples: [
@@ -59,12 +64,13 @@ const currentUserSchema = {
         ]
       }
     ),
-    ...errors(401)
+    ...errors(401, 429)
   }
 }
 
 const changePasswordSchema = {
   tags,
+  security: [{ session: [] }],
   summary: 'Change my password; all my other sessions end',
   body: Type.Object(
     {
@@ -82,11 +88,14 @@ const changePasswordSchema = {
 /** Sign-in, sign-out and the user's own password. */
 const routes: FastifyPluginAsyncTypebox = async app => {
   app.addHook('onRequest', app.refuseForeign)
-  app.post('/api/auth/login', { schema: signInSchema }, signIn)
-  app.post('/api/auth/logout', { schema: signOutSchema, onSend: clearCookieOfFailure }, signOut)
-  app.get('/api/auth/me', { schema: currentUserSchema }, currentUser)
+  const { identify, refuseTokens } = app
+  app.post('/api/auth/login', { schema: signInSchema, onRequest: refuseTokens }, signIn)
+  const signOutHooks = { onRequest: refuseTokens, onSend: clearCookieOfFailure }
+  app.post('/api/auth/logout', { schema: signOutSchema, ...signOutHooks }, signOut)
+  app.get('/api/auth/me', { schema: currentUserSchema, onRequest: identify }, currentUser)
   // Without a session the body is not parsed.
-  app.post('/api/auth/password', { schema: changePasswordSchema, onRequest: requireSession }, changePassword)
+  const sessionsOnly = { onRequest: [identify, refuseTokens] }
+  app.post('/api/auth/password', { schema: changePasswordSchema, ...sessionsOnly }, changePassword)
 }
 
 const signIn: Handler<typeof signInSchema> = async (request, reply) => {
@@ -136,11 +145,17 @@ async function clearCookieOfFailure(request: FastifyRequest, reply: FastifyReply
   if (isOwn) reply.clearCookie('session', { path: '/' })
 }
 
-const currentUser: Handler<typeof currentUserSchema> = async ({ session }, reply) => {
-  const { username, role, mustChangePassword } = userOf(session)
-  if (!session.expiresAt) throw new ServiceError('UNAUTHENTICATED')
-  const user = { username, role, is_admin: role === 'admin', must_change_password: mustChangePassword }
-  return reply.code(200).send({ success: true, user, session: { expires_at: session.expiresAt } })
+const currentUser: Handler<typeof currentUserSchema> = async ({ identity }, reply) => {
+  if (!identity) throw new ServiceError('UNAUTHENTICATED')
+  const { name, role, kind, expiresAt: expires_at } = identity
+  const user = identity.user && userBody(identity.user)
+  const credential =
+    kind === 'session' ? { session: { expires_at } } : { token: { name: name.replace('token:', ''), role, expires_at } }
+  return reply.code(200).send({ success: true, user, ...credential })
+}
+
+function userBody({ username, role, mustChangePassword }: SessionUser) {
+  return { username, role, is_admin: role === 'admin', must_change_password: mustChangePassword }
 }
 
 const changePassword: Handler<typeof changePasswordSchema> = async (request, reply) => {
@@ -149,10 +164,6 @@ const changePassword: Handler<typeof changePasswordSchema> = async (request, rep
   const change = { current, next, keep: sessionHash(request.session.sessionId) }
   await request.server.auth.signIn.changePassword(username, change, originOf(request))
   return reply.code(200).send({ success: true })
-}
-
-async function requireSession({ session }: FastifyRequest): Promise<void> {
-  userOf(session)
 }
 
 /** @throws {ServiceError} UNAUTHENTICATED */

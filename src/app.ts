@@ -13,6 +13,7 @@ import adminAuth from '../plugins/admin-auth.ts'
 import alerts from '../plugins/alerts.ts'
 import books from '../plugins/books.ts'
 import cache from '../plugins/cache.ts'
+import callers from '../plugins/callers.ts'
 import connections from '../plugins/connections.ts'
 import db from '../plugins/db.ts'
 import errorHandler, { sendError } from '../plugins/error-handler.ts'
@@ -121,6 +122,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
     scope.register(helmet)
     scope.register(pressure, { config })
     scope.register(adminAuth, { config })
+    scope.register(callers)
     if (config.DATABASE_URL === undefined) scope.register(firstAdmin, { config, print })
     scope.register(authRoutes)
     scope.register(systemRoutes)

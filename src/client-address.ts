@@ -1,4 +1,4 @@
-import { isIP, isIPv4, isIPv6 } from 'node:net'
+import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
 
 /** An address with its zone has at most 45 characters and the name of an interface, one with a port 8 more. */
 const MAX_TEXT = 100
@@ -69,6 +69,29 @@ export function isNetworkList(text: string): boolean {
     if (/^\d{1,3}$/.test(range)) return Number(range) >= 1 && Number(range) <= (version === 4 ? 32 : 128)
     return version === 4 && isIPv4(range) && /^1*0*$/.test(bitsOf(range))
   })
+}
+
+/**
+ * Whether an address belongs to a list of addresses and networks.
+ * @param address as `parseAddress` returns it; another text belongs to no list
+ * @param list as `isNetworkList` accepts it
+ */
+export function isInNetworks(address: string, list: string): boolean {
+  if (isIP(address) === 0) return false
+  const networks = new BlockList()
+  for (const one of networkList(list)) {
+    const [network = '', range] = one.split('/')
+    const isOld = isIPv4(network)
+    networks.addSubnet(network, prefixOf(range, isOld ? 32 : 128), isOld ? 'ipv4' : 'ipv6')
+  }
+  if (isIPv6(address)) return networks.check(address, 'ipv6')
+  // A network of IPv4 addresses may be written in an IPv6 form.
+  return networks.check(address, 'ipv4') || networks.check(`::ffff:${address}`, 'ipv6')
+}
+
+function prefixOf(range: string | undefined, longest: number): number {
+  if (range === undefined) return longest
+  return range.includes('.') ? bitsOf(range).replaceAll('0', '').length : Number(range)
 }
 
 function bitsOf(mask: string): string {

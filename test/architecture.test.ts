@@ -199,6 +199,7 @@ const tableOwners: Record<string, string> = {
   replicas: 'replicas',
   users: 'auth',
   sessions: 'auth',
+  api_tokens: 'auth',
   sign_in_limits: 'auth',
   sign_in_networks: 'auth',
   audit_log: 'auth',

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
-import { clientAddress, isNetworkList, networkOf, parseAddress } from '../src/client-address.ts'
+import { clientAddress, isInNetworks, isNetworkList, networkOf, parseAddress } from '../src/client-address.ts'
 import { codePoint } from './support/code-point.ts'
 
 const RUNS = 1_000
@@ -132,5 +132,21 @@ t.test('the setting is a list of addresses and networks', async t => {
     '1/2/3'
   ]) {
     t.notOk(isNetworkList(list), list)
+  }
+})
+
+t.test('an address belongs to the addresses and networks of a list', async t => {
+  const rows: [list: string, inside: string[], outside: string[]][] = [
+    ['10.1.2.3', ['10.1.2.3'], ['10.1.2.4', '::1']],
+    ['10.9.9.9/8', ['10.0.0.0', '10.255.255.255'], ['9.255.255.255', '11.0.0.0']],
+    ['192.0.2.0/255.255.255.128', ['192.0.2.127'], ['192.0.2.128']],
+    ['128.0.0.0/1', ['200.0.0.1'], ['127.0.0.1', '8000::1']],
+    ['2001:db8::/33', ['2001:db8:7fff::1'], ['2001:db8:8000::1', '192.0.2.1']],
+    ['::ffff:10.0.0.0/104', ['10.1.2.3'], ['11.1.2.3']],
+    ['192.0.2.1, 2001:db8::1', ['192.0.2.1', '2001:db8::1'], ['192.0.2.2', '2001:db8::2', 'unknown', '']]
+  ]
+  for (const [list, inside, outside] of rows) {
+    for (const address of inside) t.equal(isInNetworks(address, list), true, `${address} in ${list}`)
+    for (const address of outside) t.equal(isInNetworks(address, list), false, `${address} not in ${list}`)
   }
 })

@@ -69,10 +69,11 @@ grant select, insert, update on
   alert_progress
 to trading_service;
 
--- Housekeeping and ends: old runs, sessions, counters, commands, conditions that are over, replicas, messages, replaced
+-- Housekeeping and ends: old runs, sessions, tokens, counters, commands, conditions that are over, replicas, messages, replaced
 -- executions.
 grant select, insert, update, delete on
   account_failures,
+  api_tokens,
   job_runs,
   sessions,
   sign_in_limits,

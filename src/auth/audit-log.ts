@@ -1,11 +1,12 @@
 import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
+import { redactTokens } from '../log/redact.ts'
 
 type AuditOutcome = 'requested' | 'succeeded' | 'refused' | 'failed'
 
 /** An action or a sign-in attempt, for the audit log. */
 export interface AuditEntry {
-  /** A user name, or `cli:` with the name of an operator; absent when the user is unknown. */
+  /** A user name, `token:` with the name of a token, or `cli:` with that of an operator; absent when it is unknown. */
   actor?: string | undefined
   /** The address of the client; absent for a command of an operator. */
   address?: string | undefined
@@ -42,7 +43,7 @@ export interface AuditFilter {
 /** For this time, the attempts of a slot that are rejected without a check are counted in one row. */
 const THROTTLED_WINDOW = '10 minutes'
 
-/** The audit log: actions and attempts with actor, address and outcome. */
+/** The audit log: actions and attempts with actor, address and outcome. Tokens in texts are removed. */
 export class AuditLog {
   readonly #database: Database
 
@@ -60,7 +61,7 @@ export class AuditLog {
       sql => sql`
         insert into audit_log (actor, address, action, target, outcome, request_id, details)
         select actor, address, action, target, outcome, request_id, coalesce(details, '{}')
-        from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as row
+        from jsonb_to_recordset(${redactTokens(JSON.stringify(rows))}::text::jsonb) as row
           (actor text, address text, action text, target text, outcome text, request_id text, details jsonb)`
     )
   }
@@ -118,5 +119,6 @@ async function insert(sql: Sql | TransactionSql, entry: AuditEntry): Promise<voi
   const { actor = null, address = null, action, target = null, outcome, requestId = null, details = {} } = entry
   await sql`
     insert into audit_log (actor, address, action, target, outcome, request_id, details)
-    values (${actor}, ${address}, ${action}, ${target}, ${outcome}, ${requestId}, ${JSON.stringify(details)}::text::jsonb)`
+    values (${actor}, ${address}, ${action}, ${target && redactTokens(target)}, ${outcome}, ${requestId},
+      ${redactTokens(JSON.stringify(details))}::text::jsonb)`
 }

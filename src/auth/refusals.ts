@@ -10,7 +10,7 @@ export interface Refusal {
   /** The code of the answer, such as `FORBIDDEN`, and its status. */
   code: string
   status: number
-  /** Undefined without a session. */
+  /** Undefined without a session and a valid token. */
   actor: string | undefined
   address: string
   /** Method and pattern of the route. */
@@ -32,7 +32,7 @@ const MAX_PENDING = 100
 /** Rows that may be written at once; one more each minute. So a replica writes at most 1,440 a day for long. */
 const MAX_ROWS = 60
 
-/** The action of all requests without a session, and of refusals that are counted together. */
+/** The action of all requests without a session or a valid token, and of refusals that are counted together. */
 const UNAUTHENTICATED = 'unauthenticated'
 const OTHERS = 'other_refusals'
 
@@ -74,8 +74,8 @@ export class Refusals {
 
   /** Counts a refusal. It is in the audit log within a minute, or after `flush`. Never throws. */
   record(refusal: Refusal): void {
-    const counted =
-      refusal.actor === undefined && refusal.status === 401 ? { ...refusal, action: UNAUTHENTICATED } : refusal
+    const isUnknown = refusal.actor === undefined && [401, 429].includes(refusal.status)
+    const counted = isUnknown ? { ...refusal, action: UNAUTHENTICATED } : refusal
     const now = Date.now()
     this.#add({ refusal: counted, address: counted.address, attempts: 1, firstMs: now, lastMs: now })
     this.#cancel ??= this.#timers.after(WINDOW_MS, () => void this.flush())

@@ -7,6 +7,9 @@ import type { SignInNetworks } from './sign-in-networks.ts'
 /** Slots of the table. A keyed hash maps names and addresses to slots, so a client cannot choose the slot of another. */
 const SLOTS = 1 << 20
 
+/** In place of a counter that does not count. */
+const NO_SLOT = -1
+
 /** What counts failures: the name with the address, the address, and the name from all unknown addresses. */
 type Counter = 'pair' | 'address' | 'account'
 
@@ -101,6 +104,21 @@ export class SignInLimits {
     return { slots, failureCounts: new Map(failureCounts), isKnown }
   }
 
+  /**
+   * Counts a request with a token that is not valid, for its network alone. No sign-in is delayed by it.
+   * @returns the wait when one is under way; then the request is not counted
+   * @throws {DatabaseUnavailableError}
+   */
+  async countInvalidToken(address: string): Promise<{ waitSeconds: number } | undefined> {
+    const slot = this.#slot(`token address ${networkOf(address)}`)
+    const [row] = await this.#unknown(async () => {
+      await this.#database.run(sql => sql`insert into sign_in_limits ${sql([{ slot }])} on conflict do nothing`)
+      return this.#decide({ pair: NO_SLOT, address: slot }, [slot])
+    })
+    const waitSeconds = row?.wait_seconds ?? null
+    return waitSeconds === null ? undefined : { waitSeconds }
+  }
+
   /** The password was right: removes the failures of the name with the address, and this one of the other slots. */
   async succeeded(admitted: Admitted): Promise<void> {
     await this.#inTurn(admitted.isKnown, () => this.#removeFailure(admitted, { forgetsPair: true }))
@@ -121,7 +139,7 @@ export class SignInLimits {
    * @param counting the slots that count the attempt: without that of the name for a known network, which so never waits
    * for the attempts of others
    */
-  async #decide({ pair, address }: Slots, counting: readonly number[]) {
+  async #decide({ pair, address }: Pick<Slots, 'pair' | 'address'>, counting: readonly number[]) {
     return this.#database.run(
       sql => sql<
         { wait_seconds: number | null; locked_slot: number | null; slot: number | null; failures: number | null }[]

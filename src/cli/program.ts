@@ -5,6 +5,7 @@ import { CommandError } from './command-error.ts'
 import { type CommandResult, succeeded } from './command-result.ts'
 import { addMigrateCommand } from './migrate-command.ts'
 import { addStatusCommand } from './status-command.ts'
+import { addTokenCommands } from './token-commands.ts'
 import { addUserCommands } from './user-commands.ts'
 
 /**
@@ -19,7 +20,14 @@ export function createProgram(report: (result: CommandResult) => void): Command 
     // The value of an unknown option may be a secret.
     .configureOutput({ outputError: (text, write) => write(text.replace(/'(-[^'=]*)=.*'/s, "'$1'")) })
     .helpCommand('help [command]', 'show the help of a command')
-  const groups = [addUserCommands, addAccountCommands, addBookCommands, addStatusCommand, addMigrateCommand]
+  const groups = [
+    addUserCommands,
+    addTokenCommands,
+    addAccountCommands,
+    addBookCommands,
+    addStatusCommand,
+    addMigrateCommand
+  ]
   for (const add of groups) add(program, report)
   return program
 }

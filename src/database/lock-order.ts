@@ -36,6 +36,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['job_runs'] },
   { tables: ['users'] },
   { tables: ['sessions'] },
+  { tables: ['api_tokens'] },
   { tables: ['sign_in_networks'] },
   { tables: ['sign_in_limits'] },
   { tables: ['accounts'] },

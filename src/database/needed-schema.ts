@@ -17,6 +17,8 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
     'account_id int8, api_key_encrypted bytea, api_secret_encrypted bytea, created_at timestamptz, exchange text, is_active bool, is_testnet bool, key_id text, name text, passphrase_encrypted bytea, state text, updated_at timestamptz, user_id int8, valuation_currency text',
   alert_progress: 'job_id text, seq int8',
   alerts: 'condition jsonb, key text, updated_at timestamptz',
+  api_tokens:
+    'created_at timestamptz, expires_at timestamptz, last_used_at timestamptz, name text, networks text, revoked_at timestamptz, role text, token_hash bytea, user_id int8',
   audit_log:
     'action text, actor text, address text, at timestamptz, audit_id int8, details jsonb, outcome text, request_id text, target text',
   balance_readings: 'account_id int8, attempted_at timestamptz, emptied jsonb, incomplete jsonb, read_at timestamptz',

@@ -52,6 +52,7 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '046.do.rights-of-supersede.sql': '0.1.0',
   '047.do.fill-symbols.sql': '0.1.0',
   '048.do.open-orders-seen.sql': '0.1.0',
+  '049.do.api-tokens.sql': '0.1.0',
   '051.do.pages-of-days.sql': '0.1.0',
   '056.do.order-entry.sql': '0.1.0',
   '059.do.outbox-destinations.sql': '0.1.0',

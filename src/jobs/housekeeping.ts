@@ -1,5 +1,6 @@
 // @FEAT:scheduler @COMP:job @TYPE:core
 import { sweepAuditLog, sweepSessions, sweepSignInLimits, sweepSignInNetworks } from '../auth/housekeeping.ts'
+import { sweepTokens } from '../auth/token-table.ts'
 import { sweepCacheCommands } from '../cache/clear-commands.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { sweepBans } from '../exchange-bans/ban-table.ts'
@@ -32,6 +33,7 @@ const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'ended_sessions', sweep: sweepSessions },
   { name: 'sign_in_limits', sweep: sweepSignInLimits },
   { name: 'sign_in_networks', sweep: sweepSignInNetworks },
+  { name: 'ended_tokens', sweep: sweepTokens },
   { name: 'old_audit_rows', sweep: sweepAuditLog },
   { name: 'cache_commands', sweep: sweepCacheCommands },
   { name: 'replaced_executions', sweep: sweepReplacedExecutions },

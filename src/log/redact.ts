@@ -2,6 +2,9 @@
 
 const MAX_TEXT = 4_000
 
+/** A token of the API, as `src/auth/token.ts` makes it, or a long part of one. */
+const TOKEN = /(?<![A-Za-z0-9])th_[\w-]{16,}/g
+
 /** What Postgres names in quotes: identifiers of the schema and the session, never values. */
 const IDENTIFIER =
   /\b(?:The|column|constraint|cursor|database|encoding|extension|function|host|index|operator|parameter|policy|portal|relation|role|schema|sequence|server|statement|table|tablespace|trigger|type|user|view) "[A-Za-z_][\w$.-]{0,62}"/g
@@ -40,11 +43,20 @@ export function redactCredentials(text: string): string {
     .replace(/\/bot[^/\s"']+/g, '/bot…')
     .replace(/\bbot\d+:[^/\s"']+/g, 'bot…')
     .replace(/\b\d{6,}:[\w-]{30,}/g, '…')
+    .replace(TOKEN, 'th_…')
     .replace(/\b(bearer|basic)\s+[\w.~+/=-]+/gi, '$1 …')
     .replace(/\b(\w*(?:passw(?:or)?d|pwd|secret|token|api[_-]?key|signature|cookie))\s*=\s*[^\s&]+/gi, '$1=…')
 }
 
+/** A text without tokens of the API. */
+export function redactTokens(text: string): string {
+  return text.replace(TOKEN, 'th_…')
+}
+
 /** A whole line of the log without the credentials of URLs: for texts that are not of errors. The line remains JSON. */
 export function redactLine(line: string): string {
-  return line.replace(/(:\/\/)[^\s"\\/]*:[^\s"\\]*@/g, '$1…@').replace(/\bbot\d+:[\w-]+/g, 'bot…')
+  return line
+    .replace(/(:\/\/)[^\s"\\/]*:[^\s"\\]*@/g, '$1…@')
+    .replace(/\bbot\d+:[\w-]+/g, 'bot…')
+    .replace(TOKEN, 'th_…')
 }

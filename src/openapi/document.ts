@@ -42,6 +42,8 @@ export function withSharedAnswers<T extends RouteSchema>(
   if (schema.body || schema.querystring || schema.params) statuses.push(400)
   if (method !== 'GET') statuses.push(400, 403, 413, 415)
   if (schema.security?.length !== 0) statuses.push(401)
+  // Without schemes of its own a route accepts tokens, too.
+  if (schema.security === undefined) statuses.push(429)
   if (/^\/api\/(system|trading)\//.test(url)) statuses.push(403)
   const shared = Object.fromEntries(statuses.map(status => [status, errorAnswer]))
   return { ...schema, response: { ...shared, ...(typeof schema.response === 'object' && schema.response) } }

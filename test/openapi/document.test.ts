@@ -10,10 +10,12 @@ t.test('a probe has only its own answers', async t => {
 })
 
 t.test('a route has the shared answers of its scope, its method and its input', async t => {
-  t.strictSame(statusesOf('GET', '/api/system/x', { response: { 200: {} } }), [200, 401, 403, 500, 503])
-  t.strictSame(statusesOf('GET', '/api/system/x', { querystring: {} }), [400, 401, 403, 500, 503])
+  t.strictSame(statusesOf('GET', '/api/system/x', { response: { 200: {} } }), [200, 401, 403, 429, 500, 503])
+  t.strictSame(statusesOf('GET', '/api/system/x', { querystring: {} }), [400, 401, 403, 429, 500, 503])
   t.strictSame(statusesOf('POST', '/api/x', { security: [], body: {} }), [400, 403, 413, 415, 500, 503])
-  t.strictSame(statusesOf('GET', '/api/x', {}), [401, 500, 503])
+  t.strictSame(statusesOf('GET', '/api/x', {}), [401, 429, 500, 503])
+  const security = [{ session: [] }]
+  t.strictSame(statusesOf('GET', '/api/x', { security }), [401, 500, 503], 'a route that accepts no token')
 })
 
 t.test('an answer of the route takes precedence over a shared one', async t => {

@@ -4,9 +4,12 @@ import { ROLES, type Role, Users } from '../../src/auth/users.ts'
 import { startApp, untilStatus } from '../support/app.ts'
 import { migratedDatabase } from '../support/migrated-database.ts'
 import { Client, createUser } from '../support/session.ts'
+import { tokenOf } from '../support/token.ts'
+
+type Least = 'public' | 'signed-in' | 'viewer' | 'admin'
 
 /** The least role that may call each route; `public` without a sign-in, `signed-in` with every role. */
-const LEAST: Readonly<Record<string, 'public' | 'signed-in' | 'viewer' | 'admin'>> = {
+const LEAST: Readonly<Record<string, Least>> = {
   'GET /health': 'public',
   'GET /health/live': 'public',
   'GET /health/ready': 'public',
@@ -58,17 +61,38 @@ const clientOf = async (username: string, role: Role) => {
   await client.signIn(username, await createUser(app, username, { role }))
   return client
 }
-/** A signed-in client of each role. */
-const clients = await Promise.all(ROLES.map(async role => ({ role, client: await clientOf(`${role}-1`, role) })))
+/** The headers of requests of each role: with the cookie of a session, and with a token. */
+const callers = await Promise.all(
+  ROLES.flatMap(role => [
+    (async () => ({
+      role,
+      kind: 'session',
+      headers: { cookie: String((await clientOf(`${role}-1`, role)).cookie) }
+    }))(),
+    (async () => {
+      await createUser(app, `${role}-2`, { role })
+      const token = await tokenOf(app, { name: role, role, username: `${role}-2` })
+      return { role, kind: 'token', headers: { authorization: `Bearer ${token}` } }
+    })()
+  ])
+)
+
+/** Routes that require a session, and reject every token. */
+const SESSIONS_ONLY: readonly string[] = ['POST /api/auth/login', 'POST /api/auth/logout', 'POST /api/auth/password']
 
 /** The roles that are admitted to a route, by the least one. */
-const ADMITTED = { 'signed-in': ['admin', 'viewer', 'user'], viewer: ['admin', 'viewer'], admin: ['admin'] }
+const ADMITTED: Readonly<Record<Least, readonly Role[]>> = {
+  public: ROLES,
+  'signed-in': ROLES,
+  viewer: ['admin', 'viewer'],
+  admin: ['admin']
+}
 
 /** The status and code of a rejection by role. The body cannot be parsed: a request that is admitted changes nothing. */
-async function rejectionOf({ cookie = '' }: Client, method: string, path: string): Promise<string> {
+async function rejectionOf(credential: Record<string, string>, method: string, path: string): Promise<string> {
   const response = await fetch(url + path, {
     method,
-    headers: { cookie, 'content-type': 'application/json', accept: 'application/json' },
+    headers: { ...credential, 'content-type': 'application/json', accept: 'application/json' },
     ...(['GET', 'HEAD', 'OPTIONS'].includes(method) ? {} : { body: '{' })
   })
   const text = await response.text()
@@ -82,19 +106,16 @@ t.test('every route has a decided role', async t => {
 
 t.test('every route admits the roles of the table, and rejects all others before it parses the body', async t => {
   for (const [route, least] of Object.entries(LEAST)) {
-    if (least === 'public') continue
     const [method = '', pattern = ''] = route.split(' ')
     const path = pattern.replace(/:\w+/g, 'x').replace('*', 'json')
     for (const one of method === 'GET' ? ['GET', 'HEAD'] : [method]) {
       const withCode = (text: string) => (one === 'HEAD' ? text.replace(/ .*/, '') : text)
-      t.equal(
-        await rejectionOf(new Client(url), one, path),
-        withCode('401 UNAUTHENTICATED'),
-        `${one} ${path} without a session`
-      )
-      for (const { role, client } of clients) {
-        const expected = ADMITTED[least].includes(role) ? 'admitted' : withCode('403 FORBIDDEN')
-        t.equal(await rejectionOf(client, one, path), expected, `${one} ${path} as ${role}`)
+      const unknown = least === 'public' ? 'admitted' : withCode('401 UNAUTHENTICATED')
+      t.equal(await rejectionOf({}, one, path), unknown, `${one} ${path} without a session`)
+      for (const { role, kind, headers } of callers) {
+        const isAdmitted = ADMITTED[least].includes(role) && !(kind === 'token' && SESSIONS_ONLY.includes(route))
+        const expected = isAdmitted ? 'admitted' : withCode('403 FORBIDDEN')
+        t.equal(await rejectionOf(headers, one, path), expected, `${one} ${path}: ${kind} of ${role}`)
       }
     }
   }
@@ -113,9 +134,9 @@ t.test('unknown paths and methods of a scope have its roles, too', async t => {
   ]
   for (const [method, path, user, viewer, admin] of expected) {
     const codes = { user, viewer, admin }
-    t.match(await rejectionOf(new Client(url), method, path), /^401 /, `${method} ${path} without a session`)
-    for (const { role, client } of clients) {
-      t.equal(await rejectionOf(client, method, path), codes[role], `${method} ${path} as ${role}`)
+    t.match(await rejectionOf({}, method, path), /^401 /, `${method} ${path} without a session`)
+    for (const { role, kind, headers } of callers) {
+      t.equal(await rejectionOf(headers, method, path), codes[role], `${method} ${path}: ${kind} of ${role}`)
     }
   }
 })

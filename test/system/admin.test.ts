@@ -62,7 +62,7 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   t.match(await run('', 'user:disable', 'ops'), { code: 2, stderr: /^ops is the only admin who is not disabled: / })
   t.match(await run('', 'user:role', 'ops', 'viewer'), { code: 2, stderr: /^ops is the only admin/ })
   t.match(await run('', 'user:role', 'ops', 'owner'), { code: 2, stderr: /one of admin, viewer, user/ })
-  t.hasStrict(await run(`${PASSWORD}\n`, 'user:create', 'eve'), { code: 0, stdout: 'eve created\n' })
+  t.hasStrict(await run(`${PASSWORD}\n`, 'user:create', 'eve'), { code: 0, stdout: 'eve created with the role user\n' })
   for (const _ of [1, 2]) {
     t.hasStrict(await run('', 'user:role', 'eve', 'admin'), { code: 0, stdout: 'eve has the role admin\n' })
   }
@@ -89,8 +89,9 @@ t.test('the operator creates, lists, disables users and changes passwords', asyn
   const audit = await sql<{ actor: string }[]>`
     select actor, action, target, outcome from audit_log order by audit_id`
   const changes = [
-    ...['user:create', 'user:password', 'user:telegram'].map(action => [action, 'ops']),
-    ['user:create', 'eve'],
+    ['user:create', 'ops admin'],
+    ...['user:password', 'user:telegram'].map(action => [action, 'ops']),
+    ['user:create', 'eve user'],
     ...Array(2).fill(['user:role', 'eve admin']),
     ['user:sessions', 'eve 0123456789ab'],
     ['user:sessions', 'eve all'],
