@@ -79,7 +79,12 @@ function schemaOf(collection: Collection, { summary, description, example }: Doc
       success: Type.Literal(true),
       as_of: Type.String({ ...Timestamp, description: 'the database time of the page' }),
       items: Type.Array(itemSchema(collection)),
-      next_before: nullable(Type.String({ description: 'for `before` of the next page; null on the last one' }))
+      next_before: nullable(
+        Type.String({
+          description:
+            'for `before` of the next page, also after a page with fewer items than `limit`; null on the last one'
+        })
+      )
     },
     {
       ...closed,

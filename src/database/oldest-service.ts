@@ -54,6 +54,7 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '048.do.open-orders-seen.sql': '0.1.0',
   '049.do.api-tokens.sql': '0.1.0',
   '051.do.pages-of-days.sql': '0.1.0',
+  '053.do.pages-of-the-read-api.sql': '0.1.0',
   '056.do.order-entry.sql': '0.1.0',
   '059.do.outbox-destinations.sql': '0.1.0',
   '062.do.position-adjustments.sql': '0.1.0',

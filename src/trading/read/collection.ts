@@ -31,6 +31,11 @@ export interface Collection {
   key: readonly (readonly [column: string, type: KeyType])[]
   /** The order of all columns of the key. */
   order: 'asc' | 'desc'
+  /**
+   * Few of very many rows may match, or there may be very many partitions: a page reads a bounded number of index entries
+   * and may have fewer items than its limit. For this the index of a partition must have the column of `currency`, too.
+   */
+  isBounded?: true
   /** A time that changes whenever an item changes. With it, answers about closed days have an `ETag`. */
   changedAt?: string
 }
@@ -46,6 +51,16 @@ export interface Filter extends Selection {
   after?: readonly string[] | undefined
 }
 
+/** The size of a page, and what a day is. */
+export interface PageSize {
+  /** Rows at most. */
+  limit: number
+  /** IANA name. */
+  timeZone: string
+  /** Index entries that a page of a bounded collection reads at most. Default: `MAX_SCANNED`. */
+  maxScanned?: number | undefined
+}
+
 /** The key of a row, as hidden columns of the page. */
 const keyColumn = (index: number) => `key_${index}`
 
@@ -54,11 +69,11 @@ export function pageOf(
   tx: TransactionSql,
   collection: Collection,
   filter: Filter,
-  { limit, timeZone }: { limit: number; timeZone: string }
+  { limit, timeZone }: PageSize
 ): Fragment {
   const { columns, key } = collection
   const items = Object.entries(columns).map(([name, column]) => shown(tx, name, column))
-  const keys = key.map(([name, type], i) => tx`${keyText(tx, name, type)} as ${tx(keyColumn(i))}`)
+  const keys = keyTexts(tx, 't', key)
   const rows = rowsOf(tx, collection, filter, { limit, timeZone })
   return tx`select ${commaSeparated(tx, [...items, ...keys])} from (${rows}) t order by ${orderBy(tx, collection)}`
 }
@@ -78,7 +93,7 @@ export function rowsOf(
   tx: TransactionSql,
   collection: Collection,
   filter: Filter,
-  { limit, timeZone }: { limit: number; timeZone: string }
+  { limit, timeZone }: PageSize
 ): Fragment {
   const partition = collection.scope(tx, filter)
   const end = tx`order by ${orderBy(tx, collection)} limit ${limit}`
@@ -96,7 +111,8 @@ function isOf(tx: TransactionSql, { column }: Partition): Fragment {
   return tx`${tx(`t.${column}`)} = part.id`
 }
 
-function conditionsOf(tx: TransactionSql, collection: Collection, filter: Filter, timeZone: string): Fragment {
+/** The conditions of a filter on the rows of the relation `t`, besides those of the partition. */
+export function conditionsOf(tx: TransactionSql, collection: Collection, filter: Filter, timeZone: string): Fragment {
   const { time, currency } = collection
   const conditions: Fragment[] = []
   const bound = (moment: Moment) =>
@@ -123,15 +139,22 @@ function isAfterKey(tx: TransactionSql, { key, order }: Collection, after: reado
     : tx`${tx(`t.${first}`)} >= ${firstValue} and (${names}) > (${all})`
 }
 
-function orderBy(tx: TransactionSql, { key, order }: Collection): Fragment {
+/** The order of the rows of a relation with the columns of the key. */
+export function orderBy(tx: TransactionSql, { key, order }: Collection, relation = 't'): Fragment {
   return commaSeparated(
     tx,
-    key.map(([name]) => tx`${tx(`t.${name}`)} ${order === 'desc' ? tx`desc` : tx`asc`}`)
+    key.map(([name]) => tx`${tx(`${relation}.${name}`)} ${order === 'desc' ? tx`desc` : tx`asc`}`)
   )
 }
 
-function keyText(tx: TransactionSql, name: string, type: KeyType): Fragment {
-  const column = tx(`t.${name}`)
-  if (type === 'timestamptz') return tx`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
-  return tx`${column}::text`
+/** The columns of a key in a relation, as `takeKey` reads them. */
+export function keyTexts(tx: TransactionSql, relation: string, key: Collection['key']): Fragment[] {
+  return key.map(([name, type], i) => {
+    const column = tx(`${relation}.${name}`)
+    const value =
+      type === 'timestamptz'
+        ? tx`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+        : tx`${column}::text`
+    return tx`${value} as ${tx(keyColumn(i))}`
+  })
 }

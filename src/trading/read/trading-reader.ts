@@ -2,10 +2,13 @@
 import { createHash } from 'node:crypto'
 import type { TransactionSql } from '../../database/client.ts'
 import type { Database } from '../../database/database.ts'
-import { type Collection, type Filter, pageOf, rowsOf, takeKey } from './collection.ts'
-import { csvLine, type Value } from './csv.ts'
+import { type Collection, type Filter, rowsOf } from './collection.ts'
+import { csvLine } from './csv.ts'
 import { cursorOf } from './cursor.ts'
 import { timestampOf } from './moment.ts'
+import { type Item, readRows } from './page.ts'
+
+export type { Item }
 
 /** How many items of a stream are in memory at once, and are read by one statement. */
 export const STREAM_PAGE = 500
@@ -15,9 +18,6 @@ const PAGE_DEADLINE_MS = 5_000
 const MAX_VERSIONED = 100_000
 /** Changes when the same items are shown in another way. */
 const REPRESENTATION = 1
-
-/** An item of a collection. Its fields are the columns of the collection. */
-export type Item = Record<string, Value>
 
 /** Items of one collection, as one request asks for them. */
 export interface Reading {
@@ -45,31 +45,29 @@ export interface Page {
 export class TradingReader {
   readonly #database: Database
   readonly #timeZone: string
+  readonly #maxScanned: number | undefined
 
-  /** @param timeZone IANA name: a day is a day of this zone */
-  constructor(database: Database, timeZone: string) {
+  /**
+   * @param timeZone IANA name: a day is a day of this zone
+   * @param maxScanned index entries that a page of a bounded collection reads at most; only tests set it
+   */
+  constructor(database: Database, timeZone: string, maxScanned?: number) {
     this.#database = database
     this.#timeZone = timeZone
+    this.#maxScanned = maxScanned
   }
 
   /** Reads one page. @throws {DatabaseUnavailableError} */
   async page({ collection, filter }: Reading, limit: number): Promise<Page> {
-    const [as, rows] = await this.#read(collection, tx =>
+    const [as, { items, lastKey }] = await this.#read(collection, tx =>
       Promise.all([
         tx<{ as_of: string }[]>`
           select to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as as_of`,
-        // One more shows whether there is a next page.
-        tx<Item[]>`${pageOf(tx, collection, filter, { limit: limit + 1, timeZone: this.#timeZone })}`
+        readRows(tx, collection, filter, { limit, timeZone: this.#timeZone, maxScanned: this.#maxScanned })
       ])
     )
-    const keys = rows.map(row => takeKey(row, collection))
-    const lastKey = rows.length > limit ? keys[limit - 1] : undefined
-    return {
-      asOf: as[0]?.as_of ?? '',
-      items: rows.slice(0, limit),
-      lastKey,
-      next: lastKey === undefined ? null : cursorOf(collection.name, lastKey)
-    }
+    const next = lastKey === undefined ? null : cursorOf(collection.name, lastKey)
+    return { asOf: as[0]?.as_of ?? '', items, lastKey, next }
   }
 
   /**

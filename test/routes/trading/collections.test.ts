@@ -5,6 +5,7 @@ import { parseCsv } from '../../support/csv.ts'
 import { migratedDatabase } from '../../support/migrated-database.ts'
 import { Client, createUser } from '../../support/session.ts'
 import { insertDay, insertEquity, seedTraders } from '../../support/trading-records.ts'
+import { insertRows } from '../../support/trading-rows.ts'
 
 const { url: DATABASE_URL } = await migratedDatabase(t)
 const { app, url } = await startApp(t, { DATABASE_URL, PROBE_PORT: 'off', SCHEDULER_ENABLED: 'false' })
@@ -39,6 +40,13 @@ for (const [i, trader] of traders.entries()) {
     for (const currency of ['USDT', 'KRW'])
       await insertDay(app.db, trader, { daysAgo, currency, amount: `${i + 1}.50` })
     await insertEquity(app.db, trader, { microseconds: daysAgo + 1, currency: 'USDT', amount: '-0.10' })
+    const row = {
+      microseconds: daysAgo + 1,
+      currency: daysAgo % 2 === 0 ? 'KRW' : 'USDT',
+      amount: '-0.10',
+      word: '=2+3'
+    }
+    await insertRows(app.db, trader, row)
   }
 }
 await app.db.run(
@@ -57,7 +65,20 @@ interface Answer {
   details?: { field: string; rule: string }[]
 }
 
-const names = ['performance', 'daily-summaries', 'equity', 'books'] as const
+const names = [
+  ...['performance', 'daily-summaries', 'equity', 'books'],
+  ...['positions', 'balances', 'orders', 'executions', 'ledger']
+]
+/** Those of the present state have no times. */
+const hasTimes = (name: string) => !['books', 'positions', 'balances'].includes(name)
+const byStrategyToo = ['positions', 'orders', 'executions']
+/** The column of the filter `currency`, and a value that items of alice have. */
+function currencyOf(name: string): [column: string, currency: string] {
+  if (name === 'books') return ['asset', 'BTC']
+  if (name === 'balances') return ['asset', 'KRW1']
+  if (name === 'ledger') return ['asset', 'KRW']
+  return [byStrategyToo.includes(name) ? 'quote' : 'currency', name === 'equity' ? 'USDT' : 'KRW']
+}
 const ask = async (client: Client, path: string, headers: Record<string, string> = {}) => {
   const { answer, ...rest } = await client.send('GET', `/api/trading/${path}`, undefined, headers)
   return { ...rest, answer: answer as unknown as Answer }
@@ -80,8 +101,7 @@ const idsOf = (name: string, owned: (typeof traders)[number][]) =>
   owned.map(({ accountId, strategyId }) => (name === 'performance' ? strategyId : accountId)).sort()
 
 for (const name of names) {
-  const has = (owned: (typeof traders)[number][]) =>
-    idsOf(name, name === 'books' ? owned.filter(one => one !== second) : owned)
+  const has = (owned: (typeof traders)[number][]) => idsOf(name, owned)
 
   t.test(`${name}: users see their own items, viewers and admins all of them`, async t => {
     for (const client of [admin, viewer]) {
@@ -108,10 +128,9 @@ for (const name of names) {
   })
 
   t.test(`${name}: pages of the currency and of the user follow each other`, async t => {
-    const currency = name === 'equity' ? 'USDT' : name === 'books' ? 'BTC' : 'KRW'
+    const [field, currency] = currencyOf(name)
     const whole = (await ask(admin, `${name}?currency=${currency}&user=alice`)).answer
     t.ok(whole.items.length > 0, `items: ${whole.items.length}`)
-    const field = name === 'books' ? 'asset' : 'currency'
     t.ok(
       whole.items.every(item => item[field] === currency),
       'of the currency'
@@ -179,20 +198,18 @@ for (const name of names) {
       ].map((before): [string, string] => [`before=${before}`, '/querystring/before']),
       ...['a b', '', 'x'.repeat(65), '%00', 'İ'].map((user): [string, string] => [`user=${user}`, '/querystring/user']),
       ...['', ' ', '%00', 'x'.repeat(41)].map((one): [string, string] => [`currency=${one}`, '/querystring/currency']),
-      ['unknown=1', '/querystring/unknown'],
-      [
-        name === 'performance' ? 'account_id=1' : 'strategy_id=1',
-        `/querystring/${name === 'performance' ? 'account_id' : 'strategy_id'}`
-      ]
+      ['unknown=1', '/querystring/unknown']
     ]
+    const missing = name === 'performance' ? 'account_id' : 'strategy_id'
+    if (!byStrategyToo.includes(name)) rejected.push([`${missing}=1`, `/querystring/${missing}`])
     const id = name === 'performance' ? 'strategy_id' : 'account_id'
     for (const one of ['99999999999999999999', '9999999999999999999', '0', '-1', '1.0', '01', 'x', '']) {
       rejected.push([`${id}=${one}`, `/querystring/${id}`])
     }
-    for (const one of name === 'books' ? [] : moments) {
+    for (const one of hasTimes(name) ? moments : []) {
       rejected.push([`from=${one}`, '/querystring/from'], [`to=${one}`, '/querystring/to'])
     }
-    if (name === 'books') rejected.push(['from=2026-11-22', '/querystring/from'])
+    if (!hasTimes(name)) rejected.push(['from=2026-11-22', '/querystring/from'])
     else rejected.push(['from=2026-11-23&to=2026-11-22', '/querystring/from'])
     for (const [query, field] of rejected) {
       for (const headers of [{}, CSV]) {
