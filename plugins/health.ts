@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
 import { reportSettings } from '../src/database/settings-report.ts'
 import type { CheckDetails } from '../src/domain/check-details.ts'
+import { CheckTimes } from '../src/health/check-times.ts'
 import { reportHealth } from '../src/health/metrics.ts'
 import { ProbeThreadSupervisor } from '../src/health/probe-thread-supervisor.ts'
 import { type ProbeAnswer, type ProbePath, probeAnswers } from '../src/health/probes.ts'
@@ -29,6 +30,8 @@ interface Health {
   answer(path: ProbePath): ProbeAnswer
   /** Records an answer of the main port with the time from its request. */
   recordAnswer(path: ProbePath, status: ProbeAnswer['status'], durationMs: number): void
+  /** The delay of the event loop in milliseconds, as the plugin `pressure` measured it last; null before. */
+  loopDelayMs: number | null
   /** Whether the database verdict can be used without `refresh`. */
   isFresh(): boolean
   /** Resolves when the database verdict is fresh, or will not be within the deadline. Never rejects. */
@@ -58,8 +61,8 @@ async function health(app: FastifyInstance, { config }: { config: Config }) {
   })
   app.decorate('healthChecks', [
     () => databaseDetails(state.snapshot(), state.databaseTiming(), Date.now()),
-    () => mainLoopDetails(state.snapshot()),
-    () => probeThreadDetails(state.snapshot())
+    () => mainLoopDetails(state.snapshot(), app.health.loopDelayMs),
+    () => probeThreadDetails(state.snapshot(), state.databaseTiming().latencyMs)
   ])
   app.decorate('health', healthOf(app, state, supervisor, config))
   app.metrics.collect(async reading => {
@@ -123,16 +126,19 @@ function answerSettings(config: Config) {
 
 function healthOf(app: FastifyInstance, state: SharedState, supervisor: ProbeThreadSupervisor, config: Config): Health {
   const answer = probeAnswers(answerSettings(config))
+  const times = new CheckTimes()
   let port: Promise<number | undefined> | undefined
   return {
     state,
     answer: path => answer(path, state.snapshot(), Date.now()),
+    loopDelayMs: null,
     recordAnswer: supervisor.durations.recorder('main'),
     isFresh: () => supervisor.isFresh(),
     refresh: () => supervisor.refresh(),
     async checks() {
       if (!supervisor.isFresh()) await supervisor.refresh()
-      return app.healthChecks.flatMap(check => check())
+      const checks = app.healthChecks.flatMap(check => check())
+      return times.complete(checks, Date.now())
     },
     probeThreadRestarts: () => supervisor.restarts,
     startProbeThread() {

@@ -39,7 +39,12 @@ async function pressure(api: FastifyInstance, { config }: PressureOptions) {
     reading.set('trading_health_overloaded', {}, Number(api.health.state.snapshot().pressure))
   })
 
-  const publish = setInterval(() => api.health.state.setPressure(api.isUnderPressure()), SAMPLE_MS).unref()
+  const publish = setInterval(() => {
+    api.health.state.setPressure(api.isUnderPressure())
+    const { eventLoopDelay } = api.memoryUsage()
+    // Without a sample it is infinite.
+    api.health.loopDelayMs = Number.isFinite(eventLoopDelay) ? Math.round(eventLoopDelay * 10) / 10 : null
+  }, SAMPLE_MS).unref()
   api.addHook('onClose', async () => clearInterval(publish))
 }
 

@@ -2,7 +2,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
-import type { Metrics } from '../src/metrics/metrics.ts'
 import { countTelegramCall, reportOutbox } from '../src/notifications/metrics.ts'
 import { Outbox, outboxDepth } from '../src/notifications/outbox.ts'
 import { OutboxSender } from '../src/notifications/outbox-sender.ts'
@@ -32,7 +31,12 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   const { TELEGRAM_BOT_TOKEN: token, TELEGRAM_CHAT_ID: chatId, SERVICE_NAME: serviceName, LANGUAGE: language } = config
   const { db, log, metrics } = app
   const closing = new AbortController()
-  const { client, disconnect } = lazyClient(config, metrics)
+  const count = countTelegramCall(metrics)
+  let latencyMs: number | null = null
+  const { client, disconnect } = lazyClient(config, call => {
+    latencyMs = Math.round(call.durationMs)
+    count(call)
+  })
 
   const send: FastifyInstance['telegram']['send'] = async ({ chatId, text }, options) => {
     const bot = await client()
@@ -59,7 +63,10 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
       await sender.start()
     }
   }
-  app.healthChecks.push(() => telegramDetails({ configured: token !== undefined, depth: sender.depth }))
+  app.healthChecks.push(() => {
+    const { depth, depthAgeMs } = sender
+    return telegramDetails({ configured: token !== undefined, depth, depthAgeMs, latencyMs })
+  })
   metrics.collect(async reading => {
     if (app.health.state.snapshot().migrated) reportOutbox(reading, 'telegram', await outboxDepth(db, 'telegram'))
   })
@@ -72,7 +79,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
 }
 
 /** The client with its connections, created at the first call of `client`; undefined without a token. */
-function lazyClient(config: Config, metrics: Metrics) {
+function lazyClient(config: Config, onCall: ReturnType<typeof countTelegramCall>) {
   const {
     TELEGRAM_BOT_TOKEN: token,
     TELEGRAM_API_URL: baseUrl,
@@ -95,7 +102,7 @@ function lazyClient(config: Config, metrics: Metrics) {
         dispatcher,
         baseUrl,
         ...(topic && { topic }),
-        onCall: countTelegramCall(metrics)
+        onCall
       })
     }
   }

@@ -59,9 +59,23 @@ const detailsExample = {
   draining: false,
   checks: [
     { name: 'database', status: 'ok', code: null, latency_ms: 0.6, age_ms: 42, since: '2026-11-23T09:00:00.000Z' },
-    { name: 'main_loop', status: 'ok', code: null, latency_ms: null, age_ms: 87, since: null },
-    { name: 'scheduler', status: 'degraded', code: 'overdue', latency_ms: null, age_ms: 310, since: null },
-    { name: 'exchange_binance', status: 'ok', code: null, latency_ms: null, age_ms: 2140, since: null }
+    { name: 'main_loop', status: 'ok', code: null, latency_ms: 1.4, age_ms: 87, since: '2026-11-23T09:00:00.000Z' },
+    {
+      name: 'scheduler',
+      status: 'degraded',
+      code: 'overdue',
+      latency_ms: 3,
+      age_ms: 310,
+      since: '2026-11-23T11:58:04.000Z'
+    },
+    {
+      name: 'exchange_binance',
+      status: 'ok',
+      code: null,
+      latency_ms: 84,
+      age_ms: 2140,
+      since: '2026-11-23T09:00:07.000Z'
+    }
   ],
   event_loop: { delay_ms: 1.4, utilization: 0.03, pressure: false },
   probe_thread: { restarts: 0 },
@@ -93,7 +107,7 @@ const detailsExample = {
 
 const detailsSchema = {
   tags: ['health-monitoring'],
-  summary: 'Every check with its status, code, latency and age; replicas; event loop',
+  summary: 'Every check with its status, code, latency, age and since when; replicas; event loop',
   description:
     'Answers without the database, too, with what this replica knows: for a session that it read in the last five minutes.',
   response: {

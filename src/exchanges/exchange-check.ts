@@ -3,7 +3,7 @@ import type { CheckDetails } from '../domain/check-details.ts'
 import type { ExchangeReport } from './exchange-registry.ts'
 
 /**
- * One check per exchange that was called; the age is that of the last success. An exchange without any answer yet is
+ * One check per exchange that was called; the latency is that of the last answer, the age that of the last success. An exchange without any answer yet is
  * degraded, and so is one while the latest reading of one of its lists had invalid rows.
  * @param nowMs milliseconds since the epoch
  */
@@ -14,7 +14,7 @@ export function exchangeDetails(statuses: readonly ExchangeReport[], nowMs: numb
       name: `exchange_${status.exchange.toLowerCase()}`,
       status: code === null ? 'ok' : 'degraded',
       code,
-      latency_ms: null,
+      latency_ms: status.latencyMs,
       age_ms: status.lastSuccessAt === null ? null : Math.max(0, nowMs - status.lastSuccessAt),
       since: null
     }

@@ -29,27 +29,33 @@ export function databaseDetails(
   }
 }
 
-/** The event loop of the main thread; the age is that of its heartbeat. */
-export function mainLoopDetails({ heartbeatAgeMs, pressure }: Snapshot): CheckDetails {
+/**
+ * The event loop of the main thread; the age is that of its heartbeat.
+ * @param delayMs of the event loop; null without a sample
+ */
+export function mainLoopDetails({ heartbeatAgeMs, pressure }: Snapshot, delayMs: number | null): CheckDetails {
   const overloaded = pressure || heartbeatAgeMs > HEARTBEAT_LIMIT_MS
   return {
     name: 'main_loop',
     status: overloaded ? 'degraded' : 'ok',
     code: overloaded ? 'overloaded' : null,
-    latency_ms: null,
+    latency_ms: delayMs,
     age_ms: heartbeatAgeMs,
     since: null
   }
 }
 
-/** The probe thread, by the age of its verdict on the database. */
-export function probeThreadDetails(snapshot: Snapshot): CheckDetails {
+/**
+ * The probe thread, by the age of its verdict on the database.
+ * @param latencyMs of its last check of the database, in milliseconds
+ */
+export function probeThreadDetails(snapshot: Snapshot, latencyMs: number): CheckDetails {
   const failed = databaseCheck(snapshot) === 'overloaded' && snapshot.databaseAgeMs > PROBE_THREAD_LIMIT_MS
   return {
     name: 'probe_thread',
     status: failed ? 'failed' : 'ok',
     code: failed ? 'overloaded' : null,
-    latency_ms: null,
+    latency_ms: snapshot.database === 'unknown' ? null : latencyMs,
     age_ms: snapshot.database === 'unknown' ? null : snapshot.databaseAgeMs,
     since: null
   }

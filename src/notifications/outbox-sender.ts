@@ -113,6 +113,11 @@ export class OutboxSender {
     return this.#depth
   }
 
+  /** Milliseconds since the state of the outbox was last read; null before. */
+  get depthAgeMs(): number | null {
+    return this.#depth === undefined ? null : Math.round(performance.now() - this.#measuredAtMs)
+  }
+
   /** Starts to send; call it when the schema exists. Idempotent. */
   async start(): Promise<void> {
     const { database, applicationName, log } = this.#options

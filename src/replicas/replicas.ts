@@ -57,6 +57,9 @@ export class Replicas {
   #jobRunners: number | undefined
   #living: number | undefined
 
+  /** The last heartbeat that succeeded. */
+  #lastHeartbeat: { latencyMs: number; sentMs: number } | undefined
+
   constructor(options: ReplicasOptions) {
     this.#options = options
     this.#instanceId = options.instanceId
@@ -156,10 +159,12 @@ export class Replicas {
     return this.#differences.length > 0 ? 'SETTINGS_DIFFER' : undefined
   }
 
-  /** Whether the settings of this replica agree with those of the others. */
+  /** Whether the settings of this replica agree with those of the others, as of the last heartbeat. */
   settingsDetails(): CheckDetails {
     const differ = this.#differences.length > 0
-    const rest = { latency_ms: null, age_ms: null, since: null }
+    const { latencyMs = null, sentMs } = this.#lastHeartbeat ?? {}
+    const age_ms = sentMs === undefined ? null : Math.round(performance.now() - sentMs)
+    const rest = { latency_ms: latencyMs, age_ms, since: null }
     return { name: 'settings', status: differ ? 'degraded' : 'ok', code: differ ? 'settings_differ' : null, ...rest }
   }
 
@@ -188,6 +193,7 @@ export class Replicas {
     // Only for the first heartbeat: two processes with one name would otherwise report each other as dead.
     const isSuccessor = (sql: Sql) =>
       this.#isRegistered ? sql`false` : sql`known.incarnation is distinct from excluded.incarnation`
+    const askedMs = performance.now()
     const [others] = await database.run(
       sql => sql<Others[]>`
         with own as (
@@ -212,6 +218,8 @@ export class Replicas {
           and other.last_seen_at > now() - ${ALIVE}::interval and other.last_seen_at < now() + ${ALIVE}::interval
         group by own.instance_id`
     )
+    const sentMs = performance.now()
+    this.#lastHeartbeat = { latencyMs: Math.round(sentMs - askedMs), sentMs }
     this.#isRegistered = true
     this.#compare(others?.first ?? undefined)
     this.#living = (others?.living ?? 0) + 1

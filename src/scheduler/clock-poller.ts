@@ -54,6 +54,7 @@ export class ClockPoller {
   /** As of the last poll. */
   #state: { running: boolean; changedAtMs: number } | undefined
   #polledMs: number | undefined
+  #pollMs: number | null = null
   #cancelAlarm: (() => void) | undefined
   #firing = true
 
@@ -115,6 +116,11 @@ export class ClockPoller {
     return this.#polledMs === undefined ? null : this.#timers.now() - this.#polledMs
   }
 
+  /** How long the statement of the last poll took, in milliseconds; null before the first. */
+  get pollMs(): number | null {
+    return this.#pollMs
+  }
+
   /** The database's time, in milliseconds since the epoch; undefined before the first poll. */
   get databaseMs(): number | undefined {
     return this.#clock.known ? this.#clock.nowMs() : undefined
@@ -139,6 +145,7 @@ export class ClockPoller {
     const askedMs = this.#timers.now()
     const snapshot = await store.poll()
     this.#clock.observe(snapshot.nowMs, askedMs, this.#timers.now())
+    this.#pollMs = this.#timers.now() - askedMs
     await this.#apply(snapshot)
     this.#polledMs = this.#timers.now()
   }

@@ -2,14 +2,14 @@
 import type { CheckDetails } from '../domain/check-details.ts'
 import type { SchedulerHealth } from './status.ts'
 
-/** The scheduler of this replica, the jobs that are overdue, and who may run them; the age is that of the last poll. */
+/** The scheduler of this replica, the jobs that are overdue, and who may run them; latency and age are those of the last poll. */
 export function schedulerDetails(health: SchedulerHealth): CheckDetails {
   const code = codeOf(health)
   return {
     name: 'scheduler',
     status: code === null ? 'ok' : 'degraded',
     code,
-    latency_ms: null,
+    latency_ms: health.pollMs,
     age_ms: health.heartbeatAgeMs,
     since: null
   }

@@ -40,6 +40,8 @@ export interface SchedulerHealth {
   running: boolean | null
   /** Milliseconds since the last successful poll; null before the first. */
   heartbeatAgeMs: number | null
+  /** How long the last successful poll took, in milliseconds; null before the first. */
+  pollMs: number | null
   /** The last successful poll is older than `WEDGED_MS`. */
   wedged: boolean
   /** Ids of the jobs of which a run should have ended by now, as of the last poll. */
@@ -120,17 +122,19 @@ export function healthOf(
   poll: {
     running: boolean | undefined
     pollAgeMs: number | null
+    pollMs: number | null
     databaseMs: number | undefined
     monotonicMs: number
   },
   jobs: Iterable<JobTimes>,
   runners: number | null
 ): SchedulerHealth {
-  const { running, pollAgeMs, databaseMs, monotonicMs } = poll
+  const { running, pollAgeMs, pollMs, databaseMs, monotonicMs } = poll
   const overdue = databaseMs === undefined ? [] : [...jobs].filter(times => times.isOverdue(databaseMs, monotonicMs))
   return {
     running: running ?? null,
     heartbeatAgeMs: pollAgeMs === null ? null : Math.round(pollAgeMs),
+    pollMs: pollMs === null ? null : Math.round(pollMs),
     wedged: pollAgeMs !== null && pollAgeMs > WEDGED_MS,
     overdue: overdue.map(({ job }) => job.id),
     runners

@@ -21,6 +21,7 @@ interface State {
   unexplained: number
   oldestSince: Date | null
   readAtMs: number
+  latencyMs: number
 }
 
 /** Keeps the number of unexplained differences of the cluster, read every 30 s, for the health check and the metrics. */
@@ -33,8 +34,10 @@ export class BookMonitor {
     this.#now = now
     this.#poller = new Poller({
       poll: async () => {
+        const askedMs = performance.now()
         const { unexplained, oldestSince } = await database.run(differenceCounts)
-        this.#state = { unexplained, oldestSince, readAtMs: now() }
+        const latencyMs = Math.round(performance.now() - askedMs)
+        this.#state = { unexplained, oldestSince, readAtMs: now(), latencyMs }
         return undefined
       },
       intervalMs: POLL_MS,
@@ -59,14 +62,14 @@ export class BookMonitor {
     return this.#poller.stop()
   }
 
-  /** Degraded while a difference of an active account is unexplained; the age is that of the last reading. */
+  /** Degraded while a difference of an active account is unexplained; latency and age are those of the last reading. */
   details(): CheckDetails {
     const isUnexplained = this.#state !== undefined && this.#state.unexplained > 0
     return {
       name: 'books',
       status: isUnexplained ? 'degraded' : 'ok',
       code: isUnexplained ? 'unexplained' : null,
-      latency_ms: null,
+      latency_ms: this.#state?.latencyMs ?? null,
       age_ms: this.#state === undefined ? null : Math.max(0, this.#now() - this.#state.readAtMs),
       since: isUnexplained ? (this.#state?.oldestSince?.toISOString() ?? null) : null
     }

@@ -8,6 +8,7 @@ const now = 1_000_000
 const status: Status = {
   exchange: 'BINANCE',
   lastSuccessAt: now - 2_000,
+  latencyMs: 84,
   lastErrorAt: null,
   lastErrorCode: null,
   lastExchangeCode: null,
@@ -33,7 +34,9 @@ t.test('an exchange is degraded by the first reason that applies', async t => {
   ]
   for (const [change, code] of cases) {
     const details = exchangeDetails([{ ...status, ...change }], now)
-    assertRows(t, details, [{ name: 'exchange_binance', status: code === null ? 'ok' : 'degraded', code }])
+    assertRows(t, details, [
+      { name: 'exchange_binance', status: code === null ? 'ok' : 'degraded', code, latency_ms: 84 }
+    ])
   }
 })
 

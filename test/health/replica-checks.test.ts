@@ -53,20 +53,21 @@ t.test('before the first check the database is unknown', async t => {
 })
 
 t.test('the main loop is degraded by pressure, and by a heartbeat older than a second', async t => {
-  t.hasStrict(mainLoopDetails(ready), { name: 'main_loop', status: 'ok', code: null, age_ms: 90 })
-  t.hasStrict(mainLoopDetails({ ...ready, heartbeatAgeMs: 1_000 }), { status: 'ok' })
-  t.hasStrict(mainLoopDetails({ ...ready, heartbeatAgeMs: 1_001 }), { status: 'degraded', code: 'overloaded' })
-  t.hasStrict(mainLoopDetails({ ...ready, pressure: true }), { status: 'degraded', code: 'overloaded' })
+  t.hasStrict(mainLoopDetails(ready, 1.4), { name: 'main_loop', status: 'ok', code: null, latency_ms: 1.4, age_ms: 90 })
+  t.hasStrict(mainLoopDetails({ ...ready, heartbeatAgeMs: 1_000 }, 1.4), { status: 'ok' })
+  t.hasStrict(mainLoopDetails({ ...ready, heartbeatAgeMs: 1_001 }, 1.4), { status: 'degraded', code: 'overloaded' })
+  t.hasStrict(mainLoopDetails({ ...ready, pressure: true }, 1.4), { status: 'degraded', code: 'overloaded' })
 })
 
 t.test('the probe thread is failed when its verdict is older than 5 s', async t => {
-  t.hasStrict(probeThreadDetails({ ...ready, databaseAgeMs: 5_000 }), {
+  t.hasStrict(probeThreadDetails({ ...ready, databaseAgeMs: 5_000 }, 0.6), {
     name: 'probe_thread',
     status: 'ok',
-    code: null
+    code: null,
+    latency_ms: 0.6
   })
-  t.hasStrict(probeThreadDetails({ ...ready, databaseAgeMs: 5_001 }), { status: 'failed', code: 'overloaded' })
-  t.hasStrict(probeThreadDetails({ ...ready, database: 'unknown', databaseAgeMs: 9_000 }), {
+  t.hasStrict(probeThreadDetails({ ...ready, databaseAgeMs: 5_001 }, 0.6), { status: 'failed', code: 'overloaded' })
+  t.hasStrict(probeThreadDetails({ ...ready, database: 'unknown', databaseAgeMs: 9_000 }, 0.6), {
     status: 'ok',
     age_ms: null
   })

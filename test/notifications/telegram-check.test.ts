@@ -1,7 +1,10 @@
 import t from 'tap'
-import { telegramDetails } from '../../src/notifications/telegram-check.ts'
+import { telegramDetails as detailsOf } from '../../src/notifications/telegram-check.ts'
 
 const empty = { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null, failing: null }
+
+const telegramDetails = (state: Pick<Parameters<typeof detailsOf>[0], 'configured' | 'depth'>) =>
+  detailsOf({ ...state, depthAgeMs: state.depth ? 700 : null, latencyMs: 84 })
 
 t.test('Telegram is degraded while messages fail, and ok without a configuration', async t => {
   t.hasStrict(telegramDetails({ configured: false, depth: undefined }), {
@@ -10,7 +13,10 @@ t.test('Telegram is degraded while messages fail, and ok without a configuration
     age_ms: null
   })
   t.hasStrict(telegramDetails({ configured: true, depth: undefined }), { status: 'ok', code: null, age_ms: null })
-  t.hasStrict(telegramDetails({ configured: true, depth: empty }), { status: 'ok', code: null, age_ms: null })
+  t.hasStrict(telegramDetails({ configured: true, depth: empty }), {
+    ...{ status: 'ok', code: null, latency_ms: 84 },
+    age_ms: 700
+  })
   t.hasStrict(telegramDetails({ configured: true, depth: { ...empty, waiting: 1, oldestSeconds: 1.5 } }), {
     status: 'ok',
     age_ms: 1_500

@@ -6,7 +6,7 @@ import { testJob } from '../support/jobs.ts'
 
 const nothing = async () => ({})
 const jobs = [testJob('a', nothing), testJob('b', nothing)]
-const health = { running: true, heartbeatAgeMs: 0, wedged: false, overdue: ['b'] }
+const health = { running: true, heartbeatAgeMs: 0, pollMs: 3, wedged: false, overdue: ['b'] }
 
 const metricsOf = () => new Metrics({ log: captureLog().logger })
 

@@ -1,10 +1,10 @@
 import t from 'tap'
 import { schedulerDetails } from '../../src/scheduler/scheduler-check.ts'
 
-const health = { running: true, heartbeatAgeMs: 310, wedged: false, overdue: [], runners: 1 }
+const health = { running: true, heartbeatAgeMs: 310, pollMs: 3, wedged: false, overdue: [], runners: 1 }
 
 t.test('the scheduler is degraded while it does not poll, or a job is overdue', async t => {
-  t.hasStrict(schedulerDetails(health), { name: 'scheduler', status: 'ok', code: null, age_ms: 310 })
+  t.hasStrict(schedulerDetails(health), { name: 'scheduler', status: 'ok', code: null, latency_ms: 3, age_ms: 310 })
   const overdue = { ...health, overdue: ['housekeeping'] }
   t.hasStrict(schedulerDetails(overdue), { status: 'degraded', code: 'overdue' })
   t.hasStrict(schedulerDetails({ ...overdue, runners: 0 }), { status: 'degraded', code: 'no_runner' })
@@ -13,5 +13,9 @@ t.test('the scheduler is degraded while it does not poll, or a job is overdue', 
 })
 
 t.test('before the first poll there is no age', async t => {
-  t.hasStrict(schedulerDetails({ ...health, heartbeatAgeMs: null }), { status: 'ok', age_ms: null })
+  t.hasStrict(schedulerDetails({ ...health, heartbeatAgeMs: null, pollMs: null }), {
+    status: 'ok',
+    latency_ms: null,
+    age_ms: null
+  })
 })

@@ -136,22 +136,24 @@ t.test('the scheduler is unknown before the first poll, and wedged when polls no
   const { times } = local()
   times.firstDueMs = 600_000
   t.equal(WEDGED_MS, 10_000)
-  const unknown = { running: undefined, pollAgeMs: null, databaseMs: undefined, monotonicMs: 0 }
+  const unknown = { running: undefined, pollAgeMs: null, pollMs: null, databaseMs: undefined, monotonicMs: 0 }
   t.strictSame(healthOf(unknown, [times], 3), {
     running: null,
     heartbeatAgeMs: null,
+    pollMs: null,
     wedged: false,
     overdue: [],
     runners: 3
   })
-  const known = { running: true, pollAgeMs: WEDGED_MS, databaseMs: NOW_MS, monotonicMs: 0 }
+  const known = { running: true, pollAgeMs: WEDGED_MS, pollMs: 2.6, databaseMs: NOW_MS, monotonicMs: 0 }
   t.strictSame(healthOf(known, [local().times, times], 3), {
     running: true,
     heartbeatAgeMs: WEDGED_MS,
+    pollMs: 3,
     wedged: false,
     overdue: ['a'],
     runners: 3
   })
   const wedged = healthOf({ ...known, running: false, pollAgeMs: WEDGED_MS + 0.4 }, [], 3)
-  t.strictSame(wedged, { running: false, heartbeatAgeMs: WEDGED_MS, wedged: true, overdue: [], runners: 3 })
+  t.strictSame(wedged, { running: false, heartbeatAgeMs: WEDGED_MS, pollMs: 3, wedged: true, overdue: [], runners: 3 })
 })

@@ -60,10 +60,15 @@ export class ExchangeGateway {
       (latest, host) => ((host.lastErrorAt ?? 0) > (latest?.lastErrorAt ?? 0) ? host : latest),
       null
     )
+    const latestHost = hosts.reduce<HostStatus | null>(
+      (latest, host) => ((host.lastSuccessAt ?? 0) >= (latest?.lastSuccessAt ?? 0) ? host : latest),
+      null
+    )
     const skews = hosts.map(host => host.clockSkewMs).filter(skew => skew !== null)
     return {
       exchange: this.exchange,
       lastSuccessAt: latestOf(hosts.map(host => host.lastSuccessAt)),
+      latencyMs: latestHost?.latencyMs ?? null,
       lastErrorAt: latestError?.lastErrorAt ?? null,
       lastErrorCode: latestError?.lastErrorCode ?? null,
       lastExchangeCode: latestError?.lastExchangeCode ?? null,

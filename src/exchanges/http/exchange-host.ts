@@ -64,6 +64,7 @@ export class ExchangeHost {
   readonly #monotonic: () => number
   readonly #timers: Timers
   #lastSuccessAt: Millis | null = null
+  #latencyMs: Millis | null = null
   #lastError: { at: Millis; error: ExchangeError } | null = null
 
   constructor(gateway: GatewayOptions, host: HostOptions) {
@@ -136,6 +137,7 @@ export class ExchangeHost {
       id: this.id,
       host: this.#url.host,
       lastSuccessAt: this.#lastSuccessAt,
+      latencyMs: this.#latencyMs,
       lastErrorAt: this.#lastError?.at ?? null,
       lastErrorCode: this.#lastError?.error.code ?? null,
       lastExchangeCode: this.#lastError?.error.exchangeCode ?? null,
@@ -263,6 +265,7 @@ export class ExchangeHost {
     let head: AnswerHead | null = null
     try {
       head = await sendRequest(this.#gateway.dispatcher, this.#requestOf(call, signal), this.#now)
+      this.#latencyMs = head.tookMs
       this.#skew.correctByDateHeader(head.header('date'), head.askedAt, head.tookMs)
       return head
     } finally {

@@ -11,6 +11,8 @@ export interface HostStatus {
   /** Host name of the API, without path or keys. */
   host: string
   lastSuccessAt: Millis | null
+  /** From the last request that was answered to the head of its answer; null before the first. */
+  latencyMs: Millis | null
   lastErrorAt: Millis | null
   lastErrorCode: ExchangeErrorCode | null
   /** The exchange's own code of that error. */
