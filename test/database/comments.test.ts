@@ -49,18 +49,3 @@ t.test('a table and a column without a comment are found', async t => {
     "add to a migration: comment on column orders.later is '…';"
   ])
 })
-
-t.test('a comment is a sentence', async t => {
-  const database = await migrated(t)
-  const rows = await database.run(
-    sql => sql<{ name: string; comment: string }[]>`
-      select concat_ws('.', relname, attname) as name, description as comment
-      from pg_description join pg_class c on c.oid = objoid and classoid = 'pg_class'::regclass
-      left join pg_attribute on attrelid = objoid and attnum = objsubid and objsubid > 0
-      where relnamespace = 'public'::regnamespace and relkind = 'r' and relname <> 'schema_version'
-      order by 1`
-  )
-  t.ok(rows.length > 400, `comments: ${rows.length}`)
-  const noSentence = rows.filter(({ comment }) => !/^[\p{L}(−-].*[.)]$/su.test(comment))
-  t.strictSame(noSentence, [])
-})

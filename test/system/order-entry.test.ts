@@ -276,6 +276,7 @@ t.test(
       'select password_hash from users',
       'select telegram_chat_id from users',
       'select * from sessions',
+      'select * from api_tokens',
       'select * from sign_in_networks',
       'select * from audit_log',
       'select * from outbox',
