@@ -22,6 +22,7 @@ import exchanges from '../plugins/exchanges.ts'
 import firstAdmin from '../plugins/first-admin.ts'
 import health from '../plugins/health.ts'
 import healthHistory from '../plugins/health-history.ts'
+import heartbeat from '../plugins/heartbeat.ts'
 import invalidRows from '../plugins/invalid-rows.ts'
 import lazySchemas from '../plugins/lazy-schemas.ts'
 import metrics from '../plugins/metrics.ts'
@@ -101,6 +102,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   app.register(scheduler, { config, jobs })
   app.register(books)
   app.register(alerts, { config })
+  app.register(heartbeat, { config })
   app.register(exchangeBudgets)
   app.register(tradingReader, { config })
 

@@ -188,6 +188,9 @@ export const configSchema = Type.Object({
     description:
       '`true`: `TELEGRAM_API_URL` may be http in a private network, where the bot token and the messages are not encrypted'
   }),
+  HEARTBEAT_URL: secretUrl(
+    "[dead man's switch](operations.md#heartbeat): gets a request per minute while the cluster is healthy; unset: none"
+  ),
   ALERT_WEBHOOK_URL: secretUrl('receives [alerts](operations.md#webhook), in addition to Telegram or without it'),
   ALERT_WEBHOOK_FORMAT: choice(
     ['json', 'slack'],
@@ -280,6 +283,9 @@ export function loadConfig(environment: Environment): Config {
   if (settings.DATABASE_URL !== undefined) checkDatabaseUrl(settings.DATABASE_URL)
   checkTelegramUrl(settings)
   checkWebhook(settings)
+  if (settings.HEARTBEAT_URL !== undefined && !URL.canParse(settings.HEARTBEAT_URL)) {
+    throw new ConfigError(`HEARTBEAT_URL ${SAFE_URL_RULE}`)
+  }
   if (settings.HTTPS_PROXY !== undefined && !URL.canParse(settings.HTTPS_PROXY)) {
     throw new ConfigError(`HTTPS_PROXY ${PROXY_RULE}`)
   }

@@ -42,6 +42,8 @@ export const START_UP_STEPS = [
   'webhook',
   /** Starts the evaluation of alerts. Reports the number of `jobs` that it watches. */
   'alerts',
+  /** Starts to send heartbeats. Reports whether this replica is `enabled` to run scheduled jobs. */
+  'heartbeat',
   /** Starts to compare the needs of the accounts with the rate limits of the exchanges. */
   'exchange_budgets',
   /** Creates the first admin where there is no user. Reports whether it was `created`. */

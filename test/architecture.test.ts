@@ -124,7 +124,7 @@ const layers = [
   'replicas scheduler auth notifications exchanges',
   'accounts exchange-bans',
   'cache trading',
-  'alerts jobs health',
+  'alerts jobs health heartbeat',
   'openapi pages cli',
   'config-table.ts node-version.ts start-up.ts app.ts server.ts'
 ].map(modules => modules.split(' '))
@@ -237,6 +237,7 @@ const tableOwners: Record<string, string> = {
   cache_commands: 'cache',
   cache_command_results: 'cache',
   outbox: 'notifications',
+  heartbeat: 'heartbeat',
   health_periods: 'health',
   exchange_bans: 'exchange-bans',
   alerts: 'alerts',

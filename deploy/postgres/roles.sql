@@ -41,7 +41,7 @@ from trading_service, trading_entry, trading_reader;
 
 grant select on schema_version, strategies, strategy_accounts, strategy_capital to trading_service;
 
-grant select, update on scheduler_state to trading_service;
+grant select, update on scheduler_state, heartbeat to trading_service;
 
 grant select, insert, update on
   scheduled_jobs,

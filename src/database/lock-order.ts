@@ -71,6 +71,7 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['exchange_bans'] },
   { tables: ['invalid_rows'] },
   { tables: ['health_periods'] },
+  { tables: ['heartbeat'] },
   { tables: ['outbox'] },
   { tables: ['audit_log'] }
 ]

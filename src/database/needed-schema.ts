@@ -42,6 +42,7 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
     'account_id int8, amount numeric, assigned_at timestamptz, at timestamptz, currency text, entry_id int8, position_side text, strategy_account_id int8, symbol text',
   health_periods:
     'check_name text, code text, from_at timestamptz, instance text, is_over bool, period_id uuid, until_at timestamptz',
+  heartbeat: 'claimed_at timestamptz, claimed_by text, is_only bool, outcome text, reason text, sent_at timestamptz',
   instruments:
     'base text, contract_value numeric, exchange text, exchange_symbol text, market_type text, price_step numeric, quantity_step numeric, quote text, read_at timestamptz, symbol text, trading bool',
   invalid_rows:

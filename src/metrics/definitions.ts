@@ -131,6 +131,12 @@ export const definitions = {
     'method'
   ),
 
+  trading_health_heartbeats_total: counter(
+    "Requests to the dead man's switch: whether they reported a healthy cluster (ok, fail), and how they ended",
+    'state',
+    'outcome'
+  ),
+  trading_health_heartbeat_age_seconds: gauge("Time since the last request of the cluster to the dead man's switch"),
   trading_health_webhook_calls_total: counter('Requests to the webhook of alerts', 'outcome'),
   trading_health_webhook_call_duration_seconds: histogram('Duration of a request to the webhook', CALL_BUCKETS),
 

@@ -47,6 +47,7 @@ export interface OutboxDepth {
   oldestSeconds: number
   /** Messages that were given up in the last day. */
   givenUp: number
+  givenUpLastHour: number
   /** The error of the newest message that waits or was given up in the last day; null without one. */
   errorCode: string | null
   /** The error of the newest message that waits for another attempt or was given up in the last hour; null without one. */
@@ -119,6 +120,7 @@ export async function outboxDepth(database: Database, destination: Destination):
       select count(*) filter (where given_up_at is null)::int as waiting,
         coalesce(extract(epoch from now() - min(created_at) filter (where given_up_at is null)), 0)::float8 as "oldestSeconds",
         count(*) filter (where given_up_at is not null)::int as "givenUp",
+        count(*) filter (where given_up_at > now() - interval '1 hour')::int as "givenUpLastHour",
         (array_agg(error_code order by message_id desc) filter (where error_code is not null))[1] as "errorCode",
         (array_agg(error_code order by message_id desc) filter (
           where error_code is not null and (given_up_at is null or given_up_at > now() - interval '1 hour')
@@ -127,7 +129,7 @@ export async function outboxDepth(database: Database, destination: Destination):
       where destination = ${destination} and delivered_at is null
         and (given_up_at is null or given_up_at > now() - interval '1 day')`
   )
-  return depth ?? { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null, failing: null }
+  return depth ?? { waiting: 0, oldestSeconds: 0, givenUp: 0, givenUpLastHour: 0, errorCode: null, failing: null }
 }
 
 /**

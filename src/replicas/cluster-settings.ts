@@ -33,6 +33,7 @@ export function clusterSettings(config: Config): ClusterSettings {
     ...Object.fromEntries(SHARED.map(name => [name, config[name] ?? null])),
     // The part before the colon is the public id of the bot.
     TELEGRAM_BOT_TOKEN: config.TELEGRAM_BOT_TOKEN?.split(':')[0] ?? null,
+    HEARTBEAT_URL: fingerprints('HEARTBEAT_URL', config.HEARTBEAT_URL),
     ALERT_WEBHOOK_URL: fingerprints('ALERT_WEBHOOK_URL', config.ALERT_WEBHOOK_URL),
     SESSION_SECRET: fingerprints('SESSION_SECRET', config.SESSION_SECRET),
     ENCRYPTION_KEY: fingerprints('ENCRYPTION_KEY', config.ENCRYPTION_KEY)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { telegramDetails as detailsOf } from '../../src/notifications/telegram-check.ts'
 
-const empty = { waiting: 0, oldestSeconds: 0, givenUp: 0, errorCode: null, failing: null }
+const empty = { waiting: 0, oldestSeconds: 0, givenUp: 0, givenUpLastHour: 0, errorCode: null, failing: null }
 
 const telegramDetails = (state: Pick<Parameters<typeof detailsOf>[0], 'configured' | 'depth'>) =>
   detailsOf({ ...state, depthAgeMs: state.depth ? 700 : null, latencyMs: 84 })

@@ -16,7 +16,7 @@ import { insertOrder, seedAccount } from '../support/trading.ts'
 const { url: DATABASE_URL } = await migratedDatabase(t)
 
 /** Metrics of calls that this file does not make. The tests of their clients cover them. */
-const silent = /^trading_health_(telegram|webhook)_/
+const silent = /^trading_health_(telegram|webhook|heartbeat)s?_/
 
 t.test('the metrics port exports the values of every module', async t => {
   const binance = await SimulatedExchange.start({ exchange: 'BINANCE' })
