@@ -104,7 +104,17 @@ export function rowsOf(
   return tx`
     select t.* from (${partition.ids}) part cross join lateral (
       select t.* from ${collection.source(tx, tx`part.id`)} t where ${isOf(tx, partition)} and ${conditions} ${end}
-    ) t ${end}`
+    ) t order by ${partitionOrder(tx, collection, partition)} limit ${limit}`
+}
+
+/**
+ * The order of the rows of all parts. Where it begins with the column of the partition, it is written as the id of the part:
+ * Postgres then knows that the parts are in that order, and reads no part beyond the end of the page.
+ */
+function partitionOrder(tx: TransactionSql, collection: Collection, { column }: Partition): Fragment {
+  const [[first], ...rest] = [collection.key[0] ?? [''], ...collection.key.slice(1)]
+  if (first !== column) return orderBy(tx, collection)
+  return tx`part.id ${directionOf(tx, collection)}, ${orderBy(tx, { ...collection, key: rest })}`
 }
 
 function isOf(tx: TransactionSql, { column }: Partition): Fragment {
@@ -140,11 +150,15 @@ function isAfterKey(tx: TransactionSql, { key, order }: Collection, after: reado
 }
 
 /** The order of the rows of a relation with the columns of the key. */
-export function orderBy(tx: TransactionSql, { key, order }: Collection, relation = 't'): Fragment {
+export function orderBy(tx: TransactionSql, collection: Collection, relation = 't'): Fragment {
   return commaSeparated(
     tx,
-    key.map(([name]) => tx`${tx(`${relation}.${name}`)} ${order === 'desc' ? tx`desc` : tx`asc`}`)
+    collection.key.map(([name]) => tx`${tx(`${relation}.${name}`)} ${directionOf(tx, collection)}`)
   )
+}
+
+function directionOf(tx: TransactionSql, { order }: Collection): Fragment {
+  return order === 'desc' ? tx`desc` : tx`asc`
 }
 
 /** The columns of a key in a relation, as `takeKey` reads them. */
