@@ -3,12 +3,13 @@ import { Readable } from 'node:stream'
 import { type TProperties, type TSchema, Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { USERNAME_PATTERN } from '../../src/auth/users.ts'
+import { invalidField } from '../../src/errors.ts'
 import type { Collection } from '../../src/trading/read/collection.ts'
 import type { Column, ColumnKind } from '../../src/trading/read/column.ts'
 import { MAX_CURSOR } from '../../src/trading/read/cursor.ts'
 import { MOMENT_PATTERN } from '../../src/trading/read/moment.ts'
 import { formatOf, type Query, readingOf } from '../../src/trading/read/request.ts'
-import { type Item, type Reading, STREAM_PAGE } from '../../src/trading/read/trading-reader.ts'
+import { headerOf, type Item, linesOf, type Reading, STREAM_PAGE } from '../../src/trading/read/trading-reader.ts'
 import { closed, errors, nullable, Timestamp } from '../schemas.ts'
 
 const DEFAULT_LIMIT = 100
@@ -59,18 +60,23 @@ async function isUnchanged({ server, headers }: FastifyRequest, reply: FastifyRe
   return known.trim() === '*' || known.split(',').some(tag => tag.trim().replace(/^W\//, '') === `"${version}"`)
 }
 
-/** Sends the items as CSV, page by page as the client reads them. The first page is read before the answer begins. */
-async function sendCsv({ server, method, raw }: FastifyRequest, reply: FastifyReply, reading: Reading) {
-  const first = await server.tradingReader.page(reading, reading.limit ?? STREAM_PAGE)
+/**
+ * Sends the items as CSV: a page with a limit, or all of them, page by page as the client reads them. The first page is read
+ * before the answer begins. A later failure ends the connection, before the last chunk of the answer.
+ * @throws {ServiceError} VALIDATION_FAILED for all items by HTTP/1.0, whose clients take the end of the connection for that
+ *   of the file
+ */
+async function sendCsv({ server, method, raw, language }: FastifyRequest, reply: FastifyReply, reading: Reading) {
+  const { collection, limit } = reading
+  if (limit === undefined && raw.httpVersion === '1.0') throw invalidField('/querystring/limit', language)
+  const first = await server.tradingReader.page(reading, limit ?? STREAM_PAGE)
   reply.code(200).type('text/csv; charset=utf-8; header=present')
-  reply.header('content-disposition', `attachment; filename="${reading.collection.name}.csv"`)
-  if (reading.limit !== undefined && first.next !== null) reply.header('next-before', first.next)
+  reply.header('content-disposition', `attachment; filename="${collection.name}.csv"`)
+  if (limit !== undefined && first.next !== null) reply.header('next-before', first.next)
+  if (limit !== undefined) return reply.send(headerOf(collection) + linesOf(collection, first))
   // A HEAD request would read all items to throw them away.
   const lines = method === 'HEAD' ? [] : server.tradingReader.csv(reading, first)
-  const stream = Readable.from(lines, { highWaterMark: 1 })
-  // A reset: clients that read until the end of the connection would take a part for the whole.
-  stream.once('error', () => raw.socket.resetAndDestroy())
-  return reply.send(stream)
+  return reply.send(Readable.from(lines, { highWaterMark: 1 }))
 }
 
 function schemaOf(collection: Collection, { summary, description, example }: Documentation) {

@@ -71,18 +71,17 @@ export class TradingReader {
   }
 
   /**
-   * The lines of a page as CSV, with a header, and of the pages after it, unless the reading has a limit. At most two pages
-   * are in memory. The caller ends it early by its `return`.
+   * A page and all pages after it as CSV, with a header. At most two pages are in memory. The caller ends it early by its
+   * `return`.
    * @throws {DatabaseUnavailableError}
    */
   async *csv(reading: Reading, first: Page): AsyncGenerator<string, void> {
-    const names = Object.keys(reading.collection.columns)
-    const lines = ({ items }: Page) => items.map(item => csvLine(names.map(name => item[name] ?? null))).join('')
-    yield csvLine(names) + lines(first)
+    const { collection, filter } = reading
+    yield headerOf(collection) + linesOf(collection, first)
     let page = first
-    while (reading.limit === undefined && page.lastKey !== undefined) {
-      page = await this.page({ ...reading, filter: { ...reading.filter, after: page.lastKey } }, STREAM_PAGE)
-      yield lines(page)
+    while (page.lastKey !== undefined) {
+      page = await this.page({ ...reading, filter: { ...filter, after: page.lastKey } }, STREAM_PAGE)
+      yield linesOf(collection, page)
     }
   }
 
@@ -125,4 +124,15 @@ export class TradingReader {
     }
     return this.#database.transaction(readOnly, { deadlineMs: PAGE_DEADLINE_MS, kind: `read ${name}` })
   }
+}
+
+/** The names of the columns as a line of CSV. */
+export function headerOf({ columns }: Collection): string {
+  return csvLine(Object.keys(columns))
+}
+
+/** The items of a page as lines of CSV. */
+export function linesOf({ columns }: Collection, { items }: Page): string {
+  const names = Object.keys(columns)
+  return items.map(item => csvLine(names.map(name => item[name] ?? null))).join('')
 }
