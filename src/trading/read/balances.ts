@@ -26,5 +26,5 @@ export const balances: Collection = {
     ['asset', 'text']
   ],
   order: 'asc',
-  isBounded: true
+  bounded: 'rows'
 }

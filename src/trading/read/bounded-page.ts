@@ -25,8 +25,10 @@ export function boundedPageOf(
   { column, ids }: Parts,
   { limit, timeZone, maxScanned = MAX_SCANNED }: PageSize
 ): Fragment {
-  const { columns, key, order, source, currency } = collection
-  const { currency: wanted, ...others } = filter
+  const { columns, key, order, source, currency, bounded } = collection
+  // With an index by partition and currency, all entries match.
+  const wanted = bounded === 'rows' ? filter.currency : undefined
+  const others = { ...filter, currency: bounded === 'rows' ? undefined : filter.currency }
   const matches = currency && wanted !== undefined ? tx`${tx(`t.${currency.column}`)} = ${wanted}` : tx`true`
   const share = Math.max(1, Math.floor(maxScanned / ids.length))
   // All keys match unless there is a currency.

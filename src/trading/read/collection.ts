@@ -32,10 +32,11 @@ export interface Collection {
   /** The order of all columns of the key. */
   order: 'asc' | 'desc'
   /**
-   * Few of very many rows may match, or there may be very many partitions: a page reads a bounded number of index entries
-   * and may have fewer items than its limit. For this the index of a partition must have the column of `currency`, too.
+   * There may be very many partitions, or few of very many rows may match: a page reads a bounded number of index entries
+   * and may have fewer items than its limit. `rows`: there is no index by partition and `currency`, and the index of the
+   * partition has the column of `currency`, too.
    */
-  isBounded?: true
+  bounded?: 'parts' | 'rows'
   /** A time that changes whenever an item changes. With it, answers about closed days have an `ETag`. */
   changedAt?: string
 }
@@ -105,6 +106,23 @@ export function rowsOf(
     select t.* from (${partition.ids}) part cross join lateral (
       select t.* from ${collection.source(tx, tx`part.id`)} t where ${isOf(tx, partition)} and ${conditions} ${end}
     ) t order by ${partitionOrder(tx, collection, partition)} limit ${limit}`
+}
+
+/** Any `limit` rows that match, from the cursor on: fewer when there are not so many. At most so many rows are read. */
+export function anyRowsOf(
+  tx: TransactionSql,
+  collection: Collection,
+  filter: Filter,
+  { limit, timeZone }: PageSize
+): Fragment {
+  const partition = collection.scope(tx, filter)
+  const conditions = conditionsOf(tx, collection, filter, timeZone)
+  if (partition === undefined)
+    return tx`select t.* from ${collection.source(tx, undefined)} t where ${conditions} limit ${limit}`
+  return tx`
+    select t.* from (${partition.ids}) part cross join lateral (
+      select t.* from ${collection.source(tx, tx`part.id`)} t where ${isOf(tx, partition)} and ${conditions} limit ${limit}
+    ) t limit ${limit}`
 }
 
 /**

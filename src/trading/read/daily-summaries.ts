@@ -48,5 +48,6 @@ export const dailySummaries: Collection = {
     ['currency', 'text']
   ],
   order: 'desc',
+  bounded: 'parts',
   changedAt: 'computed_at'
 }

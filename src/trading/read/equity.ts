@@ -30,6 +30,7 @@ export const equity: Collection = {
     ['account_id', 'bigint']
   ],
   order: 'desc',
+  bounded: 'parts',
   // Nothing else of a row changes.
   changedAt: 'flow_at'
 }

@@ -51,5 +51,5 @@ export const executions: Collection = {
     ['execution_id', 'bigint']
   ],
   order: 'desc',
-  isBounded: true
+  bounded: 'rows'
 }

@@ -35,5 +35,5 @@ export const ledger: Collection = {
     ['entry_id', 'bigint']
   ],
   order: 'desc',
-  isBounded: true
+  bounded: 'rows'
 }

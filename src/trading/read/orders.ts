@@ -53,5 +53,5 @@ export const orders: Collection = {
     ['order_id', 'bigint']
   ],
   order: 'desc',
-  isBounded: true
+  bounded: 'rows'
 }

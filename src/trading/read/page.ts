@@ -23,7 +23,7 @@ export async function readRows(
 ): Promise<Rows> {
   // One more shows whether there is a next page.
   const size = { limit: limit + 1, ...others }
-  const partition = collection.isBounded && collection.scope(tx, filter)
+  const partition = collection.bounded && collection.scope(tx, filter)
   if (!partition) {
     const rows = await tx<Item[]>`${pageOf(tx, collection, filter, size)}`
     const keys = keysIn(rows, collection)

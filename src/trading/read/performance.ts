@@ -41,5 +41,6 @@ export const performance: Collection = {
     ['is_testnet', 'boolean']
   ],
   order: 'desc',
+  bounded: 'parts',
   changedAt: 'computed_at'
 }

@@ -38,5 +38,5 @@ export const positions: Collection = {
   currency: QUOTE,
   key: [['position_id', 'bigint']],
   order: 'desc',
-  isBounded: true
+  bounded: 'rows'
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { TransactionSql } from '../../database/client.ts'
 import type { Database } from '../../database/database.ts'
-import { type Collection, type Filter, rowsOf } from './collection.ts'
+import { anyRowsOf, type Collection, type Filter, rowsOf } from './collection.ts'
 import { csvLine } from './csv.ts'
 import { cursorOf } from './cursor.ts'
 import { timestampOf } from './moment.ts'
@@ -15,7 +15,7 @@ export const STREAM_PAGE = 500
 /** Longest wait for one page, in milliseconds. */
 const PAGE_DEADLINE_MS = 5_000
 /** A version is of at most so many items: that of more would take as long as a part of the answer. */
-const MAX_VERSIONED = 100_000
+const MAX_VERSIONED = 20_000
 /** Changes when the same items are shown in another way. */
 const REPRESENTATION = 1
 
@@ -97,6 +97,10 @@ export class TradingReader {
     const { to } = filter
     if (changedAt === undefined || to === undefined) return undefined
     const timeZone = this.#timeZone
+    const rows = (tx: TransactionSql) =>
+      limit === undefined
+        ? anyRowsOf(tx, collection, filter, { limit: MAX_VERSIONED + 1, timeZone })
+        : rowsOf(tx, collection, filter, { limit: limit + 1, timeZone })
     const [row] = await this.#read(
       collection,
       tx => tx<{ closed: boolean; items: number; changes: string }[]>`
@@ -106,7 +110,7 @@ export class TradingReader {
         select closed, found.* from day cross join lateral (
           select count(*)::int as items,
             coalesce(sum((extract(epoch from ${tx(changedAt)}) * 1000000)::bigint), 0)::text as changes
-          from (${rowsOf(tx, collection, filter, { limit: (limit ?? MAX_VERSIONED) + 1, timeZone })}) t
+          from (${rows(tx)}) t
           where day.closed
         ) found`
     )
