@@ -18,6 +18,8 @@ export interface Client {
   sql: Sql
   /** Number of sockets that are not closed, those that are still connecting included. */
   connections(): number
+  /** The bytes that each open connection has received, by an object that is the connection's own. */
+  received(): ReadonlyMap<object, number>
   /** Ends the client at once: everything under way is rejected and every socket is closed. Idempotent. */
   destroy(): void
   /** Lets what is under way finish for at most `seconds`, then destroys the client. Idempotent, never rejects. */
@@ -108,5 +110,5 @@ export function createClient(url: string, options: ClientOptions): Client {
     destroy()
   }
 
-  return { sql, connections: () => connector.size, destroy, retire }
+  return { sql, connections: () => connector.size, received: () => connector.received(), destroy, retire }
 }

@@ -3,6 +3,7 @@ import type { Log } from '../log/log.ts'
 import { type Client, createClient, type Sql, type TransactionSql } from './client.ts'
 import { isConflict, repeatOnConflict } from './conflict.ts'
 import { asUnavailable, DatabaseUnavailableError, failureOf, isServerFailure } from './failure.ts'
+import { MissedCalls, type Received } from './missed-calls.ts'
 import { type StatementChange, StatementHealth } from './statement-health.ts'
 
 /** Longest wait for one statement, unless its caller says otherwise, in milliseconds. */
@@ -54,7 +55,8 @@ export interface PoolUsage {
 
 /**
  * The main pool. Every call has its own deadline, because postgres.js waits without limit for a peer that is connected and
- * does not respond. After a missed deadline the pool may hold such connections, so it is replaced.
+ * does not respond. After a missed deadline the pool may hold such connections, so it is replaced: at once when it received
+ * nothing during the call, otherwise when `MissedCalls` finds that it is not only busy.
  */
 export class Database {
   readonly #options: DatabaseOptions
@@ -67,6 +69,7 @@ export class Database {
   #readOnlyMs = Number.NEGATIVE_INFINITY
   #watch: StatementWatch = { isAnswering: () => false, onChange: () => undefined }
   readonly #statements = new StatementHealth(change => this.#watch.onChange(change))
+  readonly #missed = new MissedCalls()
   readonly #calls = { succeeded: 0, unavailable: 0, failed: 0 }
 
   constructor(options: DatabaseOptions) {
@@ -116,20 +119,24 @@ export class Database {
   ): Promise<T> {
     const client = this.#client
     const ended = this.#statements.isClear ? undefined : this.#statements.began(kind ?? String(work))
+    const received = client?.received()
+    let working: Promise<T> | undefined
     this.#inFlight++
     try {
       if (!client) throw new DatabaseUnavailableError('database_unreachable')
       const attempt = () => work(client.sql)
       const onRepeat = (err: unknown) => this.#options.log.warn({ err }, 'repeated after a database conflict')
-      const working = retry ? repeatOnConflict(attempt, { deadlineMs, onRepeat }) : attempt()
+      working = retry ? repeatOnConflict(attempt, { deadlineMs, onRepeat }) : attempt()
       const result = await withDeadline(working, deadlineMs)
       this.#calls.succeeded++
       if (!this.#statements.isClear) this.#statements.succeeded(kind ?? String(work))
       return result
     } catch (err) {
+      // What arrived while the event loop was blocked is read before it is decided that nothing arrived.
+      if (err instanceof DeadlineError) await new Promise(resolve => setImmediate(resolve))
       if (this.#isFailure(err, client)) this.#statements.failed(kind ?? String(work), err)
       else if (!this.#statements.isClear) this.#statements.repeated(kind ?? String(work))
-      if (client) this.#replaceAfter(err, client)
+      if (client && received) this.#replaceAfter(err, client, working, received)
       const reported = isConflict(err) ? new DatabaseUnavailableError(failureOf(err), err) : asUnavailable(err)
       this.#calls[reported instanceof DatabaseUnavailableError ? 'unavailable' : 'failed']++
       throw reported
@@ -173,6 +180,7 @@ export class Database {
   async close(seconds = RETIREMENT_SECONDS): Promise<void> {
     const client = this.#client
     this.#client = undefined
+    this.#missed.clear()
     await client?.retire(seconds)
   }
 
@@ -188,8 +196,12 @@ export class Database {
   }
 
   /** Replaces the pool where its connections are the reason: they may be dead, or sessions that are read-only. */
-  #replaceAfter(err: unknown, client: Client): void {
-    if (err instanceof DeadlineError) this.#replace(client, err)
+  #replaceAfter(err: unknown, client: Client, working: Promise<unknown> | undefined, received: Received): void {
+    if (err instanceof DeadlineError) {
+      if (client !== this.#client) return
+      if (working === undefined || !MissedCalls.hasAnswered(client, received)) this.#replace(client, err)
+      else this.#missed.add(client, working, err, dead => this.#replace(client, dead))
+    }
     // A new connection may lead to another server, or have another default.
     else if (failureOf(err) === 'database_read_only' && performance.now() - this.#readOnlyMs > READ_ONLY_MS) {
       this.#readOnlyMs = performance.now()
@@ -201,6 +213,7 @@ export class Database {
     if (client !== this.#client || this.#url === undefined) return
     this.#client = this.#create(this.#url)
     this.#replacements++
+    this.#missed.clear()
     if (err) this.#options.log.warn({ err }, 'database pool replaced')
     else this.#options.log.debug({}, 'database pool replaced')
     void client.retire(RETIREMENT_SECONDS)

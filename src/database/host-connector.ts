@@ -53,6 +53,11 @@ export class HostConnector {
     return this.#connections.size
   }
 
+  /** The bytes that each connection has received; of one with TLS those that were decrypted. */
+  received(): ReadonlyMap<object, number> {
+    return new Map([...this.#connections].map(connection => [connection, connection.socket.bytesRead]))
+  }
+
   /**
    * Connects to the first host that accepts, in the order of the URL; hosts that failed lately come last. The user of
    * the socket emits on it `session` when the server has accepted the session, or `unsuitable` when the session has

@@ -8,6 +8,7 @@ import { captureLog } from '../support/app.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { codeOf } from '../support/code-of.ts'
 import { createTestDatabase } from '../support/database.ts'
+import { startFaultProxy } from '../support/fault-proxy.ts'
 import { startTestPostgres } from '../support/postgres.ts'
 
 function opened(t: Test, url: string, max = 2) {
@@ -133,6 +134,54 @@ t.test('a wait for a lock that exceeds the deadline ends the transaction, and do
     t.equal(await codeOf(waiter), 'database_timeout')
   })
   t.notOk(lines.find(({ msg }) => msg === 'database pool replaced'))
+})
+
+t.test('a call that waits for a busy pool misses its deadline, and the others are answered', async t => {
+  const { url } = await createTestDatabase(t)
+  const { database } = opened(t, url)
+  const busy = Array.from({ length: 24 }, () => database.run(sql => sql`select pg_sleep(0.1)`))
+  t.equal(await codeOf(database.run(sql => sql`select 1`, { deadlineMs: 500 })), 'database_timeout')
+  const answers = await Promise.allSettled(busy)
+  t.strictSame(
+    answers.filter(({ status }) => status === 'rejected'),
+    []
+  )
+  t.equal(database.usage().replacements, 0)
+})
+
+t.test('a pool that is busy for longer than a deadline is not replaced, 200 ms from the database', async t => {
+  const server = await startTestPostgres(t)
+  const proxy = await startFaultProxy(t, { host: '127.0.0.1', port: Number(new URL(server.url).port) })
+  await proxy.setConditions({ delayMs: 100 })
+  const { database } = opened(t, proxy.url(server.url), 4)
+  // Each holds a connection for at least four round trips; the last ones begin after three seconds.
+  const transactions = Array.from({ length: 20 }, () =>
+    database.transaction(
+      async tx => {
+        for (let i = 0; i < 3; i++) await tx`select 1`
+      },
+      { deadlineMs: 60_000 }
+    )
+  )
+  t.equal(await codeOf(database.run(sql => sql`select 1`, { deadlineMs: 2_500 })), 'database_timeout')
+  const answers = await Promise.allSettled(transactions)
+  t.equal(answers.filter(({ status }) => status === 'fulfilled').length, 20)
+  t.equal(database.usage().replacements, 0)
+})
+
+t.test('a connection that is dead without an error replaces a pool that answers other calls', async t => {
+  const server = await startTestPostgres(t)
+  const proxy = await startFaultProxy(t, { host: '127.0.0.1', port: Number(new URL(server.url).port) })
+  const { database } = opened(t, proxy.url(server.url))
+  await database.run(sql => sql`select 1`)
+  await proxy.halfOpen()
+  const lost = codeOf(database.run(sql => sql`select 1`, { deadlineMs: 500 }))
+  // The pool opens its second connection for it.
+  assertRows(t, await database.run(sql => sql`select 2 as two`), [{ two: 2 }])
+  t.equal(await lost, 'database_timeout')
+  t.equal(database.usage().replacements, 0)
+  while (database.usage().replacements === 0) await new Promise(resolve => setTimeout(resolve, 50))
+  assertRows(t, await database.run(sql => sql`select 3 as three`), [{ three: 3 }])
 })
 
 t.test('replicas that migrate at the same time apply each migration once', async t => {
