@@ -78,9 +78,10 @@ export class JobError extends Error {
 
 /** The lease of the run has expired: another replica may run the job. */
 export class LeaseLostError extends JobError {
+  static readonly code = 'LEASE_LOST'
   override name = 'LeaseLostError'
 
   constructor(options?: { cause?: unknown }) {
-    super('LEASE_LOST', options)
+    super(LeaseLostError.code, options)
   }
 }

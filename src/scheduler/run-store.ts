@@ -8,6 +8,8 @@ import type { Fire } from './misfire.ts'
 import { type Progress, RunHistory, type RunRecord } from './run-history.ts'
 import { limitedTransaction, TRANSACTION_DEADLINE_MS } from './transaction.ts'
 
+/** The code of a run whose lease expired. */
+const LEASE_EXPIRED = 'LEASE_EXPIRED'
 /** A run whose lease is not renewed for this long becomes `abandoned`, and its job is free. In milliseconds. */
 export const LEASE_MS = 15 * SECOND
 
@@ -203,11 +205,14 @@ export class RunStore {
 
   /**
    * Records the end of a run. The row of the job is locked before that of the run, as claims lock them, and only for a
-   * run that succeeded or is partial: its time is written there. Idempotent.
+   * run that succeeded or is partial: its time is written there. A run that its runner ended because the lease expired is
+   * abandoned, as one that another replica ends. Idempotent.
    * @returns false when the runner no longer holds the lease
    * @throws {DatabaseUnavailableError}
    */
   finish({ runId, token }: Claim, end: RunEnd, progress?: Progress): Promise<boolean> {
+    const isExpired = end.errorCode === LeaseLostError.code
+    const [outcome, errorCode] = isExpired ? ['abandoned', LEASE_EXPIRED] : [end.outcome, end.errorCode]
     return limitedTransaction(this.#database, async tx => {
       const { count } = await tx`
         with job as (
@@ -216,9 +221,9 @@ export class RunStore {
           for no key update
         ), ended as (
           update job_runs
-          set outcome = ${end.outcome}, finished_at = clock_timestamp(), lease_expires_at = null,
+          set outcome = ${outcome}, finished_at = clock_timestamp(), lease_expires_at = null,
             progress_done = ${progress?.done ?? null}::int, progress_total = ${progress?.total ?? null}::int,
-            result = ${end.result === null ? null : tx.json(end.result)}::jsonb, error_code = ${end.errorCode}
+            result = ${end.result === null ? null : tx.json(end.result)}::jsonb, error_code = ${errorCode}
           where run_id = ${runId} and lease_token = ${token} and outcome = 'running'
             and (select count(*) from job) >= 0
           returning job_id
@@ -231,7 +236,7 @@ export class RunStore {
         select from ended`
       if (count === 1) return true
       const rows = await tx`
-        select from job_runs where run_id = ${runId} and lease_token = ${token} and outcome = ${end.outcome}`
+        select from job_runs where run_id = ${runId} and lease_token = ${token} and outcome = ${outcome}`
       return rows.length === 1
     })
   }
@@ -264,7 +269,7 @@ export class RunStore {
 
 /** The statement that abandons the runs whose lease has expired, before and after a further condition on its rows. */
 const ABANDON = {
-  head: `update job_runs set outcome = 'abandoned', finished_at = clock_timestamp(), error_code = 'LEASE_EXPIRED'
+  head: `update job_runs set outcome = 'abandoned', finished_at = clock_timestamp(), error_code = '${LEASE_EXPIRED}'
     where run_id in (
       select run_id from job_runs where outcome = 'running' and lease_expires_at < clock_timestamp() and `,
   // A locked row is skipped: its runner is in a transaction.

@@ -464,6 +464,17 @@ t.test('the end of a run is written with its progress, while the runner holds th
   assertRows(t, none, [{ run_id: next.runId }])
 })
 
+t.test('a run that its runner ends because the lease expired is abandoned', async t => {
+  const { store, runs } = await frozen()
+  const claim = newClaim()
+  await store.claimManual(JOB, claim, { actor: 'ada' })
+  const lost = { outcome: 'failed', result: null, errorCode: 'LEASE_LOST' } as const
+  t.equal(await store.finish(claim, lost), true)
+  t.equal(await store.finish(claim, lost), true, 'a repeated end is accepted')
+  assertRows(t, await runs(), [{ outcome: 'abandoned', error_code: 'LEASE_EXPIRED' }])
+  t.hasStrict(await store.claimManual(JOB, newClaim(), { actor: 'ada' }), { kind: 'started' }, 'the job is free')
+})
+
 t.test('a transaction of a run locks its row, and is rejected when the runner no longer holds the lease', async t => {
   const { database, store } = await prepared()
   const claim = newClaim()
