@@ -22,7 +22,7 @@ export interface ChangedOrder {
 
 /**
  * Writes orders, executions and positions in one statement, and then the results of round trips. A difference that is removed is kept in `replaced_executions`,
- * with the time, so that the figures of its day are computed again.
+ * with the time, so that the values of its day are computed again.
  *
  * @throws {Error} when another writer recorded or removed one of the executions
  */
@@ -92,7 +92,7 @@ function updateExecutions(tx: TransactionSql, executionIds: readonly string[]) {
   return tx`
     update trade_executions e set
       base = coalesce(booked.base, e.base), quote = coalesce(booked.quote, e.quote),
-      -- The figures of its day are computed again when its currency or an amount has changed.
+      -- The values of its day are computed again when its currency or an amount has changed.
       recorded_at = case
         when booked.quote <> e.currency or booked.realized_pnl is distinct from e.realized_pnl
           or booked.fee_value is distinct from e.fee_value

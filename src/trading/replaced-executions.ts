@@ -1,12 +1,12 @@
 // @FEAT:trading @COMP:service @TYPE:helper
 import type { TransactionSql } from '../database/client.ts'
 
-/** How long a replaced difference is kept, for questions about figures that have changed. */
+/** How long a replaced difference is kept, for questions about values that have changed. */
 const KEPT = '90 days'
 
 /**
  * SQL query: executions with the time of their last change. It has those that were replaced by their fills, too: the
- * figures of the day of a replaced one must be computed again, even if no other execution is of that day. So are those of
+ * values of the day of a replaced one must be computed again, even if no other execution is of that day. So are those of
  * the days of funding and interest.
  */
 export function changedExecutions(tx: TransactionSql) {

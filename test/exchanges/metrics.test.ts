@@ -28,24 +28,24 @@ t.test('each call counts once by exchange and outcome, with its duration', async
   await t.rejects(client.lastPrices(), { code: 'authentication' })
   await t.rejects(client.lastPrices({ signal: AbortSignal.abort(new Error('enough')) }), { message: 'enough' })
 
-  const figures = await metrics.read()
+  const values = await metrics.read()
   const of = (outcome: string, value: number) => ({ labels: { exchange: 'UPBIT', outcome }, value })
-  t.strictSame(figures.get('trading_health_exchange_calls_total'), [
+  t.strictSame(values.get('trading_health_exchange_calls_total'), [
     of('ok', 2),
     of('authentication', 1),
     of('aborted', 1)
   ])
   const exchange = 'UPBIT'
-  t.strictSame(figures.get('trading_health_exchange_circuit_open'), [{ labels: { exchange }, value: 0 }])
+  t.strictSame(values.get('trading_health_exchange_circuit_open'), [{ labels: { exchange }, value: 0 }])
   for (const name of [
     'trading_health_exchange_last_success_timestamp_seconds',
     'trading_health_exchange_clock_skew_seconds'
   ] as const) {
-    const series = figures.get(name) ?? []
+    const series = values.get(name) ?? []
     assertRows(t, series, [{ labels: { exchange } }], name)
     t.match(series[0], { value: Number }, name)
   }
-  const durations = figures.get('trading_health_exchange_call_duration_seconds') ?? []
+  const durations = values.get('trading_health_exchange_call_duration_seconds') ?? []
   assertRows(t, durations, [{ labels: { exchange } }])
   t.match(durations[0], { sum: Number })
 })

@@ -59,14 +59,14 @@ async function setUp(t: Test, name: ExchangeName = 'BINANCE', prices: Record<str
         on conflict (account_id, wallet) do update set read_until = excluded.read_until`
     })
   /** Equity, return and drawdown of the day, after the flows are computed. */
-  const figures = async () => {
+  const amounts = async () => {
     const [day] = await database.transaction(tx => equityOfDay(tx, date, timeZone))
     if (day === undefined) throw new Error('there is no equity')
     return [day.equity, day.equity_return, day.max_drawdown].map(value =>
       value === null ? null : new Big(value).toFixed()
     )
   }
-  return { database, exchange, wallet, account, sync, readLedgers, figures }
+  return { database, exchange, wallet, account, sync, readLedgers, amounts }
 }
 
 async function equities(database: Database): Promise<string[]> {
@@ -77,7 +77,7 @@ async function equities(database: Database): Promise<string[]> {
 }
 
 t.test('buying a coin is 0 %, and so is a withdrawal', async t => {
-  const { exchange, wallet, sync, readLedgers, figures } = await setUp(t)
+  const { exchange, wallet, sync, readLedgers, amounts } = await setUp(t)
   exchange.setBalance(wallet, 'SPOT', 'USDT', '1000')
   t.hasStrict(await sync(), { synced: 1, equity_rows: 1, equity_failed: 0 })
   exchange.setBalance(wallet, 'SPOT', 'USDT', '100')
@@ -85,17 +85,17 @@ t.test('buying a coin is 0 %, and so is a withdrawal', async t => {
   await sync()
   await readLedgers()
   await sync()
-  t.strictSame(await figures(), ['1000', '0', '0'])
+  t.strictSame(await amounts(), ['1000', '0', '0'])
   exchange.setBalance(wallet, 'SPOT', 'USDT', '40')
   await readLedgers('60')
   await sync()
   await readLedgers()
   await sync()
-  t.strictSame(await figures(), ['940', '0', '0'])
+  t.strictSame(await amounts(), ['940', '0', '0'])
 })
 
 t.test('a perpetual that is 40 % of the equity under water is -40 %', async t => {
-  const { database, exchange, wallet, sync, readLedgers, figures } = await setUp(t)
+  const { database, exchange, wallet, sync, readLedgers, amounts } = await setUp(t)
   exchange.setBalance(wallet, 'FUTURES', 'USDT', '1000')
   const position = { market: 'FUTURES', symbol: 'BTCUSDT', exchangeSymbol: 'BTCUSDT', positionSide: 'BOTH' } as const
   exchange.setPrice('FUTURES', 'BTCUSDT', '100')
@@ -106,7 +106,7 @@ t.test('a perpetual that is 40 % of the equity under water is -40 %', async t =>
   await readLedgers()
   await sync()
   t.strictSame(await equities(database), ['1000', '600', '600'])
-  t.strictSame(await figures(), ['600', '-0.4', '-0.4'])
+  t.strictSame(await amounts(), ['600', '-0.4', '-0.4'])
 })
 
 t.test('an account whose positions cannot be read has no equity, and the run is partial', async t => {

@@ -183,7 +183,7 @@ async function calculate(): Promise<void> {
   await job(testContext(database).context)
 }
 
-/** The figures of the days of an account and its strategy, without the times at which they were computed. */
+/** The values of the days of an account and its strategy, without the times at which they were computed. */
 async function daysOf({ accountId, strategyAccountId }: SeededAccount) {
   return await database.run(async sql => {
     const performance = await sql`

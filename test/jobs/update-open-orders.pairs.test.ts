@@ -328,7 +328,7 @@ t.test('a run completes rows of an earlier version by the instruments of their m
   assertRows(t, positions, [{ base: 'BTC', quote: 'MNT', quantity: '3.96', fees: '0.08' }])
 })
 
-t.test('the figures of a day and of a strategy are in the quote of the exchange', async t => {
+t.test('the values of a day and of a strategy are in the quote of the exchange', async t => {
   for (const [name, base, quote] of [
     ['BINANCE', 'XRP', 'RLUSD'],
     ['BYBIT', 'BTC', 'MNT'],

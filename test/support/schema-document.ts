@@ -3,7 +3,7 @@ import type { Sql } from '../../src/database/client.ts'
 
 const HEAD = `# Schema
 
-Every table of the service, with its columns, keys and checks. \`npm run docs:schema\` generates this file from the database. The texts are the comments in the database: \`psql\` shows them with \`\\d+ orders\`. [Order entry](order-entry.md) describes what the order-entry side writes and reads, [Trading figures](trading.md) what the numbers mean.
+Every table of the service, with its columns, keys and checks. \`npm run docs:schema\` generates this file from the database. The texts are the comments in the database: \`psql\` shows them with \`\\d+ orders\`. [Order entry](order-entry.md) describes what the order-entry side writes and reads, [Trading values](trading.md) what the numbers mean.
 
 - \`numeric\` amounts are exact. Each column states its unit or currency.
 - A column of a table that the order-entry side writes is mandatory for it if its text says so.
