@@ -161,6 +161,53 @@ t.test('a password that the operator sets removes the file of the first one', as
   await service.end()
 })
 
+t.test('the operator creates, lists and revokes tokens, and no token is shown again', async t => {
+  const { url } = await createTestDatabase(t)
+  const run = (...words: string[]) => admin({ DATABASE_URL: url }, '', ...words)
+  t.hasStrict(await run('token:list'), { code: 0, stdout: 'There are no tokens. Create one with token:create.\n' })
+  const wrong: [words: string[], stderr: RegExp][] = [
+    [['a b', '--role', 'viewer', '--days', '1'], /name of a token/],
+    [['th_abc', '--role', 'viewer', '--days', '1'], /not with th_/],
+    [['x', '--role', 'owner', '--days', '1'], /one of admin, viewer, user/],
+    [['x', '--role', 'viewer'], /required option '--days/],
+    [['x', '--days', '1'], /required option '--role/],
+    ...['0', '367', '-1', '1.5', '1e2', 'x'].map((days): [string[], RegExp] => [
+      ['x', '--role', 'viewer', `--days=${days}`],
+      /--days is a number from 1 to/
+    ]),
+    [['x', '--role', 'viewer', '--days', '1', '--from', '10.0.0.0/99'], /addresses or networks/],
+    [['x', '--role', 'viewer', '--days', '1', '--from='], /addresses or networks/],
+    [['x', '--role', 'user', '--days', '1'], /needs --user/],
+    [['x', '--role', 'user', '--days', '1', '--user', 'nobody'], /no user nobody/]
+  ]
+  for (const [words, stderr] of wrong) {
+    const result = await run('token:create', ...words)
+    t.strictSame([result.code, result.stdout], [2, ''], words.join(' '))
+    t.match(result.stderr, stderr)
+  }
+  const created = await run('token:create', 'ci', '--role', 'viewer', '--days', '90', '--from', '10.0.0.0/8,::1')
+  t.strictSame([created.code, created.stderr], [0, ''])
+  t.match(created.stdout, /^th_[\w-]{43}\n$/, 'the token alone')
+  t.match(await run('token:create', 'CI', '--role', 'viewer', '--days', '1'), { code: 2, stderr: /token CI already/ })
+  const listed = await run('token:list')
+  t.match(listed.stdout, /^ci +viewer +- +10\.0\.0\.0\/8,::1 +\S+Z +\S+Z +never +-$/m)
+  t.notOk(listed.stdout.includes('th_'))
+  t.hasStrict(await run('token:revoke', 'ci'), { code: 0, stdout: 'ci revoked\n' })
+  t.hasStrict(await run('token:revoke', 'nothing'), { code: 2, stderr: 'there is no token nothing\n' })
+  t.match((await run('token:list')).stdout, /^ci .* never +\S+Z$/m)
+  const mistaken = await run('token:revoke', created.stdout.trim())
+  t.equal(mistaken.code, 2)
+  t.notOk(mistaken.stderr.includes(created.stdout.trim()), 'a token in place of its name is not printed')
+
+  const sql = postgres(url, { max: 1 })
+  t.teardown(() => sql.end())
+  const rows = await sql`select action, target, outcome from audit_log order by audit_id`
+  assertRows(t, rows, [
+    { action: 'token:create', target: 'ci viewer 90 days 10.0.0.0/8,::1', outcome: 'succeeded' },
+    { action: 'token:revoke', target: 'ci', outcome: 'succeeded' }
+  ])
+})
+
 const noHttpie = spawnSync('http', ['--version']).error && 'HTTPie is not installed (Debian package httpie)'
 
 t.test('HTTPie signs in, reads and signs out as in the README', { skip: noHttpie ?? false }, async t => {
@@ -183,6 +230,14 @@ t.test('HTTPie signs in, reads and signs out as in the README', { skip: noHttpie
   t.match(check, { name: 'database', status: 'ok' })
   t.hasStrict(await http('--json', 'POST', at('/api/auth/logout')), { code: 0, answer: { success: true } })
   t.hasStrict(await http(at('/api/auth/me')), { code: 4, answer: { code: 'UNAUTHENTICATED' } })
+
+  const create = ['token:create', 'scripts', '--role', 'viewer', '--days', '90']
+  const token = (await admin({ DATABASE_URL: url }, '', ...create)).stdout.trim()
+  const withToken = (...words: string[]) => httpie(t, [...words, `Authorization:Bearer ${token}`])
+  t.hasStrict(await withToken(at('/api/auth/me')), { code: 0, answer: { token: { name: 'scripts' } } })
+  t.hasStrict(await withToken(at('/api/system/scheduler-status')), { code: 0, answer: { success: true } })
+  const trigger = await withToken(at('/api/system/trigger-job'), 'job_type=housekeeping')
+  t.hasStrict(trigger, { code: 4, answer: { code: 'FORBIDDEN' } })
 })
 
 async function httpie(t: Test, words: string[]) {
