@@ -5,7 +5,7 @@ import { takeUncleanEnds } from '../replicas/replica-table.ts'
 import { dueTimes } from '../scheduler/due-times.ts'
 import { missedFires, runEnds } from '../scheduler/run-ends.ts'
 import { loadAlerts, saveConditions, saveProgress } from './alert-store.ts'
-import { AlertBook, type AlertRules } from './alerts.ts'
+import { AlertBook, type AlertRules, type Notice } from './alerts.ts'
 import {
   isOfRuns,
   jobKey,
@@ -64,8 +64,19 @@ export async function evaluateCluster(
   const hasConditions = Object.keys({ ...conditions, ...stored.conditions }).length > 0
   if (hasConditions) await saveConditions(tx, conditions)
   if (ends.length > 0) await saveProgress(tx, ends)
-  const messages = notices.map(notice => noticeMessage(notice, options))
+  const messages = notices
+    .filter(notice => !isExpected(notice, cluster.stop !== undefined))
+    .map(notice => noticeMessage(notice, options))
   return [...messages, ...(canMissReplicas ? await restartMessages(tx, options) : [])]
+}
+
+/**
+ * Whether an admin expects what a notice reports: a stop with an end is not reported before that. Its recovery is, once the
+ * scheduler runs; a stop that replaces another one ends nothing.
+ */
+function isExpected({ type, details }: Notice, isStopped: boolean): boolean {
+  if (details.kind !== 'scheduler_stopped') return false
+  return type === 'recovery' ? isStopped : details.until !== null
 }
 
 /**

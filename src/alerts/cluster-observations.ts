@@ -110,10 +110,12 @@ export function isOfRuns(key: string): boolean {
   return key.startsWith(ENDED) || key.startsWith(PARTIAL)
 }
 
+/** A stop with an end and one without are two conditions: only the latter is an alert. */
 function stopObservation({ by, at, reason, until }: SchedulerStop): Observation {
   const details = { kind: 'scheduler_stopped' as const, by: by ?? '', reason, until: until?.getTime() ?? null }
   const since = at.getTime()
-  return { key: 'scheduler_stopped', failing: true, details, since, episode: String(since) }
+  const key = until === null ? 'scheduler_stopped' : 'scheduler_stopped:until'
+  return { key, failing: true, details, since, episode: String(since) }
 }
 
 /** All accounts of an exchange are one condition: an exchange that is down is one message. */

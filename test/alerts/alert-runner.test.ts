@@ -280,18 +280,18 @@ t.test('any replica continues a condition that another one recorded', async t =>
 })
 
 t.test(
-  'a stop of the scheduler is reported with actor, reason and end, repeated as a reminder, and its end is reported',
+  'a stop of the scheduler is reported with actor and reason, repeated as a reminder, and its end is reported',
   async t => {
     const { database, clock, replica, messages } = await setUp(t)
     const one = replica()
     await database.run(
       sql => sql`
       update scheduler_state set running = false, changed_by = 'ada', reason = 'deploy', changed_at = now(),
-        resumes_at = now() + interval '3 hours'`
+        resumes_at = null`
     )
     await one.evaluate()
     await one.evaluate()
-    assertTexts(t, await messages(), [/Scheduler stopped[\s\S]*By: ada[\s\S]*Reason: deploy[\s\S]*Until: \d{4}/])
+    assertTexts(t, await messages(), [/Scheduler stopped[\s\S]*By: ada[\s\S]*Reason: deploy[\s\S]*Until: until/])
     clock.now += 61 * MINUTE
     await one.evaluate()
     assertTexts(t, (await messages()).slice(1), [/Scheduler still stopped/])
@@ -320,6 +320,44 @@ t.test('overdue jobs and refused credentials are reported', async t => {
   t.match(ofExchange, /Exchange rejects the credentials/)
   t.ok(ofExchange.includes(name), ofExchange)
 })
+
+t.test(
+  'a stop with an end is reported by one message when the scheduler runs again, one without an end at once',
+  async t => {
+    const { database, clock, replica, messages } = await setUp(t)
+    const replicas = [replica('one'), replica('two')]
+    const evaluate = async (minutes = 1) => {
+      clock.now += minutes * MINUTE
+      await Promise.all(replicas.map(one => one.evaluate()))
+    }
+    const change = (running: boolean, minutes: number | null = null) =>
+      database.run(
+        sql => sql`
+        update scheduler_state set running = ${running}, changed_by = 'ada', changed_at = clock_timestamp(),
+          resumes_at = now() + make_interval(mins => ${minutes}::int)`
+      )
+    await change(false, 30)
+    await evaluate()
+    await change(false, 60)
+    await evaluate(120)
+    t.strictSame(await messages(), [], 'neither an alert nor a reminder')
+    await change(true)
+    await evaluate()
+    assertTexts(t, await messages(), [/Scheduler runs again/])
+
+    await change(false, 30)
+    await evaluate()
+    await change(false)
+    await evaluate()
+    assertTexts(t, (await messages()).slice(1), [/Scheduler stopped/])
+    await change(false, 30)
+    await evaluate()
+    t.equal((await messages()).length, 2, 'the scheduler does not run again')
+    await change(true)
+    await evaluate()
+    assertTexts(t, (await messages()).slice(2), [/Scheduler runs again/])
+  }
+)
 
 t.test('a loss of readiness is reported when it lasts, and so is its end', async t => {
   const { database, clock, replica, messages } = await setUp(t)
