@@ -6,6 +6,7 @@ import { countTelegramCall, reportOutbox } from '../src/notifications/metrics.ts
 import { Outbox, outboxDepth } from '../src/notifications/outbox.ts'
 import { OutboxSender } from '../src/notifications/outbox-sender.ts'
 import { telegramDetails } from '../src/notifications/telegram-check.ts'
+import type { TelegramClient } from '../src/notifications/telegram-client.ts'
 import { type TelegramTestResult, testTelegram } from '../src/notifications/telegram-test.ts'
 
 declare module 'fastify' {
@@ -15,6 +16,8 @@ declare module 'fastify' {
       test(): Promise<TelegramTestResult>
       /** Stores messages, which this or another replica sends. */
       outbox: Outbox
+      /** The client of the bot; undefined without a token. */
+      client(): Promise<TelegramClient | undefined>
       /** Sends one message without the outbox. @throws {TelegramError} */
       send: (message: { chatId: string; text: string }, options: SendOptions) => Promise<void>
     }
@@ -55,6 +58,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   app.decorate('telegram', {
     test: async () => testTelegram({ client: await client(), chatId, language, serviceName, signal: closing.signal }),
     outbox: new Outbox({ hasWebhook: config.ALERT_WEBHOOK_URL !== undefined }),
+    client,
     send
   })
   // Without a token this replica sends nothing: messages wait for a replica with a token, or are given up.

@@ -32,6 +32,7 @@ import replicas from '../plugins/replicas.ts'
 import request from '../plugins/request.ts'
 import scheduler from '../plugins/scheduler.ts'
 import telegram from '../plugins/telegram.ts'
+import telegramCommands from '../plugins/telegram-commands.ts'
 import tradingReader from '../plugins/trading-reader.ts'
 import webhook from '../plugins/webhook.ts'
 import authRoutes from '../routes/auth.ts'
@@ -103,6 +104,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   app.register(books)
   app.register(alerts, { config })
   app.register(heartbeat, { config })
+  app.register(telegramCommands, { config })
   app.register(exchangeBudgets)
   app.register(tradingReader, { config })
 

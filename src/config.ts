@@ -174,6 +174,11 @@ export const configSchema = Type.Object({
       description: 'topic of the chat that gets the messages; unset: the general one'
     })
   ),
+  TELEGRAM_COMMANDS: choice(
+    ['on', 'off'],
+    'on',
+    'whether the bot accepts [commands](operations.md#telegram-commands); `off`: it is not polled'
+  ),
   // `checkTelegramUrl` checks the host of an http address.
   TELEGRAM_API_URL: Type.String({
     default: 'https://api.telegram.org',

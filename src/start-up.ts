@@ -40,6 +40,8 @@ export const START_UP_STEPS = [
   'outbox',
   /** Starts the sender of the webhook. */
   'webhook',
+  /** Starts to read the commands of the Telegram bot. Reports whether there is an operator's `chat`. */
+  'telegram_commands',
   /** Starts the evaluation of alerts. Reports the number of `jobs` that it watches. */
   'alerts',
   /** Starts to send heartbeats. Reports whether this replica is `enabled` to run scheduled jobs. */

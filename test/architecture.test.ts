@@ -124,7 +124,7 @@ const layers = [
   'replicas scheduler auth notifications exchanges',
   'accounts exchange-bans',
   'cache trading',
-  'alerts jobs health heartbeat',
+  'telegram-commands alerts jobs health heartbeat',
   'openapi pages cli',
   'config-table.ts node-version.ts start-up.ts app.ts server.ts'
 ].map(modules => modules.split(' '))
@@ -238,6 +238,9 @@ const tableOwners: Record<string, string> = {
   cache_command_results: 'cache',
   outbox: 'notifications',
   heartbeat: 'heartbeat',
+  telegram_polling: 'telegram-commands',
+  telegram_updates: 'telegram-commands',
+  telegram_confirmations: 'telegram-commands',
   health_periods: 'health',
   exchange_bans: 'exchange-bans',
   alerts: 'alerts',

@@ -66,7 +66,8 @@ grant select, insert, update on
   strategy_performance,
   performance_progress,
   cache_command_results,
-  alert_progress
+  alert_progress,
+  telegram_polling
 to trading_service;
 
 -- Housekeeping and ends: old runs, sessions, tokens, counters, commands, conditions that are over, replicas, messages, replaced
@@ -87,7 +88,9 @@ grant select, insert, update, delete on
   book_differences,
   trade_executions,
   replaced_executions,
-  outbox
+  outbox,
+  telegram_updates,
+  telegram_confirmations
 to trading_service;
 
 -- Rows are added, and never changed or deleted, but by these functions: the first raises the number of attempts of a

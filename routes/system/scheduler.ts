@@ -3,11 +3,10 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
 import { invalidField } from '../../src/errors.ts'
 import { message } from '../../src/messages.ts'
+import { MAX_STOP_MINUTES } from '../../src/scheduler/scheduler-stop.ts'
 import type { JobStatus, SchedulerStatus } from '../../src/scheduler/status.ts'
 import type { Handler } from '../handler.ts'
 import { closed, errors, nullable, Reason, Timestamp } from '../schemas.ts'
-
-const MAX_STOP_MINUTES = 7 * 24 * 60
 
 const tags = ['health-monitoring']
 

@@ -8,6 +8,13 @@ export function usersWithChats(sql: Sql | TransactionSql) {
   return sql`(select user_id, username, case when is_active then telegram_chat_id end as chat_id from users)`
 }
 
+/** Which of these Telegram chats (numbers) belong to active users. @throws {DatabaseUnavailableError} */
+export async function chatsOfUsers(sql: Sql | TransactionSql, chatIds: readonly string[]): Promise<Set<string>> {
+  const rows = await sql<{ chat_id: string }[]>`
+    select distinct chat_id from ${usersWithChats(sql)} u where chat_id = any (string_to_array(${chatIds.join(',')}, ','))`
+  return new Set(rows.map(({ chat_id }) => chat_id))
+}
+
 /** The id of a user by name, without regard to case; undefined when there is none. */
 export async function userIdOf(tx: TransactionSql, username: string): Promise<string | undefined> {
   const [user] = await tx<{ user_id: string }[]>`select user_id from users where lower(username) = lower(${username})`

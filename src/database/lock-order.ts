@@ -6,6 +6,7 @@
  *
  * The reasons for the order:
  * - Advisory locks come first: they serialise whole transactions (migrations, the numbers of cache commands, alerts).
+ * - `telegram_polling`, `telegram_updates`, `telegram_confirmations`: a command is claimed before what it changes.
  * - `scheduler_state`, `scheduled_jobs`, `job_runs`: a claim reads whether the scheduler runs, takes the job, and then
  *   inserts the run. Inserts into `job_runs` also wait for uncommitted rows of its unique indexes. The end of a run and
  *   all controls follow the claim.
@@ -31,6 +32,9 @@
  */
 export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['schema_version'], guard: 'the advisory lock of migrations' },
+  { tables: ['telegram_polling'] },
+  { tables: ['telegram_updates'] },
+  { tables: ['telegram_confirmations'] },
   { tables: ['scheduler_state'] },
   { tables: ['scheduled_jobs'] },
   { tables: ['job_runs'] },

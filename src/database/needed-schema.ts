@@ -81,6 +81,11 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
     'computed_at timestamptz, cumulative_pnl numeric, cumulative_return numeric, currency text, daily_pnl numeric, daily_return numeric, date date, executions int4, executions_apart int4, fees numeric, fees_unknown int4, funding numeric, is_testnet bool, max_drawdown numeric, sharpe numeric, sortino numeric, strategy_id int8, trades int4, volatility numeric, win_rate numeric, wins int4',
   strategy_positions:
     'base text, currency text, entry_price numeric, fees numeric, funding numeric, holder_account_id int8, mark_price numeric, marked_at timestamptz, market_type text, position_id int8, position_side text, quantity numeric, quote text, realized_pnl numeric, strategy_account_id int8, symbol text, unrealized_pnl numeric, updated_at timestamptz',
+  telegram_confirmations:
+    'action jsonb, chat_id text, confirmation_id int8, created_at timestamptz, decided_at timestamptz, expires_at timestamptz, message_id text, question text, result text, shown_at timestamptz, token_hash bytea, user_id text',
+  telegram_polling:
+    'bot_id text, error_code text, failing_since timestamptz, failures int4, last_poll_at timestamptz, last_update_at timestamptz, lease_token uuid, leased_by text, leased_until timestamptz, next_poll_at timestamptz, next_update_id int8',
+  telegram_updates: 'bot_id text, chat_id text, handled_at timestamptz, outcome text, update_id int8',
   trade_executions:
     'account_id int8, base text, currency text, entry_price_before numeric, exchange_realized_pnl numeric, exchange_trade_id text, executed_at timestamptz, execution_id int8, fee numeric, fee_asset text, fee_value numeric, market_type text, order_id int8, position_side text, price numeric, quantity numeric, quantity_before numeric, quote text, realized_pnl numeric, recorded_at timestamptz, round_trip_opened_at timestamptz, round_trip_pnl numeric, side text, strategy_account_id int8, symbol text',
   users:

@@ -56,6 +56,7 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '051.do.pages-of-days.sql': '0.1.0',
   '053.do.pages-of-the-read-api.sql': '0.1.0',
   '056.do.order-entry.sql': '0.1.0',
+  '057.do.telegram-commands.sql': '0.1.0',
   '059.do.outbox-destinations.sql': '0.1.0',
   '060.do.heartbeat.sql': '0.1.0',
   '062.do.position-adjustments.sql': '0.1.0',

@@ -10,6 +10,8 @@ import { sweepOutbox } from '../notifications/outbox.ts'
 import { sweepDeadReplicas } from '../replicas/replica-table.ts'
 import { sweepOldRuns, sweepSurplusRuns } from '../scheduler/housekeeping.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
+import { sweepConfirmations } from '../telegram-commands/confirmations.ts'
+import { sweepUpdates } from '../telegram-commands/polling-store.ts'
 import { sweepReplacedExecutions } from '../trading/replaced-executions.ts'
 
 /** One kind of expired rows: `sweep` deletes at most `limit` of them in the transaction and returns how many. Idempotent. */
@@ -24,6 +26,8 @@ const BATCHES_PER_TASK = 20
 
 /** The tasks, in the order in which they run. */
 const housekeepingTasks: readonly HousekeepingTask[] = [
+  { name: 'telegram_updates', sweep: sweepUpdates },
+  { name: 'telegram_confirmations', sweep: sweepConfirmations },
   { name: 'old_runs', sweep: sweepOldRuns },
   { name: 'surplus_runs', sweep: sweepSurplusRuns },
   { name: 'health_history', sweep: sweepHealthHistory },

@@ -130,6 +130,11 @@ export const definitions = {
     CALL_BUCKETS,
     'method'
   ),
+  trading_health_telegram_commands_total: counter(
+    'Telegram commands and pressed buttons of known chats; a change is requested, then decided',
+    'command',
+    'outcome'
+  ),
 
   trading_health_heartbeats_total: counter(
     "Requests to the dead man's switch: whether they reported a healthy cluster (ok, fail), and how they ended",

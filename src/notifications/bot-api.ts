@@ -41,7 +41,7 @@ export function readAnswer(
     status,
     temporary: status === 429 || status >= 500,
     rejectsText: code === 'TELEGRAM_REJECTED' && rejectedText.test(telegramDescription ?? ''),
-    ...(isBotApi ? {} : { reason: status >= 500 ? 'SERVER_ERROR' : 'NOT_BOT_API' }),
+    ...reasonOf(code, status, isBotApi, telegramDescription ?? ''),
     ...(description !== undefined && { description }),
     ...retryAfter(parameters),
     ...migration(parameters)
@@ -84,8 +84,14 @@ function codeOf(status: number, isBotApi: boolean, description: string): Telegra
   if (!isBotApi || status >= 500) return 'TELEGRAM_UNREACHABLE'
   // A token of the wrong form is answered with 404: it is part of the path.
   if (status === 401 || status === 404 || loggedOut.test(description)) return 'TELEGRAM_UNAUTHORIZED'
+  if (status === 409) return 'TELEGRAM_CONFLICT'
   if (status === 403 || noRights.test(description)) return 'TELEGRAM_BLOCKED'
   return noSuchChat.test(description) ? 'TELEGRAM_CHAT_NOT_FOUND' : 'TELEGRAM_REJECTED'
+}
+
+function reasonOf(code: TelegramErrorCode, status: number, isBotApi: boolean, text: string): { reason?: string } {
+  if (code === 'TELEGRAM_CONFLICT') return { reason: /webhook/i.test(text) ? 'WEBHOOK_ACTIVE' : 'OTHER_POLLER' }
+  return isBotApi ? {} : { reason: status >= 500 ? 'SERVER_ERROR' : 'NOT_BOT_API' }
 }
 
 function retryAfter(parameters: JsonObject | undefined): { retryAfterMs?: number } {

@@ -46,6 +46,7 @@ const GIVE_UP_AFTER_MS: Readonly<Record<DeliveryErrorCode, number>> = {
   WEBHOOK_UNREACHABLE: 24 * HOUR,
   WEBHOOK_RATE_LIMITED: 24 * HOUR,
   WEBHOOK_ABORTED: 24 * HOUR,
+  TELEGRAM_CONFLICT: 24 * HOUR,
   // An operator may fix these. Until then, later messages of the chat wait.
   TELEGRAM_UNAUTHORIZED: HOUR,
   TELEGRAM_CHAT_NOT_FOUND: HOUR,

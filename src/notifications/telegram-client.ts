@@ -34,6 +34,8 @@ export interface TelegramClientOptions {
   deadlineMs?: number
   /** Attempts of one call, at least 1. Default 3. */
   maxAttempts?: number
+  /** The longest answer that is read, in bytes. Default 256 KiB. */
+  maxAnswerBytes?: number
   /** The rate limit of messages. Default: an own pacer. */
   pacer?: Pacer
   timers?: Timers
@@ -55,6 +57,18 @@ export interface CallOptions {
   /** Longest duration of this call, in milliseconds. Default: the client's. */
   deadlineMs?: number
   signal?: AbortSignal | undefined
+}
+
+/** A button under a message: `data` comes back in the update when it is pressed. At most 64 bytes. */
+export interface Button {
+  text: string
+  data: string
+}
+
+/** A command in the menu of a chat. */
+export interface MenuCommand {
+  command: string
+  description: string
 }
 
 /** The bot that the token belongs to. */
@@ -87,7 +101,7 @@ interface Call {
 }
 
 /**
- * The three calls of the Bot API that this service makes. Every call ends within its deadline. It is retried after a 429
+ * The calls of the Bot API that this service makes. Every call ends within its deadline. It is retried after a 429
  * (after `retry_after`, if the deadline allows it), a 5xx, a timeout or a broken connection; not after another answer.
  * A message is delivered at least once: when an answer is lost, the message is sent again.
  *
@@ -106,6 +120,7 @@ export class TelegramClient {
       attemptTimeoutMs: 5 * SECOND,
       deadlineMs: 30 * SECOND,
       maxAttempts: 3,
+      maxAnswerBytes: MAX_ANSWER_BYTES,
       pacer: new Pacer({ timers }),
       random: Math.random,
       onCall: () => undefined,
@@ -145,19 +160,61 @@ export class TelegramClient {
    * Sends one message, within the rate limit of Telegram. Not idempotent.
    * @param chatId the number, or `@name` of a public channel or group
    * @param html the text in Telegram's HTML; longer ones go through `splitMessage` first
+   * @param options.buttons one row of buttons under the text
    * @throws {TelegramError}
    */
-  async sendMessage(chatId: string, html: string, options: CallOptions = {}): Promise<SentMessage> {
+  async sendMessage(
+    chatId: string,
+    html: string,
+    { buttons, ...options }: CallOptions & { buttons?: readonly Button[] } = {}
+  ): Promise<SentMessage> {
     const bounds = this.#bounds(options)
     const topic = this.#topic?.chatId === chatId ? { message_thread_id: this.#topic.id } : {}
     return followMigration(chatId, async id => {
-      const message = { text: html, parse_mode: 'HTML', link_preview_options: { is_disabled: true } }
-      const parameters = { chat_id: id, ...topic, ...message }
+      const keyboard = buttons?.map(({ text, data }) => ({ text, callback_data: data }))
+      const parameters = {
+        ...{ chat_id: id, ...topic, ...htmlText(html) },
+        ...(keyboard && { reply_markup: { inline_keyboard: [keyboard] } })
+      }
       const result = asObject(await this.#call('sendMessage', parameters, bounds, id))
       const messageId = asId(result?.message_id)
       if (messageId === undefined) throw notBotApi('sendMessage')
       return { messageId, chatId: id }
     })
+  }
+
+  /** Replaces the text of a message of this bot, and removes its buttons. Idempotent. @throws {TelegramError} */
+  async editMessage(chatId: string, messageId: string, html: string, options: CallOptions = {}): Promise<void> {
+    const parameters = { chat_id: chatId, message_id: Number(messageId), ...htmlText(html) }
+    await this.#call('editMessageText', parameters, this.#bounds(options), chatId)
+  }
+
+  /** Ends the wait that the app of a user shows after a pressed button, with a short text. @throws {TelegramError} */
+  async answerPress(queryId: string, text: string, options: CallOptions = {}): Promise<void> {
+    await this.#call('answerCallbackQuery', { callback_query_id: queryId, text }, this.#bounds(options))
+  }
+
+  /** Sets the menu of commands of a chat for users of a language; without one for all others. @throws {TelegramError} */
+  async setCommands(
+    commands: readonly MenuCommand[],
+    { chatId, language, ...options }: CallOptions & { chatId: string; language?: string }
+  ): Promise<void> {
+    const scope = { type: 'chat', chat_id: chatId }
+    const parameters = { commands, scope, ...(language !== undefined && { language_code: language }) }
+    await this.#call('setMyCommands', parameters, this.#bounds(options))
+  }
+
+  /**
+   * Waits up to `waitSeconds` for messages and pressed buttons, in one attempt. Telegram forgets the updates before
+   * `offset`; without one it returns the oldest that it has.
+   * @throws {TelegramError}
+   */
+  async getUpdates(
+    { offset, limit, waitSeconds }: { offset: number | undefined; limit: number; waitSeconds: number },
+    options: CallOptions = {}
+  ): Promise<unknown> {
+    const parameters = { offset, limit, timeout: waitSeconds, allowed_updates: ['message', 'callback_query'] }
+    return this.#call('getUpdates', parameters, this.#bounds(options))
   }
 
   #bounds({ deadlineMs = this.#options.deadlineMs, signal }: CallOptions): Pick<Call, 'latest' | 'signal'> {
@@ -218,7 +275,7 @@ export class TelegramClient {
   }
 
   async #attempt({ method, parameters, latest, signal }: Call): Promise<unknown> {
-    const { token, baseUrl, dispatcher, timers, attemptTimeoutMs } = this.#options
+    const { token, baseUrl, dispatcher, timers, attemptTimeoutMs, maxAnswerBytes } = this.#options
     if (signal?.aborted) throw new TelegramError('TELEGRAM_ABORTED', method)
     const timeoutMs = Math.min(attemptTimeoutMs, latest - timers.now())
     const post = async (signal: AbortSignal) => {
@@ -229,7 +286,7 @@ export class TelegramClient {
         body: JSON.stringify(parameters),
         signal
       })
-      return { status: answer.statusCode, text: await readText(answer.body) }
+      return { status: answer.statusCode, text: await readText(answer.body, maxAnswerBytes) }
     }
     try {
       const { status, text } = await withDeadline(post, timeoutMs, { signal, timers })
@@ -253,6 +310,10 @@ export class TelegramClient {
     }
     return false
   }
+}
+
+function htmlText(html: string) {
+  return { text: html, parse_mode: 'HTML', link_preview_options: { is_disabled: true } }
 }
 
 /** Calls `act` for a chat, and again for the supergroup that the chat has become. */
@@ -308,12 +369,12 @@ function nameOf(err: unknown): string {
   return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? code : 'CONNECTION_FAILED'
 }
 
-async function readText(body: AsyncIterable<Uint8Array>): Promise<string> {
+async function readText(body: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string> {
   const chunks: Uint8Array[] = []
   let size = 0
   for await (const chunk of body) {
     size += chunk.length
-    if (size > MAX_ANSWER_BYTES) throw Object.assign(new Error('answer too large'), { code: 'ANSWER_TOO_LARGE' })
+    if (size > maxBytes) throw Object.assign(new Error('answer too large'), { code: 'ANSWER_TOO_LARGE' })
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString()

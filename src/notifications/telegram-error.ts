@@ -5,6 +5,7 @@
  * - `TELEGRAM_BLOCKED`: the bot may not write to the chat: blocked, removed, without rights, topic closed
  * - `TELEGRAM_RATE_LIMITED`: too many requests; retry after `retryAfterMs`, where it is known
  * - `TELEGRAM_UNREACHABLE`: no answer, a server error, or an answer of something other than the Bot API
+ * - `TELEGRAM_CONFLICT`: the bot has a webhook, or another program reads its updates; `reason` says which
  * - `TELEGRAM_REJECTED`: Telegram rejects this request (markup, length, …)
  * - `TELEGRAM_ABORTED`: the caller's signal aborted the call
  */
@@ -14,10 +15,18 @@ export type TelegramErrorCode =
   | 'TELEGRAM_BLOCKED'
   | 'TELEGRAM_RATE_LIMITED'
   | 'TELEGRAM_UNREACHABLE'
+  | 'TELEGRAM_CONFLICT'
   | 'TELEGRAM_REJECTED'
   | 'TELEGRAM_ABORTED'
 
-export type TelegramMethod = 'getMe' | 'getChat' | 'sendMessage'
+export type TelegramMethod =
+  | 'getMe'
+  | 'getChat'
+  | 'sendMessage'
+  | 'editMessageText'
+  | 'getUpdates'
+  | 'answerCallbackQuery'
+  | 'setMyCommands'
 
 export interface TelegramErrorDetails {
   /**
@@ -31,7 +40,7 @@ export interface TelegramErrorDetails {
   status?: number
   /** Telegram's description, at most 200 characters, withheld when it quotes the token. For the log, not for clients. */
   description?: string
-  /** The technical reason: `TIMEOUT`, `ECONNREFUSED`, `NOT_BOT_API`, … */
+  /** The technical reason: `TIMEOUT`, `ECONNREFUSED`, `NOT_BOT_API`, `WEBHOOK_ACTIVE`, `OTHER_POLLER`, … */
   reason?: string
   /** The wait before Telegram accepts another request, in milliseconds, at most an hour. */
   retryAfterMs?: number

@@ -98,7 +98,7 @@ export async function testTelegram(options: TelegramTestOptions): Promise<Telegr
  * the chat: its id (get_chat), or messages of this bot to it (send_message).
  */
 function testCode(stage: TelegramTestStage, { code }: TelegramError): TelegramTestCode {
-  if (code === 'TELEGRAM_ABORTED') return 'TELEGRAM_UNREACHABLE'
+  if (code === 'TELEGRAM_ABORTED' || code === 'TELEGRAM_CONFLICT') return 'TELEGRAM_UNREACHABLE'
   if (code !== 'TELEGRAM_REJECTED') return code
   if (stage === 'get_me') return 'TELEGRAM_UNREACHABLE'
   return stage === 'get_chat' ? 'TELEGRAM_CHAT_NOT_FOUND' : 'TELEGRAM_BLOCKED'

@@ -6,7 +6,7 @@ import { DatabaseUnavailableError } from '../database/failure.ts'
 import { type JobResult, LeaseLostError } from './job.ts'
 import type { Fire } from './misfire.ts'
 import { type Progress, RunHistory, type RunRecord } from './run-history.ts'
-import { limitedTransaction, TRANSACTION_DEADLINE_MS } from './transaction.ts'
+import { type InTransaction, limitedTransaction, TRANSACTION_DEADLINE_MS } from './transaction.ts'
 
 /** The code of a run whose lease expired. */
 const LEASE_EXPIRED = 'LEASE_EXPIRED'
@@ -113,17 +113,19 @@ export class RunStore {
   /**
    * Claims a manual run, or finds the run because of which there is none: the unfinished one, or one that succeeded
    * within the last `unlessRunWithinSeconds` seconds.
+   * @param options.inTransaction runs first, in the transaction of the claim, and may reject to prevent it; its changes are
+   *   undone when no run is claimed. It locks nothing that another transaction waits for
    * @throws {DatabaseUnavailableError}
    */
   async claimManual(
     jobId: string,
     claim: Claim,
-    { actor, unlessRunWithinSeconds }: { actor: string; unlessRunWithinSeconds?: number | undefined }
+    options: { actor: string; unlessRunWithinSeconds?: number | undefined; inTransaction?: InTransaction | undefined }
   ): Promise<ManualClaim> {
-    let withinSeconds = unlessRunWithinSeconds ?? null
+    let withinSeconds = options.unlessRunWithinSeconds ?? null
     const endMs = performance.now() + TRANSACTION_DEADLINE_MS
     do {
-      const { startedAt, isRecent } = await this.#tryManual(jobId, claim, actor, withinSeconds)
+      const { startedAt, isRecent } = await this.#tryManual(jobId, claim, options, withinSeconds)
       if (startedAt) return { kind: 'started', startedAt }
       if (isRecent) {
         const run = await this.#history.latest(jobId, 'succeeded')
@@ -150,41 +152,27 @@ export class RunStore {
    */
   async #tryManual(
     jobId: string,
-    { runId, token, instance }: Claim,
-    actor: string,
+    claim: Claim,
+    { actor, inTransaction }: { actor: string; inTransaction?: InTransaction | undefined },
     withinSeconds: number | null
-  ): Promise<{ startedAt: Date | undefined; isRecent: boolean }> {
-    const isRecent = (sql: Sql) =>
-      sql`last_success_at >= clock_timestamp() - make_interval(secs => ${withinSeconds}::int)`
-    const [row] = await this.#database.run(
-      sql => sql<{ started_at: Date | null; is_recent: boolean | null }[]>`
-        with seen as (
-          select ${isRecent(sql)} as is_recent, exists (
-            select from job_runs
-            where job_id = ${jobId} and outcome = 'running' and lease_expires_at > clock_timestamp()
-          ) as is_busy
-          from scheduled_jobs where job_id = ${jobId}
-        ), job as (
-          select ${isRecent(sql)} as is_recent
-          from scheduled_jobs where job_id = ${jobId} and (select is_busy or is_recent from seen) is not true
-          for no key update
-        ), decided as (
-          select where (select is_busy or is_recent from seen) is not true and (select is_recent from job) is not true
-        ), abandoned as (
-          ${abandonExpired(sql, sql`job_id = ${jobId} and exists (select from decided)`)}
-          returning job_id
-        ), started as (
-          insert into job_runs (run_id, job_id, trigger, actor, instance, lease_token, lease_expires_at, outcome)
-          select ${runId}::uuid, ${jobId}, 'manual', ${actor}, ${instance}, ${token}::uuid, ${leaseEnd(sql)}, 'running'
-          from decided where (select count(*) from abandoned) >= 0
-          on conflict do nothing
-          returning started_at
-        )
-        select (select started_at from started) as started_at,
-          coalesce((select is_recent from job), (select is_recent from seen)) as is_recent`,
-      { deadlineMs: TRANSACTION_DEADLINE_MS }
-    )
-    return { startedAt: row?.started_at ?? undefined, isRecent: row?.is_recent ?? false }
+  ): Promise<ManualAttempt> {
+    const attempt = (sql: Sql | TransactionSql) => claimManually(sql, { jobId, claim, actor, withinSeconds })
+    if (!inTransaction) return this.#database.run(attempt, { deadlineMs: TRANSACTION_DEADLINE_MS })
+    try {
+      return await limitedTransaction(
+        this.#database,
+        async tx => {
+          await inTransaction(tx)
+          const attempted = await attempt(tx)
+          if (!attempted.startedAt) throw new NotStarted(attempted)
+          return attempted
+        },
+        { kind: 'manual claim with changes' }
+      )
+    } catch (err) {
+      if (err instanceof NotStarted) return err.attempt
+      throw err
+    }
   }
 
   /**
@@ -281,7 +269,7 @@ const ABANDON = {
 export const ABANDON_EXPIRED = `${ABANDON.head}true${ABANDON.tail}`
 
 /** As `ABANDON_EXPIRED`, for the rows for which the condition is true. */
-function abandonExpired(sql: Sql, condition: ReturnType<Sql>) {
+function abandonExpired(sql: Sql | TransactionSql, condition: ReturnType<Sql>) {
   return sql`${sql.unsafe(ABANDON.head)}${condition}${sql.unsafe(ABANDON.tail)}`
 }
 
@@ -299,4 +287,60 @@ export const SHORTEN_LEASES = `
 
 function leaseEnd(sql: Sql | TransactionSql) {
   return sql`clock_timestamp() + make_interval(secs => ${LEASE_MS / SECOND}::int)`
+}
+
+/** What an attempt to claim a manual run found. */
+interface ManualAttempt {
+  startedAt: Date | undefined
+  isRecent: boolean
+}
+
+/** Undoes the changes that came with a claim that started no run. */
+class NotStarted extends Error {
+  override name = 'NotStarted'
+  readonly attempt: ManualAttempt
+
+  constructor(attempt: ManualAttempt) {
+    super('no run was claimed')
+    this.attempt = attempt
+  }
+}
+
+async function claimManually(
+  sql: Sql | TransactionSql,
+  manual: { jobId: string; claim: Claim; actor: string; withinSeconds: number | null }
+): Promise<ManualAttempt> {
+  const {
+    jobId,
+    claim: { runId, token, instance },
+    actor,
+    withinSeconds
+  } = manual
+  const isRecent = sql`last_success_at >= clock_timestamp() - make_interval(secs => ${withinSeconds}::int)`
+  const [row] = await sql<{ started_at: Date | null; is_recent: boolean | null }[]>`
+    with seen as (
+      select ${isRecent} as is_recent, exists (
+        select from job_runs
+        where job_id = ${jobId} and outcome = 'running' and lease_expires_at > clock_timestamp()
+      ) as is_busy
+      from scheduled_jobs where job_id = ${jobId}
+    ), job as (
+      select ${isRecent} as is_recent
+      from scheduled_jobs where job_id = ${jobId} and (select is_busy or is_recent from seen) is not true
+      for no key update
+    ), decided as (
+      select where (select is_busy or is_recent from seen) is not true and (select is_recent from job) is not true
+    ), abandoned as (
+      ${abandonExpired(sql, sql`job_id = ${jobId} and exists (select from decided)`)}
+      returning job_id
+    ), started as (
+      insert into job_runs (run_id, job_id, trigger, actor, instance, lease_token, lease_expires_at, outcome)
+      select ${runId}::uuid, ${jobId}, 'manual', ${actor}, ${instance}, ${token}::uuid, ${leaseEnd(sql)}, 'running'
+      from decided where (select count(*) from abandoned) >= 0
+      on conflict do nothing
+      returning started_at
+    )
+    select (select started_at from started) as started_at,
+      coalesce((select is_recent from job), (select is_recent from seen)) as is_recent`
+  return { startedAt: row?.started_at ?? undefined, isRecent: row?.is_recent ?? false }
 }

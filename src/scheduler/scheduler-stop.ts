@@ -1,6 +1,9 @@
 // @FEAT:scheduler @COMP:service @TYPE:core
 import type { TransactionSql } from '../database/client.ts'
 
+/** The longest time after which a stop ends by itself, in minutes. */
+export const MAX_STOP_MINUTES = 7 * 24 * 60
+
 /** Who stopped the scheduler, when, why and until when; null where that was not given. */
 export interface SchedulerStop {
   by: string | null

@@ -12,7 +12,7 @@ import { type RunFilter, RunHistory, type RunRecord } from './run-history.ts'
 import { RunStore } from './run-store.ts'
 import { healthOf, type SchedulerHealth, type SchedulerStatus, statusOf } from './status.ts'
 import { CHANNEL, SchedulerStore } from './store.ts'
-import type { InTransaction } from './transaction.ts'
+import { type InTransaction, limitedTransaction } from './transaction.ts'
 
 /** When a client may repeat a request that this replica refuses because it drains, in seconds. */
 const RETRY_AFTER = '5'
@@ -57,6 +57,11 @@ export interface TriggerOptions {
   unlessRunWithinSeconds?: number | undefined
   /** The id of the request, for the log. */
   requestId?: string | undefined
+  /**
+   * Runs in the transaction of the claim, before it; it may reject to prevent the run. Its changes are undone when no run
+   * starts.
+   */
+  inTransaction?: InTransaction | undefined
 }
 
 export type Triggered = { kind: 'started'; run: Run } | { kind: 'recent'; run: RunRecord }
@@ -289,11 +294,15 @@ export class Scheduler {
 
   /** As `#claim`, for a replica job. */
   async #claimLocally(job: Job, request: RunRequest): Promise<RunAnswer> {
-    const conflict = this.#replicaJobs.conflict(
-      job.id,
-      request.by === 'admin' ? request.unlessRunWithinSeconds : undefined
-    )
+    const recentSeconds = request.by === 'admin' ? request.unlessRunWithinSeconds : undefined
+    const conflict = this.#replicaJobs.conflict(job.id, recentSeconds)
     if (conflict) return conflict
+    if (request.by === 'admin' && request.inTransaction) {
+      await limitedTransaction(this.#options.database, request.inTransaction, { kind: 'manual claim with changes' })
+      // Another run may have begun meanwhile.
+      const later = this.#replicaJobs.conflict(job.id, recentSeconds)
+      if (later) return later
+    }
     const run = { job, leases: this.#localLeases, claim: newClaim(this.#options.instance()) }
     if (request.by === 'admin') return this.#begin({ ...run, ...manualRun(request, new Date(this.#nowMs())) })
     this.#logMissed(job, request.fire)

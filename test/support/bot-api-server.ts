@@ -1,5 +1,6 @@
 import { EventEmitter, once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { UpdateQueue } from './update-queue.ts'
 
 /** A received call. */
 export interface ReceivedCall {
@@ -13,6 +14,13 @@ interface DeliveredMessage {
   chatId: string
   html: string
   text: string
+  /** The buttons under it. */
+  buttons: { text: string; data: string }[]
+}
+
+interface Answer {
+  status: number
+  body: unknown
 }
 
 /**
@@ -40,14 +48,17 @@ export interface BotApiOptions {
 export const TEST_TOKEN = '1234567890:AAF-not-a-real-token_0123456789abcde'
 
 /**
- * A Bot API server on loopback: getMe, getChat and sendMessage, as strict about texts as Telegram, with behaviours that
- * a test queues. For tests and the demo. `close` ends it and every connection.
+ * A Bot API server on loopback, as strict about texts as Telegram, with behaviours that a test queues, and with updates
+ * that a test sends to the bot. For tests and the demo. `close` ends it and every connection.
  */
 export async function startBotApiServer({ token = TEST_TOKEN, port = 0, chats }: BotApiOptions = {}) {
   const received: ReceivedCall[] = []
   const delivered: DeliveredMessage[] = []
+  const edited: (Omit<DeliveredMessage, 'buttons'> & { messageId: number })[] = []
+  const answered: { queryId: string; text: string }[] = []
   const queued = new Map<string, Behaviour[]>()
   const events = new EventEmitter()
+  const updates = new UpdateQueue()
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const [, asked = '', method = ''] = /^\/bot([^/]*)\/(\w+)$/.exec(request.url ?? '') ?? []
@@ -58,29 +69,56 @@ export async function startBotApiServer({ token = TEST_TOKEN, port = 0, chats }:
     if (behaviour?.kind === 'hang') return behaviour.when === 'within' ? beginAnswer(response) : undefined
     if (behaviour?.kind === 'cut') return cut(response, behaviour.when)
     if (behaviour?.kind === 'slow') await behaviour.until
-    const { status, body } = behaviour?.kind === 'answer' ? behaviour : decide(call)
+    const { status, body } = behaviour?.kind === 'answer' ? behaviour : await decide(call, request)
+    if (response.destroyed) return
     const text = typeof body === 'string' ? body : JSON.stringify(body)
     response.writeHead(status, { 'content-type': typeof body === 'string' ? 'text/html' : 'application/json' })
     response.end(text)
   }
 
-  function decide({ method, token: asked, body }: ReceivedCall): { status: number; body: unknown } {
+  async function decide({ method, token: asked, body }: ReceivedCall, request: IncomingMessage): Promise<Answer> {
     if (asked !== token) return refuse(401, 'Unauthorized')
+    if (method === 'getUpdates') {
+      const result = await updates.poll(body, request.socket)
+      return Array.isArray(result) ? accept(result) : refuse(409, result)
+    }
+    if (method === 'setMyCommands') return accept(true)
+    if (method === 'answerCallbackQuery') {
+      if (!updates.isPressed(String(body.callback_query_id))) return refuse(400, TOO_OLD)
+      answered.push({ queryId: String(body.callback_query_id), text: String(body.text) })
+      events.emit('answered')
+      return accept(true)
+    }
     if (method === 'getMe') return accept({ id: 1234567890, is_bot: true, first_name: 'Test', username: 'test_bot' })
     const chatId = String(body.chat_id ?? '')
     if (chats && !chats.includes(chatId)) return refuse(400, 'Bad Request: chat not found')
     const chat = { id: Number(chatId), type: Number(chatId) < 0 ? 'supergroup' : 'private' }
     if (method === 'getChat') return accept(chat)
-    if (method !== 'sendMessage') return refuse(404, 'Not Found')
+    if (method !== 'sendMessage' && method !== 'editMessageText') return refuse(404, 'Not Found')
     const html = String(body.text ?? '')
     const message = readHtml(html)
     if ('error' in message) return refuse(400, `Bad Request: can't parse entities: ${message.error}`)
     if (message.text.trim() === '') return refuse(400, 'Bad Request: message text is empty')
     if (message.text.length > 4_096) return refuse(400, 'Bad Request: message is too long')
     if (message.entities > 100) return refuse(400, 'Bad Request: entities too long')
-    delivered.push({ chatId, html, text: message.text })
+    if (method === 'editMessageText') return edit(body, { chatId, html, text: message.text })
+    const buttons = buttonsOf(body.reply_markup)
+    delivered.push({ chatId, html, text: message.text, buttons })
     events.emit('delivered')
     return accept({ message_id: delivered.length, chat, date: 0, text: message.text })
+  }
+
+  function edit(
+    { message_id }: Record<string, unknown>,
+    { chatId, html, text }: Omit<DeliveredMessage, 'buttons'>
+  ): Answer {
+    const message = delivered[Number(message_id) - 1]
+    if (message === undefined) return refuse(400, 'Bad Request: message to edit not found')
+    const last = edited.findLast(({ messageId }) => messageId === Number(message_id))
+    if ((last ?? message).html === html) return refuse(400, NOT_MODIFIED)
+    edited.push({ messageId: Number(message_id), chatId, html, text })
+    events.emit('edited')
+    return accept({ message_id, text })
   }
 
   const server = createServer((request, response) => {
@@ -96,8 +134,14 @@ export async function startBotApiServer({ token = TEST_TOKEN, port = 0, chats }:
     token,
     /** Every call, oldest first. */
     received,
-    /** Every message that was accepted, oldest first. */
+    /** Every message that was accepted, oldest first. The id of the first is 1. */
     delivered,
+    /** Every accepted change of a message, oldest first. */
+    edited,
+    /** The short texts that were shown after pressed buttons, oldest first. */
+    answered,
+    /** The updates of the bot. */
+    updates,
     /** Sets the behaviour of the next calls of a method, in order. Later calls are answered as usual. */
     queue(method: string, ...behaviours: Behaviour[]): void {
       queued.set(method, [...(queued.get(method) ?? []), ...behaviours])
@@ -109,6 +153,14 @@ export async function startBotApiServer({ token = TEST_TOKEN, port = 0, chats }:
     /** Resolves when `count` messages have been accepted since the start. */
     async deliveredCount(count: number): Promise<void> {
       while (delivered.length < count) await once(events, 'delivered')
+    },
+    /** Resolves when `count` messages have been edited since the start. */
+    async editedCount(count: number): Promise<void> {
+      while (edited.length < count) await once(events, 'edited')
+    },
+    /** Resolves when `count` pressed buttons have been answered since the start. */
+    async answeredCount(count: number): Promise<void> {
+      while (answered.length < count) await once(events, 'answered')
     },
     async close(): Promise<void> {
       const closed = once(server, 'close')
@@ -164,6 +216,16 @@ export function readHtml(html: string): { text: string; entities: number } | { e
   return open.length > 0
     ? { error: `Can't find end tag corresponding to start tag "${open.at(-1)}"` }
     : { text, entities }
+}
+
+const TOO_OLD = 'Bad Request: query is too old and response timeout expired or query ID is invalid'
+const NOT_MODIFIED =
+  'Bad Request: message is not modified: specified new message content and reply markup are exactly the same as a current content and reply markup of the message'
+
+function buttonsOf(markup: unknown): DeliveredMessage['buttons'] {
+  const rows = readObject(JSON.stringify(markup ?? {})).inline_keyboard
+  if (!Array.isArray(rows)) return []
+  return rows.flat().map(button => ({ text: String(button.text), data: String(button.callback_data) }))
 }
 
 const allowedTags = new Set(['a', 'b', 'blockquote', 'code', 'i', 'pre', 's', 'span', 'tg-spoiler', 'u'])

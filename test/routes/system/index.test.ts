@@ -158,7 +158,8 @@ t.test('an admin gets 404 for an unknown path and 405 for a wrong method', async
       { name: 'telegram', status: 'ok', code: 'not_configured' },
       { name: 'webhook', status: 'ok', code: 'not_configured' },
       { name: 'scheduler', status: 'ok' },
-      { name: 'books', status: 'ok', code: null }
+      { name: 'books', status: 'ok', code: null },
+      { name: 'telegram_commands', status: 'ok', code: 'not_configured' }
     ])
     for (const check of checks) {
       const { name, ...rest } = check as { name: string }
