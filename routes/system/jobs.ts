@@ -248,12 +248,12 @@ function recentBody({ runId, durationMs, result }: RunRecord, language: Language
   }
 }
 
-/** @throws {ServiceError} JOB_FAILED, or DATABASE_UNAVAILABLE, when the run failed */
+/** @throws {ServiceError} JOB_FAILED, or DATABASE_UNAVAILABLE, when the run failed or lost its lease */
 function endBody(job: Job, run_id: string, end: RunResult, language: Language) {
-  if (end.outcome === 'failed' || end.outcome === 'lost') {
+  if (!('result' in end)) {
     const cause = end.outcome === 'failed' ? end.errorCode : end.outcome
-    // A run that lost its lease could not reach the database for as long as the lease lasts.
-    if (cause === 'DATABASE_UNAVAILABLE' || cause === 'lost') {
+    // A run whose lease expired could not reach the database for as long as the lease lasts.
+    if (cause === 'DATABASE_UNAVAILABLE' || end.outcome !== 'failed') {
       throw new ServiceError('DATABASE_UNAVAILABLE', { extra: { run_id }, headers: { 'retry-after': RETRY_AFTER } })
     }
     throw new ServiceError('JOB_FAILED', { extra: { run_id }, cause })

@@ -78,10 +78,9 @@ export class JobError extends Error {
 
 /** The lease of the run has expired: another replica may run the job. */
 export class LeaseLostError extends JobError {
-  static readonly code = 'LEASE_LOST'
   override name = 'LeaseLostError'
 
   constructor(options?: { cause?: unknown }) {
-    super(LeaseLostError.code, options)
+    super('LEASE_LOST', options)
   }
 }

@@ -13,13 +13,19 @@ export function createRunSeries(metrics: Metrics, jobs: readonly Job[]): void {
   }
 }
 
-/** Records the end of a run. A lost run counts as a lost lease: the replica that abandoned it counts the run. */
+/**
+ * Records the end of a run. A lost run counts as a lost lease: the replica that abandoned it counts the run. A run that its
+ * own runner abandoned counts as both.
+ */
 export function recordRunEnd(
   metrics: Metrics,
   { jobId: job_id, outcome, durationMs, startDelayMs }: RunEndEvent
 ): void {
-  if (outcome === 'lost') metrics.count('trading_health_job_lease_losses_total', { job_id })
-  else metrics.count('trading_health_job_runs_total', { job_id, outcome })
+  const isOwn = durationMs !== undefined
+  if (outcome === 'lost' || (outcome === 'abandoned' && isOwn)) {
+    metrics.count('trading_health_job_lease_losses_total', { job_id })
+  }
+  if (outcome !== 'lost') metrics.count('trading_health_job_runs_total', { job_id, outcome })
   if (durationMs !== undefined)
     metrics.observe('trading_health_job_run_duration_seconds', { job_id }, durationMs / 1_000)
   if (startDelayMs !== undefined) {

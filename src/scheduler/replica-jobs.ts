@@ -58,7 +58,7 @@ export class ReplicaJobs {
       durationMs: result.durationMs,
       outcome: result.outcome === 'lost' ? 'failed' : result.outcome,
       result: 'result' in result ? result.result : null,
-      errorCode: result.outcome === 'failed' ? result.errorCode : null
+      errorCode: 'errorCode' in result ? result.errorCode : null
     }
     this.#lastRuns.set(jobId, ended)
     if (ended.outcome === 'succeeded') this.#lastSuccesses.set(jobId, ended)

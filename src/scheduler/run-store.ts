@@ -9,7 +9,7 @@ import { type Progress, RunHistory, type RunRecord } from './run-history.ts'
 import { type InTransaction, limitedTransaction, TRANSACTION_DEADLINE_MS } from './transaction.ts'
 
 /** The code of a run whose lease expired. */
-const LEASE_EXPIRED = 'LEASE_EXPIRED'
+export const LEASE_EXPIRED = 'LEASE_EXPIRED'
 /** A run whose lease is not renewed for this long becomes `abandoned`, and its job is free. In milliseconds. */
 export const LEASE_MS = 15 * SECOND
 
@@ -22,7 +22,7 @@ export interface Claim {
 
 export type RunEnd =
   | { outcome: 'succeeded' | 'partial'; result: JobResult; errorCode: null }
-  | { outcome: 'failed'; result: null; errorCode: string }
+  | { outcome: 'failed' | 'abandoned'; result: null; errorCode: string }
 
 /**
  * - `started`: the claim was successful
@@ -193,25 +193,23 @@ export class RunStore {
 
   /**
    * Records the end of a run. The row of the job is locked before that of the run, as claims lock them, and only for a
-   * run that succeeded or is partial: its time is written there. A run that its runner ended because the lease expired is
-   * abandoned, as one that another replica ends. Idempotent.
+   * run that succeeded or is partial: its time is written there. Idempotent, except for `abandoned`: another replica may
+   * have recorded the same.
    * @returns false when the runner no longer holds the lease
    * @throws {DatabaseUnavailableError}
    */
   finish({ runId, token }: Claim, end: RunEnd, progress?: Progress): Promise<boolean> {
-    const isExpired = end.errorCode === LeaseLostError.code
-    const [outcome, errorCode] = isExpired ? ['abandoned', LEASE_EXPIRED] : [end.outcome, end.errorCode]
     return limitedTransaction(this.#database, async tx => {
       const { count } = await tx`
         with job as (
           select job_id from scheduled_jobs
-          where job_id = (select job_id from job_runs where run_id = ${runId}) and ${end.outcome !== 'failed'}
+          where job_id = (select job_id from job_runs where run_id = ${runId}) and ${end.result !== null}
           for no key update
         ), ended as (
           update job_runs
-          set outcome = ${outcome}, finished_at = clock_timestamp(), lease_expires_at = null,
+          set outcome = ${end.outcome}, finished_at = clock_timestamp(), lease_expires_at = null,
             progress_done = ${progress?.done ?? null}::int, progress_total = ${progress?.total ?? null}::int,
-            result = ${end.result === null ? null : tx.json(end.result)}::jsonb, error_code = ${errorCode}
+            result = ${end.result === null ? null : tx.json(end.result)}::jsonb, error_code = ${end.errorCode}
           where run_id = ${runId} and lease_token = ${token} and outcome = 'running'
             and (select count(*) from job) >= 0
           returning job_id
@@ -222,9 +220,9 @@ export class RunStore {
           where job_id = (select job_id from job) and exists (select from ended)
         )
         select from ended`
-      if (count === 1) return true
+      if (count === 1 || end.outcome === 'abandoned') return count === 1
       const rows = await tx`
-        select from job_runs where run_id = ${runId} and lease_token = ${token} and outcome = ${outcome}`
+        select from job_runs where run_id = ${runId} and lease_token = ${token} and outcome = ${end.outcome}`
       return rows.length === 1
     })
   }

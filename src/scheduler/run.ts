@@ -8,7 +8,7 @@ import { FailureLog } from '../log/failure-log.ts'
 import type { Log } from '../log/log.ts'
 import { type Job, type JobContext, JobError, type JobResult, LeaseLostError, undoneOf } from './job.ts'
 import type { Progress, RunRecord, RunTrigger } from './run-history.ts'
-import { type Claim, LEASE_MS, type RunEnd } from './run-store.ts'
+import { type Claim, LEASE_EXPIRED, LEASE_MS, type RunEnd } from './run-store.ts'
 
 /** The interval at which a runner renews its lease, and the wait after a failure, in milliseconds. */
 const RENEW_MS = 5 * SECOND
@@ -47,19 +47,19 @@ export interface RunOptions {
 }
 
 /**
- * How a run ended for its runner. `lost`: it lost the lease, and another replica has recorded the end. Durations in
- * milliseconds.
+ * How a run ended for its runner. `abandoned`: the lease expired, and the runner recorded it. `lost`: it lost the lease,
+ * and another replica records the end. Durations in milliseconds.
  */
 export type RunResult =
   | { outcome: 'succeeded' | 'partial'; result: JobResult; durationMs: number }
-  | { outcome: 'failed'; errorCode: string; durationMs: number }
+  | { outcome: 'failed' | 'abandoned'; errorCode: string; durationMs: number }
   | { outcome: 'lost'; durationMs: number }
 
 /** What metrics count of a run's end. Durations in milliseconds. */
 export interface RunEndEvent {
   jobId: string
-  outcome: RunResult['outcome'] | 'abandoned' | 'skipped'
-  /** Unknown for an abandoned and for a skipped run. */
+  outcome: RunResult['outcome'] | 'skipped'
+  /** Unknown for a skipped run, and for a run of another replica that is abandoned. */
   durationMs?: number
   /** From the due time to the start of the run; only for a scheduled run. */
   startDelayMs?: number
@@ -150,9 +150,10 @@ export class Run {
       this.#log.warn(line, 'run lost')
       return { outcome: 'lost', durationMs }
     }
-    if (end.outcome === 'failed') {
-      this.#log.warn({ ...line, code: end.errorCode }, 'run failed')
-      return { outcome: 'failed', errorCode: end.errorCode, durationMs }
+    if (end.result === null) {
+      const { outcome, errorCode } = end
+      this.#log.warn({ ...line, code: errorCode }, outcome === 'failed' ? 'run failed' : 'run abandoned')
+      return { outcome, errorCode, durationMs }
     }
     this.#log.info({ ...line, result: end.result }, end.outcome === 'partial' ? 'run partial' : 'run succeeded')
     return { outcome: end.outcome, result: end.result, durationMs }
@@ -182,7 +183,7 @@ export class Run {
     } catch (err) {
       const cause = signal.aborted ? signal.reason : err
       this.#log.error({ err: cause }, 'job failed')
-      return { outcome: 'failed', result: null, errorCode: codeOf(cause) }
+      return failedEnd(cause)
     } finally {
       // An abort while the end is recorded must set no timer.
       signal.removeEventListener('abort', onAbort)
@@ -272,8 +273,10 @@ function endOf(job: Job, result: JobResult): RunEnd {
   return { outcome: isDone ? 'succeeded' : 'partial', result, errorCode: null }
 }
 
-/** The code of a failed run, for the history and the answer to its trigger. */
-function codeOf(cause: unknown): string {
-  if (cause instanceof JobError) return cause.code
-  return cause instanceof DatabaseUnavailableError ? 'DATABASE_UNAVAILABLE' : 'JOB_FAILED'
+/** The end of a run that returned no result, with the code for the history and the answer to its trigger. */
+function failedEnd(cause: unknown): RunEnd {
+  if (cause instanceof LeaseLostError) return { outcome: 'abandoned', result: null, errorCode: LEASE_EXPIRED }
+  const isUnavailable = cause instanceof DatabaseUnavailableError
+  const code = isUnavailable ? 'DATABASE_UNAVAILABLE' : 'JOB_FAILED'
+  return { outcome: 'failed', result: null, errorCode: cause instanceof JobError ? cause.code : code }
 }

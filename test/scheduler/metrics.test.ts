@@ -52,6 +52,16 @@ t.test('a run that lost its lease counts as a lost lease, not as an ended run', 
   t.equal(series.get('trading_health_job_runs_total'), undefined)
 })
 
+t.test('a run that its own runner abandoned counts as a lost lease and as an abandoned run', async t => {
+  const metrics = metricsOf()
+  recordRunEnd(metrics, { jobId: 'a', outcome: 'abandoned', durationMs: 0 })
+  recordRunEnd(metrics, { jobId: 'a', outcome: 'abandoned' })
+  const series = await metrics.read()
+  t.strictSame(series.get('trading_health_job_lease_losses_total'), [{ labels: { job_id: 'a' }, value: 1 }])
+  const labels = { job_id: 'a', outcome: 'abandoned' }
+  t.strictSame(series.get('trading_health_job_runs_total'), [{ labels, value: 2 }])
+})
+
 t.test('the state of the scheduler is exported once it is known', async t => {
   const metrics = metricsOf()
   let state: Parameters<typeof reportScheduler>[2] = { ...health, running: null, runners: null }

@@ -313,7 +313,9 @@ t.test('a run that has lost its lease is aborted and ends without a wait for the
   timers.advance(0)
   await setImmediate()
   t.hasStrict(unresponsive.contexts[0]?.signal.reason, { code: 'LEASE_LOST' })
-  t.strictSame(calls.finished, [{ atMs: 5_000, end: failed('LEASE_LOST'), progress: undefined }])
+  t.strictSame(calls.finished, [
+    { atMs: 5_000, end: { outcome: 'abandoned', result: null, errorCode: 'LEASE_EXPIRED' }, progress: undefined }
+  ])
   t.strictSame(result(), { outcome: 'lost', durationMs: 5_000 })
   t.equal(logged('run lost').length, 1)
   t.strictSame(renewedAt(), [5_000])
@@ -357,7 +359,7 @@ t.test('consecutive failed renewals are logged once, and so is the next success'
 
 t.test('the lease counts from the start of the renewal', async t => {
   const held = heldJob('held')
-  const { run, advance, answers, renewedAt } = await setUp(held.job)
+  const { run, advance, answers, logged, renewedAt } = await setUp(held.job)
   let renew = () => {}
   answers.renew = () =>
     new Promise(resolve => {
@@ -369,9 +371,10 @@ t.test('the lease counts from the start of the renewal', async t => {
   answers.renew = async () => Promise.reject(new Error('no connection'))
   await advance(11_999)
   t.equal(renewedAt()[1], 13_000, 'the next renewal follows 5 s after the end of this one')
-  const reason = run.finished
+  const result = run.finished
   await advance(1)
-  t.hasStrict(await reason, { outcome: 'failed', errorCode: 'LEASE_LOST' })
+  t.hasStrict(await result, { outcome: 'abandoned', errorCode: 'LEASE_EXPIRED' })
+  t.hasStrict(logged('run abandoned'), [{ level: 40, code: 'LEASE_EXPIRED' }])
 })
 
 t.test('an end that cannot be recorded is tried again until the lease expires', async t => {
@@ -487,5 +490,5 @@ t.test('a transaction that finds the lease lost aborts the run, other failures d
   t.equal(context.signal.reason, lost)
   t.strictSame([lost.name, new JobError('X').name], ['LeaseLostError', 'JobError'])
   await advance(1)
-  t.hasStrict(result(), { outcome: 'failed', errorCode: 'LEASE_LOST' })
+  t.hasStrict(result(), { outcome: 'abandoned', errorCode: 'LEASE_EXPIRED' })
 })

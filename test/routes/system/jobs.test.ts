@@ -1,7 +1,7 @@
 import t from 'tap'
 import { DatabaseUnavailableError } from '../../../src/database/failure.ts'
 import { housekeeping } from '../../../src/jobs/housekeeping.ts'
-import { JobError } from '../../../src/scheduler/job.ts'
+import { JobError, LeaseLostError } from '../../../src/scheduler/job.ts'
 import { captureLog, startApp, untilStatus } from '../../support/app.ts'
 import { heldJob, testJob } from '../../support/jobs.ts'
 import { migratedDatabase } from '../../support/migrated-database.ts'
@@ -23,6 +23,9 @@ const jobs = [
   }),
   testJob('unlucky', async () => {
     throw new DatabaseUnavailableError('database_failing', new Error('secret detail'))
+  }),
+  testJob('lost', async () => {
+    throw new LeaseLostError()
   }),
   testJob('picky', async () => {
     throw new JobError('NO_MONEY')
@@ -128,6 +131,13 @@ t.test('a job that fails because of the database is answered with 503 and Retry-
   t.strictSame([status, answer.code, headers.get('retry-after')], [503, 'DATABASE_UNAVAILABLE', '5'])
   const { body: history } = await call('GET', `job-runs/${answer.run_id}`)
   t.hasStrict(history, { run: { outcome: 'failed', error: 'DATABASE_UNAVAILABLE' } })
+})
+
+t.test('a run that lost its lease is abandoned, and answered with 503 and Retry-After', async t => {
+  const { status, headers, answer } = await admin.send('POST', '/api/system/trigger-job', { job_type: 'lost' })
+  t.strictSame([status, answer.code, headers.get('retry-after')], [503, 'DATABASE_UNAVAILABLE', '5'])
+  const { body: history } = await call('GET', `job-runs/${answer.run_id}`)
+  t.hasStrict(history, { run: { outcome: 'abandoned', error: 'LEASE_EXPIRED', result: null } })
 })
 
 t.test('a failed job is not answered with success, and the answer has no cause', async t => {
