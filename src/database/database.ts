@@ -31,6 +31,8 @@ export interface CallOptions {
    * one place in the code. Given where `work` only wraps a function of the caller.
    */
   kind?: string
+  /** True: the statements may last long, so a missed deadline does not count as a failure of the database. Default false. */
+  mayBeSlow?: boolean
 }
 
 /** What watches the calls of the pool. */
@@ -115,7 +117,7 @@ export class Database {
    */
   async run<T>(
     work: (sql: Sql) => Promise<T>,
-    { deadlineMs = STATEMENT_DEADLINE_MS, retry = true, kind }: CallOptions = {}
+    { deadlineMs = STATEMENT_DEADLINE_MS, retry = true, kind, mayBeSlow = false }: CallOptions = {}
   ): Promise<T> {
     const client = this.#client
     const ended = this.#statements.isClear ? undefined : this.#statements.began(kind ?? String(work))
@@ -134,7 +136,8 @@ export class Database {
     } catch (err) {
       // What arrived while the event loop was blocked is read before it is decided that nothing arrived.
       if (err instanceof DeadlineError) await new Promise(resolve => setImmediate(resolve))
-      if (this.#isFailure(err, client)) this.#statements.failed(kind ?? String(work), err)
+      const isSlow = mayBeSlow && failureOf(err) === 'database_timeout'
+      if (!isSlow && this.#isFailure(err, client)) this.#statements.failed(kind ?? String(work), err)
       else if (!this.#statements.isClear) this.#statements.repeated(kind ?? String(work))
       if (client && received) this.#replaceAfter(err, client, working, received)
       const reported = isConflict(err) ? new DatabaseUnavailableError(failureOf(err), err) : asUnavailable(err)

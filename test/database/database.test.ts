@@ -295,6 +295,34 @@ t.test('a call that misses its deadline counts only while the database answers i
   }
 })
 
+t.test(
+  'calls that may be slow do not count when they miss their deadline, and count for every other reason',
+  async t => {
+    const { url } = await createTestDatabase(t)
+    const { database } = opened(t, url)
+    const changes: boolean[] = []
+    database.watch({ isAnswering: () => true, onChange: ({ failing }) => changes.push(failing) })
+    const slow = { mayBeSlow: true, kind: 'slow' }
+    for (let i = 0; i < 3; i++) {
+      // Cancelled by the server, and not ended by it.
+      const cancelled = database.transaction(tx => tx`select pg_sleep(60)`, { ...slow, deadlineMs: 50 })
+      await t.rejects(cancelled, { code: 'database_timeout' })
+      await t.rejects(
+        database.run(sql => sql`select pg_sleep(0.2)`, { ...slow, deadlineMs: 50 }),
+        { code: 'database_timeout' }
+      )
+    }
+    t.strictSame(changes, [])
+    for (let i = 0; i < 3; i++) {
+      await t.rejects(
+        database.transaction(tx => tx`select from lost`, slow),
+        { code: 'schema_incompatible' }
+      )
+    }
+    t.strictSame(changes, [true])
+  }
+)
+
 t.test('a pool whose sessions are read-only is replaced', async t => {
   const { url } = await createTestDatabase(t)
   const { database } = opened(t, url, 1)

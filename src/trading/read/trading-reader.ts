@@ -1,7 +1,10 @@
 // @FEAT:trading @COMP:service @TYPE:core
 import { createHash } from 'node:crypto'
+import { atMost } from '../../async/bounded.ts'
+import { withDeadline } from '../../async/deadline.ts'
 import type { TransactionSql } from '../../database/client.ts'
 import type { Database } from '../../database/database.ts'
+import { asUnavailable } from '../../database/failure.ts'
 import { anyRowsOf, type Collection, type Filter, rowsOf } from './collection.ts'
 import { csvLine } from './csv.ts'
 import { cursorOf } from './cursor.ts'
@@ -12,8 +15,9 @@ export type { Item }
 
 /** How many items of a stream are in memory at once, and are read by one statement. */
 export const STREAM_PAGE = 500
-/** Longest wait for one page, in milliseconds. */
+/** Longest wait for one page, in milliseconds, and the time in which a cancelled statement is to be reported. */
 const PAGE_DEADLINE_MS = 5_000
+const CANCEL_MS = 1_000
 /** A version is of at most so many items: that of more would take as long as a part of the answer. */
 const MAX_VERSIONED = 20_000
 /** Changes when the same items are shown in another way. */
@@ -38,23 +42,32 @@ export interface Page {
   next: string | null
 }
 
+/** Limits of a reader. Only tests set them. */
+export interface ReaderLimits {
+  /** Index entries that a page of a bounded collection reads at most. */
+  maxScanned?: number | undefined
+  /** Longest wait for one page, in milliseconds. */
+  deadlineMs?: number
+}
+
 /**
  * Reads the collections of trading data. Each page is a read-only transaction with a deadline, which the server applies,
- * too.
+ * too. At most half of the connections of the pool read pages, so that slow pages do not delay everything else.
  */
 export class TradingReader {
   readonly #database: Database
   readonly #timeZone: string
   readonly #maxScanned: number | undefined
+  readonly #deadlineMs: number
+  readonly #inTurn: ReturnType<typeof atMost>
 
-  /**
-   * @param timeZone IANA name: a day is a day of this zone
-   * @param maxScanned index entries that a page of a bounded collection reads at most; only tests set it
-   */
-  constructor(database: Database, timeZone: string, maxScanned?: number) {
+  /** @param timeZone IANA name: a day is a day of this zone */
+  constructor(database: Database, timeZone: string, { maxScanned, deadlineMs = PAGE_DEADLINE_MS }: ReaderLimits = {}) {
     this.#database = database
     this.#timeZone = timeZone
     this.#maxScanned = maxScanned
+    this.#deadlineMs = deadlineMs
+    this.#inTurn = atMost(Math.max(1, Math.floor(database.usage().max / 2)))
   }
 
   /** Reads one page. @throws {DatabaseUnavailableError} */
@@ -119,14 +132,25 @@ export class TradingReader {
     return createHash('sha256').update(JSON.stringify(parts)).digest('base64url').slice(0, 27)
   }
 
-  #read<T>({ name }: Collection, work: (tx: TransactionSql) => Promise<T>): Promise<T> {
+  async #read<T>({ name }: Collection, work: (tx: TransactionSql) => Promise<T>): Promise<T> {
+    const endMs = performance.now() + this.#deadlineMs
     const readOnly = async (tx: TransactionSql) => {
       // Sent before the first statement and together with it.
       const mode = tx`set transaction read only`.execute()
       const [, result] = await Promise.all([mode, work(tx)])
       return result
     }
-    return this.#database.transaction(readOnly, { deadlineMs: PAGE_DEADLINE_MS, kind: `read ${name}` })
+    const inTurn = (signal: AbortSignal) =>
+      this.#inTurn(async () => {
+        signal.throwIfAborted()
+        const deadlineMs = Math.max(1, endMs - performance.now())
+        return this.#database.transaction(readOnly, { deadlineMs, kind: `read ${name}`, mayBeSlow: true })
+      })
+    try {
+      return await withDeadline(inTurn, this.#deadlineMs + CANCEL_MS)
+    } catch (err) {
+      throw asUnavailable(err)
+    }
   }
 }
 

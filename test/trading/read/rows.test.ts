@@ -83,7 +83,7 @@ interface Walk {
 
 /** Reads all pages, and calls `between` after each. @throws {Error} when a cursor does not advance */
 async function walk({ collection, filter, limit, maxScanned, between }: Walk): Promise<Item[]> {
-  const reader = new TradingReader(database, 'Asia/Seoul', maxScanned)
+  const reader = new TradingReader(database, 'Asia/Seoul', { maxScanned })
   const items: Item[] = []
   const types = collection.key.map(([, type]) => type)
   const cursors = new Set<string>()
@@ -146,7 +146,7 @@ t.test('a page ends before its limit where it would read more than a bounded num
     500
   )
   t.ok(items.length > 0, `items in KRW: ${items.length}`)
-  const bounded = new TradingReader(database, 'Asia/Seoul', 2)
+  const bounded = new TradingReader(database, 'Asia/Seoul', { maxScanned: 2 })
   const filter = { owner: { userId: first.userId }, currency: 'none' }
   const page = await bounded.page({ collection: executions, filter, limit: 500 }, 500)
   t.strictSame([page.items.length, page.next === null], [0, false], 'no items, and a next page')

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
-import t from 'tap'
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
 import type { Collection, Filter } from '../../../src/trading/read/collection.ts'
 import { text } from '../../../src/trading/read/column.ts'
 import { keyOf } from '../../../src/trading/read/cursor.ts'
@@ -7,6 +8,9 @@ import { dailySummaries } from '../../../src/trading/read/daily-summaries.ts'
 import { equity } from '../../../src/trading/read/equity.ts'
 import { performance } from '../../../src/trading/read/performance.ts'
 import { type Item, TradingReader } from '../../../src/trading/read/trading-reader.ts'
+import { assertRows } from '../../support/assert-rows.ts'
+import { codeOf } from '../../support/code-of.ts'
+import { migratedDatabase, openDatabase } from '../../support/migrated-database.ts'
 import { tradingDatabase } from '../../support/trading.ts'
 import { insertDay, insertEquity, seedTraders, type Trader } from '../../support/trading-records.ts'
 
@@ -38,7 +42,7 @@ async function walk(
   limit: number,
   { between = async () => {}, maxScanned }: { between?: () => Promise<void>; maxScanned?: number | undefined } = {}
 ): Promise<Item[]> {
-  const reader = new TradingReader(database, 'Asia/Seoul', maxScanned)
+  const reader = new TradingReader(database, 'Asia/Seoul', { maxScanned })
   const items: Item[] = []
   const types = collection.key.map(([, type]) => type)
   let after: string[] | undefined
@@ -201,4 +205,47 @@ t.test('a page is read in a transaction that cannot write', async t => {
   }
   const { items } = await reader.page({ collection: modes, filter: all, limit: 1 }, 1)
   t.strictSame(items, [{ mode: 'on' }])
+})
+
+/** A database of its own whose equity is locked, and what was reported about its calls. */
+async function lockedEquity(t: Test) {
+  const { url } = await migratedDatabase(t)
+  const database = openDatabase(url)
+  t.teardown(() => database.close(0))
+  const changes: boolean[] = []
+  database.watch({ isAnswering: () => true, onChange: ({ failing }) => changes.push(failing) })
+  const locker = postgres(url, { max: 1, onnotice: () => undefined })
+  t.teardown(() => locker.end({ timeout: 5 }))
+  await locker`begin`
+  await locker`lock table equity_history`
+  const untilWaiting = async (count: number) => {
+    for (let waiting = -1; waiting !== count; ) {
+      const [row] = await locker<{ waiting: number }[]>`
+        select count(*)::int as waiting from pg_locks where not granted and relation = 'equity_history'::regclass`
+      waiting = row?.waiting ?? -1
+    }
+  }
+  return { database, changes, untilWaiting, unlock: () => locker`rollback` }
+}
+
+t.test('pages that miss their deadline are cancelled, and leave the pool and its health as they are', async t => {
+  const { database, changes, untilWaiting } = await lockedEquity(t)
+  const reader = new TradingReader(database, 'Asia/Seoul', { deadlineMs: 300 })
+  const page = () => codeOf(reader.page({ collection: equity, filter: all, limit: 1 }, 1))
+  for (let i = 0; i < 4; i++) t.equal(await page(), 'database_timeout')
+  await untilWaiting(0)
+  t.strictSame(changes, [])
+  t.equal(database.usage().replacements, 0)
+})
+
+t.test('slow pages take half of the pool, and the others are read after them', async t => {
+  const { database, untilWaiting, unlock } = await lockedEquity(t)
+  const reader = new TradingReader(database, 'Asia/Seoul', { deadlineMs: 60_000 })
+  const { max } = database.usage()
+  const pages = Array.from({ length: max * 2 }, () => reader.page({ collection: equity, filter: all, limit: 1 }, 1))
+  await untilWaiting(Math.floor(max / 2))
+  t.equal(database.usage().inFlight, Math.floor(max / 2))
+  assertRows(t, await database.run(sql => sql`select 1 as one`), [{ one: 1 }])
+  await unlock()
+  for (const { items } of await Promise.all(pages)) t.strictSame(items, [])
 })
