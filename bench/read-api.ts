@@ -11,10 +11,15 @@ import { loadConfig } from '../src/config.ts'
 import { Database } from '../src/database/database.ts'
 import { migrate } from '../src/database/migrate.ts'
 import { createLogger } from '../src/log/logger.ts'
+import { balances } from '../src/trading/read/balances.ts'
+import { books } from '../src/trading/read/books.ts'
 import type { Collection, Filter } from '../src/trading/read/collection.ts'
+import { dailySummaries } from '../src/trading/read/daily-summaries.ts'
+import { equity } from '../src/trading/read/equity.ts'
 import { executions } from '../src/trading/read/executions.ts'
 import { ledger } from '../src/trading/read/ledger.ts'
 import { orders } from '../src/trading/read/orders.ts'
+import { performance as performances } from '../src/trading/read/performance.ts'
 import { positions } from '../src/trading/read/positions.ts'
 import { TradingReader } from '../src/trading/read/trading-reader.ts'
 import { ENCRYPTION_KEY, SESSION_SECRET, TEST_ENVIRONMENT } from '../test/support/app.ts'
@@ -41,7 +46,12 @@ async function measure(): Promise<void> {
   const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => undefined })
   t.teardown(() => sql.end({ timeout: 5 }))
   const begunMs = performance.now()
-  await generateHistory(sql, { executions: EXECUTIONS, orders: EXECUTIONS / 5, entries: EXECUTIONS / 20 })
+  await generateHistory(sql, {
+    executions: EXECUTIONS,
+    orders: EXECUTIONS / 5,
+    entries: EXECUTIONS / 20,
+    equity: EXECUTIONS
+  })
   const revision = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
   const seconds = ((performance.now() - begunMs) / 1_000).toFixed(0)
   say(`commit ${revision}, node ${process.version}: ${EXECUTIONS} executions, made in ${seconds} s; pages of ${LIMIT}`)
@@ -64,28 +74,35 @@ async function measure(): Promise<void> {
 
 const all: Filter = { owner: undefined }
 const large: Filter = { owner: { username: 'large' } }
+const medium: Filter = { owner: { username: 'medium' } }
 const day = (daysAgo: number) => ({ time: new Date(Date.now() - daysAgo * 86_400_000).toISOString() })
-const WALKS: readonly [name: string, collection: Collection, filter: Filter][] = [
+type Walk = [name: string, collection: Collection, filter: Filter]
+const WALKS: readonly Walk[] = [
   ['executions: all', executions, all],
-  ['executions: a user with 120 accounts', executions, large],
   ['executions: a user with few', executions, { owner: { username: 'small' } }],
   ['executions: an account with a third of all', executions, { ...all, accountId: HISTORY.busyAccount }],
-  ['executions: a strategy on 120 accounts', executions, { ...all, strategyId: HISTORY.wideStrategy }],
+  ['executions: a strategy on 300 accounts', executions, { ...all, strategyId: HISTORY.wideStrategy }],
   ['executions: a strategy at the beginning', executions, { ...all, strategyId: HISTORY.rareStrategy }],
   ['executions: a currency at the beginning', executions, { ...all, currency: HISTORY.currency }],
-  ['executions: the same of 120 accounts', executions, { ...large, currency: HISTORY.currency }],
+  ['executions: the same of 300 accounts', executions, { ...large, currency: HISTORY.currency }],
   [
     'executions: the same of an account with a third of all',
     executions,
     { ...all, accountId: HISTORY.busyAccount, currency: HISTORY.currency }
   ],
   ['executions: a month', executions, { ...all, from: day(200), to: day(170) }],
-  ['executions: a month of 120 accounts', executions, { ...large, from: day(200), to: day(170) }],
+  ['executions: a month of 300 accounts', executions, { ...large, from: day(200), to: day(170) }],
   ['orders: all', orders, all],
-  ['orders: a currency of 120 accounts', orders, { ...large, currency: HISTORY.currency }],
+  ['orders: a currency of 300 accounts', orders, { ...large, currency: HISTORY.currency }],
   ['ledger: all', ledger, all],
-  ['ledger: a currency of 120 accounts', ledger, { ...large, currency: HISTORY.currency }],
-  ['positions: a currency of 120 accounts', positions, { ...large, currency: HISTORY.currency }]
+  ['ledger: a currency of 300 accounts', ledger, { ...large, currency: HISTORY.currency }],
+  ['positions: a currency of 300 accounts', positions, { ...large, currency: HISTORY.currency }],
+  ...[performances, dailySummaries, equity, books, positions, balances, orders, executions, ledger].flatMap(
+    (collection): Walk[] => [
+      [`${collection.name}: a user with 300 accounts`, collection, large],
+      [`${collection.name}: a user with 20 accounts`, collection, medium]
+    ]
+  )
 ]
 
 /** Walks over all pages. @returns the most database time of a page, in ms */

@@ -5,20 +5,23 @@ export interface HistorySize {
   executions: number
   orders: number
   entries: number
+  /** Values of equity. */
+  equity: number
 }
 
 /**
- * Whose rows are where. Accounts 1 to 120 are those of the user `large`, 121 and 122 those of `small`, and the others those
- * of `other`. A third of everything is of account 1. What is rare is at the beginning of the history, behind all other rows:
- * the rows of `small`, those in KRW, and those of the strategy `rare`, which is on account 1. The strategy `wide` is on all
- * accounts of `large`.
+ * Whose rows are where. Accounts 1 to 300 are those of the user `large`, the next two those of `small`, the next twenty those
+ * of `medium`, and the others those of `other`. A third of everything is of account 1. What is rare is at the beginning of
+ * the history, behind all other rows: the rows of `small`, those in KRW, and those of the strategy `rare`, which is on
+ * account 1. The strategy `wide` is on all accounts of `large`.
  */
 export const HISTORY = {
-  accounts: 200,
-  accountsOfLarge: 120,
+  accounts: 400,
+  accountsOfLarge: 300,
+  accountsOfMedium: 20,
   rowsOfSmall: 120,
   busyAccount: '1',
-  accountOfSmall: '121',
+  accountOfSmall: '301',
   currency: 'KRW',
   rowsInCurrency: 200,
   wideStrategy: '1',
@@ -31,7 +34,10 @@ const BATCH = 100_000
 const TABLES = ['orders', 'trade_executions', 'ledger_entries', 'strategy_positions'] as const
 
 /** Inserts users, accounts, strategies and their history of a year into a migrated database, the same for the same size. */
-export async function generateHistory(sql: postgres.Sql, { executions, orders, entries }: HistorySize): Promise<void> {
+export async function generateHistory(
+  sql: postgres.Sql,
+  { executions, orders, entries, equity }: HistorySize
+): Promise<void> {
   await insertOwners(sql)
   await insertHolders(sql)
   // No trigger would change anything: the books have no opening, and no order is an external one.
@@ -40,6 +46,8 @@ export async function generateHistory(sql: postgres.Sql, { executions, orders, e
   await inBatches(executions, rows => insertExecutions(sql, rows))
   await inBatches(entries, rows => insertEntries(sql, rows))
   await insertState(sql)
+  await insertDays(sql)
+  await insertEquity(sql, equity / HISTORY.accounts)
   for (const table of TABLES) await sql`alter table ${sql(table)} enable trigger user`
   await sql`vacuum analyze`
 }
@@ -56,14 +64,15 @@ async function inBatches(all: number, insert: (rows: Rows) => Promise<unknown>):
 
 /** The strategy of account n alone is n + 2. */
 async function insertOwners(sql: postgres.Sql): Promise<void> {
-  const { accounts, accountsOfLarge, wideStrategy, rareStrategy, busyAccount } = HISTORY
+  const { accounts, accountsOfLarge, accountsOfMedium, wideStrategy, rareStrategy, busyAccount } = HISTORY
   await sql`
     insert into users (username, password_hash) select name, ''
-    from unnest(array['large', 'small', 'other']) with ordinality named (name, n) order by n`
+    from unnest(array['large', 'small', 'medium', 'other']) with ordinality named (name, n) order by n`
   await sql`
     insert into accounts (user_id, name, exchange, api_key_encrypted, api_secret_encrypted, key_id)
     select (select user_id from users where username =
-        case when n <= ${accountsOfLarge}::int then 'large' when n <= ${accountsOfLarge}::int + 2 then 'small' else 'other' end),
+        case when n <= ${accountsOfLarge}::int then 'large' when n <= ${accountsOfLarge}::int + 2 then 'small'
+          when n <= ${accountsOfLarge}::int + 2 + ${accountsOfMedium}::int then 'medium' else 'other' end),
       'account ' || n, (array['BINANCE', 'BYBIT', 'OKX'])[n % 3 + 1], '', '', 'key'
     from generate_series(1, ${accounts}::int) n order by n`
   await sql`
@@ -84,7 +93,8 @@ async function insertOwners(sql: postgres.Sql): Promise<void> {
 
 /** Creates functions of the session: which strategy on which account has row n, its quote, and its time. */
 async function insertHolders(sql: postgres.Sql): Promise<void> {
-  const { accountsOfLarge, rowsOfSmall, rowsInCurrency, rowsOfRareStrategy, accountOfSmall, currency } = HISTORY
+  const { accounts, accountsOfLarge, rowsOfSmall, rowsInCurrency, rowsOfRareStrategy, accountOfSmall, currency } =
+    HISTORY
   const rare = rowsOfSmall + rowsInCurrency
   await sql.unsafe(`
     create function pg_temp.holder(n int) returns bigint language sql immutable as $$
@@ -93,8 +103,8 @@ async function insertHolders(sql: postgres.Sql): Promise<void> {
         when n <= ${rare} then ${accountsOfLarge + 1} + 1
         when n <= ${rare + rowsOfRareStrategy} then ${accountsOfLarge + 1}
         when n % 3 = 0 then case when n % 2 = 0 then 1 else ${accountsOfLarge + 1} + 1 end
-        when n % 3 = 1 then 1 + n % ${accountsOfLarge} + case when n % 2 = 0 then 0 else ${accountsOfLarge + 1} end
-        else ${accountsOfLarge + 1} + 123 + n % 78
+        when n % 3 = 1 then 1 + n / 3 % ${accountsOfLarge} + case when n % 2 = 0 then 0 else ${accountsOfLarge + 1} end
+        else ${accountsOfLarge + 1} + ${accountsOfLarge + 3} + n / 3 % ${accounts - accountsOfLarge - 2}
       end
     $$;
     create function pg_temp.quote(n int) returns text language sql immutable as $$
@@ -156,4 +166,28 @@ async function insertState(sql: postgres.Sql): Promise<void> {
     insert into account_balances (account_id, market_type, asset, free, locked, total, synced_at)
     select account_id, market_type, 'A' || n, 1, 0.5, 1.5, now()
     from accounts cross join unnest(array['SPOT', 'FUTURES']) market_type cross join generate_series(1, 50) n`
+}
+
+/** A year of each account and strategy, in two currencies. */
+async function insertDays(sql: postgres.Sql): Promise<void> {
+  await sql`
+    insert into daily_account_summaries (account_id, date, currency, start_balance, realized_pnl, unrealized_pnl, fees, trades,
+      wins, losses, volume, is_final)
+    select account_id, current_date - n, currency, 1000, 1.5, 0.5, 0.25, 3, 2, 1, 5000, true
+    from generate_series(1, 365) n cross join unnest(array['USDT', 'BTC']) currency cross join accounts
+    order by n desc, account_id`
+  await sql`
+    insert into strategy_performance (strategy_id, date, currency, daily_pnl, cumulative_pnl, daily_return, trades, wins, fees)
+    select strategy_id, current_date - n, currency, 1.5, 15, 0.001, 3, 2, 0.25
+    from generate_series(1, 365) n cross join unnest(array['USDT', 'BTC']) currency cross join strategies
+    order by n desc, strategy_id`
+}
+
+/** Values of each account every ten minutes. */
+async function insertEquity(sql: postgres.Sql, values: number): Promise<void> {
+  await sql`
+    insert into equity_history (account_id, at, currency, equity, cash, holdings, unrealized_pnl, external_flow, flow_at)
+    select account_id, date_trunc('minute', now()) - n * interval '10 minutes' + account_id * interval '1 second', 'USDT',
+      1000 + n, 900, 100 + n, 0, 0, now()
+    from generate_series(1, ${Math.ceil(values)}::int) n cross join accounts order by n desc, account_id`
 }

@@ -4,7 +4,7 @@ import { type Collection, conditionsOf, type Filter, keyTexts, orderBy, type Pag
 import { commaSeparated, type Fragment, shown } from './column.ts'
 
 /** A page reads at most so many index entries, in all of its parts, unless there are more parts. */
-const MAX_SCANNED = 16_000
+const MAX_SCANNED = 8_000
 
 /** The rows whose column is one of the ids. */
 export interface Parts {
