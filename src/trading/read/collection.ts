@@ -90,12 +90,7 @@ export function takeKey(row: Record<string, unknown>, { key }: Collection): stri
 }
 
 /** The first `limit` rows that match, from the cursor on, with all columns of the source. */
-export function rowsOf(
-  tx: TransactionSql,
-  collection: Collection,
-  filter: Filter,
-  { limit, timeZone }: PageSize
-): Fragment {
+function rowsOf(tx: TransactionSql, collection: Collection, filter: Filter, { limit, timeZone }: PageSize): Fragment {
   const partition = collection.scope(tx, filter)
   const end = tx`order by ${orderBy(tx, collection)} limit ${limit}`
   const conditions = conditionsOf(tx, collection, filter, timeZone)

@@ -5,7 +5,8 @@ import { withDeadline } from '../../async/deadline.ts'
 import type { TransactionSql } from '../../database/client.ts'
 import type { Database } from '../../database/database.ts'
 import { asUnavailable } from '../../database/failure.ts'
-import { anyRowsOf, type Collection, type Filter, rowsOf } from './collection.ts'
+import { anyRowsOf, type Collection, type Filter } from './collection.ts'
+import { id } from './column.ts'
 import { csvLine } from './csv.ts'
 import { cursorOf } from './cursor.ts'
 import { timestampOf } from './moment.ts'
@@ -110,25 +111,28 @@ export class TradingReader {
     const { to } = filter
     if (changedAt === undefined || to === undefined) return undefined
     const timeZone = this.#timeZone
-    const rows = (tx: TransactionSql) =>
-      limit === undefined
-        ? anyRowsOf(tx, collection, filter, { limit: MAX_VERSIONED + 1, timeZone })
-        : rowsOf(tx, collection, filter, { limit: limit + 1, timeZone })
-    const [row] = await this.#read(
-      collection,
-      tx => tx<{ closed: boolean; items: number; changes: string }[]>`
-        with day as materialized (
-          select ${timestampOf(tx, to, timeZone)} <= day_begin((now() at time zone ${timeZone}::text)::date, ${timeZone}) as closed
-        )
-        select closed, found.* from day cross join lateral (
-          select count(*)::int as items,
-            coalesce(sum((extract(epoch from ${tx(changedAt)}) * 1000000)::bigint), 0)::text as changes
-          from (${rows(tx)}) t
-          where day.closed
-        ) found`
-    )
-    if (!row?.closed || row.items > MAX_VERSIONED) return undefined
-    const parts = [REPRESENTATION, format, collection.name, filter, limit, row.items, row.changes]
+    const times = await this.#read(collection, async tx => {
+      const [day] = await tx<{ closed: boolean }[]>`
+        select ${timestampOf(tx, to, timeZone)} <= day_begin((now() at time zone ${timeZone}::text)::date, ${timeZone}) as closed`
+      if (!day?.closed) return undefined
+      // With all digits, as text.
+      const changes = { ...collection, columns: { [changedAt]: id() } }
+      if (limit !== undefined) {
+        const { items, lastKey } = await readRows(tx, changes, filter, {
+          limit,
+          timeZone,
+          maxScanned: this.#maxScanned
+        })
+        return [lastKey ?? null, ...items.map(item => item[changedAt])]
+      }
+      const rows = anyRowsOf(tx, collection, filter, { limit: MAX_VERSIONED + 1, timeZone })
+      const [sum] = await tx<{ items: number; changes: string }[]>`
+        select count(*)::int as items, coalesce(sum((extract(epoch from ${tx(changedAt)}) * 1000000)::bigint), 0)::text as changes
+        from (${rows}) t`
+      return sum !== undefined && sum.items <= MAX_VERSIONED ? [sum.items, sum.changes] : undefined
+    })
+    if (times === undefined) return undefined
+    const parts = [REPRESENTATION, format, collection.name, filter, limit, times]
     return createHash('sha256').update(JSON.stringify(parts)).digest('base64url').slice(0, 27)
   }
 
