@@ -114,8 +114,15 @@ async function bookEntriesOf(
 ): Promise<BookedPosition[]> {
   const byPosition = groupedBy(entries, idOf)
   const rows = entries.map(rowOf)
-  // Sent together and executed in sequence: the second statement sees what was committed before the positions were locked.
-  const [held, since] = await Promise.all([lockedHoldings(tx, rows, holders), timeline(tx, rows, holders, false)])
+  // Sent together and executed in sequence: each statement sees what was committed before the locks of those before it.
+  const [, held, since] = await Promise.all([
+    openPositions(
+      tx,
+      [...byPosition.values()].flatMap(([first]) => first ?? [])
+    ),
+    lockedHoldings(tx, rows, holders),
+    timeline(tx, rows, holders, false)
+  ])
   const recent = groupedBy(since, idOfRow)
   const startless = rows.filter(row => startOf(recent.get(idOfRow(row)) ?? [], NOTHING_HELD) === null)
   const whole = groupedBy(startless.length === 0 ? [] : await timeline(tx, startless, holders, true), idOfRow)
@@ -189,6 +196,27 @@ function sameNumber(one: Decimal | null, other: Decimal | null): boolean {
 
 function holdingOf(quantity: Decimal, entryPrice: Decimal | null): Holding {
   return { quantity: new Exact(quantity), entryPrice: entryPrice === null ? null : new Exact(entryPrice) }
+}
+
+/**
+ * Inserts the positions that do not exist, without quantity, so that each has a row to lock. Waits for another transaction
+ * that inserts one of them. Rows of positions are never deleted.
+ */
+async function openPositions(tx: TransactionSql, positions: readonly Entry[]): Promise<void> {
+  const rows = positions.map(({ strategyAccountId, accountId, marketType, positionSide, pair }) => ({
+    ...{ strategy_account_id: strategyAccountId, account_id: accountId },
+    ...{ market_type: marketType, position_side: positionSide, ...pair }
+  }))
+  await tx`
+    insert into strategy_positions (
+      strategy_account_id, holder_account_id, market_type, symbol, position_side, base, quote, unrealized_pnl
+    )
+    select strategy_account_id, account_id, market_type, symbol, position_side, base, quote, 0
+    from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as r(
+      strategy_account_id bigint, account_id bigint, market_type text, symbol text, position_side text, base text, quote text
+    )
+    order by strategy_account_id, account_id, market_type, symbol, position_side
+    on conflict do nothing`
 }
 
 async function lockedHoldings(
