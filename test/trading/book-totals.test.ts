@@ -4,6 +4,7 @@ import { MINUTE } from '../../src/async/durations.ts'
 import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
 import { recountBooks, wrongTotals } from '../../src/trading/book-totals.ts'
 import { TestBooks } from '../support/books.ts'
+import { untilWaiting } from '../support/locks.ts'
 
 async function totalsOf({ database, account }: TestBooks) {
   const rows = await database.run(
@@ -159,6 +160,31 @@ t.test('what is recorded during a count is added after it', async t => {
   })
   await execution
   t.strictSame(await wrongOf(books), [])
+})
+
+t.test('what another transaction adds to a new total during a count is not overwritten', async t => {
+  const books = await TestBooks.create(t)
+  const { account, database } = books
+  // Executed before the opening was recorded, and counted by nobody: its total has no row.
+  await books.execution({ price: '7', quantity: '1' })
+  await books.open('USDT', '1000')
+  let count: Promise<void> | undefined
+  await database.transaction(async tx => {
+    await tx`
+      insert into trade_executions (order_id, strategy_account_id, account_id, market_type, exchange_trade_id, symbol,
+        base, quote, side, position_side, price, quantity, fee, executed_at)
+      select order_id, strategy_account_id, account_id, market_type, 'another', symbol, base, quote, side, position_side,
+        5, 2, 0, now() from trade_executions where account_id = ${account.accountId}`
+    count = database.transaction(inner => recountBooks(inner, [account.accountId]))
+    await untilWaiting(database)
+  })
+  await count
+  t.strictSame(await wrongOf(books), [])
+  t.strictSame(await totalsOf(books), [
+    'SPOT BTC executions 3 0',
+    'SPOT USDT entries 1000 0',
+    'SPOT USDT executions -17 0'
+  ])
 })
 
 t.test('the database knows which exchanges have one wallet for both markets', async t => {
