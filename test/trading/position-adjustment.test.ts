@@ -39,7 +39,8 @@ async function openBooks(t: Parameters<typeof TestBooks.create>[0]) {
       const order = { exchangeOrderId: `${++tradeId}`, symbol, exchangeSymbol: symbol, side, quantity }
       const orderId = await insertOrder(database, account, { ...order, market: 'FUTURES' })
       await database.transaction(async tx => {
-        await tx`update orders set status = 'filled', strategy_account_id = ${isOwn ? account.strategyAccountId : null}
+        await tx`update orders set status = 'filled', origin = ${isOwn ? 'own' : 'external'},
+            strategy_account_id = ${isOwn ? account.strategyAccountId : null}
           where order_id = ${orderId}`
         const key = { ...ids, symbol, marketType: 'FUTURES' as const, pair: pairOf('BTC', 'USDT') }
         const strategyAccountId = isOwn ? account.strategyAccountId : null
