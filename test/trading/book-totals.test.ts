@@ -165,7 +165,7 @@ t.test('what is recorded during a count is added after it', async t => {
 t.test('what another transaction adds to a new total during a count is not overwritten', async t => {
   const books = await TestBooks.create(t)
   const { account, database } = books
-  // Executed before the opening was recorded, and counted by nobody: its total has no row.
+  // Executed before the opening was recorded, and not counted: its total has no row.
   await books.execution({ price: '7', quantity: '1' })
   await books.open('USDT', '1000')
   let count: Promise<void> | undefined
