@@ -15,11 +15,10 @@ t.test('help lists every command, in each form of the help option', async t => {
       'user:role',
       'user:sessions',
       'user:telegram',
-      'user:password',
-      'account:add',
-      'account:list'
+      'user:password'
     ],
-    ...['account:test', 'account:disable', 'keys:rotate'],
+    ...['token:create', 'token:list', 'token:revoke'],
+    ...['account:add', 'account:list', 'account:test', 'account:disable', 'keys:rotate'],
     ...['books:list', 'books:adjust', 'books:verify', 'status', 'migrate']
   ]
   for (const words of [['help'], ['--help'], ['-h']]) {
