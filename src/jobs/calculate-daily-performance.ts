@@ -2,6 +2,7 @@
 import { DAY } from '../async/durations.ts'
 import type { TransactionSql } from '../database/client.ts'
 import { errorCode } from '../database/error-code.ts'
+import { DatabaseUnavailableError } from '../database/failure.ts'
 import { type JobContext, JobError, type JobResult } from '../scheduler/job.ts'
 import { summarise, unfinishedDays } from '../trading/daily-summaries.ts'
 import { assignFunding } from '../trading/funding-shares.ts'
@@ -19,6 +20,8 @@ import {
  */
 const DAYS_AT_ONCE = 31
 const ROWS_AT_ONCE = 15_000
+/** A transaction that misses its deadline is repeated as so many smaller ones. */
+const PARTS = 4
 /** Strategies that one log line names. */
 const MAX_LOGGED = 20
 
@@ -45,7 +48,7 @@ export function calculateDailyPerformance({
     const run = new PerformanceRun(context, options)
     const total = series.reduce((sum, { from, to }) => sum + daysFrom(from, to), 0) + summaryDays.length
     const report = () => progress(run.done, total)
-    for (const batch of batches(series)) {
+    for (const batch of batches(series, () => run.rowsAtOnce)) {
       await run.batch(batch)
       report()
     }
@@ -69,6 +72,8 @@ class PerformanceRun {
     summary_days_failed: 0,
     fees_unknown: 0
   }
+  /** The limit of the next transactions. */
+  rowsAtOnce = ROWS_AT_ONCE
   readonly #context: JobContext
   readonly #options: PlanOptions
   /** Series of which a day failed. The days after it depend on it. */
@@ -90,12 +95,10 @@ class PerformanceRun {
     return this.counts.days_failed === 0 && this.counts.summary_days_failed === 0
   }
 
-  /** Computes the days of a batch in one transaction; when that fails, each series in its own. */
+  /** Computes the days of a batch. */
   async batch(batch: readonly Series[]): Promise<void> {
     const computable = batch.filter(one => !this.#failed.has(keyOf(one)))
-    if (computable.length > 0 && !(await this.#compute(computable))) {
-      for (const one of computable) if (!(await this.#compute([one]))) this.#failed.add(keyOf(one))
-    }
+    if (computable.length > 0) await this.#divide(computable)
     for (const one of batch) if (this.#failed.has(keyOf(one))) this.counts.days_failed += daysFrom(one.from, one.to)
   }
 
@@ -105,6 +108,31 @@ class PerformanceRun {
     if (counts === undefined) this.counts.summary_days_failed++
     else this.counts.summaries += counts.summaries
     this.#summaryDays++
+  }
+
+  /**
+   * Computes the days of series in one transaction. When values cannot be computed, each series has its own transaction;
+   * when the deadline is missed, this and the following transactions are smaller.
+   */
+  async #divide(series: readonly Series[]): Promise<void> {
+    let size = 1
+    try {
+      if (await this.#compute(series)) return
+      const [only, other] = series
+      if (only && !other) {
+        this.#failed.add(keyOf(only))
+        return
+      }
+    } catch (err) {
+      if (series.length === 1 || !isTimeout(err)) throw err
+      size = Math.ceil(series.length / PARTS)
+      this.rowsAtOnce = Math.min(this.rowsAtOnce, Math.ceil(rowsOf(series) / PARTS))
+      this.#context.log.warn(
+        { err, series: series.length, rows: this.rowsAtOnce },
+        'days computed in smaller transactions'
+      )
+    }
+    for (let i = 0; i < series.length; i += size) await this.#divide(series.slice(i, i + size))
   }
 
   /** @returns whether it was possible */
@@ -140,12 +168,25 @@ function isAboutValues(err: unknown): boolean {
   return /^2[23]/.test(errorCode(err) ?? '')
 }
 
+/** Whether the database did not finish a transaction before its deadline: it is too slow now for so many rows. */
+function isTimeout(err: unknown): boolean {
+  return err instanceof DatabaseUnavailableError && err.code === 'database_timeout'
+}
+
+/** The rows that a transaction reads, history included. */
+function rowsOf(series: readonly Series[]): number {
+  return series.reduce((sum, { since, to }) => sum + daysFrom(since, to), 0)
+}
+
 function keyOf({ strategyId, currency, isTestnet }: Series): string {
   return `${strategyId} ${currency} ${isTestnet}`
 }
 
-/** Divides the work into transactions, a month of days at a time, so that missing days are computed in order. */
-function* batches(series: readonly Series[]): Generator<Series[]> {
+/**
+ * Divides the work into transactions, a month of days at a time, so that missing days are computed in order.
+ * @param rowsAtOnce the rows of a transaction; it is called before each
+ */
+function* batches(series: readonly Series[], rowsAtOnce: () => number): Generator<Series[]> {
   let rest = series
   for (let [first] = rest; first; [first] = rest) {
     const end = addDays(first.from, DAYS_AT_ONCE - 1)
@@ -156,7 +197,7 @@ function* batches(series: readonly Series[]): Generator<Series[]> {
       const part = one.to <= end ? one : { ...one, to: end }
       batch.push(part)
       rows += daysFrom(part.since, part.to)
-      if (rows < ROWS_AT_ONCE) continue
+      if (rows < rowsAtOnce()) continue
       yield batch
       batch = []
       rows = 0

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import type { Database } from '../../src/database/database.ts'
 import { calculateDailyPerformance } from '../../src/jobs/calculate-daily-performance.ts'
 import { JobError } from '../../src/scheduler/job.ts'
+import { captureLog } from '../support/app.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { undoneBy } from '../support/jobs.ts'
 import { tradingDatabase } from '../support/trading.ts'
@@ -122,6 +123,43 @@ t.test(
     t.strictSame(undoneBy('calculate_daily_performance', repaired), {}, 'everything is done')
   }
 )
+
+t.test('a database that is too slow for a transaction computes the days in smaller ones', async t => {
+  const database = await tradingDatabase(t)
+  const indexes = Array.from({ length: 8 }, (_, index) => index)
+  await seedTrading(database, {
+    accounts: indexes.map(() => ({})),
+    strategyAccounts: indexes.map(n => ({ strategy: n, account: n, capital: '1000', currency: 'USDT' }))
+  })
+  await trade(
+    database,
+    indexes.map(on => ({ on, at: '2026-01-01T10:00:00+09:00', pnl: String(on) }))
+  )
+  const night = '2026-03-04T00:00:13+09:00'
+  await run(database, night)
+  const wanted = await performanceOf(database)
+  await database.run(sql => sql`truncate strategy_performance, performance_progress`)
+  await database.run(sql =>
+    sql
+      .unsafe(`
+    create function slow() returns trigger language plpgsql as $$ begin
+      if (select count(distinct strategy_id) > 2 from added) then
+        raise exception 'canceling statement due to statement timeout' using errcode = '57014';
+      end if;
+      return null;
+    end $$;
+    create trigger slow after insert on strategy_performance referencing new table as added
+      for each statement execute function slow()`)
+      .simple()
+  )
+  const log = captureLog()
+  const { result } = await run(database, night, { log: log.logger })
+  t.hasStrict(result, { strategies: 8, days: 8 * 62, days_failed: 0, trades: 8 })
+  t.strictSame(await performanceOf(database), wanted)
+  const lines = log.lines.filter(({ msg }) => msg === 'days computed in smaller transactions')
+  // The first month has 248 rows. The second begins with smaller transactions.
+  assertRows(t, lines, [{ series: 8, rows: 62 }])
+})
 
 t.test('a day whose summaries cannot be written does not affect the other days', async t => {
   const database = await tradingDatabase(t)

@@ -7,7 +7,7 @@ import { captureLog } from './app.ts'
 
 /** The start of a run, and its faults. */
 export interface RunOverrides
-  extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor' | 'signal'>> {
+  extends Partial<Pick<JobContext, 'runId' | 'trigger' | 'date' | 'scheduledFor' | 'signal' | 'log'>> {
   /** Called before each transaction with its number from 1. An error that it throws ends the run. */
   before?: (transaction: number) => void
 }

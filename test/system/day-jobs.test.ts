@@ -25,11 +25,11 @@ async function twoReplicas(t: Test, job: string) {
       ({ status }) => status === 202
     )
     const ended = await until(
-      () => sql<{ outcome: string; result: object }[]>`
-        select outcome, result from job_runs where run_id = ${String(body.run_id)} and outcome <> 'running'`,
+      () => sql<{ outcome: string; error_code: string | null; result: object }[]>`
+        select outcome, error_code, result from job_runs where run_id = ${String(body.run_id)} and outcome <> 'running'`,
       rows => rows.length === 1
     )
-    assertRows(t, ended, [{ outcome: 'succeeded' }])
+    assertRows(t, ended, [{ outcome: 'succeeded', error_code: null }])
     return ended[0]?.result
   }
   return { postgres, sql, one, begin: () => one.call('POST', 'trigger-job', trigger), again }
