@@ -75,8 +75,8 @@ t.test('the examples work as they are written', async t => {
   insert('routes/system/index.ts', { before: 'import auditRoutes' }, inlineCode('import versionRoutes'))
   insert(
     'routes/system/index.ts',
-    { before: '  admin.register(auditRoutes)' },
-    inlineCode('admin.register(versionRoutes')
+    { before: '  system.register(auditRoutes)' },
+    inlineCode('system.register(versionRoutes')
   )
   const line = "  await ask(t, admin, 'GET /api/system/health/details'"
   insert('test/routes/documented.test.ts', { before: line }, blockAfter('`test/routes/documented.test.ts`'))

@@ -123,7 +123,9 @@ async function judgeSchedule(t: Test, sql: Sql) {
 async function judgeReadiness(t: Test, { name, prober }: Replica) {
   await prober.stop()
   const since = prober.results.findIndex(isReady)
-  const codes = prober.results.slice(since).flatMap(({ status, body }) => (status === 200 ? [] : [String(body.error)]))
+  const codes = prober.results
+    .slice(since)
+    .flatMap(({ status, body }) => (status === 200 ? [] : [String(body.error ?? body.failure)]))
   // The ports become ready one after the other, and on a busy machine three processes get too little time.
   const expected = ['starting', 'migrations_pending', 'overloaded', 'database_timeout']
   const lost = codes.filter(code => !expected.includes(code))
