@@ -1,8 +1,9 @@
 // Prints messages of every kind in both languages, to be read before their texts are changed. The texts are those of the
 // service; the values are invented.
 
-import { noticeText, restartNotice } from '../src/alerts/alert-text.ts'
+import { conditionLine, noticeText, restartNotice } from '../src/alerts/alert-text.ts'
 import type { AlertDetails, AlertKind, Notice } from '../src/alerts/alerts.ts'
+import { quietMessage } from '../src/alerts/quiet-summary.ts'
 import { HOUR, MINUTE } from '../src/async/durations.ts'
 import { SUMMARY_MAX_AGES } from '../src/jobs/index.ts'
 import type { Language } from '../src/messages.ts'
@@ -134,7 +135,7 @@ const alerts: Record<AlertKind, AlertDetails> = {
   replica_silent: { kind: 'replica_silent', instance: 'trading-1', lastSeenAt: AT.getTime() - 2 * MINUTE }
 }
 
-/** Alert, reminder and recovery of every kind, and the message about an unclean shutdown, by their titles. */
+/** Alert, reminder and recovery of every kind, an unclean shutdown, and the end of a quiet window, by their titles. */
 export function alertSamples(language: Language): Record<string, string> {
   const options = { language, timeZone }
   const times = { since: AT.getTime(), at: AT.getTime(), lastedMs: 75 * MINUTE }
@@ -146,7 +147,23 @@ export function alertSamples(language: Language): Record<string, string> {
   )
   const ends = { instance: 'trading-0', startedAt: AT.getTime(), lastSeenAt: AT.getTime() - 11 * MINUTE }
   const restart = restartNotice({ ...ends, missed: [{ ...job, count: 11 }] }, options).text
-  return { ...Object.fromEntries(notices), 'unclean shutdown': restart }
+  return { ...Object.fromEntries(notices), 'unclean shutdown': restart, 'quiet window': quietSample(options) }
+}
+
+function quietSample(options: { language: Language; timeZone: string }): string {
+  const { books_unexplained: books, job_failed: failed } = alerts
+  const listed = (details: AlertDetails) => ({ condition: details.kind, line: conditionLine(details, options) })
+  const report = {
+    ...{ by: 'ops', reason: 'release', since: AT, until: new Date(AT.getTime() + HOUR) },
+    notices: [books, failed, failed].map(details => ({
+      type: 'alert.raised' as const,
+      kind: details.kind,
+      ...listed(details)
+    })),
+    open: [listed(books)],
+    recovered: [listed(failed)]
+  }
+  return quietMessage(report, { chatId: undefined, text: options }).text
 }
 
 if (process.argv[1] === import.meta.filename) {

@@ -6,6 +6,13 @@ import { notReady } from '../src/health/verdict.ts'
 import { operatorChatId } from '../src/notifications/operator-chat.ts'
 import { webhookMessage } from '../src/notifications/outbox.ts'
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Evaluates the alerts now; does nothing where no messages are sent. Never rejects. */
+    evaluateAlerts: () => Promise<void>
+  }
+}
+
 /** Deadline of a message that is sent without the outbox, in milliseconds. */
 const DIRECT_MS = 10_000
 
@@ -14,6 +21,7 @@ async function alerts(app: FastifyInstance, { config }: { config: Config }) {
   const { LANGUAGE: language, TIME_ZONE: timeZone } = config
   const { db, log, scheduler, telegram, webhook, health } = app
   const chatId = operatorChatId(config)
+  app.decorate('evaluateAlerts', async () => {})
   if (chatId === undefined && webhook === undefined) return
   const { AlertRunner } = await import('../src/alerts/alert-runner.ts')
   const jobs = scheduler.jobs.filter(({ scope }) => scope === 'cluster')
@@ -38,6 +46,7 @@ async function alerts(app: FastifyInstance, { config }: { config: Config }) {
       ...(webhook && { webhook: message => webhook.send(webhookMessage(message), direct) })
     }
   })
+  app.evaluateAlerts = () => runner.evaluate()
   app.startUpSteps.alerts = async () => {
     runner.start()
     return { jobs: jobs.length }

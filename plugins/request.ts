@@ -20,7 +20,7 @@ const NO_BODY = Type.Union([Type.Null(), Type.Object({}, { additionalProperties:
 
 /**
  * Common to all requests of the API: answers are not cached and have the id of the request; each request is one log
- * line and one value of a metric. A POST whose route has no body may have an empty body of type JSON, as HTTPie sends it.
+ * line and one value of a metric. A POST or DELETE whose route has no body may have an empty body of type JSON, as HTTPie sends it.
  */
 async function request(api: FastifyInstance) {
   api.decorateRequest('language', {
@@ -36,7 +36,7 @@ async function request(api: FastifyInstance) {
   })
 
   api.addHook('onRoute', route => {
-    if (route.method === 'POST') route.schema = { body: NO_BODY, ...route.schema }
+    if (route.method === 'POST' || route.method === 'DELETE') route.schema = { body: NO_BODY, ...route.schema }
   })
 
   api.addHook('onRequest', async ({ id }, reply) => {

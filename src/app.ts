@@ -28,6 +28,7 @@ import lazySchemas from '../plugins/lazy-schemas.ts'
 import metrics from '../plugins/metrics.ts'
 import openapi from '../plugins/openapi.ts'
 import pressure from '../plugins/pressure.ts'
+import quiet from '../plugins/quiet.ts'
 import replicas from '../plugins/replicas.ts'
 import request from '../plugins/request.ts'
 import scheduler from '../plugins/scheduler.ts'
@@ -103,6 +104,7 @@ export function buildApp(config: ServiceConfig, overrides: Overrides): FastifyIn
   app.register(scheduler, { config, jobs })
   app.register(books)
   app.register(alerts, { config })
+  app.register(quiet)
   app.register(heartbeat, { config })
   app.register(telegramCommands, { config })
   app.register(exchangeBudgets)

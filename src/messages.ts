@@ -64,6 +64,8 @@ const sentences = {
   'scheduler.start': { ko: '스케줄러가 시작되었습니다', en: 'The scheduler was started' },
   'scheduler.stop': { ko: '스케줄러가 중지되었습니다', en: 'The scheduler was stopped' },
   'scheduler.restart': { ko: '스케줄러가 재시작되었습니다', en: 'The scheduler was restarted' },
+  'quiet.started': { ko: '알림이 중지되었습니다', en: 'Notifications are suppressed' },
+  'quiet.ended': { ko: '알림이 재개되었습니다', en: 'Notifications are sent again' },
   'job.paused': { ko: '작업이 일시 중지되었습니다', en: 'The job was paused' },
   'job.resumed': { ko: '작업이 재개되었습니다', en: 'The job was resumed' },
   'job.succeeded': { ko: '작업 완료', en: 'The job has succeeded' },

@@ -237,6 +237,8 @@ const tableOwners: Record<string, string> = {
   cache_commands: 'cache',
   cache_command_results: 'cache',
   outbox: 'notifications',
+  quiet_window: 'notifications',
+  quiet_notices: 'notifications',
   heartbeat: 'heartbeat',
   telegram_polling: 'telegram-commands',
   telegram_updates: 'telegram-commands',

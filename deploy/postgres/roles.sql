@@ -88,6 +88,8 @@ grant select, insert, update, delete on
   book_differences,
   trade_executions,
   replaced_executions,
+  quiet_window,
+  quiet_notices,
   outbox,
   telegram_updates,
   telegram_confirmations

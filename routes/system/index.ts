@@ -8,6 +8,7 @@ import detailsRoutes from './details.ts'
 import exchangeRoutes from './exchanges.ts'
 import healthHistoryRoutes from './health-history.ts'
 import jobRoutes from './jobs.ts'
+import quietRoutes from './quiet.ts'
 import schedulerRoutes from './scheduler.ts'
 import telegramRoutes from './telegram.ts'
 
@@ -33,6 +34,7 @@ async function readersAndAdmins(system: FastifyInstance) {
   system.register(jobRoutes)
   system.register(cacheRoutes)
   system.register(exchangeRoutes)
+  system.register(quietRoutes)
   system.register(telegramRoutes)
 }
 

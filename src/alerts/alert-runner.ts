@@ -6,10 +6,13 @@ import type { Database } from '../database/database.ts'
 import { DatabaseUnavailableError } from '../database/failure.ts'
 import type { Log } from '../log/log.ts'
 import type { Destination, EventMessage, Message, Outbox } from '../notifications/outbox.ts'
+import { quietWindowLeftMs } from '../notifications/quiet-window.ts'
 import { oldestReplica } from '../replicas/replica-table.ts'
+import { loadAlerts } from './alert-store.ts'
 import { AlertBook, type Notice, type Observation } from './alerts.ts'
 import { type ClusterEvaluationOptions, evaluateCluster } from './cluster-evaluation.ts'
 import { noticeMessage } from './notice-message.ts'
+import { quietSummary } from './quiet-summary.ts'
 
 const EVALUATION_INTERVAL_MS = 10 * SECOND
 const READINESS_INTERVAL_MS = SECOND
@@ -53,6 +56,8 @@ export class AlertRunner {
   /** The destinations that got a notice without the outbox. */
   readonly #sent = new WeakMap<Notice, Set<Destination>>()
   #isOldest = true
+  /** The end of the quiet window when the database was last read, on the clock of this replica. */
+  #quietUntilMs = 0
   #startedAtMs: number | undefined
   /** Since when every evaluation succeeded. */
   #reachableSinceMs: number | undefined
@@ -132,15 +137,18 @@ export class AlertRunner {
   async #enqueueDue(tx: TransactionSql, own: readonly Notice[]): Promise<void> {
     // Sent together, the statements cost one network round trip. A statement with parameters costs two and is not sent
     // together with the next one, so constants are written into the text.
-    const [, oldest, [lock]] = await Promise.all([
+    const [, oldest, [lock], quietLeftMs] = await Promise.all([
       tx.unsafe(`set local idle_in_transaction_session_timeout = ${IDLE_TRANSACTION_MS}`).execute(),
       oldestReplica(tx),
-      tx<{ held: boolean }[]>`select pg_try_advisory_xact_lock(hashtext('alerts')) as held`
+      tx<{ held: boolean }[]>`select pg_try_advisory_xact_lock(hashtext('alerts')) as held`,
+      quietWindowLeftMs(tx)
     ])
+    this.#quietUntilMs = quietLeftMs === undefined ? 0 : this.#now() + quietLeftMs
     this.#isOldest = oldest === undefined || oldest === this.#options.instanceId()
     const ofCluster = lock?.held ? await this.#clusterMessages(tx) : []
+    const summary = lock?.held && quietLeftMs === 0 ? await this.#quietSummary(tx) : []
     // Last: the outbox comes after replicas and alerts in LOCK_ORDER.
-    await this.#options.outbox.enqueue(tx, [...own.map(notice => this.#restOf(notice)), ...ofCluster])
+    await this.#options.outbox.enqueue(tx, [...own.map(notice => this.#restOf(notice)), ...ofCluster, ...summary])
   }
 
   #clusterMessages(tx: TransactionSql): Promise<Message[]> {
@@ -152,20 +160,25 @@ export class AlertRunner {
     })
   }
 
+  #quietSummary(tx: TransactionSql): Promise<Message[]> {
+    return quietSummary(tx, async () => (await loadAlerts(tx, [])).conditions, this.#options)
+  }
+
   #messageOf(notice: Notice): EventMessage {
     return noticeMessage(notice, this.#options)
   }
 
   /** The message for the destinations that have not got it. */
   #restOf(notice: Notice): Message {
-    const { event, ...message } = this.#messageOf(notice)
-    const sent = this.#sent.get(notice)
-    const chatId = sent?.has('telegram') ? undefined : message.chatId
-    return { ...message, chatId, ...(!sent?.has('webhook') && { event }) }
+    return { ...this.#messageOf(notice), sent: this.#sent.get(notice) }
   }
 
-  /** Sends the notices of this replica past the outbox. Those that every destination got are not written to it. */
+  /**
+   * Sends the notices of this replica past the outbox. Those that every destination got are not written to it. Until the
+   * end of the last known quiet window they wait.
+   */
   async #sendUnsent(): Promise<void> {
+    if (this.#now() < this.#quietUntilMs) return
     const { telegram, webhook } = this.#options.sendDirectly
     await Promise.all([telegram && this.#sendTo('telegram', telegram), webhook && this.#sendTo('webhook', webhook)])
     this.#unsent = this.#unsent.filter(notice => {

@@ -132,6 +132,18 @@ export function noticeText({ type, details, since, lastedMs }: Notice, options: 
   return lines.join('\n')
 }
 
+/** A condition as one line: its title, and in brackets what names it. */
+export function conditionLine(details: AlertDetails, options: TextOptions): string {
+  const names = facts(details, 'recovery', options)
+  const title = titles[details.kind].alert[options.language]
+  return names.length === 0 ? title : `${title} (${names.join(', ')})`
+}
+
+/** The title of alerts of a kind; undefined for a kind that this version does not know. */
+export function kindTitle(kind: string, language: Language): string | undefined {
+  return Object.entries(titles).find(([known]) => known === kind)?.[1].alert[language]
+}
+
 /** A start after the process stopped without a shutdown. Times in milliseconds since the epoch. */
 export interface UncleanRestart {
   instance: string
@@ -278,7 +290,7 @@ function code(text: string): string {
 }
 
 /** A time as `2026-11-23 21:03:04 (Asia/Seoul)`. */
-function formatTime(at: number, { timeZone }: TextOptions): string {
+export function formatTime(at: number, { timeZone }: TextOptions): string {
   const parts = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' })
   return `${parts.format(at)} (${timeZone})`
 }

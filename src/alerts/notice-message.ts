@@ -1,7 +1,7 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import { eventData, type NoticeEvent } from '../notifications/notice-event.ts'
 import type { EventMessage } from '../notifications/outbox.ts'
-import { noticeText, restartNotice, type TextOptions, type UncleanRestart } from './alert-text.ts'
+import { conditionLine, noticeText, restartNotice, type TextOptions, type UncleanRestart } from './alert-text.ts'
 import type { Notice } from './alerts.ts'
 
 /** For whom messages are. */
@@ -24,7 +24,7 @@ export function noticeMessage(notice: Notice, { chatId, text }: Recipient): Even
   const lasted = type === 'alert' ? {} : { lastedMs }
   const data = eventData({ kind, condition: key, since, ...lasted, details: facts })
   const event = { type: eventTypes[type], at: new Date(at).toISOString(), data }
-  return { chatId, text: noticeText(notice, text), key: dedupeKey, event }
+  return { chatId, text: noticeText(notice, text), key: dedupeKey, event, line: conditionLine(details, text) }
 }
 
 /** The message about an unclean restart. */

@@ -3,11 +3,12 @@ import { cell, table } from './table.ts'
 
 const DEADLINE_MS = 5_000
 
-/** What `status` shows: the answers of three routes. */
+/** What `status` shows: the answers of four routes. */
 export interface StatusAnswers {
   health: unknown
   scheduler: unknown
   caches: unknown
+  quiet: unknown
 }
 
 /**
@@ -19,13 +20,13 @@ export async function readStatus(base: URL, username: string, password: string):
   const signedIn = await ask(base, '/api/auth/login', { body: JSON.stringify({ username, password }) })
   const cookie = signedIn.headers.getSetCookie()[0]?.split(';')[0] ?? ''
   try {
-    const [health, scheduler, caches] = await Promise.all(
-      ['health/details', 'scheduler-status', 'cache-stats'].map(async route => {
+    const [health, scheduler, caches, quiet] = await Promise.all(
+      ['health/details', 'scheduler-status', 'cache-stats', 'quiet'].map(async route => {
         const answer: unknown = await (await ask(base, `/api/system/${route}`, { cookie })).json()
         return answer
       })
     )
-    return { health, scheduler, caches }
+    return { health, scheduler, caches, quiet }
   } finally {
     await ask(base, '/api/auth/logout', { cookie, body: '{}' })
   }
@@ -47,9 +48,10 @@ async function ask(base: URL, path: string, { cookie = '', body }: { cookie?: st
 }
 
 /** The answers as a page for a terminal. A value that an answer lacks is a dash. */
-export function statusPage({ health, scheduler, caches }: StatusAnswers): string {
+export function statusPage({ health, scheduler, caches, quiet }: StatusAnswers): string {
   return [
     `${cell(at(health, 'instance'))}  version ${cell(at(health, 'version'))}  ${cell(at(health, 'timestamp'))}${at(health, 'draining') === true ? '  draining' : ''}`,
+    ...quietLine(at(quiet, 'quiet')),
     section('replicas', rows(at(health, 'replicas')), ['instance', 'version', 'last_seen_at', 'draining']),
     section('checks', rows(at(health, 'checks')), ['name', 'status', 'code', 'latency_ms', 'age_ms', 'since']),
     section(jobsTitle(scheduler), jobRows(scheduler), [
@@ -62,6 +64,14 @@ export function statusPage({ health, scheduler, caches }: StatusAnswers): string
     ]),
     section('caches', cacheRows(caches), ['cache', 'entries', 'expired', 'hit_rate'])
   ].join('\n\n')
+}
+
+/** Without a quiet window, no line. */
+function quietLine(quiet: unknown): string[] {
+  if (at(quiet, 'until') === undefined) return []
+  return [
+    `notifications: suppressed by ${cell(at(quiet, 'by'))}, until ${cell(at(quiet, 'until'))}: ${cell(at(quiet, 'reason'))}`
+  ]
 }
 
 function jobsTitle(scheduler: unknown): string {

@@ -76,6 +76,8 @@ export const LOCK_ORDER: readonly LockStep[] = [
   { tables: ['invalid_rows'] },
   { tables: ['health_periods'] },
   { tables: ['heartbeat'] },
+  { tables: ['quiet_window'] },
+  { tables: ['quiet_notices'], guard: 'the row of quiet_window' },
   { tables: ['outbox'] },
   { tables: ['audit_log'] }
 ]

@@ -60,6 +60,8 @@ export const NEEDED_COLUMNS: Readonly<Record<string, string>> = {
   performance_progress: 'is_only bool, recorded_until timestamptz',
   position_adjustments:
     'account_id int8, adjustment_id int8, amount numeric, at timestamptz, idempotency_key text, market_type text, position_side text, reason text, symbol text',
+  quiet_notices: 'condition text, dedupe_key text, kind text, line text, notice_id int8, type text',
+  quiet_window: 'is_only bool, reason text, set_by text, since timestamptz, until_at timestamptz',
   replaced_executions:
     'account_id int8, currency text, exchange_trade_id text, executed_at timestamptz, execution_id int8, fee_value numeric, order_id int8, price numeric, quantity numeric, realized_pnl numeric, replaced_at timestamptz, side text, strategy_account_id int8',
   replicas:

@@ -60,6 +60,7 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '059.do.outbox-destinations.sql': '0.1.0',
   '060.do.heartbeat.sql': '0.1.0',
   '062.do.position-adjustments.sql': '0.1.0',
+  '064.do.quiet-windows.sql': '0.1.0',
   '066.do.recount-of-new-totals.sql': '0.1.0',
   '070.do.comments.sql': '0.1.0'
 }

@@ -7,6 +7,7 @@ import { sweepBans } from '../exchange-bans/ban-table.ts'
 import { sweepInvalidRows } from '../exchanges/invalid-row-table.ts'
 import { sweepHealthHistory } from '../health/history-store.ts'
 import { sweepOutbox } from '../notifications/outbox.ts'
+import { sweepQuietWindow } from '../notifications/quiet-window.ts'
 import { sweepDeadReplicas } from '../replicas/replica-table.ts'
 import { sweepOldRuns, sweepSurplusRuns } from '../scheduler/housekeeping.ts'
 import type { JobContext, JobResult } from '../scheduler/job.ts'
@@ -41,6 +42,7 @@ const housekeepingTasks: readonly HousekeepingTask[] = [
   { name: 'old_audit_rows', sweep: sweepAuditLog },
   { name: 'cache_commands', sweep: sweepCacheCommands },
   { name: 'replaced_executions', sweep: sweepReplacedExecutions },
+  { name: 'quiet_windows', sweep: sweepQuietWindow },
   { name: 'old_messages', sweep: sweepOutbox }
 ]
 

@@ -2,7 +2,14 @@
 
 /** What happened, for programs: the content of a message to the webhook. Plain JSON, stored in `outbox.event`. */
 export interface NoticeEvent {
-  type: 'alert.raised' | 'alert.reminded' | 'alert.recovered' | 'replica.restarted' | 'order.external' | 'order.forced'
+  type:
+    | 'alert.raised'
+    | 'alert.reminded'
+    | 'alert.recovered'
+    | 'replica.restarted'
+    | 'order.external'
+    | 'order.forced'
+    | 'quiet.ended'
   /** When it happened: ISO 8601, UTC. */
   at: string
   /** Field names are snake_case, times are ISO 8601 in UTC. */

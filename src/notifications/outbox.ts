@@ -3,6 +3,7 @@ import type { TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 import { plainText } from './html.ts'
 import type { NoticeEvent } from './notice-event.ts'
+import { suppress } from './quiet-window.ts'
 
 /** The channel of the notifications about new messages. */
 export const OUTBOX_CHANNEL = 'outbox'
@@ -20,8 +21,15 @@ export interface Message {
   text: string
   /** Identifies the message: a second message with the same key is not stored. */
   key: string
-  /** What the webhook gets; undefined: the message is not for the webhook. */
+  /**
+   * What the webhook gets; undefined: the message is not for the webhook. A message with an event is not sent in a quiet
+   * window.
+   */
   event?: NoticeEvent
+  /** Its condition as a line of the summary of a quiet window, in HTML. */
+  line?: string
+  /** The destinations that have the message already. */
+  sent?: ReadonlySet<Destination> | undefined
 }
 
 /** A message that the webhook gets, too. */
@@ -65,16 +73,22 @@ export class Outbox {
 
   /**
    * Stores messages in a transaction: a row for each destination. A long message to Telegram becomes several rows, `key`,
-   * `key#2`, … Idempotent.
+   * `key#2`, … In a quiet window those with an event are only recorded for its summary. Idempotent.
    * @returns the number of new rows
    */
   async enqueue(tx: TransactionSql, messages: readonly Message[]): Promise<number> {
     // Loaded with the first message.
     const { splitMessage } = await import('./split-message.ts')
-    const rows = messages.flatMap(message => [
-      ...(message.chatId === undefined ? [] : telegramRows(message, message.chatId, splitMessage)),
-      ...(this.#hasWebhook && hasEvent(message) ? [webhookRow(message)] : [])
-    ])
+    const rowsOf = (message: Message) => [
+      ...(message.chatId === undefined || message.sent?.has('telegram')
+        ? []
+        : telegramRows(message, message.chatId, splitMessage)),
+      ...(this.#hasWebhook && hasEvent(message) && !message.sent?.has('webhook') ? [webhookRow(message)] : [])
+    ]
+    const wanted = messages.map(message => ({ message, rows: rowsOf(message) })).filter(({ rows }) => rows.length > 0)
+    const events = wanted.map(({ message }) => message).filter(hasEvent)
+    const isQuiet = events.length > 0 && (await suppress(tx, events))
+    const rows = wanted.filter(({ message }) => !(isQuiet && hasEvent(message))).flatMap(({ rows }) => rows)
     if (rows.length === 0) return 0
     const { count } = await tx`
       insert into outbox (destination, chat_id, text, event, dedupe_key)

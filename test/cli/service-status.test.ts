@@ -25,8 +25,10 @@ t.test('the page shows replicas, checks, jobs and caches in columns', async t =>
     caches: {
       cache_stats: { total_cached_clients: 5, expired_clients: 1 },
       price_cache: { entries: 4211, hit_rate: 0.99 }
-    }
+    },
+    quiet: { success: true, quiet: null }
   })
+  t.notMatch(page, /^notifications/m)
   t.match(page, /^one {2}version 1\.2\.3 {2}2026-11-24T00:00:01\.000Z\n/)
   t.match(page, /^ {2}database {2}failed {2}database_timeout {2}400 +12 +-$/m)
   t.match(page, /^ {2}update_open_orders {2}2026-11-24T00:00:29\.000Z {2}succeeded +.* 812 +false$/m)
@@ -37,11 +39,17 @@ t.test('the page shows replicas, checks, jobs and caches in columns', async t =>
 t.test('a stopped scheduler is shown with who stopped it, until when and why', async t => {
   const stopped = { by: 'ada', resumes_at: null, reason: 'deploy' }
   const scheduler = { scheduler_running: false, status: { stopped, jobs: [] } }
-  t.match(statusPage({ health: {}, scheduler, caches: {} }), /^jobs: stopped by ada, until -: deploy$/m)
+  t.match(statusPage({ health: {}, scheduler, caches: {}, quiet: {} }), /^jobs: stopped by ada, until -: deploy$/m)
+})
+
+t.test('a quiet window is shown with who set it, until when and why', async t => {
+  const quiet = { success: true, quiet: { by: 'ada', until: '2026-11-24T01:00:00.000Z', reason: 'deploy' } }
+  const page = statusPage({ health: {}, scheduler: {}, caches: {}, quiet })
+  t.match(page, /^notifications: suppressed by ada, until 2026-11-24T01:00:00\.000Z: deploy$/m)
 })
 
 t.test('a missing value is shown as a dash, and control characters are removed', async t => {
-  const page = statusPage({ health: { instance: 'a\u001b[2J\nb' }, scheduler: null, caches: 'nonsense' })
+  const page = statusPage({ health: { instance: 'a\u001b[2J\nb' }, scheduler: null, caches: 'nonsense', quiet: 7 })
   t.match(page, /^a \[2J b {2}version - /)
   t.notOk(page.includes('\u001b'))
 })

@@ -99,6 +99,11 @@ t.test('every route gives its successful answers as documented', async t => {
   await ask(t, admin, 'GET /api/system/scheduler-status', {}, 200)
   await ask(t, admin, control, { body: { action: 'start' } }, 200)
 
+  const quiet = { for_minutes: 1, reason: 'test' }
+  await ask(t, admin, 'POST /api/system/quiet', { body: quiet }, 200)
+  await ask(t, admin, 'GET /api/system/quiet', {}, 200)
+  await ask(t, admin, 'DELETE /api/system/quiet', {}, 200)
+
   for (const verb of ['pause', 'resume']) {
     const name = `POST /api/system/jobs/{job_id}/${verb}`
     await ask(t, admin, name, { path: `/api/system/jobs/housekeeping/${verb}` }, 200)
@@ -159,7 +164,7 @@ t.test('every route gives its rejections as documented', async t => {
       const unreadable = { path, body: '{"', headers: json }
       // An invalid id, or an unknown filter.
       const unknown = { path: name.endsWith('}') ? `${path}x` : `${path}?x=x` }
-      await ask(t, admin, name, name.startsWith('POST ') ? unreadable : unknown, 400)
+      await ask(t, admin, name, name.startsWith('GET ') ? unknown : unreadable, 400)
     }
   }
 })
