@@ -1,4 +1,5 @@
 // @FEAT:exchanges @COMP:plugin @TYPE:integration
+import { setMaxListeners } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
@@ -37,7 +38,7 @@ declare module 'fastify' {
  * made for the first client.
  */
 async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
-  const closing = new AbortController()
+  const closing = closingController()
   let connected: ReturnType<typeof connect> | undefined
   let registry: ExchangeRegistry | undefined
   const invalidRows = new InvalidRows()
@@ -95,6 +96,13 @@ async function exchanges(app: FastifyInstance, { config }: { config: Config }) {
     await bans.close()
     await (await connected)?.dispatcher.destroy()
   })
+}
+
+/** Aborts the reads when the service closes. Every read in progress listens to its signal: a few for each market. */
+function closingController(): AbortController {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal)
+  return controller
 }
 
 export default fp(exchanges, {

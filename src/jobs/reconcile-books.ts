@@ -1,5 +1,4 @@
 // @FEAT:trading @COMP:job @TYPE:core
-import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
 import { failureCode, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost } from '../async/bounded.ts'
@@ -40,8 +39,6 @@ const OUTCOMES: readonly Outcome[] = ['without_opening', 'failed', 'incomplete',
  */
 export function reconcileBooks(services: ReconcileBooksServices): (context: JobContext) => Promise<JobResult> {
   return async context => {
-    // Every call in progress listens to the signal: their number is bounded by CONCURRENT_ACCOUNTS.
-    setMaxListeners(0, context.signal)
     const accounts = await services.accounts.active()
     const reconciliation = new Reconciliation(services, context, accounts)
     await reconciliation.wallets()

@@ -1,5 +1,4 @@
 // @FEAT:trading @COMP:job @TYPE:core
-import { setMaxListeners } from 'node:events'
 import type { Account } from '../accounts/account.ts'
 import { failureCode, hasFailures, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost, oneAtATime } from '../async/bounded.ts'
@@ -56,8 +55,6 @@ export function syncAccountBalances(
 ): (context: JobContext) => Promise<JobResult> {
   return async context => {
     const { signal, progress } = context
-    // Every call in progress listens to the signal: their number is bounded by CONCURRENT_ACCOUNTS.
-    setMaxListeners(0, signal)
     const accounts = await services.accounts.active()
     const [active, inUse, emptied, failed, due] = await context.transaction(
       async tx =>

@@ -1,5 +1,4 @@
 // @FEAT:trading @COMP:job @TYPE:core
-import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
 import { failureCode, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost, oneAtATime } from '../async/bounded.ts'
@@ -74,8 +73,6 @@ interface Window {
 export function syncExchangeLedger(services: SyncExchangeLedgerServices): (context: JobContext) => Promise<JobResult> {
   return async context => {
     const { signal, progress } = context
-    // Every call in progress listens to the signal: their number is bounded by CONCURRENT_ACCOUNTS.
-    setMaxListeners(0, signal)
     const active = new Map((await services.accounts.active()).map(account => [account.accountId, account]))
     const ledgers = await context.transaction(accountLedgers)
     const sync = new LedgerSync(services, context)

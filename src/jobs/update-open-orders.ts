@@ -1,5 +1,4 @@
 // @FEAT:trading @COMP:job @TYPE:core
-import { setMaxListeners } from 'node:events'
 import type { Account, TradingAccounts } from '../accounts/account.ts'
 import { failureCode, hasFailures, recordFailures } from '../accounts/account-failures.ts'
 import { eachAtMost, isolatingErrors, oneAtATime, portionsOf } from '../async/bounded.ts'
@@ -73,8 +72,6 @@ export function updateOpenOrders(services: UpdateOpenOrdersServices): (context: 
   const store = new OrderStore(services.database, services.fillsPerTransaction)
   let completesFrom = Number.NEGATIVE_INFINITY
   return async context => {
-    // Every call in progress listens to the signal: their number is bounded.
-    setMaxListeners(0, context.signal)
     const active = new Map((await services.accounts.active()).map(account => [account.accountId, account]))
     const work = await store.accountsToCheck([...active.keys()])
     const leftOut = await store.accountsToCheck(await services.accounts.leftOut())

@@ -1,5 +1,6 @@
 // @FEAT:scheduler @COMP:service @TYPE:core
 import { randomUUID } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { SECOND } from '../async/durations.ts'
 import { sleep, systemTimers, type Timers } from '../async/timers.ts'
 import type { TransactionSql } from '../database/client.ts'
@@ -94,6 +95,8 @@ export class Run {
     const { log, job, requestId, timers = systemTimers } = options
     this.#timers = timers
     this.#leaseMs = timers.now()
+    // Every call in progress listens to the signal: jobs bound their number.
+    setMaxListeners(0, this.#controller.signal)
     // Every log line of the run has these, also those of its job and of its calls.
     this.#log = log.child({
       job_id: job.id,

@@ -1,7 +1,11 @@
+import { getEventListeners } from 'node:events'
 import t from 'tap'
+import { EXCHANGE_NAMES } from '../../src/domain/market.ts'
+import { CATALOGUE } from '../../src/exchanges/catalogue.ts'
 import { failureOf } from '../exchanges/failure.ts'
 import { startApp, untilStatus } from '../support/app.ts'
 import { migratedDatabase } from '../support/migrated-database.ts'
+import { processWarnings } from '../support/process-warnings.ts'
 import { SimulatedExchange } from '../support/simulated-exchange/simulated-exchange.ts'
 
 t.test('a service applies stored bans from its start, and those that another one receives', async t => {
@@ -37,4 +41,34 @@ t.test('a service applies stored bans from its start, and those that another one
     await new Promise(resolve => setImmediate(resolve))
   }
   t.equal((await client.lastPrices()).length, 2)
+})
+
+t.test('reads of all markets at the same time give no warning, and leave no listener on the signal', async t => {
+  const warnings = processWarnings(t)
+  const { url } = await migratedDatabase(t)
+  const simulated = await Promise.all(EXCHANGE_NAMES.map(exchange => SimulatedExchange.start({ exchange, symbols: 2 })))
+  t.teardown(() => Promise.all(simulated.map(exchange => exchange.close())))
+  const urls = Object.assign({}, ...simulated.map(exchange => exchange.urls))
+  const { app, url: address } = await startApp(t, { DATABASE_URL: url, SCHEDULER_ENABLED: 'false', ...urls })
+  await untilStatus(`${address}/health/ready`, 200)
+  const listening = () => getEventListeners(app.exchanges.closing, 'abort').length
+  const before = listening()
+  const markets = EXCHANGE_NAMES.flatMap(exchange => {
+    const { SPOT, FUTURES } = CATALOGUE[exchange].markets
+    return [
+      ...(SPOT ? [{ exchange, marketType: 'SPOT' as const }] : []),
+      ...(FUTURES ? [{ exchange, marketType: 'FUTURES' as const }] : [])
+    ]
+  })
+  let most = 0
+  const reads = markets.map(async market => {
+    const read = app.caches.prices.refresh(market)
+    await new Promise(resolve => setImmediate(resolve))
+    most = Math.max(most, listening())
+    await read
+  })
+  await Promise.all(reads)
+  t.ok(most > 10, `more listeners at a time than Node.js expects: ${most}`)
+  t.equal(listening(), before)
+  t.strictSame(warnings(), [])
 })

@@ -1,5 +1,7 @@
+import { getEventListeners } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
+import { withDeadline } from '../../src/async/deadline.ts'
 import { SECOND } from '../../src/async/durations.ts'
 import type { TransactionSql } from '../../src/database/client.ts'
 import { DatabaseUnavailableError } from '../../src/database/failure.ts'
@@ -10,6 +12,7 @@ import type { Claim, RunEnd } from '../../src/scheduler/run-store.ts'
 import { captureLog } from '../support/app.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { heldJob, testJob } from '../support/jobs.ts'
+import { processWarnings } from '../support/process-warnings.ts'
 import { manualTimers } from '../support/test-timers.ts'
 
 const startedAt = new Date(900_000)
@@ -252,6 +255,18 @@ t.test('a job that throws its own error after its abort has failed with the code
   const { advance, result } = await setUp(job)
   await advance(1_000)
   t.hasStrict(result(), { outcome: 'failed', errorCode: 'JOB_TIMEOUT' })
+})
+
+t.test('many calls of a job wait for its abort without a warning', async t => {
+  const warnings = processWarnings(t)
+  const job = testJob('parallel', async ({ signal }) => {
+    const calls = Array.from({ length: 50 }, (_, call) => withDeadline(setImmediate(call), 60 * SECOND, { signal }))
+    return { done: (await Promise.all(calls)).length, listeners: getEventListeners(signal, 'abort').length }
+  })
+  const { run } = await setUp(job)
+  const result = { done: 50, listeners: 1 }
+  t.hasStrict(await run.finished, { outcome: 'succeeded', result }, 'only the listener of the run is left')
+  t.strictSame(warnings(), [])
 })
 
 t.test('a run waits 3 s for a job that ignores its abort, and rejects its transactions', async t => {

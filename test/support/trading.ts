@@ -1,5 +1,6 @@
 /** A migrated database with accounts and orders, and the context of trading jobs in tests. */
 import { randomUUID } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { pino } from 'pino'
 import type { Test } from 'tap'
 import type { Account, TradingAccounts } from '../../src/accounts/account.ts'
@@ -183,12 +184,15 @@ export interface TestContext {
 /** A run without a scheduler: its transactions are not checked for a lease. */
 export function testContext(database: Database, overrides: Partial<JobContext> = {}): TestContext {
   const progress: [number, number][] = []
+  const { signal } = new AbortController()
+  // As in a run of the service.
+  setMaxListeners(0, signal)
   const context: JobContext = {
     runId: randomUUID(),
     jobId: 'test',
     trigger: 'schedule',
     scheduledFor: new Date(),
-    signal: new AbortController().signal,
+    signal,
     log: silent,
     progress: (done, total) => progress.push([done, total]),
     transaction: (work, options) => database.transaction(work, { deadlineMs: 8_000, ...options }),
