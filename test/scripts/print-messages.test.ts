@@ -14,7 +14,7 @@ t.test('the summaries and three messages of each kind of alert are printed in bo
   const expected = [
     ...['one account', 'twelve accounts', 'restated days', 'unknown values'].map(what => `daily summary, ${what}`),
     ...Object.keys(alertRules).flatMap(kind => ['alert', 'reminder', 'recovery'].map(type => `${kind}, ${type}`)),
-    'unclean shutdown'
+    ...['unclean shutdown', 'quiet window']
   ]
   t.strictSame(titles, [...expected.map(title => `${title} (ko)`), ...expected.map(title => `${title} (en)`)])
   for (const [i, text] of messages.entries()) {
