@@ -122,20 +122,20 @@ t.test('a manual claim abandons a run whose lease has expired, and starts', asyn
   t.equal((await new RunHistory(database).byId(first.runId))?.outcome, 'abandoned')
 })
 
-/** A database whose statements return the given rows in order. */
-function scripted(...answers: object[][]): Database {
+/** A database whose calls return the given values in order. */
+function scripted(...answers: object[]): Database {
   return { run: async () => answers.shift() } as unknown as Database
 }
 
 t.test('a manual claim is repeated when the run that blocked it has just ended', async t => {
   const startedAt = new Date(1_000)
-  const busy = [{ started_at: null, is_recent: false }]
-  const store = new RunStore(scripted(busy, [], [{ started_at: startedAt, is_recent: null }]))
+  const busy = { startedAt: undefined, isRecent: false }
+  const store = new RunStore(scripted(busy, [], { startedAt, isRecent: false }))
   t.strictSame(await store.claimManual(JOB, newClaim(), { actor: 'ada' }), { kind: 'started', startedAt })
 })
 
 t.test('a manual claim without a result within 8 s is a time-out', async t => {
-  const busy = [{ started_at: null, is_recent: false }]
+  const busy = { startedAt: undefined, isRecent: false }
   const store = new RunStore(scripted(busy, [], busy, []))
   const { now } = performance
   const times = [500, 8_499, 8_500]
