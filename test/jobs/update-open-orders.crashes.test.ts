@@ -229,7 +229,7 @@ async function statementsOf(script: Script): Promise<number> {
 for (const script of SCRIPTS) {
   t.test(`a replacement that is interrupted anywhere loses and duplicates nothing: ${script.name}`, async t => {
     const statements = await statementsOf(script)
-    t.equal(statements, 7, 'order, executions, position, timeline, changes, round trips, commit')
+    t.equal(statements, 8, 'order, executions, new position, position, timeline, changes, round trips, commit')
     const cases: { kind: Interruption; before: number }[] = []
     for (let before = 1; before <= statements; before++) {
       cases.push({ kind: 'torn', before }, { kind: 'severed', before })

@@ -65,7 +65,7 @@ t.test('getMe returns the bot, getChat the chat', async t => {
 t.test('sendMessage sends HTML and returns where the message went', async t => {
   const { client, server } = await connect(t)
   t.strictSame(await client.sendMessage('42', '<b>R&amp;D</b>'), { messageId: '1', chatId: '42', migrated: false })
-  t.strictSame(server.delivered, [{ chatId: '42', html: '<b>R&amp;D</b>', text: 'R&D' }])
+  t.strictSame(server.delivered, [{ chatId: '42', html: '<b>R&amp;D</b>', text: 'R&D', buttons: [] }])
   t.hasStrict(server.received[0]?.body, { parse_mode: 'HTML', link_preview_options: { is_disabled: true } })
 })
 
