@@ -42,7 +42,12 @@ const LEAST: Readonly<Record<string, Least>> = {
   'GET /api/trading/performance': 'signed-in',
   'GET /api/trading/daily-summaries': 'signed-in',
   'GET /api/trading/equity': 'signed-in',
-  'GET /api/trading/books': 'signed-in'
+  'GET /api/trading/books': 'signed-in',
+  'GET /api/trading/positions': 'signed-in',
+  'GET /api/trading/balances': 'signed-in',
+  'GET /api/trading/orders': 'signed-in',
+  'GET /api/trading/executions': 'signed-in',
+  'GET /api/trading/ledger': 'signed-in'
 }
 
 const { url: DATABASE_URL } = await migratedDatabase(t)
