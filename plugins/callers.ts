@@ -65,7 +65,8 @@ async function callers(api: FastifyInstance) {
 function sessionIdentity(session: StoredSession | null): Identity | undefined {
   const { user, expiresAt = '' } = session ?? {}
   if (!user) return undefined
-  return { name: user.username, role: user.role, userId: user.userId, kind: 'session', user, expiresAt }
+  const { username, userId, role } = user
+  return { name: username, role, userId, username, kind: 'session', user, expiresAt }
 }
 
 /**
@@ -84,10 +85,10 @@ async function identify(request: FastifyRequest): Promise<Identity> {
 
 /** @throws {ServiceError} as `identify`, then FORBIDDEN, then PASSWORD_CHANGE_REQUIRED */
 async function admit(request: FastifyRequest, mayCall: (role: Role) => boolean): Promise<void> {
-  const { name, role, userId, kind, user } = await identify(request)
+  const { name, role, userId, username, kind, user } = await identify(request)
   if (!mayCall(role)) throw new ServiceError('FORBIDDEN')
   if (user?.mustChangePassword) throw new ServiceError('PASSWORD_CHANGE_REQUIRED')
-  request.caller = { name, role, userId, kind }
+  request.caller = { name, role, userId, username, kind }
   if (role === 'admin') request.server.connections.main.protect(request.raw)
 }
 

@@ -9,6 +9,8 @@ export interface Caller {
   role: Role
   /** The user whose data the caller owns. Never null with the role `user`; null for a token without a user. */
   userId: string | null
+  /** The name of this user. */
+  username: string | null
   kind: 'session' | 'token'
 }
 

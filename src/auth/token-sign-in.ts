@@ -97,6 +97,7 @@ export class TokenSignIn {
       name: `token:${name}`,
       role,
       userId: user?.userId ?? null,
+      username: user?.username ?? null,
       kind: 'token',
       user,
       expiresAt: expiresAt.toISOString()

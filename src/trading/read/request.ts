@@ -49,9 +49,9 @@ export function readingOf(collection: Collection, query: Query, caller: Caller, 
 }
 
 /** Whose rows a caller reads. @throws {ServiceError} FORBIDDEN */
-function ownerOf({ role, userId, name }: Caller, user: string | undefined): Owner {
+function ownerOf({ role, userId, username }: Caller, user: string | undefined): Owner {
   if (role !== 'user') return user === undefined ? undefined : { username: user }
-  const isAnother = user !== undefined && user.toLowerCase() !== name.toLowerCase()
+  const isAnother = user !== undefined && user.toLowerCase() !== username?.toLowerCase()
   if (userId === null || isAnother) throw new ServiceError('FORBIDDEN')
   return { userId }
 }

@@ -4,6 +4,7 @@ import { startApp, untilStatus } from '../../support/app.ts'
 import { parseCsv } from '../../support/csv.ts'
 import { migratedDatabase } from '../../support/migrated-database.ts'
 import { Client, createUser } from '../../support/session.ts'
+import { tokenOf } from '../../support/token.ts'
 import { insertDay, insertEquity, seedTraders } from '../../support/trading-records.ts'
 import { insertRows } from '../../support/trading-rows.ts'
 
@@ -24,6 +25,8 @@ const [admin, viewer, alice, bob] = await Promise.all([
   clientOf('user', 'alice'),
   clientOf('user', 'bob')
 ])
+const ofAlice = await tokenOf(app, { name: 'of-alice', role: 'user', username: 'alice' })
+const tokenOfAlice = { authorization: `Bearer ${ofAlice}` }
 // alice has the first two accounts, and bob the third one.
 await app.db.run(async sql => {
   for (const [name, { userId }] of [
@@ -114,6 +117,14 @@ for (const name of names) {
     const { status, answer } = await ask(bob, `${name}?user=alice`)
     t.strictSame([status, answer.code], [403, 'FORBIDDEN'])
     t.equal((await ask(new Client(url), name)).status, 401)
+  })
+
+  t.test(`${name}: a token of a user reads what the user reads, also by the name of the user`, async t => {
+    const script = new Client(url)
+    for (const query of ['', '?user=alice', '?user=ALICE']) {
+      t.strictSame(accountsIn(await ask(script, `${name}${query}`, tokenOfAlice)), has([first, second]), query)
+    }
+    t.equal((await ask(script, `${name}?user=bob`, tokenOfAlice)).status, 403)
   })
 
   t.test(`${name}: the account or the strategy of another user has no items`, async t => {
