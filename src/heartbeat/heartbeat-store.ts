@@ -15,6 +15,11 @@ export interface LastHeartbeat {
   outcome: HeartbeatOutcome
 }
 
+interface LastRow {
+  sent_at: Date | null
+  outcome: HeartbeatOutcome | null
+}
+
 export interface MinuteClaim {
   /** Whether this replica sends the heartbeat of this minute. */
   claimed: boolean
@@ -29,7 +34,7 @@ export interface MinuteClaim {
  */
 export async function claimMinute(database: Database, instanceId: string): Promise<MinuteClaim> {
   const [row] = await database.run(
-    sql => sql<{ claimed: boolean; next_ms: number; sent_at: Date | null; outcome: HeartbeatOutcome | null }[]>`
+    sql => sql<(LastRow & { claimed: boolean; next_ms: number })[]>`
       with claimed as (
         update heartbeat set claimed_at = now(), claimed_by = ${instanceId}
         where is_only in (
@@ -45,8 +50,17 @@ export async function claimMinute(database: Database, instanceId: string): Promi
       from heartbeat`
   )
   if (!row) throw new Error('heartbeat has no row')
-  const last = row.sent_at && row.outcome ? { sentAt: row.sent_at, outcome: row.outcome } : null
-  return { claimed: row.claimed, nextMs: row.next_ms, last }
+  return { claimed: row.claimed, nextMs: row.next_ms, last: lastOf(row) }
+}
+
+/** Reads the last heartbeat of the cluster, and claims no minute; null before the first. @throws {DatabaseUnavailableError} */
+export async function lastHeartbeat(database: Database): Promise<LastHeartbeat | null> {
+  const [row] = await database.run(sql => sql<LastRow[]>`select sent_at, outcome from heartbeat`)
+  return row ? lastOf(row) : null
+}
+
+function lastOf({ sent_at: sentAt, outcome }: LastRow): LastHeartbeat | null {
+  return sentAt && outcome ? { sentAt, outcome } : null
 }
 
 /** Records the end of a request. @throws {DatabaseUnavailableError} */

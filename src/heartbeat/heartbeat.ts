@@ -7,7 +7,13 @@ import type { Log } from '../log/log.ts'
 import type { SchedulerHealth } from '../scheduler/status.ts'
 import { type UnhealthyReason, unhealthyReason } from './cluster-state.ts'
 import type { HeartbeatEnd } from './heartbeat-request.ts'
-import { claimMinute, type HeartbeatOutcome, type LastHeartbeat, recordHeartbeat } from './heartbeat-store.ts'
+import {
+  claimMinute,
+  type HeartbeatOutcome,
+  type LastHeartbeat,
+  lastHeartbeat,
+  recordHeartbeat
+} from './heartbeat-store.ts'
 
 /** The wait of a replica that may not send, and after a failed poll. */
 const RETRY_MS = 5 * SECOND
@@ -42,6 +48,7 @@ export class Heartbeat {
   readonly #now: () => number
   readonly #poller: Poller
   #last: LastHeartbeat | null = null
+  #latencyMs: number | null = null
   #startedAtMs: number | undefined
   #logged: HeartbeatOutcome = 'ok'
 
@@ -79,14 +86,17 @@ export class Heartbeat {
     return this.#last === null ? undefined : Math.max(0, this.#now() - this.#last.sentAt.getTime())
   }
 
-  /** Degraded while the receiver does not accept heartbeats, or none is sent; the age is that of the last one. */
+  /**
+   * Degraded while the receiver does not accept heartbeats, or none is sent; the age is that of the last one of the
+   * cluster, the latency that of the last statement.
+   */
   details(): CheckDetails {
     const code = this.#code()
     return {
       name: 'heartbeat',
       status: code === null ? 'ok' : 'degraded',
       code,
-      latency_ms: null,
+      latency_ms: this.#latencyMs,
       age_ms: this.ageMs ?? null,
       since: null
     }
@@ -100,10 +110,16 @@ export class Heartbeat {
 
   async #poll(signal: AbortSignal): Promise<number> {
     const { database, instanceId, maySend, scheduler } = this.#options
-    if (!maySend()) return RETRY_MS
+    const askedMs = performance.now()
+    if (!maySend()) {
+      this.#last = await lastHeartbeat(database)
+      this.#latencyMs = Math.round(performance.now() - askedMs)
+      return RETRY_MS
+    }
     const { claimed, nextMs, last } = await claimMinute(database, instanceId())
     this.#last = last
     const beganMs = performance.now()
+    this.#latencyMs = Math.round(beganMs - askedMs)
     if (claimed) {
       const reason = await unhealthyReason(database, scheduler())
       await this.#send(reason, signal)

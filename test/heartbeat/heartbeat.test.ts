@@ -95,6 +95,27 @@ t.test('a replica that may not send claims no minute', async t => {
   t.equal(server.received.length, 1)
 })
 
+t.test('a replica that may not send shows the last heartbeat of another one', async t => {
+  const { database, replica } = await setUp(t)
+  await earlyInMinute(database)
+  let now = Date.now()
+  const watching = replica('one', { maySend: () => false, now: () => now })
+  watching.start()
+  await watching.poll()
+  t.hasStrict(watching.details(), { status: 'ok', code: null, age_ms: null })
+  now += 4 * 60_000
+  t.hasStrict(watching.details(), { status: 'degraded', code: 'late' }, 'no replica sends')
+  await replica('two').poll()
+  await database.run(sql => sql`update heartbeat set sent_at = sent_at + interval '4 minutes'`)
+  await watching.poll()
+  t.hasStrict(watching.details(), { status: 'ok', code: null })
+  const { age_ms: ageMs, latency_ms: latencyMs } = watching.details()
+  t.ok(ageMs !== null && ageMs < 60_000, `age of the heartbeat of the other one: ${ageMs}`)
+  t.ok(latencyMs !== null && latencyMs >= 0, `latency of the reading: ${latencyMs}`)
+  const [row] = await database.run(sql => sql`select claimed_by from heartbeat`)
+  t.strictSame({ ...row }, { claimed_by: 'two' })
+})
+
 t.test('a cluster that is not healthy reports the first reason', async t => {
   const { database, replica, pass, server } = await setUp(t)
   const reported = async (health: Partial<SchedulerHealth> = {}) => {
