@@ -62,6 +62,7 @@ export class CommandPoller {
   #isPrepared = false
   #bot: string | undefined
   #state: (PollingState & { readMs: number }) | undefined
+  #latencyMs: number | null = null
   #loggedCode: string | undefined
 
   constructor(options: CommandPollerOptions) {
@@ -95,7 +96,7 @@ export class CommandPoller {
     return this.#options.presses.settled()
   }
 
-  /** The polling of the cluster; the age is that of Telegram's last answer. */
+  /** The polling of the cluster; the age is that of Telegram's last answer, the latency that of the last reading of the state. */
   details(): CheckDetails {
     const { errorCode = null, failingSince = null } = this.#state ?? {}
     const { pollAgeMs, readMs } = this.#state ?? { pollAgeMs: null, readMs: 0 }
@@ -105,7 +106,7 @@ export class CommandPoller {
       name: 'telegram_commands',
       status: code === null ? 'ok' : 'degraded',
       code,
-      latency_ms: null,
+      latency_ms: this.#latencyMs,
       age_ms: ageMs,
       since: errorCode === null ? null : (failingSince?.toISOString() ?? null)
     }
@@ -113,14 +114,15 @@ export class CommandPoller {
 
   async #poll(signal: AbortSignal): Promise<number | undefined> {
     const { store, instance, mayPoll } = this.#options
-    if (!mayPoll()) return this.#release()
+    if (!mayPoll()) return this.#watch()
     this.#isReady ??= store.register()
     await this.#isReady.catch((err: unknown) => {
       this.#isReady = undefined
       throw err
     })
+    const askedMs = performance.now()
     const { held, offset, failures, state } = await store.turn(instance())
-    this.#state = { ...state, readMs: performance.now() }
+    this.#setState(state, askedMs)
     // The name of the bot and the menu may have changed since this replica held the lease.
     if (!held || !this.#holds) this.#isPrepared = false
     this.#holds = held
@@ -201,6 +203,20 @@ export class CommandPoller {
     if (this.#loggedCode === undefined) return
     this.#options.log.info({ code: this.#loggedCode }, 'telegram commands polled again')
     this.#loggedCode = undefined
+  }
+
+  /** Reads the state of the cluster without the lease. */
+  async #watch(): Promise<undefined> {
+    await this.#release()
+    const askedMs = performance.now()
+    const state = await this.#options.store.state()
+    if (state) this.#setState(state, askedMs)
+  }
+
+  #setState(state: PollingState, askedMs: number): void {
+    const readMs = performance.now()
+    this.#state = { ...state, readMs }
+    this.#latencyMs = Math.round(readMs - askedMs)
   }
 
   async #release(): Promise<undefined> {

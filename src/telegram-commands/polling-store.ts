@@ -58,13 +58,16 @@ export interface Admission {
 }
 
 interface StateRow {
-  held: boolean
-  next_update_id: string | null
-  failures: number
   leased_by: string | null
   poll_age_ms: number | null
   error_code: string | null
   failing_since: Date | null
+}
+
+interface TurnRow extends StateRow {
+  held: boolean
+  next_update_id: string | null
+  failures: number
 }
 
 /**
@@ -94,7 +97,7 @@ export class PollingStore {
   /** Takes or renews the lease where it is free, and reads the state. @throws {DatabaseUnavailableError} */
   async turn(instance: string): Promise<Turn> {
     const [row] = await this.#database.run(
-      sql => sql<StateRow[]>`
+      sql => sql<TurnRow[]>`
         with held as (
           update telegram_polling set leased_by = ${instance}, lease_token = ${this.#token}::uuid,
             leased_until = now() + ${`${LEASE_MS} ms`}::interval
@@ -110,23 +113,26 @@ export class PollingStore {
         )
         select exists (select from held) as held, failures,
           case when last_update_at > now() - ${OFFSET_KEPT}::interval then next_update_id end as next_update_id,
-          case when ${isLeased(sql)} then leased_by end as leased_by,
-          (extract(epoch from now() - last_poll_at) * 1000)::float8 as poll_age_ms, error_code, failing_since
+          ${stateColumns(sql)}
         from telegram_polling where bot_id = ${this.#botId}`
     )
     if (!row) throw new Error('the bot was not registered')
-    const { held, failures, next_update_id, leased_by, poll_age_ms, error_code, failing_since } = row
+    const { held, failures, next_update_id } = row
+    const state = stateOf(row)
     return {
       held,
       offset: next_update_id === null ? undefined : Number(next_update_id),
       failures,
-      state: {
-        leasedBy: held ? instance : leased_by,
-        pollAgeMs: poll_age_ms === null ? null : Math.max(0, Math.round(poll_age_ms)),
-        errorCode: error_code,
-        failingSince: failing_since
-      }
+      state: held ? { ...state, leasedBy: instance } : state
     }
+  }
+
+  /** Reads the state without the lease; undefined before the first `register`. @throws {DatabaseUnavailableError} */
+  async state(): Promise<PollingState | undefined> {
+    const [row] = await this.#database.run(
+      sql => sql<StateRow[]>`select ${stateColumns(sql)} from telegram_polling where bot_id = ${this.#botId}`
+    )
+    return row && stateOf(row)
   }
 
   /** Records that Telegram answered. @throws {DatabaseUnavailableError} */
@@ -203,6 +209,20 @@ export class PollingStore {
 
   #isOwn(sql: Sql | TransactionSql) {
     return sql`bot_id = ${this.#botId} and lease_token = ${this.#token}::uuid`
+  }
+}
+
+function stateColumns(sql: Sql) {
+  return sql`case when ${isLeased(sql)} then leased_by end as leased_by,
+    (extract(epoch from now() - last_poll_at) * 1000)::float8 as poll_age_ms, error_code, failing_since`
+}
+
+function stateOf({ leased_by, poll_age_ms, error_code, failing_since }: StateRow): PollingState {
+  return {
+    leasedBy: leased_by,
+    pollAgeMs: poll_age_ms === null ? null : Math.max(0, Math.round(poll_age_ms)),
+    errorCode: error_code,
+    failingSince: failing_since
   }
 }
 

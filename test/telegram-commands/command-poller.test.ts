@@ -52,6 +52,33 @@ t.test('one of several replicas polls, and sets the menu in both languages', asy
   })
 })
 
+t.test('a replica that may no longer poll shows the polling of another one, without the lease', async t => {
+  const { bot, replica, database } = await commandService(t)
+  let isAllowed = true
+  const one = replica('one', { mayPoll: () => isAllowed })
+  one.start()
+  await bot.updates.waiting()
+  isAllowed = false
+  const answeredByOne = bot.updates.text('/help', ADA)
+  await until(
+    () => holder(database),
+    name => name === null
+  )
+  t.ok(bot.updates.unconfirmed.includes(answeredByOne), 'left for another replica')
+  await database.run(sql => sql`update telegram_polling set last_poll_at = now() - interval '3 minutes'`)
+  await until(
+    () => Promise.resolve(one.details()),
+    ({ code }) => code === 'no_poll'
+  )
+  replica('two').start()
+  await bot.updates.confirmed(answeredByOne)
+  await until(
+    () => Promise.resolve(one.details()),
+    ({ code, latency_ms: latencyMs }) => code === null && latencyMs !== null
+  )
+  t.equal(await holder(database), 'two')
+})
+
 t.test('another replica continues at once after an orderly end, and after the lease of a killed one', async t => {
   const { bot, replica, database, answers, pass } = await commandService(t)
   const one = replica('one')
