@@ -68,8 +68,13 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
     }
   }
   app.healthChecks.push(() => {
-    const { depth, depthAgeMs } = sender
-    return telegramDetails({ configured: token !== undefined, depth, depthAgeMs, latencyMs })
+    const { depth, depthAgeMs, depthLatencyMs } = sender
+    return telegramDetails({
+      configured: token !== undefined,
+      depth,
+      depthAgeMs,
+      latencyMs: latencyMs ?? depthLatencyMs
+    })
   })
   metrics.collect(async reading => {
     if (app.health.state.snapshot().migrated) reportOutbox(reading, 'telegram', await outboxDepth(db, 'telegram'))

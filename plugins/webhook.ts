@@ -2,7 +2,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
-import type { Metrics } from '../src/metrics/metrics.ts'
 import { countWebhookCall, reportOutbox } from '../src/notifications/metrics.ts'
 import { outboxDepth } from '../src/notifications/outbox.ts'
 import { OutboxSender } from '../src/notifications/outbox-sender.ts'
@@ -28,10 +27,17 @@ async function webhook(app: FastifyInstance, { config }: { config: Config }) {
   const { db, log, metrics } = app
   app.decorate('webhook', undefined)
   if (url === undefined) {
-    app.healthChecks.push(() => webhookDetails({ configured: false, depth: undefined }))
+    app.healthChecks.push(() =>
+      webhookDetails({ configured: false, depth: undefined, depthAgeMs: null, latencyMs: null })
+    )
     return
   }
-  const { send, disconnect } = lazyClient(config, url, metrics)
+  const count = countWebhookCall(metrics)
+  let latencyMs: number | null = null
+  const { send, disconnect } = lazyClient(config, url, call => {
+    latencyMs = Math.round(call.durationMs)
+    count(call)
+  })
   app.webhook = { send }
   const sender = new OutboxSender({
     database: db,
@@ -47,7 +53,10 @@ async function webhook(app: FastifyInstance, { config }: { config: Config }) {
   app.startUpSteps.webhook = async () => {
     await sender.start()
   }
-  app.healthChecks.push(() => webhookDetails({ configured: true, depth: sender.depth }))
+  app.healthChecks.push(() => {
+    const { depth, depthAgeMs, depthLatencyMs } = sender
+    return webhookDetails({ configured: true, depth, depthAgeMs, latencyMs: latencyMs ?? depthLatencyMs })
+  })
   metrics.collect(async reading => {
     if (app.health.state.snapshot().migrated) reportOutbox(reading, 'webhook', await outboxDepth(db, 'webhook'))
   })
@@ -58,7 +67,7 @@ async function webhook(app: FastifyInstance, { config }: { config: Config }) {
 }
 
 /** The client with its connections, created at the first call of `send`. */
-function lazyClient(config: Config, url: string, metrics: Metrics) {
+function lazyClient(config: Config, url: string, onCall: ReturnType<typeof countWebhookCall>) {
   let connected: ReturnType<typeof connect> | undefined
 
   async function connect() {
@@ -68,7 +77,6 @@ function lazyClient(config: Config, url: string, metrics: Metrics) {
     ])
     const dispatcher = createHttpAgent(config, { connections: 2 })
     const { ALERT_WEBHOOK_FORMAT: format, ALERT_WEBHOOK_SECRET: secret, SERVICE_NAME: service } = config
-    const onCall = countWebhookCall(metrics)
     return { dispatcher, client: new WebhookClient({ url, format, secret, service, dispatcher, onCall }) }
   }
 

@@ -96,6 +96,7 @@ export class OutboxSender {
   #closed = false
   #depth: OutboxDepth | undefined
   #measuredAtMs = Number.NEGATIVE_INFINITY
+  #depthLatencyMs: number | null = null
 
   constructor(options: OutboxSenderOptions) {
     this.#options = options
@@ -117,6 +118,11 @@ export class OutboxSender {
   /** Milliseconds since the state of the outbox was last read; null before. */
   get depthAgeMs(): number | null {
     return this.#depth === undefined ? null : Math.round(performance.now() - this.#measuredAtMs)
+  }
+
+  /** How long the last reading of the state of the outbox took, in milliseconds; null before. */
+  get depthLatencyMs(): number | null {
+    return this.#depthLatencyMs
   }
 
   /** Starts to send; call it when the schema exists. Idempotent. */
@@ -141,9 +147,11 @@ export class OutboxSender {
 
   /** Reads the state of the outbox. Never rejects: after a failure `depth` stays as it was. */
   async measure(): Promise<void> {
+    const askedMs = performance.now()
     try {
       this.#depth = await outboxDepth(this.#options.database, this.#options.destination)
       this.#measuredAtMs = performance.now()
+      this.#depthLatencyMs = Math.round(this.#measuredAtMs - askedMs)
     } catch (err) {
       this.#options.log.debug({ err }, 'outbox not measured')
     }

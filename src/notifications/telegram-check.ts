@@ -4,7 +4,8 @@ import type { OutboxDepth } from './outbox.ts'
 
 /**
  * Telegram by the state of the outbox of the cluster, whichever replica sends; the age is that of the oldest waiting
- * message, or of the reading when none waits. The latency is that of the last call of this replica. Without a bot the check is ok as long as no message waits: the replicas share the bot, so none sends it.
+ * message, or of the reading when none waits. The latency is that of the last call of this
+ * replica, or of that reading before the first call.
  */
 export function telegramDetails({
   configured,
@@ -16,11 +17,10 @@ export function telegramDetails({
   depth: OutboxDepth | undefined
   /** Since the outbox was read; null before. */
   depthAgeMs: number | null
-  /** Null before the first call. */
+  /** Null before the outbox was read. */
   latencyMs: number | null
 }): CheckDetails {
-  const waits = (depth?.waiting ?? 0) > 0
-  const code = depth?.failing ?? (!configured && waits ? 'no_sender' : null)
+  const code = depth?.failing ?? null
   return {
     name: 'telegram',
     status: code === null ? 'ok' : 'degraded',

@@ -4,22 +4,29 @@ import type { OutboxDepth } from './outbox.ts'
 
 /**
  * The webhook by the state of the outbox of the cluster, whichever replica sends; the age is that of the oldest message
- * that waits for it.
+ * that waits for it, or of the reading when none waits. The latency is that of the last call of this replica, or of that
+ * reading before the first call.
  */
 export function webhookDetails({
   configured,
-  depth
+  depth,
+  depthAgeMs,
+  latencyMs
 }: {
   configured: boolean
   depth: OutboxDepth | undefined
+  /** Since the outbox was read; null before. */
+  depthAgeMs: number | null
+  /** Null before the outbox was read. */
+  latencyMs: number | null
 }): CheckDetails {
   const failing = configured ? (depth?.failing ?? null) : null
   return {
     name: 'webhook',
     status: failing === null ? 'ok' : 'degraded',
     code: failing ?? (configured ? null : 'not_configured'),
-    latency_ms: null,
-    age_ms: depth && depth.waiting > 0 ? Math.round(depth.oldestSeconds * 1_000) : null,
+    latency_ms: latencyMs,
+    age_ms: depth && depth.waiting > 0 ? Math.round(depth.oldestSeconds * 1_000) : depthAgeMs,
     since: null
   }
 }

@@ -25,9 +25,4 @@ t.test('Telegram is degraded while messages fail, and ok without a configuration
     status: 'degraded',
     code: 'TELEGRAM_BLOCKED'
   })
-  t.hasStrict(telegramDetails({ configured: false, depth: { ...empty, waiting: 1, oldestSeconds: 1.5 } }), {
-    status: 'degraded',
-    code: 'no_sender',
-    age_ms: 1_500
-  })
 })

@@ -3,8 +3,11 @@ import type { FastifyPluginAsync } from 'fastify'
 import t from 'tap'
 import { startApp, untilStatus } from '../../support/app.ts'
 import { assertRows } from '../../support/assert-rows.ts'
+import { startBotApiServer } from '../../support/bot-api-server.ts'
 import { migratedDatabase } from '../../support/migrated-database.ts'
+import { until } from '../../support/replica.ts'
 import { Client, createUser } from '../../support/session.ts'
+import { startWebhookServer } from '../../support/webhook-server.ts'
 
 /** Paths that the router cannot decode, known ones among them. */
 const MALFORMED = [
@@ -170,6 +173,31 @@ t.test('an admin gets 404 for an unknown path and 405 for a wrong method', async
     assertRows(t, replicas, [{ instance: app.replicas.instanceId, draining: false }])
     t.match(replicas[0], { version: /^\d+\.\d+\.\d+$/, started_at: /Z$/, last_seen_at: /Z$/ })
   })
+})
+
+t.test('the checks of a service with a bot, a webhook and a heartbeat have latency, age and since', async t => {
+  const { url: databaseUrl } = await migratedDatabase(t)
+  const [bot, receiver] = [await startBotApiServer(), await startWebhookServer()]
+  t.teardown(() => Promise.all([bot.close(), receiver.close()]))
+  const { app, url } = await startApp(t, {
+    ...{ DATABASE_URL: databaseUrl, PROBE_PORT: 'off', HEARTBEAT_URL: `${receiver.url}/beat` },
+    ...{ TELEGRAM_BOT_TOKEN: bot.token, TELEGRAM_API_URL: bot.url, TELEGRAM_CHAT_ID: '-1001' },
+    ...{ ALERT_WEBHOOK_URL: `${receiver.url}/alerts`, ALERT_WEBHOOK_FORMAT: 'slack' }
+  })
+  await untilStatus(`${url}/health/startup`, 200)
+  const admin = new Client(url)
+  await admin.signIn('ops', await createUser(app, 'ops', { isAdmin: true }))
+  const names = ['telegram', 'webhook', 'telegram_commands', 'heartbeat']
+  const read = async () => {
+    const { answer } = await admin.send('GET', '/api/system/health/details')
+    const { checks } = answer as { checks: { name: string; latency_ms: unknown; age_ms: unknown; since: unknown }[] }
+    return checks.filter(({ name }) => names.includes(name))
+  }
+  const checks = await until(read, all =>
+    all.every(({ latency_ms, age_ms }) => typeof latency_ms === 'number' && typeof age_ms === 'number')
+  )
+  t.strictSame(new Set(checks.map(({ name }) => name)), new Set(names))
+  for (const { name, since } of checks) t.match(since, /Z$/, name)
 })
 
 t.test('an admin action is recorded when it is requested, and with its outcome', async t => {
