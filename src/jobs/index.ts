@@ -117,7 +117,7 @@ function bookJobs(services: JobServices): Job[] {
       maxRunMs: 5 * MINUTE,
       undone: [
         ...['failed', 'wallets_incomplete', 'wallets_behind', 'conflicts', 'refused', 'accounts_left_out'],
-        ...['fills_failed', 'fills_unreadable', 'fills_missed']
+        ...['fills_failed', 'fills_unreadable', 'fills_missed', 'openings_without_price']
       ],
       run: loaded(async () => {
         const { syncExchangeLedger } = await import('./sync-exchange-ledger.ts')

@@ -33,11 +33,11 @@ import {
 } from '../trading/fill-readings.ts'
 import { groupedBy } from '../trading/grouped.ts'
 import { rememberOldOrders } from '../trading/old-orders.ts'
-import { openingState, type PendingOpening, recordOpening } from '../trading/openings.ts'
 import { OrderStore, type PriceOf } from '../trading/order-store.ts'
-import { knownOrderIds, type UnknownOrder, unknownOrders, usedSymbols } from '../trading/unknown-orders.ts'
+import { knownOrderIds, type UnknownOrder, unknownOrders } from '../trading/unknown-orders.ts'
 import { readHoldings } from './account-holdings.ts'
 import { listOldOrders } from './list-old-orders.ts'
+import { openAccount } from './open-account.ts'
 import { type BookSymbols, SymbolFills } from './symbol-fills.ts'
 
 /** Accounts that are read at the same time. */
@@ -120,6 +120,8 @@ class FillsRun {
     /** Orders that may be recorded by the order-entry side. */
     orders_awaited: 0,
     openings: 0,
+    /** Accounts that held a position without any price: what they hold is read again. */
+    openings_without_price: 0,
     /** Markets of which a period is not listed any more. */
     fills_missed: 0,
     /** Markets with fills that cannot be read: they are read again from there. */
@@ -357,29 +359,15 @@ class FillsRun {
     return listed.get(exchangeSymbol) ?? null
   }
 
-  /** Records what was held at first, if it is known for one moment. */
   async #open(account: Account, readings: readonly FillReading[]): Promise<void> {
-    const pending = readings.filter((reading): reading is PendingOpening => reading.opening !== null)
-    if (pending.length === 0) return
-    const { accountId, exchange } = account
-    const pairs = new Map<string, Pair | null>()
-    const positions = pending.flatMap(({ opening }) => opening.positions)
-    const held = await this.#transaction(tx => usedSymbols(tx, { accountId, marketType: 'FUTURES' }))
-    for (const symbol of new Set([...positions.map(({ exchangeSymbol }) => exchangeSymbol), ...held.symbols])) {
-      pairs.set(symbol, await this.#pairOf(account, 'FUTURES', symbol))
-    }
-    const outcome = await this.#transaction(async tx => {
-      const state = await openingState(tx, accountId, pending)
-      if (state !== 'ready') return state
-      const opened = await recordOpening(tx, { accountId, exchange }, pending, symbol => pairs.get(symbol) ?? null)
-      return opened === null ? 'pending' : 'opened'
+    const outcome = await openAccount(account, readings, {
+      log: this.#context.log,
+      transaction: work => this.#transaction(work),
+      holdings: (...market) => this.#holdings(...market),
+      pairOf: (...symbol) => this.#pairOf(...symbol)
     })
     if (outcome === 'opened') this.counts.openings++
-    if (outcome !== 'disturbed') return
-    for (const { marketType } of pending) {
-      const holdings = await this.#holdings(account, marketType)
-      await this.#transaction(tx => recordHoldings(tx, accountId, marketType, holdings))
-    }
+    if (outcome === 'without_price') this.counts.openings_without_price++
   }
 
   #priceOf({ exchange }: Account): PriceOf {

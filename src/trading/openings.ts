@@ -54,6 +54,12 @@ export async function openingState(
 /** The pair of a symbol of perpetuals, as the exchange writes it; null when it is not known. */
 export type PairOfSymbol = (exchangeSymbol: string) => Pair | null
 
+/** Whether an opening was recorded, and the symbol that prevented it. */
+export interface RecordedOpening {
+  outcome: 'opened' | 'unknown_pair' | 'without_price'
+  symbol?: string
+}
+
 /**
  * Records what the account held when it was read first: one opening entry for each asset of each wallet, of the amount
  * held, and one opening position for what the exchange holds and the recorded executions of before do not explain. An empty
@@ -64,27 +70,30 @@ export type PairOfSymbol = (exchangeSymbol: string) => Pair | null
  * belongs to the strategy that has a position or an order of the symbol, otherwise to the account itself. What we have of a
  * position in excess of the exchange ends at its own entry price: what it realised is not known. Openings change no wallet.
  *
- * @returns the number of opening positions; null when base and quote of one of them are not known, and nothing was recorded
+ * @returns `unknown_pair` when base and quote of a position are not known, `without_price` when no price of it is: then
+ * nothing was recorded
  */
 export async function recordOpening(
   tx: TransactionSql,
   account: Pick<Account, 'accountId' | 'exchange'>,
   openings: readonly PendingOpening[],
   pairOfSymbol: PairOfSymbol
-): Promise<number | null> {
+): Promise<RecordedOpening> {
   const remainders: UntradedChange[] = []
   for (const { marketType, opening } of openings) {
     if (marketType !== 'FUTURES') continue
     for (const row of await positionsAt(tx, account.accountId, opening)) {
       const pair = pairOfSymbol(row.exchange_symbol)
-      if (pair === null) return null
-      remainders.push(...remaindersOf(row, pair, new Date(opening.until)))
+      if (pair === null) return { outcome: 'unknown_pair', symbol: row.symbol }
+      const changes = remaindersOf(row, pair, new Date(opening.until))
+      if (changes === null) return { outcome: 'without_price', symbol: row.symbol }
+      remainders.push(...changes)
     }
   }
   await bookUntraded(tx, account.accountId, remainders, { orderType: 'OPENING', tradeId: id => `${OPENING}${id}` })
   for (const one of openings) await recordEntries(tx, account, one)
   await recountBooks(tx, [account.accountId])
-  return remainders.length
+  return { outcome: 'opened' }
 }
 
 async function recordEntries(
@@ -170,22 +179,27 @@ async function positionsAt(tx: TransactionSql, accountId: string, opening: Holdi
 /**
  * What changes our positions into those of the exchange. Positions in excess end at their own entry price, the largest
  * first: none of them crosses zero, and nothing is realised. What remains is opened at the price of the exchange.
+ *
+ * @returns null when the price of one of them is not known: at an invented one, the position would have an invented PnL
  */
-function remaindersOf(row: PositionRow, pair: Pair, at: Date): UntradedChange[] {
+function remaindersOf(row: PositionRow, pair: Pair, at: Date): UntradedChange[] | null {
   const { symbol, exchange_symbol: exchangeSymbol, position_side: positionSide, holders } = row
   const of = { symbol, exchangeSymbol, positionSide, pair, at }
   const ours = holders.reduce((sum, { quantity }) => sum.plus(quantity), new Exact(0))
   const { ended, rest } =
     row.theirs === null ? allEnded(holders) : endedHoldings(holders, new Exact(row.theirs).minus(ours))
-  const remainders = ended.map(({ holder, quantity }): UntradedChange => {
-    const price = holder.entry_price ?? '0'
-    return { ...of, quantity: quantity.toFixed(), price, isMarkPrice: false, strategyAccountId: holder.id }
-  })
+  const remainders: UntradedChange[] = []
+  const listed = { price: row.entry_price ?? row.mark_price, isMarkPrice: row.entry_price === null }
+  for (const { holder, quantity } of ended) {
+    // A position that was closed since has no entry price any more.
+    const own = holder.entry_price === null ? listed : { price: holder.entry_price, isMarkPrice: false }
+    if (own.price === null) return null
+    remainders.push({ ...of, ...own, price: own.price, quantity: quantity.toFixed(), strategyAccountId: holder.id })
+  }
   if (rest.eq(0)) return remainders
-  const price = row.entry_price ?? row.mark_price ?? holders[0]?.entry_price ?? '0'
-  const isMarkPrice = row.entry_price === null && row.mark_price !== null
+  if (listed.price === null) return null
   const strategyAccountId = holders.find(({ id }) => id !== null)?.id ?? row.ordered_by
-  return [...remainders, { ...of, quantity: rest.toFixed(), price, isMarkPrice, strategyAccountId }]
+  return [...remainders, { ...of, ...listed, price: listed.price, quantity: rest.toFixed(), strategyAccountId }]
 }
 
 /** Where the exchange has no position, ours end even if they add up to zero. */

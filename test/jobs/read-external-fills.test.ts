@@ -7,6 +7,7 @@ import { syncExchangeLedger } from '../../src/jobs/sync-exchange-ledger.ts'
 import { assertRows } from '../support/assert-rows.ts'
 import { assertTexts } from '../support/assert-texts.ts'
 import { fillsBench, open } from '../support/fills-bench.ts'
+import { undoneBy } from '../support/jobs.ts'
 import { changingRows } from '../support/simulated-exchange/edits.ts'
 import { insertOrder, testContext, tradingDatabase } from '../support/trading.ts'
 
@@ -146,6 +147,73 @@ for (const name of PERPETUALS) {
     await open(bench)
     assertRows(t, await bench.positions(), [{ quantity: '-3', entry: '77.5' }])
     assertRows(t, await bench.orders(), [{ type: 'OPENING', is_mark_price: true }])
+  })
+
+  test('an opening position without any price is not booked before it has one', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    bench.exchange.setPosition(bench.account, { symbol: bench.symbol, quantity: '2', entryPrice: '0' })
+    bench.exchange.setPrice('FUTURES', bench.symbol, '0')
+    await bench.readFills()
+    bench.pass(5 * MINUTE)
+    const result = await bench.readFills()
+    t.hasStrict(result, { openings: 0, openings_without_price: 1, fills_failed: 0 })
+    t.strictSame(undoneBy('sync_exchange_ledger', result), { openings_without_price: 1 }, 'the run is partial')
+    const written = [await bench.orders(), await bench.positions(), await bench.entries()]
+    t.strictSame(
+      written.map(({ length }) => length),
+      [0, 0, 0]
+    )
+    bench.exchange.setPosition(bench.account, { symbol: bench.symbol, quantity: '2', entryPrice: '60' })
+    bench.pass(5 * MINUTE)
+    t.hasStrict(
+      await bench.readFills(),
+      { openings: 0, openings_without_price: 1 },
+      'the reading of before has no price'
+    )
+    bench.pass(5 * MINUTE)
+    t.hasStrict(await bench.readFills(), { openings: 1, openings_without_price: 0 })
+    assertRows(t, await bench.positions(), [{ owned: false, quantity: '2', entry: '60' }])
+    assertRows(t, await bench.orders(), [{ type: 'OPENING', average: '60', is_mark_price: false }])
+  })
+
+  test('an opening position has no price of our own position', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    const own = await bench.placeOwn({ quantity: '1', price: '100' })
+    bench.exchange.fill(own, { price: '100' })
+    await bench.updateOrders()
+    bench.pass(HOUR)
+    bench.exchange.setPosition(bench.account, { symbol: bench.symbol, quantity: '3', entryPrice: '0' })
+    bench.exchange.setPrice('FUTURES', bench.symbol, '0')
+    await bench.readFills()
+    bench.pass(5 * MINUTE)
+    await bench.updateOrders()
+    t.hasStrict(await bench.readFills(), { openings: 0, openings_without_price: 1 })
+    assertRows(t, await bench.positions(), [{ owned: true, quantity: '1', entry: '100' }])
+  })
+
+  test('a position in excess that was closed since the reading does not end at a price of zero', async t => {
+    const bench = await setUp(t, name, 'FUTURES')
+    const bought = await bench.placeOwn({ quantity: '1', price: '100' })
+    bench.exchange.fill(bought, { price: '100' })
+    await bench.updateOrders()
+    bench.pass(HOUR)
+    bench.account.positions = []
+    await bench.readFills()
+    bench.pass(MINUTE)
+    const sold = await bench.placeOwn({ side: 'SELL', quantity: '1', price: '90' })
+    bench.exchange.fill(sold, { price: '90' })
+    bench.pass(5 * MINUTE)
+    await bench.updateOrders()
+    t.hasStrict(await bench.readFills(), { openings: 0, openings_without_price: 1 })
+    bench.pass(5 * MINUTE)
+    await bench.updateOrders()
+    t.hasStrict(await bench.readFills(), { openings: 1, openings_without_price: 0 })
+    assertRows(t, await bench.positions(), [{ owned: true, quantity: '-1', entry: '90', realized: '-10' }])
+    assertRows(t, await bench.orders(), [
+      { type: bought.type, average: '100' },
+      { type: sold.type, average: '90' },
+      { type: 'OPENING', average: '90' }
+    ])
   })
 
   test('the opening is what the recorded executions do not explain, and belongs to the strategy of the symbol', async t => {
