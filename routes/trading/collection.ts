@@ -72,6 +72,7 @@ async function sendCsv({ server, method, raw, language }: FastifyRequest, reply:
   const first = await server.tradingReader.page(reading, limit ?? STREAM_PAGE)
   reply.code(200).type('text/csv; charset=utf-8; header=present')
   reply.header('content-disposition', `attachment; filename="${collection.name}.csv"`)
+  reply.header('as-of', first.asOf)
   if (limit !== undefined && first.next !== null) reply.header('next-before', first.next)
   if (limit !== undefined) return reply.send(headerOf(collection) + linesOf(collection, first))
   // A HEAD request would read all items to throw them away.

@@ -4,8 +4,8 @@
 export type Value = string | number | boolean | null | object
 
 const NUMBER = /^-?\d+(?:\.\d+)?$/
-/** A spreadsheet reads a cell that begins with one of these as a formula. */
-const FORMULA = /^[=+\-@\t\r]/
+/** A spreadsheet reads a cell that begins with one of these, also in full width, as a formula. */
+const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/
 const QUOTED = /[",\r\n]/
 
 /** A line of CSV (RFC 4180), with its end. */

@@ -164,6 +164,8 @@ for (const name of names) {
     t.equal(csv.status, 200)
     t.equal(csv.headers.get('content-type'), 'text/csv; charset=utf-8; header=present')
     t.equal(csv.headers.get('content-disposition'), `attachment; filename="${name}.csv"`)
+    const asOf = csv.headers.get('as-of') ?? ''
+    t.ok(Date.parse(asOf) >= Date.parse(answer.as_of), `the time of the first page: ${asOf}`)
     const [header = [], ...rows] = parseCsv(csv.text)
     t.strictSame(header, Object.keys(answer.items[0] ?? {}))
     const cell = (value: unknown) =>

@@ -22,6 +22,11 @@ t.test('a text that a spreadsheet reads as a formula begins with an apostrophe, 
     ['@SUM(A1)', "'@SUM(A1)"],
     ['\t=1', "'\t=1"],
     ['\r=1', `"'\r=1"`],
+    ['\n=1', `"'\n=1"`],
+    ['＝1+1', "'＝1+1"],
+    ['＋1', "'＋1"],
+    ['－1', "'－1"],
+    ['＠SUM(A1)', "'＠SUM(A1)"],
     ['=HYPERLINK("x","y")', `"'=HYPERLINK(""x"",""y"")"`],
     ['-', "'-"],
     ['-1.', "'-1."]
@@ -40,7 +45,7 @@ t.test('what a parser of RFC 4180 reads is what was written', async t => {
     fc.property(lines, rows => {
       const read = parseCsv(rows.map(csvLine).join(''))
       t.strictSame(
-        read.map(row => row.map(cell => cell.replace(/^'(?=[=+\-@\t\r])/, ''))),
+        read.map(row => row.map(cell => cell.replace(/^'(?=[=+\-@\t\r\n])/, ''))),
         rows.map(row => row.map(cell => (cell === null ? '' : String(cell))))
       )
     }),
