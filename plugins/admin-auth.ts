@@ -204,7 +204,7 @@ async function auditRefusal(request: FastifyRequest, { statusCode }: FastifyRepl
   const isOfCaller = request.caller !== undefined && !request.audit && REFUSED_OF_CALLERS.has(statusCode)
   const isOfToken = code === 'TOO_MANY_ATTEMPTS' && bearerOf(request.raw.rawHeaders) !== undefined
   if (code === undefined || !(REFUSED.has(code) || isOfCaller || isOfToken)) return
-  const actor = request.identity?.name
+  const actor = request.identity?.name ?? request.outsideToken
   const action = `${method} ${routeOptions.url ?? 'unknown path'}`
   request.server.auth.refusals.record({ code, status: statusCode, actor, address, action, requestId })
 }

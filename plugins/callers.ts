@@ -32,6 +32,8 @@ declare module 'fastify' {
     readonly identity: Identity | undefined
     /** The part of `identity` that `identify` sets. */
     tokenIdentity: Identity | undefined
+    /** The name of a valid token that is rejected because the client is outside of its networks; for the audit only. */
+    outsideToken: string | undefined
   }
 }
 
@@ -44,6 +46,7 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 async function callers(api: FastifyInstance) {
   api.decorateRequest('caller')
   api.decorateRequest('tokenIdentity')
+  api.decorateRequest('outsideToken')
   api.decorateRequest('identity', {
     getter(this: FastifyRequest) {
       return this.tokenIdentity ?? sessionIdentity(this.session)
@@ -74,9 +77,15 @@ function sessionIdentity(session: StoredSession | null): Identity | undefined {
  * @throws {DatabaseUnavailableError} unless the route answers without the database, and this replica knows the token
  */
 async function identify(request: FastifyRequest): Promise<Identity> {
-  const { server, raw, clientAddress, routeOptions } = request
+  const { server, raw, clientAddress: address, routeOptions } = request
   const token = bearerOf(raw.rawHeaders)
-  if (token !== undefined) request.tokenIdentity = await server.auth.tokens.authenticate(token, clientAddress)
+  if (token !== undefined) {
+    const isCertain = request.isAddressCertain && !request.hasIgnoredForwarding
+    const onOutside = (name: string) => {
+      request.outsideToken = name
+    }
+    request.tokenIdentity = await server.auth.tokens.authenticate(token, { address, isCertain, onOutside })
+  }
   const { identity } = request
   if (!identity) throw unauthenticated()
   if (identity.unverified && !routeOptions.config?.answersWithoutDatabase) throw identity.unverified

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { clientAddress } from '../src/client-address.ts'
+import { clientAddress, parseAddress } from '../src/client-address.ts'
 import { holdsUnstorableText } from '../src/database/unstorable-text.ts'
 import { hasDuplicateKeys } from '../src/duplicate-keys.ts'
 import { invalidField } from '../src/errors.ts'
@@ -13,6 +13,8 @@ declare module 'fastify' {
     readonly language: Language
     /** The address of the client, in the one spelling of `parseAddress`: the only one to be used. */
     readonly clientAddress: string
+    /** Whether `clientAddress` is the last hop: false when that is no address, and a hop before it is used instead. */
+    readonly isAddressCertain: boolean
   }
 }
 
@@ -31,7 +33,12 @@ async function request(api: FastifyInstance) {
 
   api.decorateRequest('clientAddress', {
     getter(this: FastifyRequest) {
-      return clientAddress(this.ips ?? [this.socket.remoteAddress])
+      return clientAddress(hopsOf(this))
+    }
+  })
+  api.decorateRequest('isAddressCertain', {
+    getter(this: FastifyRequest) {
+      return parseAddress(hopsOf(this).at(-1)) !== undefined
     }
   })
 
@@ -75,6 +82,11 @@ async function request(api: FastifyInstance) {
       done(err, value)
     })
   })
+}
+
+/** The address of the connection first, then those that trusted proxies report. */
+function hopsOf({ ips, socket }: FastifyRequest): (string | undefined)[] {
+  return ips ?? [socket.remoteAddress]
 }
 
 export default fp(request, { name: 'request', fastify: '5.x', dependencies: ['metrics'] })

@@ -37,6 +37,15 @@ interface KnownToken {
   networks: string | null
 }
 
+/** Who sends a token. */
+interface TokenClient {
+  address: string
+  /** Whether the address is that of the client, not of a proxy before which there may be many. */
+  isCertain: boolean
+  /** Gets the name of a valid token that is rejected because the client is outside of its networks. */
+  onOutside?: (name: string) => void
+}
+
 /**
  * Verifies the tokens of scripts in the database, with each request. A valid token is accepted from a network that has to
  * wait, too: it has 256 random bits, so that the waits protect the database, and no client can lock out another.
@@ -58,34 +67,34 @@ export class TokenSignIn {
 
   /**
    * Returns who a token is. A malformed, unknown, ended or revoked token, that of a disabled user, and a client outside of
-   * its networks take the same time and have the same error. While the database cannot be used, a token that this replica
+   * its networks, or without a certain address, take the same time and have the same error. While the database cannot be used, a token that this replica
    * read in the last five minutes is as it was, with the reason in `unverified`: only routes that answer without the
    * database may use it.
    * @param token as the client sent it; any text
    * @throws {ServiceError} UNAUTHENTICATED, TOO_MANY_ATTEMPTS (with Retry-After), OVERLOADED
    * @throws {DatabaseUnavailableError}
    */
-  async authenticate(token: string, address: string): Promise<Identity> {
+  async authenticate(token: string, client: TokenClient): Promise<Identity> {
     const hash = tokenHash(token)
-    const key = hash.toString('hex')
-    const known = this.#known.get(key)
-    const identity = known
-      ? await this.#verifyKnown(hash, known, address)
-      : await this.#laneOf(address)(() => this.#verify(hash, address))
-    if (!identity) throw await this.#rejection(address)
+    const known = this.#known.get(hash.toString('hex'))
+    const verify = () => (known ? this.#verifyKnown(hash, known, client) : this.#verify(hash, client))
+    // A token that leaked is known, too, while its owner uses it.
+    const isInLane = !known || !isAllowed(client, known.networks)
+    const identity = isInLane ? await this.#laneOf(client.address)(verify) : await verify()
+    if (!identity) throw await this.#rejection(client.address)
     return identity
   }
 
-  async #verifyKnown(hash: Buffer, known: KnownToken, address: string): Promise<Identity | undefined> {
+  async #verifyKnown(hash: Buffer, known: KnownToken, client: TokenClient): Promise<Identity | undefined> {
     try {
-      return await this.#verify(hash, address)
+      return await this.#verify(hash, client)
     } catch (err) {
       if (!(err instanceof DatabaseUnavailableError) || Date.parse(known.identity.expiresAt) <= Date.now()) throw err
-      return isAllowed(address, known.networks) ? { ...known.identity, unverified: err } : undefined
+      return isAllowed(client, known.networks) ? { ...known.identity, unverified: err } : undefined
     }
   }
 
-  async #verify(hash: Buffer, address: string): Promise<Identity | undefined> {
+  async #verify(hash: Buffer, client: TokenClient): Promise<Identity | undefined> {
     const key = hash.toString('hex')
     const token = await readToken(this.#database, hash)
     if (!token) {
@@ -102,8 +111,11 @@ export class TokenSignIn {
       user,
       expiresAt: expiresAt.toISOString()
     }
+    if (!isAllowed(client, networks)) {
+      client.onOutside?.(identity.name)
+      return undefined
+    }
     this.#known.set(key, { identity, networks })
-    if (!isAllowed(address, networks)) return undefined
     if (isStale) await recordUse(this.#database, hash)
     return identity
   }
@@ -147,8 +159,8 @@ function lane({ atOnce, waiting }: { atOnce: number; waiting: number }) {
   }
 }
 
-function isAllowed(address: string, networks: string | null): boolean {
-  return networks === null || isInNetworks(address, networks)
+function isAllowed({ address, isCertain }: TokenClient, networks: string | null): boolean {
+  return networks === null || (isCertain && isInNetworks(address, networks))
 }
 
 function tooManyAttempts(waitSeconds: number): ServiceError {

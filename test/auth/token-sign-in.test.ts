@@ -23,7 +23,11 @@ async function setUp(t: Test, knownMs?: number) {
     }
   }
   const tokens = new TokenSignIn({ database, limits, ...(knownMs !== undefined && { knownMs }) })
-  return { database, counted, authenticate: (address = ADDRESS) => tokens.authenticate(created.token, address) }
+  const outside: string[] = []
+  const send = (token: string, address: string, isCertain = true) =>
+    tokens.authenticate(token, { address, isCertain, onOutside: name => outside.push(name) })
+  const authenticate = (address = ADDRESS, isCertain = true) => send(created.token, address, isCertain)
+  return { database, counted, outside, send, authenticate }
 }
 
 t.test('while the database is unavailable, a token that was read before is returned, with the reason', async t => {
@@ -56,4 +60,28 @@ t.test('a token that ended is not known any more', async t => {
   t.strictSame(counted, [ADDRESS])
   await database.close(0)
   await t.rejects(authenticate(), { code: 'database_unreachable' })
+})
+
+t.test('a token from another network, or from an uncertain address, is rejected and its name is reported', async t => {
+  const { counted, outside, authenticate } = await setUp(t)
+  await t.rejects(authenticate('198.51.100.1'), { code: 'UNAUTHENTICATED' })
+  await t.rejects(authenticate(ADDRESS, false), { code: 'UNAUTHENTICATED' })
+  t.strictSame(outside, ['token:ci', 'token:ci'])
+  t.strictSame(counted, ['198.51.100.1', ADDRESS])
+})
+
+t.test('a token that was read outside of its networks alone is not known', async t => {
+  const { database, authenticate } = await setUp(t)
+  await t.rejects(authenticate('198.51.100.1'), { code: 'UNAUTHENTICATED' })
+  await database.close(0)
+  await t.rejects(authenticate(), { code: 'database_unreachable' })
+})
+
+t.test('outside of its networks, a known token waits with the unknown ones', async t => {
+  const { send, authenticate } = await setUp(t)
+  await authenticate()
+  const flood = Array.from({ length: 64 }, (_, i) => send(`th_${i}`, `198.51.100.${i}`).catch(err => err.code))
+  await t.rejects(authenticate('203.0.113.1'), { code: 'OVERLOADED' })
+  t.equal((await authenticate()).name, 'token:ci', 'in its networks it does not wait')
+  t.strictSame(new Set(await Promise.all(flood)), new Set(['UNAUTHENTICATED']))
 })

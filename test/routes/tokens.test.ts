@@ -182,6 +182,24 @@ t.test('a token is accepted from its networks alone', async t => {
   t.strictSame(await statuses(['192.0.3.1', '10.1.2.4', '2001:db9::1', '172.32.0.1', 'unknown']), Array(5).fill(401))
 })
 
+t.test('a token with networks is rejected while the address of the client is not certain', async t => {
+  const networks = '127.0.0.0/8,192.0.2.0/24'
+  const bound = await tokenOf(app, { name: 'bound-to-proxy', role: 'viewer', networks })
+  const free = await tokenOf(app, { name: 'free', role: 'viewer' })
+  const withoutProxy = await startApp(t, { DATABASE_URL, PROBE_PORT: 'off' })
+  await untilStatus(`${withoutProxy.url}/health/startup`, 200)
+  const direct = async (headers: Record<string, string>) => {
+    const options = { headers: { authorization: `Bearer ${bound}`, ...headers } }
+    return (await fetch(`${withoutProxy.url}/api/system/cache-stats`, options)).status
+  }
+  t.equal((await bearer(bound)).status, 200)
+  t.equal((await bearer(bound, { from: 'unknown' })).status, 401, 'the proxy does not know the address')
+  t.equal((await bearer(free, { from: 'unknown' })).status, 200, 'a token without networks')
+  t.equal(await direct({}), 200)
+  t.equal(await direct({ 'x-forwarded-for': '192.0.2.1' }), 401, 'the address is that of a proxy')
+  t.equal((await bearer(free, {}, withoutProxy.url)).status, 200, 'a token without networks')
+})
+
 t.test('a token ends with its user, does no more than its user, and waits for a due password', async t => {
   await createUser(app, 'eve', { role: 'admin' })
   await createUser(app, 'admin-2', { role: 'admin' })
@@ -252,6 +270,8 @@ t.test('actions and rejections of a token are audited with its name', async t =>
   await bearer(token, clear('{"type":"price"}'))
   await bearer(token, clear('{"nothing":1}'))
   await bearer(reader, clear('{}'))
+  const elsewhere = await tokenOf(app, { name: 'audited-elsewhere', role: 'admin', networks: '10.0.0.0/8' })
+  await assertRefused(t, bearer(elsewhere, clear('{}')), 'a token from another network')
   const from = freshAddress()
   await bearer('th_nothing', { from })
   const { answer } = await bearer(token, { path: `/api/system/audit-log?actor=token%3Aaudited` })
@@ -267,6 +287,7 @@ t.test('actions and rejections of a token are audited with its name', async t =>
   )
   assertRows(t, rows, [
     { actor: 'token:audited', action: 'POST /api/system/cache-clear', code: 'VALIDATION_FAILED' },
+    { actor: 'token:audited-elsewhere', action: 'POST /api/system/cache-clear', code: 'UNAUTHENTICATED' },
     { actor: 'token:audited-reader', action: 'POST /api/system/cache-clear', code: 'FORBIDDEN' },
     { actor: null, action: 'unauthenticated', code: 'UNAUTHENTICATED' }
   ])
