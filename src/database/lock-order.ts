@@ -14,7 +14,8 @@
  * - Among the tables of users, accounts and trading, owners come before what they own.
  * - `outbox` and `audit_log` come last: their rows are written in the same transaction as the change that they report. An insert into
  *   `audit_log` alone may come earlier, where it keeps a lock that others want from being held longer: its key is a new
- *   number, so that it waits for nothing and nothing waits for it.
+ *   number, so that it waits for nothing and nothing waits for it. The same holds for an insert into `orders` without
+ *   `exchange_order_id`: the orders of an adjustment depend on the positions, which are locked first.
  * - The commit of a transaction with a NOTIFY takes one more lock, after all others.
  * - Migrations lock whole tables in the order of their statements. A deadlock with a replica of the version before, during
  *   a roll-out, is repeated like every other deadlock.

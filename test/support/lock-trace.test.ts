@@ -28,6 +28,8 @@ for (const [statement, locks] of [
   ['update accounts set x = 1', [waits('accounts')]],
   ['insert into outbox (a) values (1) on conflict (a) do update set a = 2', [waits('outbox')]],
   ['insert into audit_log (a) values (1)', []],
+  ['insert into orders (account_id, status) select a, b from c', [{ table: 'orders', waits: false }]],
+  ['insert into orders (account_id,\n exchange_order_id) values (1, 2)', [waits('orders')]],
   ['update audit_log a set x = 1', [waits('audit_log')]],
   ['lock table users in share row exclusive mode', [waits('users')]],
   ['select a from orders where b in (select c from accounts) order by a\n for no key update', [waits('orders')]],

@@ -19,7 +19,7 @@ const steps = new Map<string, number>([
 /** A table of which a statement locks rows. */
 export interface Lock {
   table: string
-  /** False for `skip locked`: such a lock is held, but never waited for. */
+  /** False for `skip locked`, and for inserts without a wait: such a lock is held, but never waited for. */
   waits: boolean
 }
 
@@ -63,6 +63,9 @@ const TOKEN = new RegExp(
   'g'
 )
 
+/** An insert whose only key is a new number. */
+const INSERT_WITHOUT_WAIT = /^insert into orders \((?![^)]*\bexchange_order_id\b)/
+
 /**
  * The tables of LOCK_ORDER that a statement locks, those of foreign keys excepted. An insert into `audit_log` is not
  * one of them: it waits for no lock, and no statement waits for it.
@@ -72,14 +75,15 @@ export function locksOf(statement: string): Lock[] {
   const text = statement.replaceAll(/\s+/g, ' ')
   /** The table that is read at each depth of parentheses. */
   const read: (string | undefined)[] = [undefined]
-  for (const { 0: token, groups = {} } of text.matchAll(TOKEN)) {
+  for (const { 0: token, index, groups = {} } of text.matchAll(TOKEN)) {
     if (groups.open) read.push(undefined)
     else if (groups.close) read.pop()
     else if (groups.called) {
       locks.push(...[FUNCTIONS[groups.called] ?? []].flat())
       read.push(undefined)
     } else if (groups.from) read[read.length - 1] = groups.from
-    else if (groups.written && token !== 'insert into audit_log') locks.push({ table: groups.written, waits: true })
+    else if (groups.written && token !== 'insert into audit_log')
+      locks.push({ table: groups.written, waits: !INSERT_WITHOUT_WAIT.test(text.slice(index)) })
     else if (token.startsWith('for ')) {
       const table = groups.of ?? read.at(-1)
       if (table !== undefined) locks.push({ table, waits: groups.skip === undefined })
