@@ -7,6 +7,7 @@ import { Accounts } from '../../src/accounts/accounts.ts'
 import { KeyRing } from '../../src/accounts/key-ring.ts'
 import { AuditLog } from '../../src/auth/audit-log.ts'
 import { Passwords } from '../../src/auth/passwords.ts'
+import { createToken, revokeToken } from '../../src/auth/token-table.ts'
 import { Users } from '../../src/auth/users.ts'
 import { Database } from '../../src/database/database.ts'
 import { captureLog, untilStatus } from './app.ts'
@@ -17,6 +18,8 @@ import { until } from './replica.ts'
 import { type Service, startService } from './service.ts'
 import { Client } from './session.ts'
 import { TradingLoad } from './trading-load.ts'
+import { privateChat } from './update-queue.ts'
+import { startWebhookServer } from './webhook-server.ts'
 
 const NAMES = ['one', 'two', 'three']
 /** Triggers of one job that are sent at the same time, over all replicas, unless a test sets it. */
@@ -37,6 +40,20 @@ export const CLUSTER_JOBS: Readonly<Record<string, string>> = {
 }
 const KEYS = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')]
 
+/** Commands of the operator in Telegram. Those that change something are confirmed. */
+const BOT_COMMANDS = [
+  '/run housekeeping',
+  '/status',
+  '/pause send_daily_summary',
+  '/stop 1m a test',
+  '/start',
+  '/daily',
+  '/resume send_daily_summary',
+  '/books'
+]
+/** At most 20 commands and buttons of a chat are handled in a minute. */
+const BETWEEN_COMMANDS_MS = 6_500
+
 /** A sign-in with a wrong password. */
 const REFUSED = 'refused login'
 
@@ -49,6 +66,7 @@ export interface Cluster {
   replicas: (Service & { name: string; admin: Client })[]
   database: Database
   trading: TradingLoad
+  bot: Awaited<ReturnType<typeof startBotApiServer>>
   environment: Record<string, string>
   /** Warnings and errors of the replicas, each kind once per replica with its count. */
   complaints(): { instance: string; line: string }[]
@@ -71,11 +89,16 @@ async function openBooks(sql: postgres.Sql): Promise<void> {
     on conflict (account_id, wallet) do update set read_until = excluded.read_until`
 }
 
-/** Three replicas with all jobs, accounts on every exchange, a bot, and an admin who is signed in on each. */
+/**
+ * Three replicas with all jobs, accounts on every exchange, a bot, a receiver of heartbeats, and an admin who is signed in
+ * on each.
+ */
 export async function startCluster(t: Test, { url, directUrl }: { url: string; directUrl: string }): Promise<Cluster> {
   const trading = await TradingLoad.start(t)
   const bot = await startBotApiServer({ chats: [CHAT] })
   t.teardown(() => bot.close())
+  const heartbeats = await startWebhookServer()
+  t.teardown(() => heartbeats.close())
   const environment = {
     DATABASE_URL: url,
     ENCRYPTION_KEY: KEYS.join(),
@@ -84,6 +107,7 @@ export async function startCluster(t: Test, { url, directUrl }: { url: string; d
     TELEGRAM_API_URL: bot.url,
     TELEGRAM_BOT_TOKEN: bot.token,
     TELEGRAM_CHAT_ID: CHAT,
+    HEARTBEAT_URL: `${heartbeats.url}/heartbeat`,
     ...trading.urls
   }
   const services = await Promise.all(
@@ -109,13 +133,17 @@ export async function startCluster(t: Test, { url, directUrl }: { url: string; d
   const replicas = await Promise.all(
     services.map(async (service, i) => {
       const admin = new Client(service.main)
-      const { status } = await admin.signIn('ada', PASSWORD)
+      // Three replicas that start at the same time on a small machine may shed load for a short time.
+      const { status } = await until(
+        () => admin.signIn('ada', PASSWORD),
+        ({ status }) => status !== 503
+      )
       if (status !== 200) throw new Error(`the admin was not signed in: ${status}`)
       return { ...service, name: NAMES[i] ?? '', admin }
     })
   )
   return {
-    ...{ url, sql, replicas, database, trading, environment },
+    ...{ url, sql, replicas, database, trading, bot, environment },
     complaints: () =>
       replicas.flatMap(({ name, log }) => {
         const counts = new Map<string, number>()
@@ -179,21 +207,33 @@ export class Answers {
 /**
  * All actions of admins, the operator and the scheduler, at the same time. Each job runs at least once, one of them by
  * its schedule, and no run is unfinished at the end.
- * @param durationMs no activity begins after this time
+ * @param durationMs no activity begins after this time and `isEnough`
  * @param wave triggers of one job that are sent at the same time. Default 60
+ * @param isEnough called after `durationMs`, until it returns true
  */
-export async function load(cluster: Cluster, durationMs: number, wave = WAVE): Promise<Answers> {
+export async function load(
+  cluster: Cluster,
+  durationMs: number,
+  wave = WAVE,
+  isEnough: (answers: Answers) => Promise<boolean> = async () => true
+): Promise<Answers> {
   const answers = new Answers()
-  const endMs = performance.now() + durationMs
+  let isOver = false
+  const end = async () => {
+    await sleep(durationMs)
+    while (!(await isEnough(answers))) await sleep(1_000)
+    isOver = true
+  }
   /** Repeats an activity. The first failure ends it and is recorded. */
   const repeat = async (activity: string, work: (round: number) => Promise<unknown>) => {
     try {
-      for (let round = 0; performance.now() < endMs; round++) await work(round)
+      for (let round = 0; !isOver; round++) await work(round)
     } catch (err) {
       answers.failures.push(`${activity}: ${err}`)
     }
   }
   await Promise.all([
+    end(),
     ...Object.keys(CLUSTER_JOBS).map((job_type, i) => {
       const body = { job_type, wait: false }
       return answers.of('trigger', nth(cluster.replicas, i).admin.send('POST', '/api/system/trigger-job', body))
@@ -204,6 +244,8 @@ export async function load(cluster: Cluster, durationMs: number, wave = WAVE): P
     repeat('operator', round => operate(cluster, round)),
     repeat('intruder', () => signInWithWrongPassword(cluster, answers)),
     useCommands(cluster),
+    repeat('telegram', round => writeToBot(cluster, round)),
+    repeat('quiet', round => quiet(answers, nth(cluster.replicas, round).admin)),
     ...cluster.replicas.flatMap(({ main, name, admin }) => [
       repeat('trigger', round => trigger(answers, admin, round)),
       repeat('pause', round => pause(answers, admin, round)),
@@ -279,6 +321,26 @@ async function read(answers: Answers, admin: Client, round: number): Promise<voi
   if (round % 40 === 0) await answers.of('test-telegram', admin.send('POST', '/api/system/test-telegram'))
 }
 
+/** A quiet window of a second, and a shorter time without one. */
+async function quiet(answers: Answers, admin: Client): Promise<void> {
+  const body = { for_minutes: 1, reason: 'a test' }
+  await answers.of('quiet', admin.send('POST', '/api/system/quiet', body))
+  await sleep(1_000)
+  await answers.of('end of quiet', admin.send('DELETE', '/api/system/quiet'))
+  await sleep(500)
+}
+
+/** The operator sends a command to the bot and confirms what it asks. */
+async function writeToBot({ bot }: Cluster, round: number): Promise<void> {
+  const operator = privateChat(Number(CHAT))
+  const before = bot.delivered.length
+  await bot.updates.confirmed(bot.updates.text(nth(BOT_COMMANDS, round), operator))
+  const asked = bot.delivered.findIndex(({ buttons }, i) => i >= before && buttons.length > 0)
+  const [confirm] = bot.delivered[asked]?.buttons ?? []
+  if (confirm) await bot.updates.confirmed(bot.updates.press(confirm.data, asked + 1, operator))
+  await sleep(BETWEEN_COMMANDS_MS)
+}
+
 /** A user named after the replica signs in, changes the password to the other of two values, and signs out. */
 async function signInAndOut(answers: Answers, main: string, username: string, round: number): Promise<void> {
   const [before, after] = round % 2 === 0 ? [PASSWORD, `${PASSWORD}!`] : [`${PASSWORD}!`, PASSWORD]
@@ -303,7 +365,8 @@ async function signInWithWrongPassword({ replicas }: Cluster, answers: Answers):
 }
 
 /**
- * The functions behind the operator's commands: users and accounts are added and disabled, keys rotated, passwords set.
+ * The functions behind the operator's commands: users, tokens and accounts are added and ended, keys rotated, passwords
+ * set.
  */
 async function operate({ database }: Cluster, round: number): Promise<void> {
   const users = new Users(database)
@@ -321,6 +384,9 @@ async function operate({ database }: Cluster, round: number): Promise<void> {
   await accounts.rotateKeys(audited('keys:rotate'))
   await users.setPassword(username, 'another', {}, audited('user:password'))
   await users.setTelegramChat(username, CHAT, audited('user:telegram'))
+  const token = { name: `of-${username}`, role: 'user', username, networks: undefined, days: 1 } as const
+  await createToken(database, token, audited('token:create'))
+  await revokeToken(database, token.name, audited('token:revoke'))
   for (const { accountId, username: owner } of await accounts.list()) {
     if (owner === `user-${round - 3}`) await accounts.disable(accountId, audited('account:disable'))
   }
