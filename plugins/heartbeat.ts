@@ -20,6 +20,7 @@ async function heartbeat(app: FastifyInstance, { config }: { config: Config }) {
       return (enabled && replicas.refusal === undefined) || runners === 0
     },
     scheduler: () => scheduler.health(),
+    recipients: { operatorChatId: config.TELEGRAM_CHAT_ID, hasWebhook: config.ALERT_WEBHOOK_URL !== undefined },
     send: async (reason, signal) => {
       connected ??= connect(config)
       const { dispatcher, sendHeartbeat } = await connected

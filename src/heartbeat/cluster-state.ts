@@ -1,6 +1,5 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import type { Database } from '../database/database.ts'
-import { outboxDepth } from '../notifications/outbox.ts'
 import type { SchedulerHealth } from '../scheduler/status.ts'
 import { differenceCounts } from '../trading/book-state.ts'
 
@@ -13,7 +12,8 @@ const UNDELIVERED_SECONDS = 300
  * - `no_runner`: no living replica may run scheduled jobs
  * - `scheduler_wedged`: the scheduler of the replica that reports has not polled the database for 10 s
  * - `jobs_overdue`: a job is overdue
- * - `messages_undelivered`: a message has waited for five minutes, or was given up within the last hour
+ * - `messages_undelivered`: a message has waited for five minutes, or was given up within the last hour. Chats of users that
+ *   do not accept messages do not count, nor does a webhook that is not configured
  * - `books_unexplained`: the books differ from an exchange, and nothing explains it
  */
 export type UnhealthyReason =
@@ -24,20 +24,43 @@ export type UnhealthyReason =
   | 'messages_undelivered'
   | 'books_unexplained'
 
+/** Who must get the messages. */
+export interface Recipients {
+  operatorChatId: string | undefined
+  hasWebhook: boolean
+}
+
 /**
  * Why the cluster is not healthy; null while it is.
  * @param health the scheduler as this replica knows it
  * @throws {DatabaseUnavailableError}
  */
-export async function unhealthyReason(database: Database, health: SchedulerHealth): Promise<UnhealthyReason | null> {
+export async function unhealthyReason(
+  database: Database,
+  health: SchedulerHealth,
+  recipients: Recipients
+): Promise<UnhealthyReason | null> {
   if (health.running === false) return 'scheduler_stopped'
   if (health.runners === 0) return 'no_runner'
   if (health.wedged) return 'scheduler_wedged'
   if (health.overdue.length > 0) return 'jobs_overdue'
-  for (const destination of ['telegram', 'webhook'] as const) {
-    const { oldestSeconds, givenUpLastHour } = await outboxDepth(database, destination)
-    if (oldestSeconds > UNDELIVERED_SECONDS || givenUpLastHour > 0) return 'messages_undelivered'
-  }
+  if (await hasUndelivered(database, recipients)) return 'messages_undelivered'
   const { unexplained } = await database.run(differenceCounts)
   return unexplained > 0 ? 'books_unexplained' : null
+}
+
+async function hasUndelivered(database: Database, { operatorChatId, hasWebhook }: Recipients): Promise<boolean> {
+  const [row] = await database.run(
+    sql => sql<{ found: boolean }[]>`
+      select exists (
+        select from outbox
+        where delivered_at is null
+          and (given_up_at > now() - interval '1 hour'
+            or (given_up_at is null and created_at < now() - make_interval(secs => ${UNDELIVERED_SECONDS}::int)))
+          and case destination when 'webhook' then ${hasWebhook}::boolean
+            else chat_id is not distinct from ${operatorChatId ?? null}::text
+              or coalesce(error_code, '') not in ('TELEGRAM_BLOCKED', 'TELEGRAM_CHAT_NOT_FOUND') end
+      ) as found`
+  )
+  return row?.found === true
 }

@@ -5,7 +5,7 @@ import type { Database } from '../database/database.ts'
 import type { CheckDetails } from '../domain/check-details.ts'
 import type { Log } from '../log/log.ts'
 import type { SchedulerHealth } from '../scheduler/status.ts'
-import { type UnhealthyReason, unhealthyReason } from './cluster-state.ts'
+import { type Recipients, type UnhealthyReason, unhealthyReason } from './cluster-state.ts'
 import type { HeartbeatEnd } from './heartbeat-request.ts'
 import {
   claimMinute,
@@ -31,6 +31,7 @@ export interface HeartbeatOptions {
   maySend: () => boolean
   /** The scheduler as this replica knows it. */
   scheduler: () => SchedulerHealth
+  recipients: Recipients
   /** Sends one request. @throws when `signal` is aborted */
   send: (reason: UnhealthyReason | null, signal: AbortSignal) => Promise<HeartbeatEnd>
   /** Called at the end of each request, for metrics. */
@@ -109,7 +110,7 @@ export class Heartbeat {
   }
 
   async #poll(signal: AbortSignal): Promise<number> {
-    const { database, instanceId, maySend, scheduler } = this.#options
+    const { database, instanceId, maySend, scheduler, recipients } = this.#options
     const askedMs = performance.now()
     if (!maySend()) {
       this.#last = await lastHeartbeat(database)
@@ -121,7 +122,7 @@ export class Heartbeat {
     const beganMs = performance.now()
     this.#latencyMs = Math.round(beganMs - askedMs)
     if (claimed) {
-      const reason = await unhealthyReason(database, scheduler())
+      const reason = await unhealthyReason(database, scheduler(), recipients)
       await this.#send(reason, signal)
     }
     return Math.max(0, nextMs - (performance.now() - beganMs)) + Math.random() * SPREAD_MS

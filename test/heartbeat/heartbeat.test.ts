@@ -40,6 +40,7 @@ async function setUp(t: Test) {
       instanceId: () => instanceId,
       maySend: () => true,
       scheduler: () => healthy,
+      recipients: { operatorChatId: '-1001', hasWebhook: true },
       send: (reason, signal) =>
         sendHeartbeat({ url: `${server.url}/path-secret`, reason, dispatcher, signal, timers: skippingTimers() }),
       onSent: end => ends.push(end),
@@ -149,6 +150,28 @@ t.test('a cluster that is not healthy reports the first reason', async t => {
       values (${accountId}, 'SPOT', 'BTC', 1, 2, 1, 3, now(), now(), now())`
   )
   t.equal(await reported(), 'books_unexplained')
+})
+
+t.test('users who blocked the bot and a webhook that was removed do not make the cluster unhealthy', async t => {
+  const { database, replica, pass, server } = await setUp(t)
+  const reported = async (chat: string, code: string | null, hasWebhook = false) => {
+    await database.run(async sql => {
+      await sql`delete from outbox`
+      await sql`
+        insert into outbox (destination, chat_id, text, dedupe_key, given_up_at, error_code)
+        values (${chat === 'webhook' ? 'webhook' : 'telegram'}, ${chat}, 'text', 'a', now(), ${code})`
+    })
+    await pass('1 minute')
+    await replica('one', { recipients: { operatorChatId: '-1001', hasWebhook } }).poll()
+    const last = server.received.at(-1)
+    return last?.target.endsWith('/fail') ? last.body : null
+  }
+  t.equal(await reported('77', 'TELEGRAM_BLOCKED'), null)
+  t.equal(await reported('77', 'TELEGRAM_CHAT_NOT_FOUND'), null)
+  t.equal(await reported('77', 'TELEGRAM_UNAUTHORIZED'), 'messages_undelivered')
+  t.equal(await reported('-1001', 'TELEGRAM_BLOCKED'), 'messages_undelivered')
+  t.equal(await reported('webhook', 'WEBHOOK_REJECTED'), null)
+  t.equal(await reported('webhook', 'WEBHOOK_REJECTED', true), 'messages_undelivered')
 })
 
 t.test('a receiver that does not accept heartbeats is logged once, is in the check, and so is its end', async t => {
