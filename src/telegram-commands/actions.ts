@@ -57,11 +57,12 @@ export async function perform(
 /**
  * Reads the arguments of `/stop`: a duration (`30m`, `2h`, `1h30m`, `1d`, or a number of minutes) and a reason, both
  * optional. Without a duration the stop has no end.
- * @returns undefined when the duration is 0 or longer than a week
+ * @returns undefined when the duration is 0 or longer than a week, or the first word begins with a digit and is none
  */
 export function readStop(rest: string): Extract<Action, { kind: 'stop' }> | undefined {
   const [first = '', ...others] = rest.split(' ')
   const parts = first === '' ? null : DURATION.exec(first)
+  if (!parts && /^\d/.test(first)) return undefined
   const words = parts ? others : [first, ...others]
   const reason = words.join(' ').trim().slice(0, MAX_REASON) || null
   if (!parts) return { kind: 'stop', forMinutes: null, reason }

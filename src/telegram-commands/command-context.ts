@@ -11,7 +11,7 @@ import type { CommandName } from './command-line.ts'
 import type { Confirmations } from './confirmations.ts'
 import type { Admission, PollingStore } from './polling-store.ts'
 
-/** Commands of one chat, and of all chats, that are answered in a minute. */
+/** Commands of one chat that are answered in a minute. Users are answered while all chats sent fewer than `MAX_OF_ALL`. */
 const MAX_OF_CHAT = 20
 const MAX_OF_ALL = 60
 
@@ -53,9 +53,9 @@ export function isOperatorChat(operator: OperatorChat | undefined, chat: UpdateC
   return chatId.startsWith('@') ? chatId.slice(1).toLowerCase() === chat.username?.toLowerCase() : chatId === chat.id
 }
 
-/** Whether a chat, or all chats together, sent more than is answered. */
-export function isThrottled({ ofChat, ofAll }: Admission): boolean {
-  return ofChat >= MAX_OF_CHAT || ofAll >= MAX_OF_ALL
+/** Whether a chat sent more than is answered, or for a user's chat all chats together. */
+export function isThrottled({ ofChat, ofAll }: Admission, { isOperator }: { isOperator: boolean }): boolean {
+  return ofChat >= MAX_OF_CHAT || (!isOperator && ofAll >= MAX_OF_ALL)
 }
 
 /** A row of the audit log about a command. */

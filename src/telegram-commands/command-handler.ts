@@ -102,9 +102,10 @@ export class CommandHandler {
     const { update, reader } = asked
     const { store, language } = this.#context
     const admission = await store.admission(update.updateId, update.chat.id)
-    if (admission.isHandled || (isThrottled(admission) && admission.isWarned)) return false
+    const isOverLimit = isThrottled(admission, reader)
+    if (admission.isHandled || (isOverLimit && admission.isWarned)) return false
     const refuse = (html: string, outcome: CommandOutcome = 'refused') => this.#reply(asked, html, 'refused', outcome)
-    if (isThrottled(admission)) return refuse(say('slowDown', language), 'throttled')
+    if (isOverLimit) return refuse(say('slowDown', language), 'throttled')
     if (admission.now - update.sentAt > MAX_AGE_SECONDS) return refuse(say('tooOld', language))
     if (name === undefined || !(reader.isOperator || USER_COMMANDS.includes(name))) {
       const help = await this.#options.answer('help', '', reader)

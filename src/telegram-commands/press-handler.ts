@@ -51,18 +51,22 @@ export class PressHandler {
   }
 
   /**
-   * @returns false for a button that needs no action: of another chat, or over the limit
+   * @returns false for a button that needs no action: of another chat, or over the limit and with nothing to confirm
    * @throws as `CommandHandler.handle`
    */
   async handle(update: PressUpdate, signal: AbortSignal): Promise<boolean> {
     const { store, confirmations, operator } = this.#context
     if (!isOperatorChat(operator, update.chat)) return false
     const admission = await store.admission(update.updateId, update.chat.id)
-    if (admission.isHandled || isThrottled(admission)) return false
+    if (admission.isHandled) return false
     const [, button, token] = DATA.exec(update.data) ?? []
     const found = token === undefined ? undefined : await confirmations.find(token)
-    if (!found?.isOpen || found.chatId !== update.chat.id) return this.#refuse(update, 'notOpen', signal)
-    if (found.userId !== update.userId) return this.#refuse(update, 'notYours', signal)
+    const isOpen = found?.isOpen === true && found.chatId === update.chat.id
+    const isOwn = isOpen && found.userId === update.userId
+    // A confirmation of its sender would lapse without an answer.
+    if (!isOwn && isThrottled(admission, { isOperator: true })) return false
+    if (!isOpen) return this.#refuse(update, 'notOpen', signal)
+    if (!isOwn) return this.#refuse(update, 'notYours', signal)
     const toast = await this.#decide(update, found, button === 'c')
     if (toast === undefined) return this.#refuse(update, 'notOpen', signal)
     await this.#answer(update, toast, signal)

@@ -284,13 +284,14 @@ t.test('an old command and wrong arguments are refused', async t => {
   replica().start()
   const date = Math.floor(Date.now() / 1_000) - 400
   bot.updates.text('/stop', ADA, { date })
-  for (const text of ['/stop 8d', '/stop 0m', '/run', '/run two', '/daily x', '/daily 32', '/nothing']) {
+  for (const text of ['/stop 8d', '/stop 0m', '/stop 30s x', '/run', '/run two', '/daily x', '/daily 32', '/nothing']) {
     await bot.updates.confirmed(bot.updates.text(text, ADA))
   }
   t.strictSame(
     (await answers()).map(answer => answer.split('\n')[0]),
     [
       '-1001: The command arrived more than 5 minutes late and was not executed. Send it again.',
+      '-1001: The duration is from 1 minute to 7 days: 30m, 2h, 1h30m, 1d',
       '-1001: The duration is from 1 minute to 7 days: 30m, 2h, 1h30m, 1d',
       '-1001: The duration is from 1 minute to 7 days: 30m, 2h, 1h30m, 1d',
       '-1001: The name of a job is needed. Jobs:',
@@ -318,6 +319,34 @@ t.test('a chat that sends too much is asked to slow down once, and others are an
   await pass('61 seconds')
   await bot.updates.confirmed(bot.updates.text('/help', ADA))
   t.equal((await answers()).length, 23)
+})
+
+t.test('the operator is answered however much the users send, and confirms over the limit', async t => {
+  const { bot, replica, database, answers, user } = await commandService(t)
+  await user(77, 'mine')
+  const handled = (chatId: string, count: number) =>
+    database.run(
+      sql => sql`
+        insert into telegram_updates (bot_id, update_id, chat_id, outcome)
+        select bot_id, -(random() * 1e15)::bigint, ${chatId}, 'succeeded' from telegram_polling, generate_series(1, ${count}::int)`
+    )
+  replica().start()
+  await bot.updates.waiting()
+  await handled('other', 60)
+  bot.updates.text('/help', privateChat(77))
+  await bot.updates.confirmed(bot.updates.text('/stop', ADA))
+  t.strictSame(
+    (await answers()).map(answer => answer.split(' ').slice(0, 3).join(' ')),
+    ['77: Too many']
+  )
+  t.match(bot.delivered.at(-1)?.text, /Stop the scheduler/)
+  await handled('-1001', 20)
+  const { confirm, messageId } = lastButtons(bot)
+  bot.updates.press('c:nothing', messageId, ADA)
+  await bot.updates.confirmed(bot.updates.press(confirm, messageId, ADA))
+  const [row] = await database.run(sql => sql`select running from scheduler_state`)
+  t.strictSame({ ...row }, { running: false })
+  t.equal(bot.answered.length, 1, 'a button without an effect is not answered over the limit')
 })
 
 t.test('nothing can be changed from a public group, and a topic is the only one that is answered', async t => {
