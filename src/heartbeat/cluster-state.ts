@@ -1,10 +1,8 @@
 // @FEAT:health-monitoring @COMP:service @TYPE:core
 import type { Database } from '../database/database.ts'
+import { hasUndelivered, type Recipients } from '../notifications/outbox.ts'
 import type { SchedulerHealth } from '../scheduler/status.ts'
 import { differenceCounts } from '../trading/book-state.ts'
-
-/** Messages that wait for longer than this are not delivered. Shorter waits are rate limits and repetitions. */
-const UNDELIVERED_SECONDS = 300
 
 /**
  * Why the cluster is not healthy, the first that holds:
@@ -24,12 +22,6 @@ export type UnhealthyReason =
   | 'messages_undelivered'
   | 'books_unexplained'
 
-/** Who must get the messages. */
-export interface Recipients {
-  operatorChatId: string | undefined
-  hasWebhook: boolean
-}
-
 /**
  * Why the cluster is not healthy; null while it is.
  * @param health the scheduler as this replica knows it
@@ -47,20 +39,4 @@ export async function unhealthyReason(
   if (await hasUndelivered(database, recipients)) return 'messages_undelivered'
   const { unexplained } = await database.run(differenceCounts)
   return unexplained > 0 ? 'books_unexplained' : null
-}
-
-async function hasUndelivered(database: Database, { operatorChatId, hasWebhook }: Recipients): Promise<boolean> {
-  const [row] = await database.run(
-    sql => sql<{ found: boolean }[]>`
-      select exists (
-        select from outbox
-        where delivered_at is null
-          and (given_up_at > now() - interval '1 hour'
-            or (given_up_at is null and created_at < now() - make_interval(secs => ${UNDELIVERED_SECONDS}::int)))
-          and case destination when 'webhook' then ${hasWebhook}::boolean
-            else chat_id is not distinct from ${operatorChatId ?? null}::text
-              or coalesce(error_code, '') not in ('TELEGRAM_BLOCKED', 'TELEGRAM_CHAT_NOT_FOUND') end
-      ) as found`
-  )
-  return row?.found === true
 }

@@ -4,8 +4,9 @@ import { Poller } from '../async/poller.ts'
 import type { Database } from '../database/database.ts'
 import type { CheckDetails } from '../domain/check-details.ts'
 import type { Log } from '../log/log.ts'
+import type { Recipients } from '../notifications/outbox.ts'
 import type { SchedulerHealth } from '../scheduler/status.ts'
-import { type Recipients, type UnhealthyReason, unhealthyReason } from './cluster-state.ts'
+import { type UnhealthyReason, unhealthyReason } from './cluster-state.ts'
 import type { HeartbeatEnd } from './heartbeat-request.ts'
 import {
   claimMinute,

@@ -10,6 +10,8 @@ export const OUTBOX_CHANNEL = 'outbox'
 /** A message that no replica could send is given up after this time. */
 const UNSENT_HOURS = 25
 const KEPT_DAYS = 30
+/** Messages that wait for longer than this are not delivered. Shorter waits are rate limits and repetitions. */
+const UNDELIVERED_SECONDS = 300
 
 /** Where messages are sent. Each destination has its own order, its own attempts and its own failures. */
 export type Destination = 'telegram' | 'webhook'
@@ -144,6 +146,35 @@ export async function outboxDepth(database: Database, destination: Destination):
         and (given_up_at is null or given_up_at > now() - interval '1 day')`
   )
   return depth ?? { waiting: 0, oldestSeconds: 0, givenUp: 0, givenUpLastHour: 0, errorCode: null, failing: null }
+}
+
+/** Who must get the messages. */
+export interface Recipients {
+  operatorChatId: string | undefined
+  hasWebhook: boolean
+}
+
+/**
+ * Whether a message has waited for five minutes, or was given up within the last hour. Chats of users that do not accept
+ * messages do not count, nor does a webhook that is not configured. @throws {DatabaseUnavailableError}
+ */
+export async function hasUndelivered(
+  database: Database,
+  { operatorChatId = '', hasWebhook }: Recipients
+): Promise<boolean> {
+  const [row] = await database.run(
+    sql => sql<{ found: boolean }[]>`
+      select exists (
+        select from outbox
+        where delivered_at is null
+          and (given_up_at > now() - interval '1 hour'
+            or (given_up_at is null and created_at < now() - make_interval(secs => ${UNDELIVERED_SECONDS}::int)))
+          and case destination when 'webhook' then ${hasWebhook}::boolean
+            else chat_id = ${operatorChatId}
+              or coalesce(error_code, '') not in ('TELEGRAM_BLOCKED', 'TELEGRAM_CHAT_NOT_FOUND') end
+      ) as found`
+  )
+  return row?.found === true
 }
 
 /**
