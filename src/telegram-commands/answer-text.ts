@@ -8,7 +8,7 @@ export function shortTime(at: Date, timeZone: string): string {
 }
 
 /** An amount rounded for people, thousands grouped. Unknown is a question mark. */
-export function amountText(value: Decimal | null, currency: string): string {
+function amountText(value: Decimal | null, currency: string): string {
   return value === null ? '?' : grouped(roundedAmount(value, currency))
 }
 

@@ -4,7 +4,7 @@ import type { Sql, TransactionSql } from '../database/client.ts'
 import type { Database } from '../database/database.ts'
 
 /** The lease covers one long poll, and is renewed for each update. */
-export const LEASE_MS = 45 * SECOND
+const LEASE_MS = 45 * SECOND
 /** A lease or a wait that ends later was written before the database's clock was set back. */
 const LEASE_LIMIT = '120 seconds'
 const WAIT_LIMIT = '61 minutes'

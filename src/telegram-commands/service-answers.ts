@@ -95,7 +95,7 @@ function jobText(
 }
 
 /** The name of a job in the language of the answer, in HTML. */
-export function jobName({ id, name }: { id: string; name: string }, language: Language): string {
+function jobName({ id, name }: { id: string; name: string }, language: Language): string {
   return quoteText(jobNameIn({ jobId: id, jobName: name }, language))
 }
 

@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
 import { Agent } from 'undici'
-import type { Database } from '../../src/database/database.ts'
 import { Outbox } from '../../src/notifications/outbox.ts'
 import { Pacer } from '../../src/notifications/pacer.ts'
 import { TelegramClient } from '../../src/notifications/telegram-client.ts'
@@ -14,7 +13,6 @@ import { type CommandServices, createCommands } from '../../src/telegram-command
 import { captureLog } from './app.ts'
 import { startBotApiServer } from './bot-api-server.ts'
 import { testJob } from './jobs.ts'
-import { openDatabase } from './migrated-database.ts'
 import { tradingDatabase } from './trading.ts'
 import { inGroup } from './update-queue.ts'
 
@@ -134,11 +132,4 @@ export async function commandService(t: Test, { jobs = [testJob('one', async () 
       return row.strategy_account_id
     }
   }
-}
-
-/** A second pool on the database of a service, which a test may break. */
-export function secondPool(t: Pick<Test, 'teardown'>, url: string): Database {
-  const database = openDatabase(url)
-  t.teardown(() => database.close(0))
-  return database
 }
