@@ -6,7 +6,7 @@ import { USERNAME_PATTERN } from '../../src/auth/users.ts'
 import { invalidField } from '../../src/errors.ts'
 import type { Collection } from '../../src/trading/read/collection.ts'
 import type { Column, ColumnKind } from '../../src/trading/read/column.ts'
-import { MAX_CURSOR } from '../../src/trading/read/cursor.ts'
+import { cursorOf, type KeyType, MAX_CURSOR } from '../../src/trading/read/cursor.ts'
 import { MOMENT_PATTERN } from '../../src/trading/read/moment.ts'
 import { formatOf, type Query, readingOf } from '../../src/trading/read/request.ts'
 import { headerOf, type Item, linesOf, type Reading, STREAM_PAGE } from '../../src/trading/read/trading-reader.ts'
@@ -18,6 +18,13 @@ const MAX_LIMIT = 500
 const ID = '^[1-9][0-9]{0,17}$'
 /** Without spaces and control characters. */
 const WORD = '^[^\\u0000-\\u0020\\u007f]+$'
+const KEY_EXAMPLES: Readonly<Record<KeyType, string>> = {
+  bigint: '1',
+  date: '2026-11-22',
+  timestamptz: '2026-11-22T03:00:00.000000Z',
+  text: 'USDT',
+  boolean: 'false'
+}
 
 /** What the API document says about a collection. */
 export interface Documentation {
@@ -115,7 +122,7 @@ function schemaOf(collection: Collection, { summary, description, example }: Doc
   }
 }
 
-function querySchema({ name, time, currency, selectedBy }: Collection) {
+function querySchema({ name, key, time, currency, selectedBy }: Collection) {
   const moment = (description: string) =>
     Type.Optional(
       Type.String({
@@ -155,7 +162,13 @@ function querySchema({ name, time, currency, selectedBy }: Collection) {
     before: Type.Optional(
       Type.String({
         pattern: `^[A-Za-z0-9_-]{1,${MAX_CURSOR}}$`,
-        description: `\`next_before\` of the previous page of ${name}`
+        description: `\`next_before\` of the previous page of ${name}`,
+        examples: [
+          cursorOf(
+            name,
+            key.map(([, type]) => KEY_EXAMPLES[type])
+          )
+        ]
       })
     )
   }

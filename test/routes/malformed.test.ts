@@ -50,7 +50,7 @@ function parsed(answer: string): Answer {
 }
 
 /** The headers that differ between answers. */
-const OWN = ['date', 'request-id', 'content-length', 'connection', 'keep-alive', 'allow']
+const OWN = ['date', 'request-id', 'content-length', 'connection', 'keep-alive', 'allow', 'www-authenticate']
 
 function shared({ headers }: Answer): Record<string, string> {
   return Object.fromEntries(
