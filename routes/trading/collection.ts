@@ -105,7 +105,10 @@ function schemaOf(collection: Collection, { summary, description, example }: Doc
       examples: [{ success: true, as_of: '2026-11-23T12:00:00.000Z', items: [example], next_before: null }]
     }
   )
-  const csv = Type.String({ description: 'the items with a header, and without `limit` those of all pages' })
+  const csv = Type.String({
+    description: 'the items with a header, and without `limit` those of all pages',
+    examples: [headerOf(collection) + linesOf(collection, { items: [example] })]
+  })
   const content = { 'application/json': { schema: answer }, 'text/csv': { schema: csv } }
   return {
     tags: ['trading'],

@@ -164,7 +164,7 @@ export function headerOf({ columns }: Collection): string {
 }
 
 /** The items of a page as lines of CSV. */
-export function linesOf({ columns }: Collection, { items }: Page): string {
+export function linesOf({ columns }: Collection, { items }: Pick<Page, 'items'>): string {
   const names = Object.keys(columns)
   return items.map(item => csvLine(names.map(name => item[name] ?? null))).join('')
 }
