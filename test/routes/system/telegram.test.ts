@@ -63,6 +63,7 @@ t.test('the message of the test goes to the configured topic', async t => {
     TELEGRAM_BOT_TOKEN: TEST_TOKEN,
     TELEGRAM_CHAT_ID: '-42',
     TELEGRAM_TOPIC_ID: '7',
+    TELEGRAM_COMMANDS: 'off',
     TELEGRAM_API_URL: server.url
   })
   server.queue('sendMessage', failWith(400, 'Bad Request: group chat was upgraded', { migrate_to_chat_id: -1001 }))
