@@ -2,10 +2,10 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { destinationDetails } from '../src/notifications/destination-check.ts'
 import { countTelegramCall, reportOutbox } from '../src/notifications/metrics.ts'
 import { Outbox, outboxDepth } from '../src/notifications/outbox.ts'
 import { OutboxSender } from '../src/notifications/outbox-sender.ts'
-import { telegramDetails } from '../src/notifications/telegram-check.ts'
 import type { TelegramClient } from '../src/notifications/telegram-client.ts'
 import { type TelegramTestResult, testTelegram } from '../src/notifications/telegram-test.ts'
 
@@ -69,7 +69,7 @@ async function telegram(app: FastifyInstance, { config }: { config: Config }) {
   }
   app.healthChecks.push(() => {
     const { depth, depthAgeMs, depthLatencyMs } = sender
-    return telegramDetails({
+    return destinationDetails('telegram', {
       configured: token !== undefined,
       depth,
       depthAgeMs,

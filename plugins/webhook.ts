@@ -2,11 +2,11 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config.ts'
+import { destinationDetails } from '../src/notifications/destination-check.ts'
 import { countWebhookCall, reportOutbox } from '../src/notifications/metrics.ts'
 import { outboxDepth } from '../src/notifications/outbox.ts'
 import { OutboxSender } from '../src/notifications/outbox-sender.ts'
 import type { WebhookMessage } from '../src/notifications/webhook-body.ts'
-import { webhookDetails } from '../src/notifications/webhook-check.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -28,7 +28,7 @@ async function webhook(app: FastifyInstance, { config }: { config: Config }) {
   app.decorate('webhook', undefined)
   if (url === undefined) {
     app.healthChecks.push(() =>
-      webhookDetails({ configured: false, depth: undefined, depthAgeMs: null, latencyMs: null })
+      destinationDetails('webhook', { configured: false, depth: undefined, depthAgeMs: null, latencyMs: null })
     )
     return
   }
@@ -55,7 +55,12 @@ async function webhook(app: FastifyInstance, { config }: { config: Config }) {
   }
   app.healthChecks.push(() => {
     const { depth, depthAgeMs, depthLatencyMs } = sender
-    return webhookDetails({ configured: true, depth, depthAgeMs, latencyMs: latencyMs ?? depthLatencyMs })
+    return destinationDetails('webhook', {
+      configured: true,
+      depth,
+      depthAgeMs,
+      latencyMs: latencyMs ?? depthLatencyMs
+    })
   })
   metrics.collect(async reading => {
     if (app.health.state.snapshot().migrated) reportOutbox(reading, 'webhook', await outboxDepth(db, 'webhook'))

@@ -19,6 +19,7 @@ const words = {
   since: { ko: '시작 시각', en: 'From' },
   until: { ko: '종료 시각', en: 'To' },
   suppressed: { ko: '보내지 않은 알림', en: 'Suppressed messages' },
+  events: { ko: '외부 주문 내역', en: 'External orders' },
   open: { ko: '아직 해소되지 않음', en: 'Still open' },
   recovered: { ko: '그동안 해소됨', en: 'Ended meanwhile' },
   others: { ko: '그 외', en: 'Others' },
@@ -92,6 +93,7 @@ export function quietMessage(report: QuietReport, { chatId, text }: Recipient): 
 /** The summary in Telegram's HTML. */
 function quietText({ by, reason, since, until, notices, open, recovered }: QuietReport, options: TextOptions): string {
   const { language } = options
+  const events = notices.flatMap(({ condition, line }) => (condition === null && line !== null ? [line] : []))
   const fact = (word: keyof typeof words, html: string) => `${words[word][language]}: ${html}`
   const list = (word: keyof typeof words, count: number, lines: readonly string[]) => {
     const others = lines.length - MAX_LINES
@@ -108,6 +110,7 @@ function quietText({ by, reason, since, until, notices, open, recovered }: Quiet
     fact('since', formatTime(since.getTime(), options)),
     fact('until', formatTime(until.getTime(), options)),
     ...list('suppressed', notices.length, countsOf(notices, language)),
+    ...(events.length > 0 ? list('events', events.length, events) : []),
     ...list('open', open.length, linesOf(open)),
     ...list('recovered', recovered.length, linesOf(recovered))
   ].join('\n')

@@ -19,7 +19,7 @@ import { ExchangeError } from '../exchanges/exchange-error.ts'
 import type { Language } from '../messages.ts'
 import type { Message } from '../notifications/outbox.ts'
 import { type JobContext, type JobResult, LeaseLostError } from '../scheduler/job.ts'
-import { externalOrderEvent, externalOrderText } from '../trading/external-order-text.ts'
+import { externalOrderEvent, externalOrderLine, externalOrderText } from '../trading/external-order-text.ts'
 import { type ExternalOrder, insertExternalOrder, lockOrderEntry, orderOfFills } from '../trading/external-orders.ts'
 import { isSound } from '../trading/fill-comparison.ts'
 import {
@@ -303,7 +303,8 @@ class FillsRun {
       const text = externalOrderText(external, { account, isOfStrategy, language })
       const key = `external_order:${answered.order.orderId}`
       const event = externalOrderEvent(external, { account, isOfStrategy, at: this.#now() })
-      await outbox.enqueue(tx, [{ chatId: operatorChatId, text, key, event }])
+      const line = externalOrderLine(external, { account, language })
+      await outbox.enqueue(tx, [{ chatId: operatorChatId, text, key, event, line }])
       return 'booked'
     })
     if (outcome === 'booked') this.counts[external.origin === 'forced' ? 'forced_orders' : 'external_orders']++

@@ -28,7 +28,7 @@ export interface Message {
    * window.
    */
   event?: NoticeEvent
-  /** Its condition as a line of the summary of a quiet window, in HTML. */
+  /** Its condition, or the event itself, as a line of the summary of a quiet window, in HTML. */
   line?: string
   /** The destinations that have the message already. */
   sent?: ReadonlySet<Destination> | undefined

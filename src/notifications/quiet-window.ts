@@ -24,9 +24,10 @@ export interface QuietWindow {
 /** A notification that was suppressed. */
 export interface SuppressedNotice {
   type: NoticeEvent['type']
-  /** Kind and key of the condition, and its line in the summary; null for messages that are no alerts of conditions. */
+  /** Kind and key of the condition; null for messages that are no alerts of conditions. */
   kind: string | null
   condition: string | null
+  /** The line in the summary; null: the message only counts. */
   line: string | null
 }
 

@@ -65,14 +65,15 @@ export class CommandHandler {
   async handle(updates: readonly Update[], bot: string | undefined, signal: AbortSignal): Promise<void> {
     const commands = updates.map(update => ({ update, line: lineOf(update, bot) }))
     const users = await this.#usersIn(commands)
-    let skipped: number | undefined
+    // The last update, unless it was claimed.
+    let ignored: number | undefined
     for (const { update, line } of commands) {
       if (signal.aborted) break
       const isHandled = await this.#handleOne(update, line, users, signal)
-      skipped = isHandled ? undefined : update.updateId
+      ignored = isHandled ? undefined : update.updateId
     }
-    // Those before the last handled one are confirmed with it.
-    if (skipped !== undefined) await this.#context.store.skip(skipped)
+    // A claim stores the offset too. Without it Telegram would send the ignored updates again, at every poll.
+    if (ignored !== undefined) await this.#context.store.recordOffset(ignored)
   }
 
   /** @returns false for an update that needed no action */

@@ -144,8 +144,8 @@ export class PollingStore {
     )
   }
 
-  /** Records that updates up to this one need no action. @throws {DatabaseUnavailableError} */
-  async skip(updateId: number): Promise<void> {
+  /** Records that Telegram need not send the updates up to this one again. @throws {DatabaseUnavailableError} */
+  async recordOffset(updateId: number): Promise<void> {
     await this.#database.run(
       sql => sql`
         update telegram_polling set next_update_id = ${updateId + 1}::bigint, last_update_at = now()

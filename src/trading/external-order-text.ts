@@ -38,16 +38,22 @@ export function externalOrderText(
   { origin, order, fills }: Pick<ExternalOrder, 'origin' | 'order' | 'fills'>,
   { account, isOfStrategy, language }: ExternalOrderTextOptions
 ): string {
-  const { quantity, price } = tradedOf({ order, fills })
-  const positionSide = order.positionSide === 'BOTH' ? '' : ` ${order.positionSide}`
-  const amount = `${quantity} @ ${price ?? '?'}`
   return [
     `⚠️ <b>${words[origin][language]}</b>`,
     `${words.account[language]}: ${quoteText(`${account.exchange} ${account.name}`)}`,
-    `${words.traded[language]}: ${quoteText(order.exchangeSymbol)}${positionSide} ${words[order.side][language]} ${amount}`,
+    `${words.traded[language]}: ${tradedText({ order, fills }, language)}`,
     `${words.order[language]}: <code>${quoteText(order.exchangeOrderId)}</code>`,
     words[isOfStrategy ? 'strategy' : 'none'][language]
   ].join('\n')
+}
+
+/** The order in the summary of a quiet window, in Telegram's HTML. */
+export function externalOrderLine(
+  { origin, order, fills }: Pick<ExternalOrder, 'origin' | 'order' | 'fills'>,
+  { account, language }: Pick<ExternalOrderTextOptions, 'account' | 'language'>
+): string {
+  const traded = tradedText({ order, fills }, language)
+  return `${words[origin][language]} (${quoteText(`${account.exchange} ${account.name}`)}: ${traded})`
 }
 
 /** What the webhook gets about an external order. Amounts are decimal strings; an unknown price is null. */
@@ -72,6 +78,13 @@ export function externalOrderEvent(
       isOfStrategy
     })
   }
+}
+
+/** Symbol, side, quantity and price, in Telegram's HTML. */
+function tradedText({ order, fills }: Pick<ExternalOrder, 'order' | 'fills'>, language: Language): string {
+  const { quantity, price } = tradedOf({ order, fills })
+  const positionSide = order.positionSide === 'BOTH' ? '' : ` ${order.positionSide}`
+  return `${quoteText(order.exchangeSymbol)}${positionSide} ${words[order.side][language]} ${quantity} @ ${price ?? '?'}`
 }
 
 /** The sum of the fills and their average price. */

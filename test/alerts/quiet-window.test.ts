@@ -156,10 +156,11 @@ t.test('the summary lists the readiness of replicas by the last that was suppres
   t.equal((await database.run(sql => sql`select from outbox where event is not null`)).length, 1)
 })
 
-t.test('other notifications are counted by type, and a message without an event is sent', async t => {
+t.test('other notifications are counted by type and listed, and a message without an event is sent', async t => {
   const { database, evaluate, quiet, expire, messages, rest } = await setUp(t)
   await quiet()
-  const order = { chatId: '1', text: 'an order', key: 'order', event: { type: 'order.forced', at, data: {} } as const }
+  const event = { type: 'order.forced', at, data: {} } as const
+  const order = { chatId: '1', text: 'an order', key: 'order', event, line: 'BTCUSDT sell 2' }
   for (let i = 0; i < 2; i++) {
     await database.transaction(tx => outbox.enqueue(tx, [order, { chatId: '1', text: 'a summary', key: 'summary' }]))
   }
@@ -168,7 +169,7 @@ t.test('other notifications are counted by type, and a message without an event 
   await expire()
   await evaluate()
   assertTexts(t, (await messages()).slice(1), [
-    /messages: 1\n• Order that the exchange traded by force × 1\nStill open: 0/
+    /messages: 1\n• Order that the exchange traded by force × 1\nExternal orders: 1\n• BTCUSDT sell 2\nStill open: 0/
   ])
 })
 

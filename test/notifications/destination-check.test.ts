@@ -1,12 +1,12 @@
 import t from 'tap'
-import { telegramDetails as detailsOf } from '../../src/notifications/telegram-check.ts'
+import { destinationDetails } from '../../src/notifications/destination-check.ts'
 
 const empty = { waiting: 0, oldestSeconds: 0, givenUp: 0, givenUpLastHour: 0, errorCode: null, failing: null }
 
-const telegramDetails = (state: Pick<Parameters<typeof detailsOf>[0], 'configured' | 'depth'>) =>
-  detailsOf({ ...state, depthAgeMs: state.depth ? 700 : null, latencyMs: 84 })
+const telegramDetails = (state: Pick<Parameters<typeof destinationDetails>[1], 'configured' | 'depth'>) =>
+  destinationDetails('telegram', { ...state, depthAgeMs: state.depth ? 700 : null, latencyMs: 84 })
 
-t.test('Telegram is degraded while messages fail, and ok without a configuration', async t => {
+t.test('a destination is degraded while messages fail, and ok without a configuration', async t => {
   t.hasStrict(telegramDetails({ configured: false, depth: undefined }), {
     status: 'ok',
     code: 'not_configured',
