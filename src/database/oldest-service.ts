@@ -62,7 +62,8 @@ export const OLDEST_SERVICE: Readonly<Record<string, string>> = {
   '062.do.position-adjustments.sql': '0.1.0',
   '064.do.quiet-windows.sql': '0.1.0',
   '066.do.recount-of-new-totals.sql': '0.1.0',
-  '070.do.comments.sql': '0.1.0'
+  '070.do.comments.sql': '0.1.0',
+  '071.do.account-of-an-order.sql': '0.1.0'
 }
 
 /** The version of this service, from package.json when it was built: `0.3.0-rc.1` counts as `0.3.0`. */

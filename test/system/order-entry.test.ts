@@ -231,6 +231,24 @@ t.test('an order that was not sent is ended by the order-entry side, and an id i
     t.equal(await outcomeOf(entryUrl, statement), '23514', amounts)
   }
   t.equal(await outcomeOf(entryUrl, "update strategy_accounts set allocated_capital = 'NaN'"), '23514')
+  await outcomeOf(
+    owner,
+    `insert into accounts (user_id, name, exchange, api_key_encrypted, api_secret_encrypted, key_id)
+      values (1, 'other', 'BINANCE', '', '', 'none')`
+  )
+  for (const [account, createdAt, code] of [
+    [1, 'infinity', '23514'],
+    [1, '-infinity', '23514'],
+    [1, '0044-03-15 BC', '23514'],
+    [1, '10000-01-01', '23514'],
+    [2, '2026-11-23', '23503']
+  ] as const) {
+    const statement = `
+      insert into orders (strategy_account_id, account_id, market_type, symbol, exchange_symbol, side, order_type, quantity,
+        created_at)
+      values (1, ${account}, 'SPOT', 'BTCUSDT', 'BTCUSDT', 'BUY', 'LIMIT', 1, '${createdAt}')`
+    t.equal(await outcomeOf(entryUrl, statement), code, `account ${account}, ${createdAt}`)
+  }
 })
 
 t.test(
